@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+set -euo pipefail
+# One instance: no gossip. The external URL is what the links in notifications begin with.
+exec prometheus-alertmanager \
+  --config.file=/etc/cc03/current/alertmanager.yml \
+  --storage.path=/var/lib/alertmanager \
+  --data.retention=120h \
+  --cluster.listen-address= \
+  --web.listen-address=:9093 \
+  --web.external-url="$(</etc/cc03/current/external-url)" \
+  --web.route-prefix=/alertmanager \
+  --log.format=json

@@ -1,0 +1,1 @@
+"""Who is calling: bearer tokens of the realm, checked against its published keys."""

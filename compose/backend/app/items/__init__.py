@@ -1,0 +1,1 @@
+"""Inventory items: model, storage and routes."""

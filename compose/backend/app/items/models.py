@@ -1,0 +1,45 @@
+"""What an item is, in requests and in responses."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+# PostgreSQL's text cannot hold NUL, and control characters have no place in one-line fields.
+Line = StringConstraints(strip_whitespace=True, pattern=r"^[^\x00-\x1f\x7f]*$")
+
+
+class ItemInput(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[str, Line, Field(min_length=1, max_length=200)]
+    sku: Annotated[
+        str,
+        StringConstraints(strip_whitespace=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$"),
+        Field(min_length=1, max_length=64),
+    ]
+    quantity: Annotated[int, Field(ge=0, le=2_147_483_647, strict=True)]
+    location: Annotated[str, Line, Field(max_length=200)] = ""
+    notes: Annotated[str, StringConstraints(pattern=r"^[^\x00]*$"), Field(max_length=4000)] = ""
+
+
+class Item(BaseModel):
+    id: UUID
+    name: str
+    sku: str
+    quantity: int
+    location: str
+    notes: str
+    version: int
+    created_at: datetime
+    created_by: str
+    updated_at: datetime
+    updated_by: str
+
+
+class ItemPage(BaseModel):
+    items: list[Item]
+    total: int
+    limit: int
+    offset: int

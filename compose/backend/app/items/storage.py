@@ -1,0 +1,158 @@
+"""Items in PostgreSQL. Every statement that concerns them stands here."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg import sql
+from psycopg_pool import AsyncConnectionPool
+
+from app.items.models import Item, ItemInput
+
+_COLUMNS = "id, name, sku, quantity, location, notes, version, created_at, created_by, updated_at, updated_by"
+# Has its trigram index: see the migration, which must keep the very same expression.
+_SEARCHED = "(name || ' ' || sku || ' ' || location)"
+SORTS = ("name", "sku", "quantity", "location", "created_at", "updated_at")
+KEPT_KEYS = "24 hours"
+
+
+class SkuTaken(Exception):
+    """Another item has this sku."""
+
+
+class KeyReused(Exception):
+    """The idempotency key was used for another request."""
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """The row has another version than the caller's."""
+
+    current: Item
+
+
+def like_pattern(query: str) -> str:
+    """The query as a literal substring: its % and _ are characters, not wildcards."""
+    escaped = query.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return f"%{escaped}%"
+
+
+def order_by(sort: str) -> sql.Composed:
+    """The column wanted, then the id, so that equal values keep their order from page to page."""
+    column, direction = sort.removeprefix("-"), "DESC" if sort.startswith("-") else "ASC"
+    if column not in SORTS:
+        raise ValueError(f"cannot sort by {column!r}")
+    return sql.SQL("ORDER BY {} {}, id {}").format(sql.Identifier(column), sql.SQL(direction), sql.SQL(direction))
+
+
+class ItemStore:
+    def __init__(self, pool: AsyncConnectionPool) -> None:
+        self._pool = pool
+
+    async def get(self, item_id: UUID) -> Item | None:
+        async with self._pool.connection() as connection:
+            return await _one(connection, f"SELECT {_COLUMNS} FROM items WHERE id = %s", (item_id,))
+
+    async def page(self, query: str, sort: str, limit: int, offset: int) -> tuple[list[Item], int]:
+        where = sql.SQL("")
+        parameters: list[Any] = []
+        if query:
+            where = sql.SQL(f"WHERE {_SEARCHED} ILIKE %s")
+            parameters.append(like_pattern(query))
+        rows_query = sql.SQL(" ").join(
+            [sql.SQL(f"SELECT {_COLUMNS} FROM items"), where, order_by(sort), sql.SQL("LIMIT %s OFFSET %s")]
+        )
+        total_query = sql.SQL(" ").join([sql.SQL("SELECT count(*) AS total FROM items"), where])
+        async with self._pool.connection() as connection:
+            rows = await (await connection.execute(rows_query, [*parameters, limit, offset])).fetchall()
+            total = await (await connection.execute(total_query, parameters)).fetchone()
+        return [Item.model_construct(**row) for row in rows], total["total"]
+
+    async def create(
+        self, item: ItemInput, actor: str, *, subject: str, key: str | None, fingerprint: str
+    ) -> tuple[Item, bool]:
+        """The item, and whether it is the answer to an earlier request with the same key."""
+        async with self._pool.connection() as connection, connection.transaction():
+            if key is not None:
+                earlier = await _claim_key(connection, subject, key, fingerprint)
+                if earlier is not None:
+                    return earlier, True
+            created = await _insert(connection, item, actor)
+            if key is not None:
+                await connection.execute(
+                    "UPDATE idempotency_keys SET response = %s WHERE subject = %s AND key = %s",
+                    (created.model_dump_json(), subject, key),
+                )
+        return created, False
+
+    async def update(self, item_id: UUID, item: ItemInput, version: int, actor: str) -> Item | Conflict | None:
+        async with self._pool.connection() as connection:
+            try:
+                updated = await _one(
+                    connection,
+                    "UPDATE items SET name = %s, sku = %s, quantity = %s, location = %s, notes = %s,"
+                    " version = version + 1, updated_at = now(), updated_by = %s"
+                    f" WHERE id = %s AND version = %s RETURNING {_COLUMNS}",
+                    (item.name, item.sku, item.quantity, item.location, item.notes, actor, item_id, version),
+                )
+            except psycopg.errors.UniqueViolation as error:
+                raise SkuTaken from error
+            return updated or await _current(connection, item_id)
+
+    async def delete(self, item_id: UUID, version: int | None) -> Item | Conflict | None:
+        async with self._pool.connection() as connection:
+            deleted = await _one(
+                connection,
+                f"DELETE FROM items WHERE id = %s AND (%s::int IS NULL OR version = %s) RETURNING {_COLUMNS}",
+                (item_id, version, version),
+            )
+            return deleted or await _current(connection, item_id)
+
+
+async def _one(connection: psycopg.AsyncConnection, statement: str, parameters: tuple[Any, ...]) -> Item | None:
+    row: Any = await (await connection.execute(statement, parameters)).fetchone()
+    # The database has checked what it stores; validating it again would only cost time.
+    return Item.model_construct(**row) if row else None
+
+
+async def _current(connection: psycopg.AsyncConnection, item_id: UUID) -> Conflict | None:
+    current = await _one(connection, f"SELECT {_COLUMNS} FROM items WHERE id = %s", (item_id,))
+    return Conflict(current) if current else None
+
+
+async def _insert(connection: psycopg.AsyncConnection, item: ItemInput, actor: str) -> Item:
+    try:
+        created = await _one(
+            connection,
+            "INSERT INTO items (name, sku, quantity, location, notes, created_by, updated_by)"
+            f" VALUES (%s, %s, %s, %s, %s, %s, %s) RETURNING {_COLUMNS}",
+            (item.name, item.sku, item.quantity, item.location, item.notes, actor, actor),
+        )
+    except psycopg.errors.UniqueViolation as error:
+        raise SkuTaken from error
+    assert created is not None
+    return created
+
+
+async def _claim_key(connection: psycopg.AsyncConnection, subject: str, key: str, fingerprint: str) -> Item | None:
+    """None when the key is now ours. A second request with it waits here until the first has committed or failed."""
+    await connection.execute(
+        f"DELETE FROM idempotency_keys WHERE created_at < now() - interval '{KEPT_KEYS}' AND ctid = ANY(ARRAY("
+        f"SELECT ctid FROM idempotency_keys WHERE created_at < now() - interval '{KEPT_KEYS}'"
+        " LIMIT 100 FOR UPDATE SKIP LOCKED))"
+    )
+    claimed = await connection.execute(
+        "INSERT INTO idempotency_keys (subject, key, fingerprint) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
+        (subject, key, fingerprint),
+    )
+    if claimed.rowcount == 1:
+        return None
+    row: Any = await (
+        await connection.execute(
+            "SELECT fingerprint, response FROM idempotency_keys WHERE subject = %s AND key = %s", (subject, key)
+        )
+    ).fetchone()
+    if row is None or row["fingerprint"] != fingerprint:
+        raise KeyReused
+    return Item.model_validate(row["response"])

@@ -1,0 +1,71 @@
+"""The application, put together."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from app import events, health, metrics, problems
+from app.auth import dependencies as auth
+from app.auth.jwks import RealmKeys
+from app.auth.tokens import TokenVerifier
+from app.cache import Breaker, ItemCache, create_client
+from app.database import create_pool
+from app.items import routes as items
+from app.items.storage import ItemStore
+from app.middleware import MAX_BODY
+from app.settings import Settings
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Nothing here waits for a neighbour: the process starts without them and readiness tells who is missing."""
+    state = app.state
+    await state.pool.open(wait=False)
+    background = [asyncio.create_task(run()) for run in (state.keys.run, state.cache.run, state.events.run)]
+    yield
+    for task in background:
+        task.cancel()
+    await asyncio.gather(*background, return_exceptions=True)
+    await state.redis.aclose()
+    await state.pool.close(timeout=5)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    app = FastAPI(
+        title="CC03 inventory",
+        version=settings.release,
+        lifespan=lifespan,
+        openapi_url="/api/v1/openapi.json",
+        # Their pages load scripts from a CDN, which the content security policy refuses.
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        # For bodies of undeclared length; declared ones are refused in middleware.py.
+        max_body_size=MAX_BODY,
+        # Request metrics and logs are our own (middleware.py); unused hooks cost on every request.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
+    )
+    problems.install(app)
+    for router in (items.router, auth.router, health.router, events.router):
+        app.include_router(router)
+    attach_state(app, settings)
+    return app
+
+
+def attach_state(app: FastAPI, settings: Settings) -> None:
+    state = app.state
+    breaker = Breaker()
+    state.pool = create_pool(settings)
+    state.redis = create_client(settings)
+    # A second over the longest read: see the order described in cache.py.
+    barrier = settings.statement_timeout_ms // 1000 + 1
+    state.cache = ItemCache(state.redis, breaker, settings.cache_ttl_seconds, barrier)
+    state.events = events.Events(state.redis, breaker, settings.websocket_limit)
+    state.items = ItemStore(state.pool)
+    state.tokens = TokenVerifier(settings.issuer, settings.audience)
+    state.keys = RealmKeys(settings.jwks_url, on_removed=state.tokens.forget)
+    state.readiness = health.Readiness(state)
+    metrics.REGISTRY.register(metrics.PoolCollector(state.pool))
+    metrics.BUILD.labels(settings.release).set(1)

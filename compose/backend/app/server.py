@@ -1,0 +1,123 @@
+"""backend serve: one process, one event loop; replicas are what scales.
+
+SIGTERM drains in two steps. First, for CC03_DRAIN_SECONDS, requests are still answered, readiness says 503, each
+response closes its connection and WebSocket clients are told to reconnect. Then the socket is closed and what is still
+running finishes. Closing at once would race with requests the proxy is just sending on an idle connection.
+"""
+
+import asyncio
+import logging
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterable
+from types import FrameType
+
+import uvicorn
+
+from app import logs
+from app.main import create_app
+from app.middleware import RequestContext
+from app.settings import Settings, SettingsError
+
+_log = logging.getLogger("app.server")
+
+# Longer than nginx keeps an idle connection (60 s): the side that closes first must be the one that may retry.
+KEEP_ALIVE_SECONDS = 75
+LAST_REQUEST_SECONDS = 1.0
+# On a machine so busy that requests queue for seconds; usually this is over at once.
+SETTLE_SECONDS = 4.0
+FINISH_SECONDS = 12
+
+
+async def nothing_unread(sockets: Callable[[], Iterable[socket.socket]]) -> None:
+    """Let the loop run until none of the sockets holds input, within limits; returns without yielding again."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while time.monotonic() < deadline:
+        poller = select.poll()
+        for each in sockets():
+            if each.fileno() >= 0:
+                poller.register(each.fileno(), select.POLLIN)
+        if not poller.poll(0):
+            return
+        await asyncio.sleep(0)
+
+
+class DrainingServer(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, context: RequestContext, drain_seconds: float) -> None:
+        super().__init__(config)
+        self._context = context
+        self._drain_seconds = drain_seconds
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def serve(self, sockets: list | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().serve(sockets)
+
+    async def shutdown(self, sockets: list | None = None) -> None:
+        # Closing a listener resets the connections that the kernel has queued on it.
+        await nothing_unread(lambda: [listener for server in self.servers for listener in server.sockets])
+        for server in self.servers:
+            server.close()
+        # uvicorn would now close every connection without a request, also those whose first one is on its way.
+        await asyncio.sleep(LAST_REQUEST_SECONDS)
+        await nothing_unread(self._connections)
+        await super().shutdown(sockets)
+
+    def _connections(self) -> list[socket.socket]:
+        transports = [connection.transport for connection in self.server_state.connections]
+        return [transport.get_extra_info("socket") for transport in transports if not transport.is_closing()]
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if sig != signal.SIGTERM or self._loop is None or self._context.draining:
+            super().handle_exit(sig, frame)
+            return
+        self._context.draining = True
+        self._loop.call_soon_threadsafe(self._drain)
+
+    def _drain(self) -> None:
+        assert self._loop is not None
+        _log.info("draining", extra={"fields": {"seconds": self._drain_seconds}})
+        state = self._context.app.state  # type: ignore[attr-defined]
+        state.readiness.draining = True
+        state.events.drain()
+        self._loop.call_later(self._drain_seconds, setattr, self, "should_exit", True)
+
+
+def main() -> int:
+    try:
+        settings = Settings.load()
+    except SettingsError as error:
+        logs.configure("INFO")
+        _log.error("not started", extra={"fields": {"reason": str(error)}})
+        return 2
+    logs.configure(settings.log_level)
+    context = RequestContext(create_app(settings))
+    config = uvicorn.Config(
+        context,
+        host="0.0.0.0",  # noqa: S104 - only the internal networks reach it, nothing is published
+        port=8000,
+        loop="uvloop",
+        http="httptools",
+        ws="websockets-sansio",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=FINISH_SECONDS,
+        backlog=2048,
+        ws_max_size=32 * 1024,
+        ws_ping_interval=20.0,
+        ws_ping_timeout=20.0,
+    )
+    _log.info("starting", extra={"fields": {"release": settings.release, "issuer": settings.issuer}})
+    DrainingServer(config, context, settings.drain_seconds).run()
+    _log.info("stopped")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

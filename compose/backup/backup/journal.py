@@ -1,0 +1,58 @@
+"""What each job last did. Kept on the repository's volume, so that restarts lose no failure count."""
+
+import json
+import os
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+PATH = Path("/var/lib/pgbackrest/journal.json")
+
+
+@dataclass(frozen=True)
+class Entry:
+    last_attempt: datetime | None = None
+    last_success: datetime | None = None
+    last_seconds: float | None = None
+    failures_total: int = 0
+    failures_in_row: int = 0
+    last_error: str = ""
+
+    def after(self, *, ended: datetime, seconds: float, error: str) -> "Entry":
+        if error:
+            return replace(
+                self,
+                last_attempt=ended,
+                failures_total=self.failures_total + 1,
+                failures_in_row=self.failures_in_row + 1,
+                last_error=error,
+            )
+        return replace(self, last_attempt=ended, last_success=ended, last_seconds=seconds, failures_in_row=0, last_error="")
+
+
+def read(path: Path = PATH) -> dict[str, Entry]:
+    try:
+        raw = json.loads(path.read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+    return {job: _entry(values) for job, values in raw.items()}
+
+
+def record(job: str, *, seconds: float, error: str, path: Path = PATH) -> Entry:
+    """Callers hold the job lock, hence no two writers."""
+    entries = read(path)
+    entries[job] = entries.get(job, Entry()).after(ended=datetime.now(UTC), seconds=seconds, error=error)
+    new = path.with_suffix(".new")
+    with new.open("w") as stream:
+        json.dump({name: asdict(entry) for name, entry in entries.items()}, stream, default=datetime.isoformat)
+        stream.flush()
+        os.fsync(stream.fileno())
+    new.rename(path)
+    return entries[job]
+
+
+def _entry(values: dict) -> Entry:
+    for key in ("last_attempt", "last_success"):
+        if values[key] is not None:
+            values[key] = datetime.fromisoformat(values[key])
+    return Entry(**values)

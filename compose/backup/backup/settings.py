@@ -1,0 +1,102 @@
+"""backup.toml as frozen values. Unknown keys and unreadable values are refused with their place."""
+
+import difflib
+import re
+import tomllib
+from dataclasses import dataclass, fields
+from datetime import time, timedelta
+from pathlib import Path
+
+PATH = Path("/etc/cc03/current/backup.toml")
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+class SettingsError(Exception):
+    """backup.toml cannot be used; the text says where and why."""
+
+
+@dataclass(frozen=True)
+class Postgres:
+    full_at: time
+    diff_every: timedelta
+    keep_full: int
+    check_every: timedelta
+    verify_at: time
+
+
+@dataclass(frozen=True)
+class Redis:
+    copy_at: time
+    keep: int
+
+
+@dataclass(frozen=True)
+class Health:
+    grace: timedelta
+    max_backup_age: timedelta
+    max_check_age: timedelta
+
+
+@dataclass(frozen=True)
+class Settings:
+    postgres: Postgres
+    redis: Redis
+    health: Health
+
+
+def duration(text: str) -> timedelta:
+    match = re.fullmatch(r"(\d+)([smhd])", str(text))
+    if not match:
+        raise ValueError(f"{text!r} is not a duration like 90s, 15m, 24h or 7d")
+    return timedelta(**{UNITS[match[2]]: int(match[1])})
+
+
+def clock(text: str) -> time:
+    match = re.fullmatch(r"([01]\d|2[0-3]):([0-5]\d)", str(text))
+    if not match:
+        raise ValueError(f"{text!r} is not a time of day like 02:30")
+    return time(int(match[1]), int(match[2]))
+
+
+def count(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{value!r} is not a whole number of at least 1")
+    return value
+
+
+READERS = {time: clock, timedelta: duration, int: count}
+
+
+def parse(text: str) -> Settings:
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"not valid TOML: {error}") from None
+    _same_keys(document, [field.name for field in fields(Settings)], "")
+    return Settings(**{part.name: _section(part.type, part.name, document[part.name]) for part in fields(Settings)})
+
+
+def load(path: Path = PATH) -> Settings:
+    return parse(path.read_text())
+
+
+def _section(kind: type, name: str, table: dict) -> object:
+    _same_keys(table, [field.name for field in fields(kind)], f"{name}.")
+    values = {}
+    for field in fields(kind):
+        try:
+            values[field.name] = READERS[field.type](table[field.name])
+        except ValueError as error:
+            raise SettingsError(f"{name}.{field.name}: {error}") from None
+    return kind(**values)
+
+
+def _same_keys(table: dict, expected: list[str], place: str) -> None:
+    for key in table:
+        if key not in expected:
+            close = difflib.get_close_matches(key, expected, n=1)
+            hint = f"; did you mean {place}{close[0]}?" if close else ""
+            raise SettingsError(f"unknown key {place}{key}{hint}")
+    for key in expected:
+        if key not in table:
+            raise SettingsError(f"missing key {place}{key}")

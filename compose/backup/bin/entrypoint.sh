@@ -1,0 +1,10 @@
+#!/bin/bash
+# Completes pgbackrest.conf with the key of the repository, on a tmpfs only, and becomes the supervisor of the
+# pgBackRest server and the scheduler.
+set -euo pipefail
+umask 077
+mkdir -p /run/pgbackrest/lock /run/pgbackrest/spool /run/backup /var/lib/pgbackrest/{postgres,redis}
+write-config
+rm -rf /run/s6
+cp -R /etc/s6 /run/s6
+exec s6-svscan /run/s6

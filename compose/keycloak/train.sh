@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# Makes the class cache (JEP 483, 514, 515) by a first start on a real, empty PostgreSQL of this build stage.
+# Usage: train.sh CACHE
+set -euo pipefail
+
+readonly cache=$1 work=/run/keycloak
+pg=$(echo /usr/lib/postgresql/*/bin)
+readonly pg
+
+as_keycloak() { setpriv --reuid=10004 --regid=10004 --clear-groups "$@"; }
+
+install --directory --owner=10004 --group=10004 "$work" "$work/data" "$work/data/tmp"
+as_keycloak "$pg/initdb" --pgdata="$work/db" --username=keycloak --auth=trust --no-sync >/dev/null
+as_keycloak "$pg/pg_ctl" --pgdata="$work/db" --wait --silent --log="$work/db.log" \
+  --options="-c unix_socket_directories=$work -c listen_addresses=127.0.0.1 -c fsync=off" start
+as_keycloak "$pg/createdb" --host="$work" --username=keycloak keycloak
+
+cat >"$work/keycloak.conf" <<'CONF'
+hostname=https://localhost/auth
+http-enabled=true
+proxy-headers=xforwarded
+http-management-scheme=http
+cache=local
+db-url-host=127.0.0.1
+db-username=keycloak
+db-password=training
+bootstrap-admin-username=admin
+bootstrap-admin-password=training
+log-console-output=json
+http-access-log-enabled=true
+CONF
+touch "$cache"
+chown 10004:10004 "$cache" "$(dirname "$cache")"
+# Not through the function: a function in the background is one more shell, and the signal below would end that shell.
+setpriv --reuid=10004 --regid=10004 --clear-groups java @/opt/keycloak/conf/jvm.options -XX:AOTCacheOutput="$cache" \
+  io.quarkus.bootstrap.runner.QuarkusEntryPoint --config-file="$work/keycloak.conf" start --optimized --import-realm \
+  >"$work/log" 2>&1 &
+server=$!
+
+ready() { curl --fail --silent --max-time 5 --output /dev/null http://localhost:9000/health/ready; }
+until ready; do
+  if ! kill -0 "$server" 2>/dev/null || ((SECONDS > 600)); then
+    tail -n 20 "$work/log" >&2
+    exit 1
+  fi
+  sleep 1
+done
+
+# What the first users ask for: the discovery document, the keys, the login form, a token by password, the metrics.
+readonly realm=http://localhost:8080/auth/realms/master
+get() { curl --fail --silent --show-error --output /dev/null --header 'X-Forwarded-Proto: https' "$@"; }
+get "$realm/.well-known/openid-configuration"
+get "$realm/protocol/openid-connect/certs"
+get --get --data-urlencode redirect_uri=https://localhost/auth/admin/master/console/ \
+  --data 'client_id=security-admin-console&response_type=code&scope=openid&code_challenge_method=S256' \
+  --data code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM "$realm/protocol/openid-connect/auth"
+get --data 'grant_type=password&client_id=admin-cli&username=admin&password=training' "$realm/protocol/openid-connect/token"
+get http://localhost:9000/metrics
+
+kill "$server"
+wait "$server" || [[ $? == 143 ]]
+as_keycloak "$pg/pg_ctl" --pgdata="$work/db" --mode=immediate --silent stop
+[[ -s $cache ]] || { tail -n 20 "$work/log" >&2; exit 1; }
+chown root:root "$cache" "$(dirname "$cache")"
+chmod 0644 "$cache"
+rm -rf "$work"

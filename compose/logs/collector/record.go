@@ -1,0 +1,126 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+// A longer message is cut: VictoriaLogs refuses lines above 256 KiB (-insert.maxLineSizeBytes).
+const maxMessage = 128 << 10
+
+var (
+	slot      = regexp.MustCompile(`^(.+?)(?:-(\d+))?\.log$`)
+	levelWord = regexp.MustCompile(`(?i)\b(trace|debug|info|notice|log|warn|warning|error|err|crit|critical|fatal|panic|emerg|alert)\b`)
+	logfmtMsg = regexp.MustCompile(`\bmsg=("(?:[^"\\]|\\.)*"|\S+)`)
+)
+
+// The levels of syslog, Python, Java, Go and PostgreSQL, told by the five names that one searches for.
+var levels = map[string]string{
+	"trace": "debug", "debug": "debug",
+	"info": "info", "information": "info", "notice": "info", "log": "info",
+	"warn": "warn", "warning": "warn",
+	"error": "error", "err": "error", "severe": "error",
+	"crit": "fatal", "critical": "fatal", "fatal": "fatal", "panic": "fatal", "emerg": "fatal", "alert": "fatal",
+}
+
+// source tells which service and replica a log file belongs to: backend-1.log is replica 1 of backend.
+func source(file string) (service, replica string) {
+	m := slot.FindStringSubmatch(filepath.Base(file))
+	if m == nil {
+		return strings.TrimSuffix(filepath.Base(file), ".log"), ""
+	}
+	return m[1], m[2]
+}
+
+// part is one line of Podman's k8s-file format: "2026-01-01T00:00:00.0+00:00 stdout F text".
+type part struct {
+	time, stream string
+	whole        bool // F: the line ends here; P: more follows
+	text         []byte
+}
+
+func parsePart(line []byte) (part, bool) {
+	f := bytes.SplitN(line, []byte(" "), 4)
+	if len(f) < 3 || (string(f[2]) != "F" && string(f[2]) != "P") {
+		return part{}, false
+	}
+	p := part{time: string(f[0]), stream: string(f[1]), whole: string(f[2]) == "F"}
+	if len(f) == 4 {
+		p.text = f[3]
+	}
+	return p, true
+}
+
+// record turns a message into the row that is stored. The fields of a JSON line become fields of the row.
+func record(service, replica string, p part) map[string]any {
+	row := map[string]any{}
+	text := bytes.TrimRight(p.text, "\r")
+	if len(text) > maxMessage {
+		text = text[:maxMessage]
+	}
+	if len(text) > 0 && text[0] == '{' && json.Unmarshal(text, &row) == nil {
+		lift(row)
+	} else {
+		row = map[string]any{"_msg": string(text), "level": levelOfText(text)}
+		if m := logfmtMsg.FindSubmatch(text); m != nil {
+			row["_msg"] = strings.Trim(string(m[1]), `"`)
+			row["raw"] = string(text)
+		}
+	}
+	row["_time"], row["service"], row["stream"] = p.time, service, p.stream
+	if replica != "" {
+		row["replica"] = replica
+	}
+	return row
+}
+
+// lift brings the fields that every query uses to their common names, whatever the program calls them.
+func lift(row map[string]any) {
+	if _, ok := row["request_id"]; !ok {
+		if mdc, ok := row["mdc"].(map[string]any); ok && mdc["request_id"] != nil {
+			row["request_id"] = mdc["request_id"]
+		}
+	}
+	level, _ := first(row, "level", "severity", "lvl", "error_severity").(string)
+	row["level"] = normal(level)
+	for _, key := range []string{"message", "msg", "event"} {
+		if text, ok := row[key].(string); ok {
+			delete(row, key)
+			row["_msg"] = text
+			return
+		}
+	}
+	if text, ok := row["request"].(string); ok { // an access log has no message of its own
+		row["_msg"] = text
+		return
+	}
+	whole, _ := json.Marshal(row)
+	row["_msg"] = string(whole)
+}
+
+func first(row map[string]any, keys ...string) any {
+	for _, key := range keys {
+		if v, ok := row[key]; ok {
+			return v
+		}
+	}
+	return nil
+}
+
+func normal(level string) string {
+	if l, ok := levels[strings.ToLower(level)]; ok {
+		return l
+	}
+	return "unknown"
+}
+
+// Only the start of a plain line is searched: the word "error" late in a sentence is not its level.
+func levelOfText(text []byte) string {
+	if len(text) > 120 {
+		text = text[:120]
+	}
+	return normal(string(levelWord.Find(text)))
+}

@@ -1,0 +1,16 @@
+#!/bin/bash
+# Prepares /run (a tmpfs) and becomes the supervisor of PostgreSQL, the pgBackRest server and the log stream.
+set -euo pipefail
+
+# PostgreSQL writes JSON logs to files only. Its files are this pipe, whose other end is the container's stdout
+# (s6/log/run). PID 1 keeps it open, so a restarted reader loses nothing and no writer ever sees a broken pipe.
+mkdir -p /run/postgresql/log
+rm -f /run/log.pipe
+mkfifo -m 0600 /run/log.pipe
+ln -sf /run/log.pipe /run/postgresql/log/postgresql.json
+ln -sf /run/log.pipe /run/postgresql/log/postgresql.log
+exec 3<>/run/log.pipe
+
+rm -rf /run/s6
+cp -R /etc/s6 /run/s6
+exec s6-svscan /run/s6

@@ -1,0 +1,63 @@
+"""lint and unit by default; smoke, drill and bench need a live stack (inv deploy) and are asked for by name."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import nox
+
+nox.options.default_venv_backend = "none"
+nox.options.sessions = ["lint", "unit"]
+
+ROOT = Path(__file__).parent
+SHELL = [
+    str(path.relative_to(ROOT))
+    for folder in ("scripts", "compose", ".ci")
+    for path in sorted((ROOT / folder).rglob("*"))
+    if path.is_file()
+    and "node_modules" not in path.parts
+    and path.read_bytes()[:64].startswith((b"#!/usr/bin/env bash", b"#!/bin/bash", b"#!/bin/sh"))
+]
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Code, compose file, configuration and our own policies, each by the program or the version that is deployed."""
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("mypy")
+    session.run("yamllint", "--strict", "compose", "config", ".yamllint")
+    session.run("shellcheck", "--external-sources", *SHELL)
+    session.run("hadolint", *map(str, sorted((ROOT / "compose").glob("*/Containerfile"))))
+    session.run("pytest", "--quiet", "tests/lint", *session.posargs)
+
+
+@nox.session
+def unit(session: nox.Session) -> None:
+    """Plans as facts in, steps out; nothing here can reach a host."""
+    session.run("pytest", "tests/unit", *session.posargs)
+
+
+@nox.session(default=False)
+def smoke(session: nox.Session) -> None:
+    """Every service of the live stack does what its users need. Leaves nothing behind."""
+    session.run("pytest", "tests/smoke", *session.posargs)
+
+
+@nox.session(default=False)
+def drill(session: nox.Session) -> None:
+    """Breaks the live stack on purpose, and proves that it mends itself. Not for a production project."""
+    session.run("pytest", "tests/drill", *session.posargs, env={"CC03_DRILL": "1"})
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Measures what the documentation promises: a table, and bench.json."""
+    session.run("python", "-m", "tests.bench", *session.posargs)
+
+
+@nox.session(default=False)
+def docs(session: nox.Session) -> None:
+    """Writes docs/reference/ anew from the code."""
+    session.run("python", "-m", "ops.reference", env={"CC03_PROJECT": os.environ.get("CC03_PROJECT", "cc03")})

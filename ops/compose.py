@@ -1,0 +1,152 @@
+"""compose/compose.yaml + settings -> Stack. Pure: text in, data out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ops.errors import UsageProblem
+from ops.model import Limits, Service, Stack
+from ops.settings import Settings, memory_bytes
+
+_PLACEHOLDER = re.compile(r"\$\{(CC03_[A-Z_]+)(?::-([^}]*))?\}")
+
+
+def url(domain: str, port: int) -> str:
+    """https URL of a listener, without the port where it is the default."""
+    return f"https://{domain}" + ("" if port == 443 else f":{port}")
+
+
+def placeholders(settings: Settings, ports: Mapping[str, int]) -> dict[str, str]:
+    """The names that compose.yaml and mounted configuration may use, and what they stand for on this host."""
+    return {
+        "CC03_PROJECT": settings.project,
+        "CC03_DOMAIN": settings.domain,
+        "CC03_HTTP_PORT": str(ports["http"]),
+        "CC03_HTTPS_PORT": str(ports["https"]),
+        "CC03_OPS_PORT": str(ports["ops"]),
+        "CC03_PUBLIC_URL": url(settings.domain, ports["https"]),
+        "CC03_OPS_URL": url("localhost", ports["ops"]),
+        "CC03_METRICS_RETENTION": str(settings.get("retention", "metrics")),
+        "CC03_LOGS_RETENTION": str(settings.get("retention", "logs")),
+    }
+
+
+def fill(text: str, values: Mapping[str, str], where: str) -> str:
+    """Replace `${CC03_NAME}` and `${CC03_NAME:-default}`; anything else that starts with `$` is left alone.
+
+    Raises UsageProblem for a name that does not exist and has no default.
+    """
+
+    def value_of(match: re.Match[str]) -> str:
+        name, default = match[1], match[2]
+        if name in values:
+            return values[name]
+        if default is not None:
+            return default
+        raise UsageProblem(
+            f"{where} uses ${{{name}}}", f"known are {', '.join(sorted(values))}", f"correct the name in {where}"
+        )
+
+    return _PLACEHOLDER.sub(value_of, text)
+
+
+_SLOT_LINE = re.compile(r"\$\{CC03_SLOT_([A-Z]+)\}")
+
+
+def fill_config(text: str, values: Mapping[str, str], slots: Mapping[str, tuple[str, ...]], where: str) -> str:
+    """`fill`, after repeating each line with `${CC03_SLOT_BACKEND}` once for every container of that service."""
+    lines: list[str] = []
+    for line in text.splitlines(keepends=True):
+        match = _SLOT_LINE.search(line)
+        if not match:
+            lines.append(line)
+            continue
+        service = match[1].lower()
+        if service not in slots:
+            raise UsageProblem(f"{where} uses {match[0]}", f'there is no service "{service}"', f"correct the name in {where}")
+        lines.extend(line.replace(match[0], slot) for slot in slots[service])
+    return fill("".join(lines), values, where)
+
+
+def _fill_tree(node: Any, values: Mapping[str, str]) -> Any:
+    if isinstance(node, str):
+        return fill(node, values, "compose/compose.yaml")
+    if isinstance(node, list):
+        return [_fill_tree(item, values) for item in node]
+    if isinstance(node, dict):
+        return {key: _fill_tree(item, values) for key, item in node.items()}
+    return node
+
+
+def parse_stack(text: str, settings: Settings, ports: Mapping[str, int], repository: Path, state: Path) -> Stack:
+    """What is wanted, as compose.yaml and stack.yaml say it together.
+
+    Parameters
+    ----------
+    text: content of compose.yaml. ports: published ports (http, https, ops).
+    repository: the checkout, for build contexts. state: the project's state folder.
+
+    Raises UsageProblem where a build context that the settings name is not there.
+    """
+    values = {**placeholders(settings, ports), "CC03_STATE": str(state)}
+    document = _fill_tree(yaml.safe_load(text), values)
+    services = {name: _service(name, definition, settings, repository) for name, definition in document["services"].items()}
+    return Stack(
+        project=settings.project,
+        services=services,
+        networks={name: bool((spec or {}).get("internal")) for name, spec in document["networks"].items()},
+        volumes=tuple(document.get("volumes", {})),
+        secrets=tuple(document.get("secrets", {})),
+    )
+
+
+def _service(name: str, definition: dict[str, Any], settings: Settings, repository: Path) -> Service:
+    own = definition.get("x-cc03", {})
+    limits = definition["deploy"]["resources"]["limits"]
+    memory = settings.get("limits", name, "memory")
+    cpus = settings.get("limits", name, "cpus")
+    mounts = [str(volume) for volume in definition.get("volumes", [])]
+    replicated = "replicas" in definition["deploy"]
+    return Service(
+        name=name,
+        definition=definition,
+        networks=tuple(definition["networks"]),
+        secrets=tuple(definition.get("secrets", [])),
+        volumes=tuple(mount.split(":")[0] for mount in mounts if not mount.startswith((".", "/"))),
+        limits=Limits(
+            memory if memory is not None else memory_bytes(limits["memory"]),
+            cpus if cpus is not None else float(limits["cpus"]),
+        ),
+        replicas=settings.get("replicas", name) if replicated else 1,
+        build=_context(name, definition, settings, repository),
+        owner=int(str(definition.get("user", "0")).split(":")[0]),
+        probe=own.get("probe"),
+        reload=tuple(own["reload"]) if "reload" in own else None,
+        check=tuple(own["check"]) if "check" in own else None,
+        needs=tuple(own.get("needs", ())),
+        migrate=tuple(own["migrate"]) if "migrate" in own else None,
+        optional=own.get("optional"),
+        start_seconds=settings.get("deadlines", "start", name) or int(own.get("start_seconds", 120)),
+        has_config=any(mount.startswith("../config/") for mount in mounts),
+        has_tls=any(mount.endswith(":/etc/tls:ro") for mount in mounts),
+    )
+
+
+def _context(name: str, definition: Mapping[str, Any], settings: Settings, repository: Path) -> Path | None:
+    if "build" not in definition:
+        return None
+    if name in ("backend", "frontend"):
+        context = repository / str(settings.get("build", name))
+        if not (context / "Containerfile").is_file():
+            raise UsageProblem(
+                f"{settings.source}: build.{name} is {settings.get('build', name)!r}",
+                f"there is no Containerfile in {context}",
+                f"set build.{name} to the folder that holds the {name}'s Containerfile",
+            )
+        return context
+    return repository / "compose" / str(definition["build"])

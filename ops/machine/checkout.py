@@ -1,0 +1,88 @@
+"""What the checkout says: settings, compose file, mounted configuration, build contexts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatch
+from pathlib import Path
+
+from ops.compose import fill_config, placeholders
+from ops.errors import UsageProblem
+from ops.model import Service, Stack
+from ops.plan.images import REGISTRY, WantedImage, content_hash, pinned_digest, suites_of
+from ops.render import digest
+from ops.settings import Settings, parse_settings
+
+ALWAYS_IGNORED = ("__pycache__", "*.pyc", "node_modules", ".git", ".venv", ".pytest_cache", ".mypy_cache", ".ruff_cache")
+TESTS_OF_CONFIG = ("*_test.yml", "README.md")
+"""Files in config/<service>/ that its container has no use for."""
+
+
+def read_settings(repository: Path) -> Settings:
+    """config/stack.yaml; CC03_PROJECT names another project, CC03_STACK another file.
+
+    Raises UsageProblem where the file is missing or cannot be meant.
+    """
+    source = Path(os.environ.get("CC03_STACK") or repository / "config" / "stack.yaml")
+    try:
+        text = source.read_text(encoding="utf-8")
+    except OSError as problem:
+        raise UsageProblem(f"cannot read {source}", str(problem.strerror), f"git checkout {source.name}") from problem
+    shown = source.relative_to(repository) if source.is_relative_to(repository) else source
+    return parse_settings(text, shown, os.environ.get("CC03_PROJECT"))
+
+
+def _ignored(name: str, relative: str, patterns: list[str]) -> bool:
+    return any(fnmatch(name, pattern) or fnmatch(relative, pattern.rstrip("/")) for pattern in patterns)
+
+
+def files_of(folder: Path) -> Iterator[tuple[str, int, bytes]]:
+    """Every file that a build of this folder sees: (path within it, mode, content)."""
+    ignore_file = folder / ".containerignore"
+    lines = ignore_file.read_text().splitlines() if ignore_file.exists() else []
+    patterns = [*ALWAYS_IGNORED, *(line.strip() for line in lines if line.strip() and not line.startswith("#"))]
+    for parent, folders, names in os.walk(folder):
+        inside = os.path.relpath(parent, folder)
+        prefix = "" if inside == "." else inside + "/"
+        folders[:] = sorted(name for name in folders if not _ignored(name, prefix + name, patterns))
+        for name in sorted(names):
+            if not _ignored(name, prefix + name, patterns):
+                path = Path(parent) / name
+                yield prefix + name, path.stat().st_mode, path.read_bytes()
+
+
+def base_tag(repository: Path, suite: str, refresh: str) -> str:
+    """Tag of a suite's base image. `refresh`: stamp of the last `inv build --refresh`, which takes up security fixes."""
+    return f"{REGISTRY}/base-{suite}:{content_hash(files_of(repository / 'compose' / 'base'), suite, refresh)}"
+
+
+def wanted_images(stack: Stack, repository: Path, refresh: str) -> dict[str, WantedImage]:
+    """The image of every service, under the hash of all that goes into it."""
+    images = {}
+    for service in stack.services.values():
+        if service.build is None:
+            source = pinned_digest(str(service.definition["image"]))
+            images[service.name] = WantedImage(service.name, f"{REGISTRY}/{service.name}:{digest(source)}", source=source)
+            continue
+        suites = suites_of((service.build / "Containerfile").read_text(encoding="utf-8"))
+        bases = tuple((suite, base_tag(repository, suite, refresh)) for suite in suites)
+        tag = content_hash(files_of(service.build), *(base for _, base in bases))
+        images[service.name] = WantedImage(service.name, f"{REGISTRY}/{service.name}:{tag}", str(service.build), bases)
+    return images
+
+
+def config_of(service: Service, stack: Stack, settings: Settings, ports: Mapping[str, int], repository: Path) -> dict[str, str]:
+    """Mounted configuration of one service, placeholders filled: path within config/<service>/ -> text."""
+    folder = repository / "config" / service.name
+    values = placeholders(settings, ports)
+    slots = {other.name: other.slots() for other in stack.services.values()}
+    return {
+        path: fill_config(content.decode(), values, slots, f"config/{service.name}/{path}")
+        for path, _, content in files_of(folder)
+        if not any(fnmatch(Path(path).name, pattern) for pattern in TESTS_OF_CONFIG)
+    }
+
+
+def config_version(files: Mapping[str, str]) -> str:
+    return digest(dict(files))

@@ -1,0 +1,129 @@
+"""Is this container doing what its users need? Standard library only: the ticker runs a copy of this file.
+
+Where a service declares a probe, it is asked over HTTP, which costs a hundredth of running its health check inside the
+container (143 ms of CPU each with Podman 4.3). The question is put from within the container's network namespace: the host itself has no
+address on internal networks. Where a service declares none, the container's own health check is run.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import http.client
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+PROBE_TIMEOUT = 4.0
+
+
+@dataclass(frozen=True)
+class Target:
+    """One container to watch. `address` is its own; `ca` verifies a probe over TLS."""
+
+    slot: str
+    service: str
+    container: str
+    address: str
+    probe: str | None
+    ca: str
+    start_seconds: int
+    grace: int
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Target:
+        return cls(**value)
+
+
+CLONE_NEWNET = 0x40000000
+"""setns(2): the namespace to enter is one of networks."""
+
+
+@contextmanager
+def network_of(pid: int) -> Iterator[None]:
+    """Within the block, this thread opens its connections in the network namespace of a process. Needs root.
+
+    Raises OSError where the process is gone.
+    """
+    # os.setns exists from Python 3.12 only.
+    setns = ctypes.CDLL(None, use_errno=True).setns
+
+    def enter(namespace: IO[bytes]) -> None:
+        if setns(namespace.fileno(), CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), "cannot enter the network namespace")
+
+    with Path("/proc/thread-self/ns/net").open("rb") as own, Path(f"/proc/{pid}/ns/net").open("rb") as theirs:
+        enter(theirs)
+        try:
+            yield
+        finally:
+            enter(own)
+
+
+def probe(target: Target, pid: int) -> str:
+    """Ask over HTTP. Empty: it answers as it should; else the reason. `pid`: a process of the container."""
+    if target.probe is None:
+        raise ValueError(f"{target.slot} declares no probe")
+    url = urlsplit(target.probe)
+    try:
+        connection = _connection(target, url.scheme, url.port)
+        try:
+            with network_of(pid):
+                connection.connect()
+            connection.request("GET", url.path or "/", headers={"Host": "localhost", "User-Agent": "cc03-health"})
+            answer = connection.getresponse()
+            body = answer.read(300).decode(errors="replace")
+        finally:
+            connection.close()
+    except (OSError, http.client.HTTPException) as problem:
+        return f"{target.probe}: {problem or type(problem).__name__}"
+    if 200 <= answer.status < 300:
+        return ""
+    return f"{target.probe}: HTTP {answer.status} {' '.join(body.split())}"[:240]
+
+
+def _connection(target: Target, scheme: str, port: int | None) -> http.client.HTTPConnection:
+    if scheme != "https":
+        return http.client.HTTPConnection(target.address, port, timeout=PROBE_TIMEOUT)
+    context = ssl.create_default_context(cafile=target.ca)
+    # The certificate names the service, not its address: the chain is verified, the name is given below.
+    connection = _NamedConnection(target.address, port, timeout=PROBE_TIMEOUT, context=context)
+    connection.name = "localhost"
+    return connection
+
+
+class _NamedConnection(http.client.HTTPSConnection):
+    """HTTPS to an address, verified against a name."""
+
+    name = "localhost"
+
+    def connect(self) -> None:
+        http.client.HTTPConnection.connect(self)
+        self.sock = self._context.wrap_socket(self.sock, server_hostname=self.name)  # type: ignore[attr-defined]
+
+
+def assess(target: Target, container: Mapping[str, Any] | None, check: Callable[[str], str]) -> str:
+    """Why a container is not healthy; empty when it is.
+
+    Parameters
+    ----------
+    container: what `podman container inspect` says of it, or None.
+    check: runs the container's own health check; returns the reason, or nothing.
+    """
+    if container is None:
+        return "there is no such container"
+    state = container["State"]
+    if state["Status"] != "running":
+        killed = ", killed for lack of memory" if state.get("OOMKilled") else ""
+        return f"it is {state['Status']} (exit code {state.get('ExitCode', '?')}{killed})"
+    return probe(target, int(state["Pid"])) if target.probe else check(target.container)
+
+
+def failure_of(inspected: Mapping[str, Any]) -> str:
+    """Last output of a container's own failed health check."""
+    state = inspected["State"]
+    log = (state.get("Health") or state.get("Healthcheck") or {}).get("Log") or []
+    return " ".join(str(log[-1].get("Output", "")).split())[-200:] if log else ""

@@ -1,0 +1,126 @@
+"""Obtaining and building images on this host, each with its own log file under `builds/`."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from ops import podman
+from ops.errors import OpsError
+from ops.machine.authority import host_ca_bundle
+from ops.machine.host import Host
+from ops.machine.run import installed, tail
+from ops.plan.diagnose import diagnose_build
+from ops.steps import BuildImage, FetchImage, ObtainBase
+
+PULL_SECONDS = 60.0
+"""A registry that has not delivered a base image (30 MB) by then counts as absent; the base is bootstrapped instead."""
+AT_ONCE = 3
+"""Builds side by side: they alternate between waiting for downloads and using a core."""
+_slots = threading.BoundedSemaphore(AT_ONCE)
+_STEP = re.compile(r"^(?:\[\d+/\d+\] )?STEP (\d+)/(\d+): (.*)$")
+
+
+def log_of(host: Host, name: str) -> Path:
+    return host.state.builds / f"{name}.log"
+
+
+def obtain_base(host: Host, step: ObtainBase, report: Callable[[str], None]) -> None:
+    """Pull the suite's slim image, or bootstrap the same system from its packages; then add what every image here needs."""
+    log = log_of(host, f"base-{step.suite}")
+    log.write_text("")
+    source = f"docker.io/library/debian:{step.suite}-slim"
+    report("asking the registry")
+    if not _pulled(host, source, log):
+        source = _bootstrap(host, step.suite, log, report)
+    report("adding common packages")
+    context = host.repository / "compose" / "base"
+    _build(host, podman.image_build(context, step.tag, {"BOOTSTRAP": source}, {}, None), 900, log, f"base-{step.suite}")
+
+
+def _pulled(host: Host, reference: str, log: Path) -> bool:
+    try:
+        return host.run(podman.image_pull(reference), timeout=PULL_SECONDS, ok=None, log=log).returncode == 0
+    except OpsError:
+        return False
+
+
+def _bootstrap(host: Host, suite: str, log: Path, report: Callable[[str], None]) -> str:
+    if not installed("mmdebstrap"):
+        raise OpsError(
+            f"cannot obtain Debian {suite}", "no registry answers and mmdebstrap is not installed",
+            "apt-get install mmdebstrap debian-archive-keyring",
+        )  # fmt: skip
+    report("bootstrapping from packages")
+    tag = f"localhost/cc03/bootstrap-{suite}:latest"
+    with tempfile.TemporaryDirectory(dir=host.state.root) as folder:
+        tarball = Path(folder) / f"{suite}.tar"
+        try:
+            host.run(
+                ("mmdebstrap", "--variant=minbase", "--include=ca-certificates", suite, str(tarball)), timeout=600, log=log
+            )
+        except OpsError as problem:
+            raise OpsError(f"cannot bootstrap Debian {suite}", *diagnose_build(log.read_text(), str(log))) from problem
+        host.run(podman.image_import(tarball, tag), timeout=120)
+    return tag
+
+
+def build_image(host: Host, step: BuildImage, report: Callable[[str], None]) -> None:
+    """Build one image. A failure names the step of the Containerfile and the log."""
+    log = log_of(host, step.name)
+    report("waiting for a free builder")
+    with _slots, _Follow(log, report):
+        bundle = host_ca_bundle()
+        argv = podman.image_build(Path(step.context), step.tag, dict(step.args), {}, bundle)
+        _build(host, argv, step.deadline, log, step.name)
+
+
+def _build(host: Host, argv: podman.Argv, deadline: float, log: Path, name: str) -> None:
+    try:
+        host.run(argv, timeout=deadline, log=log)
+    except OpsError as problem:
+        text = log.read_text(errors="replace")
+        at = [match for line in text.splitlines() if (match := _STEP.match(line))]
+        where = f" at step {at[-1][1]}/{at[-1][2]}, {at[-1][3][:80]}" if at else ""
+        why, next_step = diagnose_build(text, str(log))
+        timed_out = "did not end" in problem.why
+        raise OpsError(f"cannot build {name}{where}", problem.why if timed_out else why, next_step) from problem
+
+
+class _Follow:
+    """Reports the step that a build is at, by reading its log as it grows."""
+
+    def __init__(self, log: Path, report: Callable[[str], None]) -> None:
+        self.log, self.report = log, report
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self._follow, daemon=True)
+
+    def __enter__(self) -> None:
+        self.log.write_text("")
+        self.thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.ended.set()
+        self.thread.join()
+
+    def _follow(self) -> None:
+        with self.log.open(errors="replace") as file:
+            while not self.ended.wait(0.3):
+                steps = [match for line in file.readlines() if (match := _STEP.match(line))]
+                if steps:
+                    self.report(f"step {steps[-1][1]}/{steps[-1][2]}: {steps[-1][3][:60]}")
+
+
+def fetch_image(host: Host, step: FetchImage) -> None:
+    """Pull an image by digest."""
+    log = log_of(host, step.name)
+    try:
+        host.run(podman.image_pull(step.source), timeout=600, log=log)
+        host.run(podman.image_tag(step.source, step.tag))
+    except OpsError as problem:
+        raise OpsError(
+            f"cannot fetch {step.source}", tail(log), "inv images.load FILE, with an archive of that image"
+        ) from problem

@@ -1,0 +1,146 @@
+"""Reads of the host, side by side: what runs, what exists, what is healthy. Nothing here changes anything."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ops import podman
+from ops.errors import OpsError
+from ops.machine import state as files
+from ops.machine.health import Target, assess, failure_of
+from ops.machine.host import Host
+from ops.machine.state import State
+from ops.machine.supervise import ticker_version
+from ops.machine.ticker import epoch
+from ops.model import LABEL_HASH, LABEL_SLOT, Container, Seen, Service
+from ops.plan.images import WantedImage
+
+OFFER_SECONDS = 10.0
+TLS_FILES = ("tls.pem", "cert.pem", "key.pem", "ca.pem")
+
+
+def inspected_containers(host: Host) -> dict[str, Mapping[str, Any]]:
+    """Slot -> what `podman container inspect` says, for every container of this project."""
+    ids = host.run(podman.containers_of(host.project)).stdout.split()
+    if not ids:
+        return {}
+    # Another process may remove a container between the two calls; what is left is still true.
+    answer = host.run(podman.inspect_containers(ids), ok=(0, 125))
+    found = json.loads(answer.stdout or "[]")
+    return {item["Config"]["Labels"][LABEL_SLOT]: item for item in found}
+
+
+def container(slot: str, item: Mapping[str, Any]) -> Container:
+    state = item["State"]
+    health = (state.get("Health") or state.get("Healthcheck") or {}).get("Status", "")
+    return Container(
+        name=item["Name"], slot=slot, state=state["Status"], config_hash=item["Config"]["Labels"].get(LABEL_HASH, ""),
+        image=item["ImageName"], health=health, restarts=int(item.get("RestartCount", 0)), started_at=str(state["StartedAt"]),
+        exit_code=int(state.get("ExitCode", 0)), oom_killed=bool(state.get("OOMKilled")),
+        running_seconds=time.time() - epoch(str(state["StartedAt"])) if state["Status"] == "running" else None,
+    )  # fmt: skip
+
+
+def images(host: Host) -> dict[str, tuple[str, str]]:
+    """Reference -> (image id, size as Podman prints it)."""
+    rows = (line.split(" ", 2) for line in host.run(podman.list_images()).stdout.splitlines())
+    return {reference: (identity, size) for identity, reference, size in rows}
+
+
+def run_healthcheck(host: Host) -> Callable[[str], str]:
+    """A function that runs a container's own health check and returns why it failed, or nothing."""
+
+    def check(name: str) -> str:
+        answer = host.run(podman.healthcheck(name), ok=None)
+        if answer.returncode == 0:
+            return ""
+        inspected = host.run(podman.inspect_containers([name]), ok=None)
+        said = failure_of(json.loads(inspected.stdout)[0]) if inspected.returncode == 0 else ""
+        return f"its health check fails: {said or answer.last_words(1)}"
+
+    return check
+
+
+def reasons(host: Host, targets: Iterable[Target], found: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Slot -> why it is not healthy, asked of every target at once."""
+    check = run_healthcheck(host)
+    watched = list(targets)
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        answers = pool.map(lambda target: assess(target, found.get(target.slot), check), watched)
+        return {target.slot: reason for target, reason in zip(watched, answers, strict=True) if reason}
+
+
+def secret_versions(state: State) -> dict[str, int]:
+    """Secret -> newest version that the state folder holds."""
+    versions = {}
+    for folder in state.secrets.iterdir() if state.secrets.is_dir() else ():
+        numbers = [int(path.name) for path in folder.iterdir() if path.name.isdigit()]
+        if numbers:
+            versions[folder.name] = max(numbers)
+    return versions
+
+
+def config_versions(state: State, mark: str) -> dict[str, str]:
+    """Service -> hash of its configuration that `mark` (the link `current`, or the file `loaded`) names."""
+    found = {}
+    for folder in state.config.iterdir() if state.config.is_dir() else ():
+        path = folder / mark
+        if path.is_symlink():
+            found[folder.name] = path.readlink().name
+        elif path.is_file():
+            found[folder.name] = path.read_text().strip()
+    return found
+
+
+def complete_certificates(state: State) -> frozenset[str]:
+    folders = state.certs.iterdir() if state.certs.is_dir() else ()
+    return frozenset(folder.name for folder in folders if all((folder / name).is_file() for name in TLS_FILES))
+
+
+def missing_optional(services: Iterable[Service], images: Mapping[str, WantedImage], present: Iterable[str]) -> dict[str, str]:
+    """Optional service -> the reason it declares, where its image is not on this host."""
+    have = set(present)
+    return {s.name: s.optional for s in services if s.optional and images[s.name].tag not in have}
+
+
+def not_offered(host: Host, missing: Mapping[str, str], images: Mapping[str, WantedImage]) -> dict[str, str]:
+    """Those of the missing images that no registry offers either."""
+    return {name: why for name, why in missing.items() if not _offered(host, images[name].source)}
+
+
+def _offered(host: Host, reference: str) -> bool:
+    try:
+        return host.run(podman.image_offered(reference), timeout=OFFER_SECONDS, ok=None).returncode == 0
+    except OpsError:
+        return False
+
+
+def _words(host: Host, argv: podman.Argv) -> list[str]:
+    return host.run(argv).stdout.split()
+
+
+def observe(host: Host, targets: Iterable[Target], *, with_health: bool = True) -> Seen:
+    """Everything that a plan is decided from."""
+    project, state = host.project, host.state
+    with ThreadPoolExecutor(max_workers=6) as pool:
+        containers = pool.submit(inspected_containers, host)
+        present = pool.submit(images, host)
+        networks = pool.submit(_words, host, podman.list_networks(project))
+        volumes = pool.submit(_words, host, podman.list_volumes(project))
+        secrets = pool.submit(_words, host, podman.list_secrets())
+        found = containers.result()
+        running = [t for t in targets if t.slot in found and found[t.slot]["State"]["Status"] == "running"]
+        unhealthy = reasons(host, running, found) if with_health else {}
+        supervised = files.read_json(state.ticker / "supervise.json") or {}
+        return Seen(
+            containers={slot: container(slot, item) for slot, item in found.items()},
+            images=frozenset(present.result()), networks=frozenset(networks.result()), volumes=frozenset(volumes.result()),
+            podman_secrets=frozenset(secrets.result()), secret_versions=secret_versions(state),
+            config_current=config_versions(state, "current"), config_loaded=config_versions(state, "loaded"),
+            certificates=complete_certificates(state), release=files.read_json(state.current / "release.json"),
+            unhealthy=unhealthy, ticker=ticker_version(state), supervised=str(supervised.get("version", "")),
+        )  # fmt: skip

@@ -1,0 +1,105 @@
+"""Looks at the host before a command begins, so that what cannot work fails before anything has changed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+
+import requests
+
+from ops import podman
+from ops.errors import HostLacks, OpsError
+from ops.machine.host import EVERYWHERE, host_facts, port_is_free
+from ops.machine.observe import images, inspected_containers
+from ops.machine.project import Project
+from ops.machine.run import installed, run
+from ops.plan.doctor import Facts, findings
+
+STORAGE = Path("/var/lib/containers")
+
+
+def podman_version(project: Project) -> tuple[int, ...] | None:
+    """Version of Podman; None where there is none that runs."""
+    try:
+        answer = json.loads(project.host.run(podman.version()).stdout)
+    except (OpsError, ValueError):
+        return None
+    return tuple(int(part) for part in answer["Client"]["Version"].split("-")[0].split("."))
+
+
+def _free_bytes(project: Project) -> dict[str, int]:
+    places = {project.state.root, STORAGE if STORAGE.exists() else Path("/var/lib")}
+    by_device = {path.stat().st_dev: path for path in sorted(places)}
+    return {str(path): shutil.disk_usage(path).free for path in by_device.values()}
+
+
+def _memory_bytes() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _busy_ports(project: Project) -> dict[str, int]:
+    nginx = inspected_containers(project.host).get("nginx")
+    if nginx and nginx["State"]["Status"] == "running":
+        return {}
+    return {
+        name: port for name, port in project.ports.items()
+        if not port_is_free(port, "127.0.0.1" if name == "ops" else EVERYWHERE)
+    }  # fmt: skip
+
+
+def look(project: Project) -> Facts:
+    """The facts that decide whether a deploy can work; nothing that takes long."""
+    version = podman_version(project)
+    works = version is not None
+    present = images(project.host) if works else {}
+    missing = [image for image in project.images.values() if image.context and image.tag not in present]
+    return Facts(
+        host=host_facts(), podman=version, images_missing=len(missing), free_bytes=_free_bytes(project),
+        memory_bytes=_memory_bytes(), busy_ports=_busy_ports(project) if works else {},
+    )  # fmt: skip
+
+
+def check_host(project: Project) -> None:
+    """Raises HostLacks for the first finding with which a deploy cannot work."""
+    for finding in findings(look(project)):
+        if finding.level == "bad":
+            raise HostLacks(finding.what, finding.meaning, finding.cure)
+
+
+def look_around(project: Project) -> Facts:
+    """`look`, and what takes a second or two: who answers on the network, and whether the clock agrees with them."""
+    facts = look(project)
+    with ThreadPoolExecutor() as pool:
+        registry = pool.submit(_container_registry, project)
+        packages = pool.submit(_package_mirror)
+        offset = packages.result()
+    return replace(
+        facts,
+        clock_offset=offset,
+        registries={"container registry": registry.result(), "package mirror": offset is not None},
+    )
+
+
+def _container_registry(project: Project) -> bool:
+    """Podman itself is asked, with its own configuration of registries and proxies."""
+    answer = project.host.run(("podman", "search", "--limit", "1", "docker.io/library/debian"), timeout=20, ok=None)
+    return answer.returncode == 0
+
+
+def _package_mirror() -> float | None:
+    """Seconds by which the mirror of the host's own package sources is ahead of this clock; None where it does not answer."""
+    answer = run(("apt-get", "--print-uris", "--quiet", "update"), timeout=20, ok=None) if installed("apt-get") else None
+    urls = [line.split("'")[1] for line in answer.stdout.splitlines() if line.startswith("'http")] if answer else []
+    for url in urls[:1]:
+        try:
+            answered = requests.head(url, timeout=5, allow_redirects=True)
+            return parsedate_to_datetime(answered.headers["Date"]).timestamp() - time.time()
+        except (requests.RequestException, KeyError, ValueError):
+            return None
+    return None

@@ -1,0 +1,146 @@
+"""The project's folder on this host: where each thing is kept, and how it is written so that no crash leaves half a file."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ops.errors import HostLacks
+
+
+@dataclass(frozen=True)
+class State:
+    """Paths below `/var/lib/cc03/<project>` (an ordinary user's data folder when not root)."""
+
+    root: Path
+
+    @property
+    def containers_conf(self) -> Path:
+        return self.root / "containers.conf"
+
+    @property
+    def allocation(self) -> Path:
+        return self.root / "allocation.json"
+
+    @property
+    def journal(self) -> Path:
+        return self.root / "journal.jsonl"
+
+    @property
+    def lock(self) -> Path:
+        return self.root / "lock"
+
+    @property
+    def secrets(self) -> Path:
+        return self.root / "secrets"
+
+    @property
+    def certs(self) -> Path:
+        return self.root / "certs"
+
+    @property
+    def ca(self) -> Path:
+        return self.root / "ca"
+
+    @property
+    def config(self) -> Path:
+        return self.root / "config"
+
+    @property
+    def releases(self) -> Path:
+        return self.root / "releases"
+
+    @property
+    def current(self) -> Path:
+        return self.releases / "current"
+
+    @property
+    def builds(self) -> Path:
+        return self.root / "builds"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def ticker(self) -> Path:
+        return self.root / "ticker"
+
+    @property
+    def metrics(self) -> Path:
+        return self.root / "metrics"
+
+    def prepare(self) -> None:
+        """Make the folder and its parts; what holds secrets or keys is for its owner only.
+
+        Raises HostLacks where it may not be written.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True, mode=0o755)
+            for private in (self.secrets, self.ca):
+                private.mkdir(exist_ok=True, mode=0o700)
+            for open_to_containers in (
+                self.certs,
+                self.config,
+                self.logs,
+                self.metrics,
+                self.releases,
+                self.builds,
+                self.ticker,
+            ):
+                open_to_containers.mkdir(exist_ok=True, mode=0o755)
+        except OSError as problem:
+            raise HostLacks(f"cannot write {self.root}", str(problem.strerror), "run the command as root") from problem
+
+
+def state_root() -> Path:
+    """Folder that holds the state of every project on this host; CC03_STATE names another one."""
+    if chosen := os.environ.get("CC03_STATE"):
+        return Path(chosen).absolute()
+    if os.geteuid() == 0:
+        return Path("/var/lib/cc03")
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "cc03"
+
+
+def write(path: Path, content: str | bytes, *, mode: int = 0o644, owner: int | None = None) -> None:
+    """Write a whole file or none of it: a new file beside the old one, flushed to disk, then one rename."""
+    data = content.encode() if isinstance(content, str) else content
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            if owner is not None and os.geteuid() == 0:
+                os.fchown(file.fileno(), owner, owner)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
+
+
+def link(path: Path, target: str) -> None:
+    """Point a symbolic link elsewhere in one rename: whoever opens it sees the old target or the new one, never none."""
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    fresh.symlink_to(target)
+    fresh.replace(path)
+
+
+def read_json(path: Path) -> Mapping[str, Any] | None:
+    """The content of a JSON file; None where there is none yet."""
+    try:
+        value = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def dump(value: Any) -> str:
+    return json.dumps(value, indent=2, sort_keys=True) + "\n"

@@ -1,0 +1,253 @@
+"""The health ticker: watches every container of one project and mends what Podman's restart policy does not.
+
+    python3 -m ops.machine.ticker STATE
+
+Podman runs health checks by systemd timers only, so without systemd nothing would ever notice a container that runs and
+does not serve (podman#19326); with it, nothing would act. One process does both on every host. It asks over the network where
+a service declares a probe, restarts what stays unhealthy, waits longer after each attempt, and stands aside while a command
+holds the lock.
+Standard library only; it runs from a copy in the state folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ops.errors import OpsError
+from ops.machine import lock
+from ops.machine.health import Target, assess
+from ops.machine.run import run
+
+CALM_SECONDS = 30.0
+"""Between two rounds while all is well."""
+ALERT_SECONDS = 5.0
+"""Between two rounds while something is not."""
+EXEC_SECONDS = 60.0
+"""Between two health checks that have to be executed inside a container."""
+FAILURES = 3
+"""Rounds in a row that a container may fail before it is restarted."""
+LONGEST_PAUSE = 600.0
+"""Seconds that repeated restarts of one container are kept apart at most."""
+
+
+@dataclass
+class Watch:
+    """What is known of one container from round to round. Times are seconds of the monotonic clock, `since` of the epoch."""
+
+    reason: str = "not yet asked"
+    since: float = 0.0
+    failures: int = 0
+    asked: float = float("-inf")
+    mended: int = 0
+    next_mend: float = 0.0
+    told_podman: str = ""
+
+
+def pause_after(attempts: int) -> float:
+    """Seconds to leave a container alone after that many restarts: 30, 60, 120 … at most ten minutes."""
+    return float(min(LONGEST_PAUSE, 30.0 * 2 ** max(0, attempts - 1)))
+
+
+def judge(watch: Watch, reason: str, now: float, wall: float) -> None:
+    """Take up one answer: empty means healthy."""
+    if bool(reason) != bool(watch.reason) or not watch.since:
+        watch.since = wall
+    watch.reason = reason
+    watch.failures = watch.failures + 1 if reason else 0
+    if not reason and now > watch.next_mend + LONGEST_PAUSE:
+        watch.mended = 0
+
+
+def due(watch: Watch, target: Target, running_seconds: float | None, now: float) -> str:
+    """What to do about a container now: `start`, `restart` or nothing.
+
+    Parameters
+    ----------
+    running_seconds: how long its main process has been running; None when it does not run.
+    """
+    if not watch.reason or watch.failures < FAILURES or now < watch.next_mend:
+        return ""
+    if running_seconds is None:
+        return "start"
+    return "restart" if running_seconds > target.start_seconds else ""
+
+
+class Ticker:
+    def __init__(self, state: Path) -> None:
+        self.state = state
+        self.watches: dict[str, Watch] = {}
+        self.targets: tuple[Target, ...] = ()
+        self.version = ""
+        self.stop = threading.Event()
+
+    def podman(self, *arguments: str, timeout: float = 60.0) -> Any:
+        return run(("podman", *arguments), timeout=timeout, ok=None)
+
+    def load(self) -> None:
+        """Take up the list as it is now; while the stack is stopped on purpose, nothing is watched."""
+        content = json.loads((self.state / "ticker" / "supervise.json").read_text())
+        self.version = content["version"]
+        stopped = (self.state / "ticker" / "stopped").exists()
+        self.targets = () if stopped else tuple(Target.from_json(item) for item in content["targets"])
+
+    def boot(self) -> None:
+        """After a boot nothing runs: start everything at once, in the list's order, instead of noticing one by one."""
+        self.load()
+        found = self.inspect()
+        down = [t.container for t in self.targets if t.container in found and _running_seconds(found[t.container]) is None]
+        if down:
+            self.say(f"starting after boot: {', '.join(down)}")
+            self.podman("start", *down, timeout=300.0)
+
+    def inspect(self) -> dict[str, Mapping[str, Any]]:
+        if not self.targets:
+            return {}
+        answer = self.podman("container", "inspect", *(target.container for target in self.targets))
+        found = json.loads(answer.stdout or "[]")
+        return {item["Name"]: item for item in found}
+
+    def check(self, container: str) -> str:
+        answer = self.podman("healthcheck", "run", container)
+        return "" if answer.returncode == 0 else "its health check fails"
+
+    def round(self) -> None:
+        """Ask every container once, mend what is due, write down what was found."""
+        found = self.inspect()
+        now = time.monotonic()
+        asked = [target for target in self.targets if self._worth_asking(target, now)]
+        with ThreadPoolExecutor(max_workers=4) as pool:
+            reasons = list(pool.map(lambda target: assess(target, found.get(target.container), self.check), asked))
+        for target, reason in zip(asked, reasons, strict=True):
+            watch = self.watches.setdefault(target.slot, Watch())
+            watch.asked = now
+            judge(watch, reason, now, time.time())
+            self._tell_podman(target, watch)
+        if not lock.busy(self.state / "lock"):
+            for target in self.targets:
+                self._mend(target, found.get(target.container), now)
+        self._write(found)
+
+    def _worth_asking(self, target: Target, now: float) -> bool:
+        watch = self.watches.setdefault(target.slot, Watch())
+        return target.probe is not None or bool(watch.reason) or now - watch.asked >= EXEC_SECONDS - 1
+
+    def _tell_podman(self, target: Target, watch: Watch) -> None:
+        """Where the verdict came over the network, Podman's own status is brought up to date once per change."""
+        verdict = "unhealthy" if watch.reason else "healthy"
+        if target.probe is not None and watch.told_podman != verdict:
+            self.podman("healthcheck", "run", target.container)
+            watch.told_podman = verdict
+
+    def _mend(self, target: Target, item: Mapping[str, Any] | None, now: float) -> None:
+        watch = self.watches[target.slot]
+        running = _running_seconds(item) if item else None
+        action = due(watch, target, running, now) if item else ""
+        if not action:
+            return
+        watch.mended += 1
+        watch.next_mend = now + pause_after(watch.mended)
+        watch.failures = 0
+        self.say(f"{action} {target.slot}, attempt {watch.mended}: {watch.reason}")
+        grace = ("--time", str(target.grace)) if action == "restart" else ()
+        answer = self.podman(action, *grace, target.container, timeout=target.grace + 60.0)
+        if answer.returncode:
+            self.say(f"{action} {target.slot} failed: {answer.last_words()}")
+
+    def say(self, text: str) -> None:
+        print(json.dumps({"at": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "level": "warning", "message": text}), flush=True)
+
+    def _write(self, found: Mapping[str, Mapping[str, Any]]) -> None:
+        health = {
+            target.slot: {"reason": watch.reason, "since": watch.since, "mended": watch.mended}
+            for target in self.targets
+            for watch in (self.watches[target.slot],)
+        }
+        content = {"version": self.version, "at": time.time(), "pid": os.getpid(), "health": health}
+        _replace(self.state / "ticker" / "health.json", json.dumps(content))
+        _replace(self.state / "metrics" / "stack.prom", exposition(self.targets, self.watches, found))
+
+    def run(self) -> None:
+        """Until stopped by a signal, or replaced: a new list under another version makes this process read it again."""
+        while not self.stop.is_set():
+            began = time.monotonic()
+            try:
+                self.load()
+                self.round()
+            except (OpsError, OSError, ValueError, KeyError) as problem:
+                self.say(f"this round failed: {type(problem).__name__}: {problem}")
+            troubled = any(watch.reason for watch in self.watches.values())
+            self._wait(began + (ALERT_SECONDS if troubled else CALM_SECONDS))
+
+    def _wait(self, until: float) -> None:
+        self.stop.wait(max(0.0, until - time.monotonic()))
+
+
+def _running_seconds(item: Mapping[str, Any]) -> float | None:
+    if item["State"]["Status"] != "running":
+        return None
+    return time.time() - epoch(str(item["State"]["StartedAt"]))
+
+
+def epoch(stamp: str) -> float:
+    """Podman writes 2026-01-31T12:00:00.123456789Z or with an offset; whole seconds are enough here."""
+    return datetime.fromisoformat(re.sub(r"\.\d+", "", stamp)).timestamp()
+
+
+def _replace(path: Path, content: str) -> None:
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.write_text(content)
+    fresh.chmod(0o644)
+    fresh.replace(path)
+
+
+def exposition(targets: tuple[Target, ...], watches: Mapping[str, Watch], found: Mapping[str, Mapping[str, Any]]) -> str:
+    """What was found, in Prometheus' text format, for node_exporter's textfile collector."""
+    lines = [
+        "# HELP cc03_container_healthy Whether the container does what its users need.",
+        "# TYPE cc03_container_healthy gauge",
+        "# HELP cc03_container_restarts_total Restarts by Podman's policy and by the health ticker.",
+        "# TYPE cc03_container_restarts_total counter",
+        "# HELP cc03_container_info Maps a container's id, as its cgroup is named, to its service.",
+        "# TYPE cc03_container_info gauge",
+        "# HELP cc03_ticker_last_round_timestamp_seconds When the health ticker last asked.",
+        "# TYPE cc03_ticker_last_round_timestamp_seconds gauge",
+        f"cc03_ticker_last_round_timestamp_seconds {time.time():.0f}",
+    ]
+    for target in targets:
+        labels = f'service="{target.service}",slot="{target.slot}",name="{target.container}"'
+        watch = watches[target.slot]
+        item = found.get(target.container)
+        restarts = (int(item.get("RestartCount", 0)) if item else 0) + watch.mended
+        lines.append(f"cc03_container_healthy{{{labels}}} {int(not watch.reason)}")
+        lines.append(f"cc03_container_restarts_total{{{labels}}} {restarts}")
+        if item:
+            lines.append(f'cc03_container_info{{{labels},container_id="{item["Id"]}"}} 1')
+    return "\n".join(lines) + "\n"
+
+
+def main(state: Path, *, boot: bool) -> None:
+    """Watch until told to stop. `boot`: run by systemd, which waits for another ticker to end and starts what is down."""
+    ticker = Ticker(state)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # A handler, not a blocked mask: containers that the ticker starts would inherit a mask.
+        signal.signal(number, lambda *_: ticker.stop.set())
+    with lock.hold(state / "ticker" / "lock", "ticker", patiently=boot):
+        if boot:
+            ticker.boot()
+        ticker.run()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), boot="--boot" in sys.argv[2:])

@@ -1,0 +1,166 @@
+"""What the stack is, what was seen of it, and what is to be done: plain frozen data, no behaviour that reaches a host."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+LABEL_PROJECT = "cc03.project"
+LABEL_SERVICE = "cc03.service"
+LABEL_SLOT = "cc03.slot"
+LABEL_HASH = "cc03.config-hash"
+MAX_REPLICAS = 8
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Ceilings of one container: memory in bytes, CPUs in cores."""
+
+    memory_bytes: int
+    cpus: float
+
+
+@dataclass(frozen=True)
+class Service:
+    """One of the twelve services, as compose.yaml declares it.
+
+    `definition` is its compose mapping with every placeholder filled; the other fields are what plans decide by.
+    """
+
+    name: str
+    definition: Mapping[str, Any]
+    networks: tuple[str, ...]
+    secrets: tuple[str, ...]
+    volumes: tuple[str, ...]
+    limits: Limits
+    replicas: int = 1
+    build: Path | None = None
+    """Build context; None for an image that is taken as it is from a registry or a file."""
+    owner: int = 0
+    """The uid its main process runs as, and that its secrets and keys belong to."""
+    probe: str | None = None
+    """URL that tells, from the host, what the container's own health check tells; None: only the check itself does."""
+    reload: tuple[str, ...] | None = None
+    """argv that makes the running container take up changed configuration; None: it is replaced."""
+    check: tuple[str, ...] | None = None
+    """argv that validates the configuration in the image, without the stack."""
+    needs: tuple[str, ...] = ()
+    migrate: tuple[str, ...] | None = None
+    """argv of the one-off run that prepares the database before new containers of this service start."""
+    optional: str | None = None
+    """Why the stack is complete without this service, and the cure; None: it is required."""
+    start_seconds: int = 120
+    """How long a container of this service may take until healthy."""
+    has_config: bool = False
+    has_tls: bool = False
+
+    def slots(self) -> tuple[str, ...]:
+        """Names of its containers within the project: `redis`, or `backend-1`, `backend-2`."""
+        if not self.definition.get("deploy", {}).get("replicas"):
+            return (self.name,)
+        return tuple(f"{self.name}-{index}" for index in range(1, self.replicas + 1))
+
+    def reserved_slots(self) -> tuple[str, ...]:
+        """Every slot that could ever be: their addresses are known to the neighbours from the start, so that scaling out
+        changes nothing in them."""
+        if len(self.slots()) == 1 and self.slots()[0] == self.name:
+            return (self.name,)
+        return tuple(f"{self.name}-{index}" for index in range(1, MAX_REPLICAS + 1))
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The whole of what is wanted, independent of any host."""
+
+    project: str
+    services: Mapping[str, Service]
+    networks: Mapping[str, bool]
+    """Network name -> internal (no way out)."""
+    volumes: tuple[str, ...]
+    secrets: tuple[str, ...]
+
+    def service_of(self, slot: str) -> Service:
+        for service in self.services.values():
+            if slot in service.slots():
+                return service
+        raise KeyError(slot)
+
+    def slots(self) -> tuple[str, ...]:
+        return tuple(slot for service in self.services.values() for slot in service.slots())
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """Addresses and ports that this project holds on this host; chosen once, remembered in the state folder."""
+
+    subnets: Mapping[str, str]
+    hosts: Mapping[str, int]
+    """Slot -> last part of its address, the same on each of its networks."""
+    ports: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Container:
+    """One container as Podman describes it."""
+
+    name: str
+    slot: str
+    state: str
+    config_hash: str
+    image: str
+    health: str = ""
+    restarts: int = 0
+    started_at: str = ""
+    exit_code: int = 0
+    oom_killed: bool = False
+    running_seconds: float | None = None
+    """How long its main process has been running; None when it does not run."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Everything that was read from the host before a decision."""
+
+    containers: Mapping[str, Container] = field(default_factory=dict)
+    images: frozenset[str] = frozenset()
+    networks: frozenset[str] = frozenset()
+    volumes: frozenset[str] = frozenset()
+    podman_secrets: frozenset[str] = frozenset()
+    secret_versions: Mapping[str, int] = field(default_factory=dict)
+    """Secret name -> newest version in the state folder; a name that is absent has never been generated."""
+    config_current: Mapping[str, str] = field(default_factory=dict)
+    """Service -> hash of the configuration that its containers see."""
+    config_loaded: Mapping[str, str] = field(default_factory=dict)
+    """Service -> hash of the configuration that its containers have taken up."""
+    certificates: frozenset[str] = frozenset()
+    release: Mapping[str, Any] | None = None
+    unhealthy: Mapping[str, str] = field(default_factory=dict)
+    """Slot -> why it is not healthy, for running containers only."""
+    ticker: str = ""
+    """Version of the health ticker that runs; empty when none does."""
+    supervised: str = ""
+    """Hash of the list that the ticker works from."""
+    unavailable: Mapping[str, str] = field(default_factory=dict)
+    """Optional service -> why its image cannot be had."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One change of the host. `after` names the steps (by key) that must have succeeded before."""
+
+    key: str
+    title: str
+    after: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a command will do. An empty plan means that there is nothing to do."""
+
+    verb: str
+    steps: tuple[Step, ...] = ()
+    notes: tuple[str, ...] = ()
+    destroys: tuple[str, ...] = ()
+    """What cannot be brought back afterwards; not empty means that the command asks first."""

@@ -1,0 +1,133 @@
+"""The internal certificate authority: a root, an intermediate that signs, and leaves for the services. Pure: bytes out.
+
+Keys are EC P-256, which every client of TLS 1.2 and 1.3 accepts. Lifetimes: leaves of 90 days are renewed at two thirds.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+ROOT_DAYS = 3650
+INTERMEDIATE_DAYS = 1825
+LEAF_DAYS = 90
+_BACKDATE = dt.timedelta(hours=1)
+"""Let's Encrypt backdates by an hour, for clients whose clock is behind."""
+
+
+@dataclass(frozen=True)
+class Signed:
+    """A certificate and its private key, both PEM."""
+
+    certificate: bytes
+    key: bytes
+
+
+def _name(common: str) -> x509.Name:
+    return x509.Name([
+        x509.NameAttribute(NameOID.ORGANIZATION_NAME, "CC03"), x509.NameAttribute(NameOID.COMMON_NAME, common)
+    ])  # fmt: skip
+
+
+def _pem_key(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )  # fmt: skip
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, days: int, now: dt.datetime
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _BACKDATE)
+        .not_valid_after(now + dt.timedelta(days=days))
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    )
+
+
+def _usage(*, ca: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True, content_commitment=False, key_encipherment=False, data_encipherment=False,
+        key_agreement=False, key_cert_sign=ca, crl_sign=ca, encipher_only=False, decipher_only=False,
+    )  # fmt: skip
+
+
+def make_root(project: str, now: dt.datetime) -> Signed:
+    """A self-signed root for one project; only the intermediate is ever signed with it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = _name(f"{project} root CA")
+    certificate = (
+        _builder(name, name, key, ROOT_DAYS, now)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)
+        .add_extension(_usage(ca=True), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    return Signed(certificate.public_bytes(serialization.Encoding.PEM), _pem_key(key))
+
+
+def make_intermediate(root: Signed, project: str, now: dt.datetime) -> Signed:
+    """The authority that signs leaves; it can sign no further authority."""
+    issuer, issuer_key = _load(root)
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate = (
+        _builder(_name(f"{project} intermediate CA"), issuer.subject, key, INTERMEDIATE_DAYS, now)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(ca=True), critical=True)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
+        .sign(issuer_key, hashes.SHA256())
+    )
+    return Signed(certificate.public_bytes(serialization.Encoding.PEM), _pem_key(key))
+
+
+def issue(intermediate: Signed, common_name: str, names: Sequence[str], now: dt.datetime) -> Signed:
+    """A leaf for server and client use.
+
+    Parameters
+    ----------
+    common_name: the service; pgBackRest's server authorises its clients by it. names: host names and addresses.
+    """
+    issuer, issuer_key = _load(intermediate)
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate = (
+        _builder(_name(common_name), issuer.subject, key, LEAF_DAYS, now)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(ca=False), critical=True)
+        .add_extension(
+            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
+        )
+        .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
+        .sign(issuer_key, hashes.SHA256())
+    )
+    return Signed(certificate.public_bytes(serialization.Encoding.PEM), _pem_key(key))
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def _load(signed: Signed) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    key = serialization.load_pem_private_key(signed.key, password=None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise ValueError("the authority's key is not an EC key")
+    return x509.load_pem_x509_certificate(signed.certificate), key
+
+
+def expiry(certificate: bytes) -> dt.datetime:
+    """When the first certificate of a PEM file ends, in UTC."""
+    return x509.load_pem_x509_certificate(certificate).not_valid_after_utc

@@ -1,0 +1,134 @@
+"""What the host's facts mean for the stack: findings, each with its meaning and its cure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from ops.plan.host import HostFacts
+
+PODMAN_MINIMUM = (4, 3)
+BUILD_BYTES = 8 << 30
+"""Images, layers and caches of a first build take 5 GB; the rest is room to live."""
+RUN_BYTES = 1 << 30
+MEMORY_BYTES = 3 << 30
+"""The stack idles under 2 GB; builds and peaks need room."""
+CLOCK_SECONDS = 10.0
+"""Keycloak accepts tokens this far from its own clock (10 s since 26.6)."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What was looked at. busy_ports: wanted ports that another program holds. clock_offset: seconds, None if unknown."""
+
+    host: HostFacts
+    podman: tuple[int, ...] | None
+    images_missing: int = 0
+    free_bytes: Mapping[str, int] = field(default_factory=dict)
+    memory_bytes: int = 16 << 30
+    busy_ports: Mapping[str, int] = field(default_factory=dict)
+    clock_offset: float | None = None
+    registries: Mapping[str, bool] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """level: good, warning (works, but…) or bad (a deploy cannot work)."""
+
+    level: str
+    what: str
+    meaning: str = ""
+    cure: str = ""
+
+
+INSTALL = "./scripts/quick-deploy.sh installs what is missing"
+
+
+def findings(facts: Facts) -> tuple[Finding, ...]:
+    """Every finding, good ones included, in the order in which they matter."""
+    return (*_programs(facts), *_kernel(facts), *_room(facts), *_ports(facts), *_surroundings(facts))
+
+
+def _programs(facts: Facts) -> Iterator[Finding]:
+    if facts.podman is None:
+        yield Finding("bad", "Podman is not installed", "nothing can run without it", INSTALL)
+    elif facts.podman < PODMAN_MINIMUM:
+        shown = ".".join(map(str, facts.podman))
+        yield Finding(
+            "bad", f"Podman {shown} is too old", "4.3 or newer is needed", "upgrade to Debian 12 or newer, or Ubuntu 24.04"
+        )
+    else:
+        yield Finding("good", f"Podman {'.'.join(map(str, facts.podman))}")
+    for program, use in (("netavark", "containers get no network"), ("conmon", "containers cannot be started")):
+        if program not in facts.host.programs:
+            yield Finding("bad", f"{program} is not installed", f"without it {use}", INSTALL)
+    if not facts.host.programs & {"crun", "runc"}:
+        yield Finding("bad", "no OCI runtime is installed", "neither crun nor runc was found", "apt-get install runc")
+    if not facts.host.root:
+        yield Finding("bad", "not root", "the stack needs fixed addresses, limits and low ports", "run the command with sudo")
+
+
+def _kernel(facts: Facts) -> Iterator[Finding]:
+    host = facts.host
+    if host.cgroups != "v2" and "runc" not in host.programs:
+        yield Finding(
+            "bad", f"cgroups {host.cgroups} without runc", "crun refuses cgroups that are not v2", "apt-get install runc"
+        )
+    else:
+        yield Finding("good", f"cgroups {host.cgroups}")
+    if not host.may_raise_limits:
+        yield Finding(
+            "good", "no CAP_SYS_RESOURCE", "containers get limits within the host's own; a generated containers.conf sees to it"
+        )
+    if not host.systemd:
+        yield Finding("good", "no systemd", "the health ticker runs as a process of its own; at boot run inv start")
+
+
+def _room(facts: Facts) -> Iterator[Finding]:
+    needed = BUILD_BYTES if facts.images_missing else RUN_BYTES
+    for path, free in facts.free_bytes.items():
+        if free < needed:
+            yield Finding(
+                "bad", f"{free / (1 << 30):.1f} GB free on {path}",
+                f"{'building needs' if facts.images_missing else 'running needs'} {needed >> 30} GB",
+                "make room: inv images.prune, podman image prune, df -h",
+            )  # fmt: skip
+        else:
+            yield Finding("good", f"{free / (1 << 30):.0f} GB free on {path}")
+    if facts.memory_bytes < MEMORY_BYTES:
+        yield Finding(
+            "warning", f"{facts.memory_bytes / (1 << 30):.1f} GB of memory", "the stack may run out of it under load",
+            "use a host with 4 GB, or lower limits in config/stack.yaml",
+        )  # fmt: skip
+
+
+def _ports(facts: Facts) -> Iterator[Finding]:
+    for name, port in facts.busy_ports.items():
+        yield Finding(
+            "bad", f"port {port} is taken by another program", f"nginx cannot publish ports.{name} there",
+            f"stop it (ss -ltnp 'sport = :{port}' names it), or set ports.{name} in config/stack.yaml",
+        )  # fmt: skip
+
+
+def _surroundings(facts: Facts) -> Iterator[Finding]:
+    if facts.clock_offset is not None and abs(facts.clock_offset) > CLOCK_SECONDS:
+        yield Finding(
+            "warning", f"the clock is off by {facts.clock_offset:.0f} s", "logins fail: tokens are not yet valid, or no longer",
+            "apt-get install chrony, or correct the clock",
+        )  # fmt: skip
+    for name, answers in facts.registries.items():
+        if answers:
+            yield Finding("good", f"{name} answers")
+        else:
+            yield Finding(
+                "warning",
+                f"{name} does not answer",
+                _ABSENT.get(name, "images that need it cannot be built"),
+                _CURE.get(name, ""),
+            )
+
+
+_ABSENT = {
+    "container registry": "base images are bootstrapped from packages instead, and Grafana has to come from a file",
+}
+_CURE = {"container registry": "nothing to do; for Grafana: inv images.load FILE"}

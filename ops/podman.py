@@ -1,0 +1,185 @@
+"""argv of every Podman and podman-compose command that is used here. Builders only: nothing in this file runs anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from ops.model import LABEL_PROJECT
+
+Argv = tuple[str, ...]
+
+
+def _labels(labels: Mapping[str, str]) -> Iterable[str]:
+    for key, value in labels.items():
+        yield from ("--label", f"{key}={value}")
+
+
+def version() -> Argv:
+    return ("podman", "version", "--format", "json")
+
+
+def info() -> Argv:
+    return ("podman", "info", "--format", "json")
+
+
+def containers_of(project: str) -> Argv:
+    return ("podman", "ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={LABEL_PROJECT}={project}")
+
+
+def inspect_containers(ids: Sequence[str]) -> Argv:
+    return ("podman", "container", "inspect", *ids)
+
+
+def list_images() -> Argv:
+    return ("podman", "images", "--format", "{{.Id}} {{.Repository}}:{{.Tag}} {{.Size}}", "--no-trunc")
+
+
+def list_networks(project: str) -> Argv:
+    return ("podman", "network", "ls", "--filter", f"label={LABEL_PROJECT}={project}", "--format", "{{.Name}}")
+
+
+def list_subnets() -> Argv:
+    return ("podman", "network", "ls", "--format", "{{range .Subnets}}{{.Subnet}} {{end}}")
+
+
+def list_volumes(project: str) -> Argv:
+    return ("podman", "volume", "ls", "--filter", f"label={LABEL_PROJECT}={project}", "--format", "{{.Name}}")
+
+
+def list_secrets() -> Argv:
+    return ("podman", "secret", "ls", "--format", "{{.Name}}")
+
+
+def network_create(name: str, subnet: str, *, internal: bool, labels: Mapping[str, str]) -> Argv:
+    """A bridge without DNS: addresses are fixed and written to /etc/hosts, so that no lookup can be lost or go stale."""
+    flags = ("--internal",) if internal else ()
+    return ("podman", "network", "create", "--disable-dns", *flags, "--subnet", subnet, *_labels(labels), name)
+
+
+def network_remove(name: str) -> Argv:
+    return ("podman", "network", "rm", name)
+
+
+def volume_create(name: str, labels: Mapping[str, str]) -> Argv:
+    return ("podman", "volume", "create", *_labels(labels), name)
+
+
+def volume_remove(name: str) -> Argv:
+    return ("podman", "volume", "rm", name)
+
+
+def secret_create(name: str) -> Argv:
+    """The value comes on standard input: an argument would show in the process list."""
+    return ("podman", "secret", "create", name, "-")
+
+
+def secret_remove(name: str) -> Argv:
+    return ("podman", "secret", "rm", name)
+
+
+def image_build(context: Path, tag: str, args: Mapping[str, str], labels: Mapping[str, str], ca: Path | None) -> Argv:
+    """Build with the host's network: package mirrors may be reachable from there only."""
+    secret = ("--secret", f"id=ca,src={ca}") if ca else ()
+    flags = [part for key, value in args.items() for part in ("--build-arg", f"{key}={value}")]
+    return (
+        "podman", "build", "--network", "host", "--pull=never", *secret, *flags, *_labels(labels),
+        "--file", str(context / "Containerfile"), "--tag", tag, str(context),
+    )  # fmt: skip
+
+
+def image_pull(reference: str) -> Argv:
+    return ("podman", "pull", "--quiet", reference)
+
+
+def image_offered(reference: str) -> Argv:
+    """Whether a registry offers this reference, without fetching it."""
+    return ("podman", "manifest", "inspect", f"docker://{reference}")
+
+
+def image_import(tarball: Path, tag: str) -> Argv:
+    return ("podman", "import", "--quiet", str(tarball), tag)
+
+
+def image_tag(image: str, tag: str) -> Argv:
+    return ("podman", "tag", image, tag)
+
+
+def image_remove(image: str) -> Argv:
+    return ("podman", "rmi", image)
+
+
+def image_save(images: Sequence[str], archive: Path) -> Argv:
+    return ("podman", "save", "--multi-image-archive", "--output", str(archive), *images)
+
+
+def image_load(archive: Path) -> Argv:
+    return ("podman", "load", "--quiet", "--input", str(archive))
+
+
+def image_inspect(image: str) -> Argv:
+    return ("podman", "image", "inspect", image)
+
+
+def compose_create(file: Path, project: str, slots: Sequence[str]) -> Argv:
+    """Create containers without starting them. Never `--remove-orphans`: it can take the whole stack (podman-compose#815)."""
+    return (
+        "podman-compose", "--in-pod=false", "--project-name", project, "--file", str(file),
+        "up", "--no-start", "--no-recreate", *slots,
+    )  # fmt: skip
+
+
+def start(names: Sequence[str]) -> Argv:
+    return ("podman", "start", *names)
+
+
+def stop(name: str, grace_seconds: int) -> Argv:
+    return ("podman", "stop", "--time", str(grace_seconds), name)
+
+
+def restart(name: str, grace_seconds: int) -> Argv:
+    return ("podman", "restart", "--time", str(grace_seconds), name)
+
+
+def remove(name: str) -> Argv:
+    return ("podman", "rm", "--force", "--volumes=false", name)
+
+
+def remove_leftover(name: str) -> Argv:
+    """A name that the storage still holds after a killed `create`, unknown to Podman itself."""
+    return ("podman", "rm", "--force", "--storage", name)
+
+
+def healthcheck(name: str) -> Argv:
+    return ("podman", "healthcheck", "run", name)
+
+
+def exec_in(name: str, argv: Sequence[str]) -> Argv:
+    return ("podman", "exec", name, *argv)
+
+
+def start_attached(name: str) -> Argv:
+    return ("podman", "start", "--attach", name)
+
+
+def run_check(image: str, argv: Sequence[str], mounts: Mapping[Path, str], user: str, hosts: Mapping[str, str]) -> Argv:
+    """Validate configuration in the very image that will serve it, with no network and nothing to write to."""
+    volumes = [part for source, target in mounts.items() for part in ("--volume", f"{source}:{target}:ro")]
+    entries = [part for name, address in hosts.items() for part in ("--add-host", f"{name}:{address}")]
+    return (
+        "podman", "run", "--rm", "--network", "none", "--read-only", "--cap-drop", "ALL", "--user", user, *entries,
+        "--tmpfs", "/tmp:mode=1777", "--tmpfs", "/run:mode=1777", *volumes, "--entrypoint", argv[0], image, *argv[1:],
+    )  # fmt: skip
+
+
+def logs(name: str, *, follow: bool, since: str | None, tail: int | None) -> Argv:
+    flags = [
+        *(("--follow",) if follow else ()),
+        *(("--since", since) if since else ()),
+        *(("--tail", str(tail)) if tail is not None else ()),
+    ]
+    return ("podman", "logs", "--timestamps", *flags, name)
+
+
+def stats(names: Sequence[str]) -> Argv:
+    return ("podman", "stats", "--no-stream", "--no-reset", "--format", "json", *names)

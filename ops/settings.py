@@ -1,0 +1,215 @@
+"""config/stack.yaml -> Settings. Unknown keys, wrong types and impossible combinations are refused with file and line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ops.errors import UsageProblem, did_you_mean
+from ops.model import MAX_REPLICAS
+
+SERVICES = (
+    "postgres", "redis", "keycloak", "backend", "frontend", "nginx",
+    "prometheus", "alertmanager", "cadvisor", "logs", "backup", "grafana",
+)  # fmt: skip
+
+
+def _text(pattern: str, meaning: str) -> Callable[[Any], str]:
+    def parse(value: Any) -> str:
+        if not isinstance(value, str) or not re.fullmatch(pattern, value):
+            raise ValueError(meaning)
+        return value
+
+    return parse
+
+
+_AGE = _text(r"\d+[dwy]", "an age such as 15d, 8w or 1y")
+
+
+def _number(low: int, high: int) -> Callable[[Any], int]:
+    def parse(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise ValueError(f"a whole number from {low} to {high}")
+        return value
+
+    return parse
+
+
+def _cpus(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.05 <= value <= 64:
+        raise ValueError("a number of cores from 0.05 to 64")
+    return float(value)
+
+
+UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+
+def memory_bytes(value: Any) -> int:
+    """`512m`, `2g` -> bytes. Raises ValueError for anything else."""
+    match = re.fullmatch(r"(\d+)([kmg]?)b?", str(value).lower())
+    if not match or isinstance(value, bool):
+        raise ValueError("an amount of memory such as 512m or 2g")
+    return int(match[1]) * UNITS[match[2]]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One key of stack.yaml: where it stands, how it is read, its default and what it means (for the reference)."""
+
+    path: tuple[str, ...]
+    parse: Callable[[Any], Any]
+    default: Any
+    meaning: str
+
+
+SETTINGS = (
+    Setting(("project",), _text(r"[a-z][a-z0-9-]{0,19}", "lower-case letters, digits and dashes, at most 20"), "cc03",
+            "Name that keeps two stacks on one host apart. The variable CC03_PROJECT overrides it."),
+    Setting(("domain",), _text(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", "a host name such as shop.example.com"), "localhost",
+            "Host name of the public site; certificates, redirects and logins are made for it."),
+    Setting(("ports", "http"), _number(1, 65535), 80, "Published port that redirects to HTTPS."),
+    Setting(("ports", "https"), _number(1, 65535), 443, "Published port of the site."),
+    Setting(("ports", "ops"), _number(1, 65535), 9443,
+            "Port of the monitoring and administration pages, on 127.0.0.1 only."),
+    Setting(("replicas", "backend"), _number(1, MAX_REPLICAS), 2, "Containers of the backend behind nginx."),
+    Setting(("build", "backend"), _text(r"\S+", "a folder"), "compose/backend",
+            "Build context of the backend, relative to the repository or absolute."),
+    Setting(("build", "frontend"), _text(r"\S+", "a folder"), "compose/frontend",
+            "Build context of the frontend, relative to the repository or absolute."),
+    Setting(("limits", "*", "memory"), memory_bytes, None, "Memory ceiling of each container of that service."),
+    Setting(("limits", "*", "cpus"), _cpus, None, "CPU ceiling, in cores, of each container of that service."),
+    Setting(("deadlines", "build"), _number(60, 7200), 1200, "Seconds that one image may take to build."),
+    Setting(("deadlines", "start", "*"), _number(5, 3600), None,
+            "Seconds that a container of that service may take until healthy, where compose.yaml's figure does not fit."),
+    Setting(("retention", "metrics"), _AGE, "15d", "How long Prometheus keeps metrics."),
+    Setting(("retention", "logs"), _AGE, "14d", "How long the log store keeps lines."),
+    Setting(("logs", "max_size_mb"), _number(1, 10240), 20, "Size at which one container's own log file starts afresh."),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The operator's choices, checked. `get("ports", "http")` returns the value or its default."""
+
+    values: Mapping[tuple[str, ...], Any]
+    source: Path
+
+    def get(self, *path: str) -> Any:
+        if path in self.values:
+            return self.values[path]
+        for setting in SETTINGS:
+            if _matches(setting.path, path):
+                return setting.default
+        raise KeyError(".".join(path))
+
+    @property
+    def project(self) -> str:
+        return str(self.get("project"))
+
+    @property
+    def domain(self) -> str:
+        return str(self.get("domain"))
+
+
+def parse_settings(text: str, source: Path, project: str | None = None) -> Settings:
+    """Read stack.yaml.
+
+    Parameters
+    ----------
+    text: the file's content. source: its path, for messages.
+    project: what CC03_PROJECT says; it wins over the file.
+
+    Raises UsageProblem with file, line and a suggestion for whatever cannot be meant.
+    """
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as problem:
+        line = problem.problem_mark.line + 1 if problem.problem_mark else 1
+        raise UsageProblem(
+            f"{source}:{line} is not valid YAML", str(problem.problem), f"correct line {line}, then run the command again"
+        ) from problem
+    values: dict[tuple[str, ...], Any] = {}
+    for path, value, line in _leaves(root, (), source):
+        values[path] = _read(path, value, source, line)
+    if project is not None:
+        values["project",] = _read(("project",), project, Path("CC03_PROJECT"), 1)
+    settings = Settings(values, source)
+    _refuse_contradictions(settings)
+    return settings
+
+
+def _matches(pattern: tuple[str, ...], path: tuple[str, ...]) -> bool:
+    return len(pattern) == len(path) and all(
+        want in (have, "*") and (want != "*" or have in SERVICES) for want, have in zip(pattern, path, strict=True)
+    )
+
+
+def _leaves(node: yaml.Node | None, path: tuple[str, ...], source: Path) -> Iterator[tuple[tuple[str, ...], Any, int]]:
+    """Every scalar of the document with its path and line; unknown keys are refused on the way."""
+    if node is None:
+        return
+    line = node.start_mark.line + 1
+    if not isinstance(node, yaml.MappingNode):
+        yield path, yaml.SafeLoader("").construct_object(node, deep=True), line
+        return
+    for key_node, value_node in node.value:
+        key = str(key_node.value)
+        known = _known_keys(path)
+        if key not in known:
+            where = ".".join(path) or "the top level"
+            raise UsageProblem(
+                f'{source}:{key_node.start_mark.line + 1} unknown setting "{key}" in {where}',
+                did_you_mean(key, known) if known else f"{where} takes a single value",
+                "correct the key; docs/reference/settings.md lists them all",
+            )
+        yield from _leaves(value_node, (*path, key), source)
+
+
+def _known_keys(path: tuple[str, ...]) -> set[str]:
+    depth = len(path)
+    longer = (s.path for s in SETTINGS if len(s.path) > depth and _matches(s.path[:depth], path))
+    keys = {pattern[depth] for pattern in longer}
+    return (keys - {"*"}) | (set(SERVICES) if "*" in keys else set())
+
+
+def _read(path: tuple[str, ...], value: Any, source: Path, line: int) -> Any:
+    for setting in SETTINGS:
+        if _matches(setting.path, path):
+            try:
+                return setting.parse(value)
+            except ValueError as problem:
+                raise UsageProblem(
+                    f"{source}:{line} {'.'.join(path)} is {value!r}", f"it must be {problem}", f"correct line {line}"
+                ) from problem
+    raise UsageProblem(
+        f"{source}:{line} {'.'.join(path)} needs keys below it", f"found {value!r}", "docs/reference/settings.md shows the form"
+    )
+
+
+KEYCLOAK_MINIMUM = 1250 << 20
+"""Keycloak's sizing guide: 1250 MB of base memory for one instance."""
+
+
+def _refuse_contradictions(settings: Settings) -> None:
+    ports: dict[int, str] = {}
+    for name in ("http", "https", "ops"):
+        port = settings.get("ports", name)
+        if port in ports:
+            raise UsageProblem(
+                f"{settings.source}: ports.{ports[port]} and ports.{name} are both {port}",
+                "one port of the host can serve one of them only",
+                f"give ports.{name} another number",
+            )
+        ports[port] = name
+    memory = settings.get("limits", "keycloak", "memory")
+    if memory is not None and memory < KEYCLOAK_MINIMUM:
+        raise UsageProblem(
+            f"{settings.source}: limits.keycloak.memory is {memory >> 20} MB",
+            "Keycloak needs 1250 MB and is killed by the kernel under load with less",
+            "set limits.keycloak.memory to 1250m or more (default 2g)",
+        )

@@ -1,0 +1,193 @@
+"""Every kind of change that a plan may contain. Data only; `ops/machine/apply.py` knows how each is done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ops.model import Step
+
+
+@dataclass(frozen=True)
+class ObtainBase(Step):
+    """Have the base image of a Debian suite: pulled where a registry answers, bootstrapped where none does."""
+
+    suite: str = ""
+    tag: str = ""
+
+
+@dataclass(frozen=True)
+class BuildImage(Step):
+    """Build one image under the tag that names its content."""
+
+    name: str = ""
+    tag: str = ""
+    context: str = ""
+    args: tuple[tuple[str, str], ...] = ()
+    deadline: int = 1200
+
+
+@dataclass(frozen=True)
+class FetchImage(Step):
+    """Pull an image that is used as its publisher made it, and give it the tag under which it is looked for."""
+
+    name: str = ""
+    tag: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class GenerateSecret(Step):
+    """Make up a secret that never existed, and keep it in the state folder (0600)."""
+
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class StoreSecret(Step):
+    """Give Podman the secret that containers mount as a file."""
+
+    name: str = ""
+    version: int = 1
+
+
+@dataclass(frozen=True)
+class IssueCertificate(Step):
+    """Issue a certificate of the internal CA (made on first use) into the folder that the service mounts."""
+
+    service: str = ""
+    owner: int = 0
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CreateNetwork(Step):
+    name: str = ""
+    subnet: str = ""
+    internal: bool = True
+
+
+@dataclass(frozen=True)
+class CreateVolume(Step):
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class WriteConfig(Step):
+    """Write a service's configuration beside the one in use, then switch the `current` link in one rename."""
+
+    service: str = ""
+    version: str = ""
+
+
+@dataclass(frozen=True)
+class CheckConfig(Step):
+    """Let the service's own program validate configuration that was written but is not yet in use."""
+
+    service: str = ""
+    version: str = ""
+
+
+@dataclass(frozen=True)
+class WriteRelease(Step):
+    """Keep the rendered compose file and the manifest of this release, then make it the current one."""
+
+    number: int = 0
+    manifest: Mapping[str, Any] | None = None
+    compose: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class CreateContainers(Step):
+    slots: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class StartContainer(Step):
+    slot: str = ""
+
+
+@dataclass(frozen=True)
+class RestartContainer(Step):
+    slot: str = ""
+    grace: int = 30
+
+
+@dataclass(frozen=True)
+class StopContainer(Step):
+    slot: str = ""
+    grace: int = 30
+
+
+@dataclass(frozen=True)
+class RemoveContainer(Step):
+    """Stop within the grace period, then remove. Volumes stay."""
+
+    slot: str = ""
+    grace: int = 30
+
+
+@dataclass(frozen=True)
+class AwaitHealthy(Step):
+    slot: str = ""
+    deadline: int = 120
+
+
+@dataclass(frozen=True)
+class RunOnce(Step):
+    """Create, run to its end and remove a one-off container of the release; its exit code decides."""
+
+    slot: str = ""
+    deadline: int = 300
+
+
+@dataclass(frozen=True)
+class ReloadService(Step):
+    """Make a running container take up its configuration, and remember that it did."""
+
+    service: str = ""
+    slots: tuple[str, ...] = ()
+    argv: tuple[str, ...] = ()
+    version: str = ""
+
+
+@dataclass(frozen=True)
+class MarkLoaded(Step):
+    """Remember that a service's containers started on this configuration."""
+
+    service: str = ""
+    version: str = ""
+
+
+@dataclass(frozen=True)
+class Supervise(Step):
+    """Write the list that the health ticker works from, and have exactly one ticker of this version running."""
+
+    content: Mapping[str, Any] | None = None
+    version: str = ""
+
+
+@dataclass(frozen=True)
+class EndSupervision(Step):
+    """Stop the health ticker, so that it does not mend what is being stopped."""
+
+
+@dataclass(frozen=True)
+class RemoveVolume(Step):
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class RemoveNetwork(Step):
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class RemoveSecret(Step):
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class RemoveState(Step):
+    """Delete the project's state folder: releases, secrets, the CA, logs."""

@@ -1,0 +1,146 @@
+"""What every command shares: how it is declared, how its errors are told, how a plan is carried out."""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from invoke import Exit, Task, task
+
+from ops.errors import NeedsPerson, OpsError, UsageProblem
+
+if TYPE_CHECKING:
+    from ops.machine.project import Project
+    from ops.model import Plan
+
+INTERRUPTED = 130
+"""Exit code of a command that the operator broke off (128 + SIGINT)."""
+
+
+def verb(help: Mapping[str, str] | None = None, **options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
+    """Declare a command. Whatever it raises reaches the operator as three lines and an exit code, never as a traceback.
+
+    Parameters
+    ----------
+    help: option name -> its line in `inv --help COMMAND`.
+    """
+
+    def declare(function: Callable[..., None]) -> Task[Any]:
+        @functools.wraps(function)
+        def guarded(*args: Any, **kwargs: Any) -> None:
+            signal.signal(signal.SIGTERM, _as_interrupt)
+            try:
+                function(*args, **kwargs)
+            except OpsError as problem:
+                _tell(problem)
+            except KeyboardInterrupt:
+                print("\ninterrupted: nothing is half done that the next run would not finish", file=sys.stderr)
+                raise Exit(code=INTERRUPTED) from None
+            except BrokenPipeError:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                raise Exit(code=0) from None
+            except (Exit, SystemExit):
+                raise
+            except Exception as problem:
+                _tell(_defect(problem))
+
+        declared: Task[Any] = task(help=dict(help or {}), **options)(guarded)
+        return declared
+
+    return declare
+
+
+def _as_interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _tell(problem: OpsError) -> None:
+    from ops import show
+
+    show.problem(problem)
+    raise Exit(code=problem.exit_code) from None
+
+
+def _defect(problem: Exception) -> NeedsPerson:
+    """A defect of this program: the traceback goes to a file, the operator gets three lines like any other."""
+    path = Path(tempfile.gettempdir()) / f"cc03-defect-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}.txt"
+    path.write_text("".join(traceback.format_exception(problem)))
+    return NeedsPerson(
+        "this command met a defect in its own code", f"{type(problem).__name__}: {problem}", f"report it with {path}"
+    )
+
+
+def known_service(project: Project, name: str | None) -> None:
+    """Raises UsageProblem, with a suggestion, for a service that the stack does not have."""
+    from ops.errors import did_you_mean
+
+    if name is not None and name not in project.stack.services:
+        raise UsageProblem(f'there is no service "{name}"', did_you_mean(name, project.stack.services), "inv status")
+
+
+def carry_out(
+    project: Project, decide: Callable[[], Plan], *, plan_only: bool = False, yes: bool = False, word: str = "yes"
+) -> int:
+    """Plan, confirm, lock, plan afresh, apply, observe again.
+
+    Parameters
+    ----------
+    decide: observes and plans; called up to three times. word: what has to be typed where something is destroyed.
+
+    Returns the number of steps done. Raises NeedsPerson where something is left over afterwards.
+    """
+    from ops import show
+    from ops.machine.apply import apply
+    from ops.machine.journal import Journal, interrupted
+    from ops.machine.lock import hold
+    from ops.machine.perform import Performer
+
+    plan = decide()
+    if plan_only:
+        show.plan(plan)
+        return 0
+    if not plan.steps:
+        show.plan(plan)
+        return 0
+    _confirm(plan, yes, word)
+    state = project.state
+    with hold(state.lock, plan.verb):
+        if broken_off := interrupted(state.journal):
+            show.out.print(f"[dim]note: {broken_off} was broken off; going on from what it left[/dim]")
+        plan = decide()
+        project.remember()
+        journal = Journal(state.journal, f"{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}")
+        with show.progress(len(plan.steps)) as progress:
+            apply(plan, Performer(project, progress.report).perform, journal, progress)
+        if state.root.exists():
+            _nothing_left(decide())
+    return len(plan.steps)
+
+
+def _confirm(plan: Plan, yes: bool, word: str) -> None:
+    from ops import show
+
+    if not plan.destroys or yes:
+        return
+    for loss in plan.destroys:
+        show.out.print(f"[bold red]destroys:[/bold red] {loss}")
+    if not show.ask(f"Type {word} to go on.", word):
+        raise OpsError("nothing was changed", "it was not confirmed", f"type {word} when asked, or give --yes")
+
+
+def _nothing_left(left: Plan) -> None:
+    if left.steps:
+        raise NeedsPerson(
+            f"after {left.verb}, this is still not as wanted: {', '.join(step.title for step in left.steps[:5])}",
+            "something changed it meanwhile, or a step did not have its effect",
+            f"inv {left.verb} --plan shows what is left; inv status shows what runs",
+        )

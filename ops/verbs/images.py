@@ -1,0 +1,113 @@
+"""inv build, images, images.save, images.load: the images of the release that this checkout describes."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from invoke import Context
+
+from ops.verbs.common import carry_out, known_service, verb
+
+if TYPE_CHECKING:
+    from ops.machine.project import Project
+    from ops.model import Plan
+
+
+def decide(project: Project, only: str | None) -> Plan:
+    from ops.machine.observe import images as present
+    from ops.plan.images import plan_build
+
+    own = {name: image for name, image in project.images.items() if image.context and only in (None, name)}
+    return plan_build(own, frozenset(present(project.host)), project.settings.get("deadlines", "build"))
+
+
+@verb(help={
+    "service": "build this one image only",
+    "plan": "show what would be built, and build nothing",
+    "refresh": "take up the distribution's security fixes: build everything anew on a fresh base",
+})  # fmt: skip
+def build(c: Context, service: str | None = None, plan: bool = False, refresh: bool = False) -> None:
+    """Build every image that this checkout needs and the host lacks, side by side."""
+    from ops import show
+    from ops.machine import state as files
+    from ops.machine.preflight import check_host
+    from ops.machine.project import open_project
+
+    began = time.monotonic()
+    project = open_project()
+    known_service(project, service)
+    if refresh and not plan:
+        files.write(project.state.root / "refresh", time.strftime("%Y-%m-%dT%H:%M:%S%z"))
+    check_host(project)
+    if built := carry_out(project, lambda: decide(project, service), plan_only=plan):
+        show.out.print(f"[bold green]built[/bold green]: {built} images in {time.monotonic() - began:.1f} s")
+
+
+@verb(default=True, name="list", help={"json": "print a list for other programs"})
+def list_images(c: Context, json: bool = False) -> None:
+    """The image of every service: tag, size, whether this host has it."""
+    import json as json_module
+
+    from rich.table import Table
+
+    from ops import show
+    from ops.machine.observe import images as present
+    from ops.machine.project import open_project
+
+    project = open_project()
+    have = present(project.host)
+    if json:
+        rows = [
+            {"service": name, "image": image.tag, "present": image.tag in have, "id": have.get(image.tag, ("", ""))[0]}
+            for name, image in project.images.items()
+        ]
+        print(json_module.dumps(rows, indent=2))
+        return
+    drawn = Table("SERVICE", "IMAGE", "SIZE", "HERE", box=None, pad_edge=False)
+    for name, image in project.images.items():
+        _, size = have.get(image.tag, ("", "–"))
+        drawn.add_row(name, image.tag, size, "[green]yes[/green]" if image.tag in have else "[yellow]no[/yellow]")
+    show.out.print(drawn)
+
+
+@verb(positional=["file"], help={"file": "archive to write, for example cc03-images.tar"})
+def save(c: Context, file: str) -> None:
+    """Write all images of this release into one archive, with their digests, for a host without network."""
+    from ops import show
+    from ops.machine.archive import save_images
+    from ops.machine.project import open_project
+
+    project = open_project()
+    show.out.print(save_images(project, file))
+
+
+@verb(positional=["file"], help={"file": "archive written by images.save, or by podman save"})
+def load(c: Context, file: str) -> None:
+    """Take images from an archive, and verify that each is what the archive's list says."""
+    from ops import show
+    from ops.machine.archive import load_images
+    from ops.machine.project import open_project
+
+    project = open_project()
+    show.out.print(load_images(project, file))
+
+
+@verb(help={"yes": "do not ask"})
+def prune(c: Context, yes: bool = False) -> None:
+    """Remove images of this stack that neither this checkout nor any container of this host uses."""
+    from ops import show
+    from ops.errors import OpsError
+    from ops.machine.archive import prune_images, unused_images
+    from ops.machine.project import open_project
+
+    project = open_project()
+    unused = unused_images(project)
+    if not unused:
+        show.out.print("nothing to remove")
+        return
+    for tag in unused:
+        show.out.print(f"[bold red]destroys:[/bold red] image {tag}")
+    if not yes and not show.ask("Type yes to go on.", "yes"):
+        raise OpsError("nothing was removed", "it was not confirmed", "type yes when asked, or give --yes")
+    show.out.print(f"removed {prune_images(project, unused)} images")

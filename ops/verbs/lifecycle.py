@@ -1,0 +1,102 @@
+"""inv stop, start, restart, destroy: what exists, brought down and up again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from invoke import Context
+
+from ops.errors import HostLacks
+from ops.verbs.common import carry_out, known_service, verb
+
+if TYPE_CHECKING:
+    from ops.machine.project import Project
+    from ops.model import Plan, Seen
+
+
+def _seen(project: Project) -> Seen:
+    from ops.machine.observe import observe
+
+    return observe(project.host, (), with_health=False)
+
+
+@verb()
+def stop(c: Context) -> None:
+    """Stop every container within its grace period, and the health ticker. Nothing is removed."""
+    from ops import show
+    from ops.machine.project import open_project
+    from ops.plan.lifecycle import plan_stop
+
+    project = open_project()
+
+    def decide() -> Plan:
+        seen = _seen(project)
+        return plan_stop(project.stack, seen, ticker=bool(seen.ticker))
+
+    if carry_out(project, decide):
+        show.out.print("stopped; [bold]inv start[/bold] brings everything back")
+
+
+@verb()
+def start(c: Context) -> None:
+    """Start what was stopped, in order, wait until healthy, and have the health ticker watch it."""
+    from ops import show
+    from ops.machine.observe import missing_optional
+    from ops.machine.project import open_project
+    from ops.plan.lifecycle import plan_start
+
+    project = open_project()
+
+    def decide() -> Plan:
+        seen = _seen(project)
+        if not seen.containers:
+            raise HostLacks("nothing to start", f"project {project.name} has no containers", "inv deploy")
+        without = frozenset(missing_optional(project.stack.services.values(), project.images, seen.images))
+        wanted = project.wanted(seen.secret_versions, without)
+        return plan_start(project.stack, seen, wanted.supervise, wanted.supervise_version)
+
+    if carry_out(project, decide):
+        show.out.print("[bold green]started[/bold green]")
+
+
+@verb(help={"service": "name of the service"})
+def restart(c: Context, service: str) -> None:
+    """Restart one service, replica by replica, each healthy before the next."""
+    from ops import show
+    from ops.machine.apply import apply
+    from ops.machine.journal import Journal
+    from ops.machine.lock import hold
+    from ops.machine.perform import Performer
+    from ops.machine.project import open_project
+    from ops.plan.lifecycle import plan_restart
+
+    project = open_project()
+    known_service(project, service)
+    with hold(project.state.lock, "restart"):
+        plan = plan_restart(project.stack, _seen(project), service)
+        if not plan.steps:
+            raise HostLacks(f"{service} has no containers", "it was never deployed here", f"inv deploy --service {service}")
+        # Restarting is the wish itself, not a difference to what is wanted, so there is nothing to observe again but health.
+        with show.progress(len(plan.steps)) as progress:
+            apply(plan, Performer(project, progress.report).perform, Journal(project.state.journal, "restart"), progress)
+    show.out.print(f"[bold green]restarted[/bold green] {service}")
+
+
+@verb(help={
+    "keep-data": "keep volumes, secrets, certificates and releases (the default)",
+    "yes": "do not ask",
+})  # fmt: skip
+def destroy(c: Context, keep_data: bool = True, yes: bool = False) -> None:
+    """Remove the stack from this host. Data stays unless --no-keep-data is given; asks for the project's name."""
+    from ops import show
+    from ops.machine.project import open_project
+    from ops.plan.lifecycle import plan_destroy
+
+    project = open_project()
+
+    def decide() -> Plan:
+        return plan_destroy(project.stack, _seen(project), keep_data=keep_data)
+
+    if carry_out(project, decide, yes=yes, word=project.name):
+        kept = "its volumes and state are kept" if keep_data else "nothing of it is left but its images"
+        show.out.print(f"[bold]{project.name}[/bold] is gone from this host; {kept}")

@@ -1,0 +1,154 @@
+"""inv status: the truth on one screen."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from invoke import Context
+
+from ops.verbs.common import verb
+
+if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.table import Table
+
+    from ops.machine.project import Project
+
+WATCH_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """One container, as `inv status --json` lists it. cpu_percent is of one core."""
+
+    service: str
+    replica: str
+    state: str
+    health: str
+    restarts: int
+    image: str
+    memory_bytes: int | None
+    memory_limit_bytes: int
+    cpu_percent: float | None
+    reason: str
+    since: str = ""
+
+
+def collect(project: Project) -> list[Row]:
+    """Ask every container now: health by its probe or its own check, memory and CPU from its cgroup."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from ops.machine.observe import container, images, inspected_containers, missing_optional, reasons
+    from ops.machine.usage import usage
+
+    inspected = inspected_containers(project.host)
+    with ThreadPoolExecutor(max_workers=3) as pool:
+        used = pool.submit(usage, inspected)
+        why = pool.submit(reasons, project.host, project.targets(), inspected)
+        present = pool.submit(images, project.host)
+        absent = missing_optional(project.stack.services.values(), project.images, present.result())
+    rows = []
+    for service in project.stack.services.values():
+        for replica in service.slots():
+            seen = container(replica, inspected[replica]) if replica in inspected else None
+            reason = why.result().get(replica, "")
+            health = "healthy" if seen and not reason else "unhealthy" if seen and seen.state == "running" else "none"
+            if seen is None and service.name in absent:
+                health, reason = "absent", absent[service.name]
+            now = used.result().get(replica)
+            rows.append(Row(
+                service=service.name, replica=replica, state=seen.state if seen else "missing", health=health,
+                restarts=seen.restarts if seen else 0, image=seen.image if seen else project.images[service.name].tag,
+                memory_bytes=now.memory_bytes if now else None, memory_limit_bytes=service.limits.memory_bytes,
+                cpu_percent=round(now.cpu_percent, 1) if now else None, reason=reason,
+                since=seen.started_at if seen and seen.state == "running" else "",
+            ))  # fmt: skip
+    return rows
+
+
+def _age(since: str) -> str:
+    from ops.machine.ticker import epoch
+
+    if not since:
+        return "–"
+    seconds = max(0, time.time() - epoch(since))
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+_COLOUR = {"healthy": "green", "unhealthy": "red", "none": "red", "absent": "yellow"}
+
+
+def table(project: Project, rows: list[Row]) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+    from rich.text import Text
+
+    from ops.machine.supervise import ticker_version
+
+    healthy = sum(row.health == "healthy" for row in rows)
+    wanted = sum(row.health != "absent" for row in rows)
+    ticker = "health ticker running" if ticker_version(project.state) else "[red]no health ticker: inv start[/red]"
+    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), title_justify="left", caption_justify="left")
+    drawn.title = f"[bold]{project.name}[/bold]  {healthy} of {wanted} containers healthy, {ticker}"
+    for heading in ("SERVICE", "REPLICA", "HEALTH", "UP"):
+        drawn.add_column(heading, no_wrap=True)
+    for heading in ("RESTARTS", "CPU", "MEMORY", "OF"):
+        drawn.add_column(heading, justify="right", no_wrap=True)
+    drawn.add_column("IMAGE", no_wrap=True, overflow="ellipsis")
+    for row in rows:
+        shown = row.health if row.health != "none" else row.state
+        drawn.add_row(
+            row.service, row.replica, Text(shown, style=_COLOUR[row.health]), _age(row.since), str(row.restarts),
+            "–" if row.cpu_percent is None else f"{row.cpu_percent:.1f} %",
+            "–" if row.memory_bytes is None else f"{row.memory_bytes >> 20} MB", f"{row.memory_limit_bytes >> 20} MB",
+            escape(row.image.rpartition("/")[2]),
+        )  # fmt: skip
+    return drawn
+
+
+def screen(project: Project) -> Group:
+    """The table, and below it every reason for which something is not healthy."""
+    from rich.console import Group
+    from rich.text import Text
+
+    rows = collect(project)
+    reasons = [Text(f"{row.replica}: {row.reason}", style=_COLOUR[row.health]) for row in rows if row.reason]
+    total = sum(row.memory_bytes or 0 for row in rows)
+    cpu = sum(row.cpu_percent or 0 for row in rows)
+    return Group(table(project, rows), Text(f"in all: {cpu:.1f} % of a core, {total >> 20} MB", style="dim"), *reasons)
+
+
+@verb(help={"json": "print a list for other programs", "watch": "keep the screen current until interrupted"})
+def status(c: Context, json: bool = False, watch: bool = False) -> None:
+    """Every service on one screen: health, restarts, CPU, memory of its limit, and why not."""
+    from ops import show
+    from ops.machine.project import open_project
+
+    project = open_project()
+    if json:
+        print(_as_json(collect(project)))
+    elif watch:
+        _watch(project)
+    else:
+        show.out.print(screen(project))
+
+
+def _as_json(rows: list[Row]) -> str:
+    return json.dumps([asdict(row) for row in rows], indent=2)
+
+
+def _watch(project: Project) -> None:
+    from rich.live import Live
+
+    from ops import show
+
+    with Live(screen(project), console=show.out, screen=True, auto_refresh=False) as live:
+        while True:
+            time.sleep(WATCH_SECONDS)
+            live.update(screen(project), refresh=True)

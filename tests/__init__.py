@@ -1,0 +1,1 @@
+"""unit: plans, without a host. smoke, drill, bench: a live stack."""

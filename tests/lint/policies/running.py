@@ -1,0 +1,126 @@
+"""How a service runs: health, limits, restarts, order, and what the deployer is told about it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
+from typing import Any
+
+from ops.errors import did_you_mean
+
+from .core import Compose, Finding, limits, own, policy, services, size
+
+
+@policy("a service without a health check is believed to work: deploys, rollbacks and alerts would all be guesses")
+def healthcheck(compose: Compose) -> Iterator[Finding]:
+    for name, service in services(compose):
+        check = service.get("healthcheck") or {}
+        if not check.get("test") or check.get("disable") or check["test"] in (["NONE"], "NONE"):
+            yield name, "has no health check", "add healthcheck.test: a command that does what its users need"
+            continue
+        for key in ("interval", "timeout", "retries", "start_period"):
+            if key not in check:
+                yield name, f"healthcheck.{key} is missing", f"state {key}; engines differ in what they assume"
+
+
+@policy("one service that leaks would take the memory and the processor of all others")
+def resource_limits(compose: Compose) -> Iterator[Finding]:
+    for name, service in services(compose):
+        ceiling = limits(service)
+        if size(ceiling.get("memory", "")) is None:
+            yield name, "has no memory limit", "add deploy.resources.limits.memory, for example 512m"
+        if not re.fullmatch(r"\d+(\.\d+)?", str(ceiling.get("cpus", ""))) or float(ceiling["cpus"]) <= 0:
+            yield name, "has no CPU limit", 'add deploy.resources.limits.cpus, for example "0.5"'
+
+
+@policy("a crash at night must mend itself, and a container stopped by hand must stay stopped")
+def restart(compose: Compose) -> Iterator[Finding]:
+    for name, service in services(compose):
+        if service.get("restart") != "unless-stopped":
+            yield name, f"restart is {service.get('restart')!r}", "set restart: unless-stopped"
+
+
+@policy("after the default of ten seconds a database or a request in flight is killed")
+def stop_grace(compose: Compose) -> Iterator[Finding]:
+    for name, service in services(compose):
+        if not re.fullmatch(r"[1-9]\d*s", str(service.get("stop_grace_period"))):
+            yield name, "has no stop_grace_period in seconds", "set stop_grace_period to what a clean stop takes, such as 30s"
+
+
+@policy("a tmpfs counts against the memory limit: unbounded, one temporary file ends the service")
+def sized_tmpfs(compose: Compose) -> Iterator[Finding]:
+    for name, service in services(compose):
+        total = 0
+        for mount in service.get("tmpfs") or ():
+            match = re.search(r"[:,]size=(\w+)", str(mount))
+            amount = size(match[1]) if match else None
+            if amount is None:
+                yield name, f"tmpfs {mount} has no size", "append size=16m, or what it needs"
+            total += amount or 0
+        ceiling = size(limits(service).get("memory", ""))
+        if ceiling and total > ceiling // 2:
+            yield (
+                name,
+                f"may hold {total >> 20} MB in tmpfs, more than half of its memory",
+                "lower the sizes, or raise the limit",
+            )
+
+
+@policy("at run time it becomes --requires, which blocks the replacement of one service, or a wait without a deadline")
+def no_depends_on(compose: Compose) -> Iterator[Finding]:
+    for name, service in services(compose):
+        for key in ("depends_on", "links"):
+            if key in service:
+                yield name, f"has {key}", "name what must be healthy before it in x-cc03.needs"
+
+
+@policy("without it a service that cannot work yet is started, and the deploy waits for it in vain")
+def needs(compose: Compose) -> Iterator[Finding]:
+    known = compose.get("services") or {}
+    graph: dict[str, list[str]] = {}
+    for name, service in services(compose):
+        for other in own(service).get("needs") or ():
+            if other not in known:
+                yield name, f'needs "{other}", which is no service', did_you_mean(other, known)
+                continue
+            graph.setdefault(name, []).append(other)
+            if not set(service.get("networks") or ()) & set(known[other].get("networks") or ()):
+                yield name, f"needs {other} but shares no network with it", "put both on one network, or drop the need"
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as problem:
+        yield str(problem.args[1][0]), f"needs go in a circle: {' -> '.join(problem.args[1])}", "drop one of them"
+
+
+def _words(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(word, str) for word in value)
+
+
+def _sentence(value: Any) -> bool:
+    return isinstance(value, str) and len(value.split()) >= 3
+
+
+OWN_KEYS: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "probe": (lambda value: isinstance(value, str) and re.match(r"https?://[a-z-]+:\d+/", value), "a URL such as http://redis:1234/health"),
+    "reload": (_words, "a list of words: the command and its arguments"),
+    "check": (_words, "a list of words: the command and its arguments"),
+    "migrate": (_words, "a list of words: the command and its arguments"),
+    "needs": (lambda value: isinstance(value, list), "a list of services"),
+    "optional": (_sentence, "a sentence: why the stack is complete without it, and the cure"),
+    "start_seconds": (lambda value: type(value) is int and 0 < value <= 3600, "a number of seconds up to 3600"),
+    "exempt": (lambda value: isinstance(value, Mapping), "a mapping of subject: reason"),
+}  # fmt: skip
+"""Keys below x-cc03: how each is recognised, and its form in words."""
+
+
+@policy("what the deployer does not know it ignores: a mistyped key would look like a setting and be none")
+def deployer_keys(compose: Compose) -> Iterator[Finding]:
+    for name, service in services(compose):
+        for key, value in own(service).items():
+            if key not in OWN_KEYS:
+                yield name, f"x-cc03.{key} is not known", did_you_mean(key, OWN_KEYS)
+                continue
+            fits, form = OWN_KEYS[key]
+            if not fits(value):
+                yield name, f"x-cc03.{key} is {value!r}", f"it must be {form}"

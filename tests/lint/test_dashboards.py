@@ -1,0 +1,103 @@
+"""Dashboards: found by a uid of their own; every panel says what it shows and in which unit, by a query that can be read."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import promql_parser
+import pytest
+
+from ops.machine.host import REPOSITORY
+
+DASHBOARDS: dict[str, dict[str, Any]] = {
+    str(path.relative_to(REPOSITORY)): json.loads(path.read_text())
+    for path in sorted((REPOSITORY / "config").rglob("*.json"))
+    if '"panels"' in path.read_text()
+}
+WITHOUT_UNIT = ("text", "logs", "row", "alertlist", "dashlist")
+VARIABLE = re.compile(r"\$\{?__(rate_interval|interval|range)\}?")
+
+
+def panels_of(dashboard: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for panel in dashboard.get("panels", []):
+        yield panel
+        yield from panels_of(panel)
+
+
+def dashboard_problems(dashboards: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    uids = Counter(dashboard.get("uid") for dashboard in dashboards.values())
+    for path, dashboard in dashboards.items():
+        if not dashboard.get("uid") or uids[dashboard["uid"]] > 1:
+            yield f"{path}: has no uid of its own"
+        if not dashboard.get("title"):
+            yield f"{path}: has no title"
+        for panel in panels_of(dashboard):
+            yield from (f"{path}: {panel.get('title', panel.get('id'))}: {problem}" for problem in panel_problems(panel))
+
+
+def panel_problems(panel: Mapping[str, Any]) -> Iterator[str]:
+    kind = panel.get("type")
+    if kind != "row" and not panel.get("description"):
+        yield "has no description"
+    if kind not in WITHOUT_UNIT and not panel.get("fieldConfig", {}).get("defaults", {}).get("unit"):
+        yield "has no unit"
+    for target in panel.get("targets", []):
+        source = target.get("datasource") or panel.get("datasource") or {}
+        if source.get("type", "prometheus") != "prometheus" or "expr" not in target:
+            continue
+        query = re.sub(r"\$\{?\w+(:\w+)?\}?", "x", VARIABLE.sub("5m", target["expr"]))
+        try:
+            promql_parser.parse(query)
+        except ValueError as problem:
+            yield f"{target['expr']}: {problem}"
+
+
+def test_dashboards_are_in_order() -> None:
+    assert not list(dashboard_problems(DASHBOARDS))
+
+
+def test_there_are_dashboards_where_there_is_grafana() -> None:
+    assert DASHBOARDS or not (REPOSITORY / "config" / "grafana").exists()
+
+
+GOOD: dict[str, Any] = {
+    "uid": "example",
+    "title": "Example",
+    "panels": [
+        {
+            "id": 1, "title": "Requests", "type": "timeseries", "description": "By status.",
+            "fieldConfig": {"defaults": {"unit": "reqps"}},
+            "targets": [{"expr": 'sum by (status) (rate(http_requests_total{job="$job"}[$__rate_interval]))'}],
+        },
+        {"id": 2, "type": "row", "panels": [{"id": 3, "type": "text", "description": "How to read this."}]},
+    ],
+}  # fmt: skip
+
+BROKEN: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
+    "no uid": (lambda board: board.pop("uid"), "uid"),
+    "no title": (lambda board: board.pop("title"), "title"),
+    "no unit": (lambda board: board["panels"][0].pop("fieldConfig"), "unit"),
+    "no description": (lambda board: board["panels"][0].pop("description"), "description"),
+    "no description within a row": (lambda board: board["panels"][1]["panels"][0].pop("description"), "description"),
+    "query": (lambda board: board["panels"][0]["targets"][0].update(expr="sum(rate(x[5m])"), "sum(rate("),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_dashboard_is_refused(case: str) -> None:
+    change, complaint = BROKEN[case]
+    board = copy.deepcopy(GOOD)
+    assert not list(dashboard_problems({"a.json": board}))
+    change(board)
+    found = list(dashboard_problems({"a.json": board}))
+    assert len(found) == 1
+    assert complaint in found[0]
+
+
+def test_a_uid_used_twice_is_refused() -> None:
+    assert len(list(dashboard_problems({"a.json": GOOD, "b.json": GOOD}))) == 2

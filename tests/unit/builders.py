@@ -1,0 +1,265 @@
+"""A small stack that has one of everything, and what a host looks like before, during and after its deploy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import cache, singledispatch
+from pathlib import Path
+from typing import Any
+
+from ops import steps
+from ops.compose import parse_stack
+from ops.model import Allocation, Container, Plan, Seen, Stack, Step
+from ops.plan.allocate import allocate
+from ops.plan.deploy import Wanted, plan_deploy
+from ops.plan.images import WantedImage
+from ops.render import MIGRATE_SUFFIX, digest, render_release
+from ops.settings import Settings, parse_settings
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+STATE = Path("/state")
+PORTS = {"http": 80, "https": 443, "ops": 9443}
+GRAFANA = "docker.io/grafana/grafana:13@sha256:" + "a" * 64
+
+COMPOSE = f"""
+x-common: &common
+  healthcheck: {{test: [CMD, /healthy], interval: 30s}}
+services:
+  postgres:        # reloads, has a check, TLS, a volume and secrets; nothing works without it
+    <<: *common
+    build: ./postgres
+    user: "10005:10005"
+    stop_grace_period: 1m30s
+    networks: [data]
+    volumes:
+      - ../config/postgres:/etc/cc03/current:ro
+      - postgres-data:/var/lib/postgresql
+      - "${{CC03_STATE}}/certs/postgres:/etc/tls:ro"
+    secrets: [postgres-superuser, postgres-app]
+    deploy: {{resources: {{limits: {{memory: 4g, cpus: "2"}}}}}}
+    x-cc03: {{reload: [/reload, now], check: [/check]}}
+  keycloak:        # configuration, but no reload
+    <<: *common
+    build: ./keycloak
+    networks: [app, data]
+    volumes: [../config/keycloak:/etc/cc03/current:ro]
+    deploy: {{resources: {{limits: {{memory: 2g, cpus: "1"}}}}}}
+    x-cc03: {{needs: [postgres], probe: "http://keycloak:9000/health/ready", start_seconds: 600}}
+  backend:         # replicated, migrates
+    <<: *common
+    build: ./backend
+    restart: unless-stopped
+    networks: [app, data]
+    secrets: [postgres-app]
+    environment: {{ISSUER: "${{CC03_PUBLIC_URL}}/auth"}}
+    deploy: {{replicas: 2, resources: {{limits: {{memory: 2g, cpus: "2"}}}}}}
+    x-cc03: {{needs: [postgres, keycloak], migrate: [migrate]}}
+  nginx:           # published, reloads, needs nobody
+    <<: *common
+    build: ./nginx
+    networks: [web, app]
+    ports: ["${{CC03_HTTPS_PORT:-443}}:8443"]
+    volumes: [../config/nginx:/etc/cc03/current:ro, "${{CC03_STATE}}/certs/nginx:/etc/tls:ro"]
+    deploy: {{resources: {{limits: {{memory: 256m, cpus: "0.5"}}}}}}
+    x-cc03: {{reload: [nginx, -s, reload], check: [nginx, -t]}}
+  grafana:         # optional, as its publisher made it
+    <<: *common
+    image: {GRAFANA}
+    networks: [app]
+    deploy: {{resources: {{limits: {{memory: 1g, cpus: "0.5"}}}}}}
+    x-cc03: {{optional: no registry answers}}
+networks:
+  web: {{}}
+  app: {{internal: true}}
+  data: {{internal: true}}
+volumes: {{postgres-data: {{}}}}
+secrets: {{postgres-superuser: {{external: true}}, postgres-app: {{external: true}}}}
+"""
+
+CONFIG = {"postgres": "pg-1", "keycloak": "kc-1", "nginx": "ng-1"}
+LEFT_OUT = {"grafana": "no registry answers"}
+
+
+def settings(text: str = "", project: str | None = None) -> Settings:
+    return parse_settings(text, Path("stack.yaml"), project)
+
+
+@cache
+def stack(text: str = "", project: str | None = None) -> Stack:
+    """The small stack under a stack.yaml of this content."""
+    return parse_stack(COMPOSE, settings(text, project), PORTS, REPOSITORY, STATE)
+
+
+def allocation(of: Stack) -> Allocation:
+    return allocate(of, PORTS, None, ())
+
+
+def image(name: str, tag: str = "1") -> WantedImage:
+    if name == "grafana":
+        return WantedImage(name, GRAFANA)
+    return WantedImage(name, f"localhost/cc03/{name}:{tag}", f"compose/{name}", (("trixie", "localhost/cc03/base-trixie:1"),))
+
+
+def wanted(
+    *,
+    text: str = "",
+    tags: Mapping[str, str] | None = None,
+    config: Mapping[str, str] | None = None,
+    without: Iterable[str] = (),
+) -> Wanted:
+    """A release of the small stack. `tags`: service -> other image tag; `config`: service -> other configuration."""
+    own = stack(text)
+    left_out = frozenset(without)
+    images = {name: image(name, (tags or {}).get(name, "1")) for name in own.services}
+    configs = {**CONFIG, **(config or {})}
+    versions = dict.fromkeys(own.secrets, 1)
+    compose = render_release(
+        own, allocation(own), images={name: one.tag for name, one in images.items()}, versions=versions, config_hashes=configs,
+        state=STATE, log_megabytes=20, without=left_out,
+    )  # fmt: skip
+    supervise = {"targets": [slot for slot in compose["services"] if not slot.endswith(MIGRATE_SUFFIX)]}
+    names = {name: (name, "localhost") for name, service in own.services.items() if service.has_tls}
+    return Wanted(
+        own, allocation(own), images, compose, configs, versions, supervise, digest(supervise), certificate_names=names
+    )
+
+
+def deployed(release: Wanted, **changes: Any) -> Seen:
+    """What is seen once a release runs and all is well; `changes` replace fields of it."""
+    seen = done(plan_deploy(release, Seen()).steps, Seen(), release)
+    return replace(seen, **changes)
+
+
+def container(slot: str, config_hash: str, state: str = "running") -> Container:
+    return Container(f"cc03-{slot}", slot, state, config_hash, "image")
+
+
+def with_state(seen: Seen, state: str, *slots: str) -> Seen:
+    changed = {slot: replace(seen.containers[slot], state=state) for slot in slots}
+    return replace(seen, containers={**seen.containers, **changed})
+
+
+# What each step does to what is seen: the contract between ops/plan and ops/machine, in its shortest form.
+
+
+def done(plan: Iterable[Step], seen: Seen, release: Wanted) -> Seen:
+    """What is seen after these steps have been done one after the other."""
+    for step in plan:
+        seen = _effect(step, seen, release)
+    return seen
+
+
+@singledispatch
+def _effect(step: Step, seen: Seen, release: Wanted) -> Seen:
+    """Steps that leave nothing behind: checks, waits for health, one-off runs."""
+    return seen
+
+
+@_effect.register(steps.ObtainBase)
+@_effect.register(steps.BuildImage)
+@_effect.register(steps.FetchImage)
+def _(step: Any, seen: Seen, release: Wanted) -> Seen:
+    return replace(seen, images=seen.images | {step.tag})
+
+
+@_effect.register
+def _(step: steps.GenerateSecret, seen: Seen, release: Wanted) -> Seen:
+    return replace(seen, secret_versions={**seen.secret_versions, step.name: 1})
+
+
+@_effect.register
+def _(step: steps.StoreSecret, seen: Seen, release: Wanted) -> Seen:
+    return replace(seen, podman_secrets=seen.podman_secrets | {f"cc03-{step.name}-{step.version}"})
+
+
+@_effect.register
+def _(step: steps.IssueCertificate, seen: Seen, release: Wanted) -> Seen:
+    return replace(seen, certificates=seen.certificates | {step.service})
+
+
+@_effect.register
+def _(step: steps.CreateNetwork, seen: Seen, release: Wanted) -> Seen:
+    return replace(seen, networks=seen.networks | {step.name})
+
+
+@_effect.register
+def _(step: steps.CreateVolume, seen: Seen, release: Wanted) -> Seen:
+    return replace(seen, volumes=seen.volumes | {step.name})
+
+
+@_effect.register
+def _(step: steps.WriteConfig, seen: Seen, release: Wanted) -> Seen:
+    return replace(seen, config_current={**seen.config_current, step.service: step.version})
+
+
+@_effect.register(steps.ReloadService)
+@_effect.register(steps.MarkLoaded)
+def _(step: Any, seen: Seen, release: Wanted) -> Seen:
+    return replace(seen, config_loaded={**seen.config_loaded, step.service: step.version})
+
+
+@_effect.register
+def _(step: steps.WriteRelease, seen: Seen, release: Wanted) -> Seen:
+    return replace(seen, release={**(step.manifest or {}), "number": step.number})
+
+
+@_effect.register
+def _(step: steps.CreateContainers, seen: Seen, release: Wanted) -> Seen:
+    made = {slot: container(slot, release.slot_hash(slot), "created") for slot in step.slots}
+    return replace(seen, containers={**seen.containers, **made})
+
+
+@_effect.register(steps.StartContainer)
+@_effect.register(steps.RestartContainer)
+def _(step: Any, seen: Seen, release: Wanted) -> Seen:
+    unhealthy = {slot: why for slot, why in seen.unhealthy.items() if slot != step.slot}
+    return replace(with_state(seen, "running", step.slot), unhealthy=unhealthy)
+
+
+@_effect.register
+def _(step: steps.RemoveContainer, seen: Seen, release: Wanted) -> Seen:
+    return replace(seen, containers={slot: one for slot, one in seen.containers.items() if slot != step.slot})
+
+
+@_effect.register
+def _(step: steps.Supervise, seen: Seen, release: Wanted) -> Seen:
+    return replace(seen, ticker=step.version, supervised=step.version)
+
+
+# Reading a plan.
+
+
+def keys(plan: Plan) -> list[str]:
+    return [step.key for step in plan.steps]
+
+
+def step(plan: Plan, key: str) -> Any:
+    """The step of this key; typed Any, since the test knows its kind."""
+    return next(step for step in plan.steps if step.key == key)
+
+
+def before(plan: Plan, key: str) -> set[str]:
+    """Keys of all steps that must have succeeded before this one may begin, directly or through others."""
+    after = {step.key: step.after for step in plan.steps}
+    found: set[str] = set()
+    waiting = list(after[key])
+    while waiting:
+        earlier = waiting.pop()
+        if earlier not in found:
+            found.add(earlier)
+            waiting += after[earlier]
+    return found
+
+
+def defects(plan: Plan) -> list[str]:
+    """What makes a plan impossible to carry out: unknown or repeated keys, cycles."""
+    order = keys(plan)
+    found = [f"{key} stands twice" for key in set(order) if order.count(key) > 1]
+    for position, one in enumerate(plan.steps):
+        for earlier in one.after:
+            if earlier not in order:
+                found.append(f"{one.key} waits for {earlier}, which is no step of the plan")
+            elif order.index(earlier) >= position:
+                found.append(f"{one.key} is listed before {earlier}, for which it waits")
+    return found

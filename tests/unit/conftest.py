@@ -1,0 +1,28 @@
+"""Makes every way out of the process fail: a unit test that needs a host is in the wrong folder."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from typing import NoReturn
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def no_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs and connections end the test. `pytest.fail` is no `Exception`, so no code under test can swallow it."""
+
+    def refuse(way: str) -> object:
+        def refused(*_: object, **__: object) -> NoReturn:
+            pytest.fail(f"a unit test reached the host through {way}")
+
+        return refused
+
+    monkeypatch.setattr(subprocess, "Popen", refuse("subprocess.Popen"))
+    for function in ("system", "popen", "posix_spawn", "execve", "execv"):
+        monkeypatch.setattr(os, function, refuse(f"os.{function}"))
+    for method in ("connect", "connect_ex", "bind", "sendto"):
+        monkeypatch.setattr(socket.socket, method, refuse(f"socket.{method}"))
+    monkeypatch.setattr(socket, "getaddrinfo", refuse("socket.getaddrinfo"))

@@ -1,0 +1,174 @@
+"""Rules of this repository that nothing else would keep: what may import what, and which pieces a service has."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ops.settings import SERVICES
+from tests.unit.builders import REPOSITORY
+
+OPS = sorted((REPOSITORY / "ops").rglob("*.py"))
+PURE_BESIDE_PLANS = ("model", "settings", "compose", "render", "podman", "steps", "pki", "errors")
+PURE = [
+    *sorted((REPOSITORY / "ops" / "plan").glob("*.py")),
+    *(REPOSITORY / "ops" / f"{name}.py" for name in PURE_BESIDE_PLANS),
+]
+REACHES_THE_HOST = {
+    "subprocess", "socket", "os", "shutil", "tempfile", "signal", "threading", "http", "urllib.request", "requests", "ssl",
+    "invoke", "rich", "ops.machine", "ops.verbs", "ops.show",
+}  # fmt: skip
+ASKS_THE_HOST = {"open", "print", "input", "time", "now", "today", "read_text", "read_bytes", "write_text", "write_bytes"}
+LONGEST_FILE = 400
+
+
+def named(path: Path) -> str:
+    return str(path.relative_to(REPOSITORY))
+
+
+@cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Dotted names of all that a module imports, wherever in it the import stands."""
+    for node in nodes(path):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{named(path)}: relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def within(name: str, packages: set[str]) -> bool:
+    return any(name == package or name.startswith(package + ".") for package in packages)
+
+
+def calls(path: Path) -> Iterator[str]:
+    for node in nodes(path):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func)
+
+
+@pytest.mark.parametrize("path", PURE, ids=named)
+def test_pure_module_imports_nothing_that_reaches_the_host(path: Path) -> None:
+    assert [name for name in imports(path) if within(name, REACHES_THE_HOST)] == []
+
+
+@pytest.mark.parametrize("path", PURE, ids=named)
+def test_pure_module_opens_no_file_and_asks_no_clock(path: Path) -> None:
+    assert [name for name in calls(path) if name.rpartition(".")[2] in ASKS_THE_HOST] == []
+
+
+def test_pure_modules_are_found() -> None:
+    assert all(path.is_file() for path in PURE)
+    assert "ops/plan/deploy.py" in map(named, PURE)
+
+
+def test_programs_are_run_in_one_file_only() -> None:
+    users = {named(path) for path in OPS if any(within(name, {"subprocess", "os.system", "pty"}) for name in imports(path))}
+    shells = {named(path) for path in OPS if {"os.system", "os.popen", "os.posix_spawn", "os.spawnv"} & set(calls(path))}
+
+    assert (users, shells) == ({"ops/machine/run.py"}, set())
+
+
+def test_machine_knows_nothing_of_verbs() -> None:
+    for path in (REPOSITORY / "ops" / "machine").glob("*.py"):
+        assert [name for name in imports(path) if within(name, {"ops.verbs", "invoke", "rich"})] == [], named(path)
+
+
+def test_what_the_ticker_carries_along_is_complete_and_needs_no_package() -> None:
+    from ops.machine.project import TICKER_FILES
+
+    carried = {f"ops.{name.removesuffix('.py').removesuffix('/__init__').replace('/', '.')}" for name in TICKER_FILES}
+    for name in TICKER_FILES:
+        for module in imports(REPOSITORY / "ops" / name):
+            top = module.partition(".")[0]
+            assert top == "ops" or top in sys.stdlib_module_names, f"{name} imports {module}"
+            if top == "ops":
+                assert module in carried or module.rpartition(".")[0] in carried, f"{name} imports {module}"
+
+
+@pytest.mark.parametrize("folder", ["ops", "tests"])
+def test_no_file_is_longer_than_can_be_read_in_one_go(folder: str) -> None:
+    lengths = {named(path): len(path.read_text().splitlines()) for path in (REPOSITORY / folder).rglob("*.py")}
+
+    assert {path: length for path, length in lengths.items() if length > LONGEST_FILE} == {}
+
+
+def test_tasks_file_is_a_table_of_contents_without_logic() -> None:
+    docstring, *imported, assignment = ast.parse((REPOSITORY / "tasks.py").read_text()).body
+
+    assert isinstance(docstring, ast.Expr)
+    assert all(isinstance(node, ast.Import | ast.ImportFrom) for node in imported)
+    assert isinstance(assignment, ast.Assign)
+    assert isinstance(assignment.value, ast.Call)
+    allowed = (ast.Call, ast.Name, ast.Attribute, ast.Constant, ast.Load)
+    assert [node for node in ast.walk(assignment.value) if not isinstance(node, allowed)] == []
+    assert {ast.unparse(node.func) for node in ast.walk(assignment.value) if isinstance(node, ast.Call)} == {"Collection"}
+
+
+def test_every_verb_stands_in_the_table_of_contents() -> None:
+    offered = set(imports(REPOSITORY / "tasks.py"))
+    files = {path.stem for path in (REPOSITORY / "ops" / "verbs").glob("*.py")} - {"__init__", "common"}
+
+    assert {name for name in files if f"ops.verbs.{name}" not in offered} == set()
+
+
+# The pieces of a service, by its one name.
+
+COMPOSE: dict[str, Any] = yaml.safe_load((REPOSITORY / "compose" / "compose.yaml").read_text(encoding="utf-8"))
+DEFINED: dict[str, dict[str, Any]] = COMPOSE["services"]
+
+
+def mounts(service: str) -> list[str]:
+    return [str(mount) for mount in DEFINED[service].get("volumes", [])]
+
+
+def test_compose_file_has_exactly_the_services_that_settings_know() -> None:
+    assert set(DEFINED) == set(SERVICES)
+
+
+@pytest.mark.parametrize("service", DEFINED)
+def test_service_that_is_built_has_its_containerfile(service: str) -> None:
+    if "build" in DEFINED[service]:
+        assert DEFINED[service]["build"] == f"./{service}"
+        assert (REPOSITORY / "compose" / service / "Containerfile").is_file()
+    else:
+        assert "@sha256:" in DEFINED[service]["image"]
+
+
+@pytest.mark.parametrize("service", DEFINED)
+def test_service_mounts_its_own_configuration_and_no_other(service: str) -> None:
+    mounted = [mount for mount in mounts(service) if mount.startswith("../config/")]
+
+    assert mounted in ([], [f"../config/{service}:/etc/cc03/current:ro"])
+    assert bool(mounted) == (REPOSITORY / "config" / service).is_dir()
+
+
+@pytest.mark.parametrize("service", DEFINED)
+def test_service_needs_only_services_that_stand_above_it(service: str) -> None:
+    above = list(DEFINED)[: list(DEFINED).index(service)]
+
+    assert set(DEFINED[service].get("x-cc03", {}).get("needs", [])) <= set(above)
+
+
+@pytest.mark.parametrize("kind", ["networks", "volumes", "secrets"])
+def test_everything_that_is_declared_is_used_and_the_other_way_round(kind: str) -> None:
+    used = {str(name).partition(":")[0] for one in DEFINED.values() for name in one.get(kind, [])}
+
+    assert {name for name in used if not name.startswith((".", "/", "$"))} == set(COMPOSE[kind])
+
+
+def test_every_service_has_its_smoke_test() -> None:
+    missing = [name for name in DEFINED if not (REPOSITORY / "tests" / "smoke" / f"test_{name}.py").is_file()]
+
+    assert missing == []

@@ -1,0 +1,108 @@
+"""compose.yaml and mounted configuration: placeholders, repeated lines, and what plans decide by."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ops.compose import fill, fill_config, parse_stack, placeholders
+from ops.errors import UsageProblem
+from ops.model import Limits
+from tests.unit.builders import COMPOSE, PORTS, REPOSITORY, STATE, settings, stack
+
+VALUES = {"CC03_DOMAIN": "shop.example.com", "CC03_HTTP_PORT": "80"}
+SLOTS = {"backend": ("backend-1", "backend-2"), "nginx": ("nginx",)}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("server_name ${CC03_DOMAIN};", "server_name shop.example.com;"),
+        ("${CC03_HTTP_PORT:-8080}:80", "80:80"),
+        ("${CC03_OTHER:-fallback}", "fallback"),
+        ("${CC03_OTHER:-}", ""),
+        ("$host ${PGDATA} $CC03_DOMAIN $${x}", "$host ${PGDATA} $CC03_DOMAIN $${x}"),
+    ],
+)
+def test_fill(text: str, expected: str) -> None:
+    assert fill(text, VALUES, "a file") == expected
+
+
+def test_fill_refuses_a_name_that_does_not_exist_and_says_where_it_stands() -> None:
+    with pytest.raises(UsageProblem, match=r"config/nginx/x\.conf uses \$\{CC03_DOMIAN\}") as caught:
+        fill("${CC03_DOMIAN}", VALUES, "config/nginx/x.conf")
+    assert "CC03_DOMAIN" in caught.value.why
+
+
+def test_line_of_a_slot_is_repeated_for_every_container_of_the_service() -> None:
+    text = "upstream {\n  server ${CC03_SLOT_BACKEND}:8000;\n}\nserver_name ${CC03_DOMAIN};"
+
+    assert fill_config(text, VALUES, SLOTS, "a file") == (
+        "upstream {\n  server backend-1:8000;\n  server backend-2:8000;\n}\nserver_name shop.example.com;"
+    )
+
+
+def test_slot_that_stands_twice_in_a_line_is_filled_twice() -> None:
+    assert fill_config("${CC03_SLOT_NGINX} ${CC03_SLOT_NGINX}\n", VALUES, SLOTS, "a file") == "nginx nginx\n"
+
+
+def test_slot_of_a_service_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(UsageProblem, match="CC03_SLOT_BAKEND"):
+        fill_config("${CC03_SLOT_BAKEND}", VALUES, SLOTS, "a file")
+
+
+@pytest.mark.parametrize(("port", "public"), [(443, "https://shop.example.com"), (8443, "https://shop.example.com:8443")])
+def test_public_url_names_the_port_only_where_it_is_not_the_default(port: int, public: str) -> None:
+    found = placeholders(settings("domain: shop.example.com"), {**PORTS, "https": port})
+
+    assert found["CC03_PUBLIC_URL"] == public
+    assert found["CC03_OPS_URL"] == "https://localhost:9443"
+
+
+def test_stack_is_read_with_all_that_plans_decide_by() -> None:
+    found = stack()
+    postgres, keycloak, backend, nginx, grafana = found.services.values()
+
+    assert found.networks == {"web": False, "app": True, "data": True}
+    assert (found.volumes, found.secrets) == (("postgres-data",), ("postgres-superuser", "postgres-app"))
+    assert (postgres.reload, postgres.check, postgres.owner) == (("/reload", "now"), ("/check",), 10005)
+    assert (postgres.volumes, postgres.has_config, postgres.has_tls) == (("postgres-data",), True, True)
+    assert (keycloak.reload, keycloak.needs, keycloak.start_seconds) == (None, ("postgres",), 600)
+    assert (backend.slots(), backend.migrate, backend.has_config) == (("backend-1", "backend-2"), ("migrate",), False)
+    assert backend.definition["environment"]["ISSUER"] == "https://localhost/auth"
+    assert nginx.limits == Limits(256 << 20, 0.5)
+    assert (grafana.optional, grafana.build) == ("no registry answers", None)
+
+
+def test_slot_leads_to_its_service() -> None:
+    assert stack().service_of("backend-2").name == "backend"
+    with pytest.raises(KeyError):
+        stack().service_of("backend-3")
+
+
+def test_settings_override_limits_replicas_and_deadlines() -> None:
+    found = stack("limits: {keycloak: {memory: 3g, cpus: 2}}\nreplicas: {backend: 3}\ndeadlines: {start: {backend: 30}}")
+
+    assert found.services["keycloak"].limits == Limits(3 << 30, 2.0)
+    assert found.services["backend"].slots() == ("backend-1", "backend-2", "backend-3")
+    assert found.services["backend"].start_seconds == 30
+
+
+def test_one_replica_is_still_numbered_so_that_a_second_renames_nothing() -> None:
+    assert stack("replicas: {backend: 1}").services["backend"].slots() == ("backend-1",)
+
+
+def test_build_context_without_a_containerfile_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageProblem, match=r"build\.backend") as caught:
+        parse_stack(COMPOSE, settings("build: {backend: ../product}"), PORTS, tmp_path, STATE)
+    assert "no Containerfile" in caught.value.why
+
+
+def test_build_context_of_the_settings_may_be_anywhere(tmp_path: Path) -> None:
+    (tmp_path / "Containerfile").write_text("FROM scratch\n")
+
+    found = parse_stack(COMPOSE, settings(f"build: {{backend: {tmp_path}}}"), PORTS, REPOSITORY, STATE)
+
+    assert found.services["backend"].build == tmp_path
+    assert found.services["nginx"].build == REPOSITORY / "compose" / "nginx"

@@ -1,0 +1,62 @@
+"""Why a container is not healthy, from what Podman says of it and what its own check answers."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+
+from ops.machine.health import Target, assess, failure_of, probe
+
+TARGET = Target("redis", "redis", "cc03-redis", "10.64.2.11", None, "/ca.pem", start_seconds=60, grace=30)
+
+
+def inspected(status: str, **more: Any) -> dict[str, Any]:
+    return {"State": {"Status": status, **more}}
+
+
+@pytest.mark.parametrize(
+    ("container", "reason"),
+    [
+        (None, "there is no such container"),
+        (inspected("exited", ExitCode=3), "it is exited (exit code 3)"),
+        (inspected("exited", ExitCode=137, OOMKilled=True), "it is exited (exit code 137, killed for lack of memory)"),
+        (inspected("created"), "it is created (exit code ?)"),
+    ],
+)
+def test_container_that_does_not_run_is_not_asked(container: dict[str, Any] | None, reason: str) -> None:
+    assert assess(TARGET, container, lambda name: pytest.fail(f"{name} was asked")) == reason
+
+
+@pytest.mark.parametrize("answer", ["", "its health check fails: LOADING"])
+def test_running_container_without_a_probe_is_judged_by_its_own_check(answer: str) -> None:
+    asked: list[str] = []
+
+    def check(name: str) -> str:
+        asked.append(name)
+        return answer
+
+    assert assess(TARGET, inspected("running"), check) == answer
+    assert asked == ["cc03-redis"]
+
+
+def test_probe_of_a_target_that_declares_none_is_a_defect() -> None:
+    with pytest.raises(ValueError, match="redis declares no probe"):
+        probe(TARGET)
+
+
+def test_target_survives_the_list_that_the_ticker_reads() -> None:
+    assert Target.from_json(asdict(TARGET)) == TARGET
+
+
+@pytest.mark.parametrize("name", ["Health", "Healthcheck"])
+def test_last_output_of_a_failed_check_is_told_in_one_line(name: str) -> None:
+    state = {name: {"Log": [{"Output": "old"}, {"Output": "no\n answer\n"}]}}
+
+    assert failure_of({"State": state}) == "no answer"
+
+
+@pytest.mark.parametrize("state", [{}, {"Health": None}, {"Health": {"Log": None}}, {"Health": {"Log": []}}])
+def test_check_that_never_ran_has_no_output(state: dict[str, Any]) -> None:
+    assert failure_of({"State": state}) == ""

@@ -1,0 +1,93 @@
+"""What the host's facts mean: every finding, its level and its cure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from ops.plan.doctor import Facts, Finding, findings
+from ops.plan.host import HostFacts
+
+ALL = frozenset({"podman", "crun", "runc", "netavark", "conmon"})
+HEALTHY = Facts(HostFacts(programs=ALL), (5, 4, 2), free_bytes={"/var": 100 << 30}, clock_offset=0.3)
+
+
+def facts(host: HostFacts | None = None, **changes: object) -> Facts:
+    return replace(HEALTHY, host=host or HEALTHY.host, **changes)  # type: ignore[arg-type]
+
+
+def without_good(of: Facts) -> list[Finding]:
+    return [finding for finding in findings(of) if finding.level != "good"]
+
+
+def test_host_that_has_all_gets_good_findings_only() -> None:
+    assert without_good(HEALTHY) == []
+    assert [finding.what for finding in findings(HEALTHY)] == ["Podman 5.4.2", "cgroups v2", "100 GB free on /var"]
+
+
+@pytest.mark.parametrize(
+    ("seen", "level", "what"),
+    [
+        (facts(podman=None), "bad", "Podman is not installed"),
+        (facts(podman=(4, 2, 9)), "bad", "Podman 4.2.9 is too old"),
+        (facts(HostFacts(programs=ALL - {"netavark"})), "bad", "netavark is not installed"),
+        (facts(HostFacts(programs=ALL - {"conmon"})), "bad", "conmon is not installed"),
+        (facts(HostFacts(programs=ALL - {"crun", "runc"})), "bad", "no OCI runtime is installed"),
+        (facts(HostFacts(programs=ALL, root=False)), "bad", "not root"),
+        (facts(HostFacts(programs=ALL - {"runc"}, cgroups="hybrid")), "bad", "cgroups hybrid without runc"),
+        (facts(HostFacts(programs=ALL - {"runc"}, cgroups="v1")), "bad", "cgroups v1 without runc"),
+        (facts(free_bytes={"/var": (1 << 30) - 1}), "bad", "1.0 GB free on /var"),
+        (facts(free_bytes={"/var": 7 << 30}, images_missing=1), "bad", "7.0 GB free on /var"),
+        (facts(memory_bytes=2 << 30), "warning", "2.0 GB of memory"),
+        (facts(busy_ports={"https": 443}), "bad", "port 443 is taken by another program"),
+        (facts(clock_offset=11.0), "warning", "the clock is off by 11 s"),
+        (facts(clock_offset=-3600.0), "warning", "the clock is off by -3600 s"),
+        (facts(registries={"container registry": False}), "warning", "container registry does not answer"),
+        (facts(registries={"package mirror": False}), "warning", "package mirror does not answer"),
+    ],
+)
+def test_trouble_is_one_finding_with_its_meaning(seen: Facts, level: str, what: str) -> None:
+    (finding,) = without_good(seen)
+
+    assert (finding.level, finding.what) == (level, what)
+    assert finding.meaning
+
+
+def test_what_makes_a_deploy_impossible_has_a_cure() -> None:
+    lacking = facts(
+        HostFacts(programs=frozenset(), root=False, cgroups="hybrid"),
+        podman=None, free_bytes={"/var": 0}, busy_ports={"http": 80}, memory_bytes=1,
+    )  # fmt: skip
+
+    bad = [finding for finding in without_good(lacking) if finding.level == "bad"]
+    assert len(bad) == 8
+    assert [finding.what for finding in bad if not finding.cure] == []
+
+
+@pytest.mark.parametrize(
+    ("seen", "what"),
+    [
+        (facts(podman=(4, 3)), "Podman 4.3"),
+        (facts(podman=(4, 10, 0)), "Podman 4.10.0"),
+        (facts(HostFacts(programs=ALL, cgroups="hybrid")), "cgroups hybrid"),
+        (facts(HostFacts(programs=ALL, may_raise_limits=False)), "no CAP_SYS_RESOURCE"),
+        (facts(HostFacts(programs=ALL, systemd=False)), "no systemd"),
+        (facts(free_bytes={"/var": 7 << 30}), "7 GB free on /var"),
+        (facts(registries={"container registry": True}), "container registry answers"),
+    ],
+)
+def test_what_the_stack_can_live_with_is_good(seen: Facts, what: str) -> None:
+    assert without_good(seen) == []
+    assert what in [finding.what for finding in findings(seen)]
+
+
+def test_unknown_clock_is_no_finding() -> None:
+    assert without_good(facts(clock_offset=None)) == []
+
+
+def test_busy_port_is_named_with_the_setting_that_moves_it() -> None:
+    (finding,) = without_good(facts(busy_ports={"ops": 9443}))
+
+    assert "ports.ops" in finding.cure
+    assert "9443" in finding.cure

@@ -1,0 +1,138 @@
+"""argv of Podman: what must always, and what must never stand there."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import pytest
+
+from ops import podman
+
+FILE = Path("/state/releases/1/compose.yaml")
+LABELS = {"cc03.project": "cc03"}
+
+EVERY = {
+    "version": podman.version(),
+    "info": podman.info(),
+    "containers_of": podman.containers_of("cc03"),
+    "inspect_containers": podman.inspect_containers(["a"]),
+    "list_images": podman.list_images(),
+    "list_networks": podman.list_networks("cc03"),
+    "list_subnets": podman.list_subnets(),
+    "list_volumes": podman.list_volumes("cc03"),
+    "list_secrets": podman.list_secrets(),
+    "network_create": podman.network_create("cc03-data", "10.64.0.0/24", internal=True, labels=LABELS),
+    "network_remove": podman.network_remove("cc03-data"),
+    "volume_create": podman.volume_create("cc03-data", LABELS),
+    "volume_remove": podman.volume_remove("cc03-data"),
+    "secret_create": podman.secret_create("cc03-redis-app-1"),
+    "secret_remove": podman.secret_remove("cc03-redis-app-1"),
+    "image_build": podman.image_build(Path("/compose/nginx"), "tag", {"BASE_TRIXIE": "base"}, LABELS, Path("/ca.pem")),
+    "image_pull": podman.image_pull("image"),
+    "image_import": podman.image_import(Path("/base.tar"), "tag"),
+    "image_tag": podman.image_tag("image", "tag"),
+    "image_remove": podman.image_remove("image"),
+    "image_save": podman.image_save(["image"], Path("/archive")),
+    "image_load": podman.image_load(Path("/archive")),
+    "image_inspect": podman.image_inspect("image"),
+    "compose_create": podman.compose_create(FILE, "cc03", ["nginx", "redis"]),
+    "start": podman.start(["a"]),
+    "stop": podman.stop("a", 35),
+    "restart": podman.restart("a", 35),
+    "remove": podman.remove("a"),
+    "remove_leftover": podman.remove_leftover("a"),
+    "healthcheck": podman.healthcheck("a"),
+    "exec_in": podman.exec_in("a", ["nginx", "-s", "reload"]),
+    "start_attached": podman.start_attached("a"),
+    "run_check": podman.run_check("image", ["check", "it"], {Path("/c"): "/etc/cc03"}, "10001", {"redis": "10.64.0.11"}),
+    "logs": podman.logs("a", follow=True, since="10m", tail=5),
+    "stats": podman.stats(["a"]),
+}
+
+
+def test_every_builder_is_looked_at_here() -> None:
+    builders = {
+        name for name, function in inspect.getmembers(podman, inspect.isfunction)
+        if function.__module__ == "ops.podman" and not name.startswith("_")
+    }  # fmt: skip
+
+    assert builders - set(EVERY) == set()
+
+
+@pytest.mark.parametrize("argv", EVERY.values(), ids=EVERY.keys())
+def test_every_command_is_plain_words_for_podman(argv: podman.Argv) -> None:
+    assert argv[0] in ("podman", "podman-compose")
+    assert all(isinstance(part, str) and part for part in argv)
+
+
+@pytest.mark.parametrize("flag", ["--remove-orphans", "--replace", "--privileged", "--all-volumes", "prune"])
+def test_no_command_ever_says(flag: str) -> None:
+    assert [name for name, argv in EVERY.items() if flag in argv] == []
+
+
+def test_secret_comes_on_standard_input_because_no_builder_takes_its_value() -> None:
+    assert EVERY["secret_create"] == ("podman", "secret", "create", "cc03-redis-app-1", "-")
+    assert list(inspect.signature(podman.secret_create).parameters) == ["name"]
+
+
+@pytest.mark.parametrize(("internal", "count"), [(True, 1), (False, 0)])
+def test_network_has_no_dns_and_is_internal_where_asked(internal: bool, count: int) -> None:
+    argv = podman.network_create("n", "10.64.0.0/24", internal=internal, labels=LABELS)
+
+    assert "--disable-dns" in argv
+    assert argv.count("--internal") == count
+    assert argv[argv.index("--subnet") + 1] == "10.64.0.0/24"
+    assert argv[argv.index("--label") + 1] == "cc03.project=cc03"
+    assert argv[-1] == "n"
+
+
+def test_containers_are_created_without_being_started_or_recreated() -> None:
+    argv = EVERY["compose_create"]
+
+    assert {"--no-start", "--no-recreate", "--in-pod=false"} <= set(argv)
+    assert argv[-2:] == ("nginx", "redis")
+
+
+def test_removing_a_container_keeps_its_volumes() -> None:
+    assert "--volumes=false" in EVERY["remove"]
+
+
+def test_build_never_pulls_and_gets_the_ca_as_a_secret_where_there_is_one() -> None:
+    argv = EVERY["image_build"]
+
+    assert "--pull=never" in argv
+    assert argv[argv.index("--secret") + 1] == "id=ca,src=/ca.pem"
+    assert argv[argv.index("--build-arg") + 1] == "BASE_TRIXIE=base"
+    assert argv[-1] == "/compose/nginx"
+    assert "--secret" not in podman.image_build(Path("/c"), "tag", {}, {}, None)
+
+
+def test_configuration_is_checked_without_network_rights_or_anything_to_write_to() -> None:
+    argv = EVERY["run_check"]
+
+    assert argv[argv.index("--network") + 1] == "none"
+    assert argv[argv.index("--cap-drop") + 1] == "ALL"
+    assert argv[argv.index("--user") + 1] == "10001"
+    assert {"--rm", "--read-only"} <= set(argv)
+    assert argv[argv.index("--volume") + 1] == "/c:/etc/cc03:ro"
+    assert argv[argv.index("--add-host") + 1] == "redis:10.64.0.11"
+    assert argv[-4:] == ("--entrypoint", "check", "image", "it")
+
+
+@pytest.mark.parametrize("builder", [podman.stop, podman.restart])
+def test_grace_period_is_given_in_seconds(builder: object) -> None:
+    assert callable(builder)
+    assert builder("a", 35)[2:] == ("--time", "35", "a")
+
+
+@pytest.mark.parametrize(
+    ("follow", "since", "tail", "flags"),
+    [
+        (False, None, None, ()),
+        (True, None, 0, ("--follow", "--tail", "0")),
+        (False, "10m", 5, ("--since", "10m", "--tail", "5")),
+    ],
+)
+def test_logs(follow: bool, since: str | None, tail: int | None, flags: tuple[str, ...]) -> None:
+    assert podman.logs("a", follow=follow, since=since, tail=tail) == ("podman", "logs", "--timestamps", *flags, "a")

@@ -1,0 +1,77 @@
+"""Files of the state folder are whole or not there, and secrets are for their owner only."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ops.machine import state as files
+from ops.machine.state import State, state_root
+
+
+def test_write_replaces_a_file_and_leaves_no_other_behind(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    files.write(path, "old")
+    files.write(path, b"new", mode=0o600)
+
+    assert path.read_text() == "new"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    files.write(path, "old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        files.write(path, "new")
+
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_write_does_not_let_the_umask_open_or_close_a_file(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        files.write(tmp_path / "public", "x")
+    finally:
+        os.umask(before)
+
+    assert (tmp_path / "public").stat().st_mode & 0o777 == 0o644
+
+
+def test_link_is_switched_in_one_rename(tmp_path: Path) -> None:
+    files.link(tmp_path / "current", "1")
+    files.link(tmp_path / "current", "2")
+
+    assert (tmp_path / "current").readlink() == Path("2")
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize(("content", "expected"), [('{"a": 1}', {"a": 1}), ("[1]", None), (None, None)])
+def test_json_that_is_not_there_or_no_mapping_is_none(tmp_path: Path, content: str | None, expected: object) -> None:
+    path = tmp_path / "file.json"
+    if content is not None:
+        path.write_text(content)
+
+    assert files.read_json(path) == expected
+
+
+def test_folders_of_secrets_and_keys_are_private(tmp_path: Path) -> None:
+    state = State(tmp_path / "cc03")
+    state.prepare()
+    state.prepare()
+
+    assert [folder.stat().st_mode & 0o777 for folder in (state.secrets, state.ca)] == [0o700, 0o700]
+
+
+def test_state_folder_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CC03_STATE", "/elsewhere")
+
+    assert state_root() == Path("/elsewhere")

@@ -1,0 +1,124 @@
+"""The health ticker's judgement: when a container counts as ill, when it is mended, and how long it is left alone."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from ops.machine.health import Target
+from ops.machine.ticker import FAILURES, LONGEST_PAUSE, Watch, due, epoch, exposition, judge, pause_after
+
+TARGET = Target("redis", "redis", "cc03-redis", "10.64.2.11", None, "/ca.pem", start_seconds=60, grace=30)
+
+
+def ill(**changes: float) -> Watch:
+    watch = Watch(reason="HTTP 503", failures=FAILURES)
+    for name, value in changes.items():
+        setattr(watch, name, value)
+    return watch
+
+
+@pytest.mark.parametrize(
+    ("attempts", "seconds"), [(0, 30), (1, 30), (2, 60), (3, 120), (5, 480), (6, 600), (1000, LONGEST_PAUSE)]
+)
+def test_pause_doubles_and_has_an_end(attempts: int, seconds: float) -> None:
+    assert pause_after(attempts) == seconds
+
+
+@pytest.mark.parametrize(
+    ("watch", "running_seconds", "action"),
+    [
+        pytest.param(Watch(reason=""), 1000.0, "", id="healthy"),
+        pytest.param(ill(failures=FAILURES - 1), 1000.0, "", id="not often enough"),
+        pytest.param(ill(), 1000.0, "restart", id="unhealthy for long"),
+        pytest.param(ill(), 59.0, "", id="may still be starting"),
+        pytest.param(ill(), None, "start", id="does not run"),
+        pytest.param(ill(next_mend=101.0), 1000.0, "", id="mended lately"),
+        pytest.param(ill(next_mend=101.0), None, "", id="started lately"),
+        pytest.param(ill(next_mend=100.0), 1000.0, "restart", id="left alone long enough"),
+    ],
+)
+def test_what_is_due(watch: Watch, running_seconds: float | None, action: str) -> None:
+    assert due(watch, TARGET, running_seconds, now=100.0) == action
+
+
+def test_failures_in_a_row_are_counted_and_one_good_answer_ends_them() -> None:
+    watch = Watch()
+    counts = []
+    for answer in ("down", "down", "", "down"):
+        judge(watch, answer, now=0.0, wall=0.0)
+        counts.append(watch.failures)
+
+    assert counts == [1, 2, 0, 1]
+
+
+def test_since_is_when_the_verdict_changed_not_when_it_was_repeated() -> None:
+    watch = Watch()
+    since = []
+    for wall, answer in ((10.0, "down"), (20.0, "still down"), (30.0, ""), (40.0, "")):
+        judge(watch, answer, now=wall, wall=wall)
+        since.append(watch.since)
+
+    assert since == [10.0, 10.0, 30.0, 30.0]
+    assert watch.reason == ""
+
+
+def test_attempts_are_forgotten_only_after_a_long_time_of_health() -> None:
+    watch = Watch(reason="", mended=3, next_mend=100.0)
+
+    judge(watch, "", now=100.0 + LONGEST_PAUSE, wall=1.0)
+    assert watch.mended == 3
+
+    judge(watch, "", now=101.0 + LONGEST_PAUSE, wall=1.0)
+    assert watch.mended == 0
+
+
+@pytest.mark.parametrize(
+    ("stamp", "seconds"),
+    [
+        ("1970-01-01T00:01:00Z", 60),
+        ("1970-01-01T00:01:00.123456789Z", 60),
+        ("1970-01-01T01:01:00.123456789+01:00", 60),
+        ("1969-12-31T19:01:00.5-05:00", 60),
+        pytest.param(
+            "1970-01-01T01:01:00+01:00", 60,
+            marks=pytest.mark.xfail(strict=True, reason="an offset without a fraction is given a second offset"),
+        ),
+    ],
+)  # fmt: skip
+def test_podmans_times_are_read(stamp: str, seconds: float) -> None:
+    assert epoch(stamp) == seconds
+
+
+def test_time_of_a_container_that_never_started_is_long_ago() -> None:
+    assert epoch("0001-01-01T00:00:00Z") < 0
+
+
+def test_exposition_tells_health_restarts_and_the_container_behind_a_slot() -> None:
+    found = {"cc03-redis": {"Id": "abc", "RestartCount": 2}}
+
+    text = exposition((TARGET,), {"redis": Watch(reason="", mended=1)}, found)
+
+    labels = 'service="redis",slot="redis",name="cc03-redis"'
+    assert f"cc03_container_healthy{{{labels}}} 1" in text.splitlines()
+    assert f"cc03_container_restarts_total{{{labels}}} 3" in text.splitlines()
+    assert f'cc03_container_info{{{labels},container_id="abc"}} 1' in text.splitlines()
+
+
+def test_exposition_tells_of_a_container_that_is_gone() -> None:
+    text = exposition((TARGET,), {"redis": ill()}, {})
+
+    assert "cc03_container_healthy" in text
+    assert '"cc03-redis"} 0' in text
+    assert "container_id" not in text
+
+
+def test_exposition_is_the_text_format_that_prometheus_reads() -> None:
+    text = exposition((TARGET,), {"redis": Watch(reason="")}, {"cc03-redis": {"Id": "abc"}})
+
+    assert text.endswith("\n")
+    for line in text.splitlines():
+        assert re.fullmatch(r'# (HELP|TYPE) \w+ .+|\w+(\{(\w+="[^"]*",?)+\})? [0-9.]+', line), line
+    typed = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
+    assert {re.split(r"[{ ]", line)[0] for line in text.splitlines() if not line.startswith("#")} == typed
