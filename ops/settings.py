@@ -46,6 +46,8 @@ def _cpus(value: Any) -> float:
     return float(value)
 
 
+LEAST_MEMORY = 16 << 20
+"""No service starts with less; and 0 would mean no limit at all."""
 UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
@@ -55,6 +57,12 @@ def memory_bytes(value: Any) -> int:
     if not match or isinstance(value, bool):
         raise ValueError("an amount of memory such as 512m or 2g")
     return int(match[1]) * UNITS[match[2]]
+
+
+def _memory_limit(value: Any) -> int:
+    if (amount := memory_bytes(value)) < LEAST_MEMORY:
+        raise ValueError("16m at the least")
+    return amount
 
 
 @dataclass(frozen=True)
@@ -81,7 +89,7 @@ SETTINGS = (
             "Build context of the backend, relative to the repository or absolute."),
     Setting(("build", "frontend"), _text(r"\S+", "a folder"), "compose/frontend",
             "Build context of the frontend, relative to the repository or absolute."),
-    Setting(("limits", "*", "memory"), memory_bytes, None, "Memory ceiling of each container of that service."),
+    Setting(("limits", "*", "memory"), _memory_limit, None, "Memory ceiling of each container of that service."),
     Setting(("limits", "*", "cpus"), _cpus, None, "CPU ceiling, in cores, of each container of that service."),
     Setting(("deadlines", "build"), _number(60, 7200), 1200, "Seconds that one image may take to build."),
     Setting(("deadlines", "start", "*"), _number(5, 3600), None,
@@ -128,10 +136,12 @@ def parse_settings(text: str, source: Path, project: str | None = None) -> Setti
     """
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as problem:
-        line = problem.problem_mark.line + 1 if problem.problem_mark else 1
+    except yaml.YAMLError as problem:
+        mark = getattr(problem, "problem_mark", None)
+        line = mark.line + 1 if mark else 1
+        said = getattr(problem, "problem", None) or problem
         raise UsageProblem(
-            f"{source}:{line} is not valid YAML", str(problem.problem), f"correct line {line}, then run the command again"
+            f"{source}:{line} is not valid YAML", str(said), f"correct line {line}, then run the command again"
         ) from problem
     values: dict[tuple[str, ...], Any] = {}
     for path, value, line in _leaves(root, (), source):
@@ -155,8 +165,14 @@ def _leaves(node: yaml.Node | None, path: tuple[str, ...], source: Path) -> Iter
         return
     line = node.start_mark.line + 1
     if not isinstance(node, yaml.MappingNode):
-        yield path, yaml.SafeLoader("").construct_object(node, deep=True), line
+        try:
+            yield path, yaml.SafeLoader("").construct_object(node, deep=True), line
+        except (yaml.YAMLError, ValueError) as problem:
+            raise UsageProblem(
+                f"{source}:{line} {'.'.join(path)} cannot be read", str(problem).splitlines()[0], f"correct line {line}"
+            ) from problem
         return
+    given: set[str] = set()
     for key_node, value_node in node.value:
         key = str(key_node.value)
         known = _known_keys(path)
@@ -167,6 +183,13 @@ def _leaves(node: yaml.Node | None, path: tuple[str, ...], source: Path) -> Iter
                 did_you_mean(key, known) if known else f"{where} takes a single value",
                 "correct the key; docs/reference/settings.md lists them all",
             )
+        if key in given:
+            raise UsageProblem(
+                f'{source}:{key_node.start_mark.line + 1} "{key}" is there twice',
+                "only one of the two can be meant",
+                "remove one",
+            )
+        given.add(key)
         yield from _leaves(value_node, (*path, key), source)
 
 

@@ -1,8 +1,8 @@
 """Is this container doing what its users need? Standard library only: the ticker runs a copy of this file.
 
 Where a service declares a probe, it is asked over HTTP, which costs a hundredth of running its health check inside the
-container (143 ms of CPU each with Podman 4.3). The question is put from within the container's network namespace: the host itself has no
-address on internal networks. Where a service declares none, the container's own health check is run.
+container (143 ms of CPU each with Podman 4.3). The question is put from within the container's network namespace: the host
+itself has no address on internal networks. Where a service declares none, the container's own health check is run.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from ops.errors import LockHeld
 
@@ -20,15 +21,28 @@ def hold(path: Path, verb: str, *, patiently: bool = False) -> Iterator[None]:
     Raises LockHeld, naming the holder, where another operation has it.
     """
     with path.open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if patiently else fcntl.LOCK_NB))
-        except BlockingIOError:
+        if patiently:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        elif not _taken(file):
             raise LockHeld(*_holder(path)) from None
         file.seek(0)
         file.truncate()
         json.dump({"verb": verb, "pid": os.getpid(), "since": time.strftime("%Y-%m-%dT%H:%M:%S%z")}, file)
         file.flush()
         yield
+
+
+def _taken(file: IO[str]) -> bool:
+    """Take the lock, trying for a moment: `busy` holds it for the blink of its question."""
+    until = time.monotonic() + 0.2
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.02)
 
 
 def _holder(path: Path) -> tuple[str, str, str]:

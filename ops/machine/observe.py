@@ -47,7 +47,11 @@ def container(slot: str, item: Mapping[str, Any]) -> Container:
 
 def images(host: Host) -> dict[str, tuple[str, str]]:
     """Reference -> (image id, size as Podman prints it)."""
-    rows = (line.split(" ", 2) for line in host.run(podman.list_images()).stdout.splitlines())
+    answer = host.run(podman.list_images(), ok=(0, 125))
+    if answer.returncode:
+        # The listing fails while a build that runs beside it removes an intermediate image; the next one is whole.
+        answer = host.run(podman.list_images())
+    rows = (line.split(" ", 2) for line in answer.stdout.splitlines())
     return {reference: (identity, size) for identity, reference, size in rows}
 
 

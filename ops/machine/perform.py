@@ -117,13 +117,12 @@ class Performer:
     def _(self, step: CheckConfig) -> None:
         service = self.project.stack.services[step.service]
         staged = self._stage(step.service, step.version)
-        mounts = {staged.parent: "/etc/cc03"}
+        mounts = {staged: "/etc/cc03/current"}
         if service.has_tls:
             mounts[self.state.certs / step.service] = "/etc/tls"
-        argv = [part.replace("/etc/cc03/current", f"/etc/cc03/{step.version}") for part in service.check or ()]
         hosts = hosts_of(self.project.stack, self.project.allocation, service)
         user = str(service.definition.get("user", "0"))
-        self.host.run(podman.run_check(self.project.images[step.service].tag, argv, mounts, user, hosts))
+        self.host.run(podman.run_check(self.project.images[step.service].tag, service.check or (), mounts, user, hosts))
 
     @perform.register
     def _(self, step: WriteConfig) -> None:
@@ -148,7 +147,12 @@ class Performer:
         folder = self.state.releases / str(step.number)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        manifest = {"number": step.number, "at": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **(step.manifest or {})}
+        manifest = {
+            "number": step.number,
+            "at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            **(step.manifest or {}),
+            "compose": step.compose,
+        }
         files.write(folder / "compose.yaml", yaml.safe_dump(dict(step.compose or {}), sort_keys=False, width=120))
         files.write(folder / "release.json", files.dump(manifest))
         files.link(self.state.current, str(step.number))

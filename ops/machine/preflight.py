@@ -11,8 +11,6 @@ from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
-import requests
-
 from ops import podman
 from ops.errors import HostLacks, OpsError
 from ops.machine.host import EVERYWHERE, host_facts, port_is_free
@@ -95,6 +93,8 @@ def _container_registry(project: Project) -> bool:
 def _package_mirror() -> float | None:
     """Seconds by which the mirror of the host's own package sources is ahead of this clock; None where it does not answer."""
     answer = run(("apt-get", "--print-uris", "--quiet", "update"), timeout=20, ok=None) if installed("apt-get") else None
+    import requests
+
     urls = [line.split("'")[1] for line in answer.stdout.splitlines() if line.startswith("'http")] if answer else []
     for url in urls[:1]:
         try:

@@ -28,10 +28,10 @@ def allocate_ports(
     """
     if own_project:
         return dict(wanted)
-    if remembered:
-        return {name: int(port) for name, port in remembered["ports"].items()}
-    chosen: dict[str, int] = {}
+    chosen = {name: int(port) for name, port in (remembered or {}).get("ports", {}).items() if name in wanted}
     for name, port in wanted.items():
+        if name in chosen:
+            continue
         candidate = SEARCH_FROM + port % 10000
         while candidate in chosen.values() or not free(candidate):
             candidate += 1

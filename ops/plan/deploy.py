@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -56,14 +57,18 @@ class Wanted:
         return tuple(slot for slot in self.compose["services"] if not slot.endswith(MIGRATE_SUFFIX))
 
 
+DEFAULT_GRACE = 10
+"""Seconds that Podman gives a container to stop, where nothing else is said."""
 NEVER_STARTED = ("created", "configured", "initialized")
 """States of a container that a killed deploy has created and not come to start."""
 
 
 def seconds(duration: object) -> int:
     """A compose duration such as `1m30s` or `30s` in whole seconds."""
-    parts = re.findall(r"(\d+)([hms])", str(duration))
-    return sum(int(number) * {"h": 3600, "m": 60, "s": 1}[unit] for number, unit in parts) or 10
+    parts = re.findall(r"(\d+)(ms|h|m|s)", str(duration))
+    if not parts:
+        return DEFAULT_GRACE
+    return math.ceil(sum(int(number) * {"h": 3600, "m": 60, "s": 1, "ms": 0.001}[unit] for number, unit in parts))
 
 
 def grace(service: Service) -> int:
@@ -87,7 +92,7 @@ def plan_deploy(wanted: Wanted, seen: Seen, only: str | None = None) -> Plan:
     )
     ground = (*images, *_secrets(wanted, seen, services), *_certificates(wanted, seen, services), *_ground(wanted, seen))
     configs = _configs(wanted, seen, services)
-    release = _release(wanted, seen, after=[step.key for step in (*images, *configs)])
+    release = _release(wanted, seen, only, after=[step.key for step in (*images, *configs)])
     containers = _containers(wanted, seen, services, ready=[step.key for step in (*ground, *configs, *release)])
     reloads = _reloads(wanted, seen, services, configs, containers)
     steps = (*ground, *configs, *release, *containers, *reloads)
@@ -167,7 +172,7 @@ def _configs(wanted: Wanted, seen: Seen, services: Iterable[Service]) -> list[St
     return steps
 
 
-def _release(wanted: Wanted, seen: Seen, after: list[str]) -> list[Step]:
+def _release(wanted: Wanted, seen: Seen, only: str | None, after: list[str]) -> list[Step]:
     manifest = {
         "images": {name: image.tag for name, image in sorted(wanted.images.items()) if name not in seen.unavailable},
         "config": dict(sorted(wanted.config.items())),
@@ -175,11 +180,40 @@ def _release(wanted: Wanted, seen: Seen, after: list[str]) -> list[Step]:
         "slots": {slot: wanted.slot_hash(slot) for slot in wanted.slots()},
     }
     last = seen.release or {}
+    compose = dict(wanted.compose)
+    if only is not None:
+        manifest, compose = _with_one_service(wanted, last, manifest, only)
     if {key: last.get(key) for key in manifest} == manifest:
         return []
     number = int(last.get("number", 0)) + 1
     title = f"write release {number}"
-    return [WriteRelease("release", title, tuple(after), number=number, manifest=manifest, compose=wanted.compose)]
+    return [WriteRelease("release", title, tuple(after), number=number, manifest=manifest, compose=compose)]
+
+
+def _with_one_service(
+    wanted: Wanted, last: Mapping[str, Any], manifest: Mapping[str, Any], only: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The last release with one service as it is wanted now: nothing is claimed of what was neither built nor written."""
+    service = wanted.stack.services[only]
+    own = {*service.slots(), only + MIGRATE_SUFFIX}
+    merged = {
+        "images": {**last.get("images", {}), only: manifest["images"][only]},
+        "config": {**last.get("config", {}), **{name: version for name, version in manifest["config"].items() if name == only}},
+        "secrets": {**last.get("secrets", {}), **{name: manifest["secrets"][name] for name in service.secrets}},
+        "slots": {
+            **{
+                slot: value
+                for slot, value in last.get("slots", {}).items()
+                if slot not in own and not slot.startswith(f"{only}-")
+            },
+            **{slot: value for slot, value in manifest["slots"].items() if slot in own},
+        },
+    }
+    fresh = {slot: value for slot, value in wanted.compose["services"].items() if slot in own}
+    before = last.get("compose", {})
+    compose = {**wanted.compose, "services": {**before.get("services", {}), **fresh}}
+    compose["secrets"] = {**before.get("secrets", {}), **wanted.compose["secrets"]}
+    return merged, compose
 
 
 def _orphans(wanted: Wanted, seen: Seen, migrating: set[str], after: list[str]) -> list[Step]:
@@ -217,7 +251,7 @@ def _containers(wanted: Wanted, seen: Seen, services: list[Service], ready: list
             else:
                 fresh.append(slot)
         steps += _mend(seen, service, [slot for slot in service.slots() if slot not in slots], gates)
-        if slots and service.name in wanted.config:
+        if slots and len(slots) == len(service.slots()) and service.name in wanted.config:
             after = tuple(f"healthy {slot}" for slot in slots)
             version = wanted.config[service.name]
             if seen.config_loaded.get(service.name) != version:

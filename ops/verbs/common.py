@@ -88,13 +88,20 @@ def known_service(project: Project, name: str | None) -> None:
 
 
 def carry_out(
-    project: Project, decide: Callable[[], Plan], *, plan_only: bool = False, yes: bool = False, word: str = "yes"
+    project: Project,
+    decide: Callable[[], Plan],
+    *,
+    plan_only: bool = False,
+    yes: bool = False,
+    word: str = "yes",
+    check: Callable[[Project], None] | None = None,
 ) -> int:
     """Plan, confirm, lock, plan afresh, apply, observe again.
 
     Parameters
     ----------
     decide: observes and plans; called up to three times. word: what has to be typed where something is destroyed.
+    check: raises where the host cannot carry the plan out; asked only when there is something to do.
 
     Returns the number of steps done. Raises NeedsPerson where something is left over afterwards.
     """
@@ -111,6 +118,8 @@ def carry_out(
     if not plan.steps:
         show.plan(plan)
         return 0
+    if check:
+        check(project)
     _confirm(plan, yes, word)
     state = project.state
     with hold(state.lock, plan.verb):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from invoke import Context
 
+from ops.errors import UsageProblem
 from ops.verbs.common import carry_out, known_service, verb
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ def decide(project: Project, only: str | None) -> Plan:
     from ops.plan.deploy import plan_deploy
 
     seen = observe(project.host, project.targets())
+    if only and seen.release is None:
+        raise UsageProblem(f"cannot deploy {only} alone", "there is no release yet that it could be part of", "inv deploy")
     missing = missing_optional(project.stack.services.values(), project.images, seen.images)
     seen = replace(seen, unavailable=not_offered(project.host, missing, project.images))
     return plan_deploy(project.wanted(seen.secret_versions, frozenset(seen.unavailable)), seen, only)
@@ -41,7 +44,6 @@ def deploy(c: Context, plan: bool = False, service: str | None = None, yes: bool
     began = time.monotonic()
     project = open_project()
     known_service(project, service)
-    check_host(project)
-    steps = carry_out(project, lambda: decide(project, service), plan_only=plan, yes=yes)
+    steps = carry_out(project, lambda: decide(project, service), plan_only=plan, yes=yes, check=check_host)
     if steps:
         show.out.print(f"[bold green]deployed[/bold green]: {steps} steps in {time.monotonic() - began:.1f} s")

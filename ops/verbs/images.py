@@ -39,8 +39,7 @@ def build(c: Context, service: str | None = None, plan: bool = False, refresh: b
     known_service(project, service)
     if refresh and not plan:
         files.write(project.state.root / "refresh", time.strftime("%Y-%m-%dT%H:%M:%S%z"))
-    check_host(project)
-    if built := carry_out(project, lambda: decide(project, service), plan_only=plan):
+    if built := carry_out(project, lambda: decide(project, service), plan_only=plan, check=check_host):
         show.out.print(f"[bold green]built[/bold green]: {built} images in {time.monotonic() - began:.1f} s")
 
 

@@ -20,6 +20,7 @@ from ops.settings import Settings, parse_settings
 REPOSITORY = Path(__file__).resolve().parents[2]
 STATE = Path("/state")
 PORTS = {"http": 80, "https": 443, "ops": 9443}
+GRAFANA_TAG = "localhost/cc03/grafana:13"
 GRAFANA = "docker.io/grafana/grafana:13@sha256:" + "a" * 64
 
 COMPOSE = f"""
@@ -97,7 +98,7 @@ def allocation(of: Stack) -> Allocation:
 
 def image(name: str, tag: str = "1") -> WantedImage:
     if name == "grafana":
-        return WantedImage(name, GRAFANA)
+        return WantedImage(name, GRAFANA_TAG, source=GRAFANA)
     return WantedImage(name, f"localhost/cc03/{name}:{tag}", f"compose/{name}", (("trixie", "localhost/cc03/base-trixie:1"),))
 
 

@@ -180,7 +180,6 @@ def test_interrupt_from_the_operator_is_raised_and_closes_the_run(journal: Journ
     assert interrupted(journal.path) is None
 
 
-@pytest.mark.xfail(strict=True, reason="the journal goes with the state folder, so its next entry fails")
 def test_step_that_removes_the_state_folder_is_no_failure(tmp_path: Path) -> None:
     state = tmp_path / "state"
     state.mkdir()

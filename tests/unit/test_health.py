@@ -43,7 +43,7 @@ def test_running_container_without_a_probe_is_judged_by_its_own_check(answer: st
 
 def test_probe_of_a_target_that_declares_none_is_a_defect() -> None:
     with pytest.raises(ValueError, match="redis declares no probe"):
-        probe(TARGET)
+        probe(TARGET, pid=1)
 
 
 def test_target_survives_the_list_that_the_ticker_reads() -> None:

@@ -7,7 +7,7 @@ import pytest
 from ops.errors import UsageProblem
 from ops.plan.images import content_hash, image_steps, pinned_digest, plan_build, suites_of
 from ops.steps import BuildImage, FetchImage, ObtainBase
-from tests.unit.builders import GRAFANA, image, step
+from tests.unit.builders import GRAFANA, GRAFANA_TAG, image, step
 
 FILES = [("Containerfile", 0o644, b"FROM base"), ("bin/run", 0o755, b"#!/bin/sh")]
 BASE = "localhost/cc03/base-trixie:1"
@@ -67,7 +67,7 @@ def test_missing_images_are_built_on_a_base_that_is_obtained_once() -> None:
 def test_image_without_a_context_is_fetched() -> None:
     (only,) = image_steps({"grafana": image("grafana")}, frozenset(), 900)
 
-    assert only == FetchImage("image grafana", f"fetch {GRAFANA}", name="grafana", tag=GRAFANA)
+    assert only == FetchImage("image grafana", f"fetch {GRAFANA}", name="grafana", tag=GRAFANA_TAG, source=GRAFANA)
 
 
 def test_base_is_not_obtained_for_images_that_are_there() -> None:

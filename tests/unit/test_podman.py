@@ -30,6 +30,7 @@ EVERY = {
     "secret_remove": podman.secret_remove("cc03-redis-app-1"),
     "image_build": podman.image_build(Path("/compose/nginx"), "tag", {"BASE_TRIXIE": "base"}, LABELS, Path("/ca.pem")),
     "image_pull": podman.image_pull("image"),
+    "image_offered": podman.image_offered("image"),
     "image_import": podman.image_import(Path("/base.tar"), "tag"),
     "image_tag": podman.image_tag("image", "tag"),
     "image_remove": podman.image_remove("image"),

@@ -36,9 +36,9 @@ def test_every_slot_has_one_fixed_name_and_one_fixed_address_a_network() -> None
 
     assert services["backend-2"]["container_name"] == "cc03-backend-2"
     assert services["backend-2"]["hostname"] == "backend-2"
-    assert services["backend-2"]["networks"] == {
-        "cc03-app": {"ipv4_address": "10.64.1.13"},
-        "cc03-data": {"ipv4_address": "10.64.2.13"},
+    assert {name: one["ipv4_address"] for name, one in services["backend-2"]["networks"].items()} == {
+        "cc03-app": "10.64.1.13",
+        "cc03-data": "10.64.2.13",
     }
     assert services["backend-2"]["labels"].items() >= {
         LABEL_PROJECT: "cc03", LABEL_SERVICE: "backend", LABEL_SLOT: "backend-2",
@@ -51,9 +51,20 @@ def test_neighbours_are_those_of_shared_networks_and_never_oneself() -> None:
     def names(slot: str) -> list[str]:
         return [entry.split(":")[0] for entry in services[slot]["extra_hosts"]]
 
-    assert names("postgres") == ["backend-1", "backend-2", "keycloak"]
-    assert names("nginx") == ["backend-1", "backend-2", "grafana", "keycloak"]
-    assert "nginx:10.64.1.14" in services["keycloak"]["extra_hosts"]
+    # Every replica that could ever be, so that scaling out changes nothing in its neighbours.
+    replicas = [f"backend-{number}" for number in range(1, 9)]
+    assert names("postgres") == [*replicas, "keycloak"]
+    assert names("nginx") == [*replicas, "grafana", "keycloak"]
+    assert names("backend-2") == sorted({*replicas, "postgres", "keycloak", "nginx", "grafana"} - {"backend-2"})
+    assert "nginx:10.64.1.20" in services["keycloak"]["extra_hosts"]
+
+
+def test_hardware_address_belongs_to_the_address_so_that_neighbours_find_a_replaced_container_at_once() -> None:
+    attachments = [one for slot in render()["services"].values() for one in slot["networks"].values() if one]
+
+    by_address = {one["ipv4_address"]: one["mac_address"] for one in attachments}
+    assert by_address["10.64.1.13"] == "02:cc:0a:40:01:0d"
+    assert len(set(by_address.values())) == len(by_address) == len(attachments)
 
 
 def test_neighbour_on_two_shared_networks_is_named_once_at_the_first() -> None:

@@ -1,0 +1,169 @@
+"""docs/reference/ from the code: what can be set, and every command with its options.
+
+python -m ops.reference            writes the pages
+python -m ops.reference --check    exit code 1 where a page is not what the code says
+"""
+
+from __future__ import annotations
+
+import copy
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from invoke import Collection, Task
+from invoke.parser import Argument
+
+from ops.errors import OpsError
+from ops.settings import SETTINGS, Setting
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PAGES = Path("docs") / "reference"
+GENERATED = "<!-- Written by `nox -s docs` from the code. Do not edit. -->\n"
+VARIABLES = {
+    "CC03_PROJECT": "Name of the project; it wins over `project` in the file. A project so named gets ports that are free.",
+    "CC03_STACK": "Another settings file in place of `config/stack.yaml`.",
+    "CC03_STATE": "Another folder in place of `/var/lib/cc03` for the state of all projects.",
+}
+"""Environment variables that the commands read."""
+
+
+def table(headings: Sequence[str], rows: Iterator[Sequence[str]]) -> str:
+    """A Markdown table; a vertical bar in a cell is escaped."""
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+def accepted(setting: Setting) -> str:
+    """What a setting takes, in the words with which its parser refuses everything else."""
+    try:
+        setting.parse(None)
+    except ValueError as refusal:
+        return str(refusal)
+    raise TypeError(f"{'.'.join(setting.path)} accepts an empty value, so its parser cannot tell what it takes")
+
+
+def _key(setting: Setting) -> str:
+    return ".".join("SERVICE" if part == "*" else part for part in setting.path)
+
+
+def _setting_rows(settings: Sequence[Setting]) -> Iterator[Sequence[str]]:
+    for setting in settings:
+        default = "by service, below" if setting.default is None else f"`{setting.default}`"
+        yield (f"`{_key(setting)}`", setting.meaning, accepted(setting), default)
+
+
+def _service_rows(compose: Mapping[str, Any]) -> Iterator[Sequence[str]]:
+    for name, service in compose["services"].items():
+        limits = service["deploy"]["resources"]["limits"]
+        start = service.get("x-cc03", {}).get("start_seconds", 120)
+        yield (f"`{name}`", str(limits["memory"]), str(limits["cpus"]), f"{start} s", str(service["stop_grace_period"]))
+
+
+def settings_page(settings: Sequence[Setting], compose: Mapping[str, Any]) -> str:
+    """docs/reference/settings.md.
+
+    Parameters
+    ----------
+    compose: compose.yaml as parsed, for the ceilings and deadlines that hold where the settings name none.
+    """
+    return "".join((
+        "# Settings\n\n", GENERATED, "\n",
+        "All keys of `config/stack.yaml`. Every key is optional; a dot stands for a level of indentation.\n",
+        "A key that is not listed here, a value of the wrong kind and one port given twice are refused with file and line,\n",
+        "before anything has changed. `inv deploy --plan` shows what a change would do.\n\n",
+        table(("Key", "Meaning", "Must be", "Default"), _setting_rows(settings)),
+        "\n## Defaults by service\n\n",
+        "From `compose/compose.yaml`. The stop grace period is changed there; the others by the keys above.\n\n",
+        table(("Service", "Memory", "CPUs", "Healthy within", "Stop grace period"), _service_rows(compose)),
+        "\n## Environment variables\n\n",
+        table(("Variable", "Meaning"), ((f"`{name}`", meaning) for name, meaning in VARIABLES.items())),
+    ))  # fmt: skip
+
+
+def _arguments(task: Task[Any]) -> list[Argument]:
+    """The options of a command. Invoke takes the help texts out of the task as it reads them, so a copy is asked."""
+    asked = copy.copy(task)
+    asked.help = dict(task.help)
+    return asked.get_arguments()
+
+
+def _required(argument: Argument) -> bool:
+    return bool(argument.positional) and argument.default is None
+
+
+def _flags(argument: Argument) -> str:
+    """The spellings of one option, with its value where it takes one."""
+    name, *short = argument.names
+    if argument.kind is bool and argument.default is True:
+        return f"`--{name}`, `--no-{name}`"
+    value = "" if argument.kind is bool else " " + name.upper()
+    spelled = [f"`--{name}{value}`", *(f"`-{letter}{value}`" for letter in short)]
+    return ", ".join([f"`{value.strip()}`", *spelled] if _required(argument) else spelled)
+
+
+def _command(name: str, aliases: Sequence[str], task: Task[Any]) -> str:
+    arguments = _arguments(task)
+    values = [argument.names[0].upper() for argument in arguments if _required(argument)]
+    options = "[OPTIONS]" if len(arguments) > len(values) else ""
+    usage = " ".join(word for word in (f"inv {name}", *values, options) if word)
+    also = f"Also: {', '.join(f'`inv {alias}`' for alias in aliases)}.\n\n" if aliases else ""
+    rows = ((_flags(argument), argument.help or "") for argument in arguments)
+    listed = "\n" + table(("Option", "Meaning"), rows) if arguments else ""
+    return f"## inv {name}\n\n{' '.join((task.__doc__ or '').split())}\n\n{also}```\n{usage}\n```\n{listed}\n"
+
+
+def _error_rows() -> Iterator[Sequence[str]]:
+    yield ("0", "Done, or nothing to do.")
+    yield (str(OpsError.exit_code), "Failed; nothing changed, or what had been done so far is gone on from by the next run.")
+    for kind in sorted(OpsError.__subclasses__(), key=lambda kind: kind.exit_code):
+        yield (str(kind.exit_code), " ".join((kind.__doc__ or "").split()))
+    yield ("130", "Broken off by the operator.")
+
+
+def commands_page(namespace: Collection) -> str:
+    """docs/reference/commands.md."""
+    commands = (_command(name, aliases, namespace[name]) for name, aliases in namespace.task_names.items())
+    return "".join((
+        "# Commands\n\n", GENERATED, "\n",
+        "`inv --list` names them, `inv --help COMMAND` shows one. Run them in the repository, as root, with\n",
+        "`.venv/bin` on the `PATH`. A failure is told in three lines: what happened, why, and what to type next.\n\n",
+        *commands,
+        "## Exit codes\n\n",
+        table(("Code", "Meaning"), _error_rows()),
+    ))  # fmt: skip
+
+
+def pages() -> dict[Path, str]:
+    """Path within the repository -> what should be there."""
+    import tasks
+
+    compose = yaml.safe_load((REPOSITORY / "compose" / "compose.yaml").read_text(encoding="utf-8"))
+    return {PAGES / "settings.md": settings_page(SETTINGS, compose), PAGES / "commands.md": commands_page(tasks.namespace)}
+
+
+def outdated(root: Path = REPOSITORY) -> list[Path]:
+    """Pages that are missing or differ from what the code says."""
+    return [
+        path for path, text in pages().items()
+        if not (root / path).is_file() or (root / path).read_text(encoding="utf-8") != text
+    ]  # fmt: skip
+
+
+def main(arguments: Sequence[str]) -> int:
+    stale = outdated()
+    if "--check" in arguments:
+        for path in stale:
+            print(f"{path} is not what the code says: nox -s docs", file=sys.stderr)
+        return 1 if stale else 0
+    for path in stale:
+        (REPOSITORY / path).parent.mkdir(parents=True, exist_ok=True)
+        (REPOSITORY / path).write_text(pages()[path], encoding="utf-8")
+        print(f"wrote {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
