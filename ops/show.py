@@ -17,8 +17,10 @@ from rich.text import Text
 from ops.errors import OpsError
 from ops.model import Plan, Step
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+WIDE = 160
+"""Columns where no terminal says how many there are: nothing may be cut off in a pipe or a log."""
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDE)
+err = Console(stderr=True, highlight=False, soft_wrap=True, width=None if sys.stderr.isatty() else WIDE)
 
 
 def plan(plan: Plan) -> None:

@@ -226,7 +226,7 @@ def exposition(targets: tuple[Target, ...], watches: Mapping[str, Watch], found:
         f"cc03_ticker_last_round_timestamp_seconds {time.time():.0f}",
     ]
     for target in targets:
-        labels = f'service="{target.service}",slot="{target.slot}",name="{target.container}"'
+        labels = f'service="{target.service}",replica="{target.slot}",name="{target.container}"'
         watch = watches[target.slot]
         item = found.get(target.container)
         restarts = (int(item.get("RestartCount", 0)) if item else 0) + watch.mended

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ops.machine.project import Project
 
 WATCH_SECONDS = 2.0
+WIDE_ENOUGH = 100
+"""Columns below which the image is left out; --json has it."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ def table(project: Project, rows: list[Row]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
+    from ops import show
     from ops.machine.supervise import ticker_version
 
     healthy = sum(row.health == "healthy" for row in rows)
@@ -96,18 +99,20 @@ def table(project: Project, rows: list[Row]) -> Table:
     ticker = "health ticker running" if ticker_version(project.state) else "[red]no health ticker: inv start[/red]"
     drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), title_justify="left", caption_justify="left")
     drawn.title = f"[bold]{project.name}[/bold]  {healthy} of {wanted} containers healthy, {ticker}"
-    for heading in ("SERVICE", "REPLICA", "HEALTH", "UP"):
+    for heading in ("SERVICE", "HEALTH", "UP"):
         drawn.add_column(heading, no_wrap=True)
     for heading in ("RESTARTS", "CPU", "MEMORY", "OF"):
         drawn.add_column(heading, justify="right", no_wrap=True)
-    drawn.add_column("IMAGE", no_wrap=True, overflow="ellipsis")
+    wide = show.out.width >= WIDE_ENOUGH
+    if wide:
+        drawn.add_column("IMAGE", no_wrap=True)
     for row in rows:
         shown = row.health if row.health != "none" else row.state
         drawn.add_row(
-            row.service, row.replica, Text(shown, style=_COLOUR[row.health]), _age(row.since), str(row.restarts),
+            row.replica, Text(shown, style=_COLOUR[row.health]), _age(row.since), str(row.restarts),
             "–" if row.cpu_percent is None else f"{row.cpu_percent:.1f} %",
             "–" if row.memory_bytes is None else f"{row.memory_bytes >> 20} MB", f"{row.memory_limit_bytes >> 20} MB",
-            escape(row.image.rpartition("/")[2]),
+            *((escape(row.image.rpartition("/")[2]),) if wide else ()),
         )  # fmt: skip
     return drawn
 

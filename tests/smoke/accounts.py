@@ -77,7 +77,12 @@ class Login:
         return self.client("POST", html.unescape(form[1]), data={"username": username, "password": password})
 
     def exchange(self, code: str) -> requests.Response:
-        grant = {"grant_type": "authorization_code", "code": code, "redirect_uri": self.redirect, "code_verifier": self.verifier}
+        grant = {
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": self.redirect,
+            "code_verifier": self.verifier,
+        }
         return self.client("POST", f"{OPENID}/token", data={"client_id": FRONTEND, **grant})
 
     def refresh(self, token: str) -> requests.Response:

@@ -113,11 +113,11 @@ class Live:
         with network_of(self.pid(slot)):
             yield
 
-    def inside(self, slot: str, port: int, path: str) -> requests.Response:
+    def inside(self, slot: str, port: int, path: str, **options: Any) -> requests.Response:
         """GET on a port of a container, as the container itself would ask."""
         with requests.Session() as session, self.network(slot):
             session.trust_env = False
-            return session.get(f"http://127.0.0.1:{port}{path}", timeout=TIMEOUT, allow_redirects=False)
+            return session.get(f"http://127.0.0.1:{port}{path}", timeout=TIMEOUT, allow_redirects=False, **options)
 
     def exec(self, slot: str, *argv: str, ok: tuple[int, ...] | None = (0,)) -> Result:
         name = str(self.container(slot)["Name"])

@@ -1,11 +1,19 @@
-"""The API: what it does for whom, and how it refuses."""
+"""The API: what it does for whom, how it refuses, and what it tells about itself."""
 
 from __future__ import annotations
-from typing import Any
+
+import base64
+import json
+import secrets
+
+import pytest
 
 from tests.smoke.accounts import Account
-from tests.smoke.conftest import MakeItem
+from tests.smoke.conftest import NEVER_THERE, Counted, MakeItem, item_input
 from tests.smoke.live import Live
+from tests.smoke.websocket import Closed, WebSocket
+
+PROBLEM = "application/problem+json"
 
 
 def test_ready_with_all_that_it_needs(live: Live) -> None:
@@ -14,6 +22,181 @@ def test_ready_with_all_that_it_needs(live: Live) -> None:
         assert report == {"status": "ok", "checks": {"postgres": "ok", "realm_keys": "ok", "redis": "ok"}}
 
 
-def test_what_is_written_can_be_read_back(viewer: Account, make_item: MakeItem) -> None:
-    item: dict[str, Any] = make_item(notes="日本語 ✓")
+def test_what_is_written_can_be_read_back(viewer: Account, editor: Account, make_item: MakeItem) -> None:
+    item = make_item(notes="日本語 ✓")
+
+    assert item["created_by"] == editor.username
     assert viewer("GET", f"/items/{item['id']}").json() == item
+    found = viewer("GET", "/items", params={"q": item["sku"]}).json()
+    assert (found["total"], found["items"]) == (1, [item])
+
+
+def test_second_read_comes_from_the_cache(viewer: Account, make_item: MakeItem) -> None:
+    path = f"/items/{make_item()['id']}"
+    answers = [viewer("GET", path) for _ in range(2)]
+
+    assert [answer.headers["X-Cache"] for answer in answers] == ["miss", "hit"]
+    assert answers[0].json() == answers[1].json()
+    assert viewer("GET", path, headers={"If-None-Match": answers[1].headers["ETag"]}).status_code == 304
+
+
+def test_change_is_seen_at_once_although_it_was_cached(viewer: Account, editor: Account, make_item: MakeItem) -> None:
+    item = make_item()
+    path = f"/items/{item['id']}"
+    tag = [viewer("GET", path) for _ in range(2)][1].headers["ETag"]
+    changed = {name: item[name] for name in ("name", "sku", "location", "notes")} | {"quantity": 99}
+
+    assert editor("PUT", path, json=changed, headers={"If-Match": tag}).status_code == 200
+    assert viewer("GET", path).json()["quantity"] == 99
+
+
+def test_change_of_an_item_that_changed_meanwhile_is_refused(editor: Account, make_item: MakeItem) -> None:
+    item = make_item()
+    path, fresh = f"/items/{item['id']}", item_input(sku=item["sku"], quantity=4)
+    assert editor("PUT", path, json=fresh, headers={"If-Match": '"1"'}).status_code == 200
+
+    late = editor("PUT", path, json=item_input(sku=item["sku"], quantity=5), headers={"If-Match": '"1"'})
+    assert (late.status_code, late.headers["Content-Type"]) == (412, PROBLEM)
+    assert late.json()["current"]["quantity"] == 4
+    assert editor("PUT", path, json=fresh).status_code == 428
+
+
+def test_sku_belongs_to_one_item(editor: Account, make_item: MakeItem) -> None:
+    assert editor("POST", "/items", json=item_input(sku=make_item()["sku"])).status_code == 409
+
+
+def test_repeated_creation_makes_one_item(live: Live, editor: Account, forget_items: str) -> None:
+    key, item = forget_items, item_input(sku=forget_items)
+    try:
+        answers = [editor("POST", "/items", json=item, headers={"Idempotency-Key": key}) for _ in range(2)]
+        other = editor("POST", "/items", json=item_input(sku=f"{key}-2"), headers={"Idempotency-Key": key})
+    finally:
+        live.exec("postgres", "psql", "-d", "app", "-c", f"DELETE FROM idempotency_keys WHERE key = '{key}'")
+
+    assert [answer.status_code for answer in answers] == [201, 201]
+    assert answers[0].json() == answers[1].json()
+    assert answers[1].headers["Idempotent-Replayed"] == "true"
+    assert other.status_code == 422
+
+
+def test_list_comes_in_pages(viewer: Account, make_item: MakeItem) -> None:
+    mark = secrets.token_hex(5)
+    made = [make_item(name=f"{mark} {number}")["id"] for number in range(5)]
+
+    def page(**query: object) -> list[str]:
+        answer = viewer("GET", "/items", params={"q": mark, "sort": "name", "limit": 2, **query}).json()
+        assert answer["total"] == 5
+        return [item["id"] for item in answer["items"]]
+
+    assert [page(offset=offset) for offset in (0, 2, 4)] == [made[:2], made[2:4], made[4:]]
+    assert page(sort="-name") == made[:2:-1]
+
+
+def test_search_takes_wildcards_literally(viewer: Account, make_item: MakeItem) -> None:
+    mark = secrets.token_hex(5)
+    made = make_item(name=f"100 % {mark}")
+
+    assert [item["id"] for item in viewer("GET", "/items", params={"q": f"100 % {mark}"}).json()["items"]] == [made["id"]]
+    assert viewer("GET", "/items", params={"q": f"1__ % {mark}"}).json()["total"] == 0
+
+
+@pytest.mark.parametrize(
+    ("changed", "field"),
+    [({"quantity": -1}, "quantity"), ({"name": ""}, "name"), ({"sku": "a b"}, "sku"), ({"colour": "red"}, "colour")],
+)
+def test_invalid_item_is_refused_by_field(editor: Account, changed: dict[str, object], field: str) -> None:
+    answer = editor("POST", "/items", json=item_input(**changed))
+
+    assert (answer.status_code, answer.headers["Content-Type"]) == (422, PROBLEM)
+    assert [error["field"] for error in answer.json()["errors"]] == [f"body.{field}"]
+
+
+def test_problem_names_the_request(viewer: Account) -> None:
+    answer = viewer("GET", f"/items/{NEVER_THERE}")
+
+    assert (answer.status_code, answer.headers["Content-Type"]) == (404, PROBLEM)
+    assert answer.json()["request_id"] == answer.headers["X-Request-ID"]
+
+
+def test_who_is_asking(viewer: Account, admin: Account) -> None:
+    assert [account("GET", "/me").json()["username"] for account in (viewer, admin)] == [viewer.username, admin.username]
+    assert [account("GET", "/me").json()["roles"] for account in (viewer, admin)] == [["viewer"], ["viewer", "editor", "admin"]]
+
+
+def test_role_that_is_too_low_is_refused(viewer: Account, editor: Account, make_item: MakeItem) -> None:
+    item = make_item()
+    refused = [
+        viewer("POST", "/items", json=item_input()),
+        viewer("PUT", f"/items/{item['id']}", json=item_input(), headers={"If-Match": '"1"'}),
+        viewer("DELETE", f"/items/{item['id']}"),
+        editor("DELETE", f"/items/{item['id']}"),
+    ]
+
+    assert [answer.status_code for answer in refused] == [403] * 4
+    assert [answer.json()["required_role"] for answer in refused] == ["editor", "editor", "admin", "admin"]
+    assert viewer("GET", f"/items/{item['id']}").json() == item
+
+
+def tampered(token: str, **claims: object) -> str:
+    """The same token with other claims and the old signature."""
+    head, body, signature = token.split(".")
+    content = json.loads(base64.urlsafe_b64decode(body + "=="))
+    altered = base64.urlsafe_b64encode(json.dumps({**content, **claims}).encode()).rstrip(b"=").decode()
+    return ".".join((head, altered, signature))
+
+
+def unsigned(token: str) -> str:
+    """The same claims under `alg: none`."""
+    head = base64.urlsafe_b64encode(b'{"alg":"none","typ":"JWT"}').rstrip(b"=").decode()
+    return f"{head}.{token.split('.')[1]}."
+
+
+def test_forged_token_is_refused(live: Live, viewer: Account) -> None:
+    token = viewer.token
+    forged = [tampered(token, realm_access={"roles": ["admin"]}), unsigned(token), token[:-20] + "A" * 20, "nonsense", ""]
+
+    for one in forged:
+        answer = live.site.get("/api/v1/me", headers={"Authorization": f"Bearer {one}"})
+        assert (answer.status_code, answer.headers["Content-Type"]) == (401, PROBLEM), one
+        assert answer.headers["WWW-Authenticate"].startswith('Bearer realm="cc03"')
+    assert live.site.get("/api/v1/items").status_code == 401
+
+
+def test_token_of_another_realm_is_refused(live: Live) -> None:
+    grant = {"grant_type": "client_credentials", "client_id": "cc03-ops", "client_secret": live.secret("keycloak-ops")}
+    foreign = live.ops("POST", "/auth/realms/master/protocol/openid-connect/token", data=grant).json()["access_token"]
+
+    assert live.site.get("/api/v1/items", headers={"Authorization": f"Bearer {foreign}"}).status_code == 401
+
+
+def test_change_is_told_to_every_open_page(live: Live, viewer: Account, make_item: MakeItem) -> None:
+    with WebSocket(live, "/api/v1/ws") as socket:
+        socket.send({"type": "auth", "token": viewer.token})
+        assert socket.receive() == {"type": "ready", "degraded": False}
+        item = make_item()
+        told = {"type": "item", "action": "created", "id": item["id"], "version": 1}
+        # Other users may work at the same time.
+        assert any(socket.receive() == told for _ in range(100))
+
+
+def test_socket_without_a_token_is_closed(live: Live) -> None:
+    with WebSocket(live, "/api/v1/ws") as socket:
+        socket.send({"type": "auth", "token": "nonsense"})
+        with pytest.raises(Closed, match="4401"):
+            socket.receive()
+
+
+def test_describes_itself(live: Live) -> None:
+    document = live.site.json("/api/v1/openapi.json")
+
+    assert document["openapi"].startswith("3.")
+    assert set(document["paths"]["/api/v1/items/{item_id}"]) == {"get", "put", "delete"}
+
+
+def test_counts_its_requests(counted: Counted) -> None:
+    assert counted.after - counted.before >= counted.requests
+
+
+def test_metrics_stay_inside(live: Live) -> None:
+    assert "http_requests_total" not in live.site.get("/metrics").text
+    assert live.site.get("/api/metrics").status_code == 404

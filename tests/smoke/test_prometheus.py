@@ -1,0 +1,81 @@
+"""Everything that should be measured is, by the configuration and the rules of this checkout."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import yaml
+
+from ops.machine.host import REPOSITORY
+from tests.smoke.conftest import Counted
+from tests.smoke.live import Live, eventually
+
+SCRAPED_WITHIN = 45
+"""Seconds: the interval is 30 s."""
+
+
+def expected_jobs(live: Live) -> Counter[str]:
+    """Job -> how many targets it has."""
+    single = ("prometheus", "alertmanager", "cadvisor", "node", "keycloak", "postgres", "redis", "nginx", "backup", "logs")
+    jobs = Counter({"backend": len(live.slots("backend")), "probe": 3, **dict.fromkeys(single, 1)})
+    return jobs + Counter({"grafana": 1} if live.has_grafana else {})
+
+
+def test_every_target_is_up_and_none_is_missing(live: Live) -> None:
+    def down() -> str:
+        targets = live.ops.json("/prometheus/api/v1/targets", params={"state": "active"})["data"]["activeTargets"]
+        jobs = Counter(target["labels"]["job"] for target in targets)
+        if jobs != expected_jobs(live):
+            return f"targets are {jobs}, expected are {expected_jobs(live)}"
+        return "; ".join(f"{one['scrapeUrl']}: {one['lastError'] or one['health']}" for one in targets if one["health"] != "up")
+
+    eventually(down, SCRAPED_WITHIN)
+
+
+def test_site_is_watched_as_a_user_reaches_it(live: Live) -> None:
+    eventually(lambda: "" if live.number("count(probe_success == 1)") == 3 else "not every probe succeeds", SCRAPED_WITHIN)
+    assert live.number("min(probe_ssl_earliest_cert_expiry) - time()") > 7 * 86400
+
+
+def test_requests_show_in_the_metrics(live: Live, counted: Counted) -> None:
+    series = 'sum(http_requests_total{method="DELETE",route="/api/v1/items/{item_id}",status="404"})'
+
+    eventually(lambda: "" if live.number(series) >= counted.after else "the counted requests are not there yet", SCRAPED_WITHIN)
+
+
+def test_every_alert_of_the_checkout_is_loaded_and_works(live: Live) -> None:
+    files = (REPOSITORY / "config" / "prometheus" / "alerts").glob("*.yml")
+    written = {rule["alert"] for file in files for group in yaml.safe_load(file.read_text())["groups"] for rule in group["rules"]
+               if "alert" in rule}  # fmt: skip
+    groups = live.ops.json("/prometheus/api/v1/rules")["data"]["groups"]
+    loaded = {rule["name"]: rule for group in groups for rule in group["rules"] if rule["type"] == "alerting"}
+
+    assert set(loaded) == written
+    assert {name: rule["lastError"] for name, rule in loaded.items() if rule.get("lastError")} == {}
+
+
+def test_no_critical_alert_fires(live: Live) -> None:
+    alerts = live.ops.json("/prometheus/api/v1/alerts")["data"]["alerts"]
+    firing = [alert for alert in alerts if alert["state"] == "firing" and alert["labels"].get("severity") == "critical"]
+
+    assert [f"{alert['labels']}: {alert['annotations']['summary']}" for alert in firing] == []
+
+
+def test_alerts_are_sent_to_alertmanager(live: Live) -> None:
+    found = live.ops.json("/prometheus/api/v1/alertmanagers")["data"]
+
+    assert [one["url"] for one in found["activeAlertmanagers"]] == ["http://alertmanager:9093/alertmanager/api/v2/alerts"]
+
+
+def test_overview_needs_no_other_program(live: Live) -> None:
+    page = live.ops.get("/prometheus/consoles/overview.html")
+
+    assert page.status_code == 200
+    assert "error executing" not in page.text
+    assert all(service in page.text for service in ("postgres", "keycloak", "backend"))
+
+
+def test_runs_on_its_present_configuration(live: Live) -> None:
+    metrics = live.inside("prometheus", 9090, "/prometheus/metrics").text
+
+    assert "prometheus_config_last_reload_successful 1" in metrics.splitlines()

@@ -97,7 +97,7 @@ def test_exposition_tells_health_restarts_and_the_container_behind_a_slot() -> N
 
     text = exposition((TARGET,), {"redis": Watch(reason="", mended=1)}, found)
 
-    labels = 'service="redis",slot="redis",name="cc03-redis"'
+    labels = 'service="redis",replica="redis",name="cc03-redis"'
     assert f"cc03_container_healthy{{{labels}}} 1" in text.splitlines()
     assert f"cc03_container_restarts_total{{{labels}}} 3" in text.splitlines()
     assert f'cc03_container_info{{{labels},container_id="abc"}} 1' in text.splitlines()

@@ -1,0 +1,35 @@
+"""Grafana is optional: either it works, or its absence is said plainly and nothing else suffers."""
+
+from __future__ import annotations
+
+import json
+
+from ops.machine.host import REPOSITORY
+from tests.smoke.live import Live
+
+
+def test_is_there_and_serves_its_dashboards_or_says_why_not(live: Live) -> None:
+    if live.has_grafana:
+        serves_its_dashboards(live)
+    else:
+        says_why_not(live)
+
+
+def serves_its_dashboards(live: Live) -> None:
+    health = live.site.json("/grafana/api/health")
+    assert health["database"] == "ok"
+    found = live.inside("grafana", 3000, "/api/search?type=dash-db", auth=("admin", live.secret("grafana-admin")))
+    written = (REPOSITORY / "config" / "grafana" / "dashboards").glob("*.json")
+    assert {board["uid"] for board in found.json()} == {json.loads(file.read_text())["uid"] for file in written}
+
+
+def says_why_not(live: Live) -> None:
+    reason = live.project.stack.services["grafana"].optional
+    rows = {row["service"]: row for row in json.loads(live.inv("status", "--json").stdout)}
+
+    assert reason
+    assert (rows["grafana"]["health"], rows["grafana"]["reason"]) == ("absent", reason)
+    page = live.site.get("/grafana/")
+    assert page.status_code in {502, 503, 504}
+    assert "Grafana is not installed here" in page.text
+    assert live.ops.get("/prometheus/consoles/overview.html").status_code == 200

@@ -1,0 +1,192 @@
+"""The edge: TLS, redirects, headers, errors, limits, and who may see the operator's pages."""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+import warnings
+from pathlib import Path
+
+import pytest
+
+from tests.smoke.accounts import Account
+from tests.smoke.live import Client, Live
+
+LOOPBACK = "127.0.0.1"
+
+
+def shake_hands(live: Live, port: str, version: ssl.TLSVersion, ciphers: str = "") -> tuple[str, str]:
+    """(protocol, cipher) that are agreed upon with a client that can do this one version only."""
+    context = ssl.create_default_context(cafile=str(live.ca))
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    with warnings.catch_warnings():
+        # What is old is asked for on purpose.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = context.maximum_version = version
+    if ciphers:
+        context.set_ciphers(ciphers)
+    name = live.domain if port == "https" else "localhost"
+    with (
+        socket.create_connection((LOOPBACK, live.ports[port]), 5) as raw,
+        context.wrap_socket(raw, server_hostname=name) as secured,
+    ):
+        assert secured.selected_alpn_protocol() == "h2"
+        cipher = secured.cipher()
+        assert cipher
+        return str(secured.version()), cipher[0]
+
+
+@pytest.mark.parametrize("port", ["https", "ops"])
+def test_current_protocols_are_spoken(live: Live, port: str) -> None:
+    assert shake_hands(live, port, ssl.TLSVersion.TLSv1_3)[0] == "TLSv1.3"
+    protocol, cipher = shake_hands(live, port, ssl.TLSVersion.TLSv1_2)
+    assert protocol == "TLSv1.2"
+    assert cipher.startswith("ECDHE-") and ("GCM" in cipher or "POLY1305" in cipher)
+
+
+@pytest.mark.parametrize("port", ["https", "ops"])
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1], ids=["1.0", "1.1"])
+def test_old_protocols_are_refused(live: Live, port: str, version: ssl.TLSVersion) -> None:
+    with pytest.raises(ssl.SSLError, match="ALERT_PROTOCOL_VERSION"):
+        shake_hands(live, port, version, "ALL:@SECLEVEL=0")
+
+
+@pytest.mark.parametrize("ciphers", ["AES256-GCM-SHA384:@SECLEVEL=0", "ECDHE-ECDSA-AES128-SHA256:@SECLEVEL=0"])
+def test_ciphers_without_forward_secrecy_or_authentication_are_refused(live: Live, ciphers: str) -> None:
+    with pytest.raises(ssl.SSLError, match="HANDSHAKE_FAILURE"):
+        shake_hands(live, "https", ssl.TLSVersion.TLSv1_2, ciphers)
+
+
+def test_certificate_is_not_trusted_by_everybody(live: Live, tmp_path: Path) -> None:
+    """The requests of all other tests prove something only because this one fails to connect."""
+    with pytest.raises(ssl.SSLCertVerificationError), socket.create_connection((LOOPBACK, live.ports["https"]), 5) as raw:
+        ssl.create_default_context(capath=str(tmp_path)).wrap_socket(raw, server_hostname=live.domain)
+    with pytest.raises(ssl.SSLCertVerificationError), socket.create_connection((LOOPBACK, live.ports["https"]), 5) as raw:
+        ssl.create_default_context(cafile=str(live.ca)).wrap_socket(raw, server_hostname="another.example")
+
+
+def test_plain_http_leads_to_https(live: Live) -> None:
+    answer = live.plain("POST", "/some/path?with=query", headers={"Host": "attacker.example"}, data="x")
+
+    assert (answer.status_code, answer.headers["Location"]) == (308, f"{live.site.base}/some/path?with=query")
+
+
+def test_ca_can_be_fetched(live: Live) -> None:
+    for client in (live.plain, live.site, live.ops):
+        answer = client.get("/ca.pem")
+        assert answer.headers["Content-Type"] == "application/x-x509-ca-cert"
+        assert answer.text == live.ca.read_text()
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/config.json", "/api/v1/health/ready", "/api/v1/items", "/auth/nothing", "/assets/none.js"]
+)
+def test_every_answer_carries_what_protects_browsers(live: Live, path: str) -> None:
+    headers = live.site.get(path).headers
+
+    assert re.fullmatch(r"max-age=\d{3,}", headers["Strict-Transport-Security"])
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Server"] == "nginx"
+    assert "X-Powered-By" not in headers
+
+
+def test_request_id_is_the_edges_own(live: Live) -> None:
+    forged = "f" * 32
+    seen = {live.site.get("/api/v1/health/live", headers={"X-Request-ID": forged}).headers["X-Request-ID"] for _ in range(3)}
+
+    assert len(seen) == 3
+    assert all(re.fullmatch("[0-9a-f]{32}", one) for one in seen - {forged})
+    assert forged not in seen
+
+
+def test_error_page_tells_what_to_do(live: Live) -> None:
+    page = live.site.get("/auth/nothing")
+
+    assert (page.status_code, page.headers["Content-Type"]) == (404, "text/html; charset=utf-8")
+    assert page.headers["X-Request-ID"] in page.text
+    assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+
+
+def test_error_under_the_api_is_a_problem_document(live: Live, editor: Account) -> None:
+    answer = editor("POST", "/items", data=b"x" * (9 << 20))
+
+    assert (answer.status_code, answer.headers["Content-Type"]) == (413, "application/problem+json")
+    assert answer.json()["request_id"] == answer.headers["X-Request-ID"]
+
+
+def test_load_is_shared_by_all_replicas(live: Live, viewer: Account) -> None:
+    """Which replica answers shows in the request counters of each."""
+    line = re.compile(r'^http_requests_total\{method="GET",route="/api/v1/me",status="200"\} (\S+)$', re.MULTILINE)
+
+    def counts() -> list[float]:
+        pages = [live.inside(slot, 8000, "/metrics").text for slot in live.slots("backend")]
+        return [float(found[1]) if (found := line.search(page)) else 0.0 for page in pages]
+
+    before = counts()
+    for _ in range(2 * len(before)):
+        assert viewer("GET", "/me").status_code == 200
+    assert all(after > earlier for earlier, after in zip(before, counts(), strict=True))
+
+
+# ---- The operator's pages
+
+
+def test_operators_pages_are_published_on_loopback_only(live: Live) -> None:
+    published = {
+        (port, binding["HostIp"], int(binding["HostPort"]))
+        for port, bindings in live.container("nginx")["HostConfig"]["PortBindings"].items()
+        for binding in bindings or ()
+    }
+    http, https, ops = (live.ports[name] for name in ("http", "https", "ops"))
+
+    assert {(port, where or "0.0.0.0", number) for port, where, number in published} == {
+        ("8080/tcp", "0.0.0.0", http), ("8443/tcp", "0.0.0.0", https), ("9443/tcp", LOOPBACK, ops),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ["/", "/prometheus/-/ready", "/alertmanager/-/ready", "/logs/", "/auth/admin/master/console/"])
+def test_operators_pages_answer(live: Live, path: str) -> None:
+    assert live.ops.get(path).status_code == 200
+
+
+def test_another_container_gets_no_operators_page(live: Live) -> None:
+    address = live.container("nginx")["NetworkSettings"]["Networks"][f"{live.project.name}-web"]["IPAddress"]
+    context = ssl.create_default_context(cafile=str(live.ca))
+    with live.network("frontend"):
+        raw = socket.create_connection((address, 9443), 5)
+    with context.wrap_socket(raw, server_hostname="localhost") as secured:
+        secured.sendall(b"GET /prometheus/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        assert secured.recv(100).startswith(b"HTTP/1.1 403 ")
+
+
+@pytest.mark.parametrize("path", ["/prometheus/", "/alertmanager/", "/logs/", "/logs/select/logsql/query"])
+def test_the_public_sees_no_monitoring(live: Live, path: str) -> None:
+    # Whatever the public site does not know is a view of the application.
+    assert live.site.get(path).text == live.site.get("/").text
+
+
+def test_page_of_another_origin_cannot_write(live: Live) -> None:
+    answer = live.ops("POST", "/alertmanager/api/v2/alerts", json=[], headers={"Sec-Fetch-Site": "cross-site"})
+
+    assert answer.status_code == 403
+
+
+def test_another_name_for_loopback_is_not_served(live: Live) -> None:
+    assert live.ops.get("/", headers={"Host": "attacker.example"}).status_code == 421
+
+
+def test_host_name_that_is_not_ours_leads_to_ours(live: Live) -> None:
+    client = Client(live.site.base, live.ca)
+    answer = client.get("/page", headers={"Host": "attacker.example"})
+
+    assert (answer.status_code, answer.headers["Location"]) == (308, f"{live.site.base}/page")
+
+
+@pytest.mark.parametrize("path", ["/logs/insert/jsonline", "/logs/internal/force_flush", "/logs/delete"])
+def test_logs_are_for_reading_only(live: Live, path: str) -> None:
+    assert live.ops("POST", path, data="{}").status_code in {403, 404, 405}
+
+
+def test_is_measured(live: Live) -> None:
+    assert live.number("nginx_up") == 1

@@ -1,0 +1,111 @@
+"""PostgreSQL keeps data safe, and each service to its own database."""
+
+from __future__ import annotations
+
+import time
+
+from tests.smoke.live import Live, eventually
+
+ROLES = ("app", "keycloak", "grafana")
+DATABASES = (*ROLES, "postgres")
+
+
+def sql(live: Live, statement: str, database: str = "postgres") -> list[list[str]]:
+    """Rows of a statement that the superuser runs over the container's own socket."""
+    said = live.exec("postgres", "psql", "-XAt", "-F", "|", "-v", "ON_ERROR_STOP=1", "-d", database, "-c", statement).stdout
+    return [line.split("|") for line in said.splitlines()]
+
+
+def test_settings_that_protect_data(live: Live) -> None:
+    wanted = {
+        "data_checksums": "on", "fsync": "on", "full_page_writes": "on", "synchronous_commit": "on", "archive_mode": "on",
+        "password_encryption": "scram-sha-256", "ssl": "on", "wal_level": "replica", "log_statement": "none",
+    }  # fmt: skip
+    names = ",".join(f"'{name}'" for name in wanted)
+
+    assert dict(sql(live, f"SELECT name, setting FROM pg_settings WHERE name IN ({names})")) == wanted
+    assert sql(live, "SHOW server_version_num")[0][0].startswith("15")
+
+
+def test_no_page_was_found_damaged(live: Live) -> None:
+    assert sql(live, "SELECT datname FROM pg_stat_database WHERE checksum_failures > 0") == []
+
+
+def test_every_password_is_kept_as_scram(live: Live) -> None:
+    kept = "rolpassword LIKE 'SCRAM-SHA-256$%'"
+    assert sql(live, f"SELECT rolname FROM pg_authid WHERE rolcanlogin AND ({kept}) IS NOT TRUE") == []
+    methods = sql(live, "SELECT DISTINCT type, auth_method FROM pg_hba_file_rules ORDER BY 1, 2")
+    assert methods == [["host", "scram-sha-256"], ["hostssl", "scram-sha-256"], ["local", "peer"]]
+
+
+def test_only_one_role_is_superuser(live: Live) -> None:
+    rights = "rolsuper OR rolcreatedb OR rolcreaterole OR rolreplication OR rolbypassrls"
+    assert sql(live, f"SELECT rolname FROM pg_roles WHERE {rights}") == [["postgres"]]
+
+
+def logins(live: Live, password_of: str) -> dict[tuple[str, str], str]:
+    """(role, database) -> "ok" or what PostgreSQL says, tried over the network with the password that a shell word gives."""
+    script = f"""
+for role in {" ".join(ROLES)}; do for database in {" ".join(DATABASES)}; do
+  said=$(PGPASSWORD={password_of} psql -XAt -w -h postgres -U "$role" -d "$database" -c "SELECT 'ok'" 2>&1) || true
+  echo "$role|$database|${{said//$'\\n'/ }}"
+done; done"""
+    rows = (line.split("|", 2) for line in live.exec("postgres", "bash", "-c", script).stdout.splitlines())
+    return {(role, database): said for role, database, said in rows}
+
+
+def test_each_role_reaches_its_own_database_and_no_other(live: Live) -> None:
+    answers = logins(live, '"$(</run/secrets/postgres-$role)"')
+
+    assert len(answers) == len(ROLES) * len(DATABASES)
+    for (role, database), said in answers.items():
+        expected = "ok" if role == database else "no pg_hba.conf entry"
+        assert expected in said, f"{role} -> {database}: {said}"
+
+
+def test_wrong_password_is_refused(live: Live) -> None:
+    answers = logins(live, "wrong")
+
+    assert all("password authentication failed" in answers[role, role] for role in ROLES), answers
+
+
+def test_connections_can_be_verified(live: Live) -> None:
+    script = (
+        'PGPASSWORD="$(</run/secrets/postgres-app)" psql -XAt -w '
+        '"host=postgres user=app dbname=app sslmode=verify-full sslrootcert=/etc/tls/ca.pem" '
+        '-c "SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid()"'
+    )
+    assert live.exec("postgres", "bash", "-c", script).stdout.strip() in {"TLSv1.2", "TLSv1.3"}
+
+
+def test_schema_is_migrated(live: Live) -> None:
+    tables = {name for (name,) in sql(live, "SELECT relname FROM pg_stat_user_tables", "app")}
+
+    assert {"items", "idempotency_keys", "alembic_version"} <= tables
+
+
+def test_slow_statements_can_be_found(live: Live) -> None:
+    assert int(sql(live, "SELECT count(*) FROM pg_stat_statements")[0][0]) > 0
+
+
+def test_wal_reaches_the_archive(live: Live) -> None:
+    """A change is written and its segment is pushed within the minute that archive_timeout grants."""
+    began = time.time()
+    sql(live, "SELECT pg_logical_emit_message(true, 'smoke', 'nothing')")
+    sql(live, "SELECT pg_switch_wal()")
+
+    def waiting() -> str:
+        last, failing = sql(
+            live,
+            "SELECT coalesce(extract(epoch FROM last_archived_time), 0),"
+            " coalesce(last_failed_time > last_archived_time, false) FROM pg_stat_archiver",
+        )[0]
+        if failing == "t":
+            return "the last attempt to archive has failed"
+        return "" if float(last) >= began - 1 else "no segment has been archived since"
+
+    eventually(waiting, 30)
+
+
+def test_is_measured(live: Live) -> None:
+    assert live.number("pg_up") == 1
