@@ -57,7 +57,9 @@ def _attachment(where: str) -> dict[str, str]:
 def hosts_of(stack: Stack, allocation: Allocation, service: Service) -> dict[str, str]:
     """Name -> address of every container that shares a network with this service."""
     entries: dict[str, str] = {}
-    for network in service.networks:
+    # In the stack's order of networks, not the service's own: two neighbours then know each other by the same network, and
+    # who is asked sees the address that it knows the asker by.
+    for network in (name for name in stack.networks if name in service.networks):
         for other in stack.services.values():
             if network in other.networks:
                 for slot in other.reserved_slots():

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from invoke import Exit, Task, task
 
+from ops.arguments import VerbTask
 from ops.errors import NeedsPerson, OpsError, UsageProblem
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def verb(help: Mapping[str, str] | None = None, **options: Any) -> Callable[[Cal
             except Exception as problem:
                 _tell(_defect(problem))
 
-        declared: Task[Any] = task(help=dict(help or {}), **options)(guarded)
+        declared: Task[Any] = task(help=dict(help or {}), klass=VerbTask, **options)(guarded)
         return declared
 
     return declare

@@ -47,8 +47,9 @@ def collect(project: Project) -> list[Row]:
     from ops.machine.usage import usage
 
     inspected = inspected_containers(project.host)
+    # Before any health check: those that are executed inside a container count as its CPU.
+    used = usage(inspected)
     with ThreadPoolExecutor(max_workers=3) as pool:
-        used = pool.submit(usage, inspected)
         why = pool.submit(reasons, project.host, project.targets(), inspected)
         present = pool.submit(images, project.host)
         absent = missing_optional(project.stack.services.values(), project.images, present.result())
@@ -60,7 +61,7 @@ def collect(project: Project) -> list[Row]:
             health = "healthy" if seen and not reason else "unhealthy" if seen and seen.state == "running" else "none"
             if seen is None and service.name in absent:
                 health, reason = "absent", absent[service.name]
-            now = used.result().get(replica)
+            now = used.get(replica)
             rows.append(Row(
                 service=service.name, replica=replica, state=seen.state if seen else "missing", health=health,
                 restarts=seen.restarts if seen else 0, image=seen.image if seen else project.images[service.name].tag,

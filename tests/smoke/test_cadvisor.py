@@ -25,14 +25,15 @@ def test_every_container_is_measured(live: Live) -> None:
     eventually(missing, 45)
 
 
-def test_series_carry_the_names_of_the_services(live: Live) -> None:
+def test_series_are_those_of_this_projects_services(live: Live) -> None:
     running = {str(item["Config"]["Labels"]["cc03.service"]) for item in live.containers.values()}
 
-    def missing() -> str:
-        found = live.query("count by (service) (container_memory_working_set_bytes{service!=''})")
-        return ", ".join(sorted(running - {one["metric"]["service"] for one in found}))
+    def otherwise() -> str:
+        found = live.query("count by (service) (container_memory_working_set_bytes{name!=''})")
+        measured = {one["metric"]["service"] for one in found}
+        return "" if measured == running else f"lacks {sorted(running - measured)}, has also {sorted(measured - running)}"
 
-    eventually(missing, 45)
+    eventually(otherwise, 45)
     replicas = live.query('count by (replica) (container_memory_working_set_bytes{service="backend"})')
     assert {one["metric"]["replica"] for one in replicas} == {slot.rpartition("-")[2] for slot in live.slots("backend")}
 

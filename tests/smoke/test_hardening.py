@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,12 +21,12 @@ SETGID, SETUID = 1 << 6, 1 << 7
 
 def processes(live: Live, slot: str) -> list[Path]:
     """Every process of a container: those in its process namespace."""
-    own = os.readlink(f"/proc/{live.pid(slot)}/ns/pid")
+    own = Path(f"/proc/{live.pid(slot)}/ns/pid").readlink()
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                if os.readlink(entry / "ns" / "pid") == own:
+                if (entry / "ns" / "pid").readlink() == own:
                     found.append(entry)
             except OSError:
                 continue  # gone meanwhile

@@ -25,8 +25,8 @@ def test_operator_finds_it_with_one_command(live: Live, traced: requests.Respons
 
     def missing() -> str:
         nonlocal said
-        said = live.inv("logs", "--request", request_id).stdout
-        return "" if "nginx" in said and "backend" in said else f"inv logs --request {request_id} says: {said[:300]}"
+        said = live.inv("logs", "--request-id", request_id).stdout
+        return "" if "nginx" in said and "backend" in said else f"inv logs --request-id {request_id} says: {said[:300]}"
 
     eventually(missing, 15)
 

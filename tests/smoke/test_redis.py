@@ -75,7 +75,7 @@ def test_memory_has_a_ceiling_below_the_containers(live: Live) -> None:
 
 @pytest.mark.parametrize("command", [("PING",), ("GET", "app:x"), ("INFO",), ("AUTH", "nonsense")])
 def test_nobody_gets_in_without_a_password(live: Live, command: tuple[str, ...]) -> None:
-    with connection(live) as ask, pytest.raises(Refused, match="NOAUTH|WRONGPASS"):
+    with connection(live) as ask, pytest.raises(Refused, match=r"NOAUTH|WRONGPASS"):
         ask(*command)
 
 

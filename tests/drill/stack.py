@@ -1,0 +1,146 @@
+"""The stack that is broken on purpose, and the commands that mend it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ops.machine.checkout import read_settings
+from ops.machine.host import REPOSITORY
+from ops.machine.journal import entries
+from ops.machine.observe import inspected_containers, reasons
+from ops.machine.project import Project, open_project
+from ops.machine.run import Result, run
+from ops.machine.wait import until
+
+SUFFIXES = ("-drill", "-test", "-bench")
+INV_SECONDS = 900.0
+"""More than any deadline of a command: one that hangs is ended, and the test fails."""
+PATIENCE = 180.0
+"""Seconds until something that does not come back counts as lost. What was promised is compared in the report, not here:
+how fast a busy machine is says nothing about right and wrong."""
+TRACES = ("journal.jsonl", "lock", "logs", "metrics", "ticker", "builds")
+"""Parts of the state folder that are written while nothing changes: logs, measurements, the record of attempts."""
+
+
+def refusal() -> str:
+    """Why the project of this environment must not be broken; empty where it may be."""
+    project = read_settings(REPOSITORY).project
+    if project.endswith(SUFFIXES) or os.environ.get("CC03_DRILL_ANYWAY") == "1":
+        return ""
+    return (
+        f'project "{project}" may be one that people use, and this breaks and removes it: '
+        f"export CC03_PROJECT={project}-drill, or CC03_DRILL_ANYWAY=1 if you mean it"
+    )
+
+
+def inv_argv(*arguments: str, root: Path = REPOSITORY) -> tuple[str, ...]:
+    return (sys.executable, "-m", "invoke", "--search-root", str(root), *arguments)
+
+
+def inv(*arguments: str, root: Path = REPOSITORY, under: tuple[str, ...] = (), env: Mapping[str, str] | None = None) -> Result:
+    """A command of the operator as a script runs it.
+
+    Parameters
+    ----------
+    root: the checkout. under: a program that runs it in other circumstances (unshare, setpriv).
+    env: variables besides the present ones.
+    """
+    # Not with `cd`: the package of that checkout must win over the one that these tests were imported from.
+    return run(
+        (*under, *inv_argv(*arguments, root=root)), timeout=INV_SECONDS, ok=None, env={"PYTHONPATH": str(root), **(env or {})}
+    )
+
+
+@dataclass(frozen=True)
+class Drill:
+    """One project that may be broken. Everything is read anew each time: nothing that was true before has to be true now."""
+
+    name: str
+
+    @property
+    def project(self) -> Project:
+        return open_project()
+
+    def containers(self) -> Mapping[str, Mapping[str, Any]]:
+        """Slot -> what `podman container inspect` says."""
+        return inspected_containers(self.project.host)
+
+    def pid(self, slot: str) -> int:
+        return int(self.containers()[slot]["State"]["Pid"])
+
+    def slots(self, service: str) -> list[str]:
+        return [slot for slot in self.project.stack.services[service].slots() if slot in self.containers()]
+
+    def unhealthy(self, *only: str) -> str:
+        """Why the stack, or these slots of it, is not healthy; empty when it is."""
+        project, found = self.project, self.containers()
+        targets = [target for target in project.targets() if (target.slot in only if only else target.slot in found)]
+        if not found or not targets:
+            return "there are no containers"
+        return "; ".join(f"{slot}: {why}" for slot, why in reasons(project.host, targets, found).items())
+
+    def await_healthy(self, *slots: str, patience: float = PATIENCE) -> None:
+        reason = until(lambda: self.unhealthy(*slots), patience, longest_pause=0.3)
+        assert not reason, f"after {patience:.0f} s: {reason}"
+
+    def deploy(self, *arguments: str, **options: Any) -> Result:
+        """`inv deploy`, which has to succeed."""
+        answer = inv("deploy", "--yes", *arguments, **options)
+        assert answer.returncode == 0, f"inv deploy: exit code {answer.returncode}\n{answer.stdout[-2000:]}\n{answer.stderr}"
+        return answer
+
+    def destroy(self, *, keep_data: bool = False) -> None:
+        answer = inv("destroy", "--yes", *(() if keep_data else ("--no-keep-data",)))
+        assert answer.returncode == 0, answer.stderr
+
+    def assert_as_wanted(self) -> None:
+        """Nothing is left to do, and everything is healthy."""
+        planned = inv("deploy", "--plan")
+        assert (planned.returncode, planned.stdout.splitlines()[-1:]) == (0, ["nothing to do"]), planned.stdout + planned.stderr
+        assert self.unhealthy() == ""
+
+    def ticker_pid(self) -> int:
+        return int(json.loads((self.project.state.ticker / "lock").read_text())["pid"])
+
+    def fingerprint(self) -> dict[str, str]:
+        """What must be the same after a command that was refused: containers as they run, and every file of the state."""
+        found = {f"container {slot}": f"{item['Id']} {item['State']['StartedAt']}" for slot, item in self.containers().items()}
+        root = self.project.state.root
+        for path in sorted(root.rglob("*")):
+            if path.is_symlink():
+                found[str(path)] = str(path.readlink())
+            elif path.is_file() and path.relative_to(root).parts[0] not in TRACES:
+                found[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest()
+        return found
+
+    def step_began(self, since: int, step: str) -> bool:
+        """Whether the journal, from that entry on, says that a step was begun."""
+        begun = list(entries(self.project.state.journal))[since:]
+        return any(entry["event"] == "step" and entry["step"] == step for entry in begun)
+
+
+@contextmanager
+def begun(*arguments: str, log: Path, env: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """A command of the operator that is under way during the block; what is left of it afterwards is ended."""
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), **(env or {})}
+    with log.open("wb") as out, subprocess.Popen(
+        inv_argv(*arguments), stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment
+    ) as process:  # fmt: skip
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)

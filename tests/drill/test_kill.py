@@ -1,0 +1,154 @@
+"""kill -9 of each container's main process: it comes back by itself, and nothing that was acknowledged is lost."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import requests
+import yaml
+
+from ops.machine.checkout import read_settings
+from ops.machine.host import REPOSITORY
+from tests.drill.conftest import Record
+from tests.drill.stack import PATIENCE, Drill, kill
+from tests.smoke.accounts import Account
+from tests.smoke.conftest import item_input
+from tests.smoke.live import Live, eventually
+from tests.smoke.test_redis import connection
+
+PROMISED = 15.0
+PROMISED_OF = {"keycloak": 45.0}
+
+
+def slots() -> list[str]:
+    """Every container that the checkout wants."""
+    settings = read_settings(REPOSITORY)
+    services = yaml.safe_load((REPOSITORY / "compose" / "compose.yaml").read_text())["services"]
+    names: list[str] = []
+    for service, definition in services.items():
+        replicas = settings.get("replicas", service) if "replicas" in definition["deploy"] else 0
+        names += [f"{service}-{number}" for number in range(1, replicas + 1)] or [service]
+    return names
+
+
+class Writer(threading.Thread):
+    """Creates items through the public API without a pause in the trying, and keeps what was acknowledged."""
+
+    def __init__(self, editor: Account, mark: str) -> None:
+        super().__init__(daemon=True)
+        self.editor, self.mark = editor, mark
+        self.acknowledged: list[str] = []
+        self.refused = 0
+        self.longest_gap = 0.0
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        last = time.monotonic()
+        while not self._ended.wait(0.05):
+            try:
+                item = item_input(sku=f"{self.mark}{len(self.acknowledged)}-{self.refused}")
+                answer = self.editor("POST", "/items", json=item, timeout=3)
+            except (requests.RequestException, AssertionError):
+                self.refused += 1
+                continue
+            if answer.status_code != 201:
+                self.refused += 1
+                continue
+            self.acknowledged.append(answer.json()["id"])
+            self.longest_gap = max(self.longest_gap, time.monotonic() - last)
+            last = time.monotonic()
+
+    def end(self) -> None:
+        self._ended.set()
+        self.join(30)
+
+
+@contextmanager
+def writing(editor: Account) -> Iterator[Writer]:
+    writer = Writer(editor, f"DRILL-{secrets.token_hex(4)}-")
+    writer.start()
+    try:
+        eventually(lambda: "" if len(writer.acknowledged) >= 10 else f"{len(writer.acknowledged)} items written", 60)
+        yield writer
+    finally:
+        writer.end()
+
+
+def in_database(stack: Drill, mark: str) -> set[str]:
+    said = Live(stack.project).exec(
+        "postgres", "psql", "-d", "app", "-Atc", f"SELECT id FROM items WHERE sku LIKE '{mark}%'"
+    )  # fmt: skip
+    return set(said.stdout.split())
+
+
+def forget(stack: Drill, mark: str) -> None:
+    Live(stack.project).exec("postgres", "psql", "-d", "app", "-c", f"DELETE FROM items WHERE sku LIKE '{mark}%'")
+
+
+def killed_until_healthy(stack: Drill, slot: str) -> float:
+    """Seconds from kill -9 of its main process until the container is healthy with another one."""
+    old = stack.pid(slot)
+    began = time.monotonic()
+    kill(old)
+
+    def reason() -> str:
+        state = stack.containers()[slot]["State"]
+        if int(state["Pid"]) in (0, old):
+            return f"it is {state['Status']}"
+        return stack.unhealthy(slot)
+
+    eventually(reason, PATIENCE)
+    return time.monotonic() - began
+
+
+@pytest.mark.parametrize("slot", slots())
+def test_container_comes_back_and_nothing_acknowledged_is_lost(stack: Drill, editor: Account, record: Record, slot: str) -> None:
+    if slot not in stack.containers():
+        pytest.skip("an optional service that this host has no image of")
+    identity = stack.containers()[slot]["Id"]
+    with writing(editor) as writer:
+        seconds = killed_until_healthy(stack, slot)
+        held = len(writer.acknowledged)
+        eventually(lambda: "" if len(writer.acknowledged) > held + 5 else "the API takes no more writes", PATIENCE)
+    note = f"longest wait of a writer {writer.longest_gap:.1f} s, {writer.refused} writes not acknowledged"
+    service = stack.project.stack.service_of(slot).name
+    record(f"kill -9 {slot}", seconds, PROMISED_OF.get(service, PROMISED), note)
+
+    assert set(writer.acknowledged) <= in_database(stack, writer.mark)
+    # Podman has restarted the same container: no command of ours was needed.
+    assert stack.containers()[slot]["Id"] == identity
+    forget(stack, writer.mark)
+
+
+def test_redis_keeps_what_it_acknowledged_just_before(stack: Drill, live: Live) -> None:
+    mark = f"app:drill:{secrets.token_hex(4)}"
+    keys = [f"{mark}:{number}" for number in range(200)]
+    with connection(live, "app") as ask:
+        assert [ask("SET", key, key, "EX", "600") for key in keys] == ["OK"] * len(keys)
+        killed_until_healthy(stack, "redis")
+
+    again = Live(stack.project)
+    with connection(again, "app") as ask:
+        # The log is written before the answer and flushed every second: only a power cut can take the last second.
+        assert [ask("GET", key) for key in keys] == keys
+        ask("DEL", *keys)
+
+
+def test_lines_written_while_the_log_store_was_dead_are_found(stack: Drill, live: Live) -> None:
+    numbers = [secrets.token_hex(16) for _ in range(3)]
+    assert live.site.get("/api/v1/items", headers={"X-Request-ID": numbers[0]}).status_code == 401
+    kill(stack.pid("logs"))
+    assert live.site.get("/api/v1/items", headers={"X-Request-ID": numbers[1]}).status_code == 401
+    stack.await_healthy("logs")
+    assert live.site.get("/api/v1/items", headers={"X-Request-ID": numbers[2]}).status_code == 401
+
+    def missing() -> str:
+        absent = [number for number in numbers if not live.log_lines(f'"{number}"')]
+        return f"{len(absent)} of {len(numbers)} requests left no line" if absent else ""
+
+    eventually(missing, 60)

@@ -1,0 +1,61 @@
+"""kill -9 of `inv deploy` at different moments: the next one completes, whatever the first has left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from ops.machine.journal import entries
+from ops.machine.wait import until
+from tests.drill.conftest import Record
+from tests.drill.stack import PATIENCE, Drill, begun
+
+FIRST = ("secret postgres-app", "create rest", "healthy keycloak", "migrate backend")
+"""Steps of a first deploy: storing secrets, creating containers, waiting, migrating."""
+REPLACING = ("remove redis", "create redis", "start redis")
+"""Steps that replace a running container, with nothing, half of it, or all of it there."""
+
+
+def break_off(drill: Drill, step: str, log: Path, env: Mapping[str, str] | None = None) -> None:
+    """Begin a deploy, and kill it as soon as it has begun that step."""
+    since = len(list(entries(drill.project.state.journal)))
+    with begun("deploy", "--yes", log=log, env=env) as process:
+        reason = until(
+            lambda: "" if drill.step_began(since, step) or process.poll() is not None else f"{step} was not begun",
+            PATIENCE, first_pause=0.01, longest_pause=0.01,
+        )  # fmt: skip
+        ended = process.poll()
+        process.kill()
+        process.wait()
+    assert not reason and ended is None, f"{reason or 'the deploy ended before'}: {log.read_text()[-1000:]}"
+
+
+def complete(drill: Drill, record: Record, moment: str, env: Mapping[str, str] | None = None) -> None:
+    began = time.monotonic()
+    answer = drill.deploy(env=env)
+    record(f"inv deploy after one killed in: {moment}", time.monotonic() - began)
+    assert "was broken off; going on from what it left" in answer.stdout
+
+
+@pytest.mark.parametrize("step", FIRST)
+def test_next_deploy_completes_a_first_one(drill: Drill, record: Record, tmp_path: Path, step: str) -> None:
+    drill.destroy()
+    break_off(drill, step, tmp_path / "log")
+
+    complete(drill, record, f"{step} (first deploy)")
+    drill.assert_as_wanted()
+
+
+@pytest.mark.parametrize("step", REPLACING)
+def test_next_deploy_completes_a_change(
+    stack: Drill, changed: Mapping[str, str], record: Record, tmp_path: Path, step: str
+) -> None:
+    others = {slot: item["Id"] for slot, item in stack.containers().items() if slot != "redis"}
+    break_off(stack, step, tmp_path / "log", changed)
+
+    complete(stack, record, f"{step} (change)", changed)
+    assert stack.unhealthy() == ""
+    assert {slot: item["Id"] for slot, item in stack.containers().items() if slot != "redis"} == others

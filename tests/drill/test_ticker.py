@@ -1,0 +1,75 @@
+"""The health ticker: seen when it is gone, and doing what Podman's restart policy does not."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from ops.machine.run import run
+from tests.drill.conftest import Record
+from tests.drill.stack import Drill, inv, kill
+from tests.smoke.live import eventually
+
+OLD_ENOUGH = 125.0
+"""Seconds that a container must have run before the ticker restarts it: younger ones may still be starting."""
+LONG = 300.0
+"""A quiet round is 30 s, a verdict needs three, and the executed checks are a minute apart."""
+
+
+def test_dead_ticker_is_seen_and_the_next_deploy_starts_another(stack: Drill, record: Record) -> None:
+    dead = stack.ticker_pid()
+    kill(dead)
+    eventually(lambda: f"process {dead} is there" if Path(f"/proc/{dead}").exists() else "", 10)
+
+    assert "no health ticker: inv start" in inv("status").stdout
+    began = time.monotonic()
+    assert "start the health ticker" in stack.deploy().stdout
+    record("kill -9 of the health ticker, then inv deploy", time.monotonic() - began)
+    assert stack.ticker_pid() != dead
+    assert "health ticker running" in inv("status").stdout
+    stack.assert_as_wanted()
+
+
+def age(stack: Drill, slot: str) -> float:
+    """Seconds that the main process of a container has been running."""
+    ticks = int(Path(f"/proc/{stack.pid(slot)}/stat").read_text().rpartition(")")[2].split()[19])
+    uptime = float(Path("/proc/uptime").read_text().split()[0])
+    return uptime - ticks / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.parametrize("slot", ["alertmanager", "redis"])
+def test_container_that_runs_and_does_not_answer_is_restarted(stack: Drill, record: Record, slot: str) -> None:
+    """One that is asked over the network, and one whose check is executed inside it."""
+    eventually(lambda: "" if age(stack, slot) > OLD_ENOUGH else f"{slot} is too young", OLD_ENOUGH + 10)
+    frozen = stack.pid(slot)
+    began = time.monotonic()
+    os.kill(frozen, signal.SIGSTOP)
+    try:
+        eventually(lambda: "it is still frozen" if stack.pid(slot) in (0, frozen) else stack.unhealthy(slot), LONG)
+    finally:
+        if Path(f"/proc/{frozen}").exists():
+            os.kill(frozen, signal.SIGCONT)
+    record(f"{slot} frozen (SIGSTOP)", time.monotonic() - began, note="noticed and restarted by the health ticker")
+    assert f"restart {slot}, attempt 1" in (stack.project.state.ticker / "ticker.log").read_text()
+
+
+def test_container_that_was_stopped_by_hand_is_started(stack: Drill, record: Record) -> None:
+    name = stack.containers()["frontend"]["Name"]
+    run(("podman", "stop", name), timeout=60, env=stack.project.host.environment)
+    began = time.monotonic()
+
+    eventually(lambda: stack.unhealthy("frontend"), LONG)
+    record("frontend stopped by hand", time.monotonic() - began, note="noticed and started by the health ticker")
+
+
+def test_ticker_leaves_alone_what_was_stopped_on_purpose(stack: Drill) -> None:
+    assert inv("stop").returncode == 0
+    assert not Path(f"/proc/{stack.ticker_pid()}").exists()
+    assert {item["State"]["Status"] for item in stack.containers().values()} == {"exited"}
+
+    assert inv("start").returncode == 0
+    stack.assert_as_wanted()

@@ -1,0 +1,197 @@
+"""The site and the operator's pages as a person meets them, in a real Chromium. Screenshots stay in artifacts/."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+
+from tests.smoke.accounts import REALM, Account
+from tests.smoke.conftest import MakeItem
+from tests.smoke.live import Live
+
+ARTIFACTS = Path(__file__).parent / "artifacts"
+DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+PATIENCE = 15_000
+"""Milliseconds that anything on a page may take."""
+
+
+def key_of(certificate: Path) -> str:
+    """What Chromium calls the SPKI fingerprint: it then trusts chains that hold this key and no others."""
+    key = x509.load_pem_x509_certificate(certificate.read_bytes()).public_key()
+    return base64.b64encode(hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()).decode()
+
+
+@pytest.fixture(scope="module")
+def browser(live: Live) -> Iterator[Browser]:
+    program = shutil.which("chromium")
+    assert program, "there is no chromium: apt-get install chromium"
+    expect.set_options(timeout=PATIENCE)
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=program, args=[
+            f"--ignore-certificate-errors-spki-list={key_of(live.project.state.ca / 'intermediate.pem')}",
+            f"--host-resolver-rules=MAP {live.domain} 127.0.0.1", "--no-proxy-server",
+        ])  # fmt: skip
+        yield started
+        started.close()
+
+
+class Visit:
+    """A page that notes whatever goes wrong in it."""
+
+    def __init__(self, browser: Browser, size: dict[str, int]) -> None:
+        self.context = browser.new_context(viewport={"width": size["width"], "height": size["height"]}, locale="en-GB")
+        self.page: Page = self.context.new_page()
+        self.page.set_default_timeout(PATIENCE)
+        self.troubles: list[str] = []
+        self.page.on("pageerror", lambda error: self.troubles.append(f"{self.page.url}: {error}"))
+        self.page.on("console", self._heard)
+
+    def _heard(self, said: ConsoleMessage) -> None:
+        if said.type == "error":
+            self.troubles.append(f"{said.location['url']}: {said.text}")
+
+    def screenshot(self, name: str) -> None:
+        ARTIFACTS.mkdir(exist_ok=True)
+        path = ARTIFACTS / f"{name}.png"
+        self.page.screenshot(path=path)
+        assert path.stat().st_size > 5_000
+
+    def log_in(self, live: Live, account: Account) -> None:
+        self.page.goto(f"{live.site.base}/")
+        self.page.get_by_test_id("sign-in").click()
+        self.page.locator("#username").fill(account.username)
+        self.page.locator("#password").fill(account.password)
+        self.page.locator("#kc-login").click()
+        expect(self.page.get_by_test_id("role")).to_have_text(account.role)
+
+    def fill(self, **fields: str) -> None:
+        """The fields of an item's form, by their names."""
+        form = self.page.get_by_test_id("item-form")
+        for name, value in fields.items():
+            form.locator(f'[name="{name}"]').fill(value)
+        self.page.get_by_test_id("save").click()
+
+
+@pytest.fixture
+def visit(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Visit]:
+    """A browser without cookies; the last thing that it showed is kept when the test fails."""
+    made = Visit(browser, getattr(request, "param", DESKTOP))
+    failures = request.session.testsfailed
+    try:
+        yield made
+        if request.session.testsfailed > failures:
+            made.screenshot(f"failed-{re.sub(r'[^a-z0-9]+', '-', request.node.name.lower())}")
+    finally:
+        made.context.close()
+
+
+def test_item_from_login_to_logout(live: Live, visit: Visit, admin: Account, forget_items: str) -> None:
+    page, sku = visit.page, forget_items
+    visit.log_in(live, admin)
+    expect(page.get_by_test_id("user")).to_contain_text("Smoke Admin")
+    expect(page.get_by_test_id("live")).to_have_text("Live")
+
+    page.get_by_test_id("add").click()
+    visit.fill(name=f"Crate {sku}", sku=sku, quantity="12", location="Hall 3")
+    expect(page.get_by_test_id("toast")).to_have_text(f"Added Crate {sku}.")
+
+    page.get_by_test_id("search").fill(sku)
+    row = page.get_by_test_id("item")
+    expect(row).to_have_count(1)
+    expect(row).to_contain_text(f"by {admin.username}")
+
+    row.get_by_role("button", name=f"Edit Crate {sku}").click()
+    visit.fill(quantity="0")
+    expect(row).to_contain_text("Out of stock")
+    visit.screenshot("site-desktop")
+
+    row.get_by_role("button", name=f"Delete Crate {sku}").click()
+    page.get_by_test_id("confirm-delete").click()
+    expect(page.get_by_test_id("empty")).to_be_visible()
+
+    page.get_by_test_id("sign-out").click()
+    expect(page.get_by_test_id("signed-out")).to_be_visible()
+    page.get_by_test_id("sign-in").click()
+    expect(page.locator("#password")).to_be_visible()
+    assert visit.troubles == []
+
+
+@pytest.mark.parametrize("visit", [PHONE], indirect=True, ids=["phone"])
+def test_viewer_reads_on_a_phone(live: Live, visit: Visit, viewer: Account, make_item: MakeItem) -> None:
+    item = make_item(location="Shelf 7")
+    page = visit.page
+    visit.log_in(live, viewer)
+    page.get_by_test_id("search").fill(item["sku"])
+    row = page.get_by_test_id("item")
+
+    expect(row).to_have_count(1)
+    expect(row).to_contain_text("Shelf 7")
+    expect(page.get_by_test_id("add")).to_have_count(0)
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], "has to be scrolled sideways"
+    visit.screenshot("site-phone")
+    row.get_by_role("button", name=item["name"]).click()
+    expect(page.get_by_test_id("item-details")).to_be_visible()
+    assert visit.troubles == []
+
+
+def test_change_by_somebody_else_shows_by_itself(
+    live: Live, visit: Visit, viewer: Account, editor: Account, make_item: MakeItem
+) -> None:
+    item = make_item(quantity=5)
+    page = visit.page
+    visit.log_in(live, viewer)
+    expect(page.get_by_test_id("live")).to_have_text("Live")
+    page.get_by_test_id("search").fill(item["sku"])
+    row = page.get_by_test_id("item")
+    expect(row).to_contain_text("5")
+
+    changed = {name: item[name] for name in ("name", "sku", "location", "notes")} | {"quantity": 4711}
+    assert editor("PUT", f"/items/{item['id']}", json=changed, headers={"If-Match": '"1"'}).status_code == 200
+    expect(row).to_contain_text("4,711")
+
+
+def test_reload_keeps_the_session_and_the_view(live: Live, visit: Visit, viewer: Account) -> None:
+    visit.log_in(live, viewer)
+    visit.page.get_by_test_id("search").fill("nothing is called so")
+    expect(visit.page.get_by_test_id("empty")).to_contain_text("Nothing matches")
+    visit.page.reload()
+
+    expect(visit.page.get_by_test_id("role")).to_have_text("viewer")
+    expect(visit.page.get_by_test_id("search")).to_have_value("nothing is called so")
+
+
+def test_wrong_password_is_told_in_the_form(live: Live, visit: Visit) -> None:
+    visit.page.goto(f"{live.site.base}/")
+    visit.page.get_by_test_id("sign-in").click()
+    visit.page.locator("#username").fill("smoke-nobody")
+    visit.page.locator("#password").fill("wrong")
+    visit.page.locator("#kc-login").click()
+
+    expect(visit.page.locator("body")).to_contain_text("Invalid username or password.")
+    assert visit.page.url.startswith(f"{live.site.base}{REALM}/login-actions/")
+
+
+def test_operator_sees_the_start_page(live: Live, visit: Visit) -> None:
+    visit.page.goto(f"{live.ops.base}/")
+    for path in ("prometheus/", "alertmanager/", "logs/", "auth/admin/"):
+        expect(visit.page.locator(f'a[href*="{path}"]').first).to_be_visible()
+    visit.screenshot("ops")
+    assert visit.troubles == []
+
+
+def test_operator_sees_the_overview_without_grafana(live: Live, visit: Visit) -> None:
+    visit.page.goto(f"{live.ops.base}/prometheus/consoles/overview.html")
+    for service in ("postgres", "keycloak", "backend"):
+        expect(visit.page.locator("main")).to_contain_text(service)
+    expect(visit.page.locator("main svg").first).to_be_visible()
+    visit.screenshot("overview")
+    assert visit.troubles == []
