@@ -93,8 +93,9 @@ def parse_stack(text: str, settings: Settings, ports: Mapping[str, int], reposit
 
     Raises UsageProblem where a build context that the settings name is not there.
     """
-    values = {**placeholders(settings, ports), "CC03_STATE": str(state)}
-    document = _fill_tree(yaml.safe_load(text), values)
+    raw = yaml.safe_load(text)
+    values = {**placeholders(settings, ports), "CC03_STATE": str(state), "CC03_SERVICES": "|".join(raw["services"])}
+    document = _fill_tree(raw, values)
     services = {name: _service(name, definition, settings, repository) for name, definition in document["services"].items()}
     return Stack(
         project=settings.project,

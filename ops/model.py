@@ -134,7 +134,8 @@ class Seen:
     """Service -> hash of the configuration that its containers see."""
     config_loaded: Mapping[str, str] = field(default_factory=dict)
     """Service -> hash of the configuration that its containers have taken up."""
-    certificates: frozenset[str] = frozenset()
+    certificates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Service -> names of its certificate, unless that is incomplete or due for renewal."""
     release: Mapping[str, Any] | None = None
     unhealthy: Mapping[str, str] = field(default_factory=dict)
     """Slot -> why it is not healthy, for running containers only."""

@@ -16,6 +16,7 @@ import yaml
 from invoke import Collection, Task
 from invoke.parser import Argument
 
+from ops.arguments import OptionalPositional
 from ops.errors import OpsError
 from ops.settings import SETTINGS, Setting
 
@@ -91,7 +92,7 @@ def _arguments(task: Task[Any]) -> list[Argument]:
 
 
 def _required(argument: Argument) -> bool:
-    return bool(argument.positional) and argument.default is None
+    return bool(argument.positional) and not isinstance(argument, OptionalPositional)
 
 
 def _flags(argument: Argument) -> str:
@@ -101,13 +102,14 @@ def _flags(argument: Argument) -> str:
         return f"`--{name}`, `--no-{name}`"
     value = "" if argument.kind is bool else " " + name.upper()
     spelled = [f"`--{name}{value}`", *(f"`-{letter}{value}`" for letter in short)]
-    return ", ".join([f"`{value.strip()}`", *spelled] if _required(argument) else spelled)
+    return ", ".join([f"`{value.strip()}`", *spelled] if argument.positional else spelled)
 
 
 def _command(name: str, aliases: Sequence[str], task: Task[Any]) -> str:
     arguments = _arguments(task)
-    values = [argument.names[0].upper() for argument in arguments if _required(argument)]
-    options = "[OPTIONS]" if len(arguments) > len(values) else ""
+    named = [argument for argument in arguments if argument.positional]
+    values = [argument.names[0].upper() if _required(argument) else f"[{argument.names[0].upper()}]" for argument in named]
+    options = "[OPTIONS]" if len(arguments) > len(named) else ""
     usage = " ".join(word for word in (f"inv {name}", *values, options) if word)
     also = f"Also: {', '.join(f'`inv {alias}`' for alias in aliases)}.\n\n" if aliases else ""
     rows = ((_flags(argument), argument.help or "") for argument in arguments)

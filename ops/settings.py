@@ -106,6 +106,8 @@ class Settings:
 
     values: Mapping[tuple[str, ...], Any]
     source: Path
+    own_project: bool = True
+    """Whether the file itself is about this project; False where CC03_PROJECT names another one."""
 
     def get(self, *path: str) -> Any:
         if path in self.values:
@@ -146,9 +148,10 @@ def parse_settings(text: str, source: Path, project: str | None = None) -> Setti
     values: dict[tuple[str, ...], Any] = {}
     for path, value, line in _leaves(root, (), source):
         values[path] = _read(path, value, source, line)
+    own = project in (None, values.get(("project",), "cc03"))
     if project is not None:
         values["project",] = _read(("project",), project, Path("CC03_PROJECT"), 1)
-    settings = Settings(values, source)
+    settings = Settings(values, source, own)
     _refuse_contradictions(settings)
     return settings
 

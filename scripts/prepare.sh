@@ -7,9 +7,9 @@ set -euo pipefail
 REPOSITORY=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 VENV="$REPOSITORY/.venv"
 # netavark and runc are named because Podman only recommends them; mmdebstrap and the keyring make base images where no
-# registry answers; uidmap, iptables and iproute2 are what netavark and Podman call.
-PACKAGES=(podman netavark runc conmon catatonit mmdebstrap debian-archive-keyring uidmap iptables iproute2 ca-certificates
-  python3-venv)
+# registry answers; uidmap, iptables, nftables and iproute2 are what netavark and Podman call.
+PACKAGES=(podman netavark runc conmon catatonit mmdebstrap debian-archive-keyring uidmap iptables nftables iproute2
+  ca-certificates python3-venv)
 
 fail() { # what, why, next
   printf 'failed: %s\n   why: %s\n  next: %s\n' "$1" "$2" "$3" >&2
@@ -40,7 +40,7 @@ prepare_host() {
   if ! supported_system; then
     command -v podman >/dev/null && command -v runc >/dev/null && return
     fail "this system is not Debian 12, Debian 13 or Ubuntu 24.04" "packages are installed by apt-get with those systems' names" \
-      "install yourself: Podman 4.3 or newer, netavark, runc, conmon, mmdebstrap, iptables, Python 3.11 with venv; run it again"
+      "install yourself: Podman 4.3 or newer, netavark, runc, conmon, mmdebstrap, iptables, nftables, Python 3.11 with venv; run it again"
   fi
   mapfile -t missing < <(missing_packages "${PACKAGES[@]}" "$@")
   [ "${#missing[@]}" -gt 0 ] || return 0

@@ -41,7 +41,12 @@ def save_images(project: Project, file: str) -> str:
     tags = [*wanted, *(tag for tag in bases if tag in have)]
     archive.unlink(missing_ok=True)
     project.host.run(podman.image_save(tags, archive), timeout=SECONDS)
-    content = {"images": {tag: have[tag][0] for tag in tags}, "sha256": _sha256(archive)}
+    stamp = project.state.root / "refresh"
+    content = {
+        "images": {tag: have[tag][0] for tag in tags},
+        "sha256": _sha256(archive),
+        "refresh": stamp.read_text() if stamp.exists() else "",
+    }
     files.write(_sums(archive), files.dump(content))
     return f"{len(tags)} images, {archive.stat().st_size >> 20} MB, in {archive} and {_sums(archive).name}: carry both files"
 
@@ -61,7 +66,15 @@ def load_images(project: Project, file: str) -> str:
             "copy both files again; nothing was loaded",
         )  # fmt: skip
     said = project.host.run(podman.image_load(archive), timeout=SECONDS).stdout
-    _tag_published(project, said)
+    recognised = _tag_published(project, said)
+    if content is None and not recognised:
+        raise OpsError(
+            f"{archive.name} is loaded, but none of its images is one that this stack looks for", said.strip() or "no name",
+            "save it by name (podman save NAME:TAG), or use images.save; inv images lists what is looked for",
+        )  # fmt: skip
+    if content and content["refresh"]:
+        # The stamp of `inv build --refresh` is part of every tag: without it this host would look for others.
+        files.write(project.state.root / "refresh", content["refresh"])
     have = images(project.host)
     expected = content["images"] if content else {}
     wrong = [tag for tag, identity in expected.items() if have.get(tag, ("", ""))[0] != identity]
@@ -74,14 +87,19 @@ def load_images(project: Project, file: str) -> str:
     )
 
 
-def _tag_published(project: Project, said: str) -> None:
-    """An image that its publisher made is looked for under a tag of ours; an archive of `podman save` does not carry that."""
+def _tag_published(project: Project, said: str) -> int:
+    """How many loaded images are ones that their publisher made and this stack looks for; each gets our tag.
+
+    An image that its publisher made is looked for under a tag of ours; an archive of `podman save` does not carry that."""
     loaded = [line.partition(": ")[2].strip() for line in said.splitlines() if line.startswith("Loaded image")]
+    tagged = 0
     for image in project.images.values():
         repository = image.source.partition("@")[0]
         for reference in loaded:
             if repository and reference.rpartition(":")[0] == repository:
                 project.host.run(podman.image_tag(reference, image.tag))
+                tagged += 1
+    return tagged
 
 
 def unused_images(project: Project) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Lock
 
 from ops import pki
+from ops.errors import NeedsPerson
 from ops.machine import state as files
 from ops.machine.state import State
 
@@ -16,13 +17,24 @@ _one_at_a_time = Lock()
 
 
 def authority(state: State, project: str) -> tuple[bytes, pki.Signed]:
-    """Root certificate and signing intermediate; both are made on first use. The root's key stays in the state folder, 0600."""
+    """Root certificate and signing intermediate; both are made on first use. The root's key is needed only to make an
+    intermediate: it may be kept off the host meanwhile.
+
+    Raises NeedsPerson where the root's key is needed and gone: a new root would be one that nobody trusts.
+    """
     with _one_at_a_time:
-        root = _kept(state, "root") or _keep(state, "root", pki.make_root(project, _now()))
-        intermediate = _kept(state, "intermediate") or _keep(
-            state, "intermediate", pki.make_intermediate(root, project, _now())
-        )
-    return root.certificate, intermediate
+        intermediate = _kept(state, "intermediate")
+        if intermediate is None:
+            root = _kept(state, "root")
+            if root is None and (state.ca / "root.pem").exists():
+                raise NeedsPerson(
+                    "cannot make a new intermediate CA",
+                    f"{state.ca}/root.key, which has to sign it, is not on this host",
+                    f"bring root.key back to {state.ca} for this one command",
+                )
+            root = root or _keep(state, "root", pki.make_root(project, _now()))
+            intermediate = _keep(state, "intermediate", pki.make_intermediate(root, project, _now()))
+    return (state.ca / "root.pem").read_bytes(), intermediate
 
 
 def _kept(state: State, name: str) -> pki.Signed | None:
@@ -58,6 +70,8 @@ def issue_certificate(state: State, project: str, service: str, owner: int, name
     files.write(folder / "key.pem", leaf.key, mode=0o600, owner=owner)
     files.write(folder / "cert.pem", chain)
     files.write(folder / "tls.pem", leaf.key + chain, mode=0o600, owner=owner)
+    due = _now() + dt.timedelta(days=pki.LEAF_DAYS * 2 / 3)
+    files.write(folder / "issued.json", files.dump({"names": list(names), "renew_after": due.timestamp()}))
 
 
 def _now() -> dt.datetime:

@@ -94,7 +94,9 @@ def host_facts() -> HostFacts:
         may_raise_limits=bool(_capabilities() >> 24 & 1),
         nofile=_hard_limit("Max open files"),
         nproc=_hard_limit("Max processes"),
-        programs=frozenset(name for name in ("podman", "crun", "runc", "netavark", "mmdebstrap", "conmon") if _found(name)),
+        programs=frozenset(
+            name for name in ("podman", "crun", "runc", "netavark", "mmdebstrap", "conmon", "nft", "iptables") if _found(name)
+        ),
         root=os.geteuid() == 0,
     )
 

@@ -100,9 +100,14 @@ def config_versions(state: State, mark: str) -> dict[str, str]:
     return found
 
 
-def complete_certificates(state: State) -> frozenset[str]:
-    folders = state.certs.iterdir() if state.certs.is_dir() else ()
-    return frozenset(folder.name for folder in folders if all((folder / name).is_file() for name in TLS_FILES))
+def good_certificates(state: State) -> dict[str, tuple[str, ...]]:
+    """Service -> the names of its certificate, where all its files are there and two thirds of its life are not yet over."""
+    found = {}
+    for folder in state.certs.iterdir() if state.certs.is_dir() else ():
+        issued = files.read_json(folder / "issued.json")
+        if issued and issued["renew_after"] > time.time() and all((folder / name).is_file() for name in TLS_FILES):
+            found[folder.name] = tuple(issued["names"])
+    return found
 
 
 def missing_optional(services: Iterable[Service], images: Mapping[str, WantedImage], present: Iterable[str]) -> dict[str, str]:
@@ -145,6 +150,6 @@ def observe(host: Host, targets: Iterable[Target], *, with_health: bool = True) 
             images=frozenset(present.result()), networks=frozenset(networks.result()), volumes=frozenset(volumes.result()),
             podman_secrets=frozenset(secrets.result()), secret_versions=secret_versions(state),
             config_current=config_versions(state, "current"), config_loaded=config_versions(state, "loaded"),
-            certificates=complete_certificates(state), release=files.read_json(state.current / "release.json"),
+            certificates=good_certificates(state), release=files.read_json(state.current / "release.json"),
             unhealthy=unhealthy, ticker=ticker_version(state), supervised=str(supervised.get("version", "")),
         )  # fmt: skip

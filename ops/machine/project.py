@@ -23,7 +23,7 @@ from ops.plan.deploy import Wanted, grace
 from ops.plan.host import containers_conf
 from ops.plan.images import WantedImage
 from ops.render import address, container_name, digest, render_release
-from ops.settings import Settings, parse_settings
+from ops.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,8 @@ class Project:
 
     @cached_property
     def ports(self) -> dict[str, int]:
-        own = parse_settings((self.host.repository / "config" / "stack.yaml").read_text(), self.settings.source).project
         wanted = {name: int(self.settings.get("ports", name)) for name in ("http", "https", "ops")}
-        return allocate_ports(wanted, self.remembered, own_project=own == self.name, free=port_is_free)
+        return allocate_ports(wanted, self.remembered, own_project=self.settings.own_project, free=port_is_free)
 
     @cached_property
     def stack(self) -> Stack:

@@ -94,7 +94,7 @@ def plan_deploy(wanted: Wanted, seen: Seen, only: str | None = None) -> Plan:
     configs = _configs(wanted, seen, services)
     release = _release(wanted, seen, only, after=[step.key for step in (*images, *configs)])
     containers = _containers(wanted, seen, services, ready=[step.key for step in (*ground, *configs, *release)])
-    reloads = _reloads(wanted, seen, services, configs, containers)
+    reloads = _reloads(wanted, seen, services, {step.key for step in ground}, containers)
     steps = (*ground, *configs, *release, *containers, *reloads)
     if only is None:
         # What the stack no longer has goes last: until nginx has reloaded it still sends requests there.
@@ -133,7 +133,8 @@ def _certificates(wanted: Wanted, seen: Seen, services: Iterable[Service]) -> li
             f"certificate {service.name}", f"issue certificate for {service.name}",
             service=service.name, owner=service.owner, names=wanted.certificate_names[service.name],
         )
-        for service in services if service.has_tls and service.name not in seen.certificates
+        for service in services
+        if service.has_tls and seen.certificates.get(service.name) != wanted.certificate_names[service.name]
     ]  # fmt: skip
 
 
@@ -315,18 +316,20 @@ def _mend(seen: Seen, service: Service, slots: list[str], gates: list[str]) -> l
     return steps
 
 
-def _reloads(
-    wanted: Wanted, seen: Seen, services: list[Service], configs: list[Step], containers: list[Step]
-) -> list[Step]:  # fmt: skip
-    """Services that keep their container and have configuration they have not taken up."""
+def _reloads(wanted: Wanted, seen: Seen, services: list[Service], ground: set[str], containers: list[Step]) -> list[Step]:
+    """Services that keep their container and have configuration, or a certificate, that they have not taken up.
+
+    `ground`: keys of the steps that come before any container is touched.
+    """
     marked = {step.service for step in containers if isinstance(step, MarkLoaded)}
     steps: list[Step] = []
     for service in services:
         version = wanted.config.get(service.name)
-        if version is None or service.name in marked or seen.config_loaded.get(service.name) == version:
+        renewed = f"certificate {service.name}" in ground and any(slot in seen.containers for slot in service.slots())
+        if version is None or service.name in marked or (seen.config_loaded.get(service.name) == version and not renewed):
             continue
         slots = tuple(slot for slot in service.slots() if slot in seen.containers)
-        after = (f"config {service.name}", *(f"healthy {slot}" for slot in slots))
+        after = (f"config {service.name}", f"certificate {service.name}", *(f"healthy {slot}" for slot in slots))
         if service.reload:
             title = f"reload {service.name}"
             steps.append(ReloadService(f"reload {service.name}", title, after,

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from ops.plan.host import HostFacts
 
 PODMAN_MINIMUM = (4, 3)
+NFTABLES_SINCE = (5, 0)
+"""Debian 13 ships Podman 5 with a netavark that calls nft; Debian 12 and Ubuntu 24.04 have one that calls iptables."""
 BUILD_BYTES = 8 << 30
 """Images, layers and caches of a first build take 5 GB; the rest is room to live."""
 RUN_BYTES = 1 << 30
@@ -62,6 +64,9 @@ def _programs(facts: Facts) -> Iterator[Finding]:
     for program, use in (("netavark", "containers get no network"), ("conmon", "containers cannot be started")):
         if program not in facts.host.programs:
             yield Finding("bad", f"{program} is not installed", f"without it {use}", INSTALL)
+    firewall = "nft" if facts.podman and facts.podman >= NFTABLES_SINCE else "iptables"
+    if firewall not in facts.host.programs:
+        yield Finding("bad", f"{firewall} is not installed", "netavark cannot publish ports without it", INSTALL)
     if not facts.host.programs & {"crun", "runc"}:
         yield Finding("bad", "no OCI runtime is installed", "neither crun nor runc was found", "apt-get install runc")
     if not facts.host.root:

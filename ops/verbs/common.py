@@ -127,6 +127,9 @@ def carry_out(
         if broken_off := interrupted(state.journal):
             show.out.print(f"[dim]note: {broken_off} was broken off; going on from what it left[/dim]")
         plan = decide()
+        if not plan.steps:
+            show.plan(plan)
+            return 0
         project.remember()
         journal = Journal(state.journal, f"{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}")
         with show.progress(len(plan.steps)) as progress:

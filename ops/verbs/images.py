@@ -94,7 +94,7 @@ def load(c: Context, file: str) -> None:
 
 @verb(help={"yes": "do not ask"})
 def prune(c: Context, yes: bool = False) -> None:
-    """Remove images of this stack that neither this checkout nor any container of this host uses."""
+    """Remove images of this stack that neither this checkout, nor a kept release, nor any container uses."""
     from ops import show
     from ops.errors import OpsError
     from ops.machine.archive import prune_images, unused_images

@@ -49,9 +49,8 @@ def _show(row: Mapping[str, Any]) -> None:
     level = str(row.get("level", ""))
     style = _STYLE.get(level)
     text = escape(str(row.get("_msg", "")))
-    status = f" {row['status']}" if row.get("status") else ""
     request = f" [dim]{escape(str(row['request_id']))}[/dim]" if row.get("request_id") else ""
-    message = f"[{style}]{text}{status}[/{style}]" if style else text + status
+    message = f"[{style}]{text}[/{style}]" if style else text
     show.out.print(
         f"[dim]{escape(str(row['_time'])[:23])}[/dim] {escape(str(row['service']) + replica):<14} {level:<6}{message}{request}"
     )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import pytest
+import requests
 
+from ops.machine.host import REPOSITORY
+from ops.machine.wait import until
 from tests.drill import report
 from tests.drill.report import Recovery
 from tests.drill.stack import Drill, refusal
@@ -21,8 +25,7 @@ def drill() -> Iterator[Drill]:
     """The project that may be broken, deployed at least once. What this run has deployed, it removes."""
     if why := refusal():
         pytest.exit(why, returncode=2)
-    found = Drill(name="")
-    found = Drill(name=found.project.name)
+    found = Drill()
     was_up = bool(found.containers())
     found.deploy()
     yield found
@@ -39,11 +42,19 @@ def stack(drill: Drill) -> Drill:
 
 
 @pytest.fixture
-def untouched(stack: Drill) -> Iterator[Drill]:
+def untouched(drill: Drill) -> Iterator[Drill]:
     """Proves that the test has changed neither a container nor a file of the state."""
-    before = stack.fingerprint()
-    yield stack
-    assert stack.fingerprint() == before
+    before = drill.fingerprint()
+    yield drill
+    assert drill.fingerprint() == before
+
+
+@pytest.fixture
+def changed(tmp_path: Path) -> Mapping[str, str]:
+    """Environment of a command for which one container, Redis, has to be replaced."""
+    path = tmp_path / "stack.yaml"
+    path.write_text((REPOSITORY / "config" / "stack.yaml").read_text() + "\nlimits:\n  redis: {memory: 900m}\n")
+    return {"CC03_STACK": str(path)}
 
 
 @pytest.fixture
@@ -58,8 +69,17 @@ def editor(live: Live) -> Iterator[Account]:
     try:
         yield accounts.create("editor")
     finally:
-        # The connections of before may lead to containers that are gone.
-        Accounts.remove(accounts)
+        reason = until(lambda: removal_problem(accounts), 60)
+        assert not reason, reason
+
+
+def removal_problem(accounts: Accounts) -> str:
+    """Removes them; after its database was killed, Keycloak answers 500 until it has dropped every old connection."""
+    try:
+        accounts.remove()
+    except (AssertionError, requests.RequestException) as problem:
+        return str(problem)
+    return ""
 
 
 @pytest.fixture

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ INV_SECONDS = 900.0
 PATIENCE = 180.0
 """Seconds until something that does not come back counts as lost. What was promised is compared in the report, not here:
 how fast a busy machine is says nothing about right and wrong."""
+ENV = shutil.which("env") or "env"
+"""By its path: some tests take the search path away."""
 TRACES = ("journal.jsonl", "lock", "logs", "metrics", "ticker", "builds")
 """Parts of the state folder that are written while nothing changes: logs, measurements, the record of attempts."""
 
@@ -55,17 +57,13 @@ def inv(*arguments: str, root: Path = REPOSITORY, under: tuple[str, ...] = (), e
     root: the checkout. under: a program that runs it in other circumstances (unshare, setpriv).
     env: variables besides the present ones.
     """
-    # Not with `cd`: the package of that checkout must win over the one that these tests were imported from.
-    return run(
-        (*under, *inv_argv(*arguments, root=root)), timeout=INV_SECONDS, ok=None, env={"PYTHONPATH": str(root), **(env or {})}
-    )
+    # Python takes its packages from the folder that it is started in: that checkout's own must be the ones that run.
+    argv = (*under, ENV, "-C", str(root), *inv_argv(*arguments, root=root))
+    return run(argv, timeout=INV_SECONDS, ok=None, env=env)
 
 
-@dataclass(frozen=True)
 class Drill:
-    """One project that may be broken. Everything is read anew each time: nothing that was true before has to be true now."""
-
-    name: str
+    """The project that may be broken. Everything is read anew each time: nothing that was true before has to be true now."""
 
     @property
     def project(self) -> Project:
@@ -132,9 +130,9 @@ class Drill:
 @contextmanager
 def begun(*arguments: str, log: Path, env: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
     """A command of the operator that is under way during the block; what is left of it afterwards is ended."""
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), **(env or {})}
+    environment = {**os.environ, **(env or {})}
     with log.open("wb") as out, subprocess.Popen(
-        inv_argv(*arguments), stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment
+        inv_argv(*arguments), stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment, cwd=REPOSITORY
     ) as process:  # fmt: skip
         try:
             yield process

@@ -39,9 +39,9 @@ def slots() -> list[str]:
 class Writer(threading.Thread):
     """Creates items through the public API without a pause in the trying, and keeps what was acknowledged."""
 
-    def __init__(self, editor: Account, mark: str) -> None:
+    def __init__(self, editor: Account) -> None:
         super().__init__(daemon=True)
-        self.editor, self.mark = editor, mark
+        self.editor = editor
         self.acknowledged: list[str] = []
         self.refused = 0
         self.longest_gap = 0.0
@@ -51,7 +51,7 @@ class Writer(threading.Thread):
         last = time.monotonic()
         while not self._ended.wait(0.05):
             try:
-                item = item_input(sku=f"{self.mark}{len(self.acknowledged)}-{self.refused}")
+                item = item_input(sku=f"DRILL-{secrets.token_hex(8)}")
                 answer = self.editor("POST", "/items", json=item, timeout=3)
             except (requests.RequestException, AssertionError):
                 self.refused += 1
@@ -59,7 +59,7 @@ class Writer(threading.Thread):
             if answer.status_code != 201:
                 self.refused += 1
                 continue
-            self.acknowledged.append(answer.json()["id"])
+            self.acknowledged.append(item["sku"])
             self.longest_gap = max(self.longest_gap, time.monotonic() - last)
             last = time.monotonic()
 
@@ -70,7 +70,7 @@ class Writer(threading.Thread):
 
 @contextmanager
 def writing(editor: Account) -> Iterator[Writer]:
-    writer = Writer(editor, f"DRILL-{secrets.token_hex(4)}-")
+    writer = Writer(editor)
     writer.start()
     try:
         eventually(lambda: "" if len(writer.acknowledged) >= 10 else f"{len(writer.acknowledged)} items written", 60)
@@ -79,15 +79,8 @@ def writing(editor: Account) -> Iterator[Writer]:
         writer.end()
 
 
-def in_database(stack: Drill, mark: str) -> set[str]:
-    said = Live(stack.project).exec(
-        "postgres", "psql", "-d", "app", "-Atc", f"SELECT id FROM items WHERE sku LIKE '{mark}%'"
-    )  # fmt: skip
-    return set(said.stdout.split())
-
-
-def forget(stack: Drill, mark: str) -> None:
-    Live(stack.project).exec("postgres", "psql", "-d", "app", "-c", f"DELETE FROM items WHERE sku LIKE '{mark}%'")
+def sql(stack: Drill, statement: str) -> set[str]:
+    return set(Live(stack.project).exec("postgres", "psql", "-d", "app", "-Atqc", statement).stdout.split())
 
 
 def killed_until_healthy(stack: Drill, slot: str) -> float:
@@ -107,7 +100,9 @@ def killed_until_healthy(stack: Drill, slot: str) -> float:
 
 
 @pytest.mark.parametrize("slot", slots())
-def test_container_comes_back_and_nothing_acknowledged_is_lost(stack: Drill, editor: Account, record: Record, slot: str) -> None:
+def test_container_comes_back_and_nothing_acknowledged_is_lost(
+    stack: Drill, editor: Account, record: Record, slot: str
+) -> None:
     if slot not in stack.containers():
         pytest.skip("an optional service that this host has no image of")
     identity = stack.containers()[slot]["Id"]
@@ -115,14 +110,14 @@ def test_container_comes_back_and_nothing_acknowledged_is_lost(stack: Drill, edi
         seconds = killed_until_healthy(stack, slot)
         held = len(writer.acknowledged)
         eventually(lambda: "" if len(writer.acknowledged) > held + 5 else "the API takes no more writes", PATIENCE)
-    note = f"longest wait of a writer {writer.longest_gap:.1f} s, {writer.refused} writes not acknowledged"
+    note = f"longest wait of a writer {writer.longest_gap:.1f} s, {writer.refused} requests refused"
     service = stack.project.stack.service_of(slot).name
     record(f"kill -9 {slot}", seconds, PROMISED_OF.get(service, PROMISED), note)
 
-    assert set(writer.acknowledged) <= in_database(stack, writer.mark)
+    assert set(writer.acknowledged) <= sql(stack, "SELECT sku FROM items WHERE sku LIKE 'DRILL-%'")
     # Podman has restarted the same container: no command of ours was needed.
     assert stack.containers()[slot]["Id"] == identity
-    forget(stack, writer.mark)
+    sql(stack, "DELETE FROM items WHERE sku LIKE 'DRILL-%'")
 
 
 def test_redis_keeps_what_it_acknowledged_just_before(stack: Drill, live: Live) -> None:

@@ -13,7 +13,6 @@ from tests.drill.conftest import Record
 from tests.drill.stack import Drill, inv, kill
 from tests.smoke.accounts import Account
 from tests.smoke.conftest import item_input
-from tests.smoke.live import Live
 
 
 def power_cut(stack: Drill) -> None:
@@ -48,8 +47,7 @@ def test_start_brings_everything_back(stack: Drill, editor: Account, record: Rec
     assert answer.returncode == 0, answer.stdout + answer.stderr
     stack.assert_as_wanted()
     assert {slot: found["Id"] for slot, found in stack.containers().items()} == before
-    said = Live(stack.project).exec("postgres", "psql", "-d", "app", "-Atc", f"SELECT id FROM items WHERE id = '{item.json()['id']}'")
-    assert said.stdout.strip() == item.json()["id"]
+    assert editor("GET", f"/items/{item.json()['id']}").json() == item.json()
 
 
 def test_deploy_brings_everything_back_as_well(stack: Drill, record: Record) -> None:

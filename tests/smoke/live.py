@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -147,6 +147,10 @@ class Live:
         found = self.query(expression)
         return float(found[0]["value"][1]) if found else 0.0
 
+    def measures(self, expression: str) -> None:
+        """Fail unless a query finds a series that is 1 (true), by the next scrape at the latest."""
+        eventually(lambda: "" if self.number(expression) == 1 else f"{expression} is {self.query(expression)}", SCRAPED_WITHIN)
+
     def log_lines(self, query: str, limit: int = 200) -> list[dict[str, str]]:
         """What the log store finds (LogsQL)."""
         answer = self.ops.get("/logs/select/logsql/query", params={"query": query, "limit": str(limit)})
@@ -154,6 +158,10 @@ class Live:
         return [json.loads(line) for line in answer.text.splitlines()]
 
 
-def eventually(reason: Any, deadline: float) -> None:
+SCRAPED_WITHIN = 45.0
+"""Seconds until Prometheus knows what is so now: it asks every 30 s."""
+
+
+def eventually(reason: Callable[[], object], deadline: float) -> None:
     """Fail with the last reason, unless it becomes empty within the deadline (seconds)."""
     assert not (last := until(lambda: str(reason() or ""), deadline, longest_pause=0.5)), f"after {deadline:.0f} s: {last}"

@@ -59,5 +59,5 @@ def test_neighbours_may_look_and_nothing_else(live: Live) -> None:
 
 
 def test_is_measured(live: Live) -> None:
-    assert live.number("backup_healthy") == 1
-    assert live.number('time() - backup_last_success_timestamp_seconds{component="postgres"}') < 26 * 3600
+    live.measures("backup_healthy")
+    live.measures('time() - backup_last_success_timestamp_seconds{component="postgres"} < bool 26 * 3600')

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from tests.smoke.live import Live, eventually
+from tests.smoke.live import SCRAPED_WITHIN, Live, eventually
 
 SERIES = ("container_cpu_usage_seconds_total", "container_memory_working_set_bytes", "container_spec_memory_limit_bytes")
 
@@ -22,18 +22,18 @@ def test_every_container_is_measured(live: Live) -> None:
         page = live.inside("cadvisor", 8080, "/metrics").text
         return "; ".join(f"{series} lacks {sorted(absent)}" for series in SERIES if (absent := running - named(page, series)))
 
-    eventually(missing, 45)
+    eventually(missing, SCRAPED_WITHIN)
 
 
 def test_series_are_those_of_this_projects_services(live: Live) -> None:
     running = {str(item["Config"]["Labels"]["cc03.service"]) for item in live.containers.values()}
 
-    def otherwise() -> str:
+    def measured() -> set[str]:
         found = live.query("count by (service) (container_memory_working_set_bytes{name!=''})")
-        measured = {one["metric"]["service"] for one in found}
-        return "" if measured == running else f"lacks {sorted(running - measured)}, has also {sorted(measured - running)}"
+        return {one["metric"]["service"] for one in found}
 
-    eventually(otherwise, 45)
+    assert sorted(measured() - running) == []
+    eventually(lambda: ", ".join(sorted(running - measured())), SCRAPED_WITHIN)
     replicas = live.query('count by (replica) (container_memory_working_set_bytes{service="backend"})')
     assert {one["metric"]["replica"] for one in replicas} == {slot.rpartition("-")[2] for slot in live.slots("backend")}
 

@@ -35,6 +35,8 @@ def browser(live: Live) -> Iterator[Browser]:
     program = shutil.which("chromium")
     assert program, "there is no chromium: apt-get install chromium"
     expect.set_options(timeout=PATIENCE)
+    for old in ARTIFACTS.glob("failed-*.png"):
+        old.unlink()
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=program, args=[
             f"--ignore-certificate-errors-spki-list={key_of(live.project.state.ca / 'intermediate.pem')}",

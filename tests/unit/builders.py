@@ -176,7 +176,7 @@ def _(step: steps.StoreSecret, seen: Seen, release: Wanted) -> Seen:
 
 @_effect.register
 def _(step: steps.IssueCertificate, seen: Seen, release: Wanted) -> Seen:
-    return replace(seen, certificates=seen.certificates | {step.service})
+    return replace(seen, certificates={**seen.certificates, step.service: step.names})
 
 
 @_effect.register

@@ -15,8 +15,8 @@ from tests.unit.builders import REPOSITORY
 PAGES = [*sorted(REPOSITORY.glob("*.md")), *sorted((REPOSITORY / "docs").rglob("*.md"))]
 READMES = ("README.md", "README.ja.md")
 CODE = re.compile(r"^```.*?^```$|`[^`\n]*`", re.MULTILINE | re.DOTALL)
-LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
-COMMAND = re.compile(r"\binv ([a-z]+(?:\.[a-z]+)?)\b")
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)|<img src=\"([^\"]+)\"")
+COMMAND = re.compile(r"\binv ([a-z]+(?:\.[a-z]+)?)\b(?!<TAB>)")
 COMMANDS = [*tasks.namespace.task_names, *(alias for names in tasks.namespace.task_names.values() for alias in names)]
 
 
@@ -35,15 +35,18 @@ def anchors(path: Path) -> frozenset[str]:
     return frozenset(anchor(line) for line in re.findall(r"^#+ (.*)$", text, re.MULTILINE))
 
 
+def links(text: str) -> list[str]:
+    """Targets of the links and pictures of a page, those in code left out."""
+    return [link or picture for link, picture in LINK.findall(CODE.sub("", text))]
+
+
 def dead_links(page: Path) -> Iterator[str]:
-    for target in LINK.findall(CODE.sub("", page.read_text(encoding="utf-8"))):
+    for target in links(page.read_text(encoding="utf-8")):
         if re.match(r"[a-z]+:", target):
             continue
         path, _, fragment = target.partition("#")
         found = (page.parent / path).resolve() if path else page
-        if not found.exists() or not found.is_relative_to(REPOSITORY):
-            yield target
-        elif fragment and fragment not in anchors(found):
+        if not found.exists() or not found.is_relative_to(REPOSITORY) or (fragment and fragment not in anchors(found)):
             yield target
 
 
@@ -74,9 +77,9 @@ def test_every_command_has_its_section_in_the_reference(command: str) -> None:
 
 def test_both_readmes_name_the_same_commands_and_pages() -> None:
     english, japanese = ((REPOSITORY / name).read_text(encoding="utf-8") for name in READMES)
-    links = [sorted({link for link in LINK.findall(text) if not link.startswith("README")}) for text in (english, japanese)]
+    targets = [{link for link in links(text) if not link.startswith("README")} for text in (english, japanese)]
 
-    assert links[0] == links[1]
+    assert targets[0] == targets[1]
 
 
 def test_every_page_can_be_reached_from_the_index() -> None:
@@ -87,7 +90,7 @@ def test_every_page_can_be_reached_from_the_index() -> None:
         if page in reached or page.suffix != ".md":
             continue
         reached.add(page)
-        targets = (target.partition("#")[0] for target in LINK.findall(CODE.sub("", page.read_text(encoding="utf-8"))))
+        targets = (target.partition("#")[0] for target in links(page.read_text(encoding="utf-8")))
         waiting += [(page.parent / target).resolve() for target in targets if target and not re.match(r"[a-z]+:", target)]
 
     assert {named(page) for page in PAGES if page not in reached and "runbooks" not in page.parts} == set()

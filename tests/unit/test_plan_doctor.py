@@ -9,7 +9,7 @@ import pytest
 from ops.plan.doctor import Facts, Finding, findings
 from ops.plan.host import HostFacts
 
-ALL = frozenset({"podman", "crun", "runc", "netavark", "conmon"})
+ALL = frozenset({"podman", "crun", "runc", "netavark", "conmon", "nft", "iptables"})
 HEALTHY = Facts(HostFacts(programs=ALL), (5, 4, 2), free_bytes={"/var": 100 << 30}, clock_offset=0.3)
 
 
@@ -61,7 +61,7 @@ def test_what_makes_a_deploy_impossible_has_a_cure() -> None:
     )  # fmt: skip
 
     bad = [finding for finding in without_good(lacking) if finding.level == "bad"]
-    assert len(bad) == 8
+    assert len(bad) == 9
     assert [finding.what for finding in bad if not finding.cure] == []
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from invoke import Collection, Context, task
 
 from ops import reference
+from ops.arguments import VerbTask
 from ops.errors import OpsError
 from ops.settings import SETTINGS, Setting
 from tests.unit.builders import REPOSITORY
@@ -56,6 +57,16 @@ def test_command_shows_required_value_short_form_and_inverse() -> None:
     assert "inv pack FILE [OPTIONS]" in page
     assert "| `FILE`, `--file FILE`, `-f FILE` | archive \\| tape |" in page
     assert "| `--keep`, `--no-keep` | keep it |" in page
+
+
+def test_positional_that_may_be_left_out_stands_in_brackets() -> None:
+    def show(c: Context, service: str = "") -> None:
+        """Show."""
+
+    namespace = Collection()
+    namespace.add_task(VerbTask(show, name="show", positional=["service"]))
+
+    assert "inv show [SERVICE]\n" in reference.commands_page(namespace)
 
 
 def test_every_exit_code_is_told() -> None:

@@ -24,7 +24,7 @@ const (
 	procRoot = "/rootfs"         // the host's /proc is mounted below it
 	graphDir = "/host/graph"     // Podman's <graphroot>/overlay-containers: names and images
 	runDir   = "/host/run"       // Podman's <runroot>/overlay-containers: process ids
-	nameEnv  = "CADVISOR_PREFIX" // only containers whose name starts with it are measured
+	nameEnv  = "CADVISOR_NAMES"  // only containers whose name matches it are measured
 )
 
 // With the cgroupfs manager /libpod_parent/libpod-<id>, with systemd's /machine.slice/libpod-<id>.scope.
@@ -40,7 +40,11 @@ func (plugin) Register(machine info.MachineInfoFactory, _ fs.FsInfo, included co
 	if err != nil {
 		return nil, err
 	}
-	f := &factory{machine: machine, subsystems: subsystems, included: included, prefix: os.Getenv(nameEnv)}
+	names, err := regexp.Compile(os.Getenv(nameEnv))
+	if err != nil {
+		return nil, err
+	}
+	f := &factory{machine: machine, subsystems: subsystems, included: included, names: names}
 	container.RegisterContainerHandlerFactory(f, []watcher.ContainerWatchSource{watcher.Raw})
 	return nil, nil
 }
@@ -49,12 +53,12 @@ type factory struct {
 	machine    info.MachineInfoFactory
 	subsystems map[string]string
 	included   container.MetricSet
-	prefix     string
+	names      *regexp.Regexp
 }
 
 func (f *factory) String() string                 { return "libpod" }
 func (f *factory) DebugInfo() map[string][]string { return nil }
-func (f *factory) wanted(c stored) bool           { return strings.HasPrefix(c.name(), f.prefix) }
+func (f *factory) wanted(c stored) bool           { return f.names.MatchString(c.name()) }
 
 func (f *factory) CanHandleAndAccept(name string) (handle, accept bool, err error) {
 	m := cgroupName.FindStringSubmatch(name)

@@ -1,0 +1,1 @@
+"""Measures what the documentation promises, on a stack of its own."""
