@@ -134,16 +134,22 @@ def test_redis_keeps_what_it_acknowledged_just_before(stack: Drill, live: Live) 
         ask("DEL", *keys)
 
 
+def request_number(live: Live) -> str:
+    """The number that a request was given, under which its lines are found."""
+    answer = live.site.get("/api/v1/items")
+    assert answer.status_code == 401
+    return answer.headers["X-Request-ID"]
+
+
 def test_lines_written_while_the_log_store_was_dead_are_found(stack: Drill, live: Live) -> None:
-    numbers = [secrets.token_hex(16) for _ in range(3)]
-    assert live.site.get("/api/v1/items", headers={"X-Request-ID": numbers[0]}).status_code == 401
+    numbers = [request_number(live)]
     kill(stack.pid("logs"))
-    assert live.site.get("/api/v1/items", headers={"X-Request-ID": numbers[1]}).status_code == 401
+    numbers.append(request_number(live))
     stack.await_healthy("logs")
-    assert live.site.get("/api/v1/items", headers={"X-Request-ID": numbers[2]}).status_code == 401
+    numbers.append(request_number(live))
 
     def missing() -> str:
-        absent = [number for number in numbers if not live.log_lines(f'"{number}"')]
+        absent = [number for number in numbers if not live.log_lines(f'request_id:"{number}"')]
         return f"{len(absent)} of {len(numbers)} requests left no line" if absent else ""
 
     eventually(missing, 60)

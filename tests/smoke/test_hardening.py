@@ -70,14 +70,22 @@ def test_every_process_is_confined(live: Live, service: str) -> None:
             assert "0" not in uids or exempt(declared, "root"), f"{who} runs as root"
 
 
+def writing(path: Path) -> int:
+    """The error number of an attempt to make a file; 0 where that succeeds."""
+    try:
+        path.touch()
+    except OSError as refused:
+        return refused.errno or -1
+    path.unlink()
+    return 0
+
+
 @pytest.mark.parametrize("service", SERVICES)
 def test_root_file_system_cannot_be_written(live: Live, service: str) -> None:
     for slot in containers(live, service):
         root = Path(f"/proc/{live.pid(slot)}/root")
         for folder in ("", "etc", "usr/local/bin"):
-            with pytest.raises(OSError) as refused:
-                (root / folder / "smoke-test").touch()
-            assert refused.value.errno == errno.EROFS, f"{slot}: /{folder}"
+            assert writing(root / folder / "smoke-test") == errno.EROFS, f"{slot}: /{folder}"
 
 
 @pytest.mark.parametrize("service", SERVICES)

@@ -97,7 +97,7 @@ def main() -> int:
     context = RequestContext(create_app(settings))
     config = uvicorn.Config(
         context,
-        host="0.0.0.0",  # noqa: S104 - only the internal networks reach it, nothing is published
+        host="0.0.0.0",
         port=8000,
         loop="uvloop",
         http="httptools",

@@ -1,11 +1,9 @@
 import json
-import os
 import stat
 from datetime import UTC, datetime
 
 import pytest
-
-from backup import journal, jobs, redis_copy, repository
+from backup import jobs, journal, redis_copy, repository
 
 INFO = [
     {
@@ -109,7 +107,7 @@ def test_redis_copies_are_kept_to_the_number_wanted(tools):
     redis_copy.take(keep=2, root=root)
     kept = redis_copy.copies(root)
     assert len(kept) == 2 and kept[0].path.name.startswith("20260303")
-    assert kept[1].path.read_text() == "data" and os.path.exists(kept[1].path.with_suffix(".sha256"))
+    assert kept[1].path.read_text() == "data" and kept[1].path.with_suffix(".sha256").exists()
 
 
 def test_a_copy_that_cannot_be_read_back_does_not_count(tools, monkeypatch):

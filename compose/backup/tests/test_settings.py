@@ -2,7 +2,6 @@ from datetime import time, timedelta
 from pathlib import Path
 
 import pytest
-
 from backup import settings
 
 SHIPPED = (Path(__file__).parents[3] / "config/backup/backup.toml").read_text()
