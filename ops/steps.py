@@ -79,6 +79,8 @@ class WriteConfig(Step):
 
     service: str = ""
     version: str = ""
+    files: Mapping[str, str] | None = None
+    """Path within the configuration -> text."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ class CheckConfig(Step):
 
     service: str = ""
     version: str = ""
+    files: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)

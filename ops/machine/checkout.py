@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from fnmatch import fnmatch
 from pathlib import Path
 
-from ops.compose import fill_config, placeholders
+from ops.compose import fill_config
 from ops.errors import UsageProblem
 from ops.model import Service, Stack
 from ops.plan.images import REGISTRY, WantedImage, content_hash, pinned_digest, suites_of
@@ -72,11 +72,16 @@ def wanted_images(stack: Stack, repository: Path, refresh: str) -> dict[str, Wan
     return images
 
 
-def config_of(service: Service, stack: Stack, settings: Settings, ports: Mapping[str, int], repository: Path) -> dict[str, str]:
-    """Mounted configuration of one service, placeholders filled: path within config/<service>/ -> text."""
+def config_of(
+    service: Service, slots: Mapping[str, tuple[str, ...]], values: Mapping[str, str], repository: Path
+) -> dict[str, str]:
+    """Mounted configuration of one service, placeholders filled: path within config/<service>/ -> text.
+
+    Parameters
+    ----------
+    slots: service -> its containers, for lines that are repeated. values: what the placeholders stand for.
+    """
     folder = repository / "config" / service.name
-    values = placeholders(settings, ports)
-    slots = {other.name: other.slots() for other in stack.services.values()}
     return {
         path: fill_config(content.decode(), values, slots, f"config/{service.name}/{path}")
         for path, _, content in files_of(folder)

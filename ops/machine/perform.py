@@ -6,7 +6,7 @@ import json
 import secrets
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import singledispatchmethod
 from pathlib import Path
 from typing import Any
@@ -116,7 +116,7 @@ class Performer:
     @perform.register
     def _(self, step: CheckConfig) -> None:
         service = self.project.stack.services[step.service]
-        staged = self._stage(step.service, step.version)
+        staged = self._stage(step.service, step.version, step.files or {})
         mounts = {staged: "/etc/cc03/current"}
         if service.has_tls:
             mounts[self.state.certs / step.service] = "/etc/tls"
@@ -126,16 +126,16 @@ class Performer:
 
     @perform.register
     def _(self, step: WriteConfig) -> None:
-        self._stage(step.service, step.version)
+        self._stage(step.service, step.version, step.files or {})
         files.link(self.state.config / step.service / "current", step.version)
 
-    def _stage(self, service: str, version: str) -> Path:
+    def _stage(self, service: str, version: str, content: Mapping[str, str]) -> Path:
         """The folder that holds this version of a service's configuration, written whole or not at all."""
         folder = self.state.config / service / version
         if folder.is_dir():
             return folder
         fresh = folder.with_name(f".{version}.{secrets.token_hex(4)}")
-        for path, text in self.project.config[service].items():
+        for path, text in content.items():
             (fresh / path).parent.mkdir(parents=True, exist_ok=True)
             files.write(fresh / path, text)
         fresh.mkdir(parents=True, exist_ok=True)

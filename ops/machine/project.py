@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from ops import podman
-from ops.compose import parse_stack
+from ops.compose import parse_stack, placeholders
 from ops.errors import HostLacks
 from ops.machine import state as files
 from ops.machine.checkout import config_of, config_version, read_settings, wanted_images
@@ -67,13 +67,14 @@ class Project:
         stamp = self.state.root / "refresh"
         return wanted_images(self.stack, self.host.repository, stamp.read_text() if stamp.exists() else "")
 
-    @cached_property
-    def config(self) -> dict[str, dict[str, str]]:
-        """Service -> its mounted files."""
+    def config(self, without: frozenset[str] = frozenset()) -> dict[str, dict[str, str]]:
+        """Service -> its mounted files. `without`: optional services that are left out, and named in no file."""
+        slots = {name: () if name in without else service.slots() for name, service in self.stack.services.items()}
+        values = placeholders(self.settings, self.ports)
         return {
-            service.name: config_of(service, self.stack, self.settings, self.ports, self.host.repository)
+            service.name: config_of(service, slots, values, self.host.repository)
             for service in self.stack.services.values()
-            if service.has_config
+            if service.has_config and service.name not in without
         }
 
     def targets(self, without: frozenset[str] = frozenset()) -> tuple[Target, ...]:
@@ -90,7 +91,8 @@ class Project:
     def wanted(self, secret_versions: Mapping[str, int], without: frozenset[str]) -> Wanted:
         """The release that should run, given which secrets exist and which optional images cannot be had."""
         versions = {name: secret_versions.get(name, 1) for name in self.stack.secrets}
-        config = {name: config_version(content) for name, content in self.config.items() if name not in without}
+        content = self.config(without)
+        config = {name: config_version(files) for name, files in content.items()}
         compose = render_release(
             self.stack, self.allocation, images={name: image.tag for name, image in self.images.items()}, versions=versions,
             config_hashes=config, state=self.state.root, without=without,
@@ -98,7 +100,7 @@ class Project:
         )  # fmt: skip
         supervise = {"targets": [dataclasses.asdict(target) for target in self.targets(without)]}
         return Wanted(
-            stack=self.stack, allocation=self.allocation, images=self.images, compose=compose, config=config, versions=versions,
+            stack=self.stack, allocation=self.allocation, images=self.images, compose=compose, config=config, config_files=content, versions=versions,
             supervise=supervise, supervise_version=digest([supervise, ticker_sources(self.host)]),
             build_deadline=self.settings.get("deadlines", "build"), certificate_names=self._certificate_names(),
         )  # fmt: skip

@@ -45,6 +45,8 @@ class Wanted:
     """Service -> hash of its mounted configuration."""
     versions: Mapping[str, int]
     """Secret -> version."""
+    config_files: Mapping[str, Mapping[str, str]]
+    """Service -> path -> text of what `config` is the hash of."""
     supervise: Mapping[str, Any]
     supervise_version: str
     build_deadline: int = 1200
@@ -163,13 +165,18 @@ def _configs(wanted: Wanted, seen: Seen, services: Iterable[Service]) -> list[St
         if version is None or seen.config_current.get(service.name) == version:
             continue
         name = service.name
+        files = wanted.config_files[name]
         after: tuple[str, ...] = (f"image {name}", f"certificate {name}")
         if service.check and any(slot in seen.containers for slot in service.slots()):
             steps.append(
-                CheckConfig(f"check {name}", f"validate configuration of {name}", after, service=name, version=version)
+                CheckConfig(
+                    f"check {name}", f"validate configuration of {name}", after, service=name, version=version, files=files
+                )
             )
             after = (f"check {name}",)
-        steps.append(WriteConfig(f"config {name}", f"write configuration of {name}", after, service=name, version=version))
+        steps.append(
+            WriteConfig(f"config {name}", f"write configuration of {name}", after, service=name, version=version, files=files)
+        )
     return steps
 
 

@@ -75,7 +75,7 @@ def image_steps(wanted: Mapping[str, WantedImage], present: frozenset[str], dead
         if not image.context:
             steps[key] = FetchImage(key, f"fetch {image.source}", name=image.name, tag=image.tag, source=image.source)
             continue
-        after = tuple(f"base {suite}" for suite, _ in image.bases)
+        after = tuple(f"base {suite}" for suite, tag in image.bases if tag not in present)
         args = tuple((f"BASE_{suite.upper()}", tag) for suite, tag in image.bases)
         steps[key] = BuildImage(
             key,

@@ -56,7 +56,7 @@ class Deployed:
 
     def config(self, service: str) -> dict[str, str]:
         """Mounted files of a service, placeholders filled."""
-        return dict(self.project.config[service])
+        return self.project.config()[service]
 
     def filled(self, service: str, folder: str) -> dict[str, str]:
         """Files beside the configuration that are not mounted, such as the tests of alerts."""

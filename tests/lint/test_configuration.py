@@ -81,7 +81,7 @@ BROKEN = (
     Broken("backup", "backup.toml", "keep_full = 7", 'keep_full = "seven"', "keep_full"),
     Broken("prometheus", "prometheus.yml", "scrape_interval: 30s", "scrape_interval: often", "often"),
     Broken("prometheus", "prometheus.yml", "metrics_path:", "metric_path:", "metric_path"),
-    Broken("prometheus", "alerts/services.yml", '"grafana"} == 0', '"grafana"} === 0', "could not parse expression"),
+    Broken("prometheus", "alerts/services.yml", "expr: up == 0", "expr: up === 0", "could not parse expression"),
     Broken("blackbox", "blackbox.yml", "prober: http", "probe: http", "probe"),
     Broken("alertmanager", "alertmanager.yml", "receiver: watchdog", "receiver: nobody", "nobody"),
     Broken("alertmanager", "alertmanager.yml", "repeat_interval: 4h", "repeat_interval: 0s", "repeat_interval"),

@@ -122,7 +122,16 @@ def wanted(
     supervise = {"targets": [slot for slot in compose["services"] if not slot.endswith(MIGRATE_SUFFIX)]}
     names = {name: (name, "localhost") for name, service in own.services.items() if service.has_tls}
     return Wanted(
-        own, allocation(own), images, compose, configs, versions, supervise, digest(supervise), certificate_names=names
+        own,
+        allocation(own),
+        images,
+        compose,
+        configs,
+        versions,
+        {name: {"file": text} for name, text in configs.items()},
+        supervise,
+        digest(supervise),
+        certificate_names=names,
     )
 
 

@@ -87,3 +87,9 @@ def test_plan_of_a_build_names_its_verb() -> None:
 
     assert plan.verb == "build"
     assert step(plan, "image backend").deadline == 900
+
+
+def test_build_on_a_base_that_is_there_waits_for_nothing() -> None:
+    redis = image("redis")
+    (only,) = plan_build({"redis": redis}, frozenset(tag for _, tag in redis.bases), 60).steps
+    assert only.after == ()
