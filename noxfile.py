@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import nox
@@ -10,6 +11,8 @@ import nox
 nox.options.default_venv_backend = "none"
 nox.options.sessions = ["lint", "unit"]
 
+# The programs of this very environment, wherever nox was called from.
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 ROOT = Path(__file__).parent
 SHELL = [
     str(path.relative_to(ROOT))

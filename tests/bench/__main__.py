@@ -1,6 +1,6 @@
 """python -m tests.bench: every promised figure, measured. Removes and redeploys its own project; leaves nothing behind.
 
-Exit code 0 whatever was measured: a missed promise is a line in the table, for people to judge.
+Exit code 0 whatever was measured: a missed promise is a line in the table, for people to judge. 1 where a command failed.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from ops.errors import OpsError
 from ops.machine.run import installed
 from tests.bench import commands, figures
 from tests.bench.cold import cold
@@ -76,6 +77,9 @@ def main() -> int:
         for figure in measure(chosen, parts):
             found.append(figure)
             figures.save(found, chosen.json)
+    except OpsError as problem:
+        print("\n".join(problem.lines()), file=sys.stderr)
+        return 1
     finally:
         figures.show(found)
     return 0
