@@ -100,7 +100,8 @@ class Project:
         )  # fmt: skip
         supervise = {"targets": [dataclasses.asdict(target) for target in self.targets(without)]}
         return Wanted(
-            stack=self.stack, allocation=self.allocation, images=self.images, compose=compose, config=config, config_files=content, versions=versions,
+            stack=self.stack, allocation=self.allocation, images=self.images, compose=compose,
+            config=config, config_files=content, versions=versions,
             supervise=supervise, supervise_version=digest([supervise, ticker_sources(self.host)]),
             build_deadline=self.settings.get("deadlines", "build"), certificate_names=self._certificate_names(),
         )  # fmt: skip
