@@ -72,7 +72,7 @@ def load_images(project: Project, file: str) -> str:
             f"{archive.name} is loaded, but none of its images is one that this stack looks for", said.strip() or "no name",
             "save it by name (podman save NAME:TAG), or use images.save; inv images lists what is looked for",
         )  # fmt: skip
-    if content and content["refresh"]:
+    if content and content.get("refresh"):
         # The stamp of `inv build --refresh` is part of every tag: without it this host would look for others.
         files.write(project.state.root / "refresh", content["refresh"])
     have = images(project.host)

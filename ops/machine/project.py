@@ -48,7 +48,19 @@ class Project:
     @cached_property
     def ports(self) -> dict[str, int]:
         wanted = {name: int(self.settings.get("ports", name)) for name in ("http", "https", "ops")}
-        return allocate_ports(wanted, self.remembered, own_project=self.settings.own_project, free=port_is_free)
+        held = {port for other in self._others() for port in other["ports"].values()}
+        return allocate_ports(
+            wanted,
+            self.remembered,
+            own_project=self.settings.own_project,
+            free=lambda port: port not in held and port_is_free(port),
+        )
+
+    def _others(self) -> list[Mapping[str, Any]]:
+        """What other projects of this host remember: a stopped or removed one will want its addresses and ports back."""
+        paths = self.state.root.parent.glob("*/allocation.json")
+        found = (files.read_json(path) for path in paths if path != self.state.allocation)
+        return [allocation for allocation in found if allocation]
 
     @cached_property
     def stack(self) -> Stack:
@@ -59,7 +71,10 @@ class Project:
     def allocation(self) -> Allocation:
         remembered = self.remembered
         complete = remembered and set(self.stack.networks) <= set(remembered["subnets"])
-        taken = () if complete else (*routed_subnets(), *self.host.run(podman.list_subnets()).stdout.split())
+        if complete:
+            return allocate(self.stack, self.ports, remembered, ())
+        held = [subnet for other in self._others() for subnet in other["subnets"].values()]
+        taken = (*routed_subnets(), *self.host.run(podman.list_subnets()).stdout.split(), *held)
         return allocate(self.stack, self.ports, remembered, taken)
 
     @cached_property
