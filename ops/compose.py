@@ -130,6 +130,7 @@ def _service(name: str, definition: dict[str, Any], settings: Settings, reposito
         reload=tuple(own["reload"]) if "reload" in own else None,
         check=tuple(own["check"]) if "check" in own else None,
         needs=tuple(own.get("needs", ())),
+        outlives=tuple(own.get("outlives", ())),
         migrate=tuple(own["migrate"]) if "migrate" in own else None,
         optional=own.get("optional"),
         start_seconds=settings.get("deadlines", "start", name) or int(own.get("start_seconds", 120)),

@@ -47,6 +47,8 @@ class Service:
     check: tuple[str, ...] | None = None
     """argv that validates the configuration in the image, without the stack."""
     needs: tuple[str, ...] = ()
+    outlives: tuple[str, ...] = ()
+    """Services that need this one in order to stop well, and therefore stop before it."""
     migrate: tuple[str, ...] | None = None
     """argv of the one-off run that prepares the database before new containers of this service start."""
     optional: str | None = None

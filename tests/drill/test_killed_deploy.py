@@ -37,7 +37,8 @@ def complete(drill: Drill, record: Record, moment: str, env: Mapping[str, str] |
     began = time.monotonic()
     answer = drill.deploy(env=env)
     record(f"inv deploy after one killed in: {moment}", time.monotonic() - began)
-    assert "was broken off; going on from what it left" in answer.stdout
+    # What a killed deploy has asked Podman for is still done: there may be nothing left to go on with.
+    assert "was broken off; going on from what it left" in answer.stdout or "nothing to do" in answer.stdout
 
 
 @pytest.mark.parametrize("step", FIRST)

@@ -25,6 +25,13 @@ def test_stop_ends_supervision_first_and_databases_last() -> None:
     assert step(plan, "stop postgres").grace == 90
 
 
+def test_what_outlives_a_service_stops_after_it() -> None:
+    own = stack()
+    own = replace(own, services={**own.services, "nginx": replace(own.services["nginx"], outlives=("postgres",))})
+
+    assert "stop postgres" in before(plan_stop(own, deployed(wanted()), ticker=False), "stop nginx")
+
+
 def test_stop_leaves_out_what_does_not_run() -> None:
     plan = plan_stop(stack(), with_state(deployed(wanted()), "exited", "nginx", "keycloak"), ticker=False)
 

@@ -107,6 +107,7 @@ OWN_KEYS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "check": (_words, "a list of words: the command and its arguments"),
     "migrate": (_words, "a list of words: the command and its arguments"),
     "needs": (lambda value: isinstance(value, list), "a list of services"),
+    "outlives": (lambda value: isinstance(value, list), "a list of services"),
     "optional": (_sentence, "a sentence: why the stack is complete without it, and the cure"),
     "start_seconds": (lambda value: type(value) is int and 0 < value <= 3600, "a number of seconds up to 3600"),
     "exempt": (lambda value: isinstance(value, Mapping), "a mapping of subject: reason"),
