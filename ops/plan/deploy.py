@@ -276,7 +276,7 @@ def _differs(wanted: Wanted, seen: Seen, slot: str) -> bool:
 def _creation(stack: Stack, service: Service) -> str:
     """Key of the call that creates a new container: what others wait for comes first, everything else side by side with it."""
     needed = {need for other in stack.services.values() for need in other.needs}
-    return "create first" if service.name in needed and not service.needs else "create rest"
+    return "create first" if service.name in needed else "create rest"
 
 
 def _creations(wanted: Wanted, fresh: list[str], ready: list[str]) -> list[Step]:

@@ -41,7 +41,7 @@ def test_first_deploy_has_every_step_once_and_in_an_order_that_can_run() -> None
         ("release", {"image grafana", "config nginx"}),
         ("create first", {"release", "network data", "volume postgres-data", "secret postgres-app", "certificate postgres"}),
         ("create rest", {"release", "network data", "volume postgres-data", "secret postgres-app", "certificate postgres"}),
-        ("start keycloak", {"create rest", "healthy postgres"}),
+        ("start keycloak", {"create first", "healthy postgres"}),
         ("migrate backend", {"release", "secret postgres-app", "healthy postgres", "healthy keycloak"}),
         ("start backend-1", {"migrate backend", "create rest"}),
         ("start backend-2", {"migrate backend", "create rest"}),
@@ -72,8 +72,8 @@ def test_first_deploy_does_side_by_side(key: str, other: str) -> None:
 def test_first_deploy_creates_what_others_wait_for_in_a_call_of_its_own() -> None:
     plan = plan_deploy(wanted(), Seen())
 
-    assert step(plan, "create first").slots == ("postgres",)
-    assert step(plan, "create rest").slots == ("keycloak", "backend-1", "backend-2", "nginx", "grafana")
+    assert step(plan, "create first").slots == ("postgres", "keycloak")
+    assert step(plan, "create rest").slots == ("backend-1", "backend-2", "nginx", "grafana")
 
 
 def test_first_deploy_carries_what_each_step_needs() -> None:
@@ -140,7 +140,7 @@ def test_one_service_only_on_an_empty_host_does_not_wait_for_services_that_it_do
     plan = plan_deploy(wanted(), Seen(), only="keycloak")
 
     assert defects(plan) == []
-    assert step(plan, "start keycloak").after == ("create rest",)
+    assert step(plan, "start keycloak").after == ("create first",)
 
 
 def test_release_number_stays_where_the_manifest_is_the_same() -> None:
