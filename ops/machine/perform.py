@@ -99,6 +99,8 @@ class Performer:
     def _(self, step: StoreSecret) -> None:
         name = secret_name(self.project.name, step.name, step.version)
         value = (self.state.secrets / step.name / str(step.version)).read_text()
+        # The state folder is the source of truth; a secret of this name that it did not know of was left by a lost one.
+        self.host.run(podman.secret_remove(name), ok=None)
         self.host.run(podman.secret_create(name), stdin=value)
 
     @perform.register
