@@ -158,8 +158,9 @@ class Live:
         return [json.loads(line) for line in answer.text.splitlines()]
 
 
-SCRAPED_WITHIN = 45.0
-"""Seconds until Prometheus knows what is so now: it asks every 30 s."""
+SCRAPED_WITHIN = 120.0
+"""Seconds until Prometheus knows what is so now: it asks every 30 s, and cAdvisor itself looks at a new container every 30 s,
+which it stretches up to twofold."""
 
 
 def eventually(reason: Callable[[], object], deadline: float) -> None:
