@@ -18,6 +18,8 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 PROBE_TIMEOUT = 4.0
+LOST = "lost"
+"""State of a container that Podman believes to run, and that has neither a process nor a monitor any more."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,20 @@ class _NamedConnection(http.client.HTTPSConnection):
         self.sock = self._context.wrap_socket(self.sock, server_hostname=self.name)  # type: ignore[attr-defined]
 
 
+def state_of(item: Mapping[str, Any]) -> str:
+    """What a container does, as `podman container inspect` says it, but `lost` where it ended and nobody told Podman.
+
+    Podman hears of an end from the container's monitor. Where that ended as well (a power cut, `kill -9` of both), it goes on
+    saying `running`, or `stopping` once somebody tried to stop it.
+    """
+    state = item["State"]
+    if state["Status"] not in ("running", "stopping"):
+        return str(state["Status"])
+    processes = [state[key] for key in ("Pid", "ConmonPid") if state.get(key)]
+    ended = processes and not any(Path(f"/proc/{pid}").exists() for pid in processes)
+    return LOST if ended else str(state["Status"])
+
+
 def assess(target: Target, container: Mapping[str, Any] | None, check: Callable[[str], str]) -> str:
     """Why a container is not healthy; empty when it is.
 
@@ -116,6 +132,8 @@ def assess(target: Target, container: Mapping[str, Any] | None, check: Callable[
     if container is None:
         return "there is no such container"
     state = container["State"]
+    if state_of(container) == LOST:
+        return "its process is gone and nobody told Podman (a power cut?)"
     if state["Status"] != "running":
         killed = ", killed for lack of memory" if state.get("OOMKilled") else ""
         return f"it is {state['Status']} (exit code {state.get('ExitCode', '?')}{killed})"

@@ -11,7 +11,7 @@ from typing import Any
 from ops import podman
 from ops.errors import OpsError
 from ops.machine import state as files
-from ops.machine.health import Target, assess, failure_of
+from ops.machine.health import Target, assess, failure_of, state_of
 from ops.machine.host import Host
 from ops.machine.state import State
 from ops.machine.supervise import ticker_version
@@ -35,13 +35,13 @@ def inspected_containers(host: Host) -> dict[str, Mapping[str, Any]]:
 
 
 def container(slot: str, item: Mapping[str, Any]) -> Container:
-    state = item["State"]
+    state, what = item["State"], state_of(item)
     health = (state.get("Health") or state.get("Healthcheck") or {}).get("Status", "")
     return Container(
-        name=item["Name"], slot=slot, state=state["Status"], config_hash=item["Config"]["Labels"].get(LABEL_HASH, ""),
+        name=item["Name"], slot=slot, state=what, config_hash=item["Config"]["Labels"].get(LABEL_HASH, ""),
         image=item["ImageName"], health=health, restarts=int(item.get("RestartCount", 0)), started_at=str(state["StartedAt"]),
         exit_code=int(state.get("ExitCode", 0)), oom_killed=bool(state.get("OOMKilled")),
-        running_seconds=time.time() - epoch(str(state["StartedAt"])) if state["Status"] == "running" else None,
+        running_seconds=time.time() - epoch(str(state["StartedAt"])) if what == "running" else None,
     )  # fmt: skip
 
 
@@ -142,7 +142,7 @@ def observe(host: Host, targets: Iterable[Target], *, with_health: bool = True) 
         volumes = pool.submit(_words, host, podman.list_volumes(project))
         secrets = pool.submit(_words, host, podman.list_secrets())
         found = containers.result()
-        running = [t for t in targets if t.slot in found and found[t.slot]["State"]["Status"] == "running"]
+        running = [t for t in targets if t.slot in found and state_of(found[t.slot]) == "running"]
         unhealthy = reasons(host, running, found) if with_health else {}
         supervised = files.read_json(state.ticker / "supervise.json") or {}
         return Seen(

@@ -19,6 +19,7 @@ from ops.machine import state as files
 from ops.machine.authority import issue_certificate
 from ops.machine.health import Target, assess
 from ops.machine.images import build_image, fetch_image, obtain_base
+from ops.machine.lost import recover
 from ops.machine.observe import run_healthcheck
 from ops.machine.project import Project, ticker_sources
 from ops.machine.run import shown
@@ -179,20 +180,27 @@ class Performer:
     def _exists(self, slot: str) -> bool:
         return self.host.run(podman.inspect_containers([self.name(slot)]), ok=None).returncode == 0
 
+    def _recover(self, slot: str) -> None:
+        recover(self.name(slot), lambda *arguments: self.host.run(("podman", *arguments), ok=None))
+
     @perform.register
     def _(self, step: StartContainer) -> None:
+        self._recover(step.slot)
         self.host.run(podman.start([self.name(step.slot)]), timeout=120)
 
     @perform.register
     def _(self, step: RestartContainer) -> None:
+        self._recover(step.slot)
         self.host.run(podman.restart(self.name(step.slot), step.grace), timeout=step.grace + 120)
 
     @perform.register
     def _(self, step: StopContainer) -> None:
+        self._recover(step.slot)
         self.host.run(podman.stop(self.name(step.slot), step.grace), timeout=step.grace + 60)
 
     @perform.register
     def _(self, step: RemoveContainer) -> None:
+        self._recover(step.slot)
         self.host.run(podman.stop(self.name(step.slot), step.grace), timeout=step.grace + 60, ok=None)
         self.host.run(podman.remove(self.name(step.slot)), timeout=120)
 

@@ -134,7 +134,7 @@ class Project:
 
 TICKER_FILES = (
     "__init__.py", "errors.py", "machine/__init__.py", "machine/run.py", "machine/health.py", "machine/lock.py",
-    "machine/ticker.py",
+    "machine/lost.py", "machine/ticker.py",
 )  # fmt: skip
 """What the health ticker needs; it runs from a copy in the state folder, so that losing the checkout loses no supervision."""
 

@@ -27,8 +27,9 @@ from typing import Any
 
 from ops.errors import OpsError
 from ops.machine import lock
-from ops.machine.health import Target, assess
-from ops.machine.run import run
+from ops.machine.health import Target, assess, state_of
+from ops.machine.lost import recover
+from ops.machine.run import Result, run
 
 CALM_SECONDS = 30.0
 """Between two rounds while all is well."""
@@ -92,7 +93,7 @@ class Ticker:
         self.version = ""
         self.stop = threading.Event()
 
-    def podman(self, *arguments: str, timeout: float = 60.0) -> Any:
+    def podman(self, *arguments: str, timeout: float = 60.0) -> Result:
         return run(("podman", *arguments), timeout=timeout, ok=None)
 
     def load(self) -> None:
@@ -108,6 +109,8 @@ class Ticker:
         found = self.inspect()
         down = [t.container for t in self.targets if t.container in found and _running_seconds(found[t.container]) is None]
         if down:
+            for name in down:
+                recover(name, self.podman)
             self.say(f"starting after boot: {', '.join(down)}")
             self.podman("start", *down, timeout=300.0)
 
@@ -160,6 +163,7 @@ class Ticker:
         watch.next_mend = now + pause_after(watch.mended)
         watch.failures = 0
         self.say(f"{action} {target.slot}, attempt {watch.mended}: {watch.reason}")
+        recover(target.container, self.podman)
         grace = ("--time", str(target.grace)) if action == "restart" else ()
         answer = self.podman(action, *grace, target.container, timeout=target.grace + 60.0)
         if answer.returncode:
@@ -195,7 +199,7 @@ class Ticker:
 
 
 def _running_seconds(item: Mapping[str, Any]) -> float | None:
-    if item["State"]["Status"] != "running":
+    if state_of(item) != "running":
         return None
     return time.time() - epoch(str(item["State"]["StartedAt"]))
 

@@ -41,7 +41,9 @@ def stop_order(stack: Stack, slots: list[str]) -> list[tuple[str, ...]]:
 def plan_stop(stack: Stack, seen: Seen, *, ticker: bool) -> Plan:
     """Stop every running container within its grace period; the health ticker first, so that it mends nothing."""
     graces = _graces(stack)
-    running = [slot for slot, container in seen.containers.items() if container.state in ("running", "paused", "stopping")]
+    running = [
+        slot for slot, container in seen.containers.items() if container.state in ("running", "paused", "stopping", "lost")
+    ]
     steps: list[Step] = []
     before: tuple[str, ...] = ()
     if ticker:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from typing import Any
 
 import pytest
 
-from ops.machine.health import Target, assess, failure_of, probe
+from ops.machine.health import LOST, Target, assess, failure_of, probe, state_of
 
 TARGET = Target("redis", "redis", "cc03-redis", "10.64.2.11", None, "/ca.pem", start_seconds=60, grace=30)
 
@@ -27,6 +28,27 @@ def inspected(status: str, **more: Any) -> dict[str, Any]:
 )
 def test_container_that_does_not_run_is_not_asked(container: dict[str, Any] | None, reason: str) -> None:
     assert assess(TARGET, container, lambda name: pytest.fail(f"{name} was asked")) == reason
+
+
+GONE, HERE = 2**22 + 1, os.getpid()
+"""A process number beyond the kernel's highest, and one that exists."""
+
+
+@pytest.mark.parametrize(
+    ("container", "state"),
+    [
+        (inspected("running", Pid=HERE, ConmonPid=HERE), "running"),
+        pytest.param(inspected("running", Pid=GONE, ConmonPid=HERE), "running", id="its monitor is about to tell"),
+        pytest.param(inspected("running", Pid=GONE, ConmonPid=GONE), LOST, id="nobody will tell"),
+        pytest.param(inspected("stopping", Pid=GONE, ConmonPid=GONE), LOST, id="somebody tried to stop what was gone"),
+        (inspected("exited", Pid=0, ConmonPid=0), "exited"),
+    ],
+)
+def test_container_that_ended_unseen_is_lost(container: dict[str, Any], state: str) -> None:
+    assert state_of(container) == state
+    assert assess(TARGET, container, lambda name: "asked") == {
+        "running": "asked", LOST: "its process is gone and nobody told Podman (a power cut?)"
+    }.get(state, "it is exited (exit code ?)")  # fmt: skip
 
 
 @pytest.mark.parametrize("answer", ["", "its health check fails: LOADING"])

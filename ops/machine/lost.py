@@ -1,0 +1,40 @@
+"""Containers whose monitor ended together with them: Podman was told nothing, and goes on saying `running`.
+
+Podman 4.3 and 5 learn of an end from one file that the monitor (conmon) writes, `<id>` in the exits folder of their temporary
+directory. Without it, `start` does nothing, `restart` and `stop` end in the state `stopping` for good, and only a new container
+would help. So the file is written here, as the monitor would have done, and the rest takes its ordinary course (tried with
+4.3.1). Standard library only: the health ticker runs a copy of this file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ops.machine.health import LOST, state_of
+from ops.machine.run import Result
+
+EXITS = Path("/run/libpod/exits")
+"""Where root's Podman looks (`--tmpdir`, libpod's default)."""
+KILLED = "137"
+"""128 + SIGKILL: what is known of the end of a process that nobody watched."""
+
+
+def recover(name: str, podman: Callable[..., Result]) -> bool:
+    """Let Podman know that a container is gone, if that is so and it does not know.
+
+    Parameters
+    ----------
+    podman: runs podman with these arguments, whatever its exit code.
+
+    Returns whether it was so. Afterwards the container is `exited` and can be started.
+    """
+    answer = podman("container", "inspect", name)
+    found: list[Mapping[str, Any]] = json.loads(answer.stdout or "[]") if answer.returncode == 0 else []
+    if not found or state_of(found[0]) != LOST or not EXITS.is_dir():
+        return False
+    (EXITS / str(found[0]["Id"])).write_text(KILLED)
+    podman("container", "cleanup", name)
+    return True
