@@ -117,8 +117,17 @@ def state_of(item: Mapping[str, Any]) -> str:
     if state["Status"] not in ("running", "stopping"):
         return str(state["Status"])
     processes = [state[key] for key in ("Pid", "ConmonPid") if state.get(key)]
-    ended = processes and not any(Path(f"/proc/{pid}").exists() for pid in processes)
+    ended = processes and not any(_lives(pid) for pid in processes)
     return LOST if ended else str(state["Status"])
+
+
+def _lives(pid: int) -> bool:
+    """Whether a process runs; one that has ended and that nobody has asked about yet (a zombie) does not."""
+    try:
+        # The name, in parentheses, may hold anything; what follows it is the state (proc(5)).
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except OSError:
+        return False
 
 
 def assess(target: Target, container: Mapping[str, Any] | None, check: Callable[[str], str]) -> str:
