@@ -16,7 +16,7 @@ os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PAT
 ROOT = Path(__file__).parent
 SHELL = [
     str(path.relative_to(ROOT))
-    for folder in ("scripts", "compose", ".ci")
+    for folder in ("scripts", "compose", "config", ".ci")
     for path in sorted((ROOT / folder).rglob("*"))
     if path.is_file()
     and "node_modules" not in path.parts

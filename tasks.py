@@ -2,10 +2,12 @@
 
 from invoke import Collection
 
-from ops.verbs import deploy, doctor, images, lifecycle, logs, open, service, status
+from ops.verbs import audit, deploy, doctor, images, lifecycle, logs, open, releases, rollback, scale, service, status
 
 namespace = Collection(
     deploy.deploy,
+    rollback.rollback,
+    scale.scale,
     status.status,
     logs.logs,
     open.open_urls,
@@ -16,5 +18,7 @@ namespace = Collection(
     doctor.doctor,
     images.build,
     Collection("images", images.list_images, images.save, images.load, images.prune),
+    Collection("releases", releases.list_releases, releases.show_release, releases.diff),
+    Collection("audit", audit.log, audit.verify),
     Collection("service", service.install, service.remove),
 )

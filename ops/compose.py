@@ -83,20 +83,27 @@ def _fill_tree(node: Any, values: Mapping[str, str]) -> Any:
     return node
 
 
-def parse_stack(text: str, settings: Settings, ports: Mapping[str, int], repository: Path, state: Path) -> Stack:
+def parse_stack(
+    text: str, settings: Settings, ports: Mapping[str, int], repository: Path, state: Path,
+    scaled: Mapping[str, int] | None = None,
+) -> Stack:  # fmt: skip
     """What is wanted, as compose.yaml and stack.yaml say it together.
 
     Parameters
     ----------
     text: content of compose.yaml. ports: published ports (http, https, ops).
     repository: the checkout, for build contexts. state: the project's state folder.
+    scaled: service -> containers, as `inv scale` has said; it wins over stack.yaml.
 
     Raises UsageProblem where a build context that the settings name is not there.
     """
     raw = yaml.safe_load(text)
     values = {**placeholders(settings, ports), "CC03_STATE": str(state), "CC03_SERVICES": "|".join(raw["services"])}
     document = _fill_tree(raw, values)
-    services = {name: _service(name, definition, settings, repository) for name, definition in document["services"].items()}
+    services = {
+        name: _service(name, definition, settings, repository, scaled or {})
+        for name, definition in document["services"].items()
+    }
     return Stack(
         project=settings.project,
         services=services,
@@ -106,13 +113,24 @@ def parse_stack(text: str, settings: Settings, ports: Mapping[str, int], reposit
     )
 
 
-def _service(name: str, definition: dict[str, Any], settings: Settings, repository: Path) -> Service:
+def _replicas(name: str, definition: Mapping[str, Any], settings: Settings, scaled: Mapping[str, int]) -> int:
+    declared, chosen = definition["deploy"].get("replicas"), settings.get("replicas", name)
+    if declared is None:
+        if chosen is not None or name in scaled:
+            raise UsageProblem(
+                f"{name} cannot have several containers", "compose.yaml gives it no replicas: it is not made to share its work",
+                f"remove replicas.{name} from {settings.source}",
+            )  # fmt: skip
+        return 1
+    return int(scaled.get(name) or chosen or declared)
+
+
+def _service(name: str, definition: dict[str, Any], settings: Settings, repository: Path, scaled: Mapping[str, int]) -> Service:
     own = definition.get("x-cc03", {})
     limits = definition["deploy"]["resources"]["limits"]
     memory = settings.get("limits", name, "memory")
     cpus = settings.get("limits", name, "cpus")
     mounts = [str(volume) for volume in definition.get("volumes", [])]
-    replicated = "replicas" in definition["deploy"]
     return Service(
         name=name,
         definition=definition,
@@ -123,12 +141,15 @@ def _service(name: str, definition: dict[str, Any], settings: Settings, reposito
             memory if memory is not None else memory_bytes(limits["memory"]),
             cpus if cpus is not None else float(limits["cpus"]),
         ),
-        replicas=settings.get("replicas", name) if replicated else 1,
+        replicas=_replicas(name, definition, settings, scaled),
         build=_context(name, definition, settings, repository),
         owner=int(str(definition.get("user", "0")).split(":")[0]),
         probe=own.get("probe"),
         reload=tuple(own["reload"]) if "reload" in own else None,
         check=tuple(own["check"]) if "check" in own else None,
+        smoke=own.get("smoke"),
+        interrupts=str(own.get("interrupts", "")),
+        gap_seconds=float(own.get("gap_seconds", 0)),
         needs=tuple(own.get("needs", ())),
         outlives=tuple(own.get("outlives", ())),
         migrate=tuple(own["migrate"]) if "migrate" in own else None,

@@ -14,16 +14,18 @@ class OpsError(Exception):
     what: what did not work, in the operator's terms.
     why: the cause, as far as it is known (the last words of the failed command, for example).
     next_step: what to type or change now.
+    details: lines that show it, such as the last ones of a log.
     """
 
     exit_code = 1
     """Failed; nothing changed, or everything was put back."""
 
-    def __init__(self, what: str, why: str, next_step: str) -> None:
+    def __init__(self, what: str, why: str, next_step: str, details: Iterable[str] = ()) -> None:
         super().__init__(what)
         self.what = what
         self.why = why
         self.next_step = next_step
+        self.details = tuple(details)
 
     def lines(self) -> tuple[str, str, str]:
         return (f"failed: {self.what}", f"   why: {self.why}", f"  next: {self.next_step}")

@@ -11,7 +11,11 @@ LABEL_PROJECT = "cc03.project"
 LABEL_SERVICE = "cc03.service"
 LABEL_SLOT = "cc03.slot"
 LABEL_HASH = "cc03.config-hash"
+EDGE = "nginx"
+"""The one service through which users reach the others."""
 MAX_REPLICAS = 8
+SURGE = "surge"
+"""Suffix of the extra container of a replicated service while its others are replaced (Kubernetes' word for it)."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,12 @@ class Service:
     """argv that makes the running container take up changed configuration; None: it is replaced."""
     check: tuple[str, ...] | None = None
     """argv that validates the configuration in the image, without the stack."""
+    smoke: str | None = None
+    """Path that is asked through nginx, of one container alone, before it counts as good."""
+    interrupts: str = ""
+    """Who notices while a container of this service is replaced."""
+    gap_seconds: float = 0.0
+    """How long that takes, where this host has not measured it yet."""
     needs: tuple[str, ...] = ()
     outlives: tuple[str, ...] = ()
     """Services that need this one in order to stop well, and therefore stop before it."""
@@ -58,18 +68,28 @@ class Service:
     has_config: bool = False
     has_tls: bool = False
 
+    @property
+    def replicated(self) -> bool:
+        """Whether several containers of it can serve side by side, so that one is replaced without anybody noticing."""
+        return bool(self.definition.get("deploy", {}).get("replicas"))
+
+    @property
+    def surge_slot(self) -> str:
+        """Name of the extra container that carries the load while another is replaced."""
+        return f"{self.name}-{SURGE}"
+
     def slots(self) -> tuple[str, ...]:
         """Names of its containers within the project: `redis`, or `backend-1`, `backend-2`."""
-        if not self.definition.get("deploy", {}).get("replicas"):
+        if not self.replicated:
             return (self.name,)
         return tuple(f"{self.name}-{index}" for index in range(1, self.replicas + 1))
 
     def reserved_slots(self) -> tuple[str, ...]:
         """Every slot that could ever be: their addresses are known to the neighbours from the start, so that scaling out
         changes nothing in them."""
-        if len(self.slots()) == 1 and self.slots()[0] == self.name:
+        if not self.replicated:
             return (self.name,)
-        return tuple(f"{self.name}-{index}" for index in range(1, MAX_REPLICAS + 1))
+        return (*(f"{self.name}-{index}" for index in range(1, MAX_REPLICAS + 1)), self.surge_slot)
 
 
 @dataclass(frozen=True)
@@ -145,6 +165,8 @@ class Seen:
     """Version of the health ticker that runs; empty when none does."""
     supervised: str = ""
     """Hash of the list that the ticker works from."""
+    gaps: Mapping[str, float] = field(default_factory=dict)
+    """Service -> seconds that its last replacement on this host took."""
     unavailable: Mapping[str, str] = field(default_factory=dict)
     """Optional service -> why its image cannot be had."""
 
@@ -159,11 +181,25 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Change:
+    """What a plan means for one service and for those who use it."""
+
+    service: str
+    action: str
+    """`create`, `reload`, `roll` (nobody notices), `recreate`, `start`, `restart` or `remove`."""
+    why: str
+    gap_seconds: float = 0.0
+    """How long its users have to do without it; 0 where another container serves meanwhile."""
+    whom: str = ""
+
+
+@dataclass(frozen=True)
 class Plan:
     """What a command will do. An empty plan means that there is nothing to do."""
 
     verb: str
     steps: tuple[Step, ...] = ()
     notes: tuple[str, ...] = ()
+    changes: tuple[Change, ...] = ()
     destroys: tuple[str, ...] = ()
     """What cannot be brought back afterwards; not empty means that the command asks first."""

@@ -126,8 +126,3 @@ def _load(signed: Signed) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise ValueError("the authority's key is not an EC key")
     return x509.load_pem_x509_certificate(signed.certificate), key
-
-
-def expiry(certificate: bytes) -> dt.datetime:
-    """When the first certificate of a PEM file ends, in UTC."""
-    return x509.load_pem_x509_certificate(certificate).not_valid_after_utc

@@ -19,10 +19,6 @@ def version() -> Argv:
     return ("podman", "version", "--format", "json")
 
 
-def info() -> Argv:
-    return ("podman", "info", "--format", "json")
-
-
 def containers_of(project: str) -> Argv:
     return ("podman", "ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={LABEL_PROJECT}={project}")
 
@@ -79,11 +75,14 @@ def secret_remove(name: str) -> Argv:
 
 
 def image_build(context: Path, tag: str, args: Mapping[str, str], labels: Mapping[str, str], ca: Path | None) -> Argv:
-    """Build with the host's network: package mirrors may be reachable from there only."""
+    """Build with the host's network: package mirrors may be reachable from there only.
+
+    With an eighth of a container's usual share of the CPU (1024): a host that builds goes on serving.
+    """
     secret = ("--secret", f"id=ca,src={ca}") if ca else ()
     flags = [part for key, value in args.items() for part in ("--build-arg", f"{key}={value}")]
     return (
-        "podman", "build", "--network", "host", "--pull=never", *secret, *flags, *_labels(labels),
+        "podman", "build", "--network", "host", "--pull=never", "--cpu-shares", "128", *secret, *flags, *_labels(labels),
         "--file", str(context / "Containerfile"), "--tag", tag, str(context),
     )  # fmt: skip
 
@@ -117,10 +116,6 @@ def image_load(archive: Path) -> Argv:
     return ("podman", "load", "--quiet", "--input", str(archive))
 
 
-def image_inspect(image: str) -> Argv:
-    return ("podman", "image", "inspect", image)
-
-
 def compose_create(file: Path, project: str, slots: Sequence[str]) -> Argv:
     """Create containers without starting them. Never `--remove-orphans`: it can take the whole stack (podman-compose#815)."""
     return (
@@ -141,8 +136,9 @@ def restart(name: str, grace_seconds: int) -> Argv:
     return ("podman", "restart", "--time", str(grace_seconds), name)
 
 
-def remove(name: str) -> Argv:
-    return ("podman", "rm", "--force", "--volumes=false", name)
+def remove(name: str, grace_seconds: int = 0) -> Argv:
+    """Stop within the grace period, then remove, in one call."""
+    return ("podman", "rm", "--force", "--time", str(grace_seconds), "--volumes=false", name)
 
 
 def remove_leftover(name: str) -> Argv:
@@ -167,7 +163,8 @@ def run_check(image: str, argv: Sequence[str], mounts: Mapping[Path, str], user:
     volumes = [part for source, target in mounts.items() for part in ("--volume", f"{source}:{target}:ro")]
     entries = [part for name, address in hosts.items() for part in ("--add-host", f"{name}:{address}")]
     return (
-        "podman", "run", "--rm", "--network", "none", "--read-only", "--cap-drop", "ALL", "--user", user, *entries,
+        "podman", "run", "--rm", "--pull=never", "--network", "none", "--read-only", "--cap-drop", "ALL",
+        "--user", user, *entries,
         "--tmpfs", "/tmp:mode=1777", "--tmpfs", "/run:mode=1777", *volumes, "--entrypoint", argv[0], image, *argv[1:],
     )  # fmt: skip
 
@@ -179,7 +176,3 @@ def logs(name: str, *, follow: bool, since: str | None, tail: int | None) -> Arg
         *(("--tail", str(tail)) if tail is not None else ()),
     ]
     return ("podman", "logs", "--timestamps", *flags, name)
-
-
-def stats(names: Sequence[str]) -> Argv:
-    return ("podman", "stats", "--no-stream", "--no-reset", "--format", "json", *names)

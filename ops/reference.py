@@ -119,8 +119,10 @@ def _command(name: str, aliases: Sequence[str], task: Task[Any]) -> str:
 
 def _error_rows() -> Iterator[Sequence[str]]:
     yield ("0", "Done, or nothing to do.")
-    yield (str(OpsError.exit_code), "Failed; nothing changed, or what had been done so far is gone on from by the next run.")
-    for kind in sorted(OpsError.__subclasses__(), key=lambda kind: kind.exit_code):
+    yield (str(OpsError.exit_code), "Failed; nothing changed, all was put back, or the next run goes on from what was done.")
+    # Those of ops/errors.py alone: a module that has one for its own use may or may not have been imported.
+    kinds = [kind for kind in OpsError.__subclasses__() if kind.__module__ == OpsError.__module__]
+    for kind in sorted(kinds, key=lambda kind: kind.exit_code):
         yield (str(kind.exit_code), " ".join((kind.__doc__ or "").split()))
     yield ("130", "Broken off by the operator.")
 

@@ -16,6 +16,8 @@ from typing import Any
 from ops.model import LABEL_HASH, LABEL_PROJECT, LABEL_SERVICE, LABEL_SLOT, Allocation, Service, Stack
 
 MIGRATE_SUFFIX = "-migrate"
+ONE_OFFS = {MIGRATE_SUFFIX: (), "-migrate-check": ("--check",), "-migrate-contracting": ("--allow-contracting",)}
+"""Suffix of a one-off container -> what it adds to the service's migration command."""
 _COPIED = (
     "user", "read_only", "cap_drop", "cap_add", "security_opt", "tmpfs", "environment", "restart", "stop_grace_period",
     "stop_signal", "ports", "devices", "privileged", "pid", "command", "entrypoint", "init", "shm_size", "sysctls",
@@ -42,6 +44,11 @@ def volume_name(project: str, volume: str) -> str:
 
 def secret_name(project: str, secret: str, version: int) -> str:
     return f"{project}-{secret}-{version}"
+
+
+def one_off(slot: str) -> bool:
+    """Whether a container runs once and ends, instead of serving."""
+    return slot.endswith(tuple(ONE_OFFS))
 
 
 def address(allocation: Allocation, network: str, slot: str) -> str:
@@ -139,14 +146,16 @@ def render_slot(
     return rendered
 
 
-def render_migration(slot: Mapping[str, Any], service: Service, project: str, address_slot: str) -> dict[str, Any]:
-    """The one-off container that prepares the database: as the service itself, another command, no restart, no health."""
+def render_migration(
+    slot: Mapping[str, Any], service: Service, project: str, address_slot: str, suffix: str
+) -> dict[str, Any]:  # fmt: skip
+    """A one-off container that prepares the database: as the service itself, another command, no restart, no health."""
     once = {key: value for key, value in slot.items() if key not in ("restart", "healthcheck", "ports")}
-    name = service.name + MIGRATE_SUFFIX
+    name = service.name + suffix
     once |= {
         "container_name": container_name(project, name),
         "hostname": name,
-        "command": list(service.migrate or ()),
+        "command": [*(service.migrate or ()), *ONE_OFFS[suffix]],
         "networks": {network: {} for network in slot["networks"]},
         "labels": {**slot["labels"], LABEL_SLOT: name, LABEL_HASH: slot["labels"][LABEL_HASH]},
         "logging": {**slot["logging"], "options": {
@@ -165,14 +174,16 @@ def render_release(
     for service in stack.services.values():
         if service.name in without:
             continue
-        for slot in service.slots():
+        for slot in (*service.slots(), *((service.surge_slot,) if service.replicated else ())):
             services[slot] = render_slot(
                 stack, allocation, service, slot, image=images[service.name], versions=versions,
                 config_hash=config_hashes.get(service.name, ""), state=state, log_megabytes=log_megabytes,
             )  # fmt: skip
         if service.migrate:
             first = service.slots()[0]
-            services[service.name + MIGRATE_SUFFIX] = render_migration(services[first], service, stack.project, first)
+            for suffix in ONE_OFFS:
+                once = render_migration(services[first], service, stack.project, first, suffix)
+                services[service.name + suffix] = once
     external = {"external": True}
     used_secrets = sorted({entry["source"] for slot in services.values() for entry in slot["secrets"]})
     return {

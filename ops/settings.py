@@ -29,6 +29,7 @@ def _text(pattern: str, meaning: str) -> Callable[[Any], str]:
 
 
 _AGE = _text(r"\d+[dwy]", "an age such as 15d, 8w or 1y")
+_PATH = _text(r"(/[\x21-\x7e]*)?", "a path such as /api/v1/probe, or empty")
 
 
 def _number(low: int, high: int) -> Callable[[Any], int]:
@@ -84,7 +85,13 @@ SETTINGS = (
     Setting(("ports", "https"), _number(1, 65535), 443, "Published port of the site."),
     Setting(("ports", "ops"), _number(1, 65535), 9443,
             "Port of the monitoring and administration pages, on 127.0.0.1 only."),
-    Setting(("replicas", "backend"), _number(1, MAX_REPLICAS), 2, "Containers of the backend behind nginx."),
+    Setting(("replicas", "*"), _number(1, MAX_REPLICAS), None,
+            "Containers of that service behind nginx, for services to which compose.yaml gives replicas (backend: 2, "
+            "frontend: 1). What `inv scale` said since this file was last changed wins."),
+    Setting(("releases", "keep"), _number(5, 1000), 10,
+            "Releases that are kept, with every image that they need; what a rollback needs is never removed."),
+    Setting(("deploy", "settle"), _number(0, 300), 5,
+            "Seconds that the first container of a new release must have run without fault before an old one is touched."),
     Setting(("build", "backend"), _text(r"\S+", "a folder"), "compose/backend",
             "Build context of the backend, relative to the repository or absolute."),
     Setting(("build", "frontend"), _text(r"\S+", "a folder"), "compose/frontend",
@@ -94,8 +101,20 @@ SETTINGS = (
     Setting(("deadlines", "build"), _number(60, 7200), 1200, "Seconds that one image may take to build."),
     Setting(("deadlines", "start", "*"), _number(5, 3600), None,
             "Seconds that a container of that service may take until healthy, where compose.yaml's figure does not fit."),
+    Setting(("deploy", "failed_requests"), _number(0, 1_000_000), 0,
+            "Failed requests after which a deploy puts itself back."),
+    Setting(("prober", "rate"), _number(0, 500), 20,
+            "Requests a second that the prober sends through every deploy, as its users would; 0: no prober."),
+    Setting(("prober", "get"), _PATH, "/api/v1/probe", "What the prober reads; empty leaves it out."),
+    Setting(("prober", "post"), _PATH, "/api/v1/probe",
+            "What it writes to, every fifth request, each with an Idempotency-Key of its own; empty leaves it out."),
+    Setting(("prober", "websocket"), _PATH, "/api/v1/probe/ws",
+            "WebSocket that it holds open and writes to once a second; it must echo. Empty leaves it out."),
+    Setting(("prober", "download"), _PATH, "/api/v1/probe/slow?seconds=2",
+            "Slow download that it always has one of; empty leaves it out."),
     Setting(("retention", "metrics"), _AGE, "15d", "How long Prometheus keeps metrics."),
     Setting(("retention", "logs"), _AGE, "14d", "How long the log store keeps lines."),
+    Setting(("hooks", "seconds"), _number(1, 3600), 60, "Seconds that one hook in config/hooks/ may take."),
     Setting(("logs", "max_size_mb"), _number(1, 10240), 20, "Size at which one container's own log file starts afresh."),
 )  # fmt: skip
 

@@ -30,14 +30,32 @@ def plan(plan: Plan) -> None:
     if not plan.steps:
         out.print("nothing to do")
         return
+    if plan.changes:
+        out.print(_changes(plan))
     for number, step in enumerate(plan.steps, 1):
         out.print(f"{number:3}. {escape(step.title)}")
     for loss in plan.destroys:
         out.print(f"[bold red]destroys:[/bold red] {escape(loss)}")
 
 
+def _changes(plan: Plan) -> Table:
+    """What the plan means for each service, and for those who use it."""
+    table = Table("SERVICE", "WHAT", "INTERRUPTION", "WHY", box=None, pad_edge=False)
+    for change in plan.changes:
+        gap = f"about {change.gap_seconds:.0f} s: {change.whom}" if change.gap_seconds else "none"
+        table.add_row(change.service, change.action, escape(gap), escape(change.why))
+    return table
+
+
+def aside(text: str) -> None:
+    """A line that is not of the command itself, but of a program of the operator's that it runs."""
+    out.print(f"    [dim]{escape(text)}[/dim]")
+
+
 def problem(error: OpsError) -> None:
     """The three lines of a failure."""
+    for line in error.details:
+        err.print(f"[dim]  | {escape(line)}[/dim]")
     what, why, next_step = error.lines()
     err.print(f"[bold red]{escape(what)}[/bold red]")
     err.print(escape(why))

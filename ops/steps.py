@@ -94,11 +94,19 @@ class CheckConfig(Step):
 
 @dataclass(frozen=True)
 class WriteRelease(Step):
-    """Keep the rendered compose file and the manifest of this release, then make it the current one."""
+    """Seal everything that makes up a release under one digest, then make it the current one."""
 
     number: int = 0
     manifest: Mapping[str, Any] | None = None
-    compose: Mapping[str, Any] | None = None
+    files: Mapping[str, str] | None = None
+    """Path within the release's folder -> text."""
+
+
+@dataclass(frozen=True)
+class ActivateRelease(Step):
+    """Make a sealed release the current one."""
+
+    number: int = 0
 
 
 @dataclass(frozen=True)
@@ -133,16 +141,34 @@ class RemoveContainer(Step):
 
 @dataclass(frozen=True)
 class AwaitHealthy(Step):
+    """Wait until a container does what its users need."""
+
     slot: str = ""
     deadline: int = 120
+    settle: int = 0
+    """Seconds during which it must have been good without a break."""
+    smoke: str = ""
+    """Path that it must answer through nginx; empty where nginx has no way to it yet."""
+    once: bool = False
+    """Whether an end of its process fails the step at once, instead of being left to the restart policy."""
 
 
 @dataclass(frozen=True)
-class RunOnce(Step):
-    """Create, run to its end and remove a one-off container of the release; its exit code decides."""
+class Migrate(Step):
+    """Ask the new image what the database lacks; where that is something: back up, then run the migration, once.
+
+    The protocol is that of docs/how-to/replace-the-application.md.
+    """
 
     slot: str = ""
-    deadline: int = 300
+    service: str = ""
+    release: int = 0
+    contracting: bool = False
+    """Whether a migration may take away what an older release needs."""
+    backup: tuple[str, ...] = ()
+    """argv of a verified backup, run in the container `backup_slot`; empty where there is nothing yet to back up."""
+    backup_slot: str = ""
+    deadline: int = 900
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Protocol
 
-from ops.errors import OpsError
+from ops.errors import HostLacks, OpsError
 from ops.machine.journal import Journal
 from ops.machine.run import stop_all
 from ops.model import Plan, Step
@@ -42,6 +42,10 @@ def apply(plan: Plan, perform: Callable[[Step], None], journal: Journal, progres
     journal.write("end", verb=plan.verb, outcome="failed" if problem else "done", why=str(problem) if problem else "")
     if problem:
         raise problem
+
+
+def _words(problem: OSError) -> str:
+    return f"{problem.strerror}: {problem.filename}" if problem.filename else str(problem)
 
 
 class _Execution:
@@ -80,10 +84,13 @@ class _Execution:
 
     def _do(self, step: Step) -> None:
         threading.current_thread().name = step.key
-        self.journal.write("step", step=step.key)
+        self.journal.write("step", step=step.key, title=step.title)
         self.progress.started(step)
         began = time.monotonic()
-        self.perform(step)
+        try:
+            self.perform(step)
+        except OSError as problem:
+            raise HostLacks(f"cannot {step.title}", _words(problem), "inv doctor looks at space and permissions") from problem
         self.progress.finished(step, time.monotonic() - began)
         self.journal.write("done", step=step.key, seconds=round(time.monotonic() - began, 3))
 

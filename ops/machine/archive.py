@@ -11,6 +11,8 @@ from ops.errors import HostLacks, OpsError, UsageProblem
 from ops.machine import state as files
 from ops.machine.observe import images
 from ops.machine.project import Project
+from ops.machine.retention import needed_images
+from ops.machine.state import State
 from ops.plan.images import REGISTRY
 
 SECONDS = 1800.0
@@ -65,6 +67,7 @@ def load_images(project: Project, file: str) -> str:
             f"{archive.name} is not the archive that its list describes", "its checksum differs: it was cut short or changed",
             "copy both files again; nothing was loaded",
         )  # fmt: skip
+    project.host.prepare()
     said = project.host.run(podman.image_load(archive), timeout=SECONDS).stdout
     recognised = _tag_published(project, said)
     if content is None and not recognised:
@@ -72,9 +75,8 @@ def load_images(project: Project, file: str) -> str:
             f"{archive.name} is loaded, but none of its images is one that this stack looks for", said.strip() or "no name",
             "save it by name (podman save NAME:TAG), or use images.save; inv images lists what is looked for",
         )  # fmt: skip
-    if content and content.get("refresh"):
-        # The stamp of `inv build --refresh` is part of every tag: without it this host would look for others.
-        files.write(project.state.root / "refresh", content["refresh"])
+    if content:
+        take_stamp(project.state, content.get("refresh", ""))
     have = images(project.host)
     expected = content["images"] if content else {}
     wrong = [tag for tag, identity in expected.items() if have.get(tag, ("", ""))[0] != identity]
@@ -85,6 +87,17 @@ def load_images(project: Project, file: str) -> str:
     return (
         f"{len(expected)} images loaded and verified" if content else "loaded; the archive has no list, so nothing was verified"
     )
+
+
+def take_stamp(state: State, stamp: str) -> None:
+    """Make the archive's stamp of `inv build --refresh` this host's own; empty where its images were built without one.
+
+    The stamp is part of every tag: with another this host would look for images that the archive does not have."""
+    path = state.root / "refresh"
+    if stamp:
+        files.write(path, stamp)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _tag_published(project: Project, said: str) -> int:
@@ -104,13 +117,8 @@ def _tag_published(project: Project, said: str) -> int:
 
 def unused_images(project: Project) -> list[str]:
     """This stack's images that neither the checkout, nor a kept release, nor a container of any project uses."""
-    wanted = {image.tag for image in project.images.values()} | {
-        tag for image in project.images.values() for _, tag in image.bases
-    }
-    for release in project.state.root.parent.glob("*/releases/*/release.json"):
-        wanted |= set(json.loads(release.read_text())["images"].values())
-    running = set(project.host.run(("podman", "ps", "--all", "--format", "{{.Image}}")).stdout.split())
-    return sorted(tag for tag in images(project.host) if tag.startswith(f"{REGISTRY}/") and tag not in wanted | running)
+    needed = needed_images(project)
+    return sorted(tag for tag in images(project.host) if tag.startswith(f"{REGISTRY}/") and tag not in needed)
 
 
 def prune_images(project: Project, tags: list[str]) -> int:

@@ -6,14 +6,17 @@ import os
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 from ops.compose import fill_config
-from ops.errors import UsageProblem
+from ops.errors import OpsError, UsageProblem
+from ops.machine.run import run
 from ops.model import Service, Stack
 from ops.plan.images import REGISTRY, WantedImage, content_hash, pinned_digest, suites_of
 from ops.render import digest
 from ops.settings import Settings, parse_settings
 
+GIT_SECONDS = 20.0
 ALWAYS_IGNORED = ("__pycache__", "*.pyc", "node_modules", ".git", ".venv", ".pytest_cache", ".mypy_cache", ".ruff_cache")
 TESTS_OF_CONFIG = ("*_test.yml", "README.md")
 """Files in config/<service>/ that its container has no use for."""
@@ -38,7 +41,9 @@ def _ignored(name: str, relative: str, patterns: list[str]) -> bool:
 
 
 def files_of(folder: Path) -> Iterator[tuple[str, int, bytes]]:
-    """Every file that a build of this folder sees: (path within it, mode, content)."""
+    """Every file that a build of this folder depends on: (path within it, mode, content).
+
+    That is all that `.containerignore` lets it see, and its Containerfile, which is read even where that is ignored."""
     ignore_file = folder / ".containerignore"
     lines = ignore_file.read_text().splitlines() if ignore_file.exists() else []
     patterns = [*ALWAYS_IGNORED, *(line.strip() for line in lines if line.strip() and not line.startswith("#"))]
@@ -47,7 +52,7 @@ def files_of(folder: Path) -> Iterator[tuple[str, int, bytes]]:
         prefix = "" if inside == "." else inside + "/"
         folders[:] = sorted(name for name in folders if not _ignored(name, prefix + name, patterns))
         for name in sorted(names):
-            if not _ignored(name, prefix + name, patterns):
+            if prefix + name == "Containerfile" or not _ignored(name, prefix + name, patterns):
                 path = Path(parent) / name
                 yield prefix + name, path.stat().st_mode, path.read_bytes()
 
@@ -87,6 +92,20 @@ def config_of(
         for path, _, content in files_of(folder)
         if not any(fnmatch(Path(path).name, pattern) for pattern in TESTS_OF_CONFIG)
     }
+
+
+def origin(repository: Path) -> dict[str, Any]:
+    """Commit of a checkout and whether files differ from it; both None where Git does not say."""
+    # The checkout may be another account's, whose files root is about to deploy anyway.
+    argv = ("git", "-c", "safe.directory=*", "-C", str(repository), "status", "--porcelain=v2", "--branch")
+    try:
+        said = run(argv, timeout=GIT_SECONDS, ok=None, env={"GIT_OPTIONAL_LOCKS": "0"})
+    except OpsError:
+        return {"commit": None, "dirty": None}
+    lines = said.stdout.splitlines()
+    # A repository without a commit says "(initial)".
+    commit = next((line.split()[-1] for line in lines if line.startswith("# branch.oid ") and "(" not in line), None)
+    return {"commit": commit, "dirty": any(not line.startswith("#") for line in lines) if commit else None}
 
 
 def config_version(files: Mapping[str, str]) -> str:

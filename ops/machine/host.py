@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import socket
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+from ops.machine import state as files
 from ops.machine.run import Result, run
 from ops.machine.state import State
-from ops.plan.host import HostFacts
+from ops.plan.host import HostFacts, containers_conf
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 EVERYWHERE = "0.0.0.0"  # noqa: S104  (only asked about, never listened on for longer)
@@ -30,7 +34,24 @@ class Host:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {"CONTAINERS_CONF": str(self.state.containers_conf), "PODMAN_IGNORE_CGROUPSV1_WARNING": "1"}
+        """Variables that Podman needs here: for this command only, unless `prepare` has been called before."""
+        return _environment(self.state.containers_conf if self._prepared() else _scratch_conf(wanted_conf()))
+
+    @property
+    def lasting_environment(self) -> dict[str, str]:
+        """The same for what outlives this command and begins after a deploy (the unit that starts the stack at boot)."""
+        return _environment(self.state.containers_conf)
+
+    def _prepared(self) -> bool:
+        kept = self.state.containers_conf
+        return kept.is_file() and kept.read_text() == wanted_conf()
+
+    def prepare(self) -> None:
+        """Make the state folder, with the containers.conf that every container is created under. Only what is about to
+        change something calls this: a question about a project leaves no trace of it."""
+        self.state.prepare()
+        if not self._prepared():
+            files.write(self.state.containers_conf, wanted_conf())
 
     def run(
         self, argv: Sequence[str], *, timeout: float = QUICK, ok: Sequence[int] | None = (0,),
@@ -40,6 +61,26 @@ class Host:
         program = own_program(argv[0])
         environment = {**self.environment, **(env or {})}
         return run((program, *argv[1:]), timeout=timeout, ok=ok, stdin=stdin, log=log, env=environment)
+
+
+def _environment(conf: Path) -> dict[str, str]:
+    return {"CONTAINERS_CONF": str(conf), "PODMAN_IGNORE_CGROUPSV1_WARNING": "1"}
+
+
+@cache
+def wanted_conf() -> str:
+    """The containers.conf that this host needs."""
+    return containers_conf(host_facts())
+
+
+@cache
+def _scratch_conf(text: str) -> Path:
+    """A containers.conf that goes with this process."""
+    descriptor, name = tempfile.mkstemp(prefix="cc03-containers-", suffix=".conf")
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    atexit.register(Path(name).unlink, missing_ok=True)
+    return Path(name)
 
 
 def own_program(name: str) -> str:
@@ -68,6 +109,12 @@ def routed_subnets() -> tuple[str, ...]:
         if bits:
             found.append(".".join(map(str, destination)) + f"/{bits}")
     return tuple(found)
+
+
+def available_memory() -> int:
+    """Bytes that new programs could have without swapping, as the kernel estimates (MemAvailable, proc(5))."""
+    match = re.search(r"^MemAvailable:\s*(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
+    return int(match[1]) << 10 if match else 0
 
 
 def _capabilities() -> int:

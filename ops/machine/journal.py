@@ -20,10 +20,16 @@ class Journal:
     run_id: str
     _guard: threading.Lock = field(default_factory=threading.Lock)
 
+    @classmethod
+    def of_this_process(cls, path: Path) -> Journal:
+        """A journal whose entries can be told from those of every other command."""
+        return cls(path, f"{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}")
+
     def write(self, event: str, **more: Any) -> None:
         if not self.path.parent.is_dir():
             return  # the project's folder itself was removed
-        entry = {"at": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "run": self.run_id, "event": event, **more}
+        at = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+        entry = {"at": at, "run": self.run_id, "pid": os.getpid(), "event": event, **more}
         with self._guard, self.path.open("a", encoding="utf-8") as file:
             # A run that was cut off in the middle of a line must not swallow the next entry.
             file.write(("" if self._ends_whole() else "\n") + json.dumps(entry, sort_keys=True) + "\n")
@@ -50,19 +56,41 @@ def entries(path: Path) -> Iterator[dict[str, Any]]:
             continue
 
 
+@dataclass(frozen=True)
+class Run:
+    """A run that has no closing entry: it is still under way, or was killed.
+
+    `began`: time of its first entry, `last`: of its last one. `steps`: titles of those begun and not ended, oldest first.
+    """
+
+    verb: str
+    pid: int
+    began: str
+    last: str
+    steps: tuple[str, ...]
+
+
+def open_run(path: Path) -> Run | None:
+    """The last run, where it has no closing entry; None where it ended properly."""
+    begin: dict[str, Any] = {}
+    steps: dict[str, str] = {}
+    last = ""
+    for entry in entries(path):
+        last = entry["at"]
+        if entry["event"] == "begin":
+            begin, steps = entry, {}
+        elif entry["event"] == "step":
+            steps[entry["step"]] = entry.get("title", entry["step"])
+        elif entry["event"] in ("done", "failed"):
+            steps.pop(entry["step"], None)
+        elif entry["event"] == "end":
+            begin = {}
+    return Run(begin["verb"], begin.get("pid", 0), begin["at"], last, tuple(steps.values())) if begin else None
+
+
 def interrupted(path: Path) -> str | None:
     """The verb and step at which the last run broke off without a closing entry; None where it ended properly."""
-    last: dict[str, Any] = {}
-    steps: list[str] = []
-    for entry in entries(path):
-        if entry["event"] == "begin":
-            last, steps = entry, []
-        elif entry["event"] == "step":
-            steps.append(entry["step"])
-        elif entry["event"] == "done":
-            steps = [step for step in steps if step != entry["step"]]
-        elif entry["event"] == "end":
-            last = {}
-    if not last:
+    run = open_run(path)
+    if run is None:
         return None
-    return f"inv {last['verb']} of {last['at']}" + (f", in: {', '.join(steps)}" if steps else "")
+    return f"inv {run.verb} of {run.began}" + (f", in: {', '.join(run.steps)}" if run.steps else "")

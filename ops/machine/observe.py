@@ -13,6 +13,7 @@ from ops.errors import OpsError
 from ops.machine import state as files
 from ops.machine.health import Target, assess, failure_of, state_of
 from ops.machine.host import Host
+from ops.machine.releases import activations
 from ops.machine.state import State
 from ops.machine.supervise import ticker_version
 from ops.machine.ticker import epoch
@@ -20,6 +21,7 @@ from ops.model import LABEL_HASH, LABEL_SLOT, Container, Seen, Service
 from ops.plan.images import WantedImage
 
 OFFER_SECONDS = 10.0
+LISTINGS, LISTING_PAUSE = 8, 0.3
 TLS_FILES = ("tls.pem", "cert.pem", "key.pem", "ca.pem")
 
 
@@ -47,9 +49,13 @@ def container(slot: str, item: Mapping[str, Any]) -> Container:
 
 def images(host: Host) -> dict[str, tuple[str, str]]:
     """Reference -> (image id, size as Podman prints it)."""
-    answer = host.run(podman.list_images(), ok=(0, 125))
-    if answer.returncode:
-        # The listing fails while a build that runs beside it removes an intermediate image; the next one is whole.
+    # The listing fails whenever a build that runs beside it removes an intermediate image; one of the next is whole.
+    for _ in range(LISTINGS):
+        answer = host.run(podman.list_images(), ok=(0, 125))
+        if answer.returncode == 0:
+            break
+        time.sleep(LISTING_PAUSE)
+    else:
         answer = host.run(podman.list_images())
     rows = (line.split(" ", 2) for line in answer.stdout.splitlines())
     return {reference: (identity, size) for identity, reference, size in rows}
@@ -110,6 +116,14 @@ def good_certificates(state: State) -> dict[str, tuple[str, ...]]:
     return found
 
 
+def last_gaps(state: State) -> dict[str, float]:
+    """Service -> how long its last replacement on this host took, in seconds."""
+    found: dict[str, float] = {}
+    for entry in activations(state):
+        found.update(entry.gaps)
+    return found
+
+
 def missing_optional(services: Iterable[Service], images: Mapping[str, WantedImage], present: Iterable[str]) -> dict[str, str]:
     """Optional service -> the reason it declares, where its image is not on this host."""
     have = set(present)
@@ -151,5 +165,6 @@ def observe(host: Host, targets: Iterable[Target], *, with_health: bool = True) 
             podman_secrets=frozenset(secrets.result()), secret_versions=secret_versions(state),
             config_current=config_versions(state, "current"), config_loaded=config_versions(state, "loaded"),
             certificates=good_certificates(state), release=files.read_json(state.current / "release.json"),
-            unhealthy=unhealthy, ticker=ticker_version(state), supervised=str(supervised.get("version", "")),
+            gaps=last_gaps(state), unhealthy=unhealthy,
+            ticker=ticker_version(state), supervised=str(supervised.get("version", "")),
         )  # fmt: skip

@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import shutil
+import threading
 import time
 from collections.abc import Callable, Mapping
 from functools import singledispatchmethod
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from ops import podman
-from ops.errors import NeedsPerson, OpsError
+from ops.errors import OpsError
 from ops.machine import state as files
 from ops.machine.authority import issue_certificate
-from ops.machine.health import Target, assess
+from ops.machine.checkout import origin
 from ops.machine.images import build_image, fetch_image, obtain_base
 from ops.machine.lost import recover
-from ops.machine.observe import run_healthcheck
-from ops.machine.project import Project, ticker_sources
-from ops.machine.run import shown
+from ops.machine.migrate import migrate
+from ops.machine.observe import images
+from ops.machine.project import Project, targets_of, ticker_sources
+from ops.machine.prove import prove
+from ops.machine.releases import write_release
+from ops.machine.run import Result, account, shown
 from ops.machine.supervise import end_supervision, start_ticker
-from ops.machine.wait import until
-from ops.model import LABEL_PROJECT, Step
+from ops.model import EDGE, LABEL_PROJECT, Step
+from ops.plan.wanted import Wanted
 from ops.render import container_name, hosts_of, secret_name
 from ops.steps import (
+    ActivateRelease,
     AwaitHealthy,
     BuildImage,
     CheckConfig,
@@ -39,6 +40,7 @@ from ops.steps import (
     GenerateSecret,
     IssueCertificate,
     MarkLoaded,
+    Migrate,
     ObtainBase,
     ReloadService,
     RemoveContainer,
@@ -47,7 +49,6 @@ from ops.steps import (
     RemoveState,
     RemoveVolume,
     RestartContainer,
-    RunOnce,
     StartContainer,
     StopContainer,
     StoreSecret,
@@ -61,15 +62,38 @@ SECRET_BYTES = 32
 
 
 class Performer:
-    """Does steps, one method a kind. `report` receives a line for whoever watches (build progress)."""
+    """Does steps, one method a kind.
 
-    def __init__(self, project: Project, report: Callable[[str, str], None] = lambda key, text: None) -> None:
+    `report` receives a line for whoever watches (build progress). `wanted`: the release that is brought about, where that is
+    not what the checkout says. `first_touch`: called once, before the first step that users could notice.
+    """
+
+    def __init__(
+        self, project: Project, report: Callable[[str, str], None] = lambda key, text: None, wanted: Wanted | None = None,
+        first_touch: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
         self.project = project
         self.host = project.host
         self.state = project.state
         self.report = report
         self.labels = {LABEL_PROJECT: project.name}
-        self.targets = {target.slot: target for target in project.targets()}
+        self.stack = wanted.stack if wanted else project.stack
+        self.images = wanted.images if wanted else project.images
+        self.allocation = wanted.allocation if wanted else project.allocation
+        self.targets = {target.slot: target for target in targets_of(self.state, self.stack, self.allocation, surge=True)}
+        self.down_since: dict[str, float] = {}
+        self.gaps: dict[str, float] = {}
+        """Slot -> seconds from the order to stop its old container until the new one was good."""
+        self._first_touch = first_touch
+        self._touched = False
+        self._guard = threading.Lock()
+
+    def _touch(self) -> None:
+        """Called before a container that runs, or is about to, is touched."""
+        with self._guard:
+            if not self._touched:
+                self._first_touch()
+                self._touched = True
 
     def name(self, slot: str) -> str:
         return container_name(self.project.name, slot)
@@ -118,14 +142,14 @@ class Performer:
 
     @perform.register
     def _(self, step: CheckConfig) -> None:
-        service = self.project.stack.services[step.service]
+        service = self.stack.services[step.service]
         staged = self._stage(step.service, step.version, step.files or {})
         mounts = {staged: "/etc/cc03/current"}
         if service.has_tls:
             mounts[self.state.certs / step.service] = "/etc/tls"
-        hosts = hosts_of(self.project.stack, self.project.allocation, service)
+        hosts = hosts_of(self.stack, self.allocation, service)
         user = str(service.definition.get("user", "0"))
-        self.host.run(podman.run_check(self.project.images[step.service].tag, service.check or (), mounts, user, hosts))
+        self.host.run(podman.run_check(self.images[step.service].tag, service.check or (), mounts, user, hosts))
 
     @perform.register
     def _(self, step: WriteConfig) -> None:
@@ -147,17 +171,14 @@ class Performer:
 
     @perform.register
     def _(self, step: WriteRelease) -> None:
-        folder = self.state.releases / str(step.number)
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        manifest = {
-            "number": step.number,
-            "at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-            **(step.manifest or {}),
-            "compose": step.compose,
-        }
-        files.write(folder / "compose.yaml", yaml.safe_dump(dict(step.compose or {}), sort_keys=False, width=120))
-        files.write(folder / "release.json", files.dump(manifest))
+        have = images(self.host)
+        tags = dict((step.manifest or {}).get("images", {}))
+        facts = {"at": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "by": account(), **origin(self.host.repository)}
+        ids = {name: have[tag][0] for name, tag in tags.items() if tag in have}
+        write_release(self.state, step.number, {**(step.manifest or {}), **facts, "image_ids": ids}, step.files or {})
+
+    @perform.register
+    def _(self, step: ActivateRelease) -> None:
         files.link(self.state.current, str(step.number))
 
     @perform.register
@@ -185,11 +206,13 @@ class Performer:
 
     @perform.register
     def _(self, step: StartContainer) -> None:
+        self._touch()
         self._recover(step.slot)
         self.host.run(podman.start([self.name(step.slot)]), timeout=120)
 
     @perform.register
     def _(self, step: RestartContainer) -> None:
+        self._touch()
         self._recover(step.slot)
         self.host.run(podman.restart(self.name(step.slot), step.grace), timeout=step.grace + 120)
 
@@ -200,47 +223,34 @@ class Performer:
 
     @perform.register
     def _(self, step: RemoveContainer) -> None:
+        self._touch()
         self._recover(step.slot)
-        self.host.run(podman.stop(self.name(step.slot), step.grace), timeout=step.grace + 60, ok=None)
-        self.host.run(podman.remove(self.name(step.slot)), timeout=120)
+        self.down_since[step.slot] = time.monotonic()
+        self.host.run(podman.remove(self.name(step.slot), step.grace), timeout=step.grace + 120)
 
     @perform.register
     def _(self, step: AwaitHealthy) -> None:
-        target = self.targets[step.slot]
-        reason = until(self._health(target), step.deadline)
-        if reason:
-            raise NeedsPerson(
-                f"{step.slot} is not healthy after {step.deadline} s", reason,
-                f"inv logs {target.service} --since 10m; then inv deploy, which goes on from here",
-            )  # fmt: skip
-
-    def _health(self, target: Target) -> Callable[[], str]:
-        """A question to be asked again and again. Podman is asked only when the main process is another one."""
-        check = run_healthcheck(self.host)
-        known: dict[str, Any] = {}
-
-        def ask() -> str:
-            pid = known.get("State", {}).get("Pid")
-            if not pid or not Path(f"/proc/{pid}").exists():
-                answer = self.host.run(podman.inspect_containers([target.container]), ok=None)
-                known.clear()
-                known.update(json.loads(answer.stdout)[0] if answer.returncode == 0 else {})
-            return assess(target, known or None, check)
-
-        return ask
+        edge = container_name(self.project.name, EDGE)
+        prove(self.host, step, self.targets[step.slot], edge, lambda text: self.report(step.key, text))
+        if step.slot in self.down_since:
+            self.gaps[step.slot] = round(time.monotonic() - self.down_since[step.slot], 2)
 
     @perform.register
-    def _(self, step: RunOnce) -> None:
-        name = self.name(step.slot)
+    def _(self, step: Migrate) -> None:
+        migrate(self.host, step, self._run_once, self.name, lambda text: self.report(step.key, text))
+
+    def _run_once(self, slot: str, deadline: float) -> Result:
+        name = self.name(slot)
         self.host.run(podman.remove(name), ok=None)
-        self.perform(CreateContainers(step.key, step.title, slots=(step.slot,)))
+        self.perform(CreateContainers(slot, slot, slots=(slot,)))
         try:
-            self.host.run(podman.start_attached(name), timeout=step.deadline)
+            return self.host.run(podman.start_attached(name), timeout=deadline, ok=None)
         finally:
             self.host.run(podman.remove(name), ok=None)
 
     @perform.register
     def _(self, step: ReloadService) -> None:
+        self._touch()
         for slot in step.slots:
             self.host.run(podman.exec_in(self.name(slot), step.argv))
         files.write(self.state.config / step.service / "loaded", step.version + "\n")

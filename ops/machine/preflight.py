@@ -31,8 +31,13 @@ def podman_version(project: Project) -> tuple[int, ...] | None:
     return tuple(int(part) for part in answer["Client"]["Version"].split("-")[0].split("."))
 
 
+def _nearest(path: Path) -> Path:
+    """The folder itself, or the one in which it would be made."""
+    return next(folder for folder in (path, *path.parents) if folder.exists())
+
+
 def _free_bytes(project: Project) -> dict[str, int]:
-    places = {project.state.root, STORAGE if STORAGE.exists() else Path("/var/lib")}
+    places = {_nearest(project.state.root), _nearest(STORAGE)}
     by_device = {path.stat().st_dev: path for path in sorted(places)}
     return {str(path): shutil.disk_usage(path).free for path in by_device.values()}
 

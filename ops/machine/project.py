@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,13 +16,14 @@ from ops.errors import HostLacks
 from ops.machine import state as files
 from ops.machine.checkout import config_of, config_version, read_settings, wanted_images
 from ops.machine.health import Target
-from ops.machine.host import REPOSITORY, Host, host_facts, port_is_free, routed_subnets
+from ops.machine.host import REPOSITORY, Host, port_is_free, routed_subnets
+from ops.machine.releases import current_number, load_release
 from ops.machine.state import State, state_root
 from ops.model import Allocation, Stack
 from ops.plan.allocate import allocate, allocate_ports, as_json
-from ops.plan.deploy import Wanted, grace
-from ops.plan.host import containers_conf
+from ops.plan.containers import grace
 from ops.plan.images import WantedImage
+from ops.plan.wanted import Wanted
 from ops.render import address, container_name, digest, render_release
 from ops.settings import Settings
 
@@ -32,6 +34,8 @@ class Project:
 
     settings: Settings
     host: Host
+    said: Mapping[str, Any] | None = None
+    """What `inv scale` is about to say; None: what it has said."""
 
     @property
     def name(self) -> str:
@@ -65,7 +69,21 @@ class Project:
     @cached_property
     def stack(self) -> Stack:
         text = (self.host.repository / "compose" / "compose.yaml").read_text(encoding="utf-8")
-        return parse_stack(text, self.settings, self.ports, self.host.repository, self.state.root)
+        return parse_stack(text, self.settings, self.ports, self.host.repository, self.state.root, self.scaled)
+
+    def with_scale(self, said: Mapping[str, Any]) -> Project:
+        """The same project with other numbers of containers, before they are remembered."""
+        return dataclasses.replace(self, said=said)
+
+    @cached_property
+    def scaled(self) -> dict[str, int]:
+        """What `inv scale` has said. A number that stack.yaml has been given since is newer, and wins."""
+        said: Mapping[str, Any] = self.said if self.said is not None else files.read_json(self.state.scale) or {}
+        return {
+            name: int(entry["replicas"])
+            for name, entry in said.items()
+            if entry["instead_of"] == self.settings.get("replicas", name)
+        }
 
     @cached_property
     def allocation(self) -> Allocation:
@@ -94,14 +112,7 @@ class Project:
 
     def targets(self, without: frozenset[str] = frozenset()) -> tuple[Target, ...]:
         """What health is asked of, for every container that should run."""
-        return tuple(
-            Target(
-                slot=slot, service=service.name, container=container_name(self.name, slot),
-                address=address(self.allocation, service.networks[0], slot), probe=service.probe,
-                ca=str(self.state.ca / "root.pem"), start_seconds=service.start_seconds, grace=grace(service),
-            )
-            for service in self.stack.services.values() if service.name not in without for slot in service.slots()
-        )  # fmt: skip
+        return targets_of(self.state, self.stack, self.allocation, without)
 
     def wanted(self, secret_versions: Mapping[str, int], without: frozenset[str]) -> Wanted:
         """The release that should run, given which secrets exist and which optional images cannot be had."""
@@ -119,7 +130,25 @@ class Project:
             config=config, config_files=content, versions=versions,
             supervise=supervise, supervise_version=digest([supervise, ticker_sources(self.host)]),
             build_deadline=self.settings.get("deadlines", "build"), certificate_names=self._certificate_names(),
+            settings={
+                **{".".join(path): value for path, value in sorted(self.settings.values.items())},
+                **{f"replicas.{name}": number for name, number in self.scaled.items()},
+            },
         )  # fmt: skip
+
+    @cached_property
+    def deployed(self) -> Wanted:
+        """What runs here: the current release, which may be another than the checkout's; before the first one, the checkout."""
+        number = current_number(self.state)
+        if number is not None:
+            # A damaged release is told by `inv releases` and by a rollback; to stop or remove what runs, the checkout will do.
+            with suppress(HostLacks):
+                return self.wanted_again(number)
+        return self.wanted({}, frozenset())
+
+    def wanted_again(self, number: int) -> Wanted:
+        """A sealed release as what should run. Raises HostLacks where it is gone or damaged."""
+        return load_release(self.state, number, ticker_sources(self.host))
 
     def _certificate_names(self) -> dict[str, tuple[str, ...]]:
         names = {s.name: (s.name, "localhost", "127.0.0.1") for s in self.stack.services.values() if s.has_tls}
@@ -132,9 +161,24 @@ class Project:
             files.write(self.state.allocation, content)
 
 
+def targets_of(
+    state: State, stack: Stack, allocation: Allocation, without: frozenset[str] = frozenset(), *, surge: bool = False
+) -> tuple[Target, ...]:  # fmt: skip
+    """What health is asked of in a stack. `surge`: also of the extra containers that run during a change."""
+    return tuple(
+        Target(
+            slot=slot, service=service.name, container=container_name(stack.project, slot),
+            address=address(allocation, service.networks[0], slot), probe=service.probe,
+            ca=str(state.ca / "root.pem"), start_seconds=service.start_seconds, grace=grace(service),
+        )
+        for service in stack.services.values() if service.name not in without
+        for slot in (*service.slots(), *((service.surge_slot,) if service.replicated and surge else ()))
+    )  # fmt: skip
+
+
 TICKER_FILES = (
-    "__init__.py", "errors.py", "machine/__init__.py", "machine/run.py", "machine/health.py", "machine/lock.py",
-    "machine/lost.py", "machine/ticker.py",
+    "__init__.py", "errors.py", "machine/__init__.py", "machine/run.py", "machine/health.py", "machine/history.py",
+    "machine/lock.py", "machine/lost.py", "machine/ticker.py",
 )  # fmt: skip
 """What the health ticker needs; it runs from a copy in the state folder, so that losing the checkout loses no supervision."""
 
@@ -144,7 +188,7 @@ def ticker_sources(host: Host) -> dict[str, str]:
 
 
 def open_project(*, root_needed: bool = True) -> Project:
-    """Read the checkout and prepare the state folder.
+    """Read the checkout. Nothing is made on this host: `Host.prepare` does that, where a command has something to apply.
 
     Raises UsageProblem for settings that cannot be meant, HostLacks where root is needed and the caller is not.
     """
@@ -153,9 +197,20 @@ def open_project(*, root_needed: bool = True) -> Project:
         raise HostLacks(
             "this command needs root", "it gives containers fixed addresses, limits and low ports", "run it again with sudo"
         )
-    project = Project(settings, Host(settings.project, State(state_root() / settings.project)))
-    project.state.prepare()
-    conf = containers_conf(host_facts())
-    if not project.state.containers_conf.exists() or project.state.containers_conf.read_text() != conf:
-        files.write(project.state.containers_conf, conf)
-    return project
+    return Project(settings, Host(settings.project, State(state_root() / settings.project)))
+
+
+def must_exist(project: Project) -> Project:
+    """The same project.
+
+    Raises HostLacks, naming the projects that there are, where this host has nothing of it: its name may be mistyped.
+    """
+    traces = (podman.containers_of(project.name), podman.list_volumes(project.name))
+    if project.state.allocation.exists() or any(project.host.run(argv).stdout.split() for argv in traces):
+        return project
+    known = sorted(path.parent.name for path in project.state.root.parent.glob("*/allocation.json"))
+    raise HostLacks(
+        f"no project {project.name} on this host",
+        f"known here: {', '.join(known)}" if known else "none has been deployed here yet",
+        "correct CC03_PROJECT, or project in config/stack.yaml; inv deploy makes a new one",
+    )

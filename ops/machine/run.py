@@ -6,11 +6,15 @@ Standard library only: the health ticker runs a copy of this file outside the ch
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import signal
 import subprocess
+import tempfile
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -30,6 +34,15 @@ class Result:
         """The end of what the program said, for an error message."""
         said = (self.stderr.strip() or self.stdout.strip()).splitlines()
         return " / ".join(line.strip() for line in said[-lines:]) or "it said nothing"
+
+
+def account() -> str:
+    """Who gave the command: the login behind sudo, else this process's own."""
+    try:
+        own = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        own = str(os.getuid())
+    return os.environ.get("SUDO_USER") or own
 
 
 def shown(argv: Sequence[str], limit: int = 160) -> str:
@@ -65,11 +78,7 @@ def run(
                 text=True, env={**os.environ, **(env or {})}, start_new_session=True, errors="replace",
             )  # fmt: skip
         except FileNotFoundError as problem:
-            raise HostLacks(
-                f"cannot run {argv[0]}",
-                "it is not installed on this host",
-                "./scripts/quick-deploy.sh installs what is missing",
-            ) from problem
+            raise _not_installed(argv[0]) from problem
         _running.add(process)
         try:
             stdout, stderr = process.communicate(stdin, timeout=timeout)
@@ -86,6 +95,12 @@ def run(
         words = result.last_words() if log is None else tail(log)
         raise OpsError(f"{shown(argv)}", f"exit code {result.returncode}: {words}", _where(log))
     return result
+
+
+def _not_installed(program: str) -> HostLacks:
+    return HostLacks(
+        f"cannot run {program}", "it is not installed on this host", "./scripts/quick-deploy.sh installs what is missing"
+    )
 
 
 _running: set[subprocess.Popen[str]] = set()
@@ -136,6 +151,76 @@ def _end(process: subprocess.Popen[str]) -> None:
         return
 
 
+def stream(
+    argv: Sequence[str], *, timeout: float, stdin: str, env: Mapping[str, str], cwd: Path, each: Callable[[str], None]
+) -> int | None:  # fmt: skip
+    """Run a program that is not ours, and pass on its output line by line as it comes.
+
+    Parameters
+    ----------
+    timeout: seconds until it is ended, with everything that it started. stdin: text for its standard input.
+    env: the whole of its environment. cwd: folder that it runs in. each: called with every line, from another thread.
+
+    Returns its exit code; None where it did not end in time. Raises OpsError when it cannot be started.
+    """
+    process: subprocess.Popen[str] | None = None
+    teller: threading.Thread | None = None
+    try:
+        process = _started(argv, stdin, env, cwd)
+        _running.add(process)
+        teller = threading.Thread(target=_pass_on, args=(process, each), daemon=True)
+        teller.start()
+        return process.wait(timeout)
+    except subprocess.TimeoutExpired:
+        if process:
+            _end_group(process)
+        return None
+    except BaseException:
+        if process:
+            _end_group(process)
+        raise
+    finally:
+        if process:
+            _running.discard(process)
+        if teller:
+            # Something that it left running may hold its output open for ever.
+            teller.join(LAST_LINES_SECONDS)
+
+
+def _started(argv: Sequence[str], stdin: str, env: Mapping[str, str], cwd: Path) -> subprocess.Popen[str]:
+    # A file and not a pipe: a program that does not read its input must not hold up the writer.
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as given:
+        given.write(stdin)
+        given.seek(0)
+        try:
+            return subprocess.Popen(
+                list(argv), stdin=given, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+                env=dict(env), cwd=cwd, start_new_session=True,
+            )  # fmt: skip
+        except OSError as problem:
+            raise OpsError(
+                f"cannot run {argv[0]}", str(problem.strerror), "its first line must name a program of this host: #!/bin/sh"
+            ) from problem
+
+
+LAST_LINES_SECONDS = 2.0
+LONGEST_LINE = 8192
+"""Characters after which a line is passed on in parts."""
+
+
+def _pass_on(process: subprocess.Popen[str], each: Callable[[str], None]) -> None:
+    if process.stdout:
+        for line in iter(lambda: process.stdout.readline(LONGEST_LINE), ""):  # type: ignore[union-attr]
+            each(line.rstrip("\n"))
+
+
+def _end_group(process: subprocess.Popen[str]) -> None:
+    """`_end`, and then whatever of its group has outlived the program itself."""
+    _end(process)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
 def detach(argv: Sequence[str], *, log: Path, env: Mapping[str, str]) -> int:
     """Start a program that outlives this one; returns its process id."""
     with log.open("a", encoding="utf-8") as out:
@@ -144,6 +229,37 @@ def detach(argv: Sequence[str], *, log: Path, env: Mapping[str, str]) -> int:
             env={**os.environ, **env}, start_new_session=True, cwd="/",
         )  # fmt: skip
     return process.pid
+
+
+@contextmanager
+def alongside(argv: Sequence[str], *, log: Path, env: Mapping[str, str]) -> Iterator[Callable[[], int | None]]:
+    """Have a program run while the block does, and end it with the block.
+
+    Parameters
+    ----------
+    log: file that receives all it says. env: variables added to the present ones.
+
+    The block gets a question: the exit code of a program that has ended by itself, None while it runs. The program's
+    standard input is a pipe on which nothing comes: its end tells that this process has gone, however that went.
+
+    Raises HostLacks when the program is not installed.
+    """
+    with log.open("a", encoding="utf-8") as out:
+        try:
+            process = subprocess.Popen(
+                list(argv), stdin=subprocess.PIPE, stdout=out, stderr=subprocess.STDOUT, text=True,
+                env={**os.environ, **env}, start_new_session=True,
+            )  # fmt: skip
+        except FileNotFoundError as problem:
+            raise _not_installed(argv[0]) from problem
+    try:
+        yield process.poll
+    finally:
+        # One that was asked for its exit code has been forgotten by the kernel: its number may be another's by now.
+        if process.poll() is None:
+            _end(process)
+        if process.stdin:
+            process.stdin.close()
 
 
 def become(argv: Sequence[str], env: Mapping[str, str]) -> None:

@@ -32,6 +32,14 @@ class State:
         return self.root / "journal.jsonl"
 
     @property
+    def audit(self) -> Path:
+        return self.root / "audit.jsonl"
+
+    @property
+    def audit_head(self) -> Path:
+        return self.root / "audit.head"
+
+    @property
     def lock(self) -> Path:
         return self.root / "lock"
 
@@ -56,6 +64,18 @@ class State:
         return self.root / "releases"
 
     @property
+    def activations(self) -> Path:
+        return self.root / "activations.jsonl"
+
+    @property
+    def schema(self) -> Path:
+        return self.root / "schema.jsonl"
+
+    @property
+    def scale(self) -> Path:
+        return self.root / "scale.json"
+
+    @property
     def current(self) -> Path:
         return self.releases / "current"
 
@@ -74,6 +94,10 @@ class State:
     @property
     def metrics(self) -> Path:
         return self.root / "metrics"
+
+    @property
+    def prober(self) -> Path:
+        return self.root / "prober"
 
     def prepare(self) -> None:
         """Make the folder and its parts; what holds secrets or keys is for its owner only.

@@ -21,10 +21,6 @@ STOP_SECONDS = 90.0
 """A ticker may be in the middle of restarting a container when it is asked to end."""
 
 
-def _holder(state: State) -> Mapping[str, Any]:
-    return files.read_json(state.ticker / "lock") or {}
-
-
 def ticker_version(state: State) -> str:
     """Version of the list that the running ticker works from; empty when nothing is watched."""
     if not lock.busy(state.ticker / "lock") or (state.ticker / "stopped").exists():
@@ -67,15 +63,14 @@ def end_supervision(state: State) -> None:
 def stop_ticker(state: State) -> None:
     """End the running ticker, if there is one, and wait until it has gone."""
     until = time.monotonic() + STOP_SECONDS
-    while lock.busy(state.ticker / "lock"):
-        pid = _holder(state).get("pid")
-        if pid and _is_ticker(int(pid)):
-            os.kill(int(pid), signal.SIGTERM)
+    while who := lock.holder(state.ticker / "lock"):
+        if who.pid and _is_ticker(who.pid):
+            os.kill(who.pid, signal.SIGTERM)
         if time.monotonic() > until:
             raise OpsError(
                 "the health ticker does not stop",
-                f"process {pid} still holds its lock",
-                f"kill -9 {pid}, then run the command again",
+                f"process {who.pid} still holds its lock",
+                f"kill -9 {who.pid}, then run the command again",
             )
         time.sleep(0.1)
 

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from ops.errors import OpsError
-from ops.machine import lock
+from ops.machine import history, lock
 from ops.machine.health import Target, assess, state_of
 from ops.machine.lost import recover
 from ops.machine.run import Result, run
@@ -180,7 +180,8 @@ class Ticker:
         }
         content = {"version": self.version, "at": time.time(), "pid": os.getpid(), "health": health}
         _replace(self.state / "ticker" / "health.json", json.dumps(content))
-        _replace(self.state / "metrics" / "stack.prom", exposition(self.targets, self.watches, found))
+        commands = history.exposition(history.read(self.state), time.time())
+        _replace(self.state / "metrics" / "stack.prom", exposition(self.targets, self.watches, found) + commands)
 
     def run(self) -> None:
         """Until stopped by a signal, or replaced: a new list under another version makes this process read it again."""

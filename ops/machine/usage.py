@@ -67,17 +67,22 @@ def _cpu_seconds(files: _Files) -> float:
     return int(value) / files.ticks_per_second
 
 
-def usage(inspected: Mapping[str, Mapping[str, Any]]) -> dict[str, Usage]:
-    """Slot -> what it uses now. A container that does not run, or ends meanwhile, is left out."""
+def usage(inspected: Mapping[str, Mapping[str, Any]], seconds: float = SAMPLE_SECONDS) -> dict[str, Usage]:
+    """Slot -> what it uses now. A container that does not run, or ends meanwhile, is left out.
+
+    Parameters
+    ----------
+    seconds: time between the two samples, over which the CPU is averaged.
+    """
     sources = {slot: files for slot, item in inspected.items() if (files := _files(item))}
     first = {slot: sample for slot, files in sources.items() if (sample := _sample(files))}
-    time.sleep(SAMPLE_SECONDS)
+    time.sleep(seconds)
     found = {}
     for slot, (began, before) in first.items():
         if after := _sample(sources[slot]):
-            now, seconds = after
+            now, used = after
             try:
-                found[slot] = Usage(_memory(sources[slot]), max(0.0, 100 * (seconds - before) / (now - began)))
+                found[slot] = Usage(_memory(sources[slot]), max(0.0, 100 * (used - before) / (now - began)))
             except OSError:
                 continue
     return found

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ops.model import Plan, Seen, Stack, Step
-from ops.plan.deploy import grace
+from ops.plan.containers import grace
 from ops.steps import (
     AwaitHealthy,
     EndSupervision,

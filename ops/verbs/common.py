@@ -9,7 +9,8 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -97,7 +98,7 @@ def carry_out(
     word: str = "yes",
     check: Callable[[Project], None] | None = None,
 ) -> int:
-    """Plan, confirm, lock, plan afresh, apply, observe again.
+    """Plan, confirm, lock, plan afresh, apply, observe again. Hooks run around the last two; the audit trail has all of it.
 
     Parameters
     ----------
@@ -108,38 +109,62 @@ def carry_out(
     """
     from ops import show
     from ops.machine.apply import apply
-    from ops.machine.journal import Journal, interrupted
-    from ops.machine.lock import hold
+    from ops.machine.journal import Journal
     from ops.machine.perform import Performer
 
     plan = decide()
-    if plan_only:
-        show.plan(plan)
-        return 0
-    if not plan.steps:
+    if plan_only or not plan.steps:
         show.plan(plan)
         return 0
     if check:
         check(project)
-    _confirm(plan, yes, word)
-    state = project.state
-    with hold(state.lock, plan.verb):
-        if broken_off := interrupted(state.journal):
-            show.out.print(f"[dim]note: {broken_off} was broken off; going on from what it left[/dim]")
+    confirm(plan, yes, word)
+    project.host.prepare()
+    with locked(project, plan.verb):
         plan = decide()
         if not plan.steps:
             show.plan(plan)
             return 0
         project.remember()
-        journal = Journal(state.journal, f"{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}")
-        with show.progress(len(plan.steps)) as progress:
-            apply(plan, Performer(project, progress.report).perform, journal, progress)
-        if state.root.exists():
-            _nothing_left(decide())
+        journal = Journal.of_this_process(project.state.journal)
+        with recorded(project, plan):
+            with show.progress(len(plan.steps)) as progress:
+                apply(plan, Performer(project, progress.report, project.deployed).perform, journal, progress)
+            if project.state.root.exists():
+                nothing_left(decide())
     return len(plan.steps)
 
 
-def _confirm(plan: Plan, yes: bool, word: str) -> None:
+@contextmanager
+def locked(project: Project, verb: str) -> Iterator[None]:
+    """Hold the project's lock, and say where the last command on it was broken off."""
+    from ops import show
+    from ops.machine.operation import operation
+
+    with operation(project.state, verb) as left:
+        if left:
+            show.out.print(f"[dim]note: {left}; going on from what it left[/dim]")
+        yield
+
+
+@contextmanager
+def recorded(project: Project, plan: Plan) -> Iterator[None]:
+    """Keep what the block does in the audit trail, and run the operator's hooks before and after it.
+
+    Raises OpsError, before anything has been done, where a hook refuses.
+    """
+    from ops import show
+    from ops.machine import hooks
+    from ops.machine.audit import audited
+
+    with audited(project, plan) as record:
+        hooks.before(project, plan, show.aside, record.hooks.append)
+        yield
+        hooks.after(project, plan, show.aside, record.hooks.append)
+
+
+def confirm(plan: Plan, yes: bool, word: str = "yes") -> None:
+    """Ask where something is destroyed. Raises OpsError where the answer is not `word`."""
     from ops import show
 
     if not plan.destroys or yes:
@@ -150,7 +175,8 @@ def _confirm(plan: Plan, yes: bool, word: str) -> None:
         raise OpsError("nothing was changed", "it was not confirmed", f"type {word} when asked, or give --yes")
 
 
-def _nothing_left(left: Plan) -> None:
+def nothing_left(left: Plan) -> None:
+    """Raises NeedsPerson where a plan that was carried out would still have something to do."""
     if left.steps:
         raise NeedsPerson(
             f"after {left.verb}, this is still not as wanted: {', '.join(step.title for step in left.steps[:5])}",

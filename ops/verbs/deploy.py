@@ -8,42 +8,78 @@ from typing import TYPE_CHECKING
 from invoke import Context
 
 from ops.errors import UsageProblem
-from ops.verbs.common import carry_out, known_service, verb
+from ops.verbs.common import known_service, verb
 
 if TYPE_CHECKING:
     from ops.machine.project import Project
-    from ops.model import Plan
+    from ops.model import Seen
+    from ops.plan.wanted import Wanted
+    from ops.verbs.transition import Goal
 
 
-def decide(project: Project, only: str | None) -> Plan:
-    """Observe, then plan."""
+def checkout_goal(project: Project, only: str | None = None, *, verb: str = "deploy", contracting: bool = False) -> Goal:
+    """What the checkout says as the goal.
+
+    Parameters
+    ----------
+    only: the one service that may change. contracting: whether a migration may take away what older releases need.
+
+    Raises UsageProblem where one service is to be deployed into nothing.
+    """
     from dataclasses import replace
 
-    from ops.machine.observe import missing_optional, not_offered, observe
-    from ops.plan.deploy import plan_deploy
+    from ops.machine.observe import missing_optional, not_offered
+    from ops.machine.releases import current_number
+    from ops.plan.containers import Options
+    from ops.plan.lost import refuse_lost_secrets
+    from ops.plan.wanted import with_one_service
+    from ops.verbs.transition import Goal
 
-    seen = observe(project.host, project.targets())
-    if only and seen.release is None:
+    current = current_number(project.state)
+    if only and current is None:
         raise UsageProblem(f"cannot deploy {only} alone", "there is no release yet that it could be part of", "inv deploy")
-    missing = missing_optional(project.stack.services.values(), project.images, seen.images)
-    seen = replace(seen, unavailable=not_offered(project.host, missing, project.images))
-    return plan_deploy(project.wanted(seen.secret_versions, frozenset(seen.unavailable)), seen, only)
+
+    def without(seen: Seen) -> Seen:
+        refuse_lost_secrets(project.stack, seen, project.state.root)
+        missing = missing_optional(project.stack.services.values(), project.images, seen.images)
+        return replace(seen, unavailable=not_offered(project.host, missing, project.images))
+
+    def want(seen: Seen | None) -> Wanted:
+        wanted = project.wanted(seen.secret_versions if seen else {}, frozenset(seen.unavailable if seen else ()))
+        return with_one_service(wanted, project.wanted_again(current), only) if only and current else wanted
+
+    options = Options(
+        settle=project.settings.get("deploy", "settle"), contracting=contracting, backup_before=backup_before(project)
+    )
+    return Goal(verb, project, want, options, only, without)
+
+
+def backup_before(project: Project) -> tuple[str, tuple[str, ...]]:
+    """(container, argv) of the backup that precedes a migration, where a service declares one."""
+    for service in project.stack.services.values():
+        if argv := service.definition.get("x-cc03", {}).get("backup"):
+            return service.slots()[0], tuple(argv)
+    return "", ()
 
 
 @verb(help={
     "plan": "show what would be done, and do nothing",
     "service": "change this one service only",
+    "contracting": "allow a migration that takes away what older releases need: no rollback past it",
     "yes": "do not ask",
 })  # fmt: skip
-def deploy(c: Context, plan: bool = False, service: str | None = None, yes: bool = False) -> None:
-    """Bring the stack to what this checkout says: build, create, start, wait until healthy."""
+def deploy(
+    c: Context, plan: bool = False, service: str | None = None, contracting: bool = False, yes: bool = False
+) -> None:  # fmt: skip
+    """Bring the stack to what this checkout says: build, replace without dropping a request, or put everything back."""
     from ops import show
     from ops.machine.preflight import check_host
     from ops.machine.project import open_project
+    from ops.verbs.transition import bring_about
 
     began = time.monotonic()
     project = open_project()
     known_service(project, service)
-    steps = carry_out(project, lambda: decide(project, service), plan_only=plan, yes=yes, check=check_host)
-    if steps:
+    goal = checkout_goal(project, service, contracting=contracting)
+    if steps := bring_about(goal, plan_only=plan, yes=yes, check=check_host):
         show.out.print(f"[bold green]deployed[/bold green]: {steps} steps in {time.monotonic() - began:.1f} s")

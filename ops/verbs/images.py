@@ -38,6 +38,7 @@ def build(c: Context, service: str | None = None, plan: bool = False, refresh: b
     project = open_project()
     known_service(project, service)
     if refresh and not plan:
+        project.host.prepare()
         files.write(project.state.root / "refresh", time.strftime("%Y-%m-%dT%H:%M:%S%z"))
     if built := carry_out(project, lambda: decide(project, service), plan_only=plan, check=check_host):
         show.out.print(f"[bold green]built[/bold green]: {built} images in {time.monotonic() - began:.1f} s")
@@ -86,10 +87,13 @@ def load(c: Context, file: str) -> None:
     """Take images from an archive, and verify that each is what the archive's list says."""
     from ops import show
     from ops.machine.archive import load_images
+    from ops.machine.audit import audited
     from ops.machine.project import open_project
+    from ops.model import Plan, Step
 
     project = open_project()
-    show.out.print(load_images(project, file))
+    with audited(project, Plan("images.load", (Step("load", f"load images from {file}"),))):
+        show.out.print(load_images(project, file))
 
 
 @verb(help={"yes": "do not ask"})
@@ -98,7 +102,9 @@ def prune(c: Context, yes: bool = False) -> None:
     from ops import show
     from ops.errors import OpsError
     from ops.machine.archive import prune_images, unused_images
+    from ops.machine.audit import audited
     from ops.machine.project import open_project
+    from ops.model import Plan, Step
 
     project = open_project()
     unused = unused_images(project)
@@ -109,4 +115,5 @@ def prune(c: Context, yes: bool = False) -> None:
         show.out.print(f"[bold red]destroys:[/bold red] image {tag}")
     if not yes and not show.ask("Type yes to go on.", "yes"):
         raise OpsError("nothing was removed", "it was not confirmed", "type yes when asked, or give --yes")
-    show.out.print(f"removed {prune_images(project, unused)} images")
+    with audited(project, Plan("images.prune", tuple(Step(tag, f"remove image {tag}") for tag in unused))):
+        show.out.print(f"removed {prune_images(project, unused)} images")

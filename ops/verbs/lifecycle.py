@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from invoke import Context
 
 from ops.errors import HostLacks
-from ops.verbs.common import carry_out, known_service, verb
+from ops.verbs.common import carry_out, known_service, locked, recorded, verb
 
 if TYPE_CHECKING:
     from ops.machine.project import Project
@@ -24,14 +24,14 @@ def _seen(project: Project) -> Seen:
 def stop(c: Context) -> None:
     """Stop every container within its grace period, and the health ticker. Nothing is removed."""
     from ops import show
-    from ops.machine.project import open_project
+    from ops.machine.project import must_exist, open_project
     from ops.plan.lifecycle import plan_stop
 
-    project = open_project()
+    project = must_exist(open_project())
 
     def decide() -> Plan:
         seen = _seen(project)
-        return plan_stop(project.stack, seen, ticker=bool(seen.ticker))
+        return plan_stop(project.deployed.stack, seen, ticker=bool(seen.ticker))
 
     if carry_out(project, decide):
         show.out.print("stopped; [bold]inv start[/bold] brings everything back")
@@ -41,19 +41,17 @@ def stop(c: Context) -> None:
 def start(c: Context) -> None:
     """Start what was stopped, in order, wait until healthy, and have the health ticker watch it."""
     from ops import show
-    from ops.machine.observe import missing_optional
-    from ops.machine.project import open_project
+    from ops.machine.project import must_exist, open_project
     from ops.plan.lifecycle import plan_start
 
-    project = open_project()
+    project = must_exist(open_project())
 
     def decide() -> Plan:
         seen = _seen(project)
         if not seen.containers:
             raise HostLacks("nothing to start", f"project {project.name} has no containers", "inv deploy")
-        without = frozenset(missing_optional(project.stack.services.values(), project.images, seen.images))
-        wanted = project.wanted(seen.secret_versions, without)
-        return plan_start(project.stack, seen, wanted.supervise, wanted.supervise_version)
+        wanted = project.deployed
+        return plan_start(wanted.stack, seen, wanted.supervise, wanted.supervise_version)
 
     if carry_out(project, decide):
         show.out.print("[bold green]started[/bold green]")
@@ -65,20 +63,22 @@ def restart(c: Context, service: str) -> None:
     from ops import show
     from ops.machine.apply import apply
     from ops.machine.journal import Journal
-    from ops.machine.lock import hold
     from ops.machine.perform import Performer
-    from ops.machine.project import open_project
+    from ops.machine.project import must_exist, open_project
     from ops.plan.lifecycle import plan_restart
 
     project = open_project()
     known_service(project, service)
-    with hold(project.state.lock, "restart"):
-        plan = plan_restart(project.stack, _seen(project), service)
+    must_exist(project)
+    project.host.prepare()
+    with locked(project, "restart"):
+        plan = plan_restart(project.deployed.stack, _seen(project), service)
         if not plan.steps:
             raise HostLacks(f"{service} has no containers", "it was never deployed here", f"inv deploy --service {service}")
         # Restarting is the wish itself, not a difference to what is wanted, so there is nothing to observe again but health.
-        with show.progress(len(plan.steps)) as progress:
-            apply(plan, Performer(project, progress.report).perform, Journal(project.state.journal, "restart"), progress)
+        journal = Journal.of_this_process(project.state.journal)
+        with recorded(project, plan), show.progress(len(plan.steps)) as progress:
+            apply(plan, Performer(project, progress.report, project.deployed).perform, journal, progress)
     show.out.print(f"[bold green]restarted[/bold green] {service}")
 
 
@@ -95,7 +95,7 @@ def destroy(c: Context, keep_data: bool = True, yes: bool = False) -> None:
     project = open_project()
 
     def decide() -> Plan:
-        return plan_destroy(project.stack, _seen(project), keep_data=keep_data)
+        return plan_destroy(project.deployed.stack, _seen(project), keep_data=keep_data)
 
     if carry_out(project, decide, yes=yes, word=project.name):
         kept = "its volumes and state are kept" if keep_data else "nothing of it is left but its images"

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from ops.machine.project import Project
 
 LIMIT = 1000
+OF_THE_COMMANDS = ("audit", "hooks")
+"""What the commands themselves write to the log store, under names like those of services."""
 _STYLE = {"error": "red", "fatal": "bold red", "warn": "yellow", "debug": "dim"}
 
 
@@ -59,7 +61,7 @@ def _show(row: Mapping[str, Any]) -> None:
 @verb(
     positional=["service"],
     help={
-        "service": "only this service",
+        "service": "only this service; audit and hooks are the commands' own",
         "since": "how far back: 90s, 15m, 4h, 2d (default 15m)",
         "grep": "only lines that match this regular expression",
         "request-id": "only lines of this request, across all services",
@@ -74,11 +76,13 @@ def logs(
     """What the services said: by service, age, pattern or request id; --follow for more as it comes."""
     import requests
 
-    from ops.machine.project import open_project
+    from ops.machine.project import must_exist, open_project
     from ops.plan.logs import query
 
     project = open_project()
-    known_service(project, service or None)
+    if service not in OF_THE_COMMANDS:
+        known_service(project, service or None)
+    must_exist(project)
     asked = query(service or None, since, grep, request_id)
     try:
         for row in sorted(_rows(project, "query", asked, limit=str(LIMIT)), key=lambda row: str(row["_time"])):
@@ -105,7 +109,7 @@ def _from_podman(project: Project, service: str, since: str | None, follow: bool
     from ops.plan.logs import DEFAULT_SINCE
     from ops.render import container_name
 
-    if not service:
+    if service not in project.stack.services:
         raise HostLacks(
             "the log store does not answer", "so lines of several services cannot be put in order", "inv logs SERVICE"
         )

@@ -23,9 +23,9 @@ def open_urls(c: Context, password: bool = False, json: bool = False) -> None:
     from ops import show
     from ops.compose import placeholders
     from ops.errors import HostLacks
-    from ops.machine.project import open_project
+    from ops.machine.project import must_exist, open_project
 
-    project = open_project()
+    project = must_exist(open_project())
     values = placeholders(project.settings, project.ports)
     kept = project.state.secrets / "operator-password" / "1"
     if not kept.exists():

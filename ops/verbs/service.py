@@ -16,13 +16,15 @@ def install(c: Context, show: bool = False) -> None:
     """Install the unit that starts the stack at boot, in order, and keeps the health ticker running."""
     from ops.errors import HostLacks
     from ops.machine import state as files
+    from ops.machine.audit import audited
     from ops.machine.host import host_facts
     from ops.machine.project import open_project
     from ops.machine.run import run
+    from ops.model import Plan, Step
     from ops.plan.unit import unit, unit_name
 
     project = open_project()
-    text = unit(project.name, project.state.root, project.host.environment)
+    text = unit(project.name, project.state.root, project.host.lasting_environment)
     if show:
         print(text, end="")
         return
@@ -31,9 +33,10 @@ def install(c: Context, show: bool = False) -> None:
             "cannot install a systemd unit", "this host does not run systemd",
             "inv service.install --show prints it; without systemd, run inv start at boot",
         )  # fmt: skip
-    files.write(UNITS / unit_name(project.name), text)
-    run(("systemctl", "daemon-reload"), timeout=60)
-    run(("systemctl", "enable", unit_name(project.name)), timeout=60)
+    with audited(project, Plan("service.install", (Step("unit", f"install and enable {unit_name(project.name)}"),))):
+        files.write(UNITS / unit_name(project.name), text)
+        run(("systemctl", "daemon-reload"), timeout=60)
+        run(("systemctl", "enable", unit_name(project.name)), timeout=60)
     print(f"{unit_name(project.name)} is installed and enabled: it starts the stack at boot")
 
 
@@ -41,16 +44,19 @@ def install(c: Context, show: bool = False) -> None:
 def remove(c: Context) -> None:
     """Remove the unit again. The running stack is left as it is."""
     from ops.errors import HostLacks
+    from ops.machine.audit import audited
     from ops.machine.host import host_facts
     from ops.machine.project import open_project
     from ops.machine.run import run
+    from ops.model import Plan, Step
     from ops.plan.unit import unit_name
 
     project = open_project()
     name = unit_name(project.name)
     if not host_facts().systemd:
         raise HostLacks("there is no unit to remove", "this host does not run systemd", "inv status")
-    run(("systemctl", "disable", name), timeout=60, ok=None)
-    (UNITS / name).unlink(missing_ok=True)
-    run(("systemctl", "daemon-reload"), timeout=60)
+    with audited(project, Plan("service.remove", (Step("unit", f"disable and remove {name}"),))):
+        run(("systemctl", "disable", name), timeout=60, ok=None)
+        (UNITS / name).unlink(missing_ok=True)
+        run(("systemctl", "daemon-reload"), timeout=60)
     print(f"{name} is removed")

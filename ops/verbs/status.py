@@ -44,17 +44,20 @@ def collect(project: Project) -> list[Row]:
     from concurrent.futures import ThreadPoolExecutor
 
     from ops.machine.observe import container, images, inspected_containers, missing_optional, reasons
+    from ops.machine.project import targets_of
     from ops.machine.usage import usage
 
+    running = project.deployed
     inspected = inspected_containers(project.host)
     # Before any health check: those that are executed inside a container count as its CPU.
     used = usage(inspected)
     with ThreadPoolExecutor(max_workers=3) as pool:
-        why = pool.submit(reasons, project.host, project.targets(), inspected)
+        targets = targets_of(project.state, running.stack, running.allocation)
+        why = pool.submit(reasons, project.host, targets, inspected)
         present = pool.submit(images, project.host)
-        absent = missing_optional(project.stack.services.values(), project.images, present.result())
+        absent = missing_optional(running.stack.services.values(), running.images, present.result())
     rows = []
-    for service in project.stack.services.values():
+    for service in running.stack.services.values():
         for replica in service.slots():
             seen = container(replica, inspected[replica]) if replica in inspected else None
             reason = why.result().get(replica, "")
@@ -64,7 +67,7 @@ def collect(project: Project) -> list[Row]:
             now = used.get(replica)
             rows.append(Row(
                 service=service.name, replica=replica, state=seen.state if seen else "missing", health=health,
-                restarts=seen.restarts if seen else 0, image=seen.image if seen else project.images[service.name].tag,
+                restarts=seen.restarts if seen else 0, image=seen.image if seen else running.images[service.name].tag,
                 memory_bytes=now.memory_bytes if now else None, memory_limit_bytes=service.limits.memory_bytes,
                 cpu_percent=round(now.cpu_percent, 1) if now else None, reason=reason,
                 since=seen.started_at if seen and seen.state == "running" else "",
@@ -93,6 +96,7 @@ def table(project: Project, rows: list[Row]) -> Table:
     from rich.text import Text
 
     from ops import show
+    from ops.machine.operation import under_way
     from ops.machine.supervise import ticker_version
 
     healthy = sum(row.health == "healthy" for row in rows)
@@ -100,6 +104,8 @@ def table(project: Project, rows: list[Row]) -> Table:
     ticker = "health ticker running" if ticker_version(project.state) else "[red]no health ticker: inv start[/red]"
     drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), title_justify="left", caption_justify="left")
     drawn.title = f"[bold]{project.name}[/bold]  {healthy} of {wanted} containers healthy, {ticker}"
+    if at_work := under_way(project.state):
+        drawn.caption = Text(at_work.told(time.time()), style="yellow")
     for heading in ("SERVICE", "HEALTH", "UP"):
         drawn.add_column(heading, no_wrap=True)
     for heading in ("RESTARTS", "CPU", "MEMORY", "OF"):
@@ -134,9 +140,9 @@ def screen(project: Project) -> Group:
 def status(c: Context, json: bool = False, watch: bool = False) -> None:
     """Every service on one screen: health, restarts, CPU, memory of its limit, and why not."""
     from ops import show
-    from ops.machine.project import open_project
+    from ops.machine.project import must_exist, open_project
 
-    project = open_project()
+    project = must_exist(open_project())
     if json:
         print(_as_json(collect(project)))
     elif watch:

@@ -14,7 +14,7 @@ from ops.machine.perform import Performer
 from ops.machine.project import Project, open_project
 from ops.machine.run import run
 from ops.model import Step
-from ops.plan.deploy import grace
+from ops.plan.containers import grace
 from ops.render import volume_name
 from ops.steps import AwaitHealthy, CreateContainers, CreateVolume, RemoveContainer, RemoveVolume, StartContainer
 from tests.bench.figures import Figure

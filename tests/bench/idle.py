@@ -11,9 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ops.machine import usage
 from ops.machine.observe import inspected_containers
 from ops.machine.project import Project, open_project
+from ops.machine.usage import usage
 from tests.bench.figures import Figure
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -46,8 +46,7 @@ def idle(settle: float, seconds: float) -> Iterator[Figure]:
     processes = monitors(project, found)
     before = {name: process_seconds(pid) for name, pid in processes.items()}
     # What `inv status` shows, over a longer time.
-    usage.SAMPLE_SECONDS = seconds
-    used = usage.usage(found)
+    used = usage(found, seconds)
     cpu: dict[str, float] = {}
     memory: dict[str, int] = {}
     for name, pid in processes.items():

@@ -30,7 +30,7 @@ PATIENCE = 180.0
 how fast a busy machine is says nothing about right and wrong."""
 ENV = shutil.which("env") or "env"
 """By its path: some tests take the search path away."""
-TRACES = ("journal.jsonl", "lock", "logs", "metrics", "ticker", "builds")
+TRACES = ("journal.jsonl", "audit.jsonl", "audit.head", "lock", "logs", "metrics", "ticker", "builds")
 """Parts of the state folder that are written while nothing changes: logs, measurements, the record of attempts."""
 
 
@@ -128,11 +128,14 @@ class Drill:
 
 
 @contextmanager
-def begun(*arguments: str, log: Path, env: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
+def begun(
+    *arguments: str, log: Path, env: Mapping[str, str] | None = None, root: Path = REPOSITORY
+) -> Iterator[subprocess.Popen[bytes]]:  # fmt: skip
     """A command of the operator that is under way during the block; what is left of it afterwards is ended."""
     environment = {**os.environ, **(env or {})}
     with log.open("wb") as out, subprocess.Popen(
-        inv_argv(*arguments), stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment, cwd=REPOSITORY
+        inv_argv(*arguments, root=root), stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+        env=environment, cwd=root,
     ) as process:  # fmt: skip
         try:
             yield process

@@ -7,7 +7,6 @@ import re
 import shutil
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -221,9 +220,6 @@ def test_download_with_another_checksum(elsewhere: Mapping[str, str], altered: A
 
 
 def test_every_command_explains_itself(untouched: Drill) -> None:
-    """A command that does not exist is named, and none of these runs leaves anything behind."""
-    answer = inv("delpoy")
-
-    assert answer.returncode != 0
-    assert "delpoy" in answer.stdout + answer.stderr
-    assert "Traceback" not in answer.stderr, sys.executable
+    """A command or an option that does not exist is named, and none of these runs leaves anything behind."""
+    assert_refused(inv("delpoy"), 2, 'there is no command "delpoy"', 'did you mean "deploy"?', "inv --list")
+    assert_refused(inv("deploy", "--plna"), 2, "no option --plna", 'did you mean "--plan"?', "inv --help deploy")

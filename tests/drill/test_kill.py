@@ -6,6 +6,7 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
@@ -132,6 +133,21 @@ def test_redis_keeps_what_it_acknowledged_just_before(stack: Drill, live: Live) 
         # The log is written before the answer and flushed every second: only a power cut can take the last second.
         assert [ask("GET", key) for key in keys] == keys
         ask("DEL", *keys)
+
+
+def token_status(live: Live) -> int:
+    """Status of Keycloak's answer to a client that asks for a token, which takes several questions to its database."""
+    grant = {"grant_type": "client_credentials", "client_id": "cc03-ops", "client_secret": live.secret("keycloak-ops")}
+    return live.ops("POST", "/auth/realms/master/protocol/openid-connect/token", data=grant).status_code
+
+
+def test_keycloak_uses_no_connection_that_the_death_of_postgres_has_cut(stack: Drill, live: Live) -> None:
+    with ThreadPoolExecutor(max_workers=20) as pool:
+        # At once, so that the pool has many connections to lose.
+        assert set(pool.map(lambda _: token_status(live), range(60))) == {200}
+    killed_until_healthy(stack, "postgres")
+
+    assert [token_status(live) for _ in range(25)] == [200] * 25
 
 
 def request_number(live: Live) -> str:

@@ -58,11 +58,11 @@ def test_container_that_runs_and_does_not_answer_is_restarted(stack: Drill, reco
 
 
 def test_container_that_was_stopped_by_hand_is_started(stack: Drill, record: Record) -> None:
-    name = stack.containers()["frontend"]["Name"]
+    name = stack.containers()["frontend-1"]["Name"]
     run(("podman", "stop", name), timeout=60, env=stack.project.host.environment)
     began = time.monotonic()
 
-    eventually(lambda: stack.unhealthy("frontend"), LONG)
+    eventually(lambda: stack.unhealthy("frontend-1"), LONG)
     record("frontend stopped by hand", time.monotonic() - began, note="noticed and started by the health ticker")
 
 

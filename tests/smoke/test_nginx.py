@@ -154,7 +154,7 @@ def test_operators_pages_answer(live: Live, path: str) -> None:
 def test_another_container_gets_no_operators_page(live: Live) -> None:
     address = live.container("nginx")["NetworkSettings"]["Networks"][f"{live.project.name}-web"]["IPAddress"]
     context = ssl.create_default_context(cafile=str(live.ca))
-    with live.network("frontend"):
+    with live.network(live.slots("frontend")[0]):
         raw = socket.create_connection((address, 9443), 5)
     with context.wrap_socket(raw, server_hostname="localhost") as secured:
         secured.sendall(b"GET /prometheus/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")

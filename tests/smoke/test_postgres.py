@@ -81,7 +81,7 @@ def test_connections_can_be_verified(live: Live) -> None:
 def test_schema_is_migrated(live: Live) -> None:
     tables = {name for (name,) in sql(live, "SELECT relname FROM pg_stat_user_tables", "app")}
 
-    assert {"items", "idempotency_keys", "alembic_version"} <= tables
+    assert {"items", "idempotency_keys", "probe_requests", "alembic_version"} <= tables
 
 
 def test_slow_statements_can_be_found(live: Live) -> None:

@@ -12,8 +12,10 @@ from ops import steps
 from ops.compose import parse_stack
 from ops.model import Allocation, Container, Plan, Seen, Stack, Step
 from ops.plan.allocate import allocate
-from ops.plan.deploy import Wanted, plan_deploy
+from ops.plan.deploy import plan_deploy
 from ops.plan.images import WantedImage
+from ops.plan.release import manifest_of
+from ops.plan.wanted import Wanted
 from ops.render import MIGRATE_SUFFIX, digest, render_release
 from ops.settings import Settings, parse_settings
 
@@ -39,7 +41,7 @@ services:
       - "${{CC03_STATE}}/certs/postgres:/etc/tls:ro"
     secrets: [postgres-superuser, postgres-app]
     deploy: {{resources: {{limits: {{memory: 4g, cpus: "2"}}}}}}
-    x-cc03: {{reload: [/reload, now], check: [/check]}}
+    x-cc03: {{reload: [/reload, now], check: [/check], gap_seconds: 10, interrupts: everybody}}
   keycloak:        # configuration, but no reload
     <<: *common
     build: ./keycloak
@@ -212,6 +214,11 @@ def _(step: Any, seen: Seen, release: Wanted) -> Seen:
 @_effect.register
 def _(step: steps.WriteRelease, seen: Seen, release: Wanted) -> Seen:
     return replace(seen, release={**(step.manifest or {}), "number": step.number})
+
+
+@_effect.register
+def _(step: steps.ActivateRelease, seen: Seen, release: Wanted) -> Seen:
+    return replace(seen, release={**manifest_of(release, ()), "number": step.number})
 
 
 @_effect.register

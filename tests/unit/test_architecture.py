@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -118,7 +119,7 @@ def test_tasks_file_is_a_table_of_contents_without_logic() -> None:
 
 def test_every_verb_stands_in_the_table_of_contents() -> None:
     offered = set(imports(REPOSITORY / "tasks.py"))
-    files = {path.stem for path in (REPOSITORY / "ops" / "verbs").glob("*.py")} - {"__init__", "common"}
+    files = {path.stem for path in (REPOSITORY / "ops" / "verbs").glob("*.py")} - {"__init__", "common", "transition"}
 
     assert {name for name in files if f"ops.verbs.{name}" not in offered} == set()
 
@@ -144,6 +145,14 @@ def test_service_that_is_built_has_its_containerfile(service: str) -> None:
         assert (REPOSITORY / "compose" / service / "Containerfile").is_file()
     else:
         assert "@sha256:" in DEFINED[service]["image"]
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "compose").glob("*/Containerfile")), ids=named)
+def test_build_names_the_ca_of_the_host_only_where_there_is_one(path: Path) -> None:
+    """pip fails, and npm warns, where the file that they are told to trust does not exist: a host without a CA of its own."""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if re.search(r"\b[A-Z_]+=/run/secrets/ca\b", line):
+            assert "if [ -s /run/secrets/ca ]; then export" in line, line
 
 
 @pytest.mark.parametrize("service", DEFINED)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ops.compose import fill, fill_config, parse_stack, placeholders
 from ops.errors import UsageProblem
@@ -106,3 +107,15 @@ def test_build_context_of_the_settings_may_be_anywhere(tmp_path: Path) -> None:
 
     assert found.services["backend"].build == tmp_path
     assert found.services["nginx"].build == REPOSITORY / "compose" / "nginx"
+
+
+TARGETS = sorted((REPOSITORY / "config" / "prometheus" / "targets").glob("*.yml"))
+
+
+@pytest.mark.parametrize("path", TARGETS, ids=lambda path: path.name)
+def test_targets_of_a_service_that_is_left_out_are_an_empty_group(path: Path) -> None:
+    """Without any group Prometheus 2.53 is told nothing, and goes on with the old targets until it is started again."""
+    groups = yaml.safe_load(fill_config(path.read_text(), {}, {"backend": (), "grafana": ()}, path.name))
+
+    assert len(groups) == 1
+    assert not groups[0]["targets"]

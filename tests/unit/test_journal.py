@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from ops.machine.journal import Journal, entries, interrupted
+from ops.machine.journal import Journal, entries, interrupted, open_run
 
 
 @pytest.fixture
@@ -87,3 +88,20 @@ def test_entry_is_on_disk_when_write_returns(path: Path) -> None:
 
     (entry,) = entries(path)
     assert (entry["event"], entry["verb"], entry["run"]) == ("begin", "deploy", "run-1")
+
+
+def test_open_run_has_the_titles_of_its_steps_and_the_process(path: Path) -> None:
+    write(path, BEGIN, ("step", {"step": "healthy redis", "title": "wait for redis"}), begun("start nginx"))
+
+    run = open_run(path)
+    assert run is not None
+    assert (run.verb, run.pid, run.steps) == ("deploy", os.getpid(), ("wait for redis", "start nginx"))
+    assert run.began <= run.last
+
+
+def test_step_that_failed_is_not_under_way(path: Path) -> None:
+    write(path, BEGIN, begun("start redis"), begun("start nginx"), ("failed", {"step": "start redis"}))
+
+    run = open_run(path)
+    assert run is not None
+    assert run.steps == ("start nginx",)

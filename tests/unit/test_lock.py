@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ops.errors import LockHeld
-from ops.machine.lock import busy, hold
+from ops.machine.lock import Holder, boot_id, busy, hold, holder, process_started
 
 
 @contextmanager
@@ -53,6 +54,7 @@ def test_lock_is_free_once_its_process_has_been_killed(tmp_path: Path) -> None:
     assert not busy(path)
     with hold(path, "restart"):
         assert "restart" in path.read_text()
+    assert path.read_text() == ""
 
 
 def test_lock_is_free_after_the_block(tmp_path: Path) -> None:
@@ -80,3 +82,90 @@ def test_holder_whose_note_cannot_be_read_is_still_refused(tmp_path: Path) -> No
         path.write_text("{half")
         with pytest.raises(LockHeld, match="another operation"), hold(path, "restart"):
             pytest.fail("two processes hold the lock")
+
+
+def test_holder_is_told_while_it_lives_and_only_then(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    assert holder(path) is None
+    with held_elsewhere(path, "deploy") as pid:
+        who = holder(path)
+    assert who is not None
+    assert (who.verb, who.pid, who.started, who.boot) == ("deploy", pid, who.started, boot_id())
+    assert who.started > 0
+    assert holder(path) is None
+
+
+def test_killed_holder_is_told_to_the_next_and_to_nobody_after(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with held_elsewhere(path, "deploy") as pid:
+        pass
+
+    with hold(path, "restart") as killed:
+        assert killed is not None
+        assert (killed.verb, killed.pid, killed.named()) == ("deploy", pid, f"inv deploy (process {pid})")
+    with hold(path, "restart") as killed:
+        assert killed is None
+
+
+def test_holder_that_failed_was_not_killed(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with pytest.raises(KeyboardInterrupt), hold(path, "deploy"):
+        raise KeyboardInterrupt
+
+    with hold(path, "restart") as killed:
+        assert killed is None
+
+
+def test_stranger_with_the_number_of_the_killed_one_is_not_taken_for_it(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    mine = process_started(os.getpid())
+    assert mine is not None
+    told = {"verb": "deploy", "pid": os.getpid(), "since": "2026-01-31T12:00:00+0000"}
+    for other in ({"started": mine + 1, "boot": boot_id()}, {"started": mine, "boot": "another boot"}):
+        path.write_text(json.dumps({**told, **other}))
+        with hold(path, "restart") as killed:
+            assert killed is not None
+            assert killed.pid == os.getpid()
+
+
+def test_record_of_an_older_version_is_no_killed_holder(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    path.write_text('{"verb": "deploy", "pid": 1, "since": "2026-01-31T12:00:00+0000"}')
+
+    with hold(path, "restart") as killed:
+        assert killed is None
+
+
+def test_holder_of_an_older_version_is_known_by_its_number_alone() -> None:
+    assert Holder("ticker", os.getpid(), "").lives()
+    assert not Holder("ticker", 0, "").lives()
+
+
+def test_note_of_one_that_is_gone_is_not_taken_for_who_holds_the_lock_now(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with held_elsewhere(path, "deploy"):
+        path.write_text(json.dumps({"verb": "stop", "pid": os.getpid(), "since": "", "started": 1, "boot": "another boot"}))
+        assert holder(path) == Holder()
+
+
+def test_refusal_says_what_the_holder_is_at(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with (
+        held_elsewhere(path, "deploy"),
+        pytest.raises(LockHeld) as caught,
+        hold(path, "restart", doing=lambda: "wait for backend-1"),
+    ):
+        pytest.fail("two processes hold the lock")
+
+    assert caught.value.why.endswith(", which is at: wait for backend-1")
+
+
+def test_process_that_has_ended_and_waits_to_be_collected_does_not_live(tmp_path: Path) -> None:
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+    try:
+        assert process_started(child) is None
+    finally:
+        os.waitpid(child, 0)

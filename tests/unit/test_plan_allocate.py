@@ -20,7 +20,7 @@ def test_first_allocation_takes_subnets_from_the_low_end_and_numbers_the_slots()
 
     assert given.subnets == {"web": "10.64.0.0/24", "app": "10.64.1.0/24", "data": "10.64.2.0/24"}
     replicas = {f"backend-{number}": 11 + number for number in range(1, 9)}
-    assert given.hosts == {"postgres": 10, "keycloak": 11, **replicas, "nginx": 20, "grafana": 21}
+    assert given.hosts == {"postgres": 10, "keycloak": 11, **replicas, "backend-surge": 20, "nginx": 21, "grafana": 22}
 
 
 def test_allocation_that_was_remembered_stays_whatever_is_taken() -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from ops import steps
 from ops.model import Seen
-from ops.plan.deploy import plan_deploy, seconds, slot_of
+from ops.plan.containers import seconds
+from ops.plan.deploy import plan_deploy
 from tests.unit.builders import LEFT_OUT, before, defects, deployed, done, keys, step, wanted
 
 
@@ -174,7 +175,3 @@ def test_release_number_goes_up_where_the_manifest_changes(changed: object) -> N
 )
 def test_compose_duration_in_seconds(duration: object, expected: int) -> None:
     assert seconds(duration) == expected
-
-
-def test_slot_is_read_back_from_a_container_name() -> None:
-    assert slot_of("cc03-test", "cc03-test-backend-1") == "backend-1"

@@ -9,20 +9,93 @@ import pytest
 
 from ops import steps
 from ops.model import Seen
-from ops.plan.deploy import Wanted, plan_deploy
+from ops.plan.containers import Options
+from ops.plan.deploy import plan_deploy
+from ops.plan.wanted import Wanted
 from tests.unit.builders import LEFT_OUT, before, container, defects, deployed, done, keys, step, wanted, with_state
 
 
-def test_changed_service_is_replaced_one_replica_at_a_time() -> None:
-    plan = plan_deploy(wanted(tags={"backend": "2"}), deployed(wanted()))
+def test_replicated_service_is_replaced_one_by_one_behind_an_extra_container_that_is_proved_first() -> None:
+    plan = plan_deploy(wanted(tags={"backend": "2"}), deployed(wanted()), options=Options(settle=6))
 
     assert keys(plan) == [
         "image backend", "release", "migrate backend",
+        "create backend-surge", "start backend-surge", "healthy backend-surge",
         "remove backend-1", "create backend-1", "start backend-1", "healthy backend-1",
         "remove backend-2", "create backend-2", "start backend-2", "healthy backend-2",
+        "retire backend-surge",
     ]  # fmt: skip
-    assert {"image backend", "migrate backend"} <= before(plan, "remove backend-1")
+    assert {"image backend", "migrate backend"} <= before(plan, "start backend-surge")
+    assert "healthy backend-surge" in before(plan, "remove backend-1")
     assert "healthy backend-1" in before(plan, "remove backend-2")
+    assert "healthy backend-2" in before(plan, "retire backend-surge")
+    assert step(plan, "healthy backend-surge").settle == 6
+    assert {step(plan, f"healthy backend-{slot}").once for slot in ("surge", 1, 2)} == {True}
+
+
+def test_replica_that_does_not_serve_is_replaced_before_those_that_do() -> None:
+    seen = deployed(wanted(), unhealthy={"backend-2": "HTTP 503"})
+    plan = plan_deploy(wanted(tags={"backend": "2"}), seen)
+
+    assert "healthy backend-2" in before(plan, "create backend-surge")
+    assert "healthy backend-surge" in before(plan, "remove backend-1")
+
+
+def test_extra_container_that_a_killed_deploy_has_left_is_used_where_it_is_the_wanted_one() -> None:
+    new = wanted(tags={"backend": "2"})
+    seen = deployed(wanted())
+    extra = container("backend-surge", new.slot_hash("backend-surge"))
+    plan = plan_deploy(new, replace(seen, containers={**seen.containers, "backend-surge": extra}))
+
+    assert "create backend-surge" not in keys(plan)
+    assert "healthy backend-surge" in before(plan, "remove backend-1")
+    assert "retire backend-surge" in keys(plan)
+
+
+def test_extra_container_of_another_release_makes_room_first() -> None:
+    seen = deployed(wanted())
+    extra = container("backend-surge", "another")
+    plan = plan_deploy(wanted(tags={"backend": "2"}), replace(seen, containers={**seen.containers, "backend-surge": extra}))
+
+    assert "remove backend-surge" in before(plan, "create backend-surge")
+
+
+def test_extra_container_that_is_left_over_is_removed_and_nothing_else_is_touched() -> None:
+    seen = deployed(wanted())
+    seen = replace(seen, containers={**seen.containers, "backend-surge": container("backend-surge", "another")})
+
+    assert keys(plan_deploy(wanted(), seen)) == ["remove backend-surge"]
+
+
+def test_way_back_migrates_nothing_and_makes_the_sealed_release_the_current_one() -> None:
+    old, new = replace(wanted(), number=7), wanted(tags={"backend": "2"})
+    plan = plan_deploy(old, deployed(new), options=Options(migrate=False))
+
+    assert "migrate backend" not in keys(plan)
+    assert isinstance(step(plan, "release"), steps.ActivateRelease)
+
+
+def test_migration_is_preceded_by_a_backup_once_there_is_something_to_lose() -> None:
+    options = Options(backup_before=("postgres", ("backup", "now")))
+    first = step(plan_deploy(wanted(), Seen(), options=options), "migrate backend")
+    later = step(plan_deploy(wanted(tags={"backend": "2"}), deployed(wanted()), options=options), "migrate backend")
+
+    assert (first.backup, first.contracting) == ((), True)
+    assert (later.backup, later.backup_slot, later.contracting) == (("backup", "now"), "postgres", False)
+
+
+def test_no_configuration_is_switched_before_all_have_been_found_good() -> None:
+    plan = plan_deploy(wanted(config={"nginx": "ng-2", "postgres": "pg-2"}), deployed(wanted()))
+
+    for switched in ("config nginx", "config postgres"):
+        assert {"check nginx", "check postgres"} <= before(plan, switched)
+
+
+def test_proxy_learns_of_more_replicas_once_they_serve() -> None:
+    more = wanted(text="replicas: {backend: 4}", config={"nginx": "ng-2"})
+    plan = plan_deploy(more, deployed(wanted()))
+
+    assert {"healthy backend-3", "healthy backend-4"} <= before(plan, "reload nginx")
 
 
 def test_container_is_stopped_within_the_grace_period_of_its_service() -> None:

@@ -14,7 +14,6 @@ LABELS = {"cc03.project": "cc03"}
 
 EVERY = {
     "version": podman.version(),
-    "info": podman.info(),
     "containers_of": podman.containers_of("cc03"),
     "inspect_containers": podman.inspect_containers(["a"]),
     "list_images": podman.list_images(),
@@ -36,7 +35,6 @@ EVERY = {
     "image_remove": podman.image_remove("image"),
     "image_save": podman.image_save(["image"], Path("/archive")),
     "image_load": podman.image_load(Path("/archive")),
-    "image_inspect": podman.image_inspect("image"),
     "compose_create": podman.compose_create(FILE, "cc03", ["nginx", "redis"]),
     "start": podman.start(["a"]),
     "stop": podman.stop("a", 35),
@@ -48,7 +46,6 @@ EVERY = {
     "start_attached": podman.start_attached("a"),
     "run_check": podman.run_check("image", ["check", "it"], {Path("/c"): "/etc/cc03"}, "10001", {"redis": "10.64.0.11"}),
     "logs": podman.logs("a", follow=True, since="10m", tail=5),
-    "stats": podman.stats(["a"]),
 }
 
 

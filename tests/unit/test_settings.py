@@ -21,7 +21,7 @@ def test_empty_file_means_every_default() -> None:
 
     assert (found.project, found.domain) == ("cc03", "localhost")
     assert [found.get("ports", name) for name in ("http", "https", "ops")] == [80, 443, 9443]
-    assert found.get("replicas", "backend") == 2
+    assert found.get("replicas", "backend") is None
     assert found.get("limits", "redis", "memory") is None
 
 
@@ -50,7 +50,7 @@ def test_project_of_the_environment_is_checked_like_the_file() -> None:
         ("ports:\n  htps: 443\n", 'stack.yaml:2 unknown setting "htps" in ports', 'did you mean "https"?'),
         ("limits:\n\n  postgre: {}\n", 'stack.yaml:3 unknown setting "postgre" in limits', 'did you mean "postgres"?'),
         ("limits: {redis: {mem: 1g}}\n", 'stack.yaml:1 unknown setting "mem" in limits.redis', "memory"),
-        ("replicas: {nginx: 2}\n", 'stack.yaml:1 unknown setting "nginx" in replicas', "known: backend"),
+        ("replicas: {backnd: 2}\n", 'stack.yaml:1 unknown setting "backnd" in replicas', 'did you mean "backend"?'),
         ("domain: {name: a}\n", 'stack.yaml:1 unknown setting "name" in domain', "domain takes a single value"),
     ],
 )

@@ -6,6 +6,7 @@ The token comes in the first message, never in the URL, where proxies and logs w
 import asyncio
 import json
 import logging
+import random
 import time
 from typing import Any
 
@@ -22,6 +23,9 @@ CHANNEL = "app:events"
 AUTH_SECONDS = 5.0
 QUEUE_LENGTH = 100
 MAX_MESSAGE = 16 * 1024
+# A proxy that takes up new configuration lets its old connections run on for five minutes, then cuts them. A socket that
+# has been closed in an orderly way before that is simply opened again. Spread, so that they do not come back all at once.
+LONGEST_SECONDS = (210.0, 270.0)
 UNAUTHENTICATED, FORBIDDEN, RESTARTING, TRY_LATER = 4401, 4403, 1012, 1013
 # Clients refetch after this: events may have passed while the subscription was down.
 RESYNC = '{"type":"resync"}'
@@ -174,9 +178,12 @@ async def _serve(websocket: WebSocket, events: Events, client: Client) -> tuple[
         asyncio.ensure_future(_send(websocket, client)),
         client.closing,
     ]
-    done, pending = await asyncio.wait(parties, return_when=asyncio.FIRST_COMPLETED)
+    longest = random.uniform(*LONGEST_SECONDS)
+    done, pending = await asyncio.wait(parties, timeout=longest, return_when=asyncio.FIRST_COMPLETED)
     for party in pending:
         party.cancel()
+    if not done:
+        return RESTARTING, "open it again"
     if client.closing in done:
         return client.closing.result()
     error = next(iter(done)).exception()

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from app import events, health, metrics, problems
+from app import events, health, metrics, probe, problems
 from app.auth import dependencies as auth
 from app.auth.jwks import RealmKeys
 from app.auth.tokens import TokenVerifier
@@ -48,7 +48,7 @@ def create_app(settings: Settings) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     problems.install(app)
-    for router in (items.router, auth.router, health.router, events.router):
+    for router in (items.router, auth.router, health.router, events.router, probe.router):
         app.include_router(router)
     attach_state(app, settings)
     return app
@@ -63,6 +63,7 @@ def attach_state(app: FastAPI, settings: Settings) -> None:
     barrier = settings.statement_timeout_ms // 1000 + 1
     state.cache = ItemCache(state.redis, breaker, settings.cache_ttl_seconds, barrier)
     state.events = events.Events(state.redis, breaker, settings.websocket_limit)
+    state.probes = probe.Probes()
     state.items = ItemStore(state.pool)
     state.tokens = TokenVerifier(settings.issuer, settings.audience)
     state.keys = RealmKeys(settings.jwks_url, on_removed=state.tokens.forget)

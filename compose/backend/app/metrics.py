@@ -42,13 +42,15 @@ BUILD = Gauge("backend_build_info", "Always 1; the label tells the release.", ["
 _children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
 
-def observe_request(method: str, route: str, status: int, seconds: float) -> None:
+def observe_request(method: str, route: str, status: int, seconds: float | None) -> None:
+    """Count a request; seconds None leaves it out of the latencies."""
     key = (method, route, status)
     child = _children.get(key)
     if child is None:
         child = _children[key] = (REQUESTS.labels(method, route, str(status)), LATENCY.labels(method, route))
     child[0].inc()
-    child[1].observe(seconds)
+    if seconds is not None:
+        child[1].observe(seconds)
 
 
 class PoolCollector(Collector):

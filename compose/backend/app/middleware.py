@@ -15,6 +15,10 @@ _log = logging.getLogger("app.request")
 _VALID_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 # Asked every few seconds by machines; health.py logs readiness when it changes.
 _QUIET = frozenset({"/metrics", "/api/v1/health/live", "/api/v1/health/ready"})
+# Asked twenty times a second during a deploy: only what went wrong is worth a line.
+_QUIET_WHEN_WELL = frozenset({"/api/v1/probe", "/api/v1/probe/slow"})
+# Takes as long as its caller asks for: among the latencies it would look like a fault.
+_SLOW_ON_PURPOSE = "/api/v1/probe/slow"
 # Nothing past this point was sent: the client went away first (nginx's convention).
 CLIENT_CLOSED = 499
 MAX_BODY = 64 * 1024
@@ -80,8 +84,8 @@ class RequestContext:
         # By template, never by path: ids in labels would make a series for each item. Unmatched paths share one.
         route = getattr(scope.get("route"), "path_format", "unmatched")
         method = scope["method"] if scope["method"] in _METHODS else "OTHER"
-        metrics.observe_request(method, route, status, seconds)
-        if scope["path"] in _QUIET:
+        metrics.observe_request(method, route, status, None if route == _SLOW_ON_PURPOSE else seconds)
+        if scope["path"] in _QUIET or (scope["path"] in _QUIET_WHEN_WELL and status < 400):
             return
         fields = {
             "method": scope["method"],

@@ -2,7 +2,8 @@
 
 SIGTERM drains in two steps. First, for CC03_DRAIN_SECONDS, requests are still answered, readiness says 503, each
 response closes its connection and WebSocket clients are told to reconnect. Then the socket is closed and what is still
-running finishes. Closing at once would race with requests the proxy is just sending on an idle connection.
+running finishes. Closing at once would race with requests the proxy is just sending on an idle connection: by the end of
+the first step the proxy has closed those that were idle (after 1 s) and this side those that were not.
 """
 
 import asyncio
@@ -24,9 +25,10 @@ from app.settings import Settings, SettingsError
 
 _log = logging.getLogger("app.server")
 
-# Longer than nginx keeps an idle connection (60 s): the side that closes first must be the one that may retry.
+# Longer than nginx keeps an idle connection (1 s): the side that closes first must be the one that may retry.
 KEEP_ALIVE_SECONDS = 75
-LAST_REQUEST_SECONDS = 1.0
+# For a request on a connection that was accepted last: nginx sends it as soon as it has connected.
+LAST_REQUEST_SECONDS = 0.3
 # On a machine so busy that requests queue for seconds; usually this is over at once.
 SETTLE_SECONDS = 4.0
 FINISH_SECONDS = 12
@@ -83,6 +85,7 @@ class DrainingServer(uvicorn.Server):
         state = self._context.app.state  # type: ignore[attr-defined]
         state.readiness.draining = True
         state.events.drain()
+        state.probes.drain()
         self._loop.call_later(self._drain_seconds, setattr, self, "should_exit", True)
 
 

@@ -77,6 +77,26 @@ func TestPlainTextKeepsItsText(t *testing.T) {
 	}
 }
 
+func TestRedisTellsTheLevelByASign(t *testing.T) {
+	for text, want := range map[string]string{
+		"1:M 24 Nov 2026 10:00:00.000 . 3 clients connected (0 replicas)":               "debug",
+		"1:M 24 Nov 2026 10:00:00.000 - Accepted 10.0.0.2:4242":                         "debug",
+		"1:M 24 Nov 2026 10:00:00.000 * Ready to accept connections":                    "info",
+		"17:C 24 Nov 2026 10:00:00.000 * RDB: 0 MB of memory used by copy-on-write":     "info",
+		"1:S 24 Nov 2026 10:00:00.000 # Error condition on socket for SYNC: (null)":     "warn",
+		"1:X 24 Nov 2026 10:00:00.000 # the word error does not make this warning one":  "warn",
+		"1:signal-handler (1795514400) Received SIGTERM scheduling shutdown...":         "unknown",
+		"1:M 24 Nov 2026 10:00:00.000 ! another sign":                                   "unknown",
+		"at 1:M 24 Nov 2026 10:00:00.000 * stands in the middle of another's line":      "unknown",
+		"1:M 24 Nov 2026 10:00:00.000 * MASTER <-> REPLICA sync: error, said as a note": "info",
+	} {
+		row := record("redis", "", part{time: stamp, text: []byte(text)})
+		if row["level"] != want || row["_msg"] != text {
+			t.Errorf("%s: got %v", text, row)
+		}
+	}
+}
+
 func TestPartsAreJoinedPerStream(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.log")
 	write(t, path, 0, stamp+" stdout P one \n", stamp+" stderr F between\n", stamp+" stdout P two \n", stamp+" stdout F three\n")

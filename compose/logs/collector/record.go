@@ -15,6 +15,7 @@ var (
 	slot      = regexp.MustCompile(`^(.+?)(?:-(\d+))?\.log$`)
 	levelWord = regexp.MustCompile(`(?i)\b(trace|debug|info|notice|log|warn|warning|error|err|crit|critical|fatal|panic|emerg|alert)\b`)
 	logfmtMsg = regexp.MustCompile(`\bmsg=("(?:[^"\\]|\\.)*"|\S+)`)
+	redisSign = regexp.MustCompile(`^\d+:[A-Z] \d+ [A-Z][a-z]{2} \d{4} [\d:.]+ ([.*#-]) `)
 )
 
 // The levels of syslog, Python, Java, Go and PostgreSQL, told by the five names that one searches for.
@@ -25,6 +26,9 @@ var levels = map[string]string{
 	"error": "error", "err": "error", "severe": "error",
 	"crit": "fatal", "critical": "fatal", "fatal": "fatal", "panic": "fatal", "emerg": "fatal", "alert": "fatal",
 }
+
+// Redis writes a sign where others write a word: "1:M 01 Jan 2026 00:00:00.000 * Ready to accept connections".
+var redisLevels = map[string]string{".": "debug", "-": "debug", "*": "info", "#": "warn"}
 
 // source tells which service and replica a log file belongs to: backend-1.log is replica 1 of backend.
 func source(file string) (service, replica string) {
@@ -119,6 +123,9 @@ func normal(level string) string {
 
 // Only the start of a plain line is searched: the word "error" late in a sentence is not its level.
 func levelOfText(text []byte) string {
+	if m := redisSign.FindSubmatch(text); m != nil {
+		return redisLevels[string(m[1])]
+	}
 	if len(text) > 120 {
 		text = text[:120]
 	}

@@ -4,6 +4,8 @@ from alembic import op
 
 revision = "0001"
 down_revision = None
+# Whether the release before can no longer run on the schema that this leaves behind.
+contracting = False
 
 STATEMENTS = (
     # Trusted since PostgreSQL 13: the database's owner may create it.

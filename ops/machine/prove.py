@@ -1,0 +1,154 @@
+"""Proof that a container does what its users need: it stays up, answers its own check, and answers through nginx."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ops import podman
+from ops.errors import NeedsPerson, OpsError
+from ops.machine.health import Target, assess, network_of
+from ops.machine.host import Host
+from ops.machine.observe import run_healthcheck
+from ops.machine.ticker import epoch
+from ops.machine.wait import until
+from ops.steps import AwaitHealthy
+
+SLOT_PORT = 8082
+"""Where nginx, on its own loopback, passes a request to one container alone (config/nginx/slots.conf)."""
+SMOKE_SECONDS = 5.0
+LAST_LINES = 8
+LINE_LENGTH = 200
+LOG_BYTES = 1 << 16
+
+
+class Ended(OpsError):
+    """A container that must not end has ended."""
+
+
+class Prover:
+    """Answers, again and again, why a container is not good yet. Podman is asked only when the main process is another one."""
+
+    def __init__(self, host: Host, step: AwaitHealthy, target: Target, edge: str) -> None:
+        self.host, self.step, self.target, self.edge = host, step, target, edge
+        self.check = run_healthcheck(host)
+        self.known: Mapping[str, Any] = {}
+        self.edge_pid = 0
+        self.good_since = 0.0
+
+    def __call__(self) -> str:
+        self._look()
+        if self.step.once:
+            self._refuse_an_end()
+        reason = assess(self.target, self.known or None, self.check)
+        if not reason and self.step.smoke:
+            reason = self._through_nginx(self.step.smoke)
+        if reason:
+            self.good_since = 0.0
+            return reason
+        self.good_since = self.good_since or time.monotonic()
+        left = self.step.settle - (time.monotonic() - self.good_since)
+        return f"it is good, and is watched for {left:.0f} s more" if left > 0 else ""
+
+    def said(self) -> list[str]:
+        """Its last lines of this start."""
+        path = self.host.state.logs / f"{self.step.slot}.log"
+        try:
+            with path.open("rb") as file:
+                file.seek(max(0, path.stat().st_size - LOG_BYTES))
+                text = file.read().decode(errors="replace")
+        except OSError:
+            return []
+        since = str(self.known.get("State", {}).get("StartedAt", ""))
+        return [line[:LINE_LENGTH] for line in lines_since(text, since)[-LAST_LINES:]]
+
+    def _look(self) -> None:
+        if not _exists(self.known.get("State", {}).get("Pid")):
+            self.known = _inspect(self.host, self.target.container)
+
+    def _refuse_an_end(self) -> None:
+        state = self.known.get("State", {})
+        restarts = int(self.known.get("RestartCount", 0))
+        if restarts or state.get("Status") in ("exited", "stopped", "dead"):
+            code = state.get("ExitCode", "?")
+            how = (
+                "killed for lack of memory" if state.get("OOMKilled") else f"exit code {code}" if not restarts else "restarted"
+            )
+            raise Ended(f"{self.step.slot} did not stay up", f"its process ended ({how})", "")
+
+    def _through_nginx(self, path: str) -> str:
+        if not _exists(self.edge_pid):
+            self.edge_pid = int(_inspect(self.host, self.edge).get("State", {}).get("Pid") or 0)
+        return ask_through_nginx(self.edge_pid, self.step.slot, path)
+
+
+def ask_through_nginx(edge_pid: int, slot: str, path: str) -> str:
+    """Ask one container through nginx; why that failed, or nothing. `edge_pid`: a process of nginx."""
+    connection = http.client.HTTPConnection("127.0.0.1", SLOT_PORT, timeout=SMOKE_SECONDS)
+    try:
+        with network_of(edge_pid):
+            connection.connect()
+        connection.request("GET", f"/{slot}{path}", headers={"User-Agent": "cc03-smoke"})
+        answer = connection.getresponse()
+        body = " ".join(answer.read(300).decode(errors="replace").split())
+    except (OSError, http.client.HTTPException) as problem:
+        return f"through nginx, {path}: {problem or type(problem).__name__}"
+    finally:
+        connection.close()
+    return "" if 200 <= answer.status < 300 else f"through nginx, {path}: HTTP {answer.status} {body}"[:240]
+
+
+def _exists(pid: object) -> bool:
+    return bool(pid) and Path(f"/proc/{pid}").exists()
+
+
+def _inspect(host: Host, name: str) -> Mapping[str, Any]:
+    answer = host.run(podman.inspect_containers([name]), ok=None)
+    return dict(json.loads(answer.stdout)[0]) if answer.returncode == 0 else {}
+
+
+def prove(host: Host, step: AwaitHealthy, target: Target, edge: str, report: Callable[[str], None]) -> None:
+    """Wait until a container is good.
+
+    Parameters
+    ----------
+    edge: name of nginx' container. report: told what is still missing.
+
+    Raises NeedsPerson once the step's deadline is over, or at once where the container has ended and must not.
+    """
+    prover = Prover(host, step, target, edge)
+
+    def ask() -> str:
+        reason = prover()
+        report(reason)
+        return reason
+
+    next_step = f"inv logs {target.service} --since 10m; then inv deploy, which goes on from here"
+    try:
+        reason = until(ask, step.deadline)
+    except Ended as ended:
+        raise NeedsPerson(ended.what, ended.why, next_step, prover.said()) from None
+    if reason:
+        raise NeedsPerson(f"{step.slot} is not healthy after {step.deadline} s", reason, next_step, prover.said())
+
+
+def lines_since(text: str, since: str) -> list[str]:
+    """What a container has said since then, by its log in Podman's k8s-file format (time, stream, F or P, text).
+
+    Parameters
+    ----------
+    since: time as Podman writes it; whole seconds are compared.
+    """
+    fields = [line.split(" ", 3) for line in text.splitlines()]
+    return [parts[3] for parts in fields if len(parts) == 4 and _second(parts[0]) >= _second(since)]
+
+
+def _second(stamp: str) -> float:
+    try:
+        return epoch(stamp)
+    except ValueError:
+        return 0.0

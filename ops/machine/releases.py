@@ -1,0 +1,149 @@
+"""Sealed releases on disk: written whole and read-only, verified by their digest, never changed afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ops.errors import HostLacks
+from ops.machine import state as files
+from ops.machine.state import State
+from ops.plan.release import COMPOSE, CONFIG, RELEASE, STACK, Activation, Kept, seal
+from ops.plan.wanted import Wanted, unpack
+
+
+def _append(path: Path, entry: Mapping[str, Any]) -> None:
+    """One JSON line, on disk before this returns. A line that a crash cut short does not swallow it."""
+    whole = not path.exists() or path.stat().st_size == 0 or path.read_bytes().endswith(b"\n")
+    with path.open("a", encoding="utf-8") as file:
+        file.write(("" if whole else "\n") + json.dumps(entry, sort_keys=True) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            yield json.loads(line)
+        except ValueError:
+            continue
+
+
+def record_activation(state: State, activation: Activation) -> None:
+    """Remember how bringing about a release ended."""
+    _append(state.activations, asdict(activation))
+
+
+def activations(state: State) -> list[Activation]:
+    """Every activation, oldest first."""
+    names = {entry.name for entry in fields(Activation)}
+    return [Activation(**{key: value for key, value in line.items() if key in names}) for line in _lines(state.activations)]
+
+
+def record_schema(state: State, **entry: Any) -> None:
+    """Remember what a migration has done, the moment it has done it: whether an older release still can run depends on it."""
+    _append(state.schema, entry)
+
+
+def schema_history(state: State) -> list[dict[str, Any]]:
+    return list(_lines(state.schema))
+
+
+def write_release(state: State, number: int, manifest: Mapping[str, Any], content: Mapping[str, str]) -> None:
+    """Write a release beside the others and make it the current one; an unfinished one of that number is replaced.
+
+    Parameters
+    ----------
+    manifest: what release.json says, without its seal. content: every other file, path -> text.
+    """
+    folder = state.releases / str(number)
+    fresh = state.releases / f".{number}.new"
+    for old in (fresh, folder):
+        shutil.rmtree(old, ignore_errors=True)
+    body = {"number": number, **manifest}
+    body["seal"] = seal({**content, RELEASE: files.dump(body)})
+    for path, text in {**content, RELEASE: files.dump(body)}.items():
+        (fresh / path).parent.mkdir(parents=True, exist_ok=True)
+        files.write(fresh / path, text, mode=0o444)
+    fresh.rename(folder)
+    files.link(state.current, str(number))
+
+
+def _content(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): path.read_text(encoding="utf-8")
+        for path in sorted(folder.rglob("*")) if path.is_file()
+    }  # fmt: skip
+
+
+def read_release(state: State, number: int) -> Kept:
+    """A release's manifest, and whether everything that was sealed with it is there and unchanged."""
+    folder = state.releases / str(number)
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    try:
+        content = _content(folder)
+        manifest = json.loads(content[RELEASE])
+        unsealed = {key: value for key, value in manifest.items() if key != "seal"}
+        intact = manifest.get("seal") == seal({**content, RELEASE: files.dump(unsealed)})
+    except (OSError, ValueError, KeyError):
+        return Kept(number, {}, intact=False, bytes=size)
+    return Kept(number, manifest, intact, size)
+
+
+def releases(state: State) -> list[Kept]:
+    """Every release on this host, oldest first."""
+    return [read_release(state, number) for number in _numbers(state)]
+
+
+def _numbers(state: State) -> list[int]:
+    found = state.releases.iterdir() if state.releases.is_dir() else ()
+    return sorted(int(path.name) for path in found if path.name.isdigit())
+
+
+def current_number(state: State) -> int | None:
+    return int(state.current.readlink().name) if state.current.is_symlink() else None
+
+
+def next_number(state: State) -> int:
+    """Numbers are never used twice, whatever was deleted since."""
+    return max([*(entry.release for entry in activations(state)), *_numbers(state)], default=0) + 1
+
+
+def load_release(state: State, number: int, ticker: Any) -> Wanted:
+    """A sealed release as what is wanted. `ticker`: sources of the health ticker that will watch over it.
+
+    Raises HostLacks where it is gone, damaged, or names secrets that are gone.
+    """
+    folder = state.releases / str(number)
+    kept = read_release(state, number) if folder.is_dir() else None
+    known = ", ".join(str(one.number) for one in releases(state) if one.intact) or "none"
+    if kept is None:
+        raise HostLacks(f"there is no release {number}", f"releases on this host: {known}", "inv releases")
+    if not kept.intact:
+        raise HostLacks(
+            f"release {number} is damaged", "its files are not what was sealed; nothing was touched",
+            f"choose another one of {known}: inv releases",
+        )  # fmt: skip
+    content = _content(folder)
+    configs: dict[str, dict[str, str]] = {}
+    for path, text in content.items():
+        if path.startswith(f"{CONFIG}/"):
+            _, service, inner = path.split("/", 2)
+            configs.setdefault(service, {})[inner] = text
+    wanted = unpack(json.loads(content[STACK]), yaml.safe_load(content[COMPOSE]), configs, ticker, number)
+    services = wanted.stack.services.values()
+    gone = [
+        name for name, version in wanted.versions.items()
+        if any(name in service.secrets and service.slots()[0] in wanted.compose["services"] for service in services)
+        and not (state.secrets / name / str(version)).is_file()
+    ]  # fmt: skip
+    if gone:
+        raise HostLacks(f"release {number} needs secrets that are gone", ", ".join(gone), "inv releases shows others")
+    return wanted

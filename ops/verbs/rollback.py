@@ -1,0 +1,44 @@
+"""inv rollback: the release before, or any other that this host has kept, whole."""
+
+from __future__ import annotations
+
+import time
+
+from invoke import Context
+
+from ops.errors import HostLacks, OpsError
+from ops.verbs.common import verb
+
+
+@verb(help={
+    "to": "number of the release (inv releases); without it, the newest one before the current that has served",
+    "plan": "show what would be done, and do nothing",
+    "yes": "do not ask",
+})  # fmt: skip
+def rollback(c: Context, to: int = 0, plan: bool = False, yes: bool = False) -> None:
+    """Go back to an earlier release: its images, configuration, settings and secrets. Builds nothing, needs no network."""
+    from ops import show
+    from ops.machine.project import open_project
+    from ops.machine.releases import activations, current_number, releases, schema_history
+    from ops.plan.release import contracted_since, previous_good
+    from ops.verbs.transition import back_to, bring_about
+
+    began = time.monotonic()
+    project = open_project()
+    state = project.state
+    number = int(to)
+    if not number:
+        found = previous_good(releases(state), activations(state), current_number(state))
+        if found is None:
+            raise HostLacks("there is no release to go back to", "none before the current one has served", "inv releases")
+        number = found.number
+    if gone := contracted_since(schema_history(state), number):
+        raise OpsError(
+            f"release {number} cannot run on today's database", f"later migrations took away what it needs: {', '.join(gone)}",
+            "go back to a later release (inv releases), or correct forward: inv deploy",
+        )  # fmt: skip
+    goal = back_to(project, number, settle=project.settings.get("deploy", "settle"))
+    if steps := bring_about(goal, plan_only=plan, yes=yes):
+        show.out.print(
+            f"[bold green]release {number} serves again[/bold green]: {steps} steps in {time.monotonic() - began:.1f} s"
+        )

@@ -1,0 +1,286 @@
+"""From the release that runs to another one, and back where that fails: what deploy, rollback and scale have in common."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ops.errors import HostLacks, NeedsPerson, OpsError
+from ops.model import EDGE
+from ops.verbs.common import confirm, locked, nothing_left, recorded
+
+if TYPE_CHECKING:
+    from ops.machine.project import Project
+    from ops.model import Plan, Seen
+    from ops.plan.containers import Options
+    from ops.plan.wanted import Wanted
+
+
+BASELINE_SECONDS = 1.0
+"""How long users are watched at the least before anything is touched, to have something to compare with."""
+AFTER_SECONDS = 1.0
+GOOD = "good"
+LONGEST = 4 * 3600.0
+"""The prober ends by itself then, whatever has become of the command."""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """Where a command wants to get."""
+
+    verb: str
+    project: Project
+    want: Callable[[Seen | None], Wanted]
+    """The wanted release, given what was seen; None where only the containers to look at are asked for."""
+    options: Options
+    only: str | None = None
+    without: Callable[[Seen], Seen] = lambda seen: seen
+    """Adds which optional services cannot be had."""
+
+    def decide(self) -> tuple[Wanted, Seen, Plan]:
+        """Observe, then plan."""
+        from ops.machine.observe import observe
+        from ops.machine.project import targets_of
+        from ops.machine.releases import next_number
+        from ops.plan.deploy import plan_deploy
+
+        project = self.project
+        first = self.want(None)
+        seen = self.without(observe(project.host, targets_of(project.state, first.stack, first.allocation)))
+        wanted = self.want(seen)
+        plan = plan_deploy(
+            wanted, seen, only=self.only, verb=self.verb, options=self.options, next_number=next_number(project.state)
+        )
+        return wanted, seen, plan
+
+
+def back_to(project: Project, number: int, verb: str = "rollback", settle: int = 0) -> Goal:
+    """A sealed release of this host as the goal: no build, no network, no migration."""
+    from ops.plan.containers import Options
+
+    wanted = project.wanted_again(number)
+
+    def without(seen: Seen) -> Seen:
+        absent = set(wanted.images) - {
+            name for name, service in wanted.stack.services.items() if service.slots()[0] in wanted.compose["services"]
+        }
+        return replace(seen, unavailable=dict.fromkeys(absent, "it was left out of that release"))
+
+    return Goal(verb, project, lambda seen: wanted, Options(settle=settle, migrate=False), without=without)
+
+
+def refuse_missing_images(goal: Goal, plan: Plan) -> None:
+    """Raises HostLacks where a sealed release would need an image that is gone: nothing is built on the way back."""
+    from ops.steps import BuildImage, FetchImage, ObtainBase
+
+    gone = [step.key for step in plan.steps if isinstance(step, BuildImage | FetchImage | ObtainBase)]
+    if gone:
+        raise HostLacks(
+            "images of that release are no longer on this host", f"missing: {', '.join(gone)}; nothing was touched",
+            "inv releases shows others; inv images.load takes them from an archive",
+        )  # fmt: skip
+
+
+def bring_about(
+    goal: Goal, *, plan_only: bool = False, yes: bool = False, check: Callable[[Project], None] | None = None
+) -> int:
+    """Plan, confirm, lock, plan afresh, apply under measurement; put everything back where it fails or costs too much.
+
+    Returns the number of steps done. Raises what went wrong: with exit code 1 where the old release serves again, 5 where
+    a person is needed.
+    """
+    from ops import show
+
+    project = goal.project
+    if plan_only:
+        _, _, plan = goal.decide()
+        show.plan(plan)
+        return 0
+    project.host.prepare()
+    with locked(project, goal.verb):
+        wanted, seen, plan = goal.decide()
+        if goal.verb == "rollback":
+            refuse_missing_images(goal, plan)
+        if not plan.steps:
+            show.plan(plan)
+            _recognise(project)
+            return 0
+        if check:
+            check(project)
+        confirm(plan, yes)
+        project.remember()
+        with recorded(project, plan):
+            _Attempt(goal, wanted, seen, plan).run()
+    return len(plan.steps)
+
+
+def _recognise(project: Project) -> None:
+    """A release that is as wanted has served, also where the command that brought it about was killed before it said so."""
+    from ops.machine.releases import activations, current_number, record_activation
+    from ops.plan.release import Activation, good_releases
+
+    number = current_number(project.state)
+    if number is not None and number not in good_releases(activations(project.state)):
+        record_activation(
+            project.state, Activation(number, "deploy", _now(), GOOD, why="found to serve after a broken-off one")
+        )
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
+
+
+class _Attempt:
+    """One activation, from its first step to its record."""
+
+    def __init__(self, goal: Goal, wanted: Wanted, seen: Seen, plan: Plan) -> None:
+        from ops.machine.releases import activations, current_number, next_number
+        from ops.plan.release import good_releases
+
+        self.goal, self.wanted, self.seen, self.plan = goal, wanted, seen, plan
+        self.project, self.state = goal.project, goal.project.state
+        self.began = time.monotonic()
+        good = good_releases(activations(self.state))
+        now = current_number(self.state)
+        older = [number for number in good if now is None or number <= now]
+        self.previous = now if now in good else max(older, default=None)
+        sealed = wanted.number or (next_number(self.state) if _step(plan, "release") else now)
+        self.number = sealed or 0
+        self.gaps: dict[str, float] = {}
+        self.summary: dict[str, Any] | None = None
+
+    def run(self) -> None:
+        try:
+            self._measure()
+            self._refuse_the_cost()
+        except KeyboardInterrupt:
+            self._record("interrupted", "by the operator")
+            raise
+        except OpsError as problem:
+            self._put_back(problem)
+        self._record(GOOD)
+        self._clean_up()
+
+    def _measure(self) -> None:
+        """Do the work while the prober asks, where there is a site that can be asked and something that it could notice."""
+        from ops.machine.measurement import measured
+        from ops.plan.measure import summarise
+
+        serving = EDGE in self.seen.containers and self.seen.containers[EDGE].state == "running"
+        if self.previous is None or not serving or not self.plan.changes:
+            self._apply(self.goal, self.wanted, self.plan)
+            nothing_left(self.goal.decide()[2])
+            return
+        project = self.project
+        touched = [time.time()]
+
+        def first_touch() -> None:
+            # What was done until then (an image, a file, a container that does not run yet) is part of "before".
+            found.baseline(BASELINE_SECONDS)
+            touched[0] = time.time()
+
+        with measured(project.settings, project.ports, self.state, LONGEST) as found:
+            try:
+                self._apply(self.goal, self.wanted, self.plan, first_touch)
+            finally:
+                ended = time.time()
+            nothing_left(self.goal.decide()[2])
+            time.sleep(max(0.0, ended + AFTER_SECONDS - time.time()))
+        self.summary = {**summarise(found.samples, touched[0], ended), "note": found.note}
+
+    def _refuse_the_cost(self) -> None:
+        """Raises OpsError where users paid more than the settings allow, and the plan had not announced it."""
+        summary = self.summary
+        announced = any(change.gap_seconds for change in self.plan.changes)
+        budget = self.project.settings.get("deploy", "failed_requests")
+        if not summary or announced or summary.get("failed_before") or summary["failed"] <= budget:
+            return
+        first = summary["failures"][0]
+        raise OpsError(
+            f"{summary['failed']} of {summary['requests']} requests failed meanwhile; deploy.failed_requests allows {budget}",
+            f"the first: {first['kind']} at {time.strftime('%H:%M:%S', time.localtime(first['at']))}: {first['why']}",
+            "inv logs nginx --since 10m",
+        )  # fmt: skip
+
+    def _apply(
+        self, goal: Goal, wanted: Wanted, plan: Plan, first_touch: Callable[[], None] = lambda: None
+    ) -> None:  # fmt: skip
+        from ops import show
+        from ops.machine.apply import apply
+        from ops.machine.journal import Journal
+        from ops.machine.perform import Performer
+
+        journal = Journal.of_this_process(self.state.journal)
+        with show.progress(len(plan.steps)) as progress:
+            performer = Performer(self.project, progress.report, wanted, first_touch)
+            try:
+                apply(plan, performer.perform, journal, progress)
+            finally:
+                for change in plan.changes:
+                    own = [performer.gaps[slot] for slot in performer.gaps if slot == change.service]
+                    self.gaps.update({change.service: max(own)} if own else {})
+
+    def _put_back(self, problem: OpsError) -> None:
+        """Raises `problem`, told as what it has come to."""
+        if self.previous is None:
+            self._record("failed", f"{problem.what}: {problem.why}")
+            raise problem
+        began = time.monotonic()
+        try:
+            changed = self._restore(problem, self.previous)
+        except (KeyboardInterrupt, OpsError) as second:
+            self._record("failed", f"{problem.what}: {problem.why}")
+            said = f"{second.what}: {second.why}" if isinstance(second, OpsError) else "interrupted"
+            why = f"{problem.why}; putting release {self.previous} back failed as well: {said}"
+            next_step = "inv status shows what serves; inv rollback tries again"
+            raise NeedsPerson(problem.what, why, next_step, problem.details) from second
+        if not changed:
+            kind = OpsError if isinstance(problem, NeedsPerson) else type(problem)
+            raise kind(problem.what, problem.why, f"nothing was changed; {problem.next_step}", problem.details)
+        self._record("reverted", f"{problem.what}: {problem.why}")
+        raise OpsError(
+            problem.what, problem.why,
+            f"release {self.previous} serves as before, put back in {time.monotonic() - began:.1f} s; "
+            f"correct the cause, then inv {self.goal.verb}",
+            problem.details,
+        )  # fmt: skip
+
+    def _restore(self, problem: OpsError, number: int) -> bool:
+        """Bring the release before this one about again; whether there was anything to do."""
+        from ops import show
+
+        goal = back_to(self.project, number)
+        wanted, _, plan = goal.decide()
+        refuse_missing_images(goal, plan)
+        if not plan.steps:
+            return False
+        show.err.print(f"{problem.what}: putting release {number} back")
+        self._apply(goal, wanted, plan)
+        nothing_left(goal.decide()[2])
+        return True
+
+    def _record(self, outcome: str, why: str = "") -> None:
+        from ops.machine.releases import record_activation
+        from ops.plan.release import Activation
+
+        record_activation(self.state, Activation(
+            release=self.number, verb=self.goal.verb, at=_now(), outcome=outcome,
+            seconds=round(time.monotonic() - self.began, 1), why=why, previous=self.previous, requests=self.summary,
+            gaps=self.gaps,
+        ))  # fmt: skip
+
+    def _clean_up(self) -> None:
+        """Releases and images that nothing needs any more. That it fails is worth a word, no more."""
+        from ops import show
+        from ops.machine.retention import clean_up
+
+        try:
+            clean_up(self.project)
+        except (OpsError, OSError) as problem:
+            show.err.print(f"[yellow]note:[/yellow] old releases could not be cleaned up: {problem}")
+
+
+def _step(plan: Plan, key: str) -> bool:
+    return any(step.key == key for step in plan.steps)

@@ -1,0 +1,22 @@
+"""The stamp of `inv build --refresh` that comes with an archive: part of every tag, so it must be the archive's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ops.machine.archive import take_stamp
+from ops.machine.state import State
+
+
+@pytest.mark.parametrize("before", [None, "2026-01-01T00:00:00+0000"])
+@pytest.mark.parametrize("stamp", ["", "2026-02-02T00:00:00+0000"])
+def test_stamp_is_that_of_the_archive_whatever_was_there(tmp_path: Path, before: str | None, stamp: str) -> None:
+    path = tmp_path / "refresh"
+    if before:
+        path.write_text(before)
+
+    take_stamp(State(tmp_path), stamp)
+
+    assert (path.read_text() if path.exists() else "") == stamp

@@ -1,0 +1,117 @@
+"""What holds for every change, whatever is wanted, whatever runs, and wherever it is broken off."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ops import steps
+from ops.model import Plan, Seen, Step
+from ops.plan.containers import serves
+from ops.plan.deploy import plan_deploy
+from ops.plan.wanted import Wanted
+from tests.unit.builders import container, defects, deployed, done, wanted
+
+EXAMPLES = 15
+
+releases = st.builds(
+    lambda tags, config, replicas, memory: wanted(
+        tags=tags, config=config, text=f"replicas: {{backend: {replicas}}}\nlimits: {{nginx: {{memory: {memory}m}}}}"
+    ),
+    tags=st.dictionaries(st.sampled_from(["postgres", "keycloak", "backend", "nginx"]), st.sampled_from(["1", "2"])),
+    config=st.dictionaries(st.sampled_from(["postgres", "keycloak", "nginx"]), st.sampled_from(["a", "b"])),
+    replicas=st.integers(1, 4), memory=st.sampled_from([128, 256]),
+)  # fmt: skip
+
+faults = st.dictionaries(
+    st.sampled_from(["postgres", "keycloak", "nginx", "backend-1", "backend-2", "backend-surge", "memcached"]),
+    st.sampled_from(["gone", "exited", "created", "lost", "ill", "other"]), max_size=4,
+)  # fmt: skip
+
+
+def broken(seen: Seen, what: Mapping[str, str]) -> Seen:
+    """The same host after that has happened to its containers."""
+    containers, unhealthy = dict(seen.containers), {}
+    for slot, fault in what.items():
+        if fault == "gone":
+            containers.pop(slot, None)
+        elif fault == "other" or slot not in containers:
+            containers[slot] = container(slot, "of another release")
+        elif fault == "ill":
+            containers[slot] = replace(containers[slot], running_seconds=9999.0)
+            unhealthy[slot] = "HTTP 503"
+        else:
+            containers[slot] = replace(containers[slot], state=fault)
+    return replace(seen, containers=containers, unhealthy=unhealthy)
+
+
+@given(old=releases, new=releases, what=faults)
+@settings(max_examples=EXAMPLES, deadline=None)
+def test_plan_leads_from_whatever_is_seen_to_what_is_wanted(old: Wanted, new: Wanted, what: Mapping[str, str]) -> None:
+    seen = broken(deployed(old), what)
+    plan = plan_deploy(new, seen)
+
+    assert defects(plan) == []
+    assert plan_deploy(new, done(plan.steps, seen, new)).steps == ()
+
+
+@given(release=releases)
+@settings(max_examples=EXAMPLES, deadline=None)
+def test_plan_of_a_converged_stack_is_empty(release: Wanted) -> None:
+    assert plan_deploy(release, deployed(release)).steps == ()
+
+
+@given(old=releases, new=releases, what=faults, data=st.data())
+@settings(max_examples=EXAMPLES, deadline=None)
+def test_change_broken_off_anywhere_is_finished_or_put_back_by_the_next_one(
+    old: Wanted, new: Wanted, what: Mapping[str, str], data: st.DataObject
+) -> None:
+    seen = broken(deployed(old), what)
+    first = plan_deploy(new, seen)
+    seen = done(first.steps[: data.draw(st.integers(0, len(first.steps)))], seen, new)
+
+    for goal in (new, replace(old, number=1)):
+        plan = plan_deploy(goal, seen)
+        assert defects(plan) == []
+        assert plan_deploy(goal, done(plan.steps, seen, goal)).steps == ()
+
+
+def order_drawn(plan: Plan, data: st.DataObject) -> list[Step]:
+    """One of the orders in which the executor may do the steps."""
+    waiting, finished = list(plan.steps), list[Step]()
+    while waiting:
+        ready = [step for step in waiting if {one.key for one in finished}.issuperset(step.after)]
+        step = data.draw(st.sampled_from(ready))
+        waiting.remove(step)
+        finished.append(step)
+    return finished
+
+
+def serving(seen: Seen, good: set[str]) -> int:
+    """Containers of the backend that answer: they run and have been found healthy."""
+    return sum(slot.startswith("backend-") and slot in good and serves(seen, slot) for slot in seen.containers)
+
+
+@given(old=releases, new=releases, what=faults, data=st.data())
+@settings(max_examples=EXAMPLES, deadline=None)
+def test_no_order_of_steps_and_no_failure_leaves_fewer_backends_serving_than_before_or_than_are_wanted(
+    old: Wanted, new: Wanted, what: Mapping[str, str], data: st.DataObject
+) -> None:
+    seen = broken(deployed(old), what)
+    kept = set(new.stack.services["backend"].slots())
+    # What serves now and stays wanted; replicas too many may go, and so may what an earlier deploy has left over.
+    good = {slot for slot in seen.containers if slot.startswith("backend-") and serves(seen, slot)}
+    least = len(good & kept)
+    order = order_drawn(plan_deploy(new, seen), data)
+
+    # A failure stops the plan: what it leaves is a state on the way, so every one of them is looked at.
+    for step in order:
+        seen = done([step], seen, new)
+        if isinstance(step, steps.AwaitHealthy):
+            good.add(step.slot)
+        elif isinstance(step, steps.CreateContainers):
+            good -= set(step.slots)
+        assert serving(seen, good) >= least, step.title
