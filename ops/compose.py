@@ -153,6 +153,7 @@ def _service(name: str, definition: dict[str, Any], settings: Settings, reposito
         needs=tuple(own.get("needs", ())),
         outlives=tuple(own.get("outlives", ())),
         migrate=tuple(own["migrate"]) if "migrate" in own else None,
+        backup=tuple(own["backup"]) if "backup" in own else None,
         optional=own.get("optional"),
         start_seconds=settings.get("deadlines", "start", name) or int(own.get("start_seconds", 120)),
         has_config=any(mount.startswith("../config/") for mount in mounts),

@@ -61,6 +61,8 @@ class Service:
     """Services that need this one in order to stop well, and therefore stop before it."""
     migrate: tuple[str, ...] | None = None
     """argv of the one-off run that prepares the database before new containers of this service start."""
+    backup: tuple[str, ...] | None = None
+    """argv, run in its container, of the verified backup that precedes a migration."""
     optional: str | None = None
     """Why the stack is complete without this service, and the cure; None: it is required."""
     start_seconds: int = 120

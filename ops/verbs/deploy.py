@@ -57,8 +57,8 @@ def checkout_goal(project: Project, only: str | None = None, *, verb: str = "dep
 def backup_before(project: Project) -> tuple[str, tuple[str, ...]]:
     """(container, argv) of the backup that precedes a migration, where a service declares one."""
     for service in project.stack.services.values():
-        if argv := service.definition.get("x-cc03", {}).get("backup"):
-            return service.slots()[0], tuple(argv)
+        if service.backup:
+            return service.slots()[0], service.backup
     return "", ()
 
 

@@ -109,6 +109,10 @@ OWN_KEYS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "needs": (lambda value: isinstance(value, list), "a list of services"),
     "outlives": (lambda value: isinstance(value, list), "a list of services"),
     "optional": (_sentence, "a sentence: why the stack is complete without it, and the cure"),
+    "smoke": (lambda value: isinstance(value, str) and value.startswith("/"), "a path such as /api/v1/health/ready"),
+    "backup": (_words, "a list of words: the command and its arguments"),
+    "gap_seconds": (lambda value: type(value) in (int, float) and 0 < value <= 3600, "a number of seconds up to 3600"),
+    "interrupts": (_sentence, "who notices while it is replaced, in words"),
     "start_seconds": (lambda value: type(value) is int and 0 < value <= 3600, "a number of seconds up to 3600"),
     "exempt": (lambda value: isinstance(value, Mapping), "a mapping of subject: reason"),
 }  # fmt: skip
