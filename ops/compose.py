@@ -100,10 +100,7 @@ def parse_stack(
     raw = yaml.safe_load(text)
     values = {**placeholders(settings, ports), "CC03_STATE": str(state), "CC03_SERVICES": "|".join(raw["services"])}
     document = _fill_tree(raw, values)
-    services = {
-        name: _service(name, definition, settings, repository, scaled or {})
-        for name, definition in document["services"].items()
-    }
+    services = {name: _service(name, document["services"], settings, repository, scaled or {}) for name in document["services"]}
     return Stack(
         project=settings.project,
         services=services,
@@ -125,8 +122,17 @@ def _replicas(name: str, definition: Mapping[str, Any], settings: Settings, scal
     return int(scaled.get(name) or chosen or declared)
 
 
-def _service(name: str, definition: dict[str, Any], settings: Settings, repository: Path, scaled: Mapping[str, int]) -> Service:
+def _shared(definition: Mapping[str, Any]) -> str | None:
+    """The service in whose network another one stands."""
+    return str(definition.get("network_mode", "")).partition("service:")[2] or None
+
+
+def _service(
+    name: str, definitions: Mapping[str, dict[str, Any]], settings: Settings, repository: Path, scaled: Mapping[str, int]
+) -> Service:  # fmt: skip
+    definition = definitions[name]
     own = definition.get("x-cc03", {})
+    shares = _shared(definition)
     limits = definition["deploy"]["resources"]["limits"]
     memory = settings.get("limits", name, "memory")
     cpus = settings.get("limits", name, "cpus")
@@ -134,7 +140,7 @@ def _service(name: str, definition: dict[str, Any], settings: Settings, reposito
     return Service(
         name=name,
         definition=definition,
-        networks=tuple(definition["networks"]),
+        networks=tuple((definitions[shares] if shares else definition)["networks"]),
         secrets=tuple(definition.get("secrets", [])),
         volumes=tuple(mount.split(":")[0] for mount in mounts if not mount.startswith((".", "/"))),
         limits=Limits(
@@ -145,6 +151,10 @@ def _service(name: str, definition: dict[str, Any], settings: Settings, reposito
         build=_context(name, definition, settings, repository),
         owner=int(str(definition.get("user", "0")).split(":")[0]),
         probe=own.get("probe"),
+        socket=own.get("socket"),
+        shares=shares,
+        holds=next((other for other in definitions if _shared(definitions[other]) == name), None),
+        keep=bool(own.get("keep")),
         reload=tuple(own["reload"]) if "reload" in own else None,
         check=tuple(own["check"]) if "check" in own else None,
         smoke=own.get("smoke"),

@@ -28,7 +28,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Service:
-    """One of the twelve services, as compose.yaml declares it.
+    """One of the twelve services, or the holder of one's address, as compose.yaml declares it.
 
     `definition` is its compose mapping with every placeholder filled; the other fields are what plans decide by.
     """
@@ -36,6 +36,7 @@ class Service:
     name: str
     definition: Mapping[str, Any]
     networks: tuple[str, ...]
+    """Those of the service whose network it shares, where it shares one."""
     secrets: tuple[str, ...]
     volumes: tuple[str, ...]
     limits: Limits
@@ -46,6 +47,14 @@ class Service:
     """The uid its main process runs as, and that its secrets and keys belong to."""
     probe: str | None = None
     """URL that tells, from the host, what the container's own health check tells; None: only the check itself does."""
+    socket: str | None = None
+    """Path in the container at which it, and no other, answers the probe: containers that share a network share its ports."""
+    shares: str | None = None
+    """Service in whose network its containers stand, and whose address and published ports they have."""
+    holds: str | None = None
+    """Service that stands in its network: the other side of `shares`."""
+    keep: bool = False
+    """Whether its container stays when only its image is another one."""
     reload: tuple[str, ...] | None = None
     """argv that makes the running container take up changed configuration; None: it is replaced."""
     check: tuple[str, ...] | None = None
@@ -76,6 +85,11 @@ class Service:
         return bool(self.definition.get("deploy", {}).get("replicas"))
 
     @property
+    def rolls(self) -> bool:
+        """Whether an extra container of it can serve while another is replaced: in its own place, or at the same address."""
+        return self.replicated or self.shares is not None
+
+    @property
     def surge_slot(self) -> str:
         """Name of the extra container that carries the load while another is replaced."""
         return f"{self.name}-{SURGE}"
@@ -87,11 +101,22 @@ class Service:
         return tuple(f"{self.name}-{index}" for index in range(1, self.replicas + 1))
 
     def reserved_slots(self) -> tuple[str, ...]:
-        """Every slot that could ever be: their addresses are known to the neighbours from the start, so that scaling out
-        changes nothing in them."""
-        if not self.replicated:
+        """Every slot that could ever be."""
+        if not self.rolls:
             return (self.name,)
-        return (*(f"{self.name}-{index}" for index in range(1, MAX_REPLICAS + 1)), self.surge_slot)
+        slots = (f"{self.name}-{index}" for index in range(1, MAX_REPLICAS + 1)) if self.replicated else (self.name,)
+        return (*slots, self.surge_slot)
+
+    def addresses(self) -> tuple[str, ...]:
+        """Names under which its neighbours reach it, from the start, so that scaling out changes nothing in them. A holder is
+        reached under the name of the service that it holds the address for."""
+        if self.holds:
+            return ()
+        return (self.name,) if self.shares else self.reserved_slots()
+
+    def address_name(self, slot: str) -> str:
+        """The name that the address of one of its containers belongs to."""
+        return self.holds or (self.name if self.shares else slot)
 
 
 @dataclass(frozen=True)
@@ -113,6 +138,11 @@ class Stack:
 
     def slots(self) -> tuple[str, ...]:
         return tuple(slot for service in self.services.values() for slot in service.slots())
+
+    def together(self, name: str) -> tuple[str, ...]:
+        """A service and what it cannot be changed without: the holder of its address, or whose address it holds."""
+        service = self.services[name]
+        return tuple(other for other in (service.shares, name, service.holds) if other)
 
 
 @dataclass(frozen=True)
@@ -141,6 +171,10 @@ class Container:
     oom_killed: bool = False
     running_seconds: float | None = None
     """How long its main process has been running; None when it does not run."""
+    holder: str = ""
+    """Slot in whose network it was created to stand; empty: it has its own."""
+    stranded: bool = False
+    """Whether it runs in a network that its holder has no more: nobody reaches it until it is started again."""
 
 
 @dataclass(frozen=True)

@@ -141,6 +141,15 @@ def remove(name: str, grace_seconds: int = 0) -> Argv:
     return ("podman", "rm", "--force", "--time", str(grace_seconds), "--volumes=false", name)
 
 
+def remove_all(names: Sequence[str]) -> Argv:
+    """Remove what there is of these, at once."""
+    return ("podman", "rm", "--force", "--time", "0", "--volumes=false", "--ignore", *names)
+
+
+def rename(name: str, new: str) -> Argv:
+    return ("podman", "rename", name, new)
+
+
 def remove_leftover(name: str) -> Argv:
     """A name that the storage still holds after a killed `create`, unknown to Podman itself."""
     return ("podman", "rm", "--force", "--storage", name)

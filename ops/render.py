@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from typing import Any
 from ops.model import LABEL_HASH, LABEL_PROJECT, LABEL_SERVICE, LABEL_SLOT, Allocation, Service, Stack
 
 MIGRATE_SUFFIX = "-migrate"
-ONE_OFFS = {MIGRATE_SUFFIX: (), "-migrate-check": ("--check",), "-migrate-contracting": ("--allow-contracting",)}
+CHECK_SUFFIX = "-migrate-check"
+ONE_OFFS = {MIGRATE_SUFFIX: (), CHECK_SUFFIX: ("--check",), "-migrate-contracting": ("--allow-contracting",)}
 """Suffix of a one-off container -> what it adds to the service's migration command."""
 _COPIED = (
     "user", "read_only", "cap_drop", "cap_add", "security_opt", "tmpfs", "environment", "restart", "stop_grace_period",
@@ -46,6 +47,11 @@ def secret_name(project: str, secret: str, version: int) -> str:
     return f"{project}-{secret}-{version}"
 
 
+def next_of(slot: str) -> str:
+    """Name of a container that waits for the place of another one."""
+    return f"{slot}-next"
+
+
 def one_off(slot: str) -> bool:
     """Whether a container runs once and ends, instead of serving."""
     return slot.endswith(tuple(ONE_OFFS))
@@ -62,14 +68,14 @@ def _attachment(where: str) -> dict[str, str]:
 
 
 def hosts_of(stack: Stack, allocation: Allocation, service: Service) -> dict[str, str]:
-    """Name -> address of every container that shares a network with this service."""
+    """Name -> address of every container that stands on a network of this service."""
     entries: dict[str, str] = {}
     # In the stack's order of networks, not the service's own: two neighbours then know each other by the same network, and
     # who is asked sees the address that it knows the asker by.
     for network in (name for name in stack.networks if name in service.networks):
         for other in stack.services.values():
             if network in other.networks:
-                for slot in other.reserved_slots():
+                for slot in other.addresses():
                     entries.setdefault(slot, address(allocation, network, slot))
     return entries
 
@@ -103,6 +109,21 @@ def _healthcheck(definition: Mapping[str, Any]) -> dict[str, Any]:
     return check
 
 
+def _place(stack: Stack, allocation: Allocation, service: Service, slot: str) -> dict[str, Any]:
+    """Where a container stands: on networks of its own, or in the network of another one and with its /etc/hosts."""
+    if service.shares:
+        return {"network_mode": f"container:{container_name(stack.project, service.shares)}"}
+    name = service.address_name(slot)
+    attached = {network: _attachment(address(allocation, network, name)) for network in service.networks}
+    return {
+        "hostname": slot,
+        "networks": {network_name(stack.project, network): one for network, one in attached.items()},
+        "extra_hosts": [
+            f"{other}:{where}" for other, where in sorted(hosts_of(stack, allocation, service).items()) if other != name
+        ],
+    }
+
+
 def render_slot(
     stack: Stack, allocation: Allocation, service: Service, slot: str, *,
     image: str, versions: Mapping[str, int], config_hash: str, state: Path, log_megabytes: int,
@@ -119,13 +140,7 @@ def render_slot(
     rendered |= {
         "image": image,
         "container_name": container_name(project, slot),
-        "hostname": slot,
-        "networks": {
-            network_name(project, network): _attachment(address(allocation, network, slot)) for network in service.networks
-        },
-        "extra_hosts": [
-            f"{name}:{where}" for name, where in sorted(hosts_of(stack, allocation, service).items()) if name != slot
-        ],
+        **_place(stack, allocation, service, slot),
         "volumes": _volumes(service, project, state),
         "secrets": _secrets(service, project, versions),
         "healthcheck": _healthcheck(service.definition),
@@ -139,7 +154,9 @@ def render_slot(
     if service.secrets and service.definition.get("read_only"):
         # Podman 4.3 with runc cannot make the mount points of secrets on a read-only root.
         rendered["tmpfs"] = [*rendered.get("tmpfs", []), "/run/secrets:mode=0755,size=64k"]
-    seen_by_hash = {"service": rendered, "config": None if service.reload else config_hash}
+    # What is kept takes another image when it is created anew for another reason.
+    decisive = {key: value for key, value in rendered.items() if not (service.keep and key == "image")}
+    seen_by_hash = {"service": decisive, "config": None if service.reload else config_hash}
     rendered["labels"] = {
         LABEL_PROJECT: project, LABEL_SERVICE: service.name, LABEL_SLOT: slot, LABEL_HASH: digest(seen_by_hash),
     }  # fmt: skip
@@ -174,7 +191,7 @@ def render_release(
     for service in stack.services.values():
         if service.name in without:
             continue
-        for slot in (*service.slots(), *((service.surge_slot,) if service.replicated else ())):
+        for slot in (*service.slots(), *((service.surge_slot,) if service.rolls else ())):
             services[slot] = render_slot(
                 stack, allocation, service, slot, image=images[service.name], versions=versions,
                 config_hash=config_hashes.get(service.name, ""), state=state, log_megabytes=log_megabytes,
@@ -193,3 +210,19 @@ def render_release(
         "volumes": {volume_name(stack.project, name): dict(external) for name in stack.volumes},
         "secrets": {name: dict(external) for name in used_secrets},
     }
+
+
+def excerpt(compose: Mapping[str, Any], slots: Iterable[str], staged: Iterable[str]) -> dict[str, Any]:
+    """The part of a release's file that creating these containers needs.
+
+    Parameters
+    ----------
+    slots: containers under their own names. staged: containers that are made under the name of the next one.
+    """
+    services = {slot: compose["services"][slot] for slot in slots}
+    for slot in staged:
+        service = compose["services"][slot]
+        # podman-compose knows a container by this key, whatever it is called later: it must not be that of the one in place.
+        key = f"{next_of(slot)}-{service['labels'][LABEL_HASH]}"
+        services[key] = {**service, "container_name": next_of(service["container_name"])}
+    return {**compose, "services": services}

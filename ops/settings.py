@@ -17,6 +17,8 @@ SERVICES = (
     "postgres", "redis", "keycloak", "backend", "frontend", "nginx",
     "prometheus", "alertmanager", "cadvisor", "logs", "backup", "grafana",
 )  # fmt: skip
+PARTS = ("edge",)
+"""What compose.yaml has besides: a container that is a part of one of these services, with limits of its own."""
 
 
 def _text(pattern: str, meaning: str) -> Callable[[Any], str]:
@@ -177,7 +179,7 @@ def parse_settings(text: str, source: Path, project: str | None = None) -> Setti
 
 def _matches(pattern: tuple[str, ...], path: tuple[str, ...]) -> bool:
     return len(pattern) == len(path) and all(
-        want in (have, "*") and (want != "*" or have in SERVICES) for want, have in zip(pattern, path, strict=True)
+        want in (have, "*") and (want != "*" or have in (*SERVICES, *PARTS)) for want, have in zip(pattern, path, strict=True)
     )
 
 
@@ -219,7 +221,7 @@ def _known_keys(path: tuple[str, ...]) -> set[str]:
     depth = len(path)
     longer = (s.path for s in SETTINGS if len(s.path) > depth and _matches(s.path[:depth], path))
     keys = {pattern[depth] for pattern in longer}
-    return (keys - {"*"}) | (set(SERVICES) if "*" in keys else set())
+    return (keys - {"*"}) | ({*SERVICES, *PARTS} if "*" in keys else set())
 
 
 def _read(path: tuple[str, ...], value: Any, source: Path, line: int) -> Any:

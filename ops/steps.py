@@ -111,7 +111,18 @@ class ActivateRelease(Step):
 
 @dataclass(frozen=True)
 class CreateContainers(Step):
+    """Create containers of the current release, all in one call."""
+
     slots: tuple[str, ...] = ()
+    staged: tuple[str, ...] = ()
+    """Slots whose new container is made beside the one in place, to be promoted later."""
+
+
+@dataclass(frozen=True)
+class PromoteContainer(Step):
+    """Give a staged container the name of its slot, which has become free."""
+
+    slot: str = ""
 
 
 @dataclass(frozen=True)
@@ -168,6 +179,8 @@ class Migrate(Step):
     backup: tuple[str, ...] = ()
     """argv of a verified backup, run in the container `backup_slot`; empty where there is nothing yet to back up."""
     backup_slot: str = ""
+    prepared: bool = False
+    """Whether the container that asks what is pending has been created already."""
     deadline: int = 900
 
 

@@ -36,6 +36,23 @@ write_peers() {
   mv "$draft" "$peers"
 }
 
+# Podman gives a container that is stopped and started a new network, and leaves those who share it in the old one, without an
+# address. Then this one ends: the restart policy starts it in the new one. Twice in a row, since a holder that is restarted
+# is away for half a second, and a start in between would fail. Only words of the shell itself: a program a second would cost.
+end_without_network() {
+  local interfaces never missed=0
+  exec {never}<> <(:)
+  while ((missed < 2)); do
+    read -rt 1 -u "$never" || true
+    mapfile -t interfaces </proc/net/dev
+    # Two lines of heading and the loopback.
+    if ((${#interfaces[@]} > 3)); then missed=0; else missed=$((missed + 1)); fi
+  done
+  echo "its network is gone: it ends, to be started in the new one of edge" >&2
+  kill -TERM 1
+}
+
 write_peers
+(($#)) || end_without_network &
 # -e: the path compiled in lies on the read-only root.
 exec nginx -e stderr -c "$config" "$@"

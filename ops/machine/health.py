@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import http.client
+import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,7 +25,10 @@ LOST = "lost"
 
 @dataclass(frozen=True)
 class Target:
-    """One container to watch. `address` is its own; `ca` verifies a probe over TLS."""
+    """One container to watch. `address` is its own; `ca` verifies a probe over TLS.
+
+    `socket`: path in the container at which it alone answers the probe. `holder`: container in whose network it stands.
+    """
 
     slot: str
     service: str
@@ -34,6 +38,8 @@ class Target:
     ca: str
     start_seconds: int
     grace: int
+    socket: str = ""
+    holder: str = ""
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Target:
@@ -71,7 +77,7 @@ def probe(target: Target, pid: int) -> str:
         raise ValueError(f"{target.slot} declares no probe")
     url = urlsplit(target.probe)
     try:
-        connection = _connection(target, url.scheme, url.port)
+        connection = _connection(target, url.scheme, url.port, pid)
         try:
             with network_of(pid):
                 connection.connect()
@@ -87,13 +93,14 @@ def probe(target: Target, pid: int) -> str:
     return f"{target.probe}: HTTP {answer.status} {' '.join(body.split())}"[:240]
 
 
-def _connection(target: Target, scheme: str, port: int | None) -> http.client.HTTPConnection:
+def _connection(target: Target, scheme: str, port: int | None, pid: int) -> http.client.HTTPConnection:
     if scheme != "https":
         return http.client.HTTPConnection(target.address, port, timeout=PROBE_TIMEOUT)
     context = ssl.create_default_context(cafile=target.ca)
     # The certificate names the service, not its address: the chain is verified, the name is given below.
     connection = _NamedConnection(target.address, port, timeout=PROBE_TIMEOUT, context=context)
-    connection.name = "localhost"
+    # A port is shared by all who listen on it in one network; a file of the container is its own.
+    connection.path = f"/proc/{pid}/root{target.socket}" if target.socket else ""
     return connection
 
 
@@ -101,9 +108,16 @@ class _NamedConnection(http.client.HTTPSConnection):
     """HTTPS to an address, verified against a name."""
 
     name = "localhost"
+    path = ""
+    """Of the socket to connect to instead of the address."""
 
     def connect(self) -> None:
-        http.client.HTTPConnection.connect(self)
+        if self.path:
+            self.sock = socket.socket(socket.AF_UNIX)
+            self.sock.settimeout(self.timeout)
+            self.sock.connect(self.path)
+        else:
+            http.client.HTTPConnection.connect(self)
         self.sock = self._context.wrap_socket(self.sock, server_hostname=self.name)  # type: ignore[attr-defined]
 
 
@@ -130,13 +144,36 @@ def _lives(pid: int) -> bool:
         return False
 
 
-def assess(target: Target, container: Mapping[str, Any] | None, check: Callable[[str], str]) -> str:
+def stranded(container: Mapping[str, Any], holder: Mapping[str, Any] | None) -> bool:
+    """Whether a running container stands in a network that its holder has no more, or not yet again.
+
+    Podman gives a container that is stopped and started a new network. Those that share it stay in the old one, without an
+    address, until they are started again. A holder that is killed keeps its network (both seen with 4.3.1).
+
+    Parameters
+    ----------
+    holder: what `podman container inspect` says of the container in whose network it should stand; None: there is none.
+    """
+    places = []
+    for item in (container, holder or {}):
+        try:
+            places.append(Path(f"/proc/{item.get('State', {}).get('Pid') or 'none'}/ns/net").readlink())
+        except OSError:
+            return True
+    return places[0] != places[1]
+
+
+def assess(
+    target: Target, container: Mapping[str, Any] | None, check: Callable[[str], str],
+    holder: Mapping[str, Any] | None = None,
+) -> str:  # fmt: skip
     """Why a container is not healthy; empty when it is.
 
     Parameters
     ----------
     container: what `podman container inspect` says of it, or None.
     check: runs the container's own health check; returns the reason, or nothing.
+    holder: what is known of the container in whose network it stands, if it shares one.
     """
     if container is None:
         return "there is no such container"
@@ -146,6 +183,8 @@ def assess(target: Target, container: Mapping[str, Any] | None, check: Callable[
     if state["Status"] != "running":
         killed = ", killed for lack of memory" if state.get("OOMKilled") else ""
         return f"it is {state['Status']} (exit code {state.get('ExitCode', '?')}{killed})"
+    if target.holder and stranded(container, holder):
+        return f"it has lost its network: {target.holder} has been stopped or started meanwhile"
     return probe(target, int(state["Pid"])) if target.probe else check(target.container)
 
 

@@ -19,8 +19,8 @@ BACKUP_SECONDS = 6 * 3600.0
 REFUSED = 9
 """Exit code of an image that was asked to migrate, has a contracting migration to do, and was not told that it may."""
 
-RunOnce = Callable[[str, float], Result]
-"""Runs the one-off container of a slot to its end, whatever its exit code, within so many seconds."""
+RunOnce = Callable[[str, float, bool], Result]
+"""Runs the one-off container of a slot to its end within so many seconds, whatever its exit code. It may be there already."""
 
 
 def last_json(text: str) -> dict[str, Any] | None:
@@ -45,7 +45,7 @@ def migrate(
     Raises OpsError where a contracting migration is not allowed, or the backup or the migration fails.
     """
     report("asking the new image what the database lacks")
-    asked = run_once(f"{step.slot}-check", CHECK_SECONDS)
+    asked = run_once(f"{step.slot}-check", CHECK_SECONDS, step.prepared)
     state = last_json(asked.stdout) if asked.returncode == 0 else None
     if state is not None and not state.get("pending"):
         return
@@ -57,7 +57,7 @@ def migrate(
         _back_up(host, step, container)
     report("migrating")
     suffix = "-contracting" if step.contracting and contracting else ""
-    done = run_once(step.slot + suffix, step.deadline)
+    done = run_once(step.slot + suffix, step.deadline, False)
     if done.returncode == REFUSED:
         raise _refusal(step, contracting)
     if done.returncode:

@@ -11,14 +11,15 @@ from typing import Any
 from ops import podman
 from ops.errors import OpsError
 from ops.machine import state as files
-from ops.machine.health import Target, assess, failure_of, state_of
+from ops.machine.health import Target, assess, failure_of, state_of, stranded
 from ops.machine.host import Host
 from ops.machine.releases import activations
 from ops.machine.state import State
 from ops.machine.supervise import ticker_version
 from ops.machine.ticker import epoch
-from ops.model import LABEL_HASH, LABEL_SLOT, Container, Seen, Service
+from ops.model import LABEL_HASH, Container, Seen, Service
 from ops.plan.images import WantedImage
+from ops.render import container_name
 
 OFFER_SECONDS = 10.0
 LISTINGS, LISTING_PAUSE = 8, 0.3
@@ -33,17 +34,27 @@ def inspected_containers(host: Host) -> dict[str, Mapping[str, Any]]:
     # Another process may remove a container between the two calls; what is left is still true.
     answer = host.run(podman.inspect_containers(ids), ok=(0, 125))
     found = json.loads(answer.stdout or "[]")
-    return {item["Config"]["Labels"][LABEL_SLOT]: item for item in found}
+    # By its name, not by its label: a container that waits for the place of another one bears the label of that place.
+    return {item["Name"].removeprefix(container_name(host.project, "")): item for item in found}
 
 
-def container(slot: str, item: Mapping[str, Any]) -> Container:
+def holder_of(item: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]]) -> str:
+    """The slot in whose network a container was created to stand; empty where it has its own."""
+    identity = str(item["HostConfig"].get("NetworkMode", "")).partition("container:")[2]
+    return next((slot for slot, other in found.items() if identity and other["Id"] == identity), "")
+
+
+def container(slot: str, item: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]]) -> Container:
+    """`found`: slot -> what is known of every container of the project."""
     state, what = item["State"], state_of(item)
+    holder = holder_of(item, found)
     health = (state.get("Health") or state.get("Healthcheck") or {}).get("Status", "")
     return Container(
         name=item["Name"], slot=slot, state=what, config_hash=item["Config"]["Labels"].get(LABEL_HASH, ""),
         image=item["ImageName"], health=health, restarts=int(item.get("RestartCount", 0)), started_at=str(state["StartedAt"]),
         exit_code=int(state.get("ExitCode", 0)), oom_killed=bool(state.get("OOMKilled")),
         running_seconds=time.time() - epoch(str(state["StartedAt"])) if what == "running" else None,
+        holder=holder, stranded=bool(holder) and what == "running" and stranded(item, found[holder]),
     )  # fmt: skip
 
 
@@ -79,8 +90,13 @@ def reasons(host: Host, targets: Iterable[Target], found: Mapping[str, Mapping[s
     """Slot -> why it is not healthy, asked of every target at once."""
     check = run_healthcheck(host)
     watched = list(targets)
+    by_name = {str(item["Name"]): item for item in found.values()}
+
+    def ask(target: Target) -> str:
+        return assess(target, found.get(target.slot), check, by_name.get(target.holder))
+
     with ThreadPoolExecutor(max_workers=16) as pool:
-        answers = pool.map(lambda target: assess(target, found.get(target.slot), check), watched)
+        answers = pool.map(ask, watched)
         return {target.slot: reason for target, reason in zip(watched, answers, strict=True) if reason}
 
 
@@ -160,7 +176,7 @@ def observe(host: Host, targets: Iterable[Target], *, with_health: bool = True) 
         unhealthy = reasons(host, running, found) if with_health else {}
         supervised = files.read_json(state.ticker / "supervise.json") or {}
         return Seen(
-            containers={slot: container(slot, item) for slot, item in found.items()},
+            containers={slot: container(slot, item, found) for slot, item in found.items()},
             images=frozenset(present.result()), networks=frozenset(networks.result()), volumes=frozenset(volumes.result()),
             podman_secrets=frozenset(secrets.result()), secret_versions=secret_versions(state),
             config_current=config_versions(state, "current"), config_loaded=config_versions(state, "loaded"),

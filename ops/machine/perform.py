@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import shutil
 import threading
@@ -9,6 +10,8 @@ import time
 from collections.abc import Callable, Mapping
 from functools import singledispatchmethod
 from pathlib import Path
+
+import yaml
 
 from ops import podman
 from ops.errors import OpsError
@@ -26,7 +29,7 @@ from ops.machine.run import Result, account, shown
 from ops.machine.supervise import end_supervision, start_ticker
 from ops.model import EDGE, LABEL_PROJECT, Step
 from ops.plan.wanted import Wanted
-from ops.render import container_name, hosts_of, secret_name
+from ops.render import container_name, excerpt, hosts_of, next_of, one_off, secret_name
 from ops.steps import (
     ActivateRelease,
     AwaitHealthy,
@@ -42,6 +45,7 @@ from ops.steps import (
     MarkLoaded,
     Migrate,
     ObtainBase,
+    PromoteContainer,
     ReloadService,
     RemoveContainer,
     RemoveNetwork,
@@ -183,23 +187,35 @@ class Performer:
 
     @perform.register
     def _(self, step: CreateContainers) -> None:
-        argv = podman.compose_create(self.state.current / "compose.yaml", self.project.name, step.slots)
+        names = [self.name(slot) for slot in (*step.slots, *map(next_of, step.staged))]
+        if not names:
+            return
+        leftovers = [self.name(next_of(slot)) for slot in step.staged] + [
+            self.name(slot) for slot in step.slots if one_off(slot)
+        ]
+        if leftovers:
+            self.host.run(podman.remove_all(leftovers))
+        compose = yaml.safe_load((self.state.current / "compose.yaml").read_text(encoding="utf-8"))
+        file = self.state.builds / f"{step.key.replace(' ', '-')}.yaml"
+        files.write(file, json.dumps(excerpt(compose, step.slots, step.staged), indent=1))
+        argv = podman.compose_create(file, self.project.name, ())
         answer = self.host.run(argv, timeout=180, ok=None)
-        missing = [slot for slot in step.slots if not self._exists(slot)]
-        if missing:
+        if missing := [name for name in names if not self._exists(name)]:
             # A killed `create` can leave the name behind in the storage, where only `--storage` reaches it.
-            for slot in missing:
-                self.host.run(podman.remove_leftover(self.name(slot)), ok=None)
-            answer = self.host.run(
-                podman.compose_create(self.state.current / "compose.yaml", self.project.name, missing), ok=None, timeout=180
-            )
+            for name in missing:
+                self.host.run(podman.remove_leftover(name), ok=None)
+            answer = self.host.run(argv, ok=None, timeout=180)
         # podman-compose exits 0 although a container could not be created, so only what exists counts.
-        missing = [slot for slot in step.slots if not self._exists(slot)]
+        missing = [name for name in names if not self._exists(name)]
         if missing:
             raise OpsError(f"cannot create {', '.join(missing)}", answer.last_words(), f"inv deploy --plan; {shown(argv)}")
 
-    def _exists(self, slot: str) -> bool:
-        return self.host.run(podman.inspect_containers([self.name(slot)]), ok=None).returncode == 0
+    def _exists(self, name: str) -> bool:
+        return self.host.run(podman.inspect_containers([name]), ok=None).returncode == 0
+
+    @perform.register
+    def _(self, step: PromoteContainer) -> None:
+        self.host.run(podman.rename(self.name(next_of(step.slot)), self.name(step.slot)))
 
     def _recover(self, slot: str) -> None:
         recover(self.name(slot), lambda *arguments: self.host.run(("podman", *arguments), ok=None))
@@ -239,10 +255,10 @@ class Performer:
     def _(self, step: Migrate) -> None:
         migrate(self.host, step, self._run_once, self.name, lambda text: self.report(step.key, text))
 
-    def _run_once(self, slot: str, deadline: float) -> Result:
+    def _run_once(self, slot: str, deadline: float, prepared: bool) -> Result:
         name = self.name(slot)
-        self.host.run(podman.remove(name), ok=None)
-        self.perform(CreateContainers(slot, slot, slots=(slot,)))
+        if not prepared:
+            self.perform(CreateContainers(f"create {slot}", slot, slots=(slot,)))
         try:
             return self.host.run(podman.start_attached(name), timeout=deadline, ok=None)
         finally:

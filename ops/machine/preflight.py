@@ -47,8 +47,8 @@ def _memory_bytes() -> int:
 
 
 def _busy_ports(project: Project) -> dict[str, int]:
-    nginx = inspected_containers(project.host).get("nginx")
-    if nginx and nginx["State"]["Status"] == "running":
+    found = inspected_containers(project.host).values()
+    if any(item["HostConfig"].get("PortBindings") and item["State"]["Status"] == "running" for item in found):
         return {}
     return {
         name: port for name, port in project.ports.items()

@@ -39,12 +39,13 @@ class Prover:
         self.known: Mapping[str, Any] = {}
         self.edge_pid = 0
         self.good_since = 0.0
+        self.holder: Mapping[str, Any] = {}
 
     def __call__(self) -> str:
         self._look()
         if self.step.once:
             self._refuse_an_end()
-        reason = assess(self.target, self.known or None, self.check)
+        reason = assess(self.target, self.known or None, self.check, self.holder)
         if not reason and self.step.smoke:
             reason = self._through_nginx(self.step.smoke)
         if reason:
@@ -69,6 +70,8 @@ class Prover:
     def _look(self) -> None:
         if not _exists(self.known.get("State", {}).get("Pid")):
             self.known = _inspect(self.host, self.target.container)
+        if self.target.holder and not _exists(self.holder.get("State", {}).get("Pid")):
+            self.holder = _inspect(self.host, self.target.holder)
 
     def _refuse_an_end(self) -> None:
         state = self.known.get("State", {})

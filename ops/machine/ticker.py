@@ -131,7 +131,7 @@ class Ticker:
         now = time.monotonic()
         asked = [target for target in self.targets if self._worth_asking(target, now)]
         with ThreadPoolExecutor(max_workers=4) as pool:
-            reasons = list(pool.map(lambda target: assess(target, found.get(target.container), self.check), asked))
+            reasons = list(pool.map(lambda target: self._assess(target, found), asked))
         for target, reason in zip(asked, reasons, strict=True):
             watch = self.watches.setdefault(target.slot, Watch())
             watch.asked = now
@@ -141,6 +141,9 @@ class Ticker:
             for target in self.targets:
                 self._mend(target, found.get(target.container), now)
         self._write(found)
+
+    def _assess(self, target: Target, found: Mapping[str, Mapping[str, Any]]) -> str:
+        return assess(target, found.get(target.container), self.check, found.get(target.holder))
 
     def _worth_asking(self, target: Target, now: float) -> bool:
         watch = self.watches.setdefault(target.slot, Watch())

@@ -60,7 +60,7 @@ def allocate(stack: Stack, ports: Mapping[str, int], remembered: Mapping[str, An
         used.append(subnet)
         subnets[name] = str(subnet)
     hosts = dict(known_hosts)
-    for slot in (slot for service in stack.services.values() for slot in service.reserved_slots()):
+    for slot in (slot for service in stack.services.values() for slot in service.addresses()):
         if slot not in hosts:
             hosts[slot] = max([FIRST_HOST - 1, *hosts.values()]) + 1
     return Allocation(subnets=subnets, hosts=hosts, ports=dict(ports))

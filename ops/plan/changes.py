@@ -7,7 +7,16 @@ from typing import Any
 
 from ops.model import Change, Seen, Service, Step
 from ops.plan.wanted import Wanted
-from ops.steps import CreateContainers, Migrate, ReloadService, RemoveContainer, RestartContainer, StartContainer
+from ops.steps import (
+    AwaitHealthy,
+    CreateContainers,
+    Migrate,
+    PromoteContainer,
+    ReloadService,
+    RemoveContainer,
+    RestartContainer,
+    StartContainer,
+)
 
 
 def changes(wanted: Wanted, seen: Seen, steps: Iterable[Step]) -> tuple[Change, ...]:
@@ -22,15 +31,20 @@ def changes(wanted: Wanted, seen: Seen, steps: Iterable[Step]) -> tuple[Change, 
 
 def _change(wanted: Wanted, seen: Seen, service: Service, steps: list[Step]) -> Change | None:
     own = set(service.reserved_slots())
-    created = {slot for step in steps if isinstance(step, CreateContainers) for slot in step.slots if slot in own}
+    created = {
+        slot for step in steps if isinstance(step, CreateContainers) for slot in (*step.slots, *step.staged) if slot in own
+    } | {step.slot for step in steps if isinstance(step, PromoteContainer) and step.slot in own}
     removed = {step.slot for step in steps if isinstance(step, RemoveContainer) and step.slot in own}
     why = reasons(wanted, seen, service, created | removed)
+    if service.shares and any(isinstance(step, RemoveContainer) and step.slot == service.shares for step in steps):
+        why = f"{service.shares}, which holds its address, is replaced"
     if not created and not removed:
         return _kept(seen, service, steps, why)
-    if service.surge_slot in created:
-        return Change(service.name, "roll", why)
+    if any(isinstance(step, AwaitHealthy) and step.slot == service.surge_slot for step in steps):
+        return Change(service.name, "roll", why, whom="none but for WebSockets, which break off" if service.shares else "")
     if created & removed:
-        alone = not any(slot in seen.containers and slot not in created for slot in service.slots())
+        # What is lost with a holder is told of the service that it holds the address for.
+        alone = not service.holds and not any(slot in seen.containers and slot not in created for slot in service.slots())
         return Change(service.name, "recreate", why, gap(seen, service) if alone else 0.0, service.interrupts if alone else "")
     if created:
         return Change(service.name, "create", f"{len(created)} missing" if service.replicated else "it is missing")

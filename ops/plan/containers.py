@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 
 from ops.model import Seen, Service, Step
 from ops.plan.wanted import Wanted
-from ops.render import MIGRATE_SUFFIX
+from ops.render import CHECK_SUFFIX, MIGRATE_SUFFIX, next_of, one_off
 from ops.steps import (
     AwaitHealthy,
     CreateContainers,
     MarkLoaded,
     Migrate,
+    PromoteContainer,
     RemoveContainer,
     RestartContainer,
     StartContainer,
@@ -62,6 +63,8 @@ class _Work:
     steps: list[Step] = field(default_factory=list)
     fresh: list[str] = field(default_factory=list)
     """Slots that nothing has to make room for: they are created together."""
+    gone: set[str] = field(default_factory=set)
+    """Slots whose containers are removed for the sake of another service's."""
 
 
 def differs(wanted: Wanted, seen: Seen, slot: str) -> bool:
@@ -73,7 +76,8 @@ def differs(wanted: Wanted, seen: Seen, slot: str) -> bool:
 def serves(seen: Seen, slot: str) -> bool:
     """Whether a container carries load now, so that something is lost when it goes."""
     container = seen.containers.get(slot)
-    return container is not None and container.state == "running" and slot not in seen.unhealthy
+    running = container is not None and container.state == "running" and not container.stranded
+    return running and slot not in seen.unhealthy
 
 
 def container_steps(wanted: Wanted, seen: Seen, services: list[Service], ready: list[str], options: Options) -> list[Step]:
@@ -85,30 +89,36 @@ def container_steps(wanted: Wanted, seen: Seen, services: list[Service], ready: 
 
 
 def _service(work: _Work, wanted: Wanted, seen: Seen, service: Service, ready: list[str], options: Options) -> None:
-    slots = [slot for slot in service.slots() if differs(wanted, seen, slot)]
+    slots = [slot for slot in service.slots() if differs(wanted, seen, slot) or slot in work.gone]
     gates = [f"healthy {slot}" for need in service.needs for slot in wanted.stack.services[need].slots()]
+    # A holder that is started gets a new network: who stands in the old one does not serve any more.
+    moved = any(step.key == f"start {service.shares}" for step in work.steps)
+    cleared = _clear(work, wanted, seen, service, [*ready, *gates]) if slots else []
+    missing = [slot for slot in slots if slot not in seen.containers or slot in work.gone]
+    there = [slot for slot in slots if slot not in missing]
+    serving = [slot for slot in there if serves(seen, slot) and not moved]
+    idle = [slot for slot in there if slot not in serving]
+    rolled = serving if service.rolls else []
+    staged = _stage(work, wanted, seen, service, there, rolled, ready, options)
     never_started = any(slot in seen.containers and seen.containers[slot].state in NEVER_STARTED for slot in service.slots())
     if service.migrate and options.migrate and (slots or never_started):
-        work.steps.append(_migration(wanted, seen, service, [*ready, *gates], options))
+        work.steps.append(_migration(seen, service, [*ready, *gates, *staged], options, prepared=bool(staged)))
         gates = [*gates, f"migrate {service.name}"]
-    missing = [slot for slot in slots if slot not in seen.containers]
-    idle = [slot for slot in slots if slot in seen.containers and not serves(seen, slot)]
-    serving = [slot for slot in slots if serves(seen, slot)]
-    fresh = [step for slot in missing for step in _first(wanted, service, slot, gates)]
-    work.fresh += missing
+    before = [*ready, *gates, *staged]
+    fresh = _fresh(work, wanted, seen, service, missing, ready, gates, cleared)
     work.steps += fresh
     # What does not serve goes first: nothing is lost with it, and the others are left alone until it serves again.
     previous: list[str] = []
     for slot in idle:
-        work.steps += _replace(service, slot, [*ready, *gates, *previous], options, gate=service.replicated)
+        work.steps += _replace(service, slot, [*before, *previous], options, gate=service.replicated)
         previous = [f"healthy {slot}"]
-    if service.replicated and serving:
-        work.steps += _roll(wanted, seen, service, serving, [*ready, *gates, *previous, *_keys(fresh)], options)
+    if rolled:
+        work.steps += _roll(service, rolled, [*before, *previous, *_keys(fresh)], options)
     else:
         for slot in serving:
-            work.steps += _replace(service, slot, [*ready, *gates, *previous], options, gate=False)
+            work.steps += _replace(service, slot, [*before, *previous], options, gate=False)
             previous = [f"healthy {slot}"]
-    work.steps += _mend(seen, service, [slot for slot in service.slots() if slot not in slots], gates)
+    work.steps += _mend(seen, service, [slot for slot in service.slots() if slot not in slots], gates, moved=moved)
     if slots and len(slots) == len(service.slots()) and service.name in wanted.config:
         version = wanted.config[service.name]
         if seen.config_loaded.get(service.name) != version:
@@ -117,45 +127,116 @@ def _service(work: _Work, wanted: Wanted, seen: Seen, service: Service, ready: l
                                          service=service.name, version=version))  # fmt: skip
 
 
+def is_staged(wanted: Wanted, seen: Seen, slot: str) -> bool:
+    """Whether the wanted container of a slot has been made already and waits for its place."""
+    waiting = seen.containers.get(next_of(slot))
+    return waiting is not None and waiting.state in NEVER_STARTED and waiting.config_hash == wanted.slot_hash(slot)
+
+
+def _stage(
+    work: _Work, wanted: Wanted, seen: Seen, service: Service, there: list[str], rolled: list[str], ready: list[str],
+    options: Options,
+) -> list[str]:  # fmt: skip
+    """Make the new containers of a service beside the old ones, in one call, while these still serve: a place is then empty
+    only for as long as a stop and a start take. Returns the keys to wait for; none where nothing is replaced."""
+    if not there:
+        return []
+    surge = service.surge_slot
+    after, new = list(ready), [slot for slot in there if not is_staged(wanted, seen, slot)]
+    left = seen.containers.get(surge)
+    reusable = left and left.config_hash == wanted.slot_hash(surge) and left.state == "running" and not left.stranded
+    if rolled and left and not reusable:
+        work.steps.append(_removal(service, surge, after))
+        after = [*after, f"remove {surge}"]
+    others = ((surge,) if rolled and not reusable else ()) + (
+        (service.name + CHECK_SUFFIX,) if service.migrate and options.migrate else ()
+    )
+    key = f"create {service.name}"
+    title = "create " + ", ".join([*(slot for slot in others if not one_off(slot)), *(next_of(slot) for slot in new)])
+    work.steps.append(CreateContainers(key, title, tuple(after), slots=others, staged=tuple(new)))
+    return [key]
+
+
+def _clear(work: _Work, wanted: Wanted, seen: Seen, service: Service, after: list[str]) -> list[str]:
+    """Make room at an address that is to be held by another container than now.
+
+    Podman removes a holder only after those that stand in its network, and publishes a port only once. So they go first, then
+    the holder: the one of another definition, or the one that a release without any is brought back from.
+
+    Returns the keys of the steps that must be done before the new container of this service is created.
+    """
+    if service.holds:
+        holder, sharer = service.name, wanted.stack.services[service.holds]
+        places = {*sharer.reserved_slots(), *map(next_of, sharer.reserved_slots())}
+        standing = [slot for slot, one in seen.containers.items() if slot in places or one.holder == holder]
+    else:
+        own = [seen.containers[slot] for slot in service.slots() if slot in seen.containers]
+        holder, sharer = next((one.holder for one in own if one.holder and one.holder not in wanted.slots()), ""), service
+        standing = [slot for slot, one in seen.containers.items() if holder and one.holder == holder]
+    if not standing:
+        return []
+    steps = [_removal(sharer, slot, after) for slot in standing]
+    if holder in seen.containers:
+        steps.append(_removal(service, holder, [*after, *(step.key for step in steps)]))
+    work.steps += steps
+    work.gone.update(standing, [holder])
+    return [step.key for step in steps]
+
+
+def _fresh(
+    work: _Work, wanted: Wanted, seen: Seen, service: Service, slots: list[str], ready: list[str], gates: list[str],
+    cleared: list[str],
+) -> list[Step]:  # fmt: skip
+    """Containers in places that are empty, or will be by then."""
+    steps: list[Step] = []
+    together = not cleared and not any(step.key == f"create {service.shares}" for step in work.steps)
+    for slot in slots:
+        if not cleared and is_staged(wanted, seen, slot):
+            # A command was killed between the end of the old container and the start of the new one.
+            steps += [_promotion(slot, [*ready, *gates]), *_first(service, slot, f"promote {slot}", gates)]
+        elif together:
+            work.fresh.append(slot)
+            steps += _first(service, slot, _creation(wanted, slot), gates)
+        else:
+            # Not together with others that are missing: the place is empty only once an old container has left it.
+            after = (*ready, *gates, *cleared)
+            steps.append(CreateContainers(f"create {slot}", f"create {slot}", after, slots=(slot,)))
+            steps += _first(service, slot, f"create {slot}", gates)
+    return steps
+
+
+def _promotion(slot: str, after: Iterable[str]) -> Step:
+    return PromoteContainer(f"promote {slot}", f"put the new {slot} in its place", tuple(after), slot=slot)
+
+
 def _keys(steps: Iterable[Step]) -> list[str]:
     return [step.key for step in steps if isinstance(step, AwaitHealthy)]
 
 
-def _migration(wanted: Wanted, seen: Seen, service: Service, after: list[str], options: Options) -> Step:
+def _migration(seen: Seen, service: Service, after: list[str], options: Options, *, prepared: bool) -> Step:
     slot, argv = options.backup_before
     backed_up = slot in seen.containers and seen.release is not None
     return Migrate(
         f"migrate {service.name}", f"migrate the database of {service.name}", tuple(after),
-        slot=service.name + MIGRATE_SUFFIX, service=service.name, release=options.release,
+        slot=service.name + MIGRATE_SUFFIX, service=service.name, release=options.release, prepared=prepared,
         contracting=options.contracting or seen.release is None,
         backup=argv if backed_up else (), backup_slot=slot if backed_up else "",
     )  # fmt: skip
 
 
-def _roll(
-    wanted: Wanted, seen: Seen, service: Service, slots: list[str], after: list[str], options: Options
-) -> list[Step]:  # fmt: skip
+def _roll(service: Service, slots: list[str], after: list[str], options: Options) -> list[Step]:
     """Replace serving containers one by one, while an extra new one stands by for requests that no slot takes.
 
     It comes first and is proved on its own: where the new release is no good, no old container was touched.
     """
     surge = service.surge_slot
-    steps: list[Step] = []
-    left = seen.containers.get(surge)
-    if left and (left.config_hash != wanted.slot_hash(surge) or left.state != "running"):
-        steps.append(_removal(service, surge, after))
-        after = [*after, f"remove {surge}"]
-        left = None
-    if left is None:
-        # It is made while the database is still being asked what it lacks.
-        made = tuple(key for key in after if not key.startswith("migrate "))
-        steps.append(CreateContainers(f"create {surge}", f"create {surge}", made, slots=(surge,)))
-        steps.append(StartContainer(f"start {surge}", f"start {surge}", (f"create {surge}", *after), slot=surge))
-        after = [f"start {surge}"]
-    steps.append(_proof(service, surge, tuple(after), options, settle=True))
+    steps: list[Step] = [
+        StartContainer(f"start {surge}", f"start {surge}", tuple(after), slot=surge),
+        _proof(service, surge, (f"start {surge}",), options, settle=True),
+    ]
     previous = [f"healthy {surge}"]
     for slot in slots:
-        steps += _replace(service, slot, [*after, *previous], options, gate=True)
+        steps += _replace(service, slot, previous, options, gate=True)
         previous = [f"healthy {slot}"]
     # Another key than that of a left-over, which may have been removed first.
     steps.append(RemoveContainer(f"retire {surge}", f"stop and remove {surge}", tuple(previous), slot=surge,
@@ -184,14 +265,17 @@ def _replace(service: Service, slot: str, after: list[str], options: Options, *,
     )
     return [
         _removal(service, slot, after),
-        CreateContainers(f"create {slot}", f"create {slot}", (f"remove {slot}",), slots=(slot,)),
-        StartContainer(f"start {slot}", f"start {slot}", (f"create {slot}",), slot=slot),
+        _promotion(slot, (f"remove {slot}",)),
+        StartContainer(f"start {slot}", f"start {slot}", (f"promote {slot}",), slot=slot),
         healthy,
     ]
 
 
 def _creation(wanted: Wanted, slot: str) -> str:
-    """Key of the call that creates a new container: what others wait for comes first, everything else side by side with it."""
+    """Key of the call that creates a new container: what others wait for comes first, everything else side by side with it, but
+    for one that shares the network of another, which has to exist."""
+    if wanted.stack.service_of(slot).shares:
+        return f"create {slot}"
     needed = {need for other in wanted.stack.services.values() for need in other.needs}
     return "create first" if wanted.stack.service_of(slot).name in needed else "create rest"
 
@@ -200,26 +284,33 @@ def _creations(wanted: Wanted, fresh: list[str], ready: list[str]) -> list[Step]
     calls: dict[str, list[str]] = {}
     for slot in fresh:
         calls.setdefault(_creation(wanted, slot), []).append(slot)
+    holders = {key: wanted.stack.service_of(slots[0]).shares for key, slots in calls.items()}
     return [
-        CreateContainers(key, "create " + ", ".join(slots), tuple(ready), slots=tuple(slots))
-        for key, slots in sorted(calls.items())
-    ]
+        CreateContainers(
+            key, "create " + ", ".join(slots), (*ready, *((_creation(wanted, holder),) if (holder := holders[key]) else ())),
+            slots=tuple(slots),
+        )
+        for key, slots in sorted(calls.items(), key=lambda call: (bool(holders[call[0]]), call[0]))
+    ]  # fmt: skip
 
 
-def _first(wanted: Wanted, service: Service, slot: str, gates: list[str]) -> list[Step]:
-    after = (_creation(wanted, slot), *gates)
+def _first(service: Service, slot: str, creation: str, gates: list[str]) -> list[Step]:
     return [
-        StartContainer(f"start {slot}", f"start {slot}", after, slot=slot),
+        StartContainer(f"start {slot}", f"start {slot}", (creation, *gates), slot=slot),
         AwaitHealthy(f"healthy {slot}", f"wait for {slot}", (f"start {slot}",), slot=slot, deadline=service.start_seconds),
     ]
 
 
-def _mend(seen: Seen, service: Service, slots: list[str], gates: list[str]) -> list[Step]:
-    """A container as wanted that does not run, or runs and is not healthy, is started again."""
+def _mend(seen: Seen, service: Service, slots: list[str], gates: list[str], *, moved: bool) -> list[Step]:
+    """A container as wanted that does not run, or runs and is not healthy, is started again; so is one that has lost its
+    network, or is about to (`moved`)."""
     steps: list[Step] = []
     for slot in slots:
         if seen.containers[slot].state != "running":
             steps.append(StartContainer(f"start {slot}", f"start {slot}", tuple(gates), slot=slot))
+        elif moved or seen.containers[slot].stranded:
+            title = f"restart {slot}, to join the network of {service.shares}"
+            steps.append(RestartContainer(f"start {slot}", title, tuple(gates), slot=slot, grace=grace(service)))
         elif slot in seen.unhealthy and (seen.containers[slot].running_seconds or 0) > service.start_seconds:
             title = f"restart {slot}: {seen.unhealthy[slot]}"
             steps.append(RestartContainer(f"start {slot}", title, tuple(gates), slot=slot, grace=grace(service)))

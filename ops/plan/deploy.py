@@ -12,7 +12,7 @@ from ops.plan.containers import Options, container_steps
 from ops.plan.images import image_steps
 from ops.plan.release import manifest_of, release_files
 from ops.plan.wanted import Wanted
-from ops.render import network_name, secret_name, volume_name
+from ops.render import network_name, next_of, secret_name, volume_name
 from ops.steps import (
     ActivateRelease,
     AwaitHealthy,
@@ -24,6 +24,7 @@ from ops.steps import (
     IssueCertificate,
     MarkLoaded,
     Migrate,
+    PromoteContainer,
     ReloadService,
     RemoveContainer,
     StoreSecret,
@@ -46,11 +47,10 @@ def plan_deploy(
     """
     number = next_number or int((seen.release or {}).get("number", 0)) + 1
     options = replace(options or Options(), release=wanted.number or number)
-    services = [
-        s for s in wanted.stack.services.values() if only in (None, s.name) and s.slots()[0] in wanted.compose["services"]
-    ]
+    changing = tuple(wanted.stack.services) if only is None else wanted.stack.together(only)
+    services = [s for s in wanted.stack.services.values() if s.name in changing and s.slots()[0] in wanted.compose["services"]]
     images = image_steps(
-        {name: image for name, image in wanted.images.items() if only in (None, name) and name not in seen.unavailable},
+        {name: image for name, image in wanted.images.items() if name in changing and name not in seen.unavailable},
         seen.images,
         wanted.build_deadline,
     )
@@ -161,9 +161,11 @@ def _orphans(wanted: Wanted, seen: Seen, steps: Iterable[Step]) -> list[Step]:
     """What the stack does not have (any more): replicas too many, an extra container that a broken-off deploy has left."""
     planned = tuple(steps)
     # These steps remove what is left of their own kind, then make it anew.
-    made_anew = {step.slot for step in planned if isinstance(step, Migrate)} | {
-        slot for step in planned if isinstance(step, CreateContainers) for slot in step.slots
-    }
+    made_anew = (
+        {step.slot for step in planned if isinstance(step, Migrate)}
+        | {slot for step in planned if isinstance(step, CreateContainers) for slot in (*step.slots, *map(next_of, step.staged))}
+        | {next_of(step.slot) for step in planned if isinstance(step, PromoteContainer)}
+    )
     retired = {step.slot for step in planned if isinstance(step, RemoveContainer)}
     kept = {*wanted.slots(), *made_anew, *retired}
     after = tuple(step.key for step in planned)

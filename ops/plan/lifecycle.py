@@ -66,8 +66,15 @@ def plan_start(stack: Stack, seen: Seen, supervise: Mapping[str, Any], version: 
             f"healthy {slot}" for need in service.needs for slot in stack.services[need].slots() if slot in stopped
         )  # fmt: skip
         for slot in service.slots():
-            if slot in stopped:
-                steps.append(StartContainer(f"start {slot}", f"start {slot}", gates, slot=slot))
+            # One that runs while its holder does not, or that has lost its network, is of no use to anybody.
+            lost = slot in seen.containers and (service.shares in stopped or seen.containers[slot].stranded)
+            if slot in stopped or lost:
+                key, title = f"start {slot}", f"start {slot}"
+                steps.append(
+                    StartContainer(key, title, gates, slot=slot)
+                    if slot in stopped
+                    else RestartContainer(key, title, gates, slot=slot, grace=grace(service))
+                )
                 steps.append(
                     AwaitHealthy(
                         f"healthy {slot}", f"wait for {slot}", (f"start {slot}",), slot=slot, deadline=service.start_seconds
@@ -80,11 +87,12 @@ def plan_start(stack: Stack, seen: Seen, supervise: Mapping[str, Any], version: 
 
 
 def plan_restart(stack: Stack, seen: Seen, service_name: str) -> Plan:
-    """Restart the containers of one service, one after the other, each healthy before the next."""
-    service = stack.services[service_name]
+    """Restart the containers of one service, one after the other, each healthy before the next. A holder that is restarted has
+    a new network, so that those who share it follow."""
+    together = [stack.services[name] for name in (service_name, stack.services[service_name].holds) if name]
     steps: list[Step] = []
     after: tuple[str, ...] = ()
-    for slot in service.slots():
+    for service, slot in ((one, slot) for one in together for slot in one.slots()):
         if slot not in seen.containers:
             continue
         steps.append(RestartContainer(f"restart {slot}", f"restart {slot}", after, slot=slot, grace=grace(service)))

@@ -111,13 +111,19 @@ def _image(value: Mapping[str, Any]) -> WantedImage:
 
 
 def with_one_service(wanted: Wanted, last: Wanted, only: str) -> Wanted:
-    """The last release with one service as it is wanted now: nothing is claimed of what was neither built nor written."""
+    """The last release with one service as it is wanted now: nothing is claimed of what was neither built nor written.
+
+    The holder of a service's address is a part of it.
+    """
+    changing = wanted.stack.together(only)
 
     def mixed(now: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
-        return {**{name: value for name, value in before.items() if name != only}, **_only(now, only)}
+        return {name: value for name, value in before.items() if name not in changing} | {
+            name: now[name] for name in changing if name in now
+        }
 
-    service = wanted.stack.services[only]
-    own = {*service.reserved_slots(), *(only + suffix for suffix in ONE_OFFS)}
+    services = [wanted.stack.services[name] for name in changing]
+    own = {slot for one in services for slot in one.reserved_slots()} | {only + suffix for suffix in ONE_OFFS}
     slots = {
         **{slot: value for slot, value in last.compose["services"].items() if slot not in own},
         **{slot: value for slot, value in wanted.compose["services"].items() if slot in own},
@@ -129,11 +135,7 @@ def with_one_service(wanted: Wanted, last: Wanted, only: str) -> Wanted:
     return replace(
         wanted, stack=stack, images=mixed(wanted.images, last.images), config=mixed(wanted.config, last.config),
         config_files=mixed(wanted.config_files, last.config_files),
-        versions={**last.versions, **{name: wanted.versions[name] for name in service.secrets}},
+        versions={**last.versions, **{name: wanted.versions[name] for one in services for name in one.secrets}},
         certificate_names=mixed(wanted.certificate_names, last.certificate_names),
         compose={**wanted.compose, "services": slots, "secrets": {**last.compose["secrets"], **wanted.compose["secrets"]}},
     )  # fmt: skip
-
-
-def _only(values: Mapping[str, Any], name: str) -> dict[str, Any]:
-    return {name: values[name]} if name in values else {}

@@ -37,7 +37,7 @@ def rollback(c: Context, to: int = 0, plan: bool = False, yes: bool = False) -> 
             f"release {number} cannot run on today's database", f"later migrations took away what it needs: {', '.join(gone)}",
             "go back to a later release (inv releases), or correct forward: inv deploy",
         )  # fmt: skip
-    goal = back_to(project, number, settle=project.settings.get("deploy", "settle"))
+    goal = back_to(project, number)
     if steps := bring_about(goal, plan_only=plan, yes=yes):
         show.out.print(
             f"[bold green]release {number} serves again[/bold green]: {steps} steps in {time.monotonic() - began:.1f} s"

@@ -24,7 +24,8 @@ WIDE_ENOUGH = 100
 
 @dataclass(frozen=True)
 class Row:
-    """One container, as `inv status --json` lists it. cpu_percent is of one core."""
+    """One container, as `inv status --json` lists it. cpu_percent is of one core. The holder of an address is a replica of
+    the service that it holds it for."""
 
     service: str
     replica: str
@@ -59,14 +60,14 @@ def collect(project: Project) -> list[Row]:
     rows = []
     for service in running.stack.services.values():
         for replica in service.slots():
-            seen = container(replica, inspected[replica]) if replica in inspected else None
+            seen = container(replica, inspected[replica], inspected) if replica in inspected else None
             reason = why.result().get(replica, "")
             health = "healthy" if seen and not reason else "unhealthy" if seen and seen.state == "running" else "none"
             if seen is None and service.name in absent:
                 health, reason = "absent", absent[service.name]
             now = used.get(replica)
             rows.append(Row(
-                service=service.name, replica=replica, state=seen.state if seen else "missing", health=health,
+                service=service.holds or service.name, replica=replica, state=seen.state if seen else "missing", health=health,
                 restarts=seen.restarts if seen else 0, image=seen.image if seen else running.images[service.name].tag,
                 memory_bytes=now.memory_bytes if now else None, memory_limit_bytes=service.limits.memory_bytes,
                 cpu_percent=round(now.cpu_percent, 1) if now else None, reason=reason,

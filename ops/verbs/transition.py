@@ -56,8 +56,8 @@ class Goal:
         return wanted, seen, plan
 
 
-def back_to(project: Project, number: int, verb: str = "rollback", settle: int = 0) -> Goal:
-    """A sealed release of this host as the goal: no build, no network, no migration."""
+def back_to(project: Project, number: int) -> Goal:
+    """A sealed release of this host as the goal: no build, no network, no migration, no settling: it has served before."""
     from ops.plan.containers import Options
 
     wanted = project.wanted_again(number)
@@ -68,7 +68,7 @@ def back_to(project: Project, number: int, verb: str = "rollback", settle: int =
         }
         return replace(seen, unavailable=dict.fromkeys(absent, "it was left out of that release"))
 
-    return Goal(verb, project, lambda seen: wanted, Options(settle=settle, migrate=False), without=without)
+    return Goal("rollback", project, lambda seen: wanted, Options(migrate=False), without=without)
 
 
 def refuse_missing_images(goal: Goal, plan: Plan) -> None:
@@ -166,7 +166,7 @@ class _Attempt:
     def _measure(self) -> None:
         """Do the work while the prober asks, where there is a site that can be asked and something that it could notice."""
         from ops.machine.measurement import measured
-        from ops.plan.measure import summarise
+        from ops.plan.measure import WEBSOCKET, summarise
 
         serving = EDGE in self.seen.containers and self.seen.containers[EDGE].state == "running"
         if self.previous is None or not serving or not self.plan.changes:
@@ -188,7 +188,13 @@ class _Attempt:
                 ended = time.time()
             nothing_left(self.goal.decide()[2])
             time.sleep(max(0.0, ended + AFTER_SECONDS - time.time()))
-        self.summary = {**summarise(found.samples, touched[0], ended), "note": found.note}
+        samples = [one for one in found.samples if not (self._cuts_sockets() and one.kind == WEBSOCKET and one.failed)]
+        cut = len(found.samples) - len(samples)
+        self.summary = {**summarise(samples, touched[0], ended), "note": found.note, "sockets_cut": cut}
+
+    def _cuts_sockets(self) -> bool:
+        """Whether the plan has announced that open WebSockets break off: an nginx that is replaced takes them along."""
+        return any(change.service == EDGE and change.action != "reload" for change in self.plan.changes)
 
     def _refuse_the_cost(self) -> None:
         """Raises OpsError where users paid more than the settings allow, and the plan had not announced it."""
@@ -219,8 +225,9 @@ class _Attempt:
                 apply(plan, performer.perform, journal, progress)
             finally:
                 for change in plan.changes:
-                    own = [performer.gaps[slot] for slot in performer.gaps if slot == change.service]
-                    self.gaps.update({change.service: max(own)} if own else {})
+                    # What was rolled was never away, though its container was.
+                    if change.action == "recreate" and change.service in performer.gaps:
+                        self.gaps[change.service] = performer.gaps[change.service]
 
     def _put_back(self, problem: OpsError) -> None:
         """Raises `problem`, told as what it has come to."""

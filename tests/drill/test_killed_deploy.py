@@ -16,7 +16,7 @@ from tests.drill.stack import PATIENCE, Drill, begun
 
 FIRST = ("secret postgres-app", "create rest", "healthy keycloak", "migrate backend")
 """Steps of a first deploy: storing secrets, creating containers, waiting, migrating."""
-REPLACING = ("remove redis", "create redis", "start redis")
+REPLACING = ("create redis", "remove redis", "promote redis", "start redis")
 """Steps that replace a running container, with nothing, half of it, or all of it there."""
 
 

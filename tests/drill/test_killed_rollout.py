@@ -13,10 +13,9 @@ from tests.drill.stack import Drill
 from tests.drill.test_killed_deploy import break_off
 
 STEPS = (
-    "image backend", "release", "migrate backend",
-    "create backend-surge", "start backend-surge", "healthy backend-surge",
-    "remove backend-1", "create backend-1", "start backend-1", "healthy backend-1",
-    "remove backend-2", "create backend-2", "start backend-2", "healthy backend-2",
+    "image backend", "release", "create backend", "migrate backend", "start backend-surge", "healthy backend-surge",
+    "remove backend-1", "promote backend-1", "start backend-1", "healthy backend-1",
+    "remove backend-2", "promote backend-2", "start backend-2", "healthy backend-2",
     "retire backend-surge",
 )  # fmt: skip
 """Every step of such a deploy; the test of the last one fails if there is another."""
@@ -42,7 +41,7 @@ def test_next_deploy_finishes(stack: Drill, clone: Clone, record: Record, tmp_pa
     assert "backend-surge" not in stack.containers()
 
 
-@pytest.mark.parametrize("step", ["create backend-surge", "remove backend-1", "start backend-2"])
+@pytest.mark.parametrize("step", ["create backend", "remove backend-1", "start backend-2"])
 def test_rollback_puts_back(stack: Drill, clone: Clone, record: Record, tmp_path: Path, step: str) -> None:
     before = stack.project.wanted({}, frozenset()).slots()
     clone.version(f"killed in {step}, put back")

@@ -40,7 +40,13 @@ GOOD: dict[str, Any] = {
             "backend", 10003, "app", "data", environment={"REDIS_PASSWORD_FILE": "/run/secrets/redis-app"},
             **{"x-cc03": {"needs": ["redis"], "probe": "http://backend:8000/health"}},
         ),
-        "nginx": service("nginx", 10001, "web", "app", "monitoring", ports=sorted(PORTS)),
+        "edge": service(
+            "edge", 10013, "web", "app", "monitoring", ports=sorted(PORTS), **{"x-cc03": {"keep": True}}
+        ),
+        "nginx": {
+            **{key: value for key, value in service("nginx", 10001).items() if key != "networks"},
+            "network_mode": "service:edge", "x-cc03": {"needs": ["edge"], "socket": "/run/probe.sock"},
+        },
         "alertmanager": service("alertmanager", 10009, "monitoring"),
     },
     "networks": {"web": {}, "app": {"internal": True}, "data": {"internal": True}, "monitoring": {"internal": True}},

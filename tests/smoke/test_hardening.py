@@ -102,7 +102,7 @@ def test_limits_are_those_that_are_declared(live: Live, service: str) -> None:
 def test_nothing_but_the_edge_is_published(live: Live) -> None:
     published = {slot for slot, item in live.containers.items() if any((item["HostConfig"].get("PortBindings") or {}).values())}
 
-    assert published == {"nginx"}
+    assert published == {"edge"}
 
 
 # ---- Secrets

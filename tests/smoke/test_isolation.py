@@ -23,6 +23,7 @@ LISTENS = {
     "postgres": {5432, 8432}, "redis": {6379}, "prometheus": {9090}, "grafana": {3000}, "alertmanager": {9093},
     "cadvisor": {8080, 9100}, "backup": {8432, 9101}, "logs": {9428},
 }  # fmt: skip
+LISTENS["edge"] = LISTENS["nginx"]  # one network: what nginx listens on is open at the address that edge holds
 """Ports that a service opens to its neighbours; whatever else it runs listens on its own loopback."""
 ALLOWED_TAKES = 5.0
 FORBIDDEN_GETS = 1.0
@@ -43,16 +44,22 @@ class Way:
         return f"{self.source} -> {self.target}:{self.port} by {self.network} ({self.address})"
 
 
+def place(live: Live, slot: str) -> str:
+    """The container that has the network in which a container stands: itself, but for nginx."""
+    return live.project.stack.service_of(slot).shares or slot
+
+
 def addresses(live: Live, slot: str) -> dict[str, str]:
-    """Network -> address of a container."""
-    attached = live.container(slot)["NetworkSettings"]["Networks"]
+    """Network -> address of a container, or of the one whose network it shares."""
+    attached = live.container(place(live, slot))["NetworkSettings"]["Networks"]
     return {name.removeprefix(f"{live.project.name}-"): str(one["IPAddress"]) for name, one in attached.items()}
 
 
 def ways(live: Live) -> Iterator[Way]:
     for source in live.containers:
         for target, item in live.containers.items():
-            if source != target:
+            # What holds nginx' address has no program that listens: nginx is whom one reaches there.
+            if place(live, source) != place(live, target) and not live.project.stack.service_of(target).holds:
                 for network, address in addresses(live, target).items():
                     for port in sorted(LISTENS[item["Config"]["Labels"]["cc03.service"]]):
                         yield Way(source, target, network, address, port)

@@ -136,7 +136,7 @@ def test_load_is_shared_by_all_replicas(live: Live, viewer: Account) -> None:
 def test_operators_pages_are_published_on_loopback_only(live: Live) -> None:
     published = {
         (port, binding["HostIp"], int(binding["HostPort"]))
-        for port, bindings in live.container("nginx")["HostConfig"]["PortBindings"].items()
+        for port, bindings in live.container("edge")["HostConfig"]["PortBindings"].items()
         for binding in bindings or ()
     }
     http, https, ops = (live.ports[name] for name in ("http", "https", "ops"))
@@ -152,7 +152,7 @@ def test_operators_pages_answer(live: Live, path: str) -> None:
 
 
 def test_another_container_gets_no_operators_page(live: Live) -> None:
-    address = live.container("nginx")["NetworkSettings"]["Networks"][f"{live.project.name}-web"]["IPAddress"]
+    address = live.container("edge")["NetworkSettings"]["Networks"][f"{live.project.name}-web"]["IPAddress"]
     context = ssl.create_default_context(cafile=str(live.ca))
     with live.network(live.slots("frontend")[0]):
         raw = socket.create_connection((address, 9443), 5)

@@ -16,7 +16,7 @@ from ops.plan.deploy import plan_deploy
 from ops.plan.images import WantedImage
 from ops.plan.release import manifest_of
 from ops.plan.wanted import Wanted
-from ops.render import MIGRATE_SUFFIX, digest, render_release
+from ops.render import MIGRATE_SUFFIX, ONE_OFFS, digest, next_of, render_release
 from ops.settings import Settings, parse_settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -58,14 +58,28 @@ services:
     environment: {{ISSUER: "${{CC03_PUBLIC_URL}}/auth"}}
     deploy: {{replicas: 2, resources: {{limits: {{memory: 2g, cpus: "2"}}}}}}
     x-cc03: {{needs: [postgres, keycloak], migrate: [migrate]}}
-  nginx:           # published, reloads, needs nobody
+  edge:            # published, holds the address of another
     <<: *common
-    build: ./nginx
+    build: ./edge
     networks: [web, app]
     ports: ["${{CC03_HTTPS_PORT:-443}}:8443"]
+    sysctls: {{net.ipv4.tcp_migrate_req: "1"}}
+    deploy: {{resources: {{limits: {{memory: 32m, cpus: "0.1"}}}}}}
+    x-cc03: {{keep: true}}
+  nginx:           # shares a network, reloads
+    <<: *common
+    build: ./nginx
+    network_mode: "service:edge"
     volumes: [../config/nginx:/etc/cc03/current:ro, "${{CC03_STATE}}/certs/nginx:/etc/tls:ro"]
     deploy: {{resources: {{limits: {{memory: 256m, cpus: "0.5"}}}}}}
-    x-cc03: {{reload: [nginx, -s, reload], check: [nginx, -t]}}
+    x-cc03:
+      reload: [nginx, -s, reload]
+      check: [nginx, -t]
+      probe: "https://nginx:8443/healthz"
+      socket: /run/probe.sock
+      needs: [edge]
+      gap_seconds: 5
+      interrupts: everybody
   grafana:         # optional, as its publisher made it
     <<: *common
     image: {GRAFANA}
@@ -148,8 +162,13 @@ def container(slot: str, config_hash: str, state: str = "running") -> Container:
 
 
 def with_state(seen: Seen, state: str, *slots: str) -> Seen:
+    """As `seen`, but for the state of these containers; who stands in the network of one that does not run has lost it."""
     changed = {slot: replace(seen.containers[slot], state=state) for slot in slots}
-    return replace(seen, containers={**seen.containers, **changed})
+    found = {**seen.containers, **changed}
+    for slot, one in found.items():
+        down = one.holder and found[one.holder].state != "running"
+        found[slot] = replace(one, stranded=bool(one.state == "running" and (one.stranded or down)))
+    return replace(seen, containers=found)
 
 
 # What each step does to what is seen: the contract between ops/plan and ops/machine, in its shortest form.
@@ -223,19 +242,53 @@ def _(step: steps.ActivateRelease, seen: Seen, release: Wanted) -> Seen:
 
 @_effect.register
 def _(step: steps.CreateContainers, seen: Seen, release: Wanted) -> Seen:
-    made = {slot: container(slot, release.slot_hash(slot), "created") for slot in step.slots}
+    made = {}
+    for name, slot in [*((slot, slot) for slot in step.slots), *((next_of(slot), slot) for slot in step.staged)]:
+        mode = str(release.compose["services"][slot].get("network_mode", ""))
+        holder = mode.removeprefix("container:cc03-")
+        assert not holder or holder in seen.containers, f"Podman creates {slot} only once {holder} is there"
+        made[name] = replace(container(name, release.slot_hash(slot), "created"), holder=holder)
     return replace(seen, containers={**seen.containers, **made})
+
+
+@_effect.register
+def _(step: steps.PromoteContainer, seen: Seen, release: Wanted) -> Seen:
+    assert step.slot not in seen.containers, f"the name of {step.slot} is taken"
+    rest = {slot: one for slot, one in seen.containers.items() if slot != next_of(step.slot)}
+    return replace(seen, containers={**rest, step.slot: replace(seen.containers[next_of(step.slot)], slot=step.slot)})
+
+
+@_effect.register
+def _(step: steps.Migrate, seen: Seen, release: Wanted) -> Seen:
+    one_offs = {f"{step.service}{suffix}" for suffix in ONE_OFFS}
+    return replace(seen, containers={slot: one for slot, one in seen.containers.items() if slot not in one_offs})
 
 
 @_effect.register(steps.StartContainer)
 @_effect.register(steps.RestartContainer)
 def _(step: Any, seen: Seen, release: Wanted) -> Seen:
-    unhealthy = {slot: why for slot, why in seen.unhealthy.items() if slot != step.slot}
-    return replace(with_state(seen, "running", step.slot), unhealthy=unhealthy)
+    return started(seen, step.slot)
+
+
+def started(seen: Seen, slot: str) -> Seen:
+    holder = seen.containers[slot].holder
+    if holder and seen.containers[holder].state != "running":
+        seen = started(seen, holder)  # as Podman does
+    unhealthy = {other: why for other, why in seen.unhealthy.items() if other != slot}
+    # A new network: who stood in the old one stays there.
+    left = {
+        other: replace(one, stranded=True)
+        for other, one in seen.containers.items()
+        if one.holder == slot and one.state == "running"
+    }
+    found = replace(seen.containers[slot], state="running", stranded=False)
+    return replace(seen, containers={**seen.containers, **left, slot: found}, unhealthy=unhealthy)
 
 
 @_effect.register
 def _(step: steps.RemoveContainer, seen: Seen, release: Wanted) -> Seen:
+    standing = [slot for slot, one in seen.containers.items() if one.holder == step.slot]
+    assert not standing, f"Podman removes {step.slot} only after {standing}"
     return replace(seen, containers={slot: one for slot, one in seen.containers.items() if slot != step.slot})
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ops.settings import SERVICES
+from ops.settings import PARTS, SERVICES
 from tests.unit.builders import REPOSITORY
 
 OPS = sorted((REPOSITORY / "ops").rglob("*.py"))
@@ -135,7 +135,14 @@ def mounts(service: str) -> list[str]:
 
 
 def test_compose_file_has_exactly_the_services_that_settings_know() -> None:
-    assert set(DEFINED) == set(SERVICES)
+    assert set(DEFINED) == {*SERVICES, *PARTS}
+    assert len(SERVICES) == 12
+
+
+def test_only_what_holds_the_address_of_a_service_is_a_part_of_one() -> None:
+    shared = {str(one["network_mode"]).removeprefix("service:") for one in DEFINED.values() if "network_mode" in one}
+
+    assert shared == set(PARTS)
 
 
 @pytest.mark.parametrize("service", DEFINED)

@@ -63,7 +63,7 @@ def test_public_url_names_the_port_only_where_it_is_not_the_default(port: int, p
 
 def test_stack_is_read_with_all_that_plans_decide_by() -> None:
     found = stack()
-    postgres, keycloak, backend, nginx, grafana = found.services.values()
+    postgres, keycloak, backend, edge, nginx, grafana = found.services.values()
 
     assert found.networks == {"web": False, "app": True, "data": True}
     assert (found.volumes, found.secrets) == (("postgres-data",), ("postgres-superuser", "postgres-app"))
@@ -73,7 +73,26 @@ def test_stack_is_read_with_all_that_plans_decide_by() -> None:
     assert (backend.slots(), backend.migrate, backend.has_config) == (("backend-1", "backend-2"), ("migrate",), False)
     assert backend.definition["environment"]["ISSUER"] == "https://localhost/auth"
     assert nginx.limits == Limits(256 << 20, 0.5)
+    assert (nginx.shares, nginx.holds, nginx.networks, nginx.socket) == ("edge", None, ("web", "app"), "/run/probe.sock")
+    assert (edge.shares, edge.holds, edge.networks, edge.keep) == (None, "nginx", ("web", "app"), True)
     assert (grafana.optional, grafana.build) == ("no registry answers", None)
+
+
+def test_only_who_shares_a_network_or_is_replicated_has_an_extra_container_and_only_who_has_an_address_is_named() -> None:
+    own = stack().services
+
+    assert {name: one.reserved_slots()[-1] for name, one in own.items()} == {
+        "postgres": "postgres", "keycloak": "keycloak", "backend": "backend-surge", "edge": "edge", "nginx": "nginx-surge",
+        "grafana": "grafana",
+    }  # fmt: skip
+    assert (own["edge"].addresses(), own["nginx"].addresses()) == ((), ("nginx",))
+    assert {own[name].address_name(slot) for name in ("edge", "nginx") for slot in own[name].reserved_slots()} == {"nginx"}
+
+
+def test_what_cannot_be_changed_without_the_other_is_changed_together() -> None:
+    assert {name: stack().together(name) for name in ("edge", "nginx", "backend")} == {
+        "edge": ("edge", "nginx"), "nginx": ("edge", "nginx"), "backend": ("backend",),
+    }  # fmt: skip
 
 
 def test_slot_leads_to_its_service() -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
 
-from ops.machine.health import LOST, Target, assess, failure_of, probe, state_of
+from ops.machine.health import LOST, Target, assess, failure_of, probe, state_of, stranded
 
 TARGET = Target("redis", "redis", "cc03-redis", "10.64.2.11", None, "/ca.pem", start_seconds=60, grace=30)
 
@@ -61,6 +61,32 @@ def test_running_container_without_a_probe_is_judged_by_its_own_check(answer: st
 
     assert assess(TARGET, inspected("running"), check) == answer
     assert asked == ["cc03-redis"]
+
+
+HELD = replace(TARGET, holder="cc03-edge")
+
+
+@pytest.mark.parametrize(
+    ("holder", "lost"),
+    [
+        pytest.param(inspected("running", Pid=HERE), False, id="the same network"),
+        pytest.param(inspected("running", Pid=GONE), True, id="its process is gone"),
+        pytest.param(inspected("exited", Pid=0), True, id="it does not run"),
+        pytest.param(None, True, id="there is none"),
+    ],
+)
+def test_container_that_shares_a_network_is_judged_by_whether_its_holder_has_it(
+    holder: dict[str, Any] | None, lost: bool
+) -> None:
+    container = inspected("running", Pid=HERE, ConmonPid=HERE)
+
+    assert stranded(container, holder) is lost
+    answer = assess(HELD, container, lambda name: "asked", holder)
+    assert answer == ("it has lost its network: cc03-edge has been stopped or started meanwhile" if lost else "asked")
+
+
+def test_container_with_a_network_of_its_own_needs_no_holder() -> None:
+    assert assess(TARGET, inspected("running", Pid=HERE, ConmonPid=HERE), lambda name: "asked", None) == "asked"
 
 
 def test_probe_of_a_target_that_declares_none_is_a_defect() -> None:

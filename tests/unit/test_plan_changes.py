@@ -27,8 +27,17 @@ def told(release: Wanted, seen: Seen) -> dict[str, tuple[str, str, float]]:
             {"postgres": ("recreate", "image, configuration", 10.0)}, id="a gap, as estimated",
         ),
         pytest.param(
-            wanted(text="limits: {nginx: {memory: 300m}}"),
-            {"nginx": ("recreate", "its definition or limits", 0.0)}, id="limit",
+            wanted(text="limits: {grafana: {memory: 300m}}"),
+            {"grafana": ("recreate", "its definition or limits", 0.0)}, id="limit",
+        ),
+        pytest.param(wanted(tags={"nginx": "2"}), {"nginx": ("roll", "image", 0.0)}, id="nginx is rolled at its address"),
+        pytest.param(wanted(tags={"edge": "2"}), {}, id="what is kept stays"),
+        pytest.param(
+            wanted(text="limits: {edge: {memory: 48m}}"),
+            {
+                "edge": ("recreate", "its definition or limits", 0.0),
+                "nginx": ("recreate", "edge, which holds its address, is replaced", 5.0),
+            }, id="the holder itself",
         ),
         pytest.param(
             wanted(text="replicas: {backend: 4}"), {"backend": ("create", "2 missing", 0.0)}, id="scale up",

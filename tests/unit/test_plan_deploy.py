@@ -18,17 +18,17 @@ def test_first_deploy_has_every_step_once_and_in_an_order_that_can_run() -> None
 
     assert defects(plan) == []
     assert keys(plan) == [
-        "base trixie", "image postgres", "image keycloak", "image backend", "image nginx", "image grafana",
+        "base trixie", "image postgres", "image keycloak", "image backend", "image edge", "image nginx", "image grafana",
         "generate postgres-app", "secret postgres-app", "generate postgres-superuser", "secret postgres-superuser",
         "certificate postgres", "certificate nginx",
         "network web", "network app", "network data", "volume postgres-data",
         "config postgres", "config keycloak", "config nginx",
         "release",
-        "create first", "create rest",
+        "create first", "create rest", "create nginx",
         "start postgres", "healthy postgres", "loaded postgres",
         "start keycloak", "healthy keycloak", "loaded keycloak",
         "migrate backend", "start backend-1", "healthy backend-1", "start backend-2", "healthy backend-2",
-        "start nginx", "healthy nginx", "loaded nginx",
+        "start edge", "healthy edge", "start nginx", "healthy nginx", "loaded nginx",
         "start grafana", "healthy grafana",
         "supervise",
     ]  # fmt: skip
@@ -42,6 +42,8 @@ def test_first_deploy_has_every_step_once_and_in_an_order_that_can_run() -> None
         ("release", {"image grafana", "config nginx"}),
         ("create first", {"release", "network data", "volume postgres-data", "secret postgres-app", "certificate postgres"}),
         ("create rest", {"release", "network data", "volume postgres-data", "secret postgres-app", "certificate postgres"}),
+        ("create nginx", {"create first"}),
+        ("start nginx", {"create nginx", "healthy edge"}),
         ("start keycloak", {"create first", "healthy postgres"}),
         ("migrate backend", {"release", "secret postgres-app", "healthy postgres", "healthy keycloak"}),
         ("start backend-1", {"migrate backend", "create rest"}),
@@ -73,8 +75,8 @@ def test_first_deploy_does_side_by_side(key: str, other: str) -> None:
 def test_first_deploy_creates_what_others_wait_for_in_a_call_of_its_own() -> None:
     plan = plan_deploy(wanted(), Seen())
 
-    assert step(plan, "create first").slots == ("postgres", "keycloak")
-    assert step(plan, "create rest").slots == ("backend-1", "backend-2", "nginx", "grafana")
+    assert step(plan, "create first").slots == ("postgres", "keycloak", "edge")
+    assert step(plan, "create rest").slots == ("backend-1", "backend-2", "grafana")
 
 
 def test_first_deploy_carries_what_each_step_needs() -> None:
@@ -126,7 +128,8 @@ def test_one_service_only_touches_nothing_of_the_others() -> None:
     plan = plan_deploy(changed, deployed(wanted()), only="keycloak")
 
     assert keys(plan) == [
-        "image keycloak", "release", "remove keycloak", "create keycloak", "start keycloak", "healthy keycloak",
+        "image keycloak", "release",
+        "create keycloak", "remove keycloak", "promote keycloak", "start keycloak", "healthy keycloak",
     ]  # fmt: skip
     assert defects(plan) == []
 

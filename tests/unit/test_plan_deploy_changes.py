@@ -19,13 +19,14 @@ def test_replicated_service_is_replaced_one_by_one_behind_an_extra_container_tha
     plan = plan_deploy(wanted(tags={"backend": "2"}), deployed(wanted()), options=Options(settle=6))
 
     assert keys(plan) == [
-        "image backend", "release", "migrate backend",
-        "create backend-surge", "start backend-surge", "healthy backend-surge",
-        "remove backend-1", "create backend-1", "start backend-1", "healthy backend-1",
-        "remove backend-2", "create backend-2", "start backend-2", "healthy backend-2",
+        "image backend", "release", "create backend", "migrate backend", "start backend-surge", "healthy backend-surge",
+        "remove backend-1", "promote backend-1", "start backend-1", "healthy backend-1",
+        "remove backend-2", "promote backend-2", "start backend-2", "healthy backend-2",
         "retire backend-surge",
     ]  # fmt: skip
     assert {"image backend", "migrate backend"} <= before(plan, "start backend-surge")
+    assert step(plan, "create backend").slots == ("backend-surge", "backend-migrate-check")
+    assert step(plan, "create backend").staged == ("backend-1", "backend-2")
     assert "healthy backend-surge" in before(plan, "remove backend-1")
     assert "healthy backend-1" in before(plan, "remove backend-2")
     assert "healthy backend-2" in before(plan, "retire backend-surge")
@@ -37,7 +38,7 @@ def test_replica_that_does_not_serve_is_replaced_before_those_that_do() -> None:
     seen = deployed(wanted(), unhealthy={"backend-2": "HTTP 503"})
     plan = plan_deploy(wanted(tags={"backend": "2"}), seen)
 
-    assert "healthy backend-2" in before(plan, "create backend-surge")
+    assert "healthy backend-2" in before(plan, "start backend-surge")
     assert "healthy backend-surge" in before(plan, "remove backend-1")
 
 
@@ -47,7 +48,7 @@ def test_extra_container_that_a_killed_deploy_has_left_is_used_where_it_is_the_w
     extra = container("backend-surge", new.slot_hash("backend-surge"))
     plan = plan_deploy(new, replace(seen, containers={**seen.containers, "backend-surge": extra}))
 
-    assert "create backend-surge" not in keys(plan)
+    assert "backend-surge" not in step(plan, "create backend").slots
     assert "healthy backend-surge" in before(plan, "remove backend-1")
     assert "retire backend-surge" in keys(plan)
 
@@ -57,7 +58,36 @@ def test_extra_container_of_another_release_makes_room_first() -> None:
     extra = container("backend-surge", "another")
     plan = plan_deploy(wanted(tags={"backend": "2"}), replace(seen, containers={**seen.containers, "backend-surge": extra}))
 
-    assert "remove backend-surge" in before(plan, "create backend-surge")
+    assert "remove backend-surge" in before(plan, "create backend")
+    assert "backend-surge" in step(plan, "create backend").slots
+
+
+def test_container_is_made_before_the_one_in_its_place_is_touched() -> None:
+    plan = plan_deploy(wanted(tags={"postgres": "2"}), deployed(wanted()))
+
+    assert step(plan, "create postgres").staged == ("postgres",)
+    assert "create postgres" in before(plan, "remove postgres")
+
+
+def test_container_that_a_killed_deploy_has_made_is_put_in_its_place() -> None:
+    new = wanted(tags={"postgres": "2"})
+    seen = deployed(wanted())
+    waiting = container("postgres-next", new.slot_hash("postgres"), "created")
+    seen = replace(seen, containers={**seen.containers, "postgres-next": waiting})
+    assert step(plan_deploy(new, seen), "create postgres").staged == ()
+
+    del seen.containers["postgres"]  # type: ignore[attr-defined]
+    plan = plan_deploy(new, seen)
+    assert {"promote postgres", "start postgres"} <= set(keys(plan))
+    assert "remove postgres-next" not in keys(plan)
+
+
+def test_container_that_was_made_for_another_release_is_removed() -> None:
+    seen = deployed(wanted())
+    waiting = container("postgres-next", "another", "created")
+
+    plan = plan_deploy(wanted(), replace(seen, containers={**seen.containers, "postgres-next": waiting}))
+    assert keys(plan) == ["remove postgres-next"]
 
 
 def test_extra_container_that_is_left_over_is_removed_and_nothing_else_is_touched() -> None:
@@ -132,7 +162,7 @@ def test_config_of_a_service_that_cannot_reload_replaces_it() -> None:
 
     assert keys(plan) == [
         "config keycloak", "release",
-        "remove keycloak", "create keycloak", "start keycloak", "healthy keycloak", "loaded keycloak",
+        "create keycloak", "remove keycloak", "promote keycloak", "start keycloak", "healthy keycloak", "loaded keycloak",
     ]  # fmt: skip
     assert "config keycloak" in before(plan, "remove keycloak")
 
@@ -264,7 +294,7 @@ def test_missing_image_is_built_again_without_replacing_the_container() -> None:
 def test_deploy_killed_after_create_only_starts() -> None:
     release = wanted()
     first = plan_deploy(release, Seen())
-    position = keys(first).index("create rest") + 1
+    position = keys(first).index("create nginx") + 1
 
     plan = plan_deploy(release, done(first.steps[:position], Seen(), release))
 
@@ -276,7 +306,7 @@ def test_deploy_killed_after_create_only_starts() -> None:
 def test_deploy_killed_before_its_migration_migrates_before_it_starts() -> None:
     release = wanted()
     first = plan_deploy(release, Seen())
-    position = keys(first).index("create rest") + 1
+    position = keys(first).index("create nginx") + 1
 
     plan = plan_deploy(release, done(first.steps[:position], Seen(), release))
 
@@ -291,6 +321,7 @@ CHANGES = [
     pytest.param(wanted(), wanted(text="replicas: {backend: 4}"), id="scale up"),
     pytest.param(wanted(text="replicas: {backend: 3}"), wanted(), id="scale down"),
     pytest.param(wanted(without=LEFT_OUT), wanted(), id="optional service joins"),
+    pytest.param(wanted(), wanted(text="limits: {edge: {memory: 48m}}", tags={"nginx": "2"}), id="new holder"),
     pytest.param(wanted(text="limits: {redis: {memory: 1g}}"), wanted(text="limits: {backend: {cpus: 1}}"), id="limit"),
 ]
 

@@ -19,7 +19,7 @@ def test_stop_ends_supervision_first_and_databases_last() -> None:
 
     assert defects(plan) == []
     assert keys(plan)[0] == "supervise"
-    assert keys(plan)[-1] == "stop postgres"
+    assert set(keys(plan)[-2:]) == {"stop postgres", "stop edge"}
     assert {"supervise", "stop nginx", "stop backend-1", "stop backend-2", "stop keycloak"} <= before(plan, "stop postgres")
     assert {"stop backend-1", "stop backend-2"} <= before(plan, "stop keycloak")
     assert step(plan, "stop postgres").grace == 90
@@ -35,7 +35,7 @@ def test_what_outlives_a_service_stops_after_it() -> None:
 def test_stop_leaves_out_what_does_not_run() -> None:
     plan = plan_stop(stack(), with_state(deployed(wanted()), "exited", "nginx", "keycloak"), ticker=False)
 
-    assert set(keys(plan)) == {"stop postgres", "stop backend-1", "stop backend-2", "stop grafana"}
+    assert set(keys(plan)) == {"stop postgres", "stop backend-1", "stop backend-2", "stop grafana", "stop edge"}
 
 
 def test_stop_includes_containers_that_the_stack_no_longer_has() -> None:
@@ -56,7 +56,8 @@ def test_start_follows_the_needs_and_ends_with_supervision() -> None:
     assert defects(plan) == []
     assert "healthy postgres" in before(plan, "start keycloak")
     assert {"healthy postgres", "healthy keycloak"} <= before(plan, "start backend-1")
-    assert step(plan, "start nginx").after == ()
+    assert step(plan, "start edge").after == ()
+    assert step(plan, "start nginx").after == ("healthy edge",)
     assert keys(plan)[-1] == "supervise"
     assert before(plan, "supervise") == set(keys(plan)) - {"supervise"}
 

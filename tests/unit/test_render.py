@@ -54,13 +54,13 @@ def test_neighbours_are_those_of_shared_networks_and_never_oneself() -> None:
     # Every replica that could ever be, so that scaling out changes nothing in its neighbours.
     replicas = [*(f"backend-{number}" for number in range(1, 9)), "backend-surge"]
     assert names("postgres") == [*replicas, "keycloak"]
-    assert names("nginx") == [*replicas, "grafana", "keycloak"]
+    assert names("edge") == [*replicas, "grafana", "keycloak"]
     assert names("backend-2") == sorted({*replicas, "postgres", "keycloak", "nginx", "grafana"} - {"backend-2"})
     assert "nginx:10.64.1.21" in services["keycloak"]["extra_hosts"]
 
 
 def test_hardware_address_belongs_to_the_address_so_that_neighbours_find_a_replaced_container_at_once() -> None:
-    attachments = [one for slot in render()["services"].values() for one in slot["networks"].values() if one]
+    attachments = [one for slot in render()["services"].values() for one in slot.get("networks", {}).values() if one]
 
     by_address = {one["ipv4_address"]: one["mac_address"] for one in attachments}
     assert by_address["10.64.1.13"] == "02:cc:0a:40:01:0d"
@@ -71,6 +71,26 @@ def test_neighbour_on_two_shared_networks_is_named_once_at_the_first() -> None:
     own = stack()
 
     assert hosts_of(own, allocation(own), own.services["backend"])["keycloak"] == "10.64.1.11"
+
+
+def test_who_shares_a_network_has_none_of_its_own_and_everybody_finds_it_at_the_holders_address() -> None:
+    services = render()["services"]
+
+    for slot in ("nginx", "nginx-surge"):
+        assert services[slot]["network_mode"] == "container:cc03-edge"
+        assert not {"networks", "ports", "hostname", "extra_hosts", "sysctls"} & set(services[slot])
+    assert services["edge"]["networks"]["cc03-app"]["ipv4_address"] == "10.64.1.21"
+    assert services["edge"]["ports"] == ["443:8443"]
+    neighbours = [entry for entry in services["backend-1"]["extra_hosts"] if "10.64.1.21" in entry]
+    assert neighbours == ["nginx:10.64.1.21"]
+
+
+def test_what_is_kept_has_the_same_hash_under_another_image() -> None:
+    images = {name: image(name).tag for name in stack().services}
+    after = render(images={**images, "edge": "localhost/cc03/edge:2"})
+
+    assert changed(render(), after) == set()
+    assert after["services"]["edge"]["image"] == "localhost/cc03/edge:2"
 
 
 def test_secrets_are_mounted_by_version_for_their_owner_only() -> None:
@@ -144,7 +164,7 @@ def test_limit_changes_the_hash() -> None:
     smaller = replace(own.services["nginx"], limits=Limits(128 << 20, 0.5))
 
     after = render(replace(own, services={**own.services, "nginx": smaller}))
-    assert changed(render(), after) == {"nginx"}
+    assert changed(render(), after) == {"nginx", "nginx-surge"}
     assert after["services"]["nginx"]["deploy"]["resources"]["limits"] == {"memory": "134217728", "cpus": "0.5"}
 
 

@@ -9,19 +9,22 @@ from typing import Any
 from .core import Compose, Finding, exempt, own, policy, services
 
 NETWORKS = {
-    "web": {"nginx", "frontend"},
-    "app": {"nginx", "backend", "keycloak", "prometheus", "grafana", "logs"},
+    "web": {"edge", "frontend"},
+    "app": {"edge", "backend", "keycloak", "prometheus", "grafana", "logs"},
     "data": {"backend", "keycloak", "postgres", "redis", "backup", "prometheus", "grafana"},
-    "monitoring": {"nginx", "prometheus", "grafana", "alertmanager", "cadvisor", "logs"},
+    "monitoring": {"edge", "prometheus", "grafana", "alertmanager", "cadvisor", "logs"},
 }
 """Who may stand on which network; all but `web` are internal."""
+
+SHARED = {"nginx": "edge"}
+"""Who stands in the network of whom, and so has the networks and the published ports of that one."""
 
 PORTS = {
     "${CC03_HTTP_PORT:-80}:8080",
     "${CC03_HTTPS_PORT:-443}:8443",
     "127.0.0.1:${CC03_OPS_PORT:-9443}:9443",
 }
-"""All that the host publishes, by nginx; the operator's pages on the host itself only."""
+"""All that the host publishes, by what holds nginx' address; the operator's pages on the host itself only."""
 
 OWN_NAMESPACES = ("pid", "ipc", "userns_mode", "cgroup", "uts", "cgroup_parent")
 
@@ -35,7 +38,10 @@ def networks(compose: Compose) -> Iterator[Finding]:
         if network != "web" and not (spec or {}).get("internal"):
             yield "networks", f"{network} is not internal", f"{network}: {{internal: true}}"
     for name, service in services(compose):
-        if "network_mode" in service:
+        if "network_mode" in service and service["network_mode"] == f"service:{SHARED.get(name)}":
+            if service.get("networks") or service.get("ports"):
+                yield name, f"shares the network of {SHARED[name]} and names its own", "leave networks and ports to that one"
+        elif "network_mode" in service:
             yield name, f"network_mode is {service['network_mode']}", "name its networks instead"
         elif not service.get("networks"):
             yield name, "is on the engine's default network", "name its networks"
@@ -50,7 +56,7 @@ def networks(compose: Compose) -> Iterator[Finding]:
 def published_ports(compose: Compose) -> Iterator[Finding]:
     for name, service in services(compose):
         ports = service.get("ports") or ()
-        if ports and name != "nginx":
+        if ports and name not in SHARED.values():
             yield name, f"publishes {', '.join(map(str, ports))}", "remove ports; let nginx proxy to it"
             continue
         for port in ports:

@@ -85,6 +85,8 @@ def needs(compose: Compose) -> Iterator[Finding]:
                 yield name, f'needs "{other}", which is no service', did_you_mean(other, known)
                 continue
             graph.setdefault(name, []).append(other)
+            if service.get("network_mode") == f"service:{other}":
+                continue
             if not set(service.get("networks") or ()) & set(known[other].get("networks") or ()):
                 yield name, f"needs {other} but shares no network with it", "put both on one network, or drop the need"
     try:
@@ -103,6 +105,8 @@ def _sentence(value: Any) -> bool:
 
 OWN_KEYS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "probe": (lambda value: isinstance(value, str) and re.match(r"https?://[a-z-]+:\d+/", value), "a URL such as http://redis:1234/health"),
+    "socket": (lambda value: isinstance(value, str) and value.startswith("/run/"), "a path such as /run/probe.sock"),
+    "keep": (lambda value: value is True, "true, or absent"),
     "reload": (_words, "a list of words: the command and its arguments"),
     "check": (_words, "a list of words: the command and its arguments"),
     "migrate": (_words, "a list of words: the command and its arguments"),
