@@ -163,6 +163,7 @@ def _service(
         needs=tuple(own.get("needs", ())),
         outlives=tuple(own.get("outlives", ())),
         migrate=tuple(own["migrate"]) if "migrate" in own else None,
+        reconnect=tuple(own["reconnect"]) if "reconnect" in own else None,
         backup=tuple(own["backup"]) if "backup" in own else None,
         optional=own.get("optional"),
         start_seconds=settings.get("deadlines", "start", name) or int(own.get("start_seconds", 120)),

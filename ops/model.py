@@ -70,6 +70,8 @@ class Service:
     """Services that need this one in order to stop well, and therefore stop before it."""
     migrate: tuple[str, ...] | None = None
     """argv of the one-off run that prepares the database before new containers of this service start."""
+    reconnect: tuple[str, ...] | None = None
+    """argv, run in its containers, that has clients open their long-lived connections anew."""
     backup: tuple[str, ...] | None = None
     """argv, run in its container, of the verified backup that precedes a migration."""
     optional: str | None = None

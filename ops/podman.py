@@ -23,6 +23,10 @@ def containers_of(project: str) -> Argv:
     return ("podman", "ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={LABEL_PROJECT}={project}")
 
 
+def container_names(project: str) -> Argv:
+    return ("podman", "ps", "--all", "--filter", f"label={LABEL_PROJECT}={project}", "--format", "{{.Names}}")
+
+
 def inspect_containers(ids: Sequence[str]) -> Argv:
     return ("podman", "container", "inspect", *ids)
 

@@ -185,6 +185,14 @@ class Migrate(Step):
 
 
 @dataclass(frozen=True)
+class Reconnect(Step):
+    """Have containers close their long-lived connections in an orderly way, once a stopping nginx takes no new ones."""
+
+    slots: tuple[str, ...] = ()
+    argv: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class ReloadService(Step):
     """Make a running container take up its configuration, and remember that it did."""
 

@@ -46,6 +46,7 @@ from ops.steps import (
     Migrate,
     ObtainBase,
     PromoteContainer,
+    Reconnect,
     ReloadService,
     RemoveContainer,
     RemoveNetwork,
@@ -63,6 +64,10 @@ from ops.steps import (
 
 SECRET_BYTES = 32
 """256 bits: out of reach of guessing for as long as any of the protocols here will be in use."""
+
+
+RECONNECT_AFTER = 1.5
+"""Seconds from the order to stop an nginx until it surely takes no new connection; Podman passes it on within a tenth."""
 
 
 class Performer:
@@ -200,18 +205,18 @@ class Performer:
         files.write(file, json.dumps(excerpt(compose, step.slots, step.staged), indent=1))
         argv = podman.compose_create(file, self.project.name, ())
         answer = self.host.run(argv, timeout=180, ok=None)
-        if missing := [name for name in names if not self._exists(name)]:
+        if missing := self._missing(names):
             # A killed `create` can leave the name behind in the storage, where only `--storage` reaches it.
             for name in missing:
                 self.host.run(podman.remove_leftover(name), ok=None)
             answer = self.host.run(argv, ok=None, timeout=180)
         # podman-compose exits 0 although a container could not be created, so only what exists counts.
-        missing = [name for name in names if not self._exists(name)]
-        if missing:
+        if missing := self._missing(names):
             raise OpsError(f"cannot create {', '.join(missing)}", answer.last_words(), f"inv deploy --plan; {shown(argv)}")
 
-    def _exists(self, name: str) -> bool:
-        return self.host.run(podman.inspect_containers([name]), ok=None).returncode == 0
+    def _missing(self, names: list[str]) -> list[str]:
+        there = set(self.host.run(podman.container_names(self.project.name)).stdout.split())
+        return [name for name in names if name not in there]
 
     @perform.register
     def _(self, step: PromoteContainer) -> None:
@@ -263,6 +268,13 @@ class Performer:
             return self.host.run(podman.start_attached(name), timeout=deadline, ok=None)
         finally:
             self.host.run(podman.remove(name), ok=None)
+
+    @perform.register
+    def _(self, step: Reconnect) -> None:
+        time.sleep(RECONNECT_AFTER)
+        for slot in step.slots:
+            # One that ends meanwhile closes them by itself.
+            self.host.run(podman.exec_in(self.name(slot), step.argv), ok=None)
 
     @perform.register
     def _(self, step: ReloadService) -> None:

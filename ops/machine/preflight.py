@@ -60,11 +60,13 @@ def look(project: Project) -> Facts:
     """The facts that decide whether a deploy can work; nothing that takes long."""
     version = podman_version(project)
     works = version is not None
-    present = images(project.host) if works else {}
+    with ThreadPoolExecutor() as pool:
+        busy = pool.submit(_busy_ports, project) if works else None
+        present = images(project.host) if works else {}
     missing = [image for image in project.images.values() if image.context and image.tag not in present]
     return Facts(
         host=host_facts(), podman=version, images_missing=len(missing), free_bytes=_free_bytes(project),
-        memory_bytes=_memory_bytes(), busy_ports=_busy_ports(project) if works else {},
+        memory_bytes=_memory_bytes(), busy_ports=busy.result() if busy else {},
     )  # fmt: skip
 
 

@@ -41,7 +41,7 @@ def _change(wanted: Wanted, seen: Seen, service: Service, steps: list[Step]) -> 
     if not created and not removed:
         return _kept(seen, service, steps, why)
     if any(isinstance(step, AwaitHealthy) and step.slot == service.surge_slot for step in steps):
-        return Change(service.name, "roll", why, whom="none but for WebSockets, which break off" if service.shares else "")
+        return Change(service.name, "roll", why)
     if created & removed:
         # What is lost with a holder is told of the service that it holds the address for.
         alone = not service.holds and not any(slot in seen.containers and slot not in created for slot in service.slots())

@@ -16,6 +16,7 @@ from ops.steps import (
     MarkLoaded,
     Migrate,
     PromoteContainer,
+    Reconnect,
     RemoveContainer,
     RestartContainer,
     StartContainer,
@@ -54,6 +55,9 @@ class Options:
     contracting: bool = False
     backup_before: tuple[str, tuple[str, ...]] = ("", ())
     """(slot, argv) of the backup that precedes a migration."""
+
+
+Movers = tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]
 
 
 @dataclass
@@ -113,7 +117,8 @@ def _service(work: _Work, wanted: Wanted, seen: Seen, service: Service, ready: l
         work.steps += _replace(service, slot, [*before, *previous], options, gate=service.replicated)
         previous = [f"healthy {slot}"]
     if rolled:
-        work.steps += _roll(service, rolled, [*before, *previous, *_keys(fresh)], options)
+        movers = _movers(wanted, seen) if service.shares else ()
+        work.steps += _roll(service, rolled, [*before, *previous, *_keys(fresh)], options, movers)
     else:
         for slot in serving:
             work.steps += _replace(service, slot, [*before, *previous], options, gate=False)
@@ -224,7 +229,23 @@ def _migration(seen: Seen, service: Service, after: list[str], options: Options,
     )  # fmt: skip
 
 
-def _roll(service: Service, slots: list[str], after: list[str], options: Options) -> list[Step]:
+def _movers(wanted: Wanted, seen: Seen) -> Movers:
+    """(service, its containers, argv) of those who hold connections through nginx open for long."""
+    return tuple(
+        (other.name, tuple(slot for slot in other.slots() if serves(seen, slot)), other.reconnect)
+        for other in wanted.stack.services.values() if other.reconnect
+    )  # fmt: skip
+
+
+def _moved(movers: Movers, stopped: str, after: Iterable[str]) -> list[Step]:
+    return [
+        Reconnect(f"reconnect {name}, {stopped}", f"have WebSockets of {name} leave {stopped}", tuple(after),
+                  slots=slots, argv=argv)
+        for name, slots, argv in movers
+    ]  # fmt: skip
+
+
+def _roll(service: Service, slots: list[str], after: list[str], options: Options, movers: Movers) -> list[Step]:
     """Replace serving containers one by one, while an extra new one stands by for requests that no slot takes.
 
     It comes first and is proved on its own: where the new release is no good, no old container was touched.
@@ -236,8 +257,10 @@ def _roll(service: Service, slots: list[str], after: list[str], options: Options
     ]
     previous = [f"healthy {surge}"]
     for slot in slots:
-        steps += _replace(service, slot, previous, options, gate=True)
+        # Beside the stop, which waits for them.
+        steps += [*_moved(movers, slot, previous), *_replace(service, slot, previous, options, gate=True)]
         previous = [f"healthy {slot}"]
+    steps += _moved(movers, surge, previous)
     # Another key than that of a left-over, which may have been removed first.
     steps.append(RemoveContainer(f"retire {surge}", f"stop and remove {surge}", tuple(previous), slot=surge,
                                  grace=grace(service)))  # fmt: skip

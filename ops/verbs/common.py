@@ -45,7 +45,10 @@ def verb(help: Mapping[str, str] | None = None, **options: Any) -> Callable[[Cal
             except OpsError as problem:
                 _tell(problem)
             except KeyboardInterrupt:
-                print("\ninterrupted: nothing is half done that the next run would not finish", file=sys.stderr)
+                print(
+                    "\ninterrupted: the same command finishes what was begun; after a deploy, inv rollback puts it back",
+                    file=sys.stderr,
+                )
                 raise Exit(code=INTERRUPTED) from None
             except BrokenPipeError:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -131,7 +134,7 @@ def carry_out(
             with show.progress(len(plan.steps)) as progress:
                 apply(plan, Performer(project, progress.report, project.deployed).perform, journal, progress)
             if project.state.root.exists():
-                nothing_left(decide())
+                nothing_left(decide)
     return len(plan.steps)
 
 
@@ -175,8 +178,18 @@ def confirm(plan: Plan, yes: bool, word: str = "yes") -> None:
         raise OpsError("nothing was changed", "it was not confirmed", f"type {word} when asked, or give --yes")
 
 
-def nothing_left(left: Plan) -> None:
+SECOND_LOOKS, LOOK_PAUSE = 4, 3.0
+"""A busy host may answer one health check late: only what stays so is left over."""
+
+
+def nothing_left(decide: Callable[[], Plan]) -> None:
     """Raises NeedsPerson where a plan that was carried out would still have something to do."""
+    left = decide()
+    for _ in range(SECOND_LOOKS):
+        if not left.steps:
+            return
+        time.sleep(LOOK_PAUSE)
+        left = decide()
     if left.steps:
         raise NeedsPerson(
             f"after {left.verb}, this is still not as wanted: {', '.join(step.title for step in left.steps[:5])}",

@@ -166,12 +166,12 @@ class _Attempt:
     def _measure(self) -> None:
         """Do the work while the prober asks, where there is a site that can be asked and something that it could notice."""
         from ops.machine.measurement import measured
-        from ops.plan.measure import WEBSOCKET, summarise
+        from ops.plan.measure import summarise
 
         serving = EDGE in self.seen.containers and self.seen.containers[EDGE].state == "running"
         if self.previous is None or not serving or not self.plan.changes:
             self._apply(self.goal, self.wanted, self.plan)
-            nothing_left(self.goal.decide()[2])
+            nothing_left(lambda: self.goal.decide()[2])
             return
         project = self.project
         touched = [time.time()]
@@ -186,15 +186,9 @@ class _Attempt:
                 self._apply(self.goal, self.wanted, self.plan, first_touch)
             finally:
                 ended = time.time()
-            nothing_left(self.goal.decide()[2])
+            nothing_left(lambda: self.goal.decide()[2])
             time.sleep(max(0.0, ended + AFTER_SECONDS - time.time()))
-        samples = [one for one in found.samples if not (self._cuts_sockets() and one.kind == WEBSOCKET and one.failed)]
-        cut = len(found.samples) - len(samples)
-        self.summary = {**summarise(samples, touched[0], ended), "note": found.note, "sockets_cut": cut}
-
-    def _cuts_sockets(self) -> bool:
-        """Whether the plan has announced that open WebSockets break off: an nginx that is replaced takes them along."""
-        return any(change.service == EDGE and change.action != "reload" for change in self.plan.changes)
+        self.summary = {**summarise(found.samples, touched[0], ended), "note": found.note}
 
     def _refuse_the_cost(self) -> None:
         """Raises OpsError where users paid more than the settings allow, and the plan had not announced it."""
@@ -265,7 +259,7 @@ class _Attempt:
             return False
         show.err.print(f"{problem.what}: putting release {number} back")
         self._apply(goal, wanted, plan)
-        nothing_left(goal.decide()[2])
+        nothing_left(lambda: goal.decide()[2])
         return True
 
     def _record(self, outcome: str, why: str = "") -> None:

@@ -15,11 +15,14 @@ from ops.errors import OpsError
 from ops.machine.run import installed
 from tests.bench import commands, figures
 from tests.bench.cold import cold
+from tests.bench.compose import HOW_TO_INSTALL, compose, program
 from tests.bench.figures import Figure
 from tests.bench.idle import idle
 from tests.bench.load import load
+from tests.bench.releases import releases
+from tests.drill.clone import RATE
 
-PARTS = ("start", "commands", "load", "idle")
+PARTS = ("start", "commands", "load", "idle", "releases", "compose")
 
 
 def options() -> argparse.Namespace:
@@ -28,6 +31,8 @@ def options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="repetitions of which the median counts (3)")
     parser.add_argument("--settle", type=float, default=120, help="seconds of rest before idle is measured (120)")
     parser.add_argument("--idle", type=float, default=180, help="seconds over which idle is measured (180)")
+    parser.add_argument("--rate", type=int, default=RATE, help=f"requests/s of the users while releases change ({RATE})")
+    parser.add_argument("--compose", type=Path, metavar="PATH", help="docker-compose 2, where it is not on the search path")
     parser.add_argument("--cold", action="store_true", help="also build everything from nothing, in a storage of its own")
     parser.add_argument("--keep", action="store_true", help="leave the project deployed afterwards")
     parser.add_argument("--json", type=Path, default=Path(__file__).parent / "bench.json", help="where the figures are written")
@@ -51,6 +56,8 @@ def measure(chosen: argparse.Namespace, parts: list[str]) -> Iterator[Figure]:
         "commands": commands.nothing_to_do,
         "load": lambda: load(chosen.rounds),
         "idle": lambda: idle(chosen.settle, chosen.idle),
+        "releases": lambda: releases(chosen.rounds, chosen.rate),
+        "compose": lambda: compose(program(chosen.compose), chosen.rounds, chosen.rate),
     }
     commands.inv("deploy", "--yes")
     try:
@@ -72,6 +79,11 @@ def main() -> int:
     if why := refusal(parts):
         print(f"failed: nothing was measured\n   why: {why}", file=sys.stderr)
         return 2
+    if "compose" in parts and not program(chosen.compose):
+        print(f"left out: compose\n   why: {HOW_TO_INSTALL}", file=sys.stderr)
+        parts.remove("compose")
+    if not parts:
+        return 0
     found: list[Figure] = []
     try:
         for figure in measure(chosen, parts):

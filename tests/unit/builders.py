@@ -57,7 +57,7 @@ services:
     secrets: [postgres-app]
     environment: {{ISSUER: "${{CC03_PUBLIC_URL}}/auth"}}
     deploy: {{replicas: 2, resources: {{limits: {{memory: 2g, cpus: "2"}}}}}}
-    x-cc03: {{needs: [postgres, keycloak], migrate: [migrate]}}
+    x-cc03: {{needs: [postgres, keycloak], migrate: [migrate], reconnect: [again]}}
   edge:            # published, holds the address of another
     <<: *common
     build: ./edge

@@ -23,9 +23,12 @@ def test_nginx_is_replaced_behind_another_one_at_the_same_address() -> None:
     assert keys(plan) == [
         "image nginx", "release",
         "create nginx", "start nginx-surge", "healthy nginx-surge",
-        "remove nginx", "promote nginx", "start nginx", "healthy nginx",
-        "retire nginx-surge",
+        "reconnect backend, nginx", "remove nginx", "promote nginx", "start nginx", "healthy nginx",
+        "reconnect backend, nginx-surge", "retire nginx-surge",
     ]  # fmt: skip
+    # Beside the stop, not before it: who comes back must find the old one closed.
+    assert "reconnect backend, nginx" not in before(plan, "remove nginx")
+    assert step(plan, "reconnect backend, nginx").slots == ("backend-1", "backend-2")
     assert "healthy nginx-surge" in before(plan, "remove nginx")
     assert "healthy nginx" in before(plan, "retire nginx-surge")
     assert step(plan, "healthy nginx-surge").settle == 6

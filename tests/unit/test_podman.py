@@ -32,6 +32,7 @@ EVERY = {
     "image_offered": podman.image_offered("image"),
     "image_import": podman.image_import(Path("/base.tar"), "tag"),
     "image_tag": podman.image_tag("image", "tag"),
+    "container_names": podman.container_names("cc03"),
     "remove_all": podman.remove_all(["cc03-redis"]),
     "rename": podman.rename("cc03-redis-next", "cc03-redis"),
     "image_remove": podman.image_remove("image"),

@@ -66,6 +66,10 @@ class Events:
 
     def drain(self) -> None:
         self._draining = True
+        self.reconnect()
+
+    def reconnect(self) -> None:
+        """Have every client open its socket anew, wherever the proxy then leads it."""
         for client in self._clients:
             client.close(RESTARTING, "restarting")
 

@@ -66,6 +66,10 @@ class Probes:
     def drain(self) -> None:
         """Send the sockets to another replica. Downloads go on: they have until the end of the drain."""
         self._draining = True
+        self.reconnect()
+
+    def reconnect(self) -> None:
+        """Have every socket opened anew."""
         for closing in self._sockets:
             if not closing.done():
                 closing.set_result(None)

@@ -56,6 +56,7 @@ class DrainingServer(uvicorn.Server):
 
     async def serve(self, sockets: list | None = None) -> None:
         self._loop = asyncio.get_running_loop()
+        self._loop.add_signal_handler(signal.SIGUSR1, self._reconnect)
         await super().serve(sockets)
 
     async def shutdown(self, sockets: list | None = None) -> None:
@@ -78,6 +79,13 @@ class DrainingServer(uvicorn.Server):
             return
         self._context.draining = True
         self._loop.call_soon_threadsafe(self._drain)
+
+    def _reconnect(self) -> None:
+        """The proxy in front is about to end: its WebSockets would break off with it."""
+        _log.info("closing every WebSocket, to be opened again")
+        state = self._context.app.state  # type: ignore[attr-defined]
+        state.events.reconnect()
+        state.probes.reconnect()
 
     def _drain(self) -> None:
         assert self._loop is not None

@@ -126,6 +126,15 @@ def test_a_socket_echoes_and_is_told_to_go_elsewhere(app, client):
         assert late.receive()["code"] == 1012
 
 
+def test_a_socket_is_closed_to_be_opened_again(app, client):
+    with client.websocket_connect(f"{probe.PATH}/ws") as socket:
+        client.portal.call(app.state.probes.reconnect)
+        assert socket.receive()["code"] == 1012
+    with client.websocket_connect(f"{probe.PATH}/ws") as again:
+        again.send_text("1")
+        assert again.receive_text() == "1"
+
+
 def test_sockets_are_few():
     async def fill():
         probes = probe.Probes()

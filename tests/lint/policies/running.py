@@ -114,6 +114,7 @@ OWN_KEYS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "outlives": (lambda value: isinstance(value, list), "a list of services"),
     "optional": (_sentence, "a sentence: why the stack is complete without it, and the cure"),
     "smoke": (lambda value: isinstance(value, str) and value.startswith("/"), "a path such as /api/v1/health/ready"),
+    "reconnect": (_words, "a list of words: the command and its arguments"),
     "backup": (_words, "a list of words: the command and its arguments"),
     "gap_seconds": (lambda value: type(value) in (int, float) and 0 < value <= 3600, "a number of seconds up to 3600"),
     "interrupts": (_sentence, "who notices while it is replaced, in words"),
