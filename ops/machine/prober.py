@@ -187,24 +187,41 @@ class Prober:
 
     async def _request(self, kind: str, due: float) -> None:
         connections: list[str] = []
-        path = self._config.post if kind == POST else self._config.get
         headers = {"Idempotency-Key": str(uuid.uuid4())} if kind == POST else {}
-        left = aiohttp.ClientTimeout(total=max(0.001, due + ANSWER_SECONDS - time.monotonic()))
         outcome, body = Outcome(), b""
         try:
-            async with self._session.request(
-                kind.upper(), self._config.base_url + path, headers=headers, timeout=left, allow_redirects=False,
-                trace_request_ctx=connections,
-            ) as answer:  # fmt: skip
-                outcome = Outcome(answer.status, expected=answer.content_length)
-                body = await answer.read()
-                outcome = replace(outcome, received=len(body))
+            outcome, body = await self._answer_on_a_live_connection(kind, headers, due, connections)
         except (TimeoutError, aiohttp.ClientError, OSError) as problem:
             outcome = replace(outcome, error=said(problem))
         except asyncio.CancelledError:
             outcome = replace(outcome, error="no answer until the end of the measurement")
         outcome = replace(outcome, connections=tuple(connections))
         self._write(kind, due, outcome, attempts_told(body) if kind == POST else None)
+
+    async def _answer_on_a_live_connection(
+        self, kind: str, headers: dict[str, str], due: float, connections: list[str]
+    ) -> tuple[Outcome, bytes]:  # fmt: skip
+        """A request that met an idle connection which the server was just closing may be sent again (RFC 9110, 9.2.2), with a
+        key also where it writes. aiohttp itself does so once, for reads, and not where it broke off as it was sent; and a
+        server that takes up new configuration closes all of them at once."""
+        while True:
+            try:
+                return await self._answer(kind, headers, due, connections)
+            except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
+                if not connections or connections[-1] != "reused":
+                    raise
+
+    async def _answer(
+        self, kind: str, headers: dict[str, str], due: float, connections: list[str]
+    ) -> tuple[Outcome, bytes]:  # fmt: skip
+        path = self._config.post if kind == POST else self._config.get
+        left = aiohttp.ClientTimeout(total=max(0.001, due + ANSWER_SECONDS - time.monotonic()))
+        async with self._session.request(
+            kind.upper(), self._config.base_url + path, headers=headers, timeout=left, allow_redirects=False,
+            trace_request_ctx=connections,
+        ) as answer:  # fmt: skip
+            body = await answer.read()
+            return Outcome(answer.status, expected=answer.content_length, received=len(body)), body
 
     # ---- The socket and the download: one at a time, again and again
 
