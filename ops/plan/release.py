@@ -65,7 +65,8 @@ def release_files(wanted: Wanted) -> dict[str, str]:
     }
     return {
         COMPOSE: yaml.safe_dump(dict(wanted.compose), sort_keys=False, width=120),
-        STACK: json.dumps(pack(wanted), indent=1, sort_keys=True) + "\n",
+        # Not sorted: the order of services is that of their start.
+        STACK: json.dumps(pack(wanted), indent=1) + "\n",
         **configs,
     }
 

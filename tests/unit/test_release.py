@@ -49,6 +49,8 @@ def test_release_read_back_is_the_one_that_was_sealed(state: State) -> None:
     assert again.compose == release.compose
     assert again.config_files == release.config_files
     assert again.number == 1
+    assert list(again.stack.services) == list(release.stack.services)
+    assert list(again.stack.networks) == list(release.stack.networks)
     assert disk.current_number(state) == 1
 
 
