@@ -2,7 +2,21 @@
 
 from invoke import Collection
 
-from ops.verbs import audit, deploy, doctor, images, lifecycle, logs, open, releases, rollback, scale, service, status
+from ops.verbs import (
+    audit,
+    deploy,
+    doctor,
+    images,
+    keycloak,
+    lifecycle,
+    logs,
+    open,
+    releases,
+    rollback,
+    scale,
+    service,
+    status,
+)
 
 namespace = Collection(
     deploy.deploy,
@@ -16,6 +30,7 @@ namespace = Collection(
     lifecycle.restart,
     lifecycle.destroy,
     doctor.doctor,
+    keycloak.keycloak,
     images.build,
     Collection("images", images.list_images, images.save, images.load, images.prune),
     Collection("releases", releases.list_releases, releases.show_release, releases.diff),

@@ -167,6 +167,11 @@ def exec_in(name: str, argv: Sequence[str]) -> Argv:
     return ("podman", "exec", name, *argv)
 
 
+def exec_with_input(name: str, argv: Sequence[str]) -> Argv:
+    """What the command reads comes on standard input: scripts, and secrets above all."""
+    return ("podman", "exec", "--interactive", name, *argv)
+
+
 def start_attached(name: str) -> Argv:
     return ("podman", "start", "--attach", name)
 

@@ -1,4 +1,4 @@
-"""docs/reference/ from the code: what can be set, and every command with its options.
+"""docs/reference/ from the code: what can be set, every command with its options, and every known failure of Keycloak.
 
 python -m ops.reference            writes the pages
 python -m ops.reference --check    exit code 1 where a page is not what the code says
@@ -18,6 +18,9 @@ from invoke.parser import Argument
 
 from ops.arguments import OptionalPositional
 from ops.errors import OpsError
+from ops.plan.keycloak.mode import SEVERITIES, Mode
+from ops.plan.keycloak.modes import BY_ID, MODES
+from ops.plan.keycloak.patterns import PATTERNS, START, Pattern
 from ops.settings import SETTINGS, Setting
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -140,12 +143,57 @@ def commands_page(namespace: Collection) -> str:
     ))  # fmt: skip
 
 
+def _failure_rows(modes: Sequence[Mode]) -> Iterator[Sequence[str]]:
+    for mode in modes:
+        yield (f"[{mode.id}](#{mode.id})", mode.severity, mode.title, "yes" if mode.repairable else "by hand",
+               "yes" if mode.dump_first else "")  # fmt: skip
+
+
+def _evidence(pattern: Pattern) -> str:
+    when = "while it is not ready" if pattern.when == START else "within the last ten minutes"
+    times = f", {pattern.times} times" if pattern.times > 1 else ""
+    return f"- Line of the log, {when}{times}: `{pattern.regex}` ({pattern.source})\n"
+
+
+def _failure(mode: Mode, patterns: Sequence[Pattern]) -> str:
+    """The section of one failure mode."""
+    explained = ", ".join(f"[{other}](#{other})" for other in dict.fromkeys(mode.explains) if other in BY_ID)
+    how = "can be mended without a decision" if mode.repairable else "needs a person's decision"
+    return "".join((
+        f"## {mode.id}\n\n{mode.title[0].upper()}{mode.title[1:]}: {mode.means}.\n\n",
+        f"- Repair ({how}{', after a dump' if mode.dump_first else ''}): {mode.repair}.\n",
+        f"- Left alone: {mode.untouched}.\n- Users: {mode.notice}.\n",
+        *(_evidence(pattern) for pattern in patterns if pattern.mode == mode.id),
+        f"- Explains: {explained}\n" if explained else "",
+        f"- Source: {mode.source}\n\n",
+    ))  # fmt: skip
+
+
+def failures_page(modes: Sequence[Mode], patterns: Sequence[Pattern]) -> str:
+    """docs/reference/keycloak-failures.md. modes: in the order of cause."""
+    severities = ((f"`{name}`", meaning) for name, meaning in SEVERITIES.items())
+    return "".join((
+        "# Failures of Keycloak\n\n", GENERATED, "\n",
+        f"The {len(modes)} failure modes that `inv keycloak` knows, in the order of cause. A cause hides what follows from\n",
+        "it (\"explains\"), and is as grave as the gravest of that. Where the log alone speaks for one, the finding says so.\n",
+        "Sources: `#n` is an issue of Keycloak, guides are Keycloak's, `own` is how this stack is built. How to use it:\n",
+        "[Keycloak](../how-to/keycloak.md).\n\n",
+        table(("Failure", "Severity", "What", "Repairable", "Dump first"), _failure_rows(modes)),
+        "\n", table(("Severity", "Meaning"), severities), "\n",
+        *(_failure(mode, patterns) for mode in modes),
+    )).rstrip("\n") + "\n"  # fmt: skip
+
+
 def pages() -> dict[Path, str]:
     """Path within the repository -> what should be there."""
     import tasks
 
     compose = yaml.safe_load((REPOSITORY / "compose" / "compose.yaml").read_text(encoding="utf-8"))
-    return {PAGES / "settings.md": settings_page(SETTINGS, compose), PAGES / "commands.md": commands_page(tasks.namespace)}
+    return {
+        PAGES / "settings.md": settings_page(SETTINGS, compose),
+        PAGES / "commands.md": commands_page(tasks.namespace),
+        PAGES / "keycloak-failures.md": failures_page(MODES, PATTERNS),
+    }
 
 
 def outdated(root: Path = REPOSITORY) -> list[Path]:

@@ -19,7 +19,7 @@ from tests.unit.builders import REPOSITORY
 OPS = sorted((REPOSITORY / "ops").rglob("*.py"))
 PURE_BESIDE_PLANS = ("model", "settings", "compose", "render", "podman", "steps", "pki", "errors")
 PURE = [
-    *sorted((REPOSITORY / "ops" / "plan").glob("*.py")),
+    *sorted((REPOSITORY / "ops" / "plan").rglob("*.py")),
     *(REPOSITORY / "ops" / f"{name}.py" for name in PURE_BESIDE_PLANS),
 ]
 REACHES_THE_HOST = {
@@ -82,7 +82,7 @@ def test_programs_are_run_in_one_file_only() -> None:
 
 
 def test_machine_knows_nothing_of_verbs() -> None:
-    for path in (REPOSITORY / "ops" / "machine").glob("*.py"):
+    for path in (REPOSITORY / "ops" / "machine").rglob("*.py"):
         assert [name for name in imports(path) if within(name, {"ops.verbs", "invoke", "rich"})] == [], named(path)
 
 

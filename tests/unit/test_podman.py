@@ -46,6 +46,7 @@ EVERY = {
     "remove_leftover": podman.remove_leftover("a"),
     "healthcheck": podman.healthcheck("a"),
     "exec_in": podman.exec_in("a", ["nginx", "-s", "reload"]),
+    "exec_with_input": podman.exec_with_input("a", ["psql"]),
     "start_attached": podman.start_attached("a"),
     "run_check": podman.run_check("image", ["check", "it"], {Path("/c"): "/etc/cc03"}, "10001", {"redis": "10.64.0.11"}),
     "logs": podman.logs("a", follow=True, since="10m", tail=5),

@@ -1,0 +1,1 @@
+"""Looks at Keycloak and at what it depends on. Nothing here changes anything."""

@@ -1,0 +1,177 @@
+"""All the facts of a diagnosis, read side by side. What cannot be read in time is left out, with the reason."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from ops.compose import placeholders
+from ops.errors import OpsError
+from ops.machine.health import state_of
+from ops.machine.keycloak import container, database, edge
+from ops.machine.observe import inspected_containers
+from ops.machine.operation import under_way
+from ops.machine.project import Project
+from ops.plan.keycloak.facts import REALM, EdgeFacts, Facts, PostgresFacts
+from ops.plan.keycloak.log import log_lines
+from ops.render import container_name
+
+READ_SECONDS = 4.5
+"""For all reads together; each has a shorter deadline of its own, so that none outlives the command."""
+BEFORE_SECONDS = 600.0
+"""Of the log before the last start, where it does not run as it should: a crash loop tells its cause in the attempt before."""
+OLD_SECONDS = 900.0
+"""Of the log of a Keycloak that has long been running: nothing older counts."""
+
+T = TypeVar("T")
+
+
+@dataclass
+class Reads:
+    """Reads under way, and why some of them gave nothing."""
+
+    pool: ThreadPoolExecutor
+    ends: float
+    unread: dict[str, str] = field(default_factory=dict)
+
+    def start(self, read: Callable[..., T], *given: Any) -> Future[T]:
+        return self.pool.submit(read, *given)
+
+    def result(self, name: str, future: Future[T], otherwise: T) -> T:
+        """What a read gave; `otherwise` where it failed or is late."""
+        try:
+            return future.result(max(0.0, self.ends - time.monotonic()))
+        except TimeoutError:
+            self.unread[name] = f"no answer within {READ_SECONDS:.1f} s"
+        except OpsError as problem:
+            self.unread[name] = f"{problem.what}: {problem.why}"
+        except Exception as problem:
+            # One that nobody foresaw costs this one fact, not the diagnosis.
+            self.unread[name] = f"{type(problem).__name__}: {problem}"
+        return otherwise
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where things are in one project."""
+
+    project: Project
+    found: Mapping[str, Mapping[str, Any]]
+    """Slot -> what Podman says of its container."""
+
+    @property
+    def public_url(self) -> str:
+        """Of the release that runs: the issuer that its API accepts; the checkout's where it has none."""
+        services = self.project.deployed.compose["services"]
+        for definition in services.values():
+            issuer = (definition.get("environment") or {}).get("CC03_ISSUER", "")
+            if issuer.endswith(f"/auth/realms/{REALM}"):
+                return str(issuer.removesuffix(f"/auth/realms/{REALM}"))
+        return placeholders(self.project.settings, self.project.ports)["CC03_PUBLIC_URL"]
+
+    @property
+    def ops_url(self) -> str:
+        return placeholders(self.project.settings, self.project.ports)["CC03_OPS_URL"]
+
+    def state(self, slot: str) -> str:
+        item = self.found.get(slot)
+        return state_of(item) if item else "missing"
+
+    def secret(self, name: str) -> str:
+        """The present value. Raises OpsError where the state folder has none."""
+        path = self.project.state.secrets / name / str(self.project.deployed.versions.get(name, 1))
+        try:
+            return path.read_text().strip()
+        except OSError as problem:
+            raise OpsError(f"cannot read the secret {name}", str(problem.strerror), "inv deploy") from problem
+
+
+def look(project: Project) -> Facts:
+    """Everything that a diagnosis is decided from. Raises HostLacks or OpsError where Podman itself cannot be asked."""
+    place = Place(project, inspected_containers(project.host))
+    pool = ThreadPoolExecutor(max_workers=8)
+    try:
+        return _look(place, Reads(pool, time.monotonic() + READ_SECONDS))
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _look(place: Place, reads: Reads) -> Facts:
+    project = place.project
+    item = place.found.get(container.SLOT)
+    service = project.deployed.stack.services[container.SLOT]
+    current = project.state.config / container.SLOT / "current"
+    versions = {name: project.deployed.versions.get(name, 1) for name in service.secrets}
+
+    stale = container.stale_secrets(item, project.state, versions) if item else ()
+    state = reads.start(container.container_facts, item, float(service.start_seconds), stale)
+    server = reads.start(container.server_facts, item, current)
+    log = reads.start(container.log_text, project.state.logs / f"{container.SLOT}.log")
+    postgres = reads.start(_postgres, place)
+    answers = _edge(place, reads)
+    seen, unread = reads.result("database", postgres, (PostgresFacts(), ""))
+    if unread:
+        reads.unread["database content"] = unread
+    answers = _with_locks(place, reads, answers, seen)
+    facts = Facts(
+        public_url=place.public_url, ops_url=place.ops_url, now=time.time(), nginx=place.state("nginx"), postgres=seen,
+        edge=answers, under_way=operation.told(time.time()) if (operation := under_way(project.state)) else "",
+        container=reads.result("container", state, container.container_facts(None, 0.0, ())),
+        server=reads.result("image and options", server, container.server_facts(None, current)),
+    )  # fmt: skip
+    text = reads.result("log", log, "")
+    return replace(facts, log=tuple(log_lines(text, _since(facts))), unread=reads.unread)
+
+
+def _since(facts: Facts) -> float:
+    """From when on the log is read."""
+    started = facts.now - (facts.container.running_seconds or 0.0)
+    return max(started, facts.now - OLD_SECONDS) if facts.ready else started - BEFORE_SECONDS
+
+
+def _postgres(place: Place) -> tuple[PostgresFacts, str]:
+    """PostgreSQL, and why part of it could not be seen."""
+    state = place.state("postgres")
+    if state != "running":
+        return PostgresFacts(status=state, answers=False), ""
+    host, name = place.project.host, container_name(place.project.name, "postgres")
+    facts, unread = database.postgres_facts(host, name)
+    if facts.role is None or facts.database is None:
+        return facts, unread
+    return replace(facts, login=database.login(host, name, place.secret("postgres-keycloak"))), unread
+
+
+def _edge(place: Place, reads: Reads) -> EdgeFacts:
+    """What is asked over HTTP, as far as there is somebody to ask."""
+    project, nothing = place.project, EdgeFacts()
+    ca, certificate = project.state.ca / "root.pem", project.state.certs / "nginx" / "cert.pem"
+    within = through = None
+    if place.state(container.SLOT) == "running":
+        item = place.found[container.SLOT]
+        address = min(container.addresses(item), default="127.0.0.1")
+        within = reads.start(edge.inside, int(item["State"]["Pid"]), address)
+    if place.state("nginx") == "running":
+        through = reads.start(edge.public, place.public_url, ca, certificate)
+    return edge.merged(
+        reads.result("health", within, nothing) if within else nothing,
+        reads.result("public site", through, nothing) if through else nothing,
+        nothing,
+    )
+
+
+def _with_locks(place: Place, reads: Reads, answers: EdgeFacts, postgres: PostgresFacts) -> EdgeFacts:
+    """What the operations client is answered: only a Keycloak that is ready, behind an nginx that runs, is asked."""
+    if answers.ready != 200 or place.state("nginx") != "running":
+        return answers
+    ca, url = place.project.state.ca / "root.pem", place.ops_url
+    nobody = edge.Admin(EdgeFacts())
+    asked = reads.start(lambda: edge.admin(url, ca, place.secret("keycloak-ops")))
+    granted = reads.result("operations client", asked, nobody)
+    suspects = postgres.content.suspects if postgres.content else ()
+    locked: tuple[str, ...] = ()
+    if granted.token and suspects:
+        locked = reads.result("locked users", reads.start(edge.locked, url, ca, granted.token, suspects), ())
+    return edge.merged(answers, answers, replace(granted.facts, locked=locked))

@@ -1,0 +1,1 @@
+"""What is wrong with Keycloak, by cause: facts in, ranked findings out."""

@@ -1,0 +1,87 @@
+"""Facts in, diagnosis out: causes first, and what follows from a cause told with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from ops.plan.keycloak import rules_data, rules_start, rules_use
+from ops.plan.keycloak.facts import Facts
+from ops.plan.keycloak.mode import SEVERITIES, Diagnosis, Finding, Mode
+from ops.plan.keycloak.modes import MODES, consequences
+from ops.plan.keycloak.patterns import RECENT_SECONDS, said
+from ops.plan.keycloak.rules_start import Rule
+
+RULES: Mapping[str, Rule] = {**rules_data.RULES, **rules_start.RULES, **rules_use.RULES}
+RANKS = list(SEVERITIES)
+FEW_ERRORS = 20
+"""Failed logins in an hour from which on they are worth a note."""
+STRANGE = {
+    'error="cookie_not_found"': "logins came without Keycloak's cookie: old login pages, or not the public address",
+    'error="invalid_redirect_uri"': "logins asked to be sent to an address that their client does not list",
+}
+FEW_STRANGE = 5
+"""Of these, in ten minutes. Any stranger can cause them, so they are no finding: the facts behind them are looked at."""
+
+
+def diagnose(facts: Facts) -> Diagnosis:
+    """What is wrong, gravest cause first. A sound Keycloak has no finding, nor has one that is still within its start."""
+    shown = {mode: what for mode, rule in RULES.items() if (what := rule(facts))}
+    told = said(facts)
+    seen = {mode.id for mode in MODES if mode.id in shown or mode.id in told}
+    causes = _causes(seen)
+    findings = [_finding(mode, shown.get(mode.id, ""), told.get(mode.id, ()), seen) for mode in MODES if mode.id in causes]
+    return Diagnosis(
+        tuple(sorted(findings, key=lambda finding: (RANKS.index(finding.severity), not finding.certain))),
+        tuple(_notes(facts)),
+        tuple(f"{what}: {why}" for what, why in sorted(facts.unread.items())),
+    )
+
+
+def _causes(seen: set[str]) -> set[str]:
+    """Those that no other one explains. Of two that explain each other, the one that stands first remains."""
+    order = {mode.id: number for number, mode in enumerate(MODES)}
+    explained: set[str] = set()
+    for mode in sorted(seen, key=order.__getitem__):
+        if mode not in explained:
+            explained |= consequences(mode) & seen
+    # What is explained by something that is itself explained is so all the more.
+    return seen - explained
+
+
+def _finding(mode: Mode, shown: str, told: tuple[str, ...], seen: set[str]) -> Finding:
+    """A cause is as grave as the gravest of what follows from it."""
+    follows = [other for other in MODES if other.id in consequences(mode.id) & seen]
+    gravest = min((mode.severity, *(other.severity for other in follows)), key=RANKS.index)
+    return Finding(
+        id=mode.id, severity=gravest, certain=bool(shown), title=mode.title,
+        saw=tuple(text for text in (shown, *told) if text), means=mode.means, repair=mode.repair, untouched=mode.untouched,
+        notice=mode.notice, dump_first=mode.dump_first, repairable=mode.repairable, source=mode.source,
+        consequences=tuple(other.id for other in follows),
+    )  # fmt: skip
+
+
+def _notes(facts: Facts) -> Iterator[str]:
+    if facts.under_way:
+        yield f"{facts.under_way}: what is seen now may be on its way"
+    if facts.starting:
+        yield (
+            f"it has been starting for {facts.container.running_seconds or 0:.0f} s and is judged after "
+            f"{facts.container.start_seconds:.0f} s: a migration may take minutes, and must not be broken off"
+        )
+    content = facts.postgres.content
+    if content and content.login_errors >= FEW_ERRORS:
+        yield f"{content.login_errors} logins failed in the last hour"
+    recent = [line.text for line in facts.log if line.at >= facts.now - RECENT_SECONDS]
+    for words, meaning in STRANGE.items():
+        number = sum(words in text for text in recent)
+        if number >= FEW_STRANGE:
+            yield f"{number} {meaning}"
+    if facts.container.restarts and facts.ready:
+        yield f"it was restarted {facts.container.restarts} times since it was made, and serves now"
+
+
+def as_json(diagnosis: Diagnosis, seconds: float) -> dict[str, Any]:
+    """The diagnosis for other programs. seconds: how long it took."""
+    return {"healthy": not diagnosis.findings, "seconds": round(seconds, 2), **asdict(diagnosis)}

@@ -1,0 +1,236 @@
+"""What was seen of Keycloak and of what it depends on. None: it could not be seen, and `Facts.unread` says why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+REALM = "cc03"
+ROLE = "keycloak"
+"""Role and database in PostgreSQL (compose/postgres/roles.sql)."""
+OPS_CLIENT = "cc03-ops"
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """One line, with the messages of its exceptions. at: seconds since 1970. level: empty where the line is not JSON."""
+
+    at: float
+    level: str
+    logger: str
+    text: str
+
+
+@dataclass(frozen=True)
+class ContainerFacts:
+    """What Podman and the kernel say. status: Podman's, or `missing`, or `lost` (its process ended unseen)."""
+
+    status: str = "running"
+    exit_code: int = 0
+    oom_killed: bool = False
+    restarts: int = 0
+    running_seconds: float | None = 3600.0
+    start_seconds: float = 600.0
+    """How long a start may take (compose.yaml, x-cc03)."""
+    healthcheck: str = "healthy"
+    """Podman's last result; empty before the first one."""
+    healthcheck_said: str = ""
+    addresses: frozenset[str] = frozenset()
+    memory_bytes: int | None = None
+    memory_limit_bytes: int | None = None
+    cpu_periods: int | None = None
+    """Periods of the CPU quota (100 ms each) that passed during the diagnosis."""
+    cpu_throttled: int | None = None
+    """How many of them the container spent partly stopped, because its quota was used up."""
+    stale_secrets: tuple[str, ...] = ()
+    """Secrets of which the running container holds another value than the state folder."""
+
+
+@dataclass(frozen=True)
+class ServerFacts:
+    """What is built into the image and what it is started with."""
+
+    built: Mapping[str, str] | None = None
+    """Options that `kc.sh build` persisted, without `kc.`; empty where the image was never built."""
+    version: str = ""
+    command: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """KC_*, KEYCLOAK_*, JAVA_*: without the values of secrets."""
+    options: Mapping[str, str] | None = None
+    """keycloak.conf, without the values of secrets."""
+    jvm: tuple[str, ...] = ()
+    realm_files: Mapping[str, str] = field(default_factory=dict)
+    """Import file -> the realm that it names."""
+    h2_files: tuple[str, ...] = ()
+    truststores_missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Session:
+    """A session of Keycloak's role, or one that holds its change log lock. address: empty for the socket."""
+
+    pid: int
+    address: str
+    seconds: float
+    application: str = ""
+
+
+@dataclass(frozen=True)
+class Role:
+    login: bool = True
+    limit: int = 30
+    expired: bool = False
+    connections: int = 2
+
+
+@dataclass(frozen=True)
+class Database:
+    owner: str = ROLE
+    encoding: str = "UTF8"
+    connectable: bool = True
+
+
+@dataclass(frozen=True)
+class Schema:
+    """Schema `public` of Keycloak's database."""
+
+    create: bool = True
+    strangers: int = 0
+    """Tables and sequences that belong to another role."""
+    holder: Session | None = None
+    """The session that holds the change log lock."""
+    waiting: int = 0
+    """Sessions that wait for it."""
+
+
+@dataclass(frozen=True)
+class Client:
+    client_id: str
+    enabled: bool = True
+    standard_flow: bool = True
+    redirects: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Content:
+    """What Keycloak's tables hold; there once a first start has been completed."""
+
+    version: str = ""
+    """Of the Keycloak that migrated the schema last."""
+    realms: Mapping[str, bool] = field(default_factory=dict)
+    """Realm -> whether it is enabled."""
+    ssl_required: Mapping[str, str] = field(default_factory=dict)
+    clients: tuple[Client, ...] = ()
+    """Of the realm cc03."""
+    key_providers: Mapping[str, bool] = field(default_factory=dict)
+    """Name of a key provider that signs, of the realm cc03 -> whether it is enabled and active."""
+    admins: int = 1
+    """Enabled users of the realm master that hold its role admin."""
+    ops_client: bool = True
+    """Whether the service account of the operations tooling is there and enabled."""
+    cluster_rows: int = 0
+    login_errors: int = 0
+    """In the last hour."""
+    suspects: tuple[str, ...] = ()
+    """Ids of users whose logins failed in the last hour."""
+
+
+@dataclass(frozen=True)
+class PostgresFacts:
+    """What PostgreSQL says through its socket, and what it answers the role with its current secret."""
+
+    status: str = "running"
+    answers: bool = True
+    said: str = ""
+    """Why it does not answer."""
+    role: Role | None = None
+    database: Database | None = None
+    schema: Schema | None = None
+    content: Content | None = None
+    sessions: tuple[Session, ...] = ()
+    connections: int = 0
+    max_connections: int = 97
+    clock_offset: float | None = None
+    """Seconds by which its clock is ahead of this host's."""
+    login: str | None = None
+    """Empty where the role logs in with its current secret; else what PostgreSQL answered."""
+
+
+@dataclass(frozen=True)
+class EdgeFacts:
+    """What Keycloak answers from inside its network, and through nginx. A status of 0: no answer, `*_said` says why."""
+
+    ready: int | None = None
+    """HTTP status of /health/ready on port 9000."""
+    ready_said: str = ""
+    management_tls: bool = False
+    """Port 9000 speaks TLS where plain HTTP was asked."""
+    direct: int | None = None
+    """HTTP status of the discovery document on port 8080, past nginx."""
+    public: int | None = None
+    """HTTP status of the discovery document through nginx."""
+    public_said: str = ""
+    discovery: Mapping[str, str] = field(default_factory=dict)
+    signing_keys: int | None = None
+    """Keys with use `sig` that the realm hands out."""
+    certificate_said: str = ""
+    """Why the certificate of the public site is not trusted."""
+    certificate_days: float | None = None
+    certificate_stale: bool = False
+    """nginx serves another certificate than the one on disk."""
+    pool_awaiting: float | None = None
+    pool_active: float | None = None
+    admin: int | None = None
+    """HTTP status of the token request of the operations client on the operator's listener."""
+    admin_said: str = ""
+    clock_offset: float | None = None
+    """Seconds by which Keycloak's clock is ahead of this host's (`iat` of a fresh token)."""
+    locked: tuple[str, ...] = ()
+    """Ids of users that brute-force protection has locked."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that a diagnosis is decided from."""
+
+    public_url: str
+    ops_url: str
+    now: float
+    container: ContainerFacts = ContainerFacts()
+    server: ServerFacts = ServerFacts()
+    postgres: PostgresFacts = PostgresFacts()
+    edge: EdgeFacts = EdgeFacts()
+    nginx: str = "running"
+    """State of nginx' container."""
+    log: tuple[LogLine, ...] = ()
+    under_way: str = ""
+    """Another command that is changing the stack now."""
+    unread: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def running(self) -> bool:
+        return self.container.status == "running"
+
+    @property
+    def ready(self) -> bool:
+        return self.running and self.edge.ready == 200
+
+    @property
+    def looping(self) -> bool:
+        """It has been restarted again and again, and not run for long since."""
+        young = (self.container.running_seconds or 0.0) < LOOP_SECONDS
+        return self.container.restarts >= LOOP_RESTARTS and young and not self.ready
+
+    @property
+    def starting(self) -> bool:
+        """A start, perhaps with a migration, that is within its time."""
+        seconds = self.container.running_seconds
+        return (
+            self.running and self.edge.ready != 200 and seconds is not None
+            and seconds < self.container.start_seconds and not self.looping
+        )  # fmt: skip
+
+
+LOOP_RESTARTS, LOOP_SECONDS = 3, 120.0
+"""Restarts, and seconds since the last one, from which on it is a loop: a sound start takes 15 s."""

@@ -1,0 +1,26 @@
+"""Every failure mode that the diagnosis knows, in the order of cause: what stands first brings down what stands below."""
+
+from __future__ import annotations
+
+from ops.plan.keycloak import modes_data, modes_image, modes_realm, modes_start, modes_use
+from ops.plan.keycloak.mode import Mode
+
+MODES: tuple[Mode, ...] = (
+    *modes_data.MODES,
+    *modes_start.MODES,
+    *modes_image.MODES,
+    *modes_use.MODES,
+    *modes_realm.MODES,
+)
+BY_ID = {mode.id: mode for mode in MODES}
+
+
+def consequences(mode: str) -> frozenset[str]:
+    """Ids of the modes that follow from one, directly or through others."""
+    found: set[str] = set()
+    waiting = [mode]
+    while waiting:
+        new = set(BY_ID[waiting.pop()].explains) - found
+        found |= new
+        waiting += new
+    return frozenset(found - {mode})

@@ -1,0 +1,166 @@
+"""Failure modes of the image, its options and the built-in database H2."""
+
+from __future__ import annotations
+
+from ops.plan.keycloak.mode import DATA, DEGRADED, DOWN, NOBODY, RESTART, RISK, SECRETS_AND_DATA, Mode
+from ops.plan.keycloak.modes_start import LOOP, NOT_STARTED, REBUILD
+
+IMAGE = (
+    Mode(
+        id="image-not-built",
+        severity=DOWN,
+        title="the image was never built",
+        means="--optimized starts what kc.sh build has made, and it has made nothing",
+        repair=f"{LOOP}; {REBUILD}",
+        untouched=SECRETS_AND_DATA,
+        notice=RESTART,
+        source="upgrading guide 26.0",
+        explains=("rebuilds-at-start", "build-options-differ", "h2-in-use", *NOT_STARTED),
+    ),
+    Mode(
+        id="build-options-differ",
+        severity=DEGRADED,
+        title="a build option differs from what the image was built with",
+        means=(
+            "options such as db and features act when the image is built; since 26.0 another value at run time ends the start"
+        ),
+        repair=f"{LOOP}; take the option out of keycloak.conf and the environment; {REBUILD}",
+        untouched=SECRETS_AND_DATA,
+        notice=RESTART,
+        source="upgrading guide 26.0",
+        explains=("option-unknown", *NOT_STARTED),
+    ),
+    Mode(
+        id="provider-updated",
+        severity=DOWN,
+        title="a provider's JAR is newer than the build",
+        means="copying the image cut its file times, so Keycloak takes the JAR for changed",
+        repair=f"give the JARs a fixed date (touch) before kc.sh build in the Containerfile; {REBUILD}",
+        untouched=SECRETS_AND_DATA,
+        notice=RESTART,
+        source="containers guide",
+        explains=NOT_STARTED,
+    ),
+    Mode(
+        id="rebuilds-at-start",
+        severity=DEGRADED,
+        title="it builds itself anew at each start",
+        means="it is started without --optimized: each start takes three times as long and as much memory as the build",
+        repair=f"start it with --optimized; {REBUILD}",
+        untouched=SECRETS_AND_DATA,
+        notice=RESTART,
+        source="containers guide; #36609",
+        explains=("cpu-throttled",),
+    ),
+    Mode(
+        id="dev-mode",
+        severity=RISK,
+        title="it runs in development mode",
+        means="no host name check, plain HTTP, caches of one node, H2 unless told otherwise",
+        repair=f"start it with start --optimized; {REBUILD}",
+        untouched="the database; dev mode is never a repair",
+        notice=RESTART,
+        source="configuration guide",
+        explains=("rebuilds-at-start",),
+    ),
+    Mode(
+        id="option-removed",
+        severity=DEGRADED,
+        title="an option that Keycloak no longer has",
+        means="it is ignored, so what it should do is not done",
+        repair="take it out and set what replaced it (named above); then inv deploy",
+        untouched=SECRETS_AND_DATA,
+        notice=RESTART,
+        source="upgrading guides 25.0, 26.0",
+        explains=("option-unknown",),
+    ),
+    Mode(
+        id="option-unknown",
+        severity=DOWN,
+        title="an option that Keycloak does not know",
+        means="it is misspelled, of another version, or of a feature that is switched off",
+        repair=f"{LOOP}; correct the name in config/keycloak/keycloak.conf; then inv deploy",
+        untouched=SECRETS_AND_DATA,
+        notice=RESTART,
+        source="all configuration guide",
+        repairable=False,
+        explains=NOT_STARTED,
+    ),
+    Mode(
+        id="provider-option-old-name",
+        severity=DEGRADED,
+        title="an option of a provider has its old name",
+        means="with single dashes it is ignored",
+        repair="write it spi-<spi>--<provider>--<property>; then inv deploy",
+        untouched=SECRETS_AND_DATA,
+        notice=RESTART,
+        source="reverse proxy guide",
+    ),
+    Mode(
+        id="sessions-not-persistent",
+        severity=RISK,
+        title="sessions live in memory only",
+        means="a restart logs everybody out",
+        repair=f"take persistent-user-sessions out of the disabled features; {REBUILD}",
+        untouched=SECRETS_AND_DATA,
+        notice=RESTART,
+        source="upgrading guide 26.0",
+    ),
+)
+
+H2 = (
+    Mode(
+        id="h2-in-use",
+        severity=DOWN,
+        title="it uses the built-in database H2",
+        means="db is not set to postgres: what it stores is in a file of its container, or in its memory",
+        repair=(
+            "copy data/h2; build with db=postgres; export from the copy with the version that wrote it, import "
+            "into an empty database, compare the counts"
+        ),
+        untouched="the H2 file itself: only a copy is opened",
+        notice="logins stop until it is moved",
+        source="#15898 #13252",
+        dump_first=True,
+        repairable=False,
+        explains=("h2-leftovers", "h2-locked", "h2-version", *NOT_STARTED),
+    ),
+    Mode(
+        id="h2-locked",
+        severity=DOWN,
+        title="another process has the H2 file open",
+        means="two Keycloaks share one volume",
+        repair="stop the other one",
+        untouched="the .mv.db file: it is never deleted",
+        notice=RESTART,
+        source="#33800",
+        repairable=False,
+        explains=NOT_STARTED,
+    ),
+    Mode(
+        id="h2-version",
+        severity=DOWN,
+        title="the H2 file is of another version, or damaged",
+        means="H2 reads files of its own major version only",
+        repair="copy the file; export from the copy with the Keycloak that wrote it",
+        untouched="the file itself",
+        notice="logins stop until it is moved",
+        source="#15712",
+        dump_first=True,
+        repairable=False,
+        explains=NOT_STARTED,
+    ),
+    Mode(
+        id="h2-leftovers",
+        severity=RISK,
+        title="there are H2 files beside PostgreSQL",
+        means="from before the move to PostgreSQL: someone may miss the accounts in them",
+        repair="copy them away, then remove them by hand",
+        untouched=DATA,
+        notice=NOBODY,
+        source="db guide",
+        repairable=False,
+    ),
+)
+
+MODES = (*IMAGE, *H2)
