@@ -3,7 +3,7 @@
 Podman 4.3 and 5 learn of an end from one file that the monitor (conmon) writes, `<id>` in the exits folder of their temporary
 directory. Without it, `start` does nothing, `restart` and `stop` end in the state `stopping` for good, and only a new container
 would help. So the file is written here, as the monitor would have done, and the rest takes its ordinary course (tried with
-4.3.1). Standard library only: the health ticker runs a copy of this file.
+4.3.1 and 5.4.2). Standard library only: the health ticker runs a copy of this file.
 """
 
 from __future__ import annotations
