@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ops.machine.state import append_line
+
 
 @dataclass
 class Journal:
@@ -30,19 +32,8 @@ class Journal:
             return  # the project's folder itself was removed
         at = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         entry = {"at": at, "run": self.run_id, "pid": os.getpid(), "event": event, **more}
-        with self._guard, self.path.open("a", encoding="utf-8") as file:
-            # A run that was cut off in the middle of a line must not swallow the next entry.
-            file.write(("" if self._ends_whole() else "\n") + json.dumps(entry, sort_keys=True) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-
-    def _ends_whole(self) -> bool:
-        with self.path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            if size == 0:
-                return True
-            file.seek(-1, os.SEEK_END)
-            return file.read() == b"\n"
+        with self._guard:
+            append_line(self.path, entry)
 
 
 def entries(path: Path) -> Iterator[dict[str, Any]]:

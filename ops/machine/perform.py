@@ -195,11 +195,10 @@ class Performer:
         names = [self.name(slot) for slot in (*step.slots, *map(next_of, step.staged))]
         if not names:
             return
-        leftovers = [self.name(next_of(slot)) for slot in step.staged] + [
-            self.name(slot) for slot in step.slots if one_off(slot)
-        ]
-        if leftovers:
-            self.host.run(podman.remove_all(leftovers))
+        passing = [*map(next_of, step.staged), *filter(one_off, step.slots)]
+        if passing:
+            # What a killed command has left of these is of no use to anybody.
+            self.host.run(podman.remove_all([self.name(slot) for slot in passing]))
         compose = yaml.safe_load((self.state.current / "compose.yaml").read_text(encoding="utf-8"))
         file = self.state.builds / f"{step.key.replace(' ', '-')}.yaml"
         files.write(file, json.dumps(excerpt(compose, step.slots, step.staged), indent=1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -15,46 +15,30 @@ import yaml
 
 from ops.errors import HostLacks
 from ops.machine import state as files
+from ops.machine.journal import entries
 from ops.machine.state import State
 from ops.plan.release import COMPOSE, CONFIG, RELEASE, STACK, Activation, Kept, seal
 from ops.plan.wanted import Wanted, unpack
 
 
-def _append(path: Path, entry: Mapping[str, Any]) -> None:
-    """One JSON line, on disk before this returns. A line that a crash cut short does not swallow it."""
-    whole = not path.exists() or path.stat().st_size == 0 or path.read_bytes().endswith(b"\n")
-    with path.open("a", encoding="utf-8") as file:
-        file.write(("" if whole else "\n") + json.dumps(entry, sort_keys=True) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        try:
-            yield json.loads(line)
-        except ValueError:
-            continue
-
-
 def record_activation(state: State, activation: Activation) -> None:
     """Remember how bringing about a release ended."""
-    _append(state.activations, asdict(activation))
+    files.append_line(state.activations, asdict(activation))
 
 
 def activations(state: State) -> list[Activation]:
     """Every activation, oldest first."""
     names = {entry.name for entry in fields(Activation)}
-    return [Activation(**{key: value for key, value in line.items() if key in names}) for line in _lines(state.activations)]
+    return [Activation(**{key: value for key, value in line.items() if key in names}) for line in entries(state.activations)]
 
 
 def record_schema(state: State, **entry: Any) -> None:
     """Remember what a migration has done, the moment it has done it: whether an older release still can run depends on it."""
-    _append(state.schema, entry)
+    files.append_line(state.schema, entry)
 
 
 def schema_history(state: State) -> list[dict[str, Any]]:
-    return list(_lines(state.schema))
+    return list(entries(state.schema))
 
 
 def write_release(state: State, number: int, manifest: Mapping[str, Any], content: Mapping[str, str]) -> None:
@@ -95,7 +79,10 @@ def _content(folder: Path) -> dict[str, str]:
 
 def read_release(state: State, number: int) -> Kept:
     """A release's manifest, and whether everything that was sealed with it is there and unchanged."""
-    folder = state.releases / str(number)
+    return _read(state.releases / str(number), number)[0]
+
+
+def _read(folder: Path, number: int) -> tuple[Kept, dict[str, str]]:
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     try:
         content = _content(folder)
@@ -103,8 +90,12 @@ def read_release(state: State, number: int) -> Kept:
         unsealed = {key: value for key, value in manifest.items() if key != "seal"}
         intact = manifest.get("seal") == seal({**content, RELEASE: files.dump(unsealed)})
     except (OSError, ValueError, KeyError):
-        return Kept(number, {}, intact=False, bytes=size)
-    return Kept(number, manifest, intact, size)
+        return Kept(number, {}, intact=False, bytes=size), {}
+    return Kept(number, manifest, intact, size), content
+
+
+def _known(state: State) -> str:
+    return ", ".join(str(one.number) for one in releases(state) if one.intact) or "none"
 
 
 def releases(state: State) -> list[Kept]:
@@ -132,16 +123,14 @@ def load_release(state: State, number: int, ticker: Any) -> Wanted:
     Raises HostLacks where it is gone, damaged, or names secrets that are gone.
     """
     folder = state.releases / str(number)
-    kept = read_release(state, number) if folder.is_dir() else None
-    known = ", ".join(str(one.number) for one in releases(state) if one.intact) or "none"
-    if kept is None:
-        raise HostLacks(f"there is no release {number}", f"releases on this host: {known}", "inv releases")
+    if not folder.is_dir():
+        raise HostLacks(f"there is no release {number}", f"releases on this host: {_known(state)}", "inv releases")
+    kept, content = _read(folder, number)
     if not kept.intact:
         raise HostLacks(
             f"release {number} is damaged", "its files are not what was sealed; nothing was touched",
-            f"choose another one of {known}: inv releases",
+            f"choose another one of {_known(state)}: inv releases",
         )  # fmt: skip
-    content = _content(folder)
     configs: dict[str, dict[str, str]] = {}
     for path, text in content.items():
         if path.startswith(f"{CONFIG}/"):

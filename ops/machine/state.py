@@ -150,6 +150,18 @@ def write(path: Path, content: str | bytes, *, mode: int = 0o644, owner: int | N
         raise
 
 
+def append_line(path: Path, entry: Mapping[str, Any]) -> None:
+    """Append one JSON object as a line, on disk when this returns. A line that a crash cut short does not swallow it."""
+    with path.open("ab+") as file:
+        whole = file.seek(0, os.SEEK_END) == 0
+        if not whole:
+            file.seek(-1, os.SEEK_END)
+            whole = file.read() == b"\n"
+        file.write(("" if whole else "\n").encode() + json.dumps(entry, sort_keys=True).encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def link(path: Path, target: str) -> None:
     """Point a symbolic link elsewhere in one rename: whoever opens it sees the old target or the new one, never none."""
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")

@@ -39,6 +39,8 @@ def checkout_goal(project: Project, only: str | None = None, *, verb: str = "dep
     if only and current is None:
         raise UsageProblem(f"cannot deploy {only} alone", "there is no release yet that it could be part of", "inv deploy")
 
+    last = project.wanted_again(current) if only and current else None
+
     def without(seen: Seen) -> Seen:
         refuse_lost_secrets(project.stack, seen, project.state.root)
         missing = missing_optional(project.stack.services.values(), project.images, seen.images)
@@ -46,7 +48,7 @@ def checkout_goal(project: Project, only: str | None = None, *, verb: str = "dep
 
     def want(seen: Seen | None) -> Wanted:
         wanted = project.wanted(seen.secret_versions if seen else {}, frozenset(seen.unavailable if seen else ()))
-        return with_one_service(wanted, project.wanted_again(current), only) if only and current else wanted
+        return with_one_service(wanted, last, only) if only and last else wanted
 
     options = Options(
         settle=project.settings.get("deploy", "settle"), contracting=contracting, backup_before=backup_before(project)

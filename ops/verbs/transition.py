@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 BASELINE_SECONDS = 1.0
 """How long users are watched at the least before anything is touched, to have something to compare with."""
 AFTER_SECONDS = 1.0
-GOOD = "good"
 LONGEST = 4 * 3600.0
 """The prober ends by itself then, whatever has become of the command."""
 
@@ -119,7 +118,7 @@ def bring_about(
 def _recognise(project: Project) -> None:
     """A release that is as wanted has served, also where the command that brought it about was killed before it said so."""
     from ops.machine.releases import activations, current_number, record_activation
-    from ops.plan.release import Activation, good_releases
+    from ops.plan.release import GOOD, Activation, good_releases
 
     number = current_number(project.state)
     if number is not None and number not in good_releases(activations(project.state)):
@@ -152,6 +151,8 @@ class _Attempt:
         self.summary: dict[str, Any] | None = None
 
     def run(self) -> None:
+        from ops.plan.release import GOOD
+
         try:
             self._measure()
             self._refuse_the_cost()
