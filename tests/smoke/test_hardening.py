@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from tests.smoke.test_isolation import SERVICES
 
 CAPABILITY_BITS = {"KILL": 5, "SETGID": 6, "SETUID": 7}
 """From <linux/capability.h>: those that a service of this stack may declare."""
+
+
+SETUP_SECONDS = 5.0
 
 
 def processes(live: Live, slot: str) -> list[Path]:
@@ -35,7 +39,17 @@ def processes(live: Live, slot: str) -> list[Path]:
 
 
 def status(process: Path) -> dict[str, str]:
-    """What the kernel says about a process; empty when it has ended meanwhile."""
+    """What the kernel says about a process; empty when it has ended meanwhile.
+
+    The runtime's own first moments, before a health check is executed, are waited for: only then is it confined.
+    """
+    deadline = time.monotonic() + SETUP_SECONDS
+    while (found := _status(process)).get("Name", "").startswith("runc:[") and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return found
+
+
+def _status(process: Path) -> dict[str, str]:
     try:
         lines = (process / "status").read_text().splitlines()
     except (FileNotFoundError, ProcessLookupError):
