@@ -50,7 +50,15 @@ def smoke(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def drill(session: nox.Session) -> None:
-    """Breaks the live stack on purpose, and proves that it mends itself. Not for a production project."""
+    """Breaks the live stack on purpose, and proves that it mends itself. Not for a production project.
+
+    Nothing or options of pytest: all of it. `-- keycloak`: one part, by its folder; `-- tests/drill/test_kill.py`: one file.
+    """
+    first, *more = session.posargs or [""]
+    for chosen in (f"tests/drill/{first}", first):
+        if first and (ROOT / chosen.partition("::")[0]).exists():
+            session.run("pytest", chosen, *more)
+            return
     session.run("pytest", "tests/drill", *session.posargs)
 
 

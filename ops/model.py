@@ -66,10 +66,16 @@ class Service:
     gap_seconds: float = 0.0
     """How long that takes, where this host has not measured it yet."""
     needs: tuple[str, ...] = ()
+    applies: tuple[str, ...] = ()
+    """Secrets that it is given through its API, and that no container mounts on its behalf."""
     outlives: tuple[str, ...] = ()
     """Services that need this one in order to stop well, and therefore stop before it."""
     migrate: tuple[str, ...] | None = None
     """argv of the one-off run that prepares the database before new containers of this service start."""
+    late_secrets: tuple[str, ...] = ()
+    """Secrets of which its container takes up a new version when it is next created for another reason."""
+    hands: Mapping[str, str] = field(default_factory=dict)
+    """Secret -> who checks it and is told of a new version while no container uses the old one: `role NAME`, `client NAME`."""
     reconnect: tuple[str, ...] | None = None
     """argv, run in its containers, that has clients open their long-lived connections anew."""
     backup: tuple[str, ...] | None = None
@@ -207,6 +213,8 @@ class Seen:
     """Service -> seconds that its last replacement on this host took."""
     unavailable: Mapping[str, str] = field(default_factory=dict)
     """Optional service -> why its image cannot be had."""
+    realm: Mapping[str, Any] | None = None
+    """Keycloak's realm as it is, without secrets; empty where there is none, None where nobody could look."""
 
 
 @dataclass(frozen=True)
@@ -217,6 +225,10 @@ class Step:
     title: str
     after: tuple[str, ...] = ()
 
+    def details(self) -> tuple[str, ...]:
+        """What a reader of the plan wants to know besides the title, a line each."""
+        return ()
+
 
 @dataclass(frozen=True)
 class Change:
@@ -224,7 +236,7 @@ class Change:
 
     service: str
     action: str
-    """`create`, `reload`, `roll` (nobody notices), `recreate`, `start`, `restart` or `remove`."""
+    """`create`, `reload`, `roll` (nobody notices), `recreate`, `start`, `restart`, `remove` or `apply` (the realm)."""
     why: str
     gap_seconds: float = 0.0
     """How long its users have to do without it; 0 where another container serves meanwhile."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ops.model import LABEL_PROJECT
 
@@ -78,8 +79,10 @@ def secret_remove(name: str) -> Argv:
     return ("podman", "secret", "rm", name)
 
 
-def image_build(context: Path, tag: str, args: Mapping[str, str], labels: Mapping[str, str], ca: Path | None) -> Argv:
-    """Build with the host's network: package mirrors may be reachable from there only.
+def image_build(
+    context: Path, tag: str, args: Mapping[str, str], labels: Mapping[str, str], ca: Path | None, target: str = ""
+) -> Argv:  # fmt: skip
+    """Build with the host's network: package mirrors may be reachable from there only. `target`: the stage to stop at.
 
     With an eighth of a container's usual share of the CPU (1024): a host that builds goes on serving.
     """
@@ -87,6 +90,7 @@ def image_build(context: Path, tag: str, args: Mapping[str, str], labels: Mappin
     flags = [part for key, value in args.items() for part in ("--build-arg", f"{key}={value}")]
     return (
         "podman", "build", "--network", "host", "--pull=never", "--cpu-shares", "128", *secret, *flags, *_labels(labels),
+        *(("--target", target) if target else ()),
         "--file", str(context / "Containerfile"), "--tag", tag, str(context),
     )  # fmt: skip
 
@@ -187,6 +191,12 @@ def run_check(image: str, argv: Sequence[str], mounts: Mapping[Path, str], user:
     )  # fmt: skip
 
 
+def ends(container: str, since: str) -> Argv:
+    """How a container has ended of late, one JSON object each: what its state says is of the present attempt alone."""
+    filters = ("--filter", f"container={container}", "--filter", "event=died")
+    return ("podman", "events", "--stream=false", "--since", since, *filters, "--format", "json")
+
+
 def logs(name: str, *, follow: bool, since: str | None, tail: int | None) -> Argv:
     flags = [
         *(("--follow",) if follow else ()),
@@ -194,3 +204,63 @@ def logs(name: str, *, follow: bool, since: str | None, tail: int | None) -> Arg
         *(("--tail", str(tail)) if tail is not None else ()),
     ]
     return ("podman", "logs", "--timestamps", *flags, name)
+
+
+def run_as(name: str, service: Mapping[str, Any], argv: Sequence[str]) -> Argv:
+    """A one-off container that stands where a service's own would: its image, networks, names, secrets and mounts, with
+    standard input and another program. It goes when that ends.
+
+    Parameters
+    ----------
+    service: the compose mapping of one container in a release.
+    """
+    networks = [part for network in service["networks"] for part in ("--network", network)]
+    hosts = [part for entry in service.get("extra_hosts", ()) for part in ("--add-host", entry)]
+    volumes = [part for mount in service.get("volumes", ()) for part in ("--volume", mount)]
+    tmpfs = [part for mount in service.get("tmpfs", ()) for part in ("--tmpfs", mount)]
+    secrets = [
+        part for one in service.get("secrets", ())
+        for part in ("--secret", f"{one['source']},target={one['target']},uid={one['uid']},gid={one['gid']},mode={one['mode']}")
+    ]  # fmt: skip
+    memory = str(service["deploy"]["resources"]["limits"]["memory"])
+    return (
+        "podman", "run", "--rm", "--interactive", "--pull=never", "--name", name, *networks, *hosts, *volumes, *tmpfs,
+        *secrets, "--user", str(service.get("user", "0")), "--cap-drop", "ALL", "--read-only", "--memory", memory,
+        "--log-driver", "none", "--entrypoint", argv[0], str(service["image"]), *argv[1:],
+    )  # fmt: skip
+
+
+def copy_out(name: str, path: str, target: Path) -> Argv:
+    return ("podman", "cp", f"{name}:{path}", str(target))
+
+
+def pause(name: str) -> Argv:
+    return ("podman", "pause", name)
+
+
+def unpause(name: str) -> Argv:
+    return ("podman", "unpause", name)
+
+
+def containers_on(network: str) -> Argv:
+    """Running ones, of whatever project."""
+    return ("podman", "ps", "--quiet", "--no-trunc", "--filter", f"network={network}")
+
+
+def inspect_images(references: Sequence[str]) -> Argv:
+    return ("podman", "image", "inspect", *references)
+
+
+def run_apart(name: str, image: str, argv: Sequence[str], mounts: Mapping[Path, str], *, read_only: bool) -> Argv:
+    """A one-off container as root without capabilities and without a network, for files that are nobody else's business.
+
+    Parameters
+    ----------
+    mounts: folders that it may write to. read_only: whether it may write to nothing else.
+    """
+    volumes = [part for source, target in mounts.items() for part in ("--volume", f"{source}:{target}")]
+    flags = ("--read-only", "--tmpfs", "/tmp:mode=1777") if read_only else ()
+    return (
+        "podman", "run", "--rm", "--pull=never", "--name", name, "--network", "none", "--cap-drop", "ALL", "--user", "0:0",
+        "--memory", "2g", "--log-driver", "none", *flags, *volumes, "--entrypoint", argv[0], image, *argv[1:],
+    )  # fmt: skip

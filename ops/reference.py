@@ -1,4 +1,4 @@
-"""docs/reference/ from the code: what can be set, every command with its options, and every known failure of Keycloak.
+"""docs/reference/ from the code: what can be set, every command with its options, and every finding of Keycloak.
 
 python -m ops.reference            writes the pages
 python -m ops.reference --check    exit code 1 where a page is not what the code says
@@ -143,9 +143,9 @@ def commands_page(namespace: Collection) -> str:
     ))  # fmt: skip
 
 
-def _failure_rows(modes: Sequence[Mode]) -> Iterator[Sequence[str]]:
+def _finding_rows(modes: Sequence[Mode]) -> Iterator[Sequence[str]]:
     for mode in modes:
-        yield (f"[{mode.id}](#{mode.id})", mode.severity, mode.title, "yes" if mode.repairable else "by hand",
+        yield (f"[{mode.id}](#{mode.id})", mode.severity, mode.title, "yes" if mode.repairable else "no: it says how",
                "yes" if mode.dump_first else "")  # fmt: skip
 
 
@@ -155,10 +155,10 @@ def _evidence(pattern: Pattern) -> str:
     return f"- Line of the log, {when}{times}: `{pattern.regex}` ({pattern.source})\n"
 
 
-def _failure(mode: Mode, patterns: Sequence[Pattern]) -> str:
+def _finding(mode: Mode, patterns: Sequence[Pattern]) -> str:
     """The section of one failure mode."""
     explained = ", ".join(f"[{other}](#{other})" for other in dict.fromkeys(mode.explains) if other in BY_ID)
-    how = "can be mended without a decision" if mode.repairable else "needs a person's decision"
+    how = "by `inv keycloak.fix`" if mode.repairable else "by a person; `inv keycloak.fix` says how"
     return "".join((
         f"## {mode.id}\n\n{mode.title[0].upper()}{mode.title[1:]}: {mode.means}.\n\n",
         f"- Repair ({how}{', after a dump' if mode.dump_first else ''}): {mode.repair}.\n",
@@ -169,18 +169,19 @@ def _failure(mode: Mode, patterns: Sequence[Pattern]) -> str:
     ))  # fmt: skip
 
 
-def failures_page(modes: Sequence[Mode], patterns: Sequence[Pattern]) -> str:
-    """docs/reference/keycloak-failures.md. modes: in the order of cause."""
+def findings_page(modes: Sequence[Mode], patterns: Sequence[Pattern]) -> str:
+    """docs/reference/keycloak-findings.md. modes: in the order of cause."""
     severities = ((f"`{name}`", meaning) for name, meaning in SEVERITIES.items())
     return "".join((
-        "# Failures of Keycloak\n\n", GENERATED, "\n",
-        f"The {len(modes)} failure modes that `inv keycloak` knows, in the order of cause. A cause hides what follows from\n",
+        "# Findings of Keycloak\n\n", GENERATED, "\n",
+        f"The {len(modes)} findings that `inv keycloak` knows, in the order of cause; `inv keycloak.fix` mends\n",
+        f"{sum(mode.repairable for mode in modes)} of them. A cause hides what follows from\n",
         "it (\"explains\"), and is as grave as the gravest of that. Where the log alone speaks for one, the finding says so.\n",
         "Sources: `#n` is an issue of Keycloak, guides are Keycloak's, `own` is how this stack is built. How to use it:\n",
         "[Keycloak](../how-to/keycloak.md).\n\n",
-        table(("Failure", "Severity", "What", "Repairable", "Dump first"), _failure_rows(modes)),
+        table(("Finding", "Severity", "What", "`fix` mends it", "Dump first"), _finding_rows(modes)),
         "\n", table(("Severity", "Meaning"), severities), "\n",
-        *(_failure(mode, patterns) for mode in modes),
+        *(_finding(mode, patterns) for mode in modes),
     )).rstrip("\n") + "\n"  # fmt: skip
 
 
@@ -192,7 +193,7 @@ def pages() -> dict[Path, str]:
     return {
         PAGES / "settings.md": settings_page(SETTINGS, compose),
         PAGES / "commands.md": commands_page(tasks.namespace),
-        PAGES / "keycloak-failures.md": failures_page(MODES, PATTERNS),
+        PAGES / "keycloak-findings.md": findings_page(MODES, PATTERNS),
     }
 
 

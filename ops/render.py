@@ -154,13 +154,22 @@ def render_slot(
     if service.secrets and service.definition.get("read_only"):
         # Podman 4.3 with runc cannot make the mount points of secrets on a read-only root.
         rendered["tmpfs"] = [*rendered.get("tmpfs", []), "/run/secrets:mode=0755,size=64k"]
-    # What is kept takes another image when it is created anew for another reason.
-    decisive = {key: value for key, value in rendered.items() if not (service.keep and key == "image")}
-    seen_by_hash = {"service": decisive, "config": None if service.reload else config_hash}
     rendered["labels"] = {
-        LABEL_PROJECT: project, LABEL_SERVICE: service.name, LABEL_SLOT: slot, LABEL_HASH: digest(seen_by_hash),
+        LABEL_PROJECT: project, LABEL_SERVICE: service.name, LABEL_SLOT: slot,
+        LABEL_HASH: hash_of(service, project, rendered, config_hash),
     }  # fmt: skip
     return rendered
+
+
+def hash_of(service: Service, project: str, rendered: Mapping[str, Any], config_hash: str) -> str:
+    """Hash of everything that a container is replaced for. `rendered`: its compose mapping; its labels do not count."""
+    # What is kept takes another image when it is created anew for another reason.
+    left_out = {"labels", "image"} if service.keep else {"labels"}
+    decisive = {key: value for key, value in rendered.items() if key not in left_out}
+    # As if these had never been rotated: the same hash whatever their version.
+    late = {name: secret_name(project, name, 1) for name in service.late_secrets}
+    decisive["secrets"] = [{**one, "source": late.get(one["target"], one["source"])} for one in rendered["secrets"]]
+    return digest({"service": decisive, "config": None if service.reload else config_hash})
 
 
 def render_migration(

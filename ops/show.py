@@ -34,6 +34,8 @@ def plan(plan: Plan) -> None:
         out.print(_changes(plan))
     for number, step in enumerate(plan.steps, 1):
         out.print(f"{number:3}. {escape(step.title)}")
+        for line in step.details():
+            out.print(f"       {escape(line)}")
     for loss in plan.destroys:
         out.print(f"[bold red]destroys:[/bold red] {escape(loss)}")
 

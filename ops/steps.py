@@ -39,9 +39,10 @@ class FetchImage(Step):
 
 @dataclass(frozen=True)
 class GenerateSecret(Step):
-    """Make up a secret that never existed, and keep it in the state folder (0600)."""
+    """Make up a version of a secret that never existed, and keep it in the state folder (0600)."""
 
     name: str = ""
+    version: int = 1
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,6 @@ set -euo pipefail
 
 readonly settings=/etc/cc03/current
 readonly state=/run/keycloak
-# The start on an empty database has no upper bound that is safe to assume; a migration after an upgrade has less.
-readonly import_deadline=1800
 
 fail() {
   printf '{"level":"FATAL","loggerName":"entrypoint","message":"%s"}\n' "$1" >&2
@@ -27,21 +25,12 @@ fill_in() {
   printf '%s\n' "$text" >"$2"
 }
 
-# The import file holds secrets: it goes as soon as the realm is in the database.
-forget_import() {
-  local deadline=$((SECONDS + import_deadline))
-  until /usr/local/bin/healthy 2>/dev/null || ((SECONDS > deadline)); do sleep 2; done
-  rm -f "$state/data/import/cc03-realm.json"
-}
-
 umask 077
-mkdir -p "$state/data/import" "$state/data/tmp"
+mkdir -p "$state/data/tmp"
 fill_in "$settings/keycloak.conf" "$state/keycloak.conf"
-fill_in "$settings/cc03-realm.json" "$state/data/import/cc03-realm.json"
 
 read -r nginx _ < <(getent ahostsv4 nginx) || fail "the name nginx is unknown here, so there is no proxy to trust"
 printf 'proxy-trusted-addresses=%s\n' "$nginx" >>"$state/keycloak.conf"
 
-forget_import &
 exec java @/opt/keycloak/conf/jvm.options -XX:AOTCache=/opt/keycloak/lib/keycloak.aot \
-  io.quarkus.bootstrap.runner.QuarkusEntryPoint --config-file="$state/keycloak.conf" start --optimized --import-realm
+  io.quarkus.bootstrap.runner.QuarkusEntryPoint --config-file="$state/keycloak.conf" start --optimized

@@ -33,7 +33,7 @@ touch "$cache"
 chown 10004:10004 "$cache" "$(dirname "$cache")"
 # Not through the function: a function in the background is one more shell, and the signal below would end that shell.
 setpriv --reuid=10004 --regid=10004 --clear-groups java @/opt/keycloak/conf/jvm.options -XX:AOTCacheOutput="$cache" \
-  io.quarkus.bootstrap.runner.QuarkusEntryPoint --config-file="$work/keycloak.conf" start --optimized --import-realm \
+  io.quarkus.bootstrap.runner.QuarkusEntryPoint --config-file="$work/keycloak.conf" start --optimized \
   >"$work/log" 2>&1 &
 server=$!
 
@@ -54,7 +54,16 @@ get "$realm/protocol/openid-connect/certs"
 get --get --data-urlencode redirect_uri=https://localhost/auth/admin/master/console/ \
   --data 'client_id=security-admin-console&response_type=code&scope=openid&code_challenge_method=S256' \
   --data code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM "$realm/protocol/openid-connect/auth"
-get --data 'grant_type=password&client_id=admin-cli&username=admin&password=training' "$realm/protocol/openid-connect/token"
+token=$(curl --fail --silent --show-error --header 'X-Forwarded-Proto: https' \
+  --data 'grant_type=password&client_id=admin-cli&username=admin&password=training' "$realm/protocol/openid-connect/token")
+token=${token#*'"access_token":"'} token=${token%%'"'*}
+# And what a first deploy asks for, and each later one: a realm is made; it is read, to be compared with its declaration.
+readonly admin=http://localhost:8080/auth/admin/realms
+as_admin() { get --header "Authorization: Bearer $token" "$@"; }
+as_admin --json '{"realm": "training", "enabled": true}' "$admin"
+as_admin --request POST "$admin/training/partial-export?exportClients=true&exportGroupsAndRoles=true"
+as_admin "$admin/training/clients"
+as_admin "$admin/training/users?username=nobody&exact=true"
 get http://localhost:9000/metrics
 
 kill "$server"

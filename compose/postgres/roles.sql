@@ -1,4 +1,5 @@
--- Idempotent: run at every start. Passwords come from the secrets, so a drifted one mends itself.
+-- Idempotent: run at every start. Passwords come from the secrets, so a drifted one mends itself; but for that of keycloak,
+-- which is rotated while this container keeps the secret that it was created with (see below).
 \set superuser_password `cat /run/secrets/postgres-superuser`
 \set app_password `cat /run/secrets/postgres-app`
 \set keycloak_password `cat /run/secrets/postgres-keycloak`
@@ -11,10 +12,22 @@ SELECT format('CREATE ROLE %I', name)
 
 -- The limits add up to less than max_connections: no service can starve another, nor the monitoring.
 ALTER ROLE app      WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE CONNECTION LIMIT 50 PASSWORD :'app_password';
-ALTER ROLE keycloak WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE CONNECTION LIMIT 30 PASSWORD :'keycloak_password';
+ALTER ROLE keycloak WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE CONNECTION LIMIT 30;
 ALTER ROLE grafana  WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE CONNECTION LIMIT 10 PASSWORD :'grafana_password';
 ALTER ROLE exporter WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE CONNECTION LIMIT 5  PASSWORD :'exporter_password';
 ALTER ROLE postgres PASSWORD :'superuser_password';
+
+-- Each value of this secret is set once, and its digest (of 256 random bits) remembered with the role: a restart with the
+-- secret of before a rotation must not bring the old password back.
+SELECT encode(sha256(convert_to(:'keycloak_password', 'UTF8')), 'hex') AS mark \gset
+SELECT shobj_description('keycloak'::regrole, 'pg_authid') IS DISTINCT FROM :'mark' AS unknown \gset
+\if :unknown
+  BEGIN;
+  ALTER ROLE keycloak PASSWORD :'keycloak_password';
+  COMMENT ON ROLE keycloak IS :'mark';
+  COMMIT;
+\endif
+
 GRANT pg_monitor TO exporter;
 ALTER ROLE app SET idle_in_transaction_session_timeout = '60s';
 

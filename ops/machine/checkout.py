@@ -13,13 +13,15 @@ from ops.errors import OpsError, UsageProblem
 from ops.machine.run import run
 from ops.model import Service, Stack
 from ops.plan.images import REGISTRY, WantedImage, content_hash, pinned_digest, suites_of
+from ops.plan.keycloak.realm import parse_realm
 from ops.render import digest
 from ops.settings import Settings, parse_settings
 
 GIT_SECONDS = 20.0
 ALWAYS_IGNORED = ("__pycache__", "*.pyc", "node_modules", ".git", ".venv", ".pytest_cache", ".mypy_cache", ".ruff_cache")
-TESTS_OF_CONFIG = ("*_test.yml", "README.md")
-"""Files in config/<service>/ that its container has no use for."""
+REALM = "realm.yaml"
+NOT_MOUNTED = ("*_test.yml", "README.md", REALM)
+"""Files in config/<service>/ that its container has no use for: tests, and what is applied through an API."""
 
 
 def read_settings(repository: Path) -> Settings:
@@ -90,8 +92,19 @@ def config_of(
     return {
         path: fill_config(content.decode(), values, slots, f"config/{service.name}/{path}")
         for path, _, content in files_of(folder)
-        if not any(fnmatch(Path(path).name, pattern) for pattern in TESTS_OF_CONFIG)
+        if not any(fnmatch(Path(path).name, pattern) for pattern in NOT_MOUNTED)
     }
+
+
+def realm_of(values: Mapping[str, str], repository: Path) -> str:
+    """Declaration of Keycloak's realm, placeholders filled. Raises UsageProblem where it cannot be meant."""
+    path = repository / "config" / "keycloak" / REALM
+    try:
+        text = fill_config(path.read_text(encoding="utf-8"), values, {}, f"config/keycloak/{REALM}")
+    except OSError as problem:
+        raise UsageProblem(f"cannot read {path}", str(problem.strerror), f"git checkout {path.name}") from problem
+    parse_realm(text, f"config/keycloak/{REALM}")
+    return text
 
 
 def origin(repository: Path) -> dict[str, Any]:

@@ -56,11 +56,14 @@ class Host:
     def run(
         self, argv: Sequence[str], *, timeout: float = QUICK, ok: Sequence[int] | None = (0,),
         stdin: str | None = None, log: Path | None = None, env: Mapping[str, str] | None = None,
+        source: Path | None = None, target: Path | None = None,
     ) -> Result:  # fmt: skip
         """`machine.run.run` with this project's environment. podman-compose comes from the environment of this Python."""
         program = own_program(argv[0])
         environment = {**self.environment, **(env or {})}
-        return run((program, *argv[1:]), timeout=timeout, ok=ok, stdin=stdin, log=log, env=environment)
+        return run(
+            (program, *argv[1:]), timeout=timeout, ok=ok, stdin=stdin, log=log, env=environment, source=source, target=target
+        )
 
 
 def _environment(conf: Path) -> dict[str, str]:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from functools import singledispatchmethod
 from pathlib import Path
+from typing import TypeVar, cast
 
 import yaml
 
@@ -127,12 +128,19 @@ class Performer:
     def _(self, step: GenerateSecret) -> None:
         folder = self.state.secrets / step.name
         folder.mkdir(exist_ok=True, mode=0o700)
-        files.write(folder / "1", secrets.token_urlsafe(SECRET_BYTES), mode=0o600)
+        files.write(folder / str(step.version), secrets.token_urlsafe(SECRET_BYTES), mode=0o600)
 
     @perform.register
     def _(self, step: StoreSecret) -> None:
         name = secret_name(self.project.name, step.name, step.version)
         value = (self.state.secrets / step.name / str(step.version)).read_text()
+        if not value.strip():
+            # Before the copy that Podman has is removed: it may be the last one.
+            raise OpsError(
+                f"the state folder holds no value of the secret {step.name}",
+                "its file is empty",
+                "inv keycloak.fix takes Keycloak's back from a container that holds it; else restore it from the backup",
+            )
         # The state folder is the source of truth; a secret of this name that it did not know of was left by a lost one.
         self.host.run(podman.secret_remove(name), ok=None)
         self.host.run(podman.secret_create(name), stdin=value)
@@ -309,3 +317,18 @@ class Performer:
     @perform.register
     def _(self, step: RemoveState) -> None:
         shutil.rmtree(self.state.root)
+
+
+S = TypeVar("S")
+Doing = Callable[[Performer, S], None]
+
+
+def does(kind: type[S]) -> Callable[[Doing[S]], Doing[S]]:
+    """Declare how a kind of step is done, outside of the class above."""
+
+    def declare(function: Doing[S]) -> Doing[S]:
+        method = cast("singledispatchmethod[None]", vars(Performer)["perform"])
+        method.register(kind, function)
+        return function
+
+    return declare

@@ -14,9 +14,10 @@ from ops import podman
 from ops.compose import parse_stack, placeholders
 from ops.errors import HostLacks
 from ops.machine import state as files
-from ops.machine.checkout import config_of, config_version, read_settings, wanted_images
+from ops.machine.checkout import config_of, config_version, read_settings, realm_of, wanted_images
 from ops.machine.health import Target
 from ops.machine.host import REPOSITORY, Host, port_is_free, routed_subnets
+from ops.machine.observe import secret_versions
 from ops.machine.releases import current_number, load_release
 from ops.machine.state import State, state_root
 from ops.model import Allocation, Stack
@@ -110,6 +111,11 @@ class Project:
             if service.has_config and service.name not in without
         }
 
+    @cached_property
+    def realm(self) -> str:
+        """Declaration of Keycloak's realm."""
+        return realm_of(placeholders(self.settings, self.ports), self.host.repository)
+
     def targets(self, without: frozenset[str] = frozenset()) -> tuple[Target, ...]:
         """What health is asked of, for every container that should run."""
         return targets_of(self.state, self.stack, self.allocation, without)
@@ -134,6 +140,7 @@ class Project:
                 **{".".join(path): value for path, value in sorted(self.settings.values.items())},
                 **{f"replicas.{name}": number for name, number in self.scaled.items()},
             },
+            realm=self.realm,
         )  # fmt: skip
 
     @cached_property
@@ -144,7 +151,7 @@ class Project:
             # A damaged release is told by `inv releases` and by a rollback; to stop or remove what runs, the checkout will do.
             with suppress(HostLacks):
                 return self.wanted_again(number)
-        return self.wanted({}, frozenset())
+        return self.wanted(secret_versions(self.state), frozenset())
 
     def wanted_again(self, number: int) -> Wanted:
         """A sealed release as what should run. Raises HostLacks where it is gone or damaged."""

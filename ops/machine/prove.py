@@ -16,6 +16,7 @@ from ops.machine.host import Host
 from ops.machine.observe import run_healthcheck
 from ops.machine.ticker import epoch
 from ops.machine.wait import until
+from ops.plan.keycloak.log import errors
 from ops.steps import AwaitHealthy
 
 SLOT_PORT = 8082
@@ -39,6 +40,9 @@ class Prover:
         self.known: Mapping[str, Any] = {}
         self.edge_pid = 0
         self.good_since = 0.0
+        self.began = time.time()
+        self.blamed = ""
+        """The last error that it told of, once `said` has looked."""
         self.holder: Mapping[str, Any] = {}
 
     def __call__(self) -> str:
@@ -56,7 +60,7 @@ class Prover:
         return f"it is good, and is watched for {left:.0f} s more" if left > 0 else ""
 
     def said(self) -> list[str]:
-        """Its last lines of this start."""
+        """Its last lines of this start; of one that logs JSON, what it called an error, which a restart has left behind."""
         path = self.host.state.logs / f"{self.step.slot}.log"
         try:
             with path.open("rb") as file:
@@ -65,7 +69,9 @@ class Prover:
         except OSError:
             return []
         since = str(self.known.get("State", {}).get("StartedAt", ""))
-        return [line[:LINE_LENGTH] for line in lines_since(text, since)[-LAST_LINES:]]
+        found = errors(text, self.began)
+        self.blamed = found[-1][:LINE_LENGTH] if found else ""
+        return [line[:LINE_LENGTH] for line in (found or lines_since(text, since))[-LAST_LINES:]]
 
     def _look(self) -> None:
         if not _exists(self.known.get("State", {}).get("Pid")):
@@ -135,7 +141,9 @@ def prove(host: Host, step: AwaitHealthy, target: Target, edge: str, report: Cal
         # A question over the network costs next to nothing; a health check that is executed costs 143 ms of CPU.
         reason = until(ask, step.deadline, longest_pause=0.3 if target.probe else 1.0)
     except Ended as ended:
-        raise NeedsPerson(ended.what, ended.why, next_step, prover.said()) from None
+        said = prover.said()
+        why = f"{ended.why}: {prover.blamed}" if prover.blamed else ended.why
+        raise NeedsPerson(ended.what, why, next_step, said) from None
     if reason:
         raise NeedsPerson(f"{step.slot} is not healthy after {step.deadline} s", reason, next_step, prover.said())
 

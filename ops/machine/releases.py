@@ -17,7 +17,7 @@ from ops.errors import HostLacks
 from ops.machine import state as files
 from ops.machine.journal import entries
 from ops.machine.state import State
-from ops.plan.release import COMPOSE, CONFIG, RELEASE, STACK, Activation, Kept, seal
+from ops.plan.release import COMPOSE, CONFIG, REALM, RELEASE, STACK, Activation, Kept, seal
 from ops.plan.wanted import Wanted, unpack
 
 
@@ -136,11 +136,12 @@ def load_release(state: State, number: int, ticker: Any) -> Wanted:
         if path.startswith(f"{CONFIG}/"):
             _, service, inner = path.split("/", 2)
             configs.setdefault(service, {})[inner] = text
-    wanted = unpack(json.loads(content[STACK]), yaml.safe_load(content[COMPOSE]), configs, ticker, number)
-    services = wanted.stack.services.values()
+    realm = content.get(REALM, "")
+    wanted = unpack(json.loads(content[STACK]), yaml.safe_load(content[COMPOSE]), configs, ticker, number, realm)
+    serving = [one for one in wanted.stack.services.values() if one.slots()[0] in wanted.compose["services"]]
     gone = [
         name for name, version in wanted.versions.items()
-        if any(name in service.secrets and service.slots()[0] in wanted.compose["services"] for service in services)
+        if any(name in (*service.secrets, *service.applies) for service in serving)
         and not (state.secrets / name / str(version)).is_file()
     ]  # fmt: skip
     if gone:

@@ -11,6 +11,7 @@ from ops.machine.observe import config_versions
 from ops.machine.project import Project
 from ops.machine.releases import activations, current_number, releases
 from ops.plan.images import REGISTRY
+from ops.plan.keycloak.h2 import FOLDER
 from ops.plan.release import Kept, expendable
 
 
@@ -27,6 +28,8 @@ def clean_up(project: Project) -> list[int]:
         shutil.rmtree(state.releases / str(kept.number))
     _remove_images(project, going)
     _remove_configuration(project, [kept for kept in found if kept.number not in gone])
+    # It holds password hashes; a killed `inv keycloak.migrate-h2` has left it.
+    shutil.rmtree(state.root / FOLDER, ignore_errors=True)
     return gone
 
 

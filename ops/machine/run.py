@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from ops.errors import HostLacks, OpsError
 
@@ -58,6 +58,8 @@ def run(
     stdin: str | None = None,
     env: Mapping[str, str] | None = None,
     log: Path | None = None,
+    source: Path | None = None,
+    target: Path | None = None,
 ) -> Result:
     """Run a program to its end.
 
@@ -67,14 +69,16 @@ def run(
     ok: exit codes that count as success; None accepts every one.
     stdin: text for its standard input (secrets travel here, never as an argument).
     env: variables added to the present ones. log: file that receives all output instead of the result.
+    source: file that is its standard input, in place of `stdin`. target: file, made for its owner alone, that receives its
+    standard output byte for byte: neither passes through this process.
 
     Raises HostLacks when the program is not installed, OpsError when it fails or takes too long.
     """
     began = time.monotonic()
-    with _output(log) as (out, err):
+    with _output(log, target) as (out, err), _input(stdin, source) as given:
         try:
             process = subprocess.Popen(
-                list(argv), stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL, stdout=out, stderr=err,
+                list(argv), stdin=given, stdout=out, stderr=err,
                 text=True, env={**os.environ, **(env or {})}, start_new_session=True, errors="replace",
             )  # fmt: skip
         except FileNotFoundError as problem:
@@ -112,20 +116,28 @@ def stop_all() -> None:
         _end(process)
 
 
-class _output:
-    """Pipes, or one log file for both streams."""
+@contextmanager
+def _output(log: Path | None, target: Path | None) -> Iterator[tuple[int | IO[Any], int]]:
+    """Pipes, or one log file for both streams, or a file for what it makes."""
+    if log:
+        with log.open("a", encoding="utf-8") as file:
+            yield file, subprocess.STDOUT
+    elif target:
+        with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as raw:
+            yield raw, subprocess.PIPE
+            raw.flush()
+            os.fsync(raw.fileno())
+    else:
+        yield subprocess.PIPE, subprocess.PIPE
 
-    def __init__(self, log: Path | None) -> None:
-        self._file = log.open("a", encoding="utf-8") if log else None
 
-    def __enter__(self) -> tuple[int | IO[str], int]:
-        if self._file:
-            return self._file, subprocess.STDOUT
-        return subprocess.PIPE, subprocess.PIPE
-
-    def __exit__(self, *_: object) -> None:
-        if self._file:
-            self._file.close()
+@contextmanager
+def _input(stdin: str | None, source: Path | None) -> Iterator[int | IO[Any]]:
+    if source:
+        with source.open("rb") as file:
+            yield file
+    else:
+        yield subprocess.PIPE if stdin is not None else subprocess.DEVNULL
 
 
 def _where(log: Path | None) -> str:

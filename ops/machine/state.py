@@ -96,6 +96,10 @@ class State:
         return self.root / "metrics"
 
     @property
+    def dumps(self) -> Path:
+        return self.root / "dumps"
+
+    @property
     def prober(self) -> Path:
         return self.root / "prober"
 
@@ -106,7 +110,7 @@ class State:
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True, mode=0o755)
-            for private in (self.secrets, self.ca):
+            for private in (self.secrets, self.ca, self.dumps):
                 private.mkdir(exist_ok=True, mode=0o700)
             for open_to_containers in (
                 self.certs,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ops.keycloak_steps import ApplyRealm
 from ops.model import Change, Seen, Service, Step
 from ops.plan.wanted import Wanted
 from ops.steps import (
@@ -26,7 +27,12 @@ def changes(wanted: Wanted, seen: Seen, steps: Iterable[Step]) -> tuple[Change, 
     known = set(wanted.stack.services)
     gone = {slot for step in planned if isinstance(step, RemoveContainer) for slot in [step.slot]}
     left = sorted(slot for slot in gone if not any(slot == name or slot.startswith(f"{name}-") for name in known))
-    return (*found, *(Change(slot, "remove", "the stack does not have it") for slot in left))
+    realm = [Change("keycloak", "apply", _realm(step)) for step in planned if isinstance(step, ApplyRealm)]
+    return (*found, *realm, *(Change(slot, "remove", "the stack does not have it") for slot in left))
+
+
+def _realm(step: ApplyRealm) -> str:
+    return f"its realm is not as declared ({len(step.changes)})" if step.changes else "its realm may not be as declared"
 
 
 def _change(wanted: Wanted, seen: Seen, service: Service, steps: list[Step]) -> Change | None:

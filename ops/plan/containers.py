@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from ops.keycloak_steps import HandOver
 from ops.model import Seen, Service, Step
 from ops.plan.wanted import Wanted
 from ops.render import CHECK_SUFFIX, MIGRATE_SUFFIX, next_of, one_off
@@ -95,6 +96,8 @@ def container_steps(wanted: Wanted, seen: Seen, services: list[Service], ready: 
 def _service(work: _Work, wanted: Wanted, seen: Seen, service: Service, ready: list[str], options: Options) -> None:
     slots = [slot for slot in service.slots() if differs(wanted, seen, slot) or slot in work.gone]
     gates = [f"healthy {slot}" for need in service.needs for slot in wanted.stack.services[need].slots()]
+    # Who needs Keycloak needs the realm in it; the plan drops this where the realm is as it should be.
+    gates += ["realm"] if "keycloak" in service.needs else []
     # A holder that is started gets a new network: who stands in the old one does not serve any more.
     moved = any(step.key == f"start {service.shares}" for step in work.steps)
     cleared = _clear(work, wanted, seen, service, [*ready, *gates]) if slots else []
@@ -113,17 +116,20 @@ def _service(work: _Work, wanted: Wanted, seen: Seen, service: Service, ready: l
     work.steps += fresh
     # What does not serve goes first: nothing is lost with it, and the others are left alone until it serves again.
     previous: list[str] = []
+    told = _told(wanted, seen, service)
     for slot in idle:
-        work.steps += _replace(service, slot, [*before, *previous], options, gate=service.replicated)
+        work.steps += _replace(service, slot, [*before, *previous], options, gate=service.replicated, told=told)
         previous = [f"healthy {slot}"]
     if rolled:
         movers = _movers(wanted, seen) if service.shares else ()
         work.steps += _roll(service, rolled, [*before, *previous, *_keys(fresh)], options, movers)
     else:
         for slot in serving:
-            work.steps += _replace(service, slot, [*before, *previous], options, gate=False)
+            work.steps += _replace(service, slot, [*before, *previous], options, gate=False, told=told)
             previous = [f"healthy {slot}"]
-    work.steps += _mend(seen, service, [slot for slot in service.slots() if slot not in slots], gates, moved=moved)
+    unchanged = [slot for slot in service.slots() if slot not in slots]
+    late = _handed(told, gates) if any(seen.containers[slot].state in NEVER_STARTED for slot in unchanged) else []
+    work.steps += [*late, *_mend(seen, service, unchanged, [*gates, *(step.key for step in late)], moved=moved)]
     if slots and len(slots) == len(service.slots()) and service.name in wanted.config:
         version = wanted.config[service.name]
         if seen.config_loaded.get(service.name) != version:
@@ -193,7 +199,8 @@ def _fresh(
     cleared: list[str],
 ) -> list[Step]:  # fmt: skip
     """Containers in places that are empty, or will be by then."""
-    steps: list[Step] = []
+    steps: list[Step] = _handed(_told(wanted, seen, service), [*ready, *gates, *cleared]) if slots else []
+    gates = [*gates, *(step.key for step in steps)]
     together = not cleared and not any(step.key == f"create {service.shares}" for step in work.steps)
     for slot in slots:
         if not cleared and is_staged(wanted, seen, slot):
@@ -208,6 +215,21 @@ def _fresh(
             steps.append(CreateContainers(f"create {slot}", f"create {slot}", after, slots=(slot,)))
             steps += _first(service, slot, f"create {slot}", gates)
     return steps
+
+
+def _told(wanted: Wanted, seen: Seen, service: Service) -> tuple[HandOver, ...]:
+    """Whom to tell the secrets of a service. A role is told each time: a command that was killed may have given it another
+    password. A client, which exists only once the realm does, is told of a change."""
+    last = (seen.release or {}).get("secrets", {})
+    return tuple(
+        HandOver(f"hand {name}", f"give {to} its secret", secret=name, version=wanted.versions[name], to=to)
+        for name, to in service.hands.items()
+        if not to.startswith("client ") or last.get(name, wanted.versions[name]) != wanted.versions[name]
+    )
+
+
+def _handed(told: Iterable[HandOver], after: Iterable[str]) -> list[Step]:
+    return [replace(step, after=(*after, *(("healthy keycloak",) if step.to.startswith("client ") else ()))) for step in told]
 
 
 def _promotion(slot: str, after: Iterable[str]) -> Step:
@@ -278,17 +300,22 @@ def _removal(service: Service, slot: str, after: Iterable[str]) -> Step:
     return RemoveContainer(f"remove {slot}", f"stop and remove {slot}", tuple(after), slot=slot, grace=grace(service))
 
 
-def _replace(service: Service, slot: str, after: list[str], options: Options, *, gate: bool) -> list[Step]:
-    """`gate`: the new container has to answer through nginx, and to stay up from the start."""
+def _replace(
+    service: Service, slot: str, after: list[str], options: Options, *, gate: bool, told: tuple[HandOver, ...] = ()
+) -> list[Step]:
+    """`gate`: the new container has to answer through nginx, and to stay up from the start. `told`: done while none runs."""
     started = (f"start {slot}",)
     healthy = (
         _proof(service, slot, started, options, settle=False)
         if gate
         else AwaitHealthy(f"healthy {slot}", f"wait for {slot}", started, slot=slot, deadline=service.start_seconds)
     )
+    handed = _handed(told, [f"remove {slot}"])
     return [
         _removal(service, slot, after),
-        _promotion(slot, (f"remove {slot}",)),
+        *handed,
+        # A container in its place has been preceded by this, so that it can be started whatever was killed meanwhile.
+        _promotion(slot, (f"remove {slot}", *(step.key for step in handed))),
         StartContainer(f"start {slot}", f"start {slot}", (f"promote {slot}",), slot=slot),
         healthy,
     ]
@@ -339,7 +366,7 @@ def _mend(seen: Seen, service: Service, slots: list[str], gates: list[str], *, m
             steps.append(RestartContainer(f"start {slot}", title, tuple(gates), slot=slot, grace=grace(service)))
         elif slot not in seen.unhealthy:
             continue
-        steps.append(
-            AwaitHealthy(f"healthy {slot}", f"wait for {slot}", (f"start {slot}",), slot=slot, deadline=service.start_seconds)
-        )
+        # What it needs comes first: its own deadline would run out meanwhile.
+        after = (*gates, f"start {slot}")
+        steps.append(AwaitHealthy(f"healthy {slot}", f"wait for {slot}", after, slot=slot, deadline=service.start_seconds))
     return steps

@@ -10,6 +10,8 @@ from ops.model import Plan, Seen, Service, Step
 from ops.plan.changes import changes
 from ops.plan.containers import Options, container_steps
 from ops.plan.images import image_steps
+from ops.plan.keycloak.realm_deploy import ONLY, realm_losses, realm_steps
+from ops.plan.keycloak.realm_deploy import SERVICE as KEYCLOAK
 from ops.plan.release import manifest_of, release_files
 from ops.plan.wanted import Wanted
 from ops.render import network_name, next_of, secret_name, volume_name
@@ -42,33 +44,56 @@ def plan_deploy(
 
     Parameters
     ----------
-    only: name of the one service that may change; the rest of the stack is left as it is.
+    only: name of the one service that may change; the rest of the stack is left as it is. `realm`: nothing but the realm.
     next_number: what a release that is sealed now would be called; without it, one more than the last.
     """
     number = next_number or int((seen.release or {}).get("number", 0)) + 1
     options = replace(options or Options(), release=wanted.number or number)
-    changing = tuple(wanted.stack.services) if only is None else wanted.stack.together(only)
+    changing = _changing(wanted, only)
     services = [s for s in wanted.stack.services.values() if s.name in changing and s.slots()[0] in wanted.compose["services"]]
     images = image_steps(
         {name: image for name, image in wanted.images.items() if name in changing and name not in seen.unavailable},
         seen.images,
         wanted.build_deadline,
     )
-    secrets = _secrets(wanted, seen, services)
+    with_realm = only in (None, ONLY, KEYCLOAK)
+    secrets = _secrets(wanted, seen, services, [wanted.stack.services[KEYCLOAK]] if with_realm else [])
     generated = tuple(step.key for step in secrets if isinstance(step, GenerateSecret))
     ground = (*images, *secrets, *_certificates(wanted, seen, services), *_ground(wanted, seen, generated))
     configs = _configs(wanted, seen, services)
-    release = _release(wanted, seen, number, after=[step.key for step in (*images, *configs)])
+    release = _release(wanted, seen, number, after=[step.key for step in (*images, *configs)], only=only)
     ready = [step.key for step in (*ground, *configs, *release)]
     containers = container_steps(wanted, seen, services, ready, options)
     reloads = _reloads(wanted, seen, services, {step.key for step in ground}, containers)
     steps = (*ground, *configs, *release, *containers, *reloads)
+    steps = _before_waiting(steps, realm_steps(wanted, seen, steps) if with_realm else [])
     if only is None:
         # What the stack no longer has goes last: until nginx has reloaded it still sends requests there.
         steps = (*steps, *_orphans(wanted, seen, steps))
-    steps = (*steps, *_supervision(wanted, seen, after=[step.key for step in steps]))
+    if only != ONLY:
+        steps = (*steps, *_supervision(wanted, seen, after=[step.key for step in steps]))
     notes = tuple(f"{name} is left out: {why}" for name, why in sorted(seen.unavailable.items()))
-    return Plan(verb, _prune(steps), notes, changes(wanted, seen, steps))
+    destroys = realm_losses(wanted, seen) if with_realm else ()
+    return Plan(verb, _prune(steps), notes, changes(wanted, seen, steps), destroys)
+
+
+def _changing(wanted: Wanted, only: str | None) -> tuple[str, ...]:
+    """Services that may change."""
+    if only == ONLY:
+        return ()
+    return tuple(wanted.stack.services) if only is None else wanted.stack.together(only)
+
+
+def _before_waiting(steps: tuple[Step, ...], realm: Iterable[Step]) -> tuple[Step, ...]:
+    """The steps with that of the realm before all that wait for it, directly or through others."""
+    for step in realm:
+        waiting = {step.key}
+        for one in steps:
+            if waiting.intersection(one.after):
+                waiting.add(one.key)
+        early = [one for one in steps if one.key not in waiting]
+        steps = (*early, step, *(one for one in steps if one.key in waiting))
+    return steps
 
 
 def _prune(steps: Iterable[Step]) -> tuple[Step, ...]:
@@ -80,14 +105,16 @@ def _prune(steps: Iterable[Step]) -> tuple[Step, ...]:
     )
 
 
-def _secrets(wanted: Wanted, seen: Seen, services: Iterable[Service]) -> list[Step]:
+def _secrets(wanted: Wanted, seen: Seen, services: Iterable[Service], applying: Iterable[Service]) -> list[Step]:
+    """`applying`: services that are given secrets through their API; of those Podman needs no copy."""
     steps: list[Step] = []
-    for name in sorted({secret for service in services for secret in service.secrets}):
+    mounted = {secret for service in services for secret in service.secrets}
+    for name in sorted({*mounted, *(secret for service in applying for secret in service.applies)}):
         version = wanted.versions[name]
-        made = name in seen.secret_versions
+        made = seen.secret_versions.get(name, 0) >= version
         if not made:
-            steps.append(GenerateSecret(f"generate {name}", f"generate secret {name}", name=name))
-        if not made or secret_name(wanted.stack.project, name, version) not in seen.podman_secrets:
+            steps.append(GenerateSecret(f"generate {name}", f"generate secret {name}", name=name, version=version))
+        if name in mounted and (not made or secret_name(wanted.stack.project, name, version) not in seen.podman_secrets):
             key = f"secret {name}"
             steps.append(StoreSecret(key, f"store secret {name}", (f"generate {name}",), name=name, version=version))
     return steps
@@ -143,7 +170,7 @@ def _configs(wanted: Wanted, seen: Seen, services: Iterable[Service]) -> list[St
     return [*checks, *(type(step)(**{**step.__dict__, "after": (*step.after, *gates)}) for step in writes)]
 
 
-def _release(wanted: Wanted, seen: Seen, next_number: int, after: list[str]) -> list[Step]:
+def _release(wanted: Wanted, seen: Seen, next_number: int, after: list[str], only: str | None) -> list[Step]:
     last = seen.release or {}
     if wanted.number is not None:
         if last.get("number") == wanted.number:
@@ -151,7 +178,9 @@ def _release(wanted: Wanted, seen: Seen, next_number: int, after: list[str]) -> 
         title = f"make release {wanted.number} the current one"
         return [ActivateRelease("release", title, tuple(after), number=wanted.number)]
     manifest = manifest_of(wanted, seen.unavailable)
-    if {key: last.get(key) for key in manifest} == manifest:
+    # What this version of the tooling would write differently counts as a change only where the containers may change too.
+    deciding = ("realm", "secrets") if only == ONLY else tuple(manifest)
+    if all(last.get(key) == manifest[key] for key in deciding):
         return []
     title = f"seal release {next_number}"
     return [WriteRelease("release", title, tuple(after), number=next_number, manifest=manifest, files=release_files(wanted))]

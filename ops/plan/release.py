@@ -13,7 +13,7 @@ import yaml
 from ops.plan.wanted import Wanted, pack
 from ops.render import digest
 
-RELEASE, COMPOSE, STACK, CONFIG = "release.json", "compose.yaml", "stack.json", "config"
+RELEASE, COMPOSE, STACK, CONFIG, REALM = "release.json", "compose.yaml", "stack.json", "config", "realm.yaml"
 GOOD = "good"
 
 
@@ -55,6 +55,7 @@ def manifest_of(wanted: Wanted, without: Iterable[str]) -> dict[str, Any]:
         "slots": {slot: wanted.slot_hash(slot) for slot in wanted.slots()},
         "stack": digest(pack(wanted)),
         "settings": dict(sorted(wanted.settings.items())),
+        "realm": digest(wanted.realm) if wanted.realm else "",
     }
 
 
@@ -68,6 +69,7 @@ def release_files(wanted: Wanted) -> dict[str, str]:
         # Not sorted: the order of services is that of their start.
         STACK: json.dumps(pack(wanted), indent=1) + "\n",
         **configs,
+        **({REALM: wanted.realm} if wanted.realm else {}),
     }
 
 
@@ -97,8 +99,8 @@ def previous_good(releases: Sequence[Kept], activations: Sequence[Activation], c
 
 
 def same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    keys = ("images", "config", "secrets", "slots", "stack")
-    return all(one.get(key) == other.get(key) for key in keys)
+    keys = ("images", "config", "secrets", "slots", "stack", "realm")
+    return all((one.get(key) or None) == (other.get(key) or None) for key in keys)
 
 
 def difference(

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ops.model import LABEL_HASH, SURGE, Allocation, Limits, Service, Stack
+from ops.model import LABEL_HASH, LABEL_SERVICE, SURGE, Allocation, Limits, Service, Stack
 from ops.plan.images import WantedImage
-from ops.render import ONE_OFFS, digest, one_off
+from ops.render import ONE_OFFS, digest, hash_of, one_off, secret_name
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class Wanted:
     certificate_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What stack.yaml and `inv scale` say, key by key, for the record."""
+    realm: str = ""
+    """Declaration of Keycloak's realm; empty in a release from before there was one, which leaves the realm as it is."""
     number: int | None = None
     """Number of the sealed release that this was read from; None for a checkout."""
 
@@ -61,7 +63,7 @@ def pack(wanted: Wanted) -> dict[str, Any]:
 
 def unpack(
     packed: Mapping[str, Any], compose: Mapping[str, Any], config_files: Mapping[str, Mapping[str, str]],
-    ticker: Any, number: int,
+    ticker: Any, number: int, realm: str = "",
 ) -> Wanted:  # fmt: skip
     """The inverse of `pack`. `ticker`: sources of the health ticker that is to watch over it, which belong to no release.
 
@@ -80,7 +82,7 @@ def unpack(
         versions=packed["versions"], config_files=config_files,
         supervise=supervise, supervise_version=digest([supervise, ticker]),
         certificate_names={name: tuple(names) for name, names in packed["certificate_names"].items()},
-        settings=packed["settings"], number=number,
+        settings=packed["settings"], number=number, realm=realm,
     )  # fmt: skip
 
 
@@ -110,6 +112,41 @@ def _image(value: Mapping[str, Any]) -> WantedImage:
     return WantedImage(**{**_known(WantedImage, value), "bases": tuple((suite, tag) for suite, tag in value["bases"])})
 
 
+def with_versions(wanted: Wanted, versions: Mapping[str, int]) -> Wanted:
+    """A release with other versions of its secrets; it is another release then, that has no number yet.
+
+    Parameters
+    ----------
+    versions: secret -> version. Secrets that the release does not know are left out.
+    """
+    changed = {name: version for name, version in versions.items() if wanted.versions.get(name, version) != version}
+    if not changed:
+        return wanted
+    project = wanted.stack.project
+    renamed = {secret_name(project, name, wanted.versions[name]): secret_name(project, name, changed[name]) for name in changed}
+
+    def moved(slot: Mapping[str, Any]) -> dict[str, Any]:
+        secrets = [{**one, "source": renamed.get(one["source"], one["source"])} for one in slot["secrets"]]
+        service = wanted.stack.services[slot["labels"][LABEL_SERVICE]]
+        fresh = {**slot, "secrets": secrets}
+        label = hash_of(service, project, fresh, wanted.config.get(service.name, ""))
+        return {**fresh, "labels": {**slot["labels"], LABEL_HASH: label}}
+
+    before = wanted.compose["services"]
+    services = {slot: moved(definition) for slot, definition in before.items() if not one_off(slot)}
+    for slot, definition in before.items():
+        if one_off(slot):
+            # A one-off container bears the hash of the service's first one.
+            first = services[wanted.stack.services[definition["labels"][LABEL_SERVICE]].slots()[0]]
+            labels = {**definition["labels"], LABEL_HASH: first["labels"][LABEL_HASH]}
+            services[slot] = {**definition, "secrets": first["secrets"], "labels": labels}
+    used = {renamed.get(name, name): dict(entry) for name, entry in wanted.compose["secrets"].items()}
+    return replace(
+        wanted, versions={**wanted.versions, **changed}, number=None,
+        compose={**wanted.compose, "services": {slot: services[slot] for slot in before}, "secrets": used},
+    )  # fmt: skip
+
+
 def with_one_service(wanted: Wanted, last: Wanted, only: str) -> Wanted:
     """The last release with one service as it is wanted now: nothing is claimed of what was neither built nor written.
 
@@ -135,7 +172,21 @@ def with_one_service(wanted: Wanted, last: Wanted, only: str) -> Wanted:
     return replace(
         wanted, stack=stack, images=mixed(wanted.images, last.images), config=mixed(wanted.config, last.config),
         config_files=mixed(wanted.config_files, last.config_files),
-        versions={**last.versions, **{name: wanted.versions[name] for one in services for name in one.secrets}},
+        versions={
+            **last.versions, **{name: wanted.versions[name] for one in services for name in (*one.secrets, *one.applies)}
+        },
+        realm=wanted.realm if "keycloak" in changing else last.realm,
         certificate_names=mixed(wanted.certificate_names, last.certificate_names),
         compose={**wanted.compose, "services": slots, "secrets": {**last.compose["secrets"], **wanted.compose["secrets"]}},
+    )  # fmt: skip
+
+
+def with_realm(wanted: Wanted, last: Wanted) -> Wanted:
+    """The last release with the realm as it is declared now, and with the secrets that this takes."""
+    keycloak, before = wanted.stack.services["keycloak"], last.stack.services["keycloak"]
+    services = {**last.stack.services, "keycloak": replace(before, applies=keycloak.applies)}
+    secrets = tuple(dict.fromkeys((*last.stack.secrets, *keycloak.applies)))
+    return replace(
+        last, number=None, realm=wanted.realm, stack=replace(last.stack, services=services, secrets=secrets),
+        versions={**last.versions, **{name: wanted.versions[name] for name in keycloak.applies}},
     )  # fmt: skip

@@ -113,7 +113,7 @@ def carry_out(
     from ops import show
     from ops.machine.apply import apply
     from ops.machine.journal import Journal
-    from ops.machine.perform import Performer
+    from ops.machine.performers import Performer
 
     plan = decide()
     if plan_only or not plan.steps:

@@ -17,15 +17,16 @@ if TYPE_CHECKING:
 _COLOUR = {"down": "red", "degraded": "yellow", "risk": "cyan"}
 
 
-@verb(help={"json": "print the diagnosis for other programs"})
-def keycloak(c: Context, json: bool = False) -> None:
+@verb(default=True, help={"json": "print the diagnosis for other programs"})
+def diagnose(c: Context, json: bool = False) -> None:
     """Diagnose Keycloak: container, image, database, host name, realm, accounts. Causes first, each with its repair."""
     from ops.machine.keycloak.look import look
     from ops.machine.project import must_exist, open_project
-    from ops.plan.keycloak.diagnose import as_json, diagnose
+    from ops.plan.keycloak import diagnose as decide
+    from ops.plan.keycloak.diagnose import as_json
 
     began = time.monotonic()
-    diagnosis = diagnose(look(must_exist(open_project())))
+    diagnosis = decide.diagnose(look(must_exist(open_project())))
     seconds = time.monotonic() - began
     if json:
         print(json_module.dumps(as_json(diagnosis, seconds), indent=2))
@@ -33,7 +34,8 @@ def keycloak(c: Context, json: bool = False) -> None:
         _show(diagnosis, seconds)
     if diagnosis.findings:
         first = diagnosis.findings[0]
-        raise OpsError(f"{len(diagnosis.findings)} finding(s)", f"{first.title}: {first.means}", first.repair)
+        next_step = f"inv keycloak.fix mends it: {first.repair}" if first.repairable else first.repair
+        raise OpsError(f"{len(diagnosis.findings)} finding(s)", f"{first.title}: {first.means}", next_step)
     if diagnosis.unread:
         raise HostLacks("Keycloak could not be looked at as a whole", diagnosis.unread[0], "inv status; then run it again")
 

@@ -63,7 +63,7 @@ def restart(c: Context, service: str) -> None:
     from ops import show
     from ops.machine.apply import apply
     from ops.machine.journal import Journal
-    from ops.machine.perform import Performer
+    from ops.machine.performers import Performer
     from ops.machine.project import must_exist, open_project
     from ops.plan.lifecycle import plan_restart
 

@@ -119,16 +119,17 @@ def diff(c: Context, before: int, after: int) -> None:
     """What one release changed against another, in words."""
     from ops import show
     from ops.machine.project import open_project
-    from ops.plan.release import CONFIG, difference
+    from ops.plan.release import CONFIG, REALM, difference
 
     state = open_project().state
     one, other = _kept(state, int(before)), _kept(state, int(after))
     texts: dict[str, tuple[str | None, str | None]] = {}
     for index, kept in enumerate((one, other)):
-        folder = state.releases / str(kept.number) / CONFIG
-        for path in folder.rglob("*"):
+        folder = state.releases / str(kept.number)
+        for path in (folder / REALM, *(folder / CONFIG).rglob("*")):
             if path.is_file():
-                pair = list(texts.get(name := str(path.relative_to(folder)), (None, None)))
+                name = str(path.relative_to(folder)).removeprefix(f"{CONFIG}/")
+                pair = list(texts.get(name, (None, None)))
                 pair[index] = path.read_text(encoding="utf-8")
                 texts[name] = (pair[0], pair[1])
     lines = difference(one.manifest, other.manifest, texts)

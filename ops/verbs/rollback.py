@@ -13,13 +13,17 @@ from ops.verbs.common import verb
 @verb(help={
     "to": "number of the release (inv releases); without it, the newest one before the current that has served",
     "plan": "show what would be done, and do nothing",
+    "with-database": "where that release has an older Keycloak: restore the dump from before the upgrade",
     "yes": "do not ask",
 })  # fmt: skip
-def rollback(c: Context, to: int = 0, plan: bool = False, yes: bool = False) -> None:
+def rollback(
+    c: Context, to: int = 0, plan: bool = False, with_database: bool = False, yes: bool = False
+) -> None:  # fmt: skip
     """Go back to an earlier release: its images, configuration, settings and secrets. Builds nothing, needs no network."""
     from ops import show
     from ops.machine.project import open_project
     from ops.machine.releases import activations, current_number, releases, schema_history
+    from ops.plan.keycloak.upgrade import Rules
     from ops.plan.release import contracted_since, previous_good
     from ops.verbs.transition import back_to, bring_about
 
@@ -37,7 +41,7 @@ def rollback(c: Context, to: int = 0, plan: bool = False, yes: bool = False) -> 
             f"release {number} cannot run on today's database", f"later migrations took away what it needs: {', '.join(gone)}",
             "go back to a later release (inv releases), or correct forward: inv deploy",
         )  # fmt: skip
-    goal = back_to(project, number)
+    goal = back_to(project, number, Rules(with_database=with_database))
     if steps := bring_about(goal, plan_only=plan, yes=yes):
         show.out.print(
             f"[bold green]release {number} serves again[/bold green]: {steps} steps in {time.monotonic() - began:.1f} s"

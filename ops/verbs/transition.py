@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ops.errors import HostLacks, NeedsPerson, OpsError
 from ops.model import EDGE
+from ops.plan.keycloak.dumps import STAMP
+from ops.plan.keycloak.upgrade import FORWARD, Rules
 from ops.verbs.common import confirm, locked, nothing_left, recorded
 
 if TYPE_CHECKING:
@@ -37,29 +39,61 @@ class Goal:
     only: str | None = None
     without: Callable[[Seen], Seen] = lambda seen: seen
     """Adds which optional services cannot be had."""
+    extend: Callable[[Plan, Seen], Plan] = lambda plan, seen: plan
+    """Adds what a release does not say."""
+    undo: Callable[[], None] = lambda: None
+    """Takes back what was done outside of the release, before the last one is put back."""
+    rules: Rules = FORWARD
+    """What it may do to Keycloak's database."""
 
     def decide(self) -> tuple[Wanted, Seen, Plan]:
         """Observe, then plan."""
+        from ops.machine.keycloak.realm import realm_seen
+        from ops.machine.keycloak.schema import with_schema
         from ops.machine.observe import observe
         from ops.machine.project import targets_of
         from ops.machine.releases import next_number
         from ops.plan.deploy import plan_deploy
+        from ops.plan.keycloak.realm_deploy import ONLY, SERVICE
 
         project = self.project
         first = self.want(None)
-        seen = self.without(observe(project.host, targets_of(project.state, first.stack, first.allocation)))
-        wanted = self.want(seen)
+        with realm_seen(project, first.realm if self.only in (None, ONLY, SERVICE) else "") as realm:
+            seen = self.without(observe(project.host, targets_of(project.state, first.stack, first.allocation)))
+            wanted = self.want(seen)
+            seen = replace(seen, realm=realm(wanted.versions))
         plan = plan_deploy(
             wanted, seen, only=self.only, verb=self.verb, options=self.options, next_number=next_number(project.state)
         )
-        return wanted, seen, plan
+        return wanted, seen, with_schema(project, self.extend(plan, seen), wanted, seen, self.rules, wanted.number or 0)
 
 
-def back_to(project: Project, number: int) -> Goal:
-    """A sealed release of this host as the goal: no build, no network, no migration, no settling: it has served before."""
+def back_to(project: Project, number: int, rules: Rules = FORWARD) -> Goal:
+    """A sealed release of this host as the goal: no build, no network, no migration, no settling: it has served before.
+
+    Its secrets are today's: one that was rotated since is not accepted any more, and never comes back.
+    """
+    from ops.machine.observe import secret_versions
+    from ops.plan.wanted import with_versions
+
+    wanted = with_versions(project.wanted_again(number), secret_versions(project.state))
+    return again(project, wanted, "rollback", rules=rules)
+
+
+def again(project: Project, wanted: Wanted, verb: str, **more: Any) -> Goal:
+    """What this host has run before as the goal: nothing is built or migrated, and what was left out stays out.
+
+    Parameters
+    ----------
+    more: `extend`, `undo` and `rules` of the goal.
+    """
     from ops.plan.containers import Options
 
-    wanted = project.wanted_again(number)
+    return Goal(verb, project, lambda seen: wanted, Options(migrate=False), without=left_out_of(wanted), **more)
+
+
+def left_out_of(wanted: Wanted) -> Callable[[Seen], Seen]:
+    """Adds the optional services that a sealed release does without."""
 
     def without(seen: Seen) -> Seen:
         absent = set(wanted.images) - {
@@ -67,7 +101,7 @@ def back_to(project: Project, number: int) -> Goal:
         }
         return replace(seen, unavailable=dict.fromkeys(absent, "it was left out of that release"))
 
-    return Goal("rollback", project, lambda seen: wanted, Options(migrate=False), without=without)
+    return without
 
 
 def refuse_missing_images(goal: Goal, plan: Plan) -> None:
@@ -100,7 +134,7 @@ def bring_about(
     project.host.prepare()
     with locked(project, goal.verb):
         wanted, seen, plan = goal.decide()
-        if goal.verb == "rollback":
+        if goal.verb not in ("deploy", "scale"):
             refuse_missing_images(goal, plan)
         if not plan.steps:
             show.plan(plan)
@@ -140,7 +174,7 @@ class _Attempt:
 
         self.goal, self.wanted, self.seen, self.plan = goal, wanted, seen, plan
         self.project, self.state = goal.project, goal.project.state
-        self.began = time.monotonic()
+        self.began, self.stamp = time.monotonic(), time.strftime(STAMP, time.gmtime())
         good = good_releases(activations(self.state))
         now = current_number(self.state)
         older = [number for number in good if now is None or number <= now]
@@ -211,7 +245,7 @@ class _Attempt:
         from ops import show
         from ops.machine.apply import apply
         from ops.machine.journal import Journal
-        from ops.machine.perform import Performer
+        from ops.machine.performers import Performer
 
         journal = Journal.of_this_process(self.state.journal)
         with show.progress(len(plan.steps)) as progress:
@@ -231,6 +265,7 @@ class _Attempt:
             raise problem
         began = time.monotonic()
         try:
+            self.goal.undo()
             changed = self._restore(problem, self.previous)
         except (KeyboardInterrupt, OpsError) as second:
             self._record("failed", f"{problem.what}: {problem.why}")
@@ -253,7 +288,7 @@ class _Attempt:
         """Bring the release before this one about again; whether there was anything to do."""
         from ops import show
 
-        goal = back_to(self.project, number)
+        goal = back_to(self.project, number, Rules(own_since=self.stamp))
         wanted, _, plan = goal.decide()
         refuse_missing_images(goal, plan)
         if not plan.steps:

@@ -19,10 +19,11 @@ from tests.bench.compose import HOW_TO_INSTALL, compose, program
 from tests.bench.figures import Figure
 from tests.bench.idle import idle
 from tests.bench.load import load
+from tests.bench.logins import logins
 from tests.bench.releases import releases
 from tests.drill.clone import RATE
 
-PARTS = ("start", "commands", "load", "idle", "releases", "compose")
+PARTS = ("start", "commands", "load", "logins", "idle", "releases", "compose")
 
 
 def options() -> argparse.Namespace:
@@ -55,6 +56,7 @@ def measure(chosen: argparse.Namespace, parts: list[str]) -> Iterator[Figure]:
         "start": lambda: commands.start(chosen.rounds),
         "commands": commands.nothing_to_do,
         "load": lambda: load(chosen.rounds),
+        "logins": logins,
         "idle": lambda: idle(chosen.settle, chosen.idle),
         "releases": lambda: releases(chosen.rounds, chosen.rate),
         "compose": lambda: compose(program(chosen.compose), chosen.rounds, chosen.rate),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ops.machine.host import REPOSITORY
 from ops.machine.lock import hold
-from ops.machine.perform import Performer
+from ops.machine.performers import Performer
 from ops.machine.project import Project, open_project
 from ops.machine.run import run
 from ops.model import Step

@@ -21,11 +21,12 @@ REPLACING = ("create redis", "remove redis", "promote redis", "start redis")
 
 
 def break_off(
-    drill: Drill, step: str, log: Path, env: Mapping[str, str] | None = None, root: Path = REPOSITORY
+    drill: Drill, step: str, log: Path, env: Mapping[str, str] | None = None, root: Path = REPOSITORY,
+    command: tuple[str, ...] = ("deploy", "--yes"),
 ) -> None:  # fmt: skip
-    """Begin a deploy, and kill it as soon as it has begun that step."""
+    """Begin a command, and kill it as soon as it has begun that step."""
     since = len(list(entries(drill.project.state.journal)))
-    with begun("deploy", "--yes", log=log, env=env, root=root) as process:
+    with begun(*command, log=log, env=env, root=root) as process:
         reason = until(
             lambda: "" if drill.step_began(since, step) or process.poll() is not None else f"{step} was not begun",
             PATIENCE, first_pause=0.01, longest_pause=0.01,
@@ -33,7 +34,7 @@ def break_off(
         ended = process.poll()
         process.kill()
         process.wait()
-    assert not reason and ended is None, f"{reason or 'the deploy ended before'}: {log.read_text()[-1000:]}"
+    assert not reason and ended is None, f"{reason or 'the command ended before'}: {log.read_text()[-1000:]}"
 
 
 def complete(drill: Drill, record: Record, moment: str, env: Mapping[str, str] | None = None) -> None:

@@ -1,9 +1,8 @@
-"""The realm file that a new Keycloak imports: what may not be in it, and what must."""
+"""The realm's declaration: what may not be in it, and what must."""
 
 from __future__ import annotations
 
 import copy
-import json
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,19 +11,30 @@ import pytest
 import yaml
 
 from ops.machine.host import REPOSITORY
+from ops.plan.keycloak.facts import REALM
+from ops.plan.keycloak.realm import parse_realm
+from ops.plan.keycloak.realm_defaults import OWN_FLOWS
+from ops.plan.keycloak.realm_flows import bindings
+
+from .deployed import Deployed
 
 FOLDER = REPOSITORY / "config" / "keycloak"
-REALMS = {path.name: path.read_text() for path in sorted(FOLDER.glob("*-realm.json"))}
-COMPOSE = yaml.safe_load((REPOSITORY / "compose" / "compose.yaml").read_text())
-SECRETS = set(COMPOSE["services"]["keycloak"]["secrets"])
+TEXT = (FOLDER / "realm.yaml").read_text(encoding="utf-8")
+KEYCLOAK = yaml.safe_load((REPOSITORY / "compose" / "compose.yaml").read_text())["services"]["keycloak"]
+SECRETS = set(KEYCLOAK["x-cc03"]["applies"])
+MOUNTED = set(KEYCLOAK["secrets"])
+PROBE = "cc03-probe"
+"""The client and the user that try whether logins work: by password, with one that stays, and with tokens that open nothing."""
+RIGHTS = {"manage-realm", "manage-clients", "manage-users", "view-events", "manage-identity-providers"}
+"""What the keeper may hold: never the rights over other realms, nor those of an administrator as a whole."""
 
 LONGEST_ACCESS_TOKEN = 15 * 60
 """Seconds. The backend checks tokens by signature alone: a revoked one works until it expires."""
 
 
-def realm_problems(name: str, realm: dict[str, Any]) -> Iterator[str]:
-    if name != f"{realm.get('realm')}-realm.json":
-        yield f"{name} holds the realm {realm.get('realm')}, and is imported under its file's name"
+def realm_problems(realm: dict[str, Any]) -> Iterator[str]:
+    if realm.get("realm") != REALM:
+        yield f"it declares the realm {realm.get('realm')}, and everything else here is of the realm {REALM}"
     policy = str(realm.get("passwordPolicy", ""))
     length = re.search(r"\blength\((\d+)\)", policy)
     if not length or int(length[1]) < 12:
@@ -43,11 +53,27 @@ def realm_problems(name: str, realm: dict[str, Any]) -> Iterator[str]:
         yield "logins and changes leave no trail"
     for client in realm.get("clients", []):
         yield from (f"{client.get('clientId')}: {problem}" for problem in client_problems(client))
+    declared = {flow["alias"] for flow in realm.get("authenticationFlows", [])}
+    for what, alias in bindings(realm):
+        if alias not in {*declared, *OWN_FLOWS}:
+            yield f"{what}: the flow {alias} is only on a host where somebody has made it"
+    yield from rights_problems(realm)
+    yield from secret_problems(realm)
+
+
+def rights_problems(realm: dict[str, Any]) -> Iterator[str]:
+    mapped = {entry.get("client"): entry["roles"] for entry in realm.get("scopeMappings", [])}
+    if mapped.get(PROBE) != []:
+        yield "tokens of the probe may carry roles"
     for user in realm.get("users", []):
         for credential in user.get("credentials", []):
-            if credential.get("temporary") is not True:
+            if credential.get("temporary") is not True and user["username"] != PROBE:
                 yield f"{user['username']}: the first password stays"
-    yield from secret_problems(realm)
+        if extra := set(user.get("clientRoles", {}).get("realm-management", [])) - RIGHTS:
+            yield f"{user['username']} may more than keep this realm: {', '.join(sorted(extra))}"
+    for kind, names in (realm.get("prune") or {}).items():
+        if "*" in names:
+            yield f"prune.{kind}: whatever somebody makes is deleted by the next deploy"
 
 
 def client_problems(client: dict[str, Any]) -> Iterator[str]:
@@ -64,14 +90,14 @@ def client_problems(client: dict[str, Any]) -> Iterator[str]:
         if not client.get("redirectUris"):
             yield "has a login and nowhere to return to"
     for flow in ("implicitFlowEnabled", "directAccessGrantsEnabled"):
-        if client.get(flow):
+        if client.get(flow) and (flow, client.get("clientId")) != ("directAccessGrantsEnabled", PROBE):
             yield f"{flow}: passwords or tokens pass where they should not"
     if client.get("fullScopeAllowed", True):
         yield "its tokens carry every role of the user"
 
 
 def secret_problems(node: Any, path: str = "") -> Iterator[str]:
-    """Secrets are named as @secret:NAME@ and filled in at start; any other value is in the repository."""
+    """Secrets are named as @secret:NAME@ and filled in when they are sent; any other value is in the repository."""
     if isinstance(node, dict):
         for key, value in node.items():
             yield from secret_problems(value, f"{path}.{key}" if path else key)
@@ -85,25 +111,35 @@ def secret_problems(node: Any, path: str = "") -> Iterator[str]:
             yield f"{path} is a secret in clear"
         for name in re.findall(r"@secret:([^@]*)@", node):
             if name not in SECRETS:
-                yield f"{path}: Keycloak is not given a secret {name}"
+                yield f"{path}: there is no secret {name} (x-cc03.applies of keycloak)"
 
 
-def test_there_is_a_realm() -> None:
-    assert REALMS
+def test_realm_is_in_order() -> None:
+    assert not list(realm_problems(yaml.safe_load(TEXT)))
 
 
-@pytest.mark.parametrize("name", REALMS)
-def test_realm_is_in_order(name: str) -> None:
-    assert not list(realm_problems(name, json.loads(REALMS[name])))
+def test_deployer_reads_it_and_gives_it_every_secret_that_it_names() -> None:
+    assert parse_realm(TEXT, "realm.yaml").secrets == SECRETS
 
 
-def test_keycloak_conf_names_only_secrets_that_exist() -> None:
-    lines = (FOLDER / "keycloak.conf").read_text().splitlines()
-    assert not list(secret_problems([line for line in lines if not line.startswith("#")]))
+def test_container_mounts_no_secret_that_only_the_realm_needs() -> None:
+    named = set(re.findall(r"@secret:([a-z-]+)@", (FOLDER / "keycloak.conf").read_text()))
+
+    assert named == MOUNTED
+    assert not MOUNTED & SECRETS
+
+
+def test_change_of_the_realm_is_none_of_the_container(deployed: Deployed) -> None:
+    """What is mounted decides whether it is replaced."""
+    assert set(deployed.config("keycloak")) == {"keycloak.conf"}
 
 
 def _client(realm: dict[str, Any]) -> dict[str, Any]:
     return next(client for client in realm["clients"] if client.get("redirectUris"))
+
+
+def _keeper(realm: dict[str, Any]) -> dict[str, Any]:
+    return next(user for user in realm["users"] if user.get("serviceAccountClientId") == "cc03-keeper")
 
 
 def _secret(realm: dict[str, Any]) -> dict[str, Any]:
@@ -111,7 +147,7 @@ def _secret(realm: dict[str, Any]) -> dict[str, Any]:
 
 
 BROKEN: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
-    "another name": (lambda realm: realm.update(realm="other"), "imported under its file's name"),
+    "another name": (lambda realm: realm.update(realm="other"), "declares the realm other"),
     "short passwords": (lambda realm: realm.update(passwordPolicy="length(8)"), "shorter than 12"),
     "no password policy": (lambda realm: realm.pop("passwordPolicy"), "shorter than 12"),
     "guessing": (lambda realm: realm.update(bruteForceProtected=False), "guessed"),
@@ -133,7 +169,17 @@ BROKEN: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "every role": (lambda realm: _client(realm).pop("fullScopeAllowed"), "every role"),
     "secret in clear": (lambda realm: _secret(realm).update(secret="hunter2"), "in clear"),
     "password in clear": (lambda realm: realm["users"][0]["credentials"][0].update(value="hunter2"), "in clear"),
-    "unknown secret": (lambda realm: _secret(realm).update(secret="@secret:keycloak-front@"), "not given"),
+    "unknown secret": (lambda realm: _secret(realm).update(secret="@secret:keycloak-front@"), "there is no secret"),
+    "probe with a role": (lambda realm: realm["scopeMappings"].pop(), "tokens of the probe"),
+    "keeper of everything": (
+        lambda realm: _keeper(realm)["clientRoles"].update({"realm-management": ["realm-admin"]}), "may more than keep"
+    ),
+    "foreign flow": (lambda realm: realm.update(browserFlow="clicked"), "only on a host"),
+    "foreign flow of a client": (
+        lambda realm: _client(realm).update(authenticationFlowBindingOverrides={"browser": "clicked"}), "only on a host"
+    ),
+    "reckless pruning of flows": (lambda realm: realm.update(prune={"authenticationFlows": ["*"]}), "whatever somebody makes"),
+    "reckless pruning": (lambda realm: realm.update(prune={"clients": ["*"]}), "whatever somebody makes"),
     "lasting first password": (lambda realm: realm["users"][0]["credentials"][0].update(temporary=False), "stays"),
 }  # fmt: skip
 
@@ -141,9 +187,8 @@ BROKEN: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
 @pytest.mark.parametrize("case", BROKEN)
 def test_a_broken_realm_is_refused(case: str) -> None:
     change, complaint = BROKEN[case]
-    name, text = next(iter(REALMS.items()))
-    realm = copy.deepcopy(json.loads(text))
+    realm = copy.deepcopy(yaml.safe_load(TEXT))
     change(realm)
-    found = list(realm_problems(name, realm))
+    found = list(realm_problems(realm))
     assert len(found) == 1
     assert complaint in found[0]

@@ -56,22 +56,26 @@ class Account:
 class Login:
     """The authorization code flow with PKCE, step by step, with a cookie jar of its own."""
 
-    def __init__(self, live: Live) -> None:
+    def __init__(self, live: Live, client_id: str = FRONTEND) -> None:
         self.client = Client(live.site.base, live.ca)
+        self.client_id = client_id
         self.redirect = f"{live.site.base}/"
         self.verifier = secrets.token_urlsafe(48)
 
     def authorize(self, **changed: str) -> requests.Response:
         challenge = base64.urlsafe_b64encode(hashlib.sha256(self.verifier.encode()).digest()).rstrip(b"=").decode()
         asked = {
-            "client_id": FRONTEND, "response_type": "code", "scope": "openid profile", "redirect_uri": self.redirect,
+            "client_id": self.client_id, "response_type": "code", "scope": "openid profile", "redirect_uri": self.redirect,
             "state": secrets.token_urlsafe(8), "code_challenge": challenge, "code_challenge_method": "S256", **changed,
         }  # fmt: skip
         return self.client.get(f"{OPENID}/auth", params={name: value for name, value in asked.items() if value})
 
     def submit(self, username: str, password: str) -> requests.Response:
         """Fill in Keycloak's form. Success is a redirect that carries a code."""
-        page = self.authorize()
+        return self.fill_in(self.authorize(), username, password)
+
+    def fill_in(self, page: requests.Response, username: str, password: str) -> requests.Response:
+        """The form of a page that was asked for before."""
         form = re.search(r'<form[^>]*id="kc-form-login"[^>]*action="([^"]+)"', page.text)
         assert page.status_code == 200 and form, f"no login form: {page.status_code} {page.text[:300]}"
         return self.client("POST", html.unescape(form[1]), data={"username": username, "password": password})
@@ -83,11 +87,11 @@ class Login:
             "redirect_uri": self.redirect,
             "code_verifier": self.verifier,
         }
-        return self.client("POST", f"{OPENID}/token", data={"client_id": FRONTEND, **grant})
+        return self.client("POST", f"{OPENID}/token", data={"client_id": self.client_id, **grant})
 
     def refresh(self, token: str) -> requests.Response:
         grant = {"grant_type": "refresh_token", "refresh_token": token}
-        return self.client("POST", f"{OPENID}/token", data={"client_id": FRONTEND, **grant})
+        return self.client("POST", f"{OPENID}/token", data={"client_id": self.client_id, **grant})
 
     def tokens(self, username: str, password: str) -> dict[str, Any]:
         answer = self.submit(username, password)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.smoke.accounts import Account
+from tests.smoke.accounts import OPENID, REALM, Account
 from tests.smoke.live import Client, Live
 
 LOOPBACK = "127.0.0.1"
@@ -114,6 +114,24 @@ def test_error_under_the_api_is_a_problem_document(live: Live, editor: Account) 
 
     assert (answer.status_code, answer.headers["Content-Type"]) == (413, "application/problem+json")
     assert answer.json()["request_id"] == answer.headers["X-Request-ID"]
+
+
+@pytest.mark.parametrize("port", ["https", "ops"])
+def test_nobody_asks_for_keycloak_where_requests_wait(live: Live, port: str) -> None:
+    client = live.site if port == "https" else live.ops
+
+    assert client.get("/_edge/keycloak-ready").status_code == 404
+
+
+def test_keycloak_words_its_own_errors(live: Live) -> None:
+    """Its 502, 503 and 504 are looked at on the way, and may make a request wait. Everything else passes unchanged."""
+    missing, refused = live.site.get(f"{REALM}/nothing"), live.site("POST", f"{OPENID}/token", data={"grant_type": "none"})
+
+    assert (missing.status_code, refused.status_code) == (404, 400)
+    assert "error" in missing.json() and "error" in refused.json()
+    # What nginx refuses on the way to Keycloak has nginx' page.
+    page = live.site.get(f"{REALM}/%2e%2e/master/")
+    assert page.status_code == 404 and page.headers["X-Request-ID"] in page.text
 
 
 def test_load_is_shared_by_all_replicas(live: Live, viewer: Account) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cache, singledispatch
@@ -10,14 +11,17 @@ from typing import Any
 
 from ops import steps
 from ops.compose import parse_stack
+from ops.keycloak_steps import ApplyRealm
 from ops.model import Allocation, Container, Plan, Seen, Stack, Step
 from ops.plan.allocate import allocate
 from ops.plan.deploy import plan_deploy
 from ops.plan.images import WantedImage
+from ops.plan.keycloak.realm import read_realm
 from ops.plan.release import manifest_of
 from ops.plan.wanted import Wanted
 from ops.render import MIGRATE_SUFFIX, ONE_OFFS, digest, next_of, render_release
 from ops.settings import Settings, parse_settings
+from tests.unit.realm_model import Model
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STATE = Path("/state")
@@ -196,7 +200,7 @@ def _(step: Any, seen: Seen, release: Wanted) -> Seen:
 
 @_effect.register
 def _(step: steps.GenerateSecret, seen: Seen, release: Wanted) -> Seen:
-    return replace(seen, secret_versions={**seen.secret_versions, step.name: 1})
+    return replace(seen, secret_versions={**seen.secret_versions, step.name: step.version})
 
 
 @_effect.register
@@ -295,6 +299,13 @@ def _(step: steps.RemoveContainer, seen: Seen, release: Wanted) -> Seen:
 @_effect.register
 def _(step: steps.Supervise, seen: Seen, release: Wanted) -> Seen:
     return replace(seen, ticker=step.version, supervised=step.version)
+
+
+@_effect.register
+def _(step: ApplyRealm, seen: Seen, release: Wanted) -> Seen:
+    model = Model()
+    model.live = copy.deepcopy(dict(seen.realm or {}))
+    return replace(seen, realm=model.become(read_realm(step.realm)).live)
 
 
 # Reading a plan.

@@ -32,7 +32,7 @@ OPTIONS = {
     "hostname": f"{URL}/auth", "http-enabled": "true", "proxy-headers": "xforwarded", "cache": "local",
     "spi-events-listener--jboss-logging--success-level": "info",
 }  # fmt: skip
-COMMAND = ("java", "@/opt/keycloak/conf/jvm.options", "start", "--optimized", "--import-realm")
+COMMAND = ("java", "@/opt/keycloak/conf/jvm.options", "start", "--optimized")
 CLIENTS = (
     Client("cc03-frontend", redirects=(f"{URL}/",), origins=(URL,)),
     Client("cc03-grafana", redirects=(f"{URL}/grafana/login/generic_oauth",), origins=(URL,)),
@@ -52,7 +52,7 @@ HEALTHY = Facts(
     ),
     server=ServerFacts(
         built=BUILT, version="26.7.3", command=COMMAND, environment={"KC_RUN_IN_CONTAINER": "true"}, options=OPTIONS,
-        jvm=("-XX:MaxRAMPercentage=65",), realm_files={"cc03-realm.json": "cc03"},
+        jvm=("-XX:MaxRAMPercentage=65",),
     ),
     postgres=PostgresFacts(
         role=Role(), database=Database(), schema=Schema(), content=CONTENT, sessions=(Session(143, ADDRESS, 300.0, JDBC),),
@@ -109,9 +109,13 @@ def unseen(facts: Facts) -> Facts:
 
 
 def failing(*lines: LogLine) -> Facts:
-    """A crash loop: restarted for the seventh time, its database content unseen."""
+    """A crash loop: restarted for the seventh time; nothing but its container and its log was seen."""
     down = replace(HEALTHY.container, restarts=7, running_seconds=4.0, healthcheck="starting")
-    return logged(replace(HEALTHY, container=down, edge=EdgeFacts(ready=0, ready_said="Connection refused")), *lines)
+    unseen = replace(
+        HEALTHY, container=down, edge=EdgeFacts(ready=0, ready_said="Connection refused"), server=ServerFacts(),
+        postgres=PostgresFacts(), unread={"database": "no answer within 4.5 s"},
+    )  # fmt: skip
+    return logged(unseen, *lines)
 
 
 STARTING = replace(

@@ -16,7 +16,7 @@ PAGES = [*sorted(REPOSITORY.glob("*.md")), *sorted((REPOSITORY / "docs").rglob("
 READMES = ("README.md", "README.ja.md")
 CODE = re.compile(r"^```.*?^```$|`[^`\n]*`", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)|<img src=\"([^\"]+)\"")
-COMMAND = re.compile(r"\binv ([a-z]+(?:\.[a-z]+)?)\b(?!<TAB>)")
+COMMAND = re.compile(r"\binv ([a-z]+(?:\.[a-z]+(?:-[a-z0-9]+)*)?)\b(?!<TAB>)")
 COMMANDS = [*tasks.namespace.task_names, *(alias for names in tasks.namespace.task_names.values() for alias in names)]
 
 

@@ -7,6 +7,8 @@ import json
 import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pytest
 from ops.errors import OpsError
 from ops.machine.keycloak import container, database, edge
 from ops.machine.keycloak.look import Reads, _since
+from ops.machine.run import Result
 from ops.machine.state import State
 from ops.plan.keycloak.facts import EdgeFacts, PostgresFacts, Role, Session
 from tests.unit.keycloak_facts import HEALTHY, failing
@@ -109,7 +112,7 @@ def test_image_is_read_from_its_layers_where_nothing_runs(tmp_path: Path) -> Non
     (config / "cc03-realm.json").write_text('{"realm": "cc03"}')
     (config / "broken.json").write_text("{")
 
-    facts = container.server_facts(item, config)
+    facts = container.server_facts(item, config, config)
 
     assert (facts.version, facts.jvm, facts.built) == ("26.7.3", ("-Xmx1g",), {"db": "postgres", "a:b": "1"})
     assert facts.command == ("/start.sh", "java", "start", "--optimized")
@@ -125,7 +128,7 @@ def test_image_is_read_from_its_layers_where_nothing_runs(tmp_path: Path) -> Non
 def test_image_without_a_build_differs_from_one_that_cannot_be_seen(tmp_path: Path, lib: bool, built: object) -> None:
     item = layered(tmp_path, **({"opt__keycloak__lib__x": ""} if lib else {}))
 
-    assert container.server_facts(item, tmp_path / "none").built == built
+    assert container.server_facts(item, tmp_path / "none", tmp_path / "none").built == built
 
 
 def test_link_into_the_host_is_not_followed(tmp_path: Path) -> None:
@@ -143,7 +146,7 @@ def test_link_into_the_host_is_not_followed(tmp_path: Path) -> None:
 def test_h2_files_are_found(tmp_path: Path) -> None:
     item = layered(tmp_path, **{"opt__keycloak__data__h2__keycloakdb.mv.db": ""})
 
-    assert container.server_facts(item, tmp_path).h2_files == ("/opt/keycloak/data/h2/keycloakdb.mv.db",)
+    assert container.server_facts(item, tmp_path, tmp_path).h2_files == ("/opt/keycloak/data/h2/keycloakdb.mv.db",)
 
 
 def test_secret_that_was_replaced_since_is_stale(tmp_path: Path) -> None:
@@ -215,3 +218,56 @@ def test_read_that_fails_or_is_late_costs_one_fact() -> None:
 
     assert (given, late) == ([7, 7, 1], None)
     assert reads.unread == {"a": "podman exec: it is gone", "b": "ValueError: odd", "d": "no answer within 4.5 s"}
+
+
+def test_mounted_configuration_is_compared_with_the_release(tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder in (here, there):
+        folder.mkdir()
+        (folder / "keycloak.conf").write_text("# told\nhostname=https://a\ncache=local\n")
+        (folder / "realm.json").write_text("{}")
+    assert container.edited(here, there) == ()
+
+    (here / "keycloak.conf").write_text("hostname=https://b\ncache=local\nproxy=edge\n")
+    assert container.edited(here, there) == ("hostname", "proxy")
+    (here / "keycloak.conf").write_text("hostname=https://a\ncache=local\n")
+    (here / "realm.json").unlink()
+    assert container.edited(here, there) == ("keycloak.conf", "realm.json")
+    assert container.edited(here, tmp_path / "none") == ()
+
+
+def test_secret_without_a_value_is_seen(tmp_path: Path) -> None:
+    state = State(tmp_path)
+    for name, value in (("good", "x"), ("blank", " \n")):
+        (state.secrets / name).mkdir(parents=True)
+        (state.secrets / name / "1").write_text(value)
+
+    assert container.empty_secrets(state, {"good": 1, "blank": 1, "gone": 1}) == ("blank", "gone")
+
+
+def test_log_of_a_container_s_predecessor_is_not_read() -> None:
+    down = failing()
+    young = replace(down, container=replace(down.container, age_seconds=30.0))
+
+    assert _since(down) < down.now - 600
+    assert _since(young) == young.now - 30
+
+
+def test_last_end_is_asked_for_only_where_the_restart_policy_has_acted() -> None:
+    class Host:
+        def run(self, argv: object, **options: object) -> Result:
+            lines = [json.dumps({"ContainerExitCode": code, "Status": "died"}) for code in (1, 137)]
+            return Result((), 0, "\n".join(lines), "", 0.0)
+
+    host: Any = Host()
+    assert container.last_exit(host, {"Id": "a", "RestartCount": 3}) == 137
+    assert container.last_exit(host, {"Id": "a", "RestartCount": 0}) is None
+    assert container.last_exit(host, None) is None
+
+
+def test_age_is_read_from_podmans_time() -> None:
+    now = datetime.now(UTC)
+    made = (now - timedelta(seconds=90)).isoformat().replace("+00:00", "123Z")
+
+    assert container.age({"Created": made}) == pytest.approx(90, abs=2)
+    assert container.age({}) is None

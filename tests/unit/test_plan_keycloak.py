@@ -77,7 +77,7 @@ CASES: dict[str, tuple[Facts, Facts]] = {
     "secret-stale": (container(stale_secrets=("keycloak-ops",)), container(stale_secrets=())),
     "image-not-built": (replace(failing(), server=replace(HEALTHY.server, built={})), server(built=None)),
     "build-options-differ": (option(db="mariadb"), option(db="postgres", log_level="debug")),
-    "rebuilds-at-start": (server(command=("java", "start", "--import-realm")), server(command=("bash", "entrypoint.sh"))),
+    "rebuilds-at-start": (server(command=("java", "start")), server(command=("bash", "entrypoint.sh"))),
     "dev-mode": (server(command=("java", "start-dev")), server(built={**BUILT, "profile": "prod"})),
     "option-removed": (server(environment={"KC_PROXY": "edge"}), server(environment={"KC_PROXY_HEADERS": "xforwarded"})),
     "provider-option-old-name": (
@@ -89,6 +89,8 @@ CASES: dict[str, tuple[Facts, Facts]] = {
         server(built={**BUILT, "features-disabled": "docker"}),
     ),
     "h2-in-use": (server(built={**BUILT, "db": "dev-file"}), server(built=None)),
+    "config-edited": (server(edited=("hostname",)), server(edited=())),
+    "secret-missing": (container(empty_secrets=("postgres-keycloak",)), container(stale_secrets=())),
     "h2-leftovers": (server(h2_files=("/run/keycloak/data/h2/keycloakdb.mv.db",)), HEALTHY),
     "postgres-down": (replace(failing(), postgres=replace(HEALTHY.postgres, status="exited", answers=False)), HEALTHY),
     "postgres-silent": (postgres(answers=False, said="the database system is starting up"), HEALTHY),
@@ -275,7 +277,7 @@ def test_mode_says_all_that_a_repair_needs(mode: object) -> None:
 
 @pytest.mark.parametrize("mode", [mode.id for mode in MODES])
 def test_mode_has_its_section_in_the_reference(mode: str) -> None:
-    page = (REPOSITORY / "docs" / "reference" / "keycloak-failures.md").read_text(encoding="utf-8")
+    page = (REPOSITORY / "docs" / "reference" / "keycloak-findings.md").read_text(encoding="utf-8")
 
     assert f"\n## {mode}\n" in page
 
@@ -346,6 +348,10 @@ def test_redirect_uris_are_read_as_keycloak_does(pattern: str, url: str, covered
     assert accepts(pattern, url) is covered
 
 
+def test_memory_beyond_the_limit_is_somebody_elses() -> None:
+    assert ids(container(memory_bytes=10748 << 20)) == []
+
+
 def test_wildcard_over_the_host_is_too_wide_and_a_path_is_not() -> None:
     assert ids(client("cc03-frontend", redirects=("https://*", f"{URL}/"))) == ["security-loosened"]
     assert ids(client("cc03-frontend", redirects=("*",))) == ["security-loosened"]
@@ -360,8 +366,12 @@ def test_build_options_are_those_of_the_containerfile() -> None:
 
 
 def test_clients_are_those_of_the_realm_file() -> None:
-    text = (REPOSITORY / "config" / "keycloak" / "cc03-realm.json").read_text(encoding="utf-8")
+    text = (REPOSITORY / "config" / "keycloak" / "realm.yaml").read_text(encoding="utf-8")
 
-    assert [one.client_id for one in CLIENTS[:3] if f'"clientId": "{one.client_id}"' not in text] == []
+    assert [one.client_id for one in CLIENTS[:3] if f"- clientId: {one.client_id}\n" not in text] == []
     assert CONTENT.realms["cc03"]
     assert COMMAND[2] == "start"
+
+
+def test_realm_that_a_deploy_is_about_to_make_is_not_missing() -> None:
+    assert ids(replace(content(realms={"master": True}), under_way="inv deploy under way for 9 s")) == []

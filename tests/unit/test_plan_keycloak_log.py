@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
 from ops.plan.keycloak.diagnose import diagnose
 from ops.plan.keycloak.facts import LogLine
-from ops.plan.keycloak.log import log_lines
-from ops.plan.keycloak.patterns import PATTERNS, START, said, shortened
+from ops.plan.keycloak.log import ACCESS, errors, log_lines
+from ops.plan.keycloak.patterns import PATTERNS, START, UNREADY, said, shortened
 from tests.unit.keycloak_facts import HEALTHY, failing, line, logged
 
 TOLD = [
@@ -46,6 +47,7 @@ TOLD = [
     ("database-unreachable", "java.net.UnknownHostException: postgres"),
     ("option-unknown", "Unknown option: '--hostname-strict-https'"),
     ("option-unknown", "'docker2' is an unrecognized feature, it should be one of [...]"),
+    ("option-removed", "WARNING: Hostname v1 options [proxy] are still in use, please review your configuration"),
     ("hostname-unset", "hostname is not configured; either configure hostname, or set hostname-strict to false"),
     ("https-key-missing", "Key material not provided to setup HTTPS. Please configure your keys/certificates or start the "
      "server in development mode."),
@@ -55,15 +57,25 @@ TOLD = [
     ("realm-keys", "Failed to find key: realm=cc03 algorithm=RS256 use=SIG"),
     ("realm-file-name", "File name / realm name mismatch: realm.json, cc03"),
     ("cluster-timeouts", "ISPN000094 JOIN(keycloak-4711) sent to keycloak-0815 timed out (after 2000 ms), on try 1 of 10"),
-    ("truststore-missing", "javax.net.ssl.SSLHandshakeException: PKIX path building failed: unable to find valid certification "
+    ("truststore-missing", "ERROR: Failed to initialize truststore, could not merge: /etc/cc03/current/private-ca.pem"),
+    ("peer-untrusted", "javax.net.ssl.SSLHandshakeException: PKIX path building failed: unable to find valid certification "
      "path"),
     ("heap-exhausted", "Terminating due to java.lang.OutOfMemoryError: Java heap space"),
+    ("heap-too-large", "# There is insufficient memory for the Java Runtime Environment to continue."),
     ("secret-missing", "/etc/cc03/current/keycloak.conf needs the secret keycloak-ops, and /run/secrets/keycloak-ops cannot "
      "be read"),
     ("secret-missing", "the secret postgres-keycloak is empty or holds characters that are not URL-safe"),
     ("proxy-name-unknown", "the name nginx is unknown here, so there is no proxy to trust"),
 ]  # fmt: skip
-BESIDE = {"rebuilds-at-start", "dev-mode", "proxy-headers", "realm-keys", "cluster-timeouts", "truststore-missing"}
+BESIDE = {
+    "option-removed",
+    "rebuilds-at-start",
+    "dev-mode",
+    "proxy-headers",
+    "realm-keys",
+    "cluster-timeouts",
+    "peer-untrusted",
+}
 """What they tell does not end a start: a loop beside them has another cause."""
 HARMLESS = [
     'relation "migration_model" does not exist',
@@ -113,8 +125,16 @@ def test_what_a_start_complained_of_is_over_once_it_serves(mode: str, text: str)
 def test_complaint_of_a_serving_keycloak_counts_while_it_is_recent() -> None:
     text = "PKIX path building failed"
 
-    assert list(said(logged(HEALTHY, line(text, seconds_ago=60)))) == ["truststore-missing"]
+    assert list(said(logged(HEALTHY, line(text, seconds_ago=60)))) == ["peer-untrusted"]
     assert dict(said(logged(HEALTHY, line(text, seconds_ago=601)))) == {}
+
+
+def test_complaint_from_before_it_was_last_unwell_is_over() -> None:
+    outage = line(f"{UNREADY}: {{}}", "INFO", seconds_ago=100)
+    text = "PKIX path building failed"
+
+    assert dict(said(logged(HEALTHY, line(text, seconds_ago=120), outage, line(text, seconds_ago=100 - 40)))) == {}
+    assert list(said(logged(HEALTHY, outage, line(text, seconds_ago=50)))) == ["peer-untrusted"]
 
 
 def test_what_one_instant_can_cause_takes_several_lines() -> None:
@@ -170,20 +190,52 @@ def test_plain_line_has_no_level() -> None:
     assert (found.level, found.text) == ("", "Unknown option: '--x'")
 
 
+def test_console_line_has_its_level_and_logger() -> None:
+    (found,) = read(written("2025-08-14 20:42:10,923 WARN  [org.keycloak.services] (executor-thread-4) KC-SERVICES0013: no"))
+
+    assert (found.level, found.logger, found.text) == ("WARN", "org.keycloak.services", "KC-SERVICES0013: no")
+
+
 def test_line_in_parts_is_put_together() -> None:
     (found,) = read(written("the first half, ", "P"), written("the other half"))
 
     assert found.text == "the first half, the other half"
 
 
-def test_access_log_older_lines_and_a_cut_first_line_are_left_out() -> None:
-    access = {"level": "INFO", "loggerName": "org.keycloak.http.access-log", "message": "status=200"}
+def test_older_lines_and_a_cut_first_line_are_left_out() -> None:
     old = written("old", at="2020-01-01T00:00:00.000000000+00:00")
 
-    assert read("7Z stdout F cut", "cut", old, written(access), written("42"), written("new"))[-1].text == "new"
-    assert len(read(old, written(access), written("new"))) == 1
+    assert [one.text for one in read("7Z stdout F cut", "cut", old, written("42"), written("new"))] == ["42", "new"]
+
+
+@pytest.mark.parametrize(("status", "served"), [(200, ["served"]), (302, ["served"]), (404, []), (503, [])])
+def test_of_the_access_log_it_is_kept_that_a_request_was_served(status: int, served: list[str]) -> None:
+    access = {"level": "INFO", "loggerName": ACCESS, "message": f"method=GET path=/auth status={status} bytes=2000"}
+
+    assert [one.text for one in read(written(access))] == served
+
+
+def test_start_that_failed_before_it_served_again_is_over() -> None:
+    failed = line("Invalid value for option 'kc.proxy-headers' in keycloak.conf: x", seconds_ago=300)
+    lost = line('FATAL: password authentication failed for user "keycloak"', seconds_ago=40)
+    served = replace(line("served", "INFO", seconds_ago=50), logger=ACCESS)
+
+    assert list(said(failing(failed))) == ["option-unknown"]
+    assert list(said(failing(failed, lost, served))) == ["password-drift"]
 
 
 def test_long_line_is_shortened_to_one_line() -> None:
     assert shortened("a\n b") == "a b"
     assert len(shortened("x" * 500)) == 220
+
+
+def test_errors_are_told_once_and_the_last_is_why_it_gave_up() -> None:
+    def error(message: str, level: str = "ERROR") -> str:
+        return written({"level": level, "loggerName": "org.keycloak", "message": message})
+
+    hint = "For more details run the same command passing the '--verbose' option."
+    text = "\n".join(
+        [error("Failed to\n update"), error("ERROR: ERROR: relation exists"), error("relation exists"), error(hint)]
+    )
+
+    assert errors(text, 0.0) == ["Failed to update", "relation exists"]

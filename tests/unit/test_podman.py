@@ -11,6 +11,12 @@ from ops import podman
 
 FILE = Path("/state/releases/1/compose.yaml")
 LABELS = {"cc03.project": "cc03"}
+SERVICE = {
+    "image": "localhost/cc03/keycloak:1", "user": "10004:10004", "networks": {"cc03-data": {"ipv4_address": "10.64.6.12"}},
+    "extra_hosts": ["postgres:10.64.6.11"], "volumes": ["/state/config/keycloak:/etc/cc03:ro"], "tmpfs": ["/run:mode=1777"],
+    "secrets": [{"source": "cc03-postgres-keycloak-1", "target": "postgres-keycloak", "uid": "1", "gid": "1", "mode": "0400"}],
+    "deploy": {"resources": {"limits": {"memory": "2147483648", "cpus": "2"}}},
+}  # fmt: skip
 
 EVERY = {
     "version": podman.version(),
@@ -28,6 +34,7 @@ EVERY = {
     "secret_create": podman.secret_create("cc03-redis-app-1"),
     "secret_remove": podman.secret_remove("cc03-redis-app-1"),
     "image_build": podman.image_build(Path("/compose/nginx"), "tag", {"BASE_TRIXIE": "base"}, LABELS, Path("/ca.pem")),
+    "run_apart": podman.run_apart("cc03-h2", "image", ["bash"], {Path("/copy"): "/h2"}, read_only=True),
     "image_pull": podman.image_pull("image"),
     "image_offered": podman.image_offered("image"),
     "image_import": podman.image_import(Path("/base.tar"), "tag"),
@@ -49,6 +56,13 @@ EVERY = {
     "exec_with_input": podman.exec_with_input("a", ["psql"]),
     "start_attached": podman.start_attached("a"),
     "run_check": podman.run_check("image", ["check", "it"], {Path("/c"): "/etc/cc03"}, "10001", {"redis": "10.64.0.11"}),
+    "run_as": podman.run_as("cc03-once", SERVICE, ("bash", "-c", "true")),
+    "copy_out": podman.copy_out("a", "/run/x", Path("/state/dumps")),
+    "pause": podman.pause("a"),
+    "unpause": podman.unpause("a"),
+    "containers_on": podman.containers_on("cc03-data"),
+    "inspect_images": podman.inspect_images(["image"]),
+    "ends": podman.ends("a", "10m"),
     "logs": podman.logs("a", follow=True, since="10m", tail=5),
 }
 
@@ -122,6 +136,17 @@ def test_configuration_is_checked_without_network_rights_or_anything_to_write_to
     assert argv[-4:] == ("--entrypoint", "check", "image", "it")
 
 
+def test_one_off_container_stands_where_its_service_would_and_is_no_place_for_a_second_address() -> None:
+    argv = EVERY["run_as"]
+
+    assert argv[argv.index("--network") + 1] == "cc03-data"
+    assert argv[argv.index("--add-host") + 1] == "postgres:10.64.6.11"
+    assert argv[argv.index("--secret") + 1] == "cc03-postgres-keycloak-1,target=postgres-keycloak,uid=1,gid=1,mode=0400"
+    assert {"--rm", "--interactive", "--read-only", "--pull=never"} <= set(argv)
+    assert "10.64.6.12" not in " ".join(argv)
+    assert argv[-5:] == ("--entrypoint", "bash", "localhost/cc03/keycloak:1", "-c", "true")
+
+
 @pytest.mark.parametrize("builder", [podman.stop, podman.restart])
 def test_grace_period_is_given_in_seconds(builder: object) -> None:
     assert callable(builder)
@@ -138,3 +163,19 @@ def test_grace_period_is_given_in_seconds(builder: object) -> None:
 )
 def test_logs(follow: bool, since: str | None, tail: int | None, flags: tuple[str, ...]) -> None:
     assert podman.logs("a", follow=follow, since=since, tail=tail) == ("podman", "logs", "--timestamps", *flags, "a")
+
+
+def test_file_that_is_nobody_s_business_is_read_without_network_or_rights() -> None:
+    argv = EVERY["run_apart"]
+
+    assert argv[argv.index("--network") + 1] == "none"
+    assert argv[argv.index("--cap-drop") + 1] == "ALL"
+    assert "--read-only" in argv
+    assert "--read-only" not in podman.run_apart("a", "image", ["b"], {}, read_only=False)
+
+
+def test_build_can_stop_at_a_stage() -> None:
+    argv = podman.image_build(Path("/c"), "tag", {}, {}, None, target="distribution")
+
+    assert argv[argv.index("--target") + 1] == "distribution"
+    assert "--target" not in EVERY["image_build"]

@@ -125,3 +125,16 @@ def test_a_remembered_token_still_expires(realm, monkeypatch):
 
 def test_encryption_keys_are_not_signing_keys(realm):
     assert list(jwks.parse(realm.document())) == ["k1"]
+
+
+def test_a_new_key_is_found_at_once_right_after_a_fetch_by_the_clock(realm):
+    async def run():
+        keys = RealmKeys("http://realm.test", lambda: None, realm.document)
+        background = asyncio.create_task(keys.run())
+        while not keys.available:
+            await asyncio.sleep(0)
+        realm.published = ["k1", "k2"]
+        assert await keys.get("k2")
+        background.cancel()
+
+    asyncio.run(run())

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import time
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ops import podman
 from ops.machine.health import LOST, failure_of, state_of
+from ops.machine.host import Host
 from ops.machine.observe import container
 from ops.machine.state import State
 from ops.machine.usage import CGROUPS, usage
@@ -23,6 +27,8 @@ SAMPLE_SECONDS = 1.2
 OURS = ("KC_", "KEYCLOAK_", "JAVA_", "JDK_JAVA_", "DB_", "PROXY_ADDRESS")
 SECRET = re.compile(r"password|secret|token|key-store", re.IGNORECASE)
 HIDDEN = "[REDACTED]"
+CONF = "keycloak.conf"
+EVENTS_SECONDS = 3.0
 LOG_BYTES = 4 << 20
 """What is read of the log at most: a start writes 50 KB."""
 
@@ -62,28 +68,49 @@ class Files:
         return found.read_text(encoding="utf-8", errors="replace") if found and found.is_file() else ""
 
 
-def container_facts(item: Mapping[str, Any] | None, start_seconds: float, stale: tuple[str, ...]) -> ContainerFacts:
+def container_facts(
+    item: Mapping[str, Any] | None, start_seconds: float, stale: tuple[str, ...], empty: tuple[str, ...] = ()
+) -> ContainerFacts:
     """State, memory and CPU. Takes SAMPLE_SECONDS where it runs.
 
     Parameters
     ----------
-    start_seconds: how long a start may take. stale: secrets of which it holds an older value.
+    start_seconds: how long a start may take. stale: secrets of which it holds an older value. empty: those without a value.
     """
     if item is None:
-        return ContainerFacts(status="missing", running_seconds=None, healthcheck="")
+        return ContainerFacts(status="missing", running_seconds=None, healthcheck="", empty_secrets=empty)
     seen = container(SLOT, item, {SLOT: item})
     before = _throttling(item)
     used = usage({SLOT: item}, SAMPLE_SECONDS).get(SLOT) if seen.state == "running" else None
     after = _throttling(item)
     return ContainerFacts(
         status="lost" if seen.state == LOST else seen.state, exit_code=seen.exit_code, oom_killed=seen.oom_killed,
-        restarts=seen.restarts, running_seconds=seen.running_seconds, start_seconds=start_seconds,
+        age_seconds=age(item), restarts=seen.restarts, running_seconds=seen.running_seconds, start_seconds=start_seconds,
         healthcheck=seen.health, healthcheck_said=failure_of(item),
         addresses=addresses(item),
         memory_bytes=used.memory_bytes if used else None, memory_limit_bytes=item["HostConfig"].get("Memory") or None,
         cpu_periods=after[0] - before[0] if before and after else None,
-        cpu_throttled=after[1] - before[1] if before and after else None, stale_secrets=stale,
+        cpu_throttled=after[1] - before[1] if before and after else None, stale_secrets=stale, empty_secrets=empty,
     )  # fmt: skip
+
+
+def age(item: Mapping[str, Any]) -> float | None:
+    """Seconds since a container was made."""
+    try:
+        # Nanoseconds are more than fromisoformat takes before Python 3.11.
+        return time.time() - datetime.fromisoformat(str(item.get("Created", ""))).timestamp()
+    except ValueError:
+        return None
+
+
+def last_exit(host: Host, item: Mapping[str, Any] | None) -> int | None:
+    """Exit code of its last end; None where it has not been restarted by its policy: who restarts it by hand may kill it."""
+    if item is None or not int(item.get("RestartCount") or 0):
+        return None
+    answer = host.run(podman.ends(str(item["Id"]), "10m"), timeout=EVENTS_SECONDS, ok=None)
+    lines = answer.stdout.split("\n") if answer.returncode == 0 else []
+    codes = [json.loads(line).get("ContainerExitCode") for line in lines if line.startswith("{")]
+    return int(codes[-1]) if codes and codes[-1] is not None else None
 
 
 def addresses(item: Mapping[str, Any]) -> frozenset[str]:
@@ -115,23 +142,38 @@ def stale_secrets(item: Mapping[str, Any], state: State, versions: Mapping[str, 
     stale = []
     for name, version in sorted(versions.items()):
         wanted = state.secrets / name / str(version)
-        held = files.text(f"run/secrets/{name}")
-        if held and wanted.is_file() and wanted.read_text().strip() != held.strip():
+        held, value = files.text(f"run/secrets/{name}"), _text(wanted).strip()
+        if held and value and value != held.strip():
             stale.append(name)
     return tuple(stale)
 
 
-def server_facts(item: Mapping[str, Any] | None, config: Path) -> ServerFacts:
+def empty_secrets(state: State, versions: Mapping[str, int]) -> tuple[str, ...]:
+    """Secrets of which the state folder holds no value."""
+    return tuple(name for name, version in sorted(versions.items()) if not _text(state.secrets / name / str(version)).strip())
+
+
+def edited(config: Path, sealed: Path) -> tuple[str, ...]:
+    """In what the mounted configuration is not the release's: options of keycloak.conf by name, other files by theirs."""
+    names = {path.name for path in sealed.glob("*")} if sealed.is_dir() else set()
+    different = sorted(name for name in names if _text(config / name) != _text(sealed / name))
+    if CONF not in different:
+        return tuple(different)
+    here, there = set(options(_text(config / CONF)).items()), set(options(_text(sealed / CONF)).items())
+    return tuple(sorted({name for name, _ in here ^ there}) or [CONF]) + tuple(name for name in different if name != CONF)
+
+
+def server_facts(item: Mapping[str, Any] | None, config: Path, sealed: Path) -> ServerFacts:
     """What is built in, and what it is started with.
 
     Parameters
     ----------
-    config: folder of its configuration on the host, for a container that does not run.
+    config: folder of its configuration on the host. sealed: the same in the release.
     """
-    realm_files = dict(_realm_files(config))
-    configured = options(_text(config / "keycloak.conf"))
+    realm_files, changed = dict(_realm_files(config)), edited(config, sealed)
+    configured = options(_text(config / CONF))
     if item is None:
-        return ServerFacts(options=configured or None, realm_files=realm_files)
+        return ServerFacts(options=configured or None, realm_files=realm_files, edited=changed)
     files = Files.of(item)
     running = options(files.text("run/keycloak/keycloak.conf")) or configured
     environment = _environment(item)
@@ -139,7 +181,7 @@ def server_facts(item: Mapping[str, Any] | None, config: Path) -> ServerFacts:
     return ServerFacts(
         built=_built(files), version="".join(files.text(f"{HOME}/version.txt").split()[-1:]), command=_command(item, files),
         environment=environment, options=running or None, jvm=tuple(files.text(f"{HOME}/conf/jvm.options").splitlines()),
-        realm_files=realm_files, h2_files=tuple(_h2(files)),
+        realm_files=realm_files, edited=changed, h2_files=tuple(_h2(files)),
         truststores_missing=tuple(path.strip() for path in paths if path.strip() and not files.has(path.strip())),
     )  # fmt: skip
 

@@ -58,6 +58,7 @@ def facts_of(found: Mapping[str, Any], asked: float) -> PostgresFacts:
         role=Role(**role) if role else None, database=Database(**database) if database else None,
         schema=_schema(schema) if schema else None, content=_content(content) if content else None,
         sessions=tuple(Session(**one) for one in cluster["sessions"]), connections=cluster["connections"],
+        blockers=tuple(Session(**one) for one in cluster.get("blockers", ())),
         max_connections=cluster["max"], clock_offset=float(cluster["now"]) - asked,
     )  # fmt: skip
 
@@ -98,15 +99,16 @@ def postgres_facts(host: Host, container: str) -> tuple[PostgresFacts, str]:
     return facts, "" if answer.returncode == 0 or expected else answer.last_words(1)
 
 
-def login(host: Host, container: str, password: str) -> str:
+def login(host: Host, container: str, password: str, seconds: float = ASK_SECONDS) -> str:
     """Why the role cannot log in with this password, as Keycloak would; empty: it can.
 
     Parameters
     ----------
     password: travels on standard input, and inside the container in the environment of psql alone.
+    seconds: how long the answer may take.
     """
     ask = f"psql --host=127.0.0.1 --username={ROLE} --dbname={ROLE} --no-psqlrc --quiet --tuples-only --command='SELECT 1'"
     script = f"IFS= read -r PGPASSWORD; export PGPASSWORD PGCONNECT_TIMEOUT=3; exec {ask} >/dev/null"
     command = podman.exec_with_input(container, ("bash", "-c", script))
-    answer = host.run(command, timeout=ASK_SECONDS, ok=None, stdin=password + "\n")
+    answer = host.run(command, timeout=seconds, ok=None, stdin=password + "\n")
     return "" if answer.returncode == 0 else answer.last_words(1)

@@ -24,6 +24,8 @@ LOOPBACK = "127.0.0.1"
 DISCOVERY = f"/auth/realms/{REALM}/.well-known/openid-configuration"
 KEYS = f"/auth/realms/{REALM}/protocol/openid-connect/certs"
 TOKEN = "/auth/realms/master/protocol/openid-connect/token"  # noqa: S105  (a path)
+INITIALIZED = "Keycloak Initialized"
+"""Name of the readiness check that is down until the start, migrations included, is completed (26.7)."""
 LARGEST = 1 << 20
 """Bytes of an answer that are read; the metrics are 130 KB."""
 
@@ -81,10 +83,14 @@ def inside(pid: int, address: str) -> EdgeFacts:
     """Readiness and metrics on 9000, the discovery document on 8080."""
     ready = _inside(pid, address, 9000, "/health/ready")
     if ready.status != 200:
-        checks = [one.get("name", "") for one in ready.json().get("checks", []) if one.get("status") != "UP"]
+        answers = {str(one.get("name", "")): one.get("status") == "UP" for one in ready.json().get("checks", [])}
+        checks = [name for name, up in answers.items() if not up]
         told = ", ".join(checks) or (ready.text if ready.status == 0 else f"HTTP {ready.status}")
         tls = ready.status in (0, 400) and _speaks_tls(pid, address, 9000)
-        return EdgeFacts(ready=ready.status, ready_said=" ".join(told.split())[:200], management_tls=tls)
+        return EdgeFacts(
+            ready=ready.status, ready_said=" ".join(told.split())[:200], management_tls=tls,
+            initialized=answers.get(INITIALIZED, False),
+        )  # fmt: skip
     metrics = _inside(pid, address, 9000, "/metrics").text
     return EdgeFacts(
         ready=200, direct=_inside(pid, address, 8080, DISCOVERY).status,
@@ -101,17 +107,18 @@ def gauge(metrics: str, name: str) -> float | None:
 class Listener(http.client.HTTPSConnection):
     """A listener of nginx on this host, asked for a site by its name, whatever DNS says."""
 
-    def __init__(self, url: str, ca: Path) -> None:
+    def __init__(self, url: str, ca: Path, seconds: float = ASK_SECONDS) -> None:
         parts = urlsplit(url)
         self.site, self.authority = parts.hostname or "localhost", parts.netloc
-        super().__init__(LOOPBACK, parts.port or 443, timeout=ASK_SECONDS, context=ssl.create_default_context(cafile=str(ca)))
+        super().__init__(LOOPBACK, parts.port or 443, timeout=seconds, context=ssl.create_default_context(cafile=str(ca)))
 
     def connect(self) -> None:
         http.client.HTTPConnection.connect(self)
         self.sock = self._context.wrap_socket(self.sock, server_hostname=self.site)  # type: ignore[attr-defined]
 
     def ask(self, method: str, path: str, body: str = "", **headers: str) -> Answer:
-        return _asked(self, method, path, {"Host": self.authority, **headers}, body)
+        # nginx would keep a request for a Keycloak that is away waiting: here the answer of this moment is asked for.
+        return _asked(self, method, path, {"Host": self.authority, "Prefer": "wait=0", **headers}, body)
 
     def certificate(self) -> bytes:
         """What it has shown, in DER."""

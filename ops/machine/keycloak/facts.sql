@@ -12,13 +12,20 @@ SELECT json_build_object('cluster', json_build_object(
       'connectable', datallowconn) FROM pg_database WHERE datname = :'role'),
   'sessions', (SELECT coalesce(json_agg(json_build_object('pid', pid, 'address', coalesce(host(client_addr), ''),
       'application', application_name, 'seconds', extract(epoch FROM now() - backend_start))), '[]')
-    FROM pg_stat_activity WHERE usename = :'role' AND datname = :'role')));
+    FROM pg_stat_activity WHERE usename = :'role' AND datname = :'role'),
+  'blockers', (SELECT coalesce(json_agg(json_build_object('pid', b.pid, 'address', coalesce(host(b.client_addr), ''),
+      'application', b.application_name, 'seconds', coalesce(extract(epoch FROM now() - b.xact_start), 0))), '[]')
+    FROM pg_stat_activity b WHERE b.pid IN (SELECT unnest(pg_blocking_pids(w.pid)) FROM pg_stat_activity w
+      WHERE w.usename = :'role' AND w.datname = :'role' AND w.wait_event_type = 'Lock'))));
 \connect :role
 SELECT json_build_object('schema', json_build_object(
   'create', coalesce((SELECT has_schema_privilege(r.oid, n.oid, 'CREATE') AND has_schema_privilege(r.oid, n.oid, 'USAGE')
     FROM pg_roles r, pg_namespace n WHERE r.rolname = :'role' AND n.nspname = 'public'), false),
   'strangers', (SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE n.nspname = 'public' AND c.relkind IN ('r', 'S') AND pg_get_userbyid(c.relowner) <> :'role'),
+    LEFT JOIN pg_roles r ON r.rolname = :'role'
+    WHERE n.nspname = 'public' AND c.relkind IN ('r', 'S') AND (pg_get_userbyid(c.relowner) <> :'role'
+      OR (c.relkind = 'r' AND NOT (has_table_privilege(r.oid, c.oid, 'SELECT') AND has_table_privilege(r.oid, c.oid, 'INSERT')
+        AND has_table_privilege(r.oid, c.oid, 'UPDATE') AND has_table_privilege(r.oid, c.oid, 'DELETE'))))),
   'locks', (SELECT coalesce(json_agg(l), '[]') FROM (
     SELECT a.pid, coalesce(host(a.client_addr), '') AS address, a.application_name AS application,
       extract(epoch FROM now() - a.xact_start) AS seconds,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,7 +12,7 @@ from typing import Any, TypeVar
 from ops.compose import placeholders
 from ops.errors import OpsError
 from ops.machine.health import state_of
-from ops.machine.keycloak import container, database, edge
+from ops.machine.keycloak import admin, container, database, edge
 from ops.machine.observe import inspected_containers
 from ops.machine.operation import under_way
 from ops.machine.project import Project
@@ -82,19 +83,16 @@ class Place:
 
     def secret(self, name: str) -> str:
         """The present value. Raises OpsError where the state folder has none."""
-        path = self.project.state.secrets / name / str(self.project.deployed.versions.get(name, 1))
-        try:
-            return path.read_text().strip()
-        except OSError as problem:
-            raise OpsError(f"cannot read the secret {name}", str(problem.strerror), "inv deploy") from problem
+        return admin.secret(self.project, name)
 
 
 def look(project: Project) -> Facts:
     """Everything that a diagnosis is decided from. Raises HostLacks or OpsError where Podman itself cannot be asked."""
+    ends = time.monotonic() + READ_SECONDS
     place = Place(project, inspected_containers(project.host))
     pool = ThreadPoolExecutor(max_workers=8)
     try:
-        return _look(place, Reads(pool, time.monotonic() + READ_SECONDS))
+        return _look(place, Reads(pool, ends))
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
@@ -104,32 +102,53 @@ def _look(place: Place, reads: Reads) -> Facts:
     item = place.found.get(container.SLOT)
     service = project.deployed.stack.services[container.SLOT]
     current = project.state.config / container.SLOT / "current"
-    versions = {name: project.deployed.versions.get(name, 1) for name in service.secrets}
+    sealed = project.state.current / "config" / container.SLOT
+    versions = {name: project.deployed.versions.get(name, 1) for name in service.secrets if name not in service.late_secrets}
 
     stale = container.stale_secrets(item, project.state, versions) if item else ()
-    state = reads.start(container.container_facts, item, float(service.start_seconds), stale)
-    server = reads.start(container.server_facts, item, current)
+    empty = container.empty_secrets(project.state, versions)
+    state = reads.start(container.container_facts, item, float(service.start_seconds), stale, empty)
+    ended = reads.start(container.last_exit, project.host, item)
+    server = reads.start(container.server_facts, item, current, sealed)
     log = reads.start(container.log_text, project.state.logs / f"{container.SLOT}.log")
     postgres = reads.start(_postgres, place)
+    login = reads.start(_login, place)
     answers = _edge(place, reads)
+    # Each of these is an answer of its own, and on a busy machine none of them waits for another.
+    asked = _asked(place, reads, answers)
     seen, unread = reads.result("database", postgres, (PostgresFacts(), ""))
     if unread:
         reads.unread["database content"] = unread
-    answers = _with_locks(place, reads, answers, seen)
+    if seen.role and seen.database:
+        seen = replace(seen, login=reads.result("login to the database", login, None))
+    answers = _with_locks(place, reads, answers, asked, seen)
     facts = Facts(
         public_url=place.public_url, ops_url=place.ops_url, now=time.time(), nginx=place.state("nginx"), postgres=seen,
-        edge=answers, under_way=operation.told(time.time()) if (operation := under_way(project.state)) else "",
-        container=reads.result("container", state, container.container_facts(None, 0.0, ())),
-        server=reads.result("image and options", server, container.server_facts(None, current)),
+        edge=answers, under_way=_another(project),
+        container=replace(
+            reads.result("container", state, container.container_facts(None, 0.0, ())),
+            last_exit=reads.result("how it ended", ended, None),
+        ),
+        server=reads.result("image and options", server, container.server_facts(None, current, sealed)),
     )  # fmt: skip
     text = reads.result("log", log, "")
     return replace(facts, log=tuple(log_lines(text, _since(facts))), unread=reads.unread)
 
 
+def _another(project: Project) -> str:
+    """What another command is doing: a repair that looks at its own work is not on its way to anywhere."""
+    operation = under_way(project.state)
+    return operation.told(time.time()) if operation and operation.pid != os.getpid() else ""
+
+
 def _since(facts: Facts) -> float:
     """From when on the log is read."""
+    if facts.container.status == "missing":
+        return facts.now
     started = facts.now - (facts.container.running_seconds or 0.0)
-    return max(started, facts.now - OLD_SECONDS) if facts.ready else started - BEFORE_SECONDS
+    # Its predecessor's complaints are not its own.
+    made = facts.now - (facts.container.age_seconds or float("inf"))
+    return max(started, facts.now - OLD_SECONDS) if facts.ready else max(started - BEFORE_SECONDS, made)
 
 
 def _postgres(place: Place) -> tuple[PostgresFacts, str]:
@@ -137,11 +156,15 @@ def _postgres(place: Place) -> tuple[PostgresFacts, str]:
     state = place.state("postgres")
     if state != "running":
         return PostgresFacts(status=state, answers=False), ""
-    host, name = place.project.host, container_name(place.project.name, "postgres")
-    facts, unread = database.postgres_facts(host, name)
-    if facts.role is None or facts.database is None:
-        return facts, unread
-    return replace(facts, login=database.login(host, name, place.secret("postgres-keycloak"))), unread
+    return database.postgres_facts(place.project.host, container_name(place.project.name, "postgres"))
+
+
+def _login(place: Place) -> str | None:
+    """Why PostgreSQL refuses the role with its present secret; None where there is nobody to ask."""
+    if place.state("postgres") != "running":
+        return None
+    name = container_name(place.project.name, "postgres")
+    return database.login(place.project.host, name, place.secret("postgres-keycloak"))
 
 
 def _edge(place: Place, reads: Reads) -> EdgeFacts:
@@ -162,14 +185,22 @@ def _edge(place: Place, reads: Reads) -> EdgeFacts:
     )
 
 
-def _with_locks(place: Place, reads: Reads, answers: EdgeFacts, postgres: PostgresFacts) -> EdgeFacts:
-    """What the operations client is answered: only a Keycloak that is ready, behind an nginx that runs, is asked."""
+def _asked(place: Place, reads: Reads, answers: EdgeFacts) -> Future[edge.Admin] | None:
+    """The operations client's token: only a Keycloak that is ready, behind an nginx that runs, is asked for it."""
     if answers.ready != 200 or place.state("nginx") != "running":
+        return None
+    ca, url = place.project.state.ca / "root.pem", place.ops_url
+    return reads.start(lambda: edge.admin(url, ca, place.secret("keycloak-ops")))
+
+
+def _with_locks(
+    place: Place, reads: Reads, answers: EdgeFacts, asked: Future[edge.Admin] | None, postgres: PostgresFacts
+) -> EdgeFacts:
+    """What the operations client is answered, and which of those whose logins failed are locked."""
+    if asked is None:
         return answers
     ca, url = place.project.state.ca / "root.pem", place.ops_url
-    nobody = edge.Admin(EdgeFacts())
-    asked = reads.start(lambda: edge.admin(url, ca, place.secret("keycloak-ops")))
-    granted = reads.result("operations client", asked, nobody)
+    granted = reads.result("operations client", asked, edge.Admin(EdgeFacts()))
     suspects = postgres.content.suspects if postgres.content else ()
     locked: tuple[str, ...] = ()
     if granted.token and suspects:

@@ -11,6 +11,7 @@ from ops.plan.keycloak.facts import Facts
 from ops.plan.keycloak.mode import SEVERITIES, Diagnosis, Finding, Mode
 from ops.plan.keycloak.modes import MODES, consequences
 from ops.plan.keycloak.patterns import RECENT_SECONDS, said
+from ops.plan.keycloak.refuted import refuted
 from ops.plan.keycloak.rules_start import Rule
 
 RULES: Mapping[str, Rule] = {**rules_data.RULES, **rules_start.RULES, **rules_use.RULES}
@@ -28,7 +29,8 @@ FEW_STRANGE = 5
 def diagnose(facts: Facts) -> Diagnosis:
     """What is wrong, gravest cause first. A sound Keycloak has no finding, nor has one that is still within its start."""
     shown = {mode: what for mode, rule in RULES.items() if (what := rule(facts))}
-    told = said(facts)
+    denied = refuted(facts)
+    told = {mode: lines for mode, lines in said(facts).items() if mode in shown or mode not in denied}
     seen = {mode.id for mode in MODES if mode.id in shown or mode.id in told}
     causes = _causes(seen)
     findings = [_finding(mode, shown.get(mode.id, ""), told.get(mode.id, ()), seen) for mode in MODES if mode.id in causes]
@@ -45,14 +47,14 @@ def _causes(seen: set[str]) -> set[str]:
     explained: set[str] = set()
     for mode in sorted(seen, key=order.__getitem__):
         if mode not in explained:
-            explained |= consequences(mode) & seen
+            explained |= consequences(mode, seen)
     # What is explained by something that is itself explained is so all the more.
     return seen - explained
 
 
 def _finding(mode: Mode, shown: str, told: tuple[str, ...], seen: set[str]) -> Finding:
     """A cause is as grave as the gravest of what follows from it."""
-    follows = [other for other in MODES if other.id in consequences(mode.id) & seen]
+    follows = [other for other in MODES if other.id in consequences(mode.id, seen)]
     gravest = min((mode.severity, *(other.severity for other in follows)), key=RANKS.index)
     return Finding(
         id=mode.id, severity=gravest, certain=bool(shown), title=mode.title,

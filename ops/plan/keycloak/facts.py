@@ -28,6 +28,10 @@ class ContainerFacts:
     status: str = "running"
     exit_code: int = 0
     oom_killed: bool = False
+    last_exit: int | None = None
+    """Exit code of the attempt before this one, where the restart policy has made this one."""
+    age_seconds: float | None = None
+    """Since the container was made."""
     restarts: int = 0
     running_seconds: float | None = 3600.0
     start_seconds: float = 600.0
@@ -44,6 +48,8 @@ class ContainerFacts:
     """How many of them the container spent partly stopped, because its quota was used up."""
     stale_secrets: tuple[str, ...] = ()
     """Secrets of which the running container holds another value than the state folder."""
+    empty_secrets: tuple[str, ...] = ()
+    """Secrets of which the state folder holds no value, or an empty one."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,8 @@ class ServerFacts:
     """KC_*, KEYCLOAK_*, JAVA_*: without the values of secrets."""
     options: Mapping[str, str] | None = None
     """keycloak.conf, without the values of secrets."""
+    edited: tuple[str, ...] = ()
+    """Names of options in which the mounted keycloak.conf differs from the release's, or other files that differ."""
     jvm: tuple[str, ...] = ()
     realm_files: Mapping[str, str] = field(default_factory=dict)
     """Import file -> the realm that it names."""
@@ -96,7 +104,7 @@ class Schema:
 
     create: bool = True
     strangers: int = 0
-    """Tables and sequences that belong to another role."""
+    """Tables and sequences that belong to another role, and tables that it may not read and write."""
     holder: Session | None = None
     """The session that holds the change log lock."""
     waiting: int = 0
@@ -149,6 +157,8 @@ class PostgresFacts:
     schema: Schema | None = None
     content: Content | None = None
     sessions: tuple[Session, ...] = ()
+    blockers: tuple[Session, ...] = ()
+    """Sessions for whose locks those of Keycloak's role wait."""
     connections: int = 0
     max_connections: int = 97
     clock_offset: float | None = None
@@ -164,6 +174,8 @@ class EdgeFacts:
     ready: int | None = None
     """HTTP status of /health/ready on port 9000."""
     ready_said: str = ""
+    initialized: bool = False
+    """Its start was completed, whether it is ready now or not."""
     management_tls: bool = False
     """Port 9000 speaks TLS where plain HTTP was asked."""
     direct: int | None = None
@@ -204,6 +216,9 @@ class Facts:
     nginx: str = "running"
     """State of nginx' container."""
     log: tuple[LogLine, ...] = ()
+    neighbours: Mapping[str, str] = field(default_factory=dict)
+    """Address on the networks of this project -> the running container there that is not this project's. Looked for by a
+    repair alone."""
     under_way: str = ""
     """Another command that is changing the stack now."""
     unread: Mapping[str, str] = field(default_factory=dict)
@@ -227,7 +242,7 @@ class Facts:
         """A start, perhaps with a migration, that is within its time."""
         seconds = self.container.running_seconds
         return (
-            self.running and self.edge.ready != 200 and seconds is not None
+            self.running and self.edge.ready != 200 and not self.edge.initialized and seconds is not None
             and seconds < self.container.start_seconds and not self.looping
         )  # fmt: skip
 

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
 from ops.plan.keycloak.facts import LogLine
 
 ACCESS = "org.keycloak.http.access-log"
+SERVED = re.compile(r"status=[23]\d\d\b")
+CONSOLE = re.compile(
+    r"(?:\d{4}-\d\d-\d\d )?(?:\d\d:\d\d:\d\d,\d{3} )?(TRACE|DEBUG|INFO|WARN|ERROR|FATAL) +\[([^\]]+)\] \((.*?)\) (.*)"
+)
+"""Quarkus' format where log-console-output is not json: TIME LEVEL [LOGGER] (THREAD) MESSAGE."""
+HINT = "For more details run the same command"
 DEEPEST = 8
 """Causes of an exception that are read: the root is the one that tells."""
 
 
 def log_lines(text: str, since: float) -> Iterator[LogLine]:
-    """Every line from `since` (seconds since 1970) on but those of the access log.
+    """Every line from `since` (seconds since 1970) on; of the access log, only that a request was served, and when.
 
     Parameters
     ----------
@@ -35,6 +42,21 @@ def log_lines(text: str, since: float) -> Iterator[LogLine]:
             yield line
 
 
+def errors(text: str, since: float) -> list[str]:
+    """What Keycloak called an error from `since` on, each once; the one that it gives up with comes last."""
+    return _errors(log_lines(text, since))
+
+
+def errors_said(output: str) -> list[str]:
+    """The same of what a one-off run printed."""
+    return _errors(line for said in output.splitlines() if (line := _line(0.0, said)))
+
+
+def _errors(lines: Iterable[LogLine]) -> list[str]:
+    said = (line.text for line in lines if line.level in ("ERROR", "FATAL"))
+    return list(dict.fromkeys(" ".join(one.replace("ERROR: ", "").split()) for one in said if not one.startswith(HINT)))
+
+
 def _epoch(text: str) -> float | None:
     try:
         # Nanoseconds are more than fromisoformat takes before Python 3.11.
@@ -47,13 +69,21 @@ def _line(at: float, message: str) -> LogLine | None:
     try:
         said = json.loads(message)
     except ValueError:
-        return LogLine(at, "", "", message)
+        return _plain(at, message)
     if not isinstance(said, dict):
         return LogLine(at, "", "", message)
     if said.get("loggerName") == ACCESS:
-        return None
+        return LogLine(at, "INFO", ACCESS, "served") if SERVED.search(str(said.get("message", ""))) else None
     words = [str(said.get("message", "")), *_causes(said.get("exception"))]
     return LogLine(at, str(said.get("level", "")), str(said.get("loggerName", "")), " | ".join(words))
+
+
+def _plain(at: float, message: str) -> LogLine:
+    """A line of the console's format; one without a level is part of an exception, or of a program before Keycloak."""
+    if match := CONSOLE.match(message):
+        level, logger, _, text = match.groups()
+        return LogLine(at, level, logger, text)
+    return LogLine(at, "", "", message)
 
 
 def _causes(exception: Any) -> Iterator[str]:

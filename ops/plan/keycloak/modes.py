@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ops.plan.keycloak import modes_data, modes_image, modes_realm, modes_start, modes_use
 from ops.plan.keycloak.mode import Mode
 
@@ -15,12 +17,18 @@ MODES: tuple[Mode, ...] = (
 BY_ID = {mode.id: mode for mode in MODES}
 
 
-def consequences(mode: str) -> frozenset[str]:
-    """Ids of the modes that follow from one, directly or through others."""
+def consequences(mode: str, seen: Iterable[str] = BY_ID) -> frozenset[str]:
+    """Ids of the modes that follow from one, directly or through others.
+
+    Parameters
+    ----------
+    seen: those that there are; nothing follows through one that is not.
+    """
+    there = frozenset(seen)
     found: set[str] = set()
     waiting = [mode]
     while waiting:
-        new = set(BY_ID[waiting.pop()].explains) - found
+        new = (set(BY_ID[waiting.pop()].explains) & there) - found
         found |= new
         waiting += new
     return frozenset(found - {mode})

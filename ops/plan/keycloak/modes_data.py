@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from ops.plan.keycloak.mode import DATA, DEGRADED, DOWN, NOBODY, RESTART, RISK, Mode
-from ops.plan.keycloak.modes_start import LOOP, NOT_STARTED
+from ops.plan.keycloak.modes_start import LOOP, NOT_STARTED, RELEASE
 
 NO_CONNECTION = ("database-unreachable", "migration-failed", "pool-exhausted", *NOT_STARTED)
 """What Keycloak says and shows when it gets no connection to its database."""
 TABLES = "every table and row"
 PASSWORDS = "the secret, and every other role"
 LOCK_TABLE = "the lock table: it is never edited"
-AFTER = "; then inv restart keycloak if it does not recover by itself"
+AGAIN = "start Keycloak again if it does not run"
 
 MODES = (
     Mode(
@@ -18,11 +18,11 @@ MODES = (
         severity=DOWN,
         title="PostgreSQL does not run",
         means="Keycloak keeps everything in it",
-        repair="inv start; if it does not come up: inv logs postgres",
+        repair="start PostgreSQL, or make its container again on its volume; then Keycloak",
         untouched=DATA,
         notice="logins are back about 20 s after PostgreSQL is",
         source="#16448",
-        explains=("postgres-full", "password-drift", *NO_CONNECTION),
+        explains=("postgres-full", "role-connections-full", "password-drift", *NO_CONNECTION),
     ),
     Mode(
         id="postgres-silent",
@@ -53,7 +53,7 @@ MODES = (
         severity=DOWN,
         title="Keycloak's role is missing in PostgreSQL",
         means="it was dropped, or the volume is another one",
-        repair="inv restart postgres: it makes the role anew at each start, with the secret",
+        repair=f"{LOOP}; make the role anew with the secret, and give it the database and the tables again; {AGAIN}",
         untouched=TABLES,
         notice="logins pause for about 40 s",
         source="compose/postgres/roles.sql",
@@ -65,18 +65,18 @@ MODES = (
         severity=DOWN,
         title="Keycloak's role may not log in",
         means="NOLOGIN, an expired password or a connection limit of 0 was set",
-        repair=f"ALTER ROLE keycloak LOGIN CONNECTION LIMIT 30 VALID UNTIL 'infinity'{AFTER}",
+        repair=f"{LOOP}; ALTER ROLE keycloak LOGIN CONNECTION LIMIT 30 VALID UNTIL 'infinity'; {AGAIN}",
         untouched=PASSWORDS,
         notice="logins are back within 20 s",
         source="compose/postgres/roles.sql",
-        explains=("password-drift", *NO_CONNECTION),
+        explains=("password-drift", "role-connections-full", *NO_CONNECTION),
     ),
     Mode(
         id="password-drift",
         severity=DOWN,
         title="PostgreSQL refuses the role's present secret",
         means="the password in PostgreSQL and the secret are no longer the same",
-        repair=f"{LOOP}; ALTER ROLE keycloak PASSWORD with the secret (what PostgreSQL's next start does by itself){AFTER}",
+        repair=f"{LOOP}; ALTER ROLE keycloak PASSWORD with the secret; {AGAIN}",
         untouched=f"{PASSWORDS}; the volume is never made anew",
         notice="logins are back within 20 s",
         source="PostgreSQL 15",
@@ -99,11 +99,10 @@ MODES = (
         severity=DOWN,
         title="Keycloak's database takes no connections",
         means="ALLOW_CONNECTIONS is off, as during a restore that was broken off",
-        repair="ALTER DATABASE keycloak ALLOW_CONNECTIONS true, once no restore is under way",
+        repair=f"{LOOP}; ALTER DATABASE keycloak ALLOW_CONNECTIONS true (a restore of this stack would hold the lock); {AGAIN}",
         untouched=TABLES,
         notice="logins are back within 20 s",
         source="PostgreSQL 15",
-        repairable=False,
         explains=("password-drift", *NO_CONNECTION),
     ),
     Mode(
@@ -111,7 +110,7 @@ MODES = (
         severity=DEGRADED,
         title="Keycloak's database belongs to another role",
         means="since PostgreSQL 15 schema public is for the database's owner alone: migrations and first starts fail",
-        repair=f"{LOOP}; ALTER DATABASE keycloak OWNER TO keycloak{AFTER}",
+        repair=f"{LOOP}; ALTER DATABASE keycloak OWNER TO keycloak; {AGAIN}",
         untouched=TABLES,
         notice="logins are back within 20 s",
         source="#30375",
@@ -124,7 +123,8 @@ MODES = (
         title="Keycloak's role lacks rights in its schema",
         means="it cannot make or change tables: writes or the next migration fail",
         repair=(
-            f"{LOOP}; GRANT CREATE, USAGE ON SCHEMA public TO keycloak; ALTER … OWNER TO keycloak for tables of others{AFTER}"
+            f"{LOOP}; ALTER … OWNER TO keycloak for tables of others; GRANT what it lacks on schema public and its tables; "
+            f"{AGAIN}"
         ),
         untouched=TABLES,
         notice="logins are back within 20 s",
@@ -146,10 +146,10 @@ MODES = (
     ),
     Mode(
         id="changelog-lock",
-        severity=DEGRADED,
+        severity=DOWN,
         title="another session holds the change log lock",
         means="Keycloak waits for it at each start; the column LOCKED says nothing, a live session does",
-        repair="stop the second Keycloak; end only a session whose client is gone (pg_terminate_backend)",
+        repair="end the session that holds it if nobody who works for this product waits for it; stop a second Keycloak",
         untouched=LOCK_TABLE,
         notice="logins are back about 20 s later",
         source="CustomLockService; PostgreSQL 15",
@@ -173,12 +173,14 @@ MODES = (
         severity=DEGRADED,
         title="the schema is of a newer Keycloak than the image",
         means="the image was rolled back and the database was not",
-        repair="deploy the newer image again, or restore the dump from before the upgrade",
+        repair=(
+            "put Keycloak back to what the release says, where an older one was started by hand; else deploy the newer "
+            "image again"
+        ),
         untouched="the schema: never downgraded in place",
         notice=RESTART,
         source="upgrading guide",
         dump_first=True,
-        repairable=False,
         explains=("migration-failed", *NOT_STARTED),
     ),
     Mode(
@@ -186,7 +188,7 @@ MODES = (
         severity=DEGRADED,
         title="Keycloak's role has used up its connections",
         means="a second Keycloak, or sessions that a killed one has left behind",
-        repair="end only sessions whose client is gone; stop the second Keycloak",
+        repair="end the sessions whose client is gone; stop a second Keycloak",
         untouched="sessions that work",
         notice=NOBODY,
         source="compose/postgres/roles.sql",
@@ -197,22 +199,23 @@ MODES = (
         severity=DEGRADED,
         title="requests wait for a database connection",
         means="more requests at once than connections, or statements that take long: users see errors after 5 s",
-        repair="fewer threads (http-pool-max-threads) before a larger pool; find slow statements in pg_stat_statements",
-        untouched=DATA,
+        repair=(
+            f"end a session of nobody for whose lock Keycloak waits; {RELEASE}; in the checkout: fewer threads "
+            "(http-pool-max-threads) before a larger pool"
+        ),
+        untouched="sessions that work",
         notice=RESTART,
         source="high-availability guide",
-        repairable=False,
     ),
     Mode(
         id="second-keycloak",
         severity=RISK,
         title="a second Keycloak uses the same database",
         means="with cache=local the two do not tell each other of changes and logouts",
-        repair="stop the one that is not this project's",
+        repair="stop, and keep, the container on this host that is not this project's",
         untouched=TABLES,
         notice=NOBODY,
         source="#29399; caching guide",
-        repairable=False,
         explains=("role-connections-full",),
     ),
     Mode(
@@ -220,7 +223,7 @@ MODES = (
         severity=DOWN,
         title="Keycloak does not reach PostgreSQL",
         means="PostgreSQL is well and the role may log in: the name, the address or the network between them is wrong",
-        repair="correct db-url-host in config/keycloak/keycloak.conf, or make the container again: inv deploy",
+        repair=f"{RELEASE} (its db-url-host, and a new place on the network)",
         untouched=DATA,
         notice=RESTART,
         source="#16448",
@@ -231,7 +234,7 @@ MODES = (
         severity=RISK,
         title="rows of a cluster are left in jgroups_ping",
         means="a start that clusters would wait for nodes that are gone",
-        repair="cache=local does not read them; with Keycloak stopped, delete rows that are older than a day",
+        repair="take these rows, which cache=local does not read, out of jgroups_ping; kept as statements until it is verified",
         untouched="every other table",
         notice=NOBODY,
         source="#43327",
@@ -241,7 +244,7 @@ MODES = (
         severity=DEGRADED,
         title="it looks for cluster members that are not there",
         means="stale rows in jgroups_ping, or cache is not local",
-        repair="cache=local in config/keycloak/keycloak.conf (one node), then inv deploy",
+        repair=f"{RELEASE} (cache=local)",
         untouched=TABLES,
         notice=RESTART,
         source="#29399 #43327",

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from ops.plan.keycloak.mode import DATA, DEGRADED, DOWN, NOBODY, RESTART, RISK, SECRETS_AND_DATA, Mode
-from ops.plan.keycloak.modes_start import LOOP, NOT_STARTED, REBUILD
+from ops.plan.keycloak.mode import DATA, DEGRADED, DOWN, RESTART, RISK, SECRETS_AND_DATA, Mode
+from ops.plan.keycloak.modes_start import LOOP, NOT_STARTED, REBUILD, RELEASE
+
+COPY_H2 = (
+    "copy the H2 files into the state folder, then put Keycloak back to what the release says; what they hold is moved by hand"
+)
 
 IMAGE = (
     Mode(
@@ -11,7 +15,7 @@ IMAGE = (
         severity=DOWN,
         title="the image was never built",
         means="--optimized starts what kc.sh build has made, and it has made nothing",
-        repair=f"{LOOP}; {REBUILD}",
+        repair=f"{LOOP}; {RELEASE} (a built image); in the checkout: {REBUILD}",
         untouched=SECRETS_AND_DATA,
         notice=RESTART,
         source="upgrading guide 26.0",
@@ -24,7 +28,7 @@ IMAGE = (
         means=(
             "options such as db and features act when the image is built; since 26.0 another value at run time ends the start"
         ),
-        repair=f"{LOOP}; take the option out of keycloak.conf and the environment; {REBUILD}",
+        repair=f"{LOOP}; {RELEASE}; in the checkout: {REBUILD}",
         untouched=SECRETS_AND_DATA,
         notice=RESTART,
         source="upgrading guide 26.0",
@@ -35,7 +39,7 @@ IMAGE = (
         severity=DOWN,
         title="a provider's JAR is newer than the build",
         means="copying the image cut its file times, so Keycloak takes the JAR for changed",
-        repair=f"give the JARs a fixed date (touch) before kc.sh build in the Containerfile; {REBUILD}",
+        repair=f"{LOOP}; {RELEASE}; in the checkout: a fixed date (touch) before kc.sh build",
         untouched=SECRETS_AND_DATA,
         notice=RESTART,
         source="containers guide",
@@ -46,7 +50,7 @@ IMAGE = (
         severity=DEGRADED,
         title="it builds itself anew at each start",
         means="it is started without --optimized: each start takes three times as long and as much memory as the build",
-        repair=f"start it with --optimized; {REBUILD}",
+        repair=f"{RELEASE} (--optimized)",
         untouched=SECRETS_AND_DATA,
         notice=RESTART,
         source="containers guide; #36609",
@@ -57,7 +61,7 @@ IMAGE = (
         severity=RISK,
         title="it runs in development mode",
         means="no host name check, plain HTTP, caches of one node, H2 unless told otherwise",
-        repair=f"start it with start --optimized; {REBUILD}",
+        repair=f"{RELEASE} (start --optimized)",
         untouched="the database; dev mode is never a repair",
         notice=RESTART,
         source="configuration guide",
@@ -68,7 +72,7 @@ IMAGE = (
         severity=DEGRADED,
         title="an option that Keycloak no longer has",
         means="it is ignored, so what it should do is not done",
-        repair="take it out and set what replaced it (named above); then inv deploy",
+        repair=f"{RELEASE}; in the checkout: what replaced it (named above)",
         untouched=SECRETS_AND_DATA,
         notice=RESTART,
         source="upgrading guides 25.0, 26.0",
@@ -79,19 +83,28 @@ IMAGE = (
         severity=DOWN,
         title="an option that Keycloak does not know",
         means="it is misspelled, of another version, or of a feature that is switched off",
-        repair=f"{LOOP}; correct the name in config/keycloak/keycloak.conf; then inv deploy",
+        repair=f"{LOOP}; {RELEASE}; in the checkout: the right name in config/keycloak/keycloak.conf",
         untouched=SECRETS_AND_DATA,
         notice=RESTART,
         source="all configuration guide",
-        repairable=False,
         explains=NOT_STARTED,
+    ),
+    Mode(
+        id="config-edited",
+        severity=RISK,
+        title="its mounted configuration is not the release's",
+        means="somebody edited it in the state folder: the next restart acts on it, and inv deploy does not put it back",
+        repair="put the release's files back, and restart Keycloak; what shall stay belongs into config/keycloak",
+        untouched=SECRETS_AND_DATA,
+        notice=RESTART,
+        source="own",
     ),
     Mode(
         id="provider-option-old-name",
         severity=DEGRADED,
         title="an option of a provider has its old name",
         means="with single dashes it is ignored",
-        repair="write it spi-<spi>--<provider>--<property>; then inv deploy",
+        repair=f"{RELEASE}; in the checkout: spi-<spi>--<provider>--<property>",
         untouched=SECRETS_AND_DATA,
         notice=RESTART,
         source="reverse proxy guide",
@@ -101,7 +114,7 @@ IMAGE = (
         severity=RISK,
         title="sessions live in memory only",
         means="a restart logs everybody out",
-        repair=f"take persistent-user-sessions out of the disabled features; {REBUILD}",
+        repair=f"{RELEASE}; in the checkout: {REBUILD}",
         untouched=SECRETS_AND_DATA,
         notice=RESTART,
         source="upgrading guide 26.0",
@@ -114,52 +127,44 @@ H2 = (
         severity=DOWN,
         title="it uses the built-in database H2",
         means="db is not set to postgres: what it stores is in a file of its container, or in its memory",
-        repair=(
-            "copy data/h2; build with db=postgres; export from the copy with the version that wrote it, import "
-            "into an empty database, compare the counts"
-        ),
+        repair=COPY_H2,
         untouched="the H2 file itself: only a copy is opened",
-        notice="logins stop until it is moved",
+        notice=RESTART,
         source="#15898 #13252",
         dump_first=True,
-        repairable=False,
-        explains=("h2-leftovers", "h2-locked", "h2-version", *NOT_STARTED),
+        explains=("h2-leftovers", "h2-locked", "h2-version", "database-unreachable", "migration-failed", *NOT_STARTED),
     ),
     Mode(
         id="h2-locked",
         severity=DOWN,
         title="another process has the H2 file open",
         means="two Keycloaks share one volume",
-        repair="stop the other one",
+        repair=COPY_H2,
         untouched="the .mv.db file: it is never deleted",
         notice=RESTART,
         source="#33800",
-        repairable=False,
-        explains=NOT_STARTED,
+        explains=("database-unreachable", *NOT_STARTED),
     ),
     Mode(
         id="h2-version",
         severity=DOWN,
         title="the H2 file is of another version, or damaged",
         means="H2 reads files of its own major version only",
-        repair="copy the file; export from the copy with the Keycloak that wrote it",
+        repair=COPY_H2,
         untouched="the file itself",
-        notice="logins stop until it is moved",
+        notice=RESTART,
         source="#15712",
-        dump_first=True,
-        repairable=False,
-        explains=NOT_STARTED,
+        explains=("database-unreachable", *NOT_STARTED),
     ),
     Mode(
         id="h2-leftovers",
         severity=RISK,
         title="there are H2 files beside PostgreSQL",
         means="from before the move to PostgreSQL: someone may miss the accounts in them",
-        repair="copy them away, then remove them by hand",
+        repair="copy the H2 files into the state folder, and make the container again without them",
         untouched=DATA,
-        notice=NOBODY,
+        notice=RESTART,
         source="db guide",
-        repairable=False,
     ),
 )
 

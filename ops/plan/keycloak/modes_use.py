@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from ops.plan.keycloak.mode import DATA, DEGRADED, DOWN, NOBODY, RESTART, RISK, Mode
-from ops.plan.keycloak.modes_start import LOOP, NOT_STARTED
+from ops.plan.keycloak.modes_start import LOOP, NOT_STARTED, RELEASE
+
+TLS_CHECKS = "host name checks of TLS: they are never switched off"
 
 MODES = (
     Mode(
@@ -11,7 +13,7 @@ MODES = (
         severity=DOWN,
         title="no host name is set",
         means="Keycloak does not start without one: it goes into every token",
-        repair="hostname=<the public URL>/auth in config/keycloak/keycloak.conf, then inv deploy",
+        repair=f"{RELEASE} (hostname)",
         untouched=DATA,
         notice=RESTART,
         source="hostname guide",
@@ -22,7 +24,7 @@ MODES = (
         severity=DOWN,
         title="tokens are issued under another address than the public one",
         means="the API refuses them and browsers are sent elsewhere",
-        repair="correct domain and ports in config/stack.yaml, or hostname in config/keycloak/keycloak.conf; then inv deploy",
+        repair=f"{RELEASE} (hostname); in the checkout: domain and ports in config/stack.yaml",
         untouched=DATA,
         notice=RESTART,
         source="hostname guide",
@@ -33,20 +35,20 @@ MODES = (
         severity=DOWN,
         title="Keycloak does not take nginx' word for scheme and address",
         means="it sees plain HTTP from nginx: cookies are refused, links have the wrong scheme, admin pages answer 403",
-        repair="proxy-headers=xforwarded in config/keycloak/keycloak.conf, then inv deploy; nginx overwrites these headers",
+        repair=(
+            f"{RELEASE} (proxy-headers=xforwarded); reload nginx on its sealed configuration, which overwrites these headers"
+        ),
         untouched="what nginx accepts from outside",
         notice=RESTART,
         source="reverse proxy guide; #34295 #41896",
+        explains=NOT_STARTED,
     ),
     Mode(
         id="https-key-missing",
         severity=DOWN,
         title="neither a certificate nor plain HTTP",
         means="without http-enabled=true it wants key material of its own",
-        repair=(
-            f"{LOOP}; http-enabled=true in config/keycloak/keycloak.conf (nginx ends TLS, the network is "
-            "internal); then inv deploy"
-        ),
+        repair=f"{LOOP}; {RELEASE} (http-enabled=true: nginx ends TLS, the network is internal)",
         untouched=DATA,
         notice=RESTART,
         source="TLS guide",
@@ -57,7 +59,7 @@ MODES = (
         severity=DOWN,
         title="nginx does not run",
         means="people reach Keycloak through it alone",
-        repair="inv start; inv logs nginx",
+        repair="start nginx, or make its container again",
         untouched=DATA,
         notice="the site is back within 5 s",
         source="own",
@@ -68,11 +70,10 @@ MODES = (
         severity=DOWN,
         title="Keycloak answers, and not through nginx",
         means="nginx does not reach it, refuses the path, or asks another address",
-        repair="inv logs nginx; inv deploy puts configuration and addresses right",
+        repair="reload nginx on its sealed configuration; if that does not help, restart it",
         untouched=DATA,
         notice=NOBODY,
         source="own",
-        repairable=False,
         explains=("admin-refused",),
     ),
     Mode(
@@ -80,7 +81,7 @@ MODES = (
         severity=DOWN,
         title="the certificate of the public site is not valid",
         means="it expired, or is of another name or authority: browsers stop before the login page",
-        repair="inv deploy renews it",
+        repair="issue the certificate again from the internal authority, and reload nginx",
         untouched=DATA,
         notice=NOBODY,
         source="docs/runbooks/CertificateExpiresVerySoon.md",
@@ -91,7 +92,7 @@ MODES = (
         severity=RISK,
         title="the certificate of the public site expires soon",
         means="browsers will stop before the login page",
-        repair="inv deploy renews it",
+        repair="issue the certificate again from the internal authority, and reload nginx",
         untouched=DATA,
         notice=NOBODY,
         source="docs/runbooks/CertificateExpiresSoon.md",
@@ -101,20 +102,31 @@ MODES = (
         severity=RISK,
         title="nginx serves an older certificate than the one on disk",
         means="it was renewed and nginx was not reloaded",
-        repair="inv deploy reloads nginx",
+        repair="reload nginx",
         untouched=DATA,
         notice=NOBODY,
         source="TLS guide",
     ),
     Mode(
         id="truststore-missing",
+        severity=DOWN,
+        title="a file of its trust store is missing",
+        means="truststore-paths names it, and Keycloak does not start without it",
+        repair=f"{RELEASE}; in the checkout: the authority's certificate where truststore-paths says",
+        untouched=TLS_CHECKS,
+        notice=RESTART,
+        source="trust store guide; measured on 26.7.3",
+        explains=("peer-untrusted", *NOT_STARTED),
+    ),
+    Mode(
+        id="peer-untrusted",
         severity=DEGRADED,
         title="Keycloak does not trust a server that it asks",
         means="its certificate is of a private authority: identity providers and mail over TLS fail",
         repair="put the authority's certificate where truststore-paths (KC_TRUSTSTORE_PATHS) says; then inv deploy",
-        untouched="hostname checks of TLS: they are never switched off",
-        notice=RESTART,
-        source="trust store guide",
         repairable=False,
+        untouched=TLS_CHECKS,
+        notice=RESTART,
+        source="trust store guide; #24973 #36286",
     ),
 )

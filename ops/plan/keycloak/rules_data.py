@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from ops.plan.keycloak.facts import ROLE, Database, Facts, Role, Session
 from ops.plan.keycloak.rules_start import Rule
 
+FULL = "remaining connection slots|too many clients"
 AWAITING = 3.0
 """Requests that wait for a connection; one or two for an instant is what a pool is for."""
 
@@ -20,7 +21,7 @@ def _database(facts: Facts) -> Database:
     return facts.postgres.database or Database()
 
 
-def _looked(facts: Facts) -> bool:
+def looked(facts: Facts) -> bool:
     """Whether PostgreSQL was asked about roles and databases, and answered."""
     return facts.postgres.status == "running" and facts.postgres.answers and "database" not in facts.unread
 
@@ -36,19 +37,20 @@ def _down(facts: Facts) -> str:
 
 def _silent(facts: Facts) -> str:
     postgres = facts.postgres
-    return postgres.said or "no answer" if postgres.status == "running" and not postgres.answers else ""
+    silent = postgres.status == "running" and not postgres.answers and not re.search(FULL, postgres.said)
+    return postgres.said or "no answer" if silent else ""
 
 
 def _full(facts: Facts) -> str:
-    if said := _login(facts, "remaining connection slots|too many clients"):
-        return said
     postgres = facts.postgres
-    full = _looked(facts) and postgres.connections >= postgres.max_connections
+    if said := _login(facts, FULL) or (postgres.said if re.search(FULL, postgres.said) else ""):
+        return said
+    full = looked(facts) and postgres.connections >= postgres.max_connections
     return f"{postgres.connections} of {postgres.max_connections} connections" if full else ""
 
 
 def _role_missing(facts: Facts) -> str:
-    return f"PostgreSQL has no role {ROLE}" if _looked(facts) and facts.postgres.role is None else ""
+    return f"PostgreSQL has no role {ROLE}" if looked(facts) and facts.postgres.role is None else ""
 
 
 def _cannot_login(facts: Facts) -> str:
@@ -66,7 +68,7 @@ def _password(facts: Facts) -> str:
 
 
 def _database_missing(facts: Facts) -> str:
-    return f"PostgreSQL has no database {ROLE}" if _looked(facts) and facts.postgres.database is None else ""
+    return f"PostgreSQL has no database {ROLE}" if looked(facts) and facts.postgres.database is None else ""
 
 
 def _closed(facts: Facts) -> str:
@@ -80,10 +82,14 @@ def _owner(facts: Facts) -> str:
 
 def _rights(facts: Facts) -> str:
     schema = facts.postgres.schema
+    if said := _login(facts, "permission denied for database"):
+        return said
     if schema is None:
         return ""
     wrong = [] if schema.create else [f"{ROLE} may not create in schema public"]
-    wrong += [f"{schema.strangers} tables or sequences belong to other roles"] if schema.strangers else []
+    wrong += (
+        [f"{schema.strangers} tables or sequences belong to other roles, or are closed to {ROLE}"] if schema.strangers else []
+    )
     return ", ".join(wrong)
 
 
@@ -92,11 +98,17 @@ def _encoding(facts: Facts) -> str:
     return encoding if encoding != "UTF8" else ""
 
 
+MOMENT_SECONDS = 10.0
+"""Every Keycloak holds the lock for a moment when it starts; a second one, too."""
+
+
 def _lock(facts: Facts) -> str:
     schema = facts.postgres.schema
     holder = schema.holder if schema else None
     # Keycloak's own migration holds it as well, and then nobody waits.
     if schema is None or holder is None or (holder.address in facts.container.addresses and not schema.waiting):
+        return ""
+    if not schema.waiting and holder.seconds < MOMENT_SECONDS:
         return ""
     return f"{_told(holder)} has held it for {holder.seconds:.0f} s, {schema.waiting} waiting"
 

@@ -83,14 +83,16 @@ def _heap(facts: Facts) -> str:
 
 def _killed(facts: Facts) -> str:
     container = facts.container
-    if facts.ready or not (container.oom_killed or (container.exit_code == KILLED and container.status == "exited")):
+    code = container.exit_code if container.status == "exited" else container.last_exit
+    if facts.ready or not (container.oom_killed or code == KILLED):
         return ""
-    return f"exit code {container.exit_code}" + (", killed for lack of memory" if container.oom_killed else "")
+    return f"exit code {code}" + (", killed for lack of memory" if container.oom_killed else "")
 
 
 def _memory(facts: Facts) -> str:
     used, limit = facts.container.memory_bytes, facts.container.memory_limit_bytes
-    if not used or not limit or used < FULL * limit:
+    # More than the limit is what was read of another control group, while the container is between two starts.
+    if not used or not limit or not FULL * limit <= used <= limit:
         return ""
     return f"{used >> 20} MB of {limit >> 20} MB"
 
@@ -141,6 +143,11 @@ def _stale(facts: Facts) -> str:
     return ", ".join(facts.container.stale_secrets) if facts.running else ""
 
 
+def _empty(facts: Facts) -> str:
+    names = facts.container.empty_secrets
+    return f"the state folder holds no value of {', '.join(names)}" if names else ""
+
+
 def _not_built(facts: Facts) -> str:
     built = facts.server.built
     return "the image holds no persisted build options" if built is not None and not built and not facts.ready else ""
@@ -157,6 +164,12 @@ def _build_options(facts: Facts) -> str:
         for name, value in sorted(differing.items()) if built.get(name) != value and not (name == "db" and _h2(facts))
     ]  # fmt: skip
     return "; ".join(wrong)
+
+
+def _edited(facts: Facts) -> str:
+    # A deploy writes the configuration before it seals the release.
+    changed = facts.server.edited if not facts.under_way else ()
+    return f"not as in the release: {', '.join(changed)}" if changed else ""
 
 
 def _rebuilds(facts: Facts) -> str:
@@ -186,12 +199,17 @@ def _not_persistent(facts: Facts) -> str:
 
 
 def _h2(facts: Facts) -> str:
-    kinds = {"built": (facts.server.built or {}).get("db"), "set": given(facts).get("db")}
-    dev = {how: kind for how, kind in kinds.items() if kind and kind.startswith("dev-")}
-    if dev:
-        return ", ".join(f"db={kind} is {how}" for how, kind in dev.items())
-    # Unset, it is dev-file; an image that was never built has a finding of its own.
-    return "db is not built in" if facts.server.built and not kinds["built"] else ""
+    built = facts.server.built
+    # One that was never built has a finding of its own. What is set beside another value that is built in ends the start.
+    if not built:
+        return ""
+    kind, how = built.get("db"), "built in"
+    if _rebuilds(facts) and "db" in given(facts):
+        kind, how = given(facts)["db"], "set"
+    if kind and not kind.startswith("dev-"):
+        return ""
+    # Unset, it is dev-file.
+    return f"db={kind} is {how}" if kind else "db is not built in"
 
 
 def _h2_files(facts: Facts) -> str:
@@ -202,6 +220,7 @@ RULES: Mapping[str, Rule] = {
     "container-missing": _missing, "container-lost": _lost, "heap-too-large": _heap, "out-of-memory": _killed,
     "memory-near-limit": _memory, "cpu-throttled": _throttled, "crash-loop": _loop, "stopped": _stopped, "exited": _exited,
     "not-ready": _not_ready, "healthcheck-wrong": _healthcheck, "management-tls": _management, "secret-stale": _stale,
+    "secret-missing": _empty, "config-edited": _edited,
     "image-not-built": _not_built, "build-options-differ": _build_options, "rebuilds-at-start": _rebuilds, "dev-mode": _dev,
     "option-removed": _removed, "provider-option-old-name": _old_name, "sessions-not-persistent": _not_persistent,
     "h2-in-use": _h2, "h2-leftovers": _h2_files,

@@ -14,7 +14,7 @@ SKEW_SECONDS = 5.0
 EXPIRES_DAYS = 7.0
 """inv deploy and the ticker renew long before."""
 REDIRECTS = {"cc03-frontend": "/", "cc03-grafana": "/grafana/login/generic_oauth"}
-"""Client with a login of its own -> path below the public URL that it must accept (config/keycloak/cc03-realm.json)."""
+"""Client with a login of its own -> path below the public URL that it must accept (config/keycloak/realm.yaml)."""
 NEEDED = (*REDIRECTS, "cc03-backend")
 
 
@@ -47,7 +47,8 @@ def _only_scheme(one: str, other: str) -> bool:
 
 def _headers(facts: Facts) -> str:
     options = facts.server.options
-    if options is not None and given(facts).get("proxy-headers") not in ("xforwarded", "forwarded"):
+    # One that is set to what there is not ends the start, and the log says so.
+    if options is not None and not given(facts).get("proxy-headers"):
         return "proxy-headers is not set"
     expected = urlsplit(facts.public_url).scheme
     plain = [name for name, url in sorted(facts.edge.discovery.items()) if url.startswith("http://") and expected == "https"]
@@ -93,7 +94,8 @@ def _truststore(facts: Facts) -> str:
 
 def _realm_missing(facts: Facts) -> str:
     content = facts.postgres.content
-    gone = content is not None and REALM not in content.realms and facts.ready
+    # A first deploy makes it once Keycloak is ready.
+    gone = content is not None and REALM not in content.realms and facts.ready and not facts.under_way
     return f"the database holds {', '.join(sorted(content.realms)) or 'no realm'}" if content and gone else ""
 
 
@@ -153,13 +155,18 @@ def _origin(facts: Facts) -> str:
     return "; ".join(wrong)
 
 
+def too_wide(uri: str) -> bool:
+    """Whether a redirect address stands for more than one host."""
+    return uri == "*" or bool(re.fullmatch(r"https?://(?:[^/]*\*.*|\*)", uri))
+
+
 def _loosened(facts: Facts) -> str:
     content = facts.postgres.content
     if content is None:
         return ""
     wrong = [f"sslRequired=none in {realm}" for realm, value in sorted(content.ssl_required.items()) if value.lower() == "none"]
     for client in content.clients:
-        wide = [uri for uri in client.redirects if uri == "*" or re.fullmatch(r"https?://(?:[^/]*\*.*|\*)", uri)]
+        wide = [uri for uri in client.redirects if too_wide(uri)]
         wrong += [f"{client.client_id} redirects to {uri}" for uri in wide if client.enabled]
     return ", ".join(wrong)
 

@@ -14,7 +14,7 @@ from .isolation import mounts_of
 SECRETS = {
     "postgres-superuser", "postgres-app", "postgres-keycloak", "postgres-grafana", "postgres-exporter",
     "redis-app", "redis-exporter", "redis-backup", "keycloak-admin", "keycloak-ops", "keycloak-backend", "keycloak-grafana",
-    "operator-password", "backup-cipher", "grafana-admin",
+    "keycloak-keeper", "keycloak-probe", "keycloak-probe-user", "operator-password", "backup-cipher", "grafana-admin",
 }  # fmt: skip
 
 
@@ -77,6 +77,11 @@ def declared_secrets(compose: Compose) -> Iterator[Finding]:
                 yield name, f"secret {secret} is in the long form", "write its name alone; owner and mode are set for it"
             elif secret not in declared:
                 yield name, f"secret {secret} is not declared", f"add {secret} to secrets"
+        for secret in own(service).get("applies") or ():
+            if secret not in declared:
+                yield name, f"x-cc03.applies names {secret}, which is not declared", f"add {secret} to secrets"
+            elif secret in (service.get("secrets") or ()):
+                yield name, f"mounts {secret} and is given it through its API", "drop one of the two"
 
 
 @policy("the engine does not see that the file's contents have changed, and everything in it shows in `podman inspect`")

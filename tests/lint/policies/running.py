@@ -103,6 +103,10 @@ def _sentence(value: Any) -> bool:
     return isinstance(value, str) and len(value.split()) >= 3
 
 
+def _listeners(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(re.fullmatch("(role|client) [a-z0-9-]+", str(to)) for to in value.values())
+
+
 OWN_KEYS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "probe": (lambda value: isinstance(value, str) and re.match(r"https?://[a-z-]+:\d+/", value), "a URL such as http://redis:1234/health"),
     "socket": (lambda value: isinstance(value, str) and value.startswith("/run/"), "a path such as /run/probe.sock"),
@@ -112,8 +116,11 @@ OWN_KEYS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "migrate": (_words, "a list of words: the command and its arguments"),
     "needs": (lambda value: isinstance(value, list), "a list of services"),
     "outlives": (lambda value: isinstance(value, list), "a list of services"),
+    "applies": (_words, "a list of secrets"),
     "optional": (_sentence, "a sentence: why the stack is complete without it, and the cure"),
     "smoke": (lambda value: isinstance(value, str) and value.startswith("/"), "a path such as /api/v1/health/ready"),
+    "late_secrets": (lambda value: isinstance(value, list), "a list of secrets"),
+    "hands": (_listeners, "a mapping of secret: role NAME or client NAME"),
     "reconnect": (_words, "a list of words: the command and its arguments"),
     "backup": (_words, "a list of words: the command and its arguments"),
     "gap_seconds": (lambda value: type(value) in (int, float) and 0 < value <= 3600, "a number of seconds up to 3600"),

@@ -50,7 +50,7 @@ class RealmKeys:
         self._fetch = fetch
         self._keys: dict[str, Any] = {}
         self._lock = asyncio.Lock()
-        self._last_attempt = float("-inf")
+        self._last_unknown = float("-inf")
 
     @property
     def available(self) -> bool:
@@ -72,7 +72,9 @@ class RealmKeys:
             return self._keys[key_id]
         async with self._lock:
             # Another request may have fetched it while this one waited.
-            if key_id not in self._keys and time.monotonic() - self._last_attempt >= UNKNOWN_KEY_PAUSE:
+            # Only fetches of this kind count: one by the clock, just before the keys were rotated, must not cost logins.
+            if key_id not in self._keys and time.monotonic() - self._last_unknown >= UNKNOWN_KEY_PAUSE:
+                self._last_unknown = time.monotonic()
                 await self._refresh_locked()
         return self._keys.get(key_id)
 
@@ -81,7 +83,6 @@ class RealmKeys:
             return await self._refresh_locked()
 
     async def _refresh_locked(self) -> bool:
-        self._last_attempt = time.monotonic()
         try:
             keys = parse(await asyncio.to_thread(self._fetch, self._url))
             if not keys:

@@ -1,0 +1,46 @@
+"""How realm and secrets are brought about on this host. Registered with the Performer when that is imported."""
+
+from __future__ import annotations
+
+from ops.keycloak_steps import ApplyRealm, CreateKey, HandOver, RemoveKey, RetireKey, VerifyKeys, VerifySecret
+from ops.machine.keycloak import rotate
+from ops.machine.keycloak.realm import Realm, bring_about
+from ops.machine.perform import Performer, does
+from ops.plan.keycloak.realm import read_realm
+
+
+@does(ApplyRealm)
+def _apply_realm(self: Performer, step: ApplyRealm) -> None:
+    self._touch()
+    realm = Realm(self.project, read_realm(step.realm), step.versions, self.allocation.ports["ops"])
+    bring_about(realm, lambda text: self.report(step.key, text), deletions=step.deletions)
+
+
+@does(HandOver)
+def _hand_over(self: Performer, step: HandOver) -> None:
+    rotate.hand_over(self.project, step)
+
+
+@does(VerifySecret)
+def _verify_secret(self: Performer, step: VerifySecret) -> None:
+    rotate.verify(self.project, step)
+
+
+@does(CreateKey)
+def _create_key(self: Performer, step: CreateKey) -> None:
+    rotate.RealmKeys(self.project).create(step)
+
+
+@does(VerifyKeys)
+def _verify_keys(self: Performer, step: VerifyKeys) -> None:
+    rotate.RealmKeys(self.project).verify(step)
+
+
+@does(RetireKey)
+def _retire_key(self: Performer, step: RetireKey) -> None:
+    rotate.RealmKeys(self.project).retire(step)
+
+
+@does(RemoveKey)
+def _remove_key(self: Performer, step: RemoveKey) -> None:
+    rotate.RealmKeys(self.project).remove(step.identity)

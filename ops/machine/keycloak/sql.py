@@ -1,0 +1,54 @@
+"""SQL as PostgreSQL's superuser through the socket. Everything, secrets above all, travels on standard input."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ops import podman
+from ops.errors import OpsError
+from ops.machine.host import Host
+
+SECONDS = 60.0
+OPTIONS = (
+    "-c log_statement=none -c log_min_duration_statement=-1 -c log_min_error_statement=panic "
+    "-c pg_stat_statements.track=none -c lock_timeout=15s -c statement_timeout=45s"
+)
+"""Statements may hold passwords: they must reach neither the log nor pg_stat_statements."""
+
+
+def _psql(database: str, *more: str) -> tuple[str, ...]:
+    return (
+        "env", f"PGOPTIONS={OPTIONS}", "PGCONNECT_TIMEOUT=5", "psql", "--username=postgres", f"--dbname={database}",
+        "--no-psqlrc", "--tuples-only", "--no-align", "--quiet", "--set=ON_ERROR_STOP=1", "--set=VERBOSITY=terse", *more,
+        "--file=-",
+    )  # fmt: skip
+
+
+def quoted(value: str) -> str:
+    """A value for psql's \\set."""
+    return "'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+def query(host: Host, container: str, database: str, text: str) -> str:
+    """What a query prints, a row a line. Raises OpsError where it fails."""
+    answer = host.run(podman.exec_with_input(container, _psql(database)), timeout=SECONDS, ok=None, stdin=text + ";\n")
+    if answer.returncode:
+        raise OpsError(f"PostgreSQL could not be asked about {database}", answer.last_words(1), "inv logs postgres --since 10m")
+    return answer.stdout
+
+
+def execute(host: Host, container: str, database: str, statements: str, secrets: Mapping[str, str]) -> None:
+    """Run statements in one transaction: all of them, or none.
+
+    Parameters
+    ----------
+    secrets: variable of psql -> value.
+
+    Raises OpsError where one fails.
+    """
+    variables = "".join(f"\\set {name} {quoted(value)}\n" for name, value in secrets.items())
+    script = f"{variables}{statements}\n"
+    argv = podman.exec_with_input(container, _psql(database, "--single-transaction"))
+    answer = host.run(argv, timeout=SECONDS, ok=None, stdin=script)
+    if answer.returncode:
+        raise OpsError(f"PostgreSQL refused a repair of {database}", answer.last_words(1), "inv logs postgres --since 10m")

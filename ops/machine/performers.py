@@ -1,0 +1,10 @@
+"""The Performer that knows every kind of step: what does those of one service registers itself when it is imported here."""
+
+from __future__ import annotations
+
+import ops.machine.keycloak.perform
+import ops.machine.keycloak.perform_database
+import ops.machine.keycloak.perform_repair  # noqa: F401
+from ops.machine.perform import Performer
+
+__all__ = ["Performer"]

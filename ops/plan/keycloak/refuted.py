@@ -1,0 +1,33 @@
+"""What the log may still say and the facts deny: lines of an earlier attempt, or of an outage that has been mended."""
+
+from __future__ import annotations
+
+from ops.plan.keycloak.facts import Facts
+from ops.plan.keycloak.rules_data import looked
+from ops.plan.keycloak.rules_start import given
+
+LOOKED_AT = frozenset({"role-missing", "role-cannot-login", "database-missing", "database-closed"})
+"""What PostgreSQL itself was asked about."""
+TRIED = frozenset({"password-drift", "role-connections-full", "postgres-full"})
+"""What a login of the role with its present secret shows."""
+
+
+def refuted(facts: Facts) -> frozenset[str]:
+    """Failure modes of which the log is not believed. One that the facts show is none of them."""
+    found: set[str] = set()
+    if looked(facts):
+        found |= LOOKED_AT
+    if facts.postgres.login is not None:
+        found |= TRIED
+    if facts.postgres.schema is not None:
+        found.add("schema-rights")
+    options, built = given(facts), facts.server.built
+    if options.get("hostname"):
+        found.add("hostname-unset")
+    if options.get("http-enabled") == "true":
+        found.add("https-key-missing")
+    if built:
+        found.add("image-not-built")
+        if built.get("db") == "postgres" and options.get("db", "postgres") == "postgres":
+            found.add("h2-in-use")
+    return frozenset(found)

@@ -1,0 +1,397 @@
+"""inv keycloak.fix: mend Keycloak, one repair at a time, verified by real logins, undone where it does not hold."""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from invoke import Context
+
+from ops.errors import HostLacks, NeedsPerson, OpsError
+from ops.verbs.common import locked, recorded, verb
+
+if TYPE_CHECKING:
+    from ops.machine.project import Project
+    from ops.model import Plan
+    from ops.plan.keycloak.mode import Diagnosis
+    from ops.plan.keycloak.situation import Repair, Situation
+    from ops.plan.keycloak.undo import Entry
+    from ops.plan.wanted import Wanted
+
+VERB = "keycloak.fix"
+ROUNDS = 12
+"""Repairs in one run: three times what two faults with every way tried would take."""
+LOOKS, PAUSE = 5, 2.0
+"""A fault that shows for a moment after a restart (nginx has not asked again yet) is looked at again before it counts."""
+VERIFY_SECONDS = 30
+STARTING_SECONDS = 120.0
+"""How long a start that shows no fault is waited for; a migration may take longer, and is left alone."""
+
+
+@verb(help={
+    "plan": "show every finding with what would be done first, and do nothing",
+    "yes": "do not ask before a Keycloak that serves is restarted, or an earlier release comes back",
+    "json": "print the outcome for other programs",
+})  # fmt: skip
+def fix(c: Context, plan: bool = False, yes: bool = False, json: bool = False) -> None:
+    """Mend Keycloak: stop a crash loop, dump, one repair at a time, verified by real logins; undone where it does not hold."""
+    from ops import show
+    from ops.machine.project import must_exist, open_project
+
+    project = must_exist(open_project())
+    if json:
+        show.out.file = sys.stderr
+    if (project.state.ticker / "stopped").exists():
+        raise HostLacks("nothing was looked at", "the whole stack was stopped on purpose (inv stop)", "inv start")
+    run = _Run(project, yes=yes, quiet=json)
+    if plan:
+        run.show_plan()
+        _print(run, json, planned=True)
+        return
+    project.host.prepare()
+    try:
+        with locked(project, VERB):
+            run.mend()
+    except OpsError as problem:
+        run.problem = problem
+        raise
+    finally:
+        _print(run, json)
+
+
+def _print(run: _Run, json: bool, planned: bool = False) -> None:
+    if json:
+        print(json_module.dumps(run.as_json(planned), indent=2))
+
+
+@dataclass
+class _Done:
+    """One repair that was carried out. outcome: `kept`, `undone`."""
+
+    repair: Repair
+    wanted: Wanted | None
+    """The release that was the current one before it."""
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
+    """What undoes it."""
+    seconds: float = 0.0
+    outcome: str = ""
+    why: str = ""
+
+
+@dataclass
+class _Run:
+    project: Project
+    yes: bool
+    quiet: bool
+    began: float = field(default_factory=time.monotonic)
+    done: list[_Done] = field(default_factory=list)
+    tried: set[tuple[str, str]] = field(default_factory=set)
+    verified: list[str] = field(default_factory=list)
+    left: list[dict[str, Any]] = field(default_factory=list)
+    problem: OpsError | None = None
+
+    # Looking.
+
+    def look(self) -> tuple[Situation, Diagnosis]:
+        from ops.machine.keycloak.situation import situation
+        from ops.plan.keycloak.diagnose import diagnose
+
+        found = situation(self.project)
+        return found, diagnose(found.facts)
+
+    def settled(self, known: set[str] | None) -> tuple[Situation, Diagnosis]:
+        """Look until what is seen stays: a start has ended, and nothing is new.
+
+        Parameters
+        ----------
+        known: findings that are believed at once; None: all are.
+        """
+        from ops.plan.keycloak.repair import unsettled
+
+        ends, looks = time.monotonic() + STARTING_SECONDS, 0
+        while True:
+            found, diagnosis = self.look()
+            fresh = set() if known is None else unsettled(diagnosis.findings) - known
+            again = fresh or (diagnosis.unread and not diagnosis.findings)
+            looks += bool(again)
+            waits = (found.facts.starting and not diagnosis.findings) or (again and looks < LOOKS)
+            if not waits or time.monotonic() > ends:
+                return found, diagnosis
+            time.sleep(PAUSE)
+
+    # Showing.
+
+    def say(self, text: str) -> None:
+        from ops import show
+
+        show.out.print(text)
+
+    def show_plan(self) -> None:
+        from rich.markup import escape
+
+        from ops.plan.keycloak.repair import decide
+        from ops.plan.keycloak.situation import Repair
+
+        found, diagnosis = self.look()
+        for drift in found.drift:
+            self.say(f"[dim]differs from the release: {escape(drift)}[/dim]")
+        for finding in diagnosis.findings:
+            self.say(f"[bold]{escape(finding.title)}[/bold] [dim]{finding.id}[/dim]: {escape('; '.join(finding.saw))}")
+            way = decide(found, finding)
+            if isinstance(way, Repair):
+                self.say(f"  repair: {escape(way.title)}; users: {escape(way.notice)}; undo: {escape(way.undo)}")
+                steps = [step.title for step in way.steps]
+            else:
+                self.say("  not mended here:")
+                steps = list(way.lines)
+            for number, title in enumerate(steps, 1):
+                self.say(f"  {number:2}. {escape(title)}")
+            mends = isinstance(way, Repair)
+            self.left.append({"id": finding.id, "title": finding.title, "mends": mends, "steps": steps})
+        if not diagnosis.findings:
+            self.say("no finding: nothing to mend")
+        else:
+            self.say("then: verify by the discovery document, two tokens and a userinfo call; the gravest cause goes first")
+        if diagnosis.unread and not diagnosis.findings:
+            raise HostLacks("Keycloak could not be looked at as a whole", diagnosis.unread[0], "inv status; then run it again")
+
+    def as_json(self, planned: bool) -> dict[str, Any]:
+        problem = self.problem
+        return {
+            "mended": not planned and problem is None, "planned": planned, "seconds": round(time.monotonic() - self.began, 1),
+            "repairs": [
+                {
+                    "finding": one.repair.finding, "kind": one.repair.kind, "title": one.repair.title, "steps": one.steps,
+                    "seconds": round(one.seconds, 1), "outcome": one.outcome, "why": one.why,
+                } for one in self.done
+            ],
+            "verified": self.verified, "left": self.left, "exit_code": problem.exit_code if problem else 0,
+            "problem": list(problem.lines()) if problem else [],
+        }  # fmt: skip
+
+    # Mending.
+
+    def mend(self) -> None:
+        from ops.machine.keycloak import undo
+        from ops.plan.keycloak.repair import first_repair
+
+        if broken_off := undo.kept(self.project.state):
+            self.say(f"[dim]note: an earlier run was broken off; {len(broken_off)} of its changes can still be undone[/dim]")
+        found, diagnosis = self.settled(None)
+        self._tell(diagnosis)
+        while len(self.done) < ROUNDS and (repair := first_repair(found, diagnosis, frozenset(self.tried))):
+            known = {finding.id for finding in diagnosis.findings}
+            self._one(repair, found, len(diagnosis.findings))
+            found, diagnosis = self._judge(found, known)
+            self._tell(diagnosis, told=known)
+        self._end(found, diagnosis)
+
+    def _tell(self, diagnosis: Diagnosis, told: set[str] | None = None) -> None:
+        """What was found; told: findings of which that has been said before."""
+        from rich.markup import escape
+
+        for finding in (finding for finding in diagnosis.findings if finding.id not in (told or ())):
+            also = f" [dim](explains {', '.join(finding.consequences)})[/dim]" if finding.consequences else ""
+            self.say(
+                f"found: [bold]{escape(finding.title)}[/bold] [dim]{finding.id}[/dim]: {escape('; '.join(finding.saw))}{also}"
+            )
+        if told is not None:
+            return
+        for note in diagnosis.notes:
+            self.say(f"[dim]note: {escape(note)}[/dim]")
+        if not diagnosis.findings:
+            self.say("found: nothing that is known as a fault")
+
+    def _one(self, repair: Repair, found: Situation, findings: int) -> None:
+        """Carry one repair out. Its failure is told, and judged by what is seen afterwards."""
+        from rich.markup import escape
+
+        from ops.machine.keycloak import undo
+        from ops.model import Plan
+
+        number = len(self.done) + 1
+        self.say(
+            f"repair {number} of {number - 1 + findings}: {escape(repair.title)} "
+            f"[dim]({repair.finding}; users: {escape(repair.notice)})[/dim]"
+        )
+        self._confirm(repair, found)
+        self.tried.add((repair.finding, repair.kind))
+        one = _Done(repair, found.wanted)
+        self.done.append(one)
+        before, began = {entry.name for entry in undo.kept(self.project.state)}, time.monotonic()
+        if repair.kind == "earlier release" and found.wanted is not None:
+            undo.keep(self.project.state, "release", number=found.wanted.number)
+        try:
+            self._apply(Plan(VERB, repair.steps), found.wanted, one.steps, repair=repair)
+        except OpsError as problem:
+            one.why = f"{problem.what}: {problem.why}"
+            self.say(f"  [yellow]{escape(one.why)}[/yellow]")
+        one.seconds = time.monotonic() - began
+        one.entries = [entry for entry in undo.kept(self.project.state) if entry.name not in before]
+
+    def _confirm(self, repair: Repair, found: Situation) -> None:
+        from ops import show
+
+        if self.yes or not (repair.kind == "earlier release" or (repair.restarts and found.facts.ready)):
+            return
+        if not show.ask(f"{repair.title}: {repair.notice}. Type yes to go on.", "yes"):
+            raise OpsError("this repair was not made", "it was not confirmed", "type yes when asked, or give --yes")
+
+    def _judge(self, before: Situation, known: set[str]) -> tuple[Situation, Diagnosis]:
+        """Look again. Where the finding is still there, what was done for it is undone."""
+        one = self.done[-1]
+        finding = one.repair.finding
+        found, diagnosis = self.settled(known if one.why else known - {finding})
+        present = {other.id for other in diagnosis.findings}
+        if one.why:
+            # A repair that failed has not mended what another cause merely explains by now.
+            present |= {name for other in diagnosis.findings for name in other.consequences}
+        if finding not in present:
+            one.outcome = "kept"
+            return found, diagnosis
+        one.outcome, one.why = "undone", one.why or "the finding is still there"
+        self.say(f"  [yellow]{finding} is still there: what was done for it is undone[/yellow]")
+        self._undo(one.entries, before)
+        one.entries = []
+        return self.settled(known)
+
+    def _undo(self, entries: Sequence[Entry], before: Situation) -> None:
+        """Raises NeedsPerson where that fails: what is kept stays, and the next run can still undo it."""
+        from ops.machine.keycloak import undo
+        from ops.plan.keycloak.undo import plan_undo
+
+        try:
+            self._apply(plan_undo(entries, before.wanted), before.wanted, [])
+        except OpsError as problem:
+            raise NeedsPerson(
+                f"a repair could not be undone: {problem.what}",
+                problem.why,
+                f"inv keycloak shows what is wrong now; {undo.folder(self.project.state)} holds what undoes it",
+            ) from problem
+        for entry in entries:
+            undo.forget(self.project.state, entry.name)
+
+    def _apply(self, plan: Plan, wanted: Wanted | None, steps: list[dict[str, Any]], repair: Repair | None = None) -> None:
+        """Carry out a plan. steps: filled with title and seconds of each that ended."""
+        from ops import show
+        from ops.machine.apply import apply
+        from ops.machine.journal import Journal
+        from ops.machine.performers import Performer
+        from ops.watch import Watch
+
+        if not plan.steps:
+            return
+        journal = Journal.of_this_process(self.project.state.journal)
+        with recorded(self.project, plan), show.progress(len(plan.steps)) as shown:
+            progress = Watch(None if self.quiet else shown, steps)
+            apply(plan, Performer(self.project, progress.report, wanted).perform, journal, progress)
+
+    # The end.
+
+    def _end(self, found: Situation, diagnosis: Diagnosis) -> None:
+        """Verify, then keep what was done or put it back; say what is left for a person."""
+        from rich.markup import escape
+
+        from ops.plan.keycloak.mode import DOWN
+
+        down = [finding for finding in diagnosis.findings if finding.severity == DOWN]
+        for unread in diagnosis.unread:
+            self.say(f"[yellow]not seen:[/yellow] {escape(unread)}")
+        if found.facts.starting and not diagnosis.findings:
+            # What undoes the repairs of this run is kept: the next one verifies them.
+            raise HostLacks(
+                "Keycloak is still starting, and shows no fault",
+                "a migration may take minutes; nothing could be verified yet",
+                "inv logs keycloak --follow; then inv keycloak.fix again",
+            )
+        if not down:
+            self._verify(found)
+        self._keep()
+        if diagnosis.findings:
+            self._leave(found, diagnosis)
+        word = "mended" if self.done else "nothing to mend"
+        self.say(f"[bold green]{word}[/bold green] in {time.monotonic() - self.began:.1f} s")
+
+    def _verify(self, found: Situation) -> None:
+        """Raises OpsError, after everything of this run has been undone, where people could not log in."""
+        from ops.keycloak_steps import VerifyLogins
+        from ops.machine.keycloak import undo
+        from ops.model import Plan
+
+        step = VerifyLogins("verify", "verify by real logins", deadline=VERIFY_SECONDS)
+        steps: list[dict[str, Any]] = []
+        try:
+            self._apply(Plan(VERB, (step,)), found.wanted, steps)
+        except HostLacks:
+            self._keep()
+            raise
+        except OpsError as problem:
+            entries = undo.kept(self.project.state)
+            if not self.done:
+                raise NeedsPerson(
+                    "nothing that is known as a fault, and yet people cannot log in",
+                    f"{problem.what}: {problem.why}",
+                    problem.next_step,
+                ) from problem
+            self.say(f"[yellow]{problem.what}: {problem.why}: undoing the repairs of this run[/yellow]")
+            self._undo(entries, next((one_situation(one, found) for one in self.done), found))
+            for one in self.done:
+                one.outcome = "undone"
+            raise OpsError(
+                "the repairs did not let people log in, and were undone", f"{problem.what}: {problem.why}", problem.next_step
+            ) from problem
+        self.verified = [line for entry in steps for line in entry.get("said", ())]
+
+    def _keep(self) -> None:
+        """What was done stays: what was set aside goes, and so does what would have undone it."""
+        from ops.machine.keycloak import undo
+        from ops.plan.keycloak.undo import plan_keep
+
+        entries = undo.kept(self.project.state)
+        self._apply(plan_keep(entries), None, [])
+        for entry in entries:
+            undo.forget(self.project.state, entry.name)
+        if any(one.repair.kind == "earlier release" and one.outcome == "kept" for one in self.done):
+            self._record()
+
+    def _record(self) -> None:
+        """A release that was sealed for a repair has served."""
+        from ops.machine.releases import current_number, record_activation
+        from ops.plan.release import GOOD, Activation
+
+        number = current_number(self.project.state) or 0
+        at = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+        record_activation(self.project.state, Activation(number, VERB, at, GOOD, time.monotonic() - self.began))
+        self.say(f"release {number} runs the earlier Keycloak: correct compose/keycloak or config/keycloak, then inv deploy")
+
+    def _leave(self, found: Situation, diagnosis: Diagnosis) -> None:
+        """Raises NeedsPerson with what a person has to do about each finding that is left."""
+        from rich.markup import escape
+
+        from ops.plan.keycloak.instructions import instructions
+
+        for finding in diagnosis.findings:
+            told = instructions(found, finding)
+            self.say(f"left: [bold]{escape(finding.title)}[/bold] [dim]{finding.id}[/dim]")
+            for number, line in enumerate(told.lines, 1):
+                self.say(f"  {number}. {escape(line)}")
+            self.left.append({"id": finding.id, "title": finding.title, "mends": False, "steps": list(told.lines)})
+        first = diagnosis.findings[0]
+        mended = sum(one.outcome == "kept" for one in self.done)
+        raise NeedsPerson(
+            f"{mended} mended, {len(diagnosis.findings)} left for a person",
+            f"{first.title}: {'; '.join(first.saw)}",
+            self.left[0]["steps"][0],
+        )
+
+
+def one_situation(one: _Done, found: Situation) -> Situation:
+    """`found` with the release that was the current one before a repair."""
+    from dataclasses import replace
+
+    return replace(found, wanted=one.wanted)

@@ -1,0 +1,139 @@
+"""inv keycloak.migrate-h2: realms, users and clients of an H2 file in the place of what PostgreSQL holds."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from invoke import Context
+
+from ops.errors import HostLacks, NeedsPerson, OpsError
+from ops.verbs.common import confirm, locked, recorded, verb
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ops.machine.project import Project
+    from ops.model import Plan
+    from ops.plan.keycloak.h2 import Source
+
+
+@verb(positional=["path"], help={
+    "path": "folder data/h2 of a Keycloak, or the file keycloakdb.mv.db; it is copied, never opened",
+    "plan": "show what would be done, and do nothing",
+    "yes": "do not ask",
+})  # fmt: skip
+def migrate_h2(c: Context, path: str, plan: bool = False, yes: bool = False) -> None:
+    """Move Keycloak from H2 to PostgreSQL. What PostgreSQL holds of Keycloak is replaced; on a failure it serves again."""
+    from pathlib import Path
+
+    from ops import show
+    from ops.machine.keycloak import h2
+    from ops.machine.project import must_exist, open_project
+
+    began = time.monotonic()
+    project = must_exist(open_project())
+    file = h2.find(Path(path).expanduser().absolute())
+    project.host.prepare()
+    with locked(project, "keycloak.migrate-h2"):
+        try:
+            source, planned = _decide(project, file)
+            if plan:
+                show.plan(planned)
+                return
+            show.plan(planned)
+            confirm(planned, yes)
+            with recorded(project, planned):
+                _carry_out(project, planned)
+        finally:
+            h2.remove(project.host)
+    show.out.print(f"[bold green]moved[/bold green]: {', '.join(source.realms)} in {time.monotonic() - began:.1f} s")
+    show.out.print("next: inv deploy brings realm cc03 to its declaration and makes what it lacks")
+
+
+def _decide(project: Project, file: Path) -> tuple[Source, Plan]:
+    """Copy, look, plan. Raises OpsError where it cannot be moved; nothing has been changed then."""
+    from ops.keycloak_steps import ExportRealms
+    from ops.machine.keycloak import h2, schema
+    from ops.machine.observe import images, inspected_containers
+    from ops.plan.containers import grace
+    from ops.plan.keycloak.h2 import FOLDER, plan_migration, refuse_other_version
+    from ops.plan.keycloak.upgrade import SLOT
+
+    host, wanted, image = project.host, project.deployed, project.images[SLOT]
+    there = inspected_containers(host)
+    if image.tag not in images(host) or wanted.images[SLOT].tag != image.tag or SLOT not in there:
+        raise HostLacks(
+            "the stack is not the one of this checkout",
+            "Keycloak's image of the checkout has to be the one deployed",
+            "inv deploy",
+        )
+    h2.copy(file, h2.folder_of(host))
+    source = h2.inspect(host, file, h2.folder_of(host), image.tag)
+    refuse_other_version(source, schema.server_of(host, image.tag).version)
+    present = schema.schema_of(host, project.name)
+    export = ExportRealms(
+        "export", "export every realm from a copy of the H2 file", folder=FOLDER, context=image.context, user=source.user,
+        tag=image.tag.replace("/keycloak:", "/keycloak-distribution:"),
+        args=tuple((f"BASE_{suite.upper()}", tag) for suite, tag in image.bases),
+    )  # fmt: skip
+    service = wanted.stack.services[SLOT]
+    running = there[SLOT]["State"]["Status"] == "running"
+    return source, plan_migration(
+        source, present, h2.service_of(wanted.compose), export, running=running, grace=grace(service),
+        start_seconds=service.start_seconds,
+    )  # fmt: skip
+
+
+def _carry_out(project: Project, plan: Plan) -> None:
+    """Raises OpsError where it failed and the former database serves, NeedsPerson where that failed too."""
+    from ops import show
+
+    left = _put_aside(project)
+    try:
+        _apply(project, plan)
+    except (OpsError, KeyboardInterrupt) as problem:
+        said = problem if isinstance(problem, OpsError) else OpsError("interrupted", "by the operator", "run it again")
+        show.err.print(f"{said.what}: putting the former database back")
+        try:
+            _apply(project, _back(project, sorted(_put_aside(project) - left)))
+        except OpsError as second:
+            raise NeedsPerson(
+                said.what, f"{said.why}; putting the former database back failed as well: {second.what}: {second.why}",
+                "inv status; inv keycloak; the dump of before is the newest in the folder dumps of the state folder",
+            ) from second  # fmt: skip
+        raise OpsError(said.what, said.why, "Keycloak serves what it served before; correct the cause, then run it again",
+                       said.details) from problem  # fmt: skip
+
+
+def _put_aside(project: Project) -> set[str]:
+    """Databases that a swap has put aside."""
+    from ops.machine.keycloak.dump import databases
+    from ops.plan.keycloak.upgrade import DATABASE
+
+    return set(databases(project.host, project.name, f"{DATABASE}_before_"))
+
+
+def _back(project: Project, former: list[str]) -> Plan:
+    """`former`: what this command has put aside."""
+    from ops.machine.observe import inspected_containers
+    from ops.plan.containers import grace
+    from ops.plan.keycloak.h2 import plan_back
+    from ops.plan.keycloak.upgrade import SLOT
+
+    running = inspected_containers(project.host)[SLOT]["State"]["Status"] == "running"
+    service = project.deployed.stack.services[SLOT]
+    return plan_back(
+        former=former[-1] if former else "", running=running, grace=grace(service), start_seconds=service.start_seconds
+    )
+
+
+def _apply(project: Project, plan: Plan) -> None:
+    from ops import show
+    from ops.machine.apply import apply
+    from ops.machine.journal import Journal
+    from ops.machine.performers import Performer
+
+    with show.progress(len(plan.steps)) as progress:
+        performer = Performer(project, progress.report, project.deployed)
+        apply(plan, performer.perform, Journal.of_this_process(project.state.journal), progress)

@@ -1,0 +1,139 @@
+"""inv keycloak.user: the operator's daily work on users, with one-time passwords."""
+
+from __future__ import annotations
+
+import json as json_module
+from typing import TYPE_CHECKING, Any
+
+from invoke import Context
+
+from ops.verbs.common import confirm, recorded, verb
+
+if TYPE_CHECKING:
+    from ops.machine.keycloak.users import Users
+    from ops.machine.project import Project
+    from ops.model import Plan
+    from ops.plan.keycloak.users import Asked
+
+
+@verb(positional=["action", "name"], iterable=["role"], help={
+    "action": "add, reset, unlock, disable, enable or list",
+    "name": "whom: the name that the user logs in with",
+    "email": "add: the e-mail address", "first": "add: the first name", "last": "add: the last name",
+    "role": "add: a role of the realm; may be given several times",
+    "search": "list: only those whose name or e-mail address holds this",
+    "keep-sessions": "reset: leave open sessions open",
+    "json": "print the outcome, one-time password included, for other programs",
+    "yes": "do not ask",
+})  # fmt: skip
+def user(  # noqa: PLR0913, PLR0917  (each one is an option)
+    c: Context, action: str, name: str = "", email: str = "", first: str = "", last: str = "", role: list[str] | None = None,
+    search: str = "", keep_sessions: bool = False, json: bool = False, yes: bool = False,
+) -> None:  # fmt: skip
+    """Add users, give new one-time passwords, unlock, disable and list them."""
+    from ops.machine.keycloak.users import Users
+    from ops.machine.project import must_exist, open_project
+    from ops.plan.keycloak.users import Asked, check
+
+    asked = check(Asked(action, name, email, first, last, tuple(role or ()), search, keep_sessions))
+    project = must_exist(open_project())
+    users = Users.of(project)
+    if asked.action == "list":
+        _list(users, asked, json)
+        return
+    work = {"add": _add, "reset": _reset, "unlock": _unlock, "disable": _disable, "enable": _enable}[asked.action]
+    outcome = work(project, users, asked, yes)
+    if json:
+        print(json_module.dumps({"action": asked.action, "name": asked.name, **outcome}, indent=2))
+    else:
+        _tell(asked, outcome)
+
+
+def _plan(asked: Asked, what: str, *destroys: str) -> Plan:
+    from ops.model import Plan, Step
+
+    return Plan("keycloak.user", (Step(f"{asked.action} {asked.name}", what),), destroys=destroys)
+
+
+def _add(project: Project, users: Users, asked: Asked, yes: bool) -> dict[str, Any]:
+    users.refuse(asked)
+    with recorded(project, _plan(asked, f"add user {asked.name}, roles: {', '.join(asked.roles) or 'none'}")):
+        one_time = users.add(asked)
+    return {"one_time_password": one_time, "roles": list(asked.roles)}
+
+
+def _reset(project: Project, users: Users, asked: Asked, yes: bool) -> dict[str, Any]:
+    found = users.must_find(asked.name)
+    with recorded(project, _plan(asked, f"give {asked.name} a new one-time password")):
+        one_time, ended = users.reset(found["id"], keep_sessions=asked.keep_sessions)
+    return {"one_time_password": one_time, "sessions_ended": ended, "enabled": found["enabled"]}
+
+
+def _unlock(project: Project, users: Users, asked: Asked, yes: bool) -> dict[str, Any]:
+    found = users.must_find(asked.name)
+    with recorded(project, _plan(asked, f"unlock {asked.name}")):
+        status = users.unlock(found["id"])
+    return {
+        "was_locked": bool(status.get("disabled")), "failures": int(status.get("numFailures", 0)), "enabled": found["enabled"]
+    }  # fmt: skip
+
+
+def _disable(project: Project, users: Users, asked: Asked, yes: bool) -> dict[str, Any]:
+    found = users.must_find(asked.name)
+    number = len(users.sessions(found["id"]))
+    plan = _plan(asked, f"disable {asked.name}", f"{asked.name} can not log in any more; {number} open session(s) end")
+    confirm(plan, yes)
+    with recorded(project, plan):
+        # First, so that nobody logs in between.
+        users.enable(found, enabled=False)
+        ended = users.end_sessions(found["id"])
+    return {"sessions_ended": ended, "was_enabled": found["enabled"]}
+
+
+def _enable(project: Project, users: Users, asked: Asked, yes: bool) -> dict[str, Any]:
+    found = users.must_find(asked.name)
+    with recorded(project, _plan(asked, f"enable {asked.name}")):
+        users.enable(found, enabled=True)
+    return {"was_enabled": found["enabled"]}
+
+
+def _tell(asked: Asked, outcome: dict[str, Any]) -> None:
+    """What was done, in one or two lines. The password is shown here and kept nowhere."""
+    ended = outcome.get("sessions_ended", 0)
+    sessions = f"{ended} session{'' if ended == 1 else 's'} ended"
+    if asked.action == "add":
+        said = f"{asked.name} was added, with {', '.join(asked.roles) or 'no role but the default one'}"
+    elif asked.action == "reset":
+        said = f"{asked.name} has a new password; {'sessions kept' if asked.keep_sessions else sessions}; unlocked"
+    elif asked.action == "unlock" and (outcome["was_locked"] or outcome["failures"]):
+        said = f"{asked.name} is unlocked; {outcome['failures']} failed login(s) forgotten"
+    elif asked.action == "unlock":
+        said = f"{asked.name} was not locked"
+    elif asked.action == "disable":
+        said = f"{asked.name} is disabled; {sessions}"
+    else:
+        said = f"{asked.name} is enabled" + (", and was before" if outcome["was_enabled"] else "")
+    print(said)
+    if asked.action in ("reset", "unlock") and not outcome["enabled"]:
+        print(f"but disabled: inv keycloak.user enable {asked.name}")
+    if "one_time_password" in outcome:
+        print(f"one-time password: {outcome['one_time_password']}")
+        print("shown this once; it must be changed at the first login")
+
+
+def _list(users: Users, asked: Asked, as_json: bool) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from ops import show
+    from ops.plan.keycloak import users as plan
+
+    found = users.list(asked.search)
+    if as_json:
+        print(json_module.dumps(plan.as_json(found), indent=2))
+        return
+    table = Table("NAME", "E-MAIL", "ROLES", "ENABLED", "LAST LOGIN", "SESSIONS", "MUST", box=None, pad_edge=False)
+    for one in found:
+        table.add_row(*map(escape, plan.row(one)))
+    show.out.print(table)
+    show.out.print(f"[dim]{len(found)} user{'' if len(found) == 1 else 's'}[/dim]")

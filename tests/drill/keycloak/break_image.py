@@ -1,0 +1,118 @@
+"""Ways to break Keycloak by its image: real builds of it, each wrong in one way."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+
+from ops import podman
+from ops.machine.authority import host_ca_bundle
+from ops.machine.host import REPOSITORY
+from tests.drill.keycloak.breakage import Act, Breakage, fails_to_start, no_login, serves
+from tests.drill.keycloak.hands import SLOT, Definition, Keycloak
+
+BUILD_SECONDS = 580.0
+CONTEXT = REPOSITORY / "compose" / SLOT
+LAST = "\nFROM java\nCOPY --from=trained /opt/keycloak /opt/keycloak\n"
+"""How the last stage of the product's own Containerfile begins."""
+UNBUILT = (
+    "\nFROM java\nCOPY --from=distribution /opt/keycloak /opt/keycloak\n"
+    "COPY jvm.options quarkus.properties /opt/keycloak/conf/\n"
+)
+"""The same with the distribution as it is downloaded."""
+LINKED = "RUN rm -rf /opt/keycloak/data && ln -s /run/keycloak/data /opt/keycloak/data\n"
+BUILD = (
+    "RUN /opt/keycloak/bin/kc.sh build --http-relative-path=/auth --http-management-relative-path=/ --health-enabled=true "
+    "--metrics-enabled=true --event-metrics-user-enabled=true"
+)
+WITHOUT_DB = UNBUILT + LINKED + BUILD + "\n"
+JAR = "mkdir -p /opt/keycloak/providers && cp /opt/keycloak/lib/quarkus-run.jar /opt/keycloak/providers/own.jar"
+CLOCK = (
+    "apt-get update && apt-get install -y --no-install-recommends libfaketime "
+    "&& cp /usr/lib/*/faketime/libfaketimeMT.so.1 /opt/keycloak/ && rm -rf /var/lib/apt/lists/*"
+)
+
+
+def built_anew(keycloak: Keycloak, stage: str) -> str:
+    """The product's Containerfile with its last stage exchanged; the stages before it are in the cache of its own build."""
+    text = (CONTEXT / "Containerfile").read_text()
+    assert text.count(LAST) == 1
+    return text.replace(LAST, stage)
+
+
+def on_top(keycloak: Keycloak, command: str) -> str:
+    """What somebody has added to the product's image."""
+    return f"FROM {keycloak.drill.project.images[SLOT].tag}\nUSER 0\nRUN {command}\nUSER 10004:10004\n"
+
+
+@cache
+def image(keycloak: Keycloak, name: str, text: str) -> str:
+    """Tag of an image that is built by this Containerfile in the product's own context."""
+    tag = f"localhost/cc03-drill/keycloak:{name}"
+    folder = Path(mkdtemp(prefix="cc03-drill-"))
+    args = {f"BASE_{suite.upper()}": base for suite, base in keycloak.drill.project.images[SLOT].bases}
+    try:
+        shutil.copytree(CONTEXT, folder, dirs_exist_ok=True)
+        (folder / "Containerfile").write_text(text)
+        keycloak.drill.project.host.run(podman.image_build(folder, tag, args, {}, host_ca_bundle()), timeout=BUILD_SECONDS)
+    finally:
+        shutil.rmtree(folder)
+    return tag
+
+
+Text = Callable[[Keycloak, str], str]
+
+
+def made_of(name: str, how: Text, what: str, change: Callable[[Definition], None] = lambda definition: None) -> Act:
+    def act(keycloak: Keycloak) -> None:
+        tag = image(keycloak, name, how(keycloak, what))
+
+        def changed(definition: Definition) -> None:
+            definition["image"] = tag
+            change(definition)
+
+        keycloak.remake(changed)
+
+    return act
+
+
+def with_h2(definition: Definition) -> None:
+    """As without any option of a database: the one that is built in answers."""
+    definition["entrypoint"] = ["bash", "-c", ENTRY.replace("EDIT", "sed -i '/^db-/d' $state/keycloak.conf")]
+
+
+def with_damaged_h2(definition: Definition) -> None:
+    """The same, and what stands in its file is no database."""
+    damage = "mkdir -p $state/data/h2; head -c 65536 /dev/urandom >$state/data/h2/keycloakdb.mv.db"
+    definition["entrypoint"] = ["bash", "-c", ENTRY.replace("EDIT", f"sed -i '/^db-/d' $state/keycloak.conf; {damage}")]
+
+
+def as_dev(definition: Definition) -> None:
+    definition["entrypoint"] = ["bash", "-c", ENTRY.replace("EDIT", ":").replace("start --optimized", "start-dev")]
+
+
+ENTRY = (
+    "source <(sed '/^exec java/,$d' /usr/local/bin/entrypoint.sh); EDIT; exec java @/opt/keycloak/conf/jvm.options "
+    'io.quarkus.bootstrap.runner.QuarkusEntryPoint --config-file="$state/keycloak.conf" start --optimized'
+)
+
+
+def fake_clock(definition: Definition) -> None:
+    definition["environment"] = {
+        "LD_PRELOAD": "/opt/keycloak/libfaketimeMT.so.1", "FAKETIME": "+90s", "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "DONT_FAKE_MONOTONIC": "1",
+    }  # fmt: skip
+
+
+BREAKAGES = (
+    Breakage("image-not-built", "image-not-built", made_of("unbuilt", built_anew, UNBUILT + LINKED), suffers=fails_to_start),
+    Breakage("h2-in-production", "h2-in-use", made_of("h2", built_anew, WITHOUT_DB, with_h2), suffers=no_login),
+    Breakage("h2-with-postgres-options", "h2-in-use", made_of("h2", built_anew, WITHOUT_DB), suffers=no_login),
+    Breakage("h2-damaged", "h2-in-use", made_of("h2", built_anew, WITHOUT_DB, with_damaged_h2), suffers=fails_to_start),
+    Breakage("provider-jar", "provider-updated", made_of("jar", on_top, JAR), suffers=fails_to_start),
+    Breakage("dev-mode", "dev-mode", made_of("h2", built_anew, WITHOUT_DB, as_dev), suffers=serves),
+    Breakage("clock-ahead", "clock-skew", made_of("clock", on_top, CLOCK, fake_clock), suffers=serves, mends=False),
+)
