@@ -40,6 +40,7 @@ def lint(session: nox.Session) -> None:
 def unit(session: nox.Session) -> None:
     """Plans as facts in, steps out; nothing here can reach a host."""
     session.run("pytest", "tests/unit", *session.posargs)
+    session.run("pytest", "--quiet", "compose/backup/tests")
 
 
 @nox.session(default=False)

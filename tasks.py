@@ -4,6 +4,7 @@ from invoke import Collection
 
 from ops.verbs import (
     audit,
+    backup,
     deploy,
     doctor,
     images,
@@ -17,6 +18,7 @@ from ops.verbs import (
     logs,
     open,
     releases,
+    restore,
     rollback,
     scale,
     service,
@@ -30,6 +32,7 @@ namespace = Collection(
     status.status,
     logs.logs,
     open.open_urls,
+    restore.restore,
     lifecycle.start,
     lifecycle.stop,
     lifecycle.restart,
@@ -49,6 +52,7 @@ namespace = Collection(
         keycloak_rotate.rotate,
         keycloak_h2.migrate_h2,
     ),
+    Collection("backup", backup.make, backup.list_sets, backup.verify, backup.prune, backup.key),
     Collection("audit", audit.log, audit.verify),
     Collection("service", service.install, service.remove),
 )

@@ -264,3 +264,18 @@ def run_apart(name: str, image: str, argv: Sequence[str], mounts: Mapping[Path, 
         "podman", "run", "--rm", "--pull=never", "--name", name, "--network", "none", "--cap-drop", "ALL", "--user", "0:0",
         "--memory", "2g", "--log-driver", "none", *flags, *volumes, "--entrypoint", argv[0], image, *argv[1:],
     )  # fmt: skip
+
+
+def run_reader(name: str, image: str, argv: Sequence[str], mounts: Mapping[Path, str]) -> Argv:
+    """A one-off container that may read every file of what is mounted, whoever it belongs to, without a network.
+
+    Parameters
+    ----------
+    mounts: path of the host -> path in the container, with `:ro` where it may not be written.
+    """
+    volumes = [part for source, target in mounts.items() for part in ("--volume", f"{source}:{target}")]
+    return (
+        "podman", "run", "--rm", "--pull=never", "--name", name, "--network", "none", "--cap-drop", "ALL",
+        "--cap-add", "DAC_OVERRIDE", "--user", "0:0", "--memory", "1g", "--log-driver", "none", "--read-only",
+        "--tmpfs", "/tmp:mode=1777", *volumes, "--entrypoint", argv[0], image, *argv[1:],
+    )  # fmt: skip

@@ -30,6 +30,18 @@ def _text(pattern: str, meaning: str) -> Callable[[Any], str]:
     return parse
 
 
+_EVERY = _text(r"\d{1,6}[smhd]", "a duration such as 90s, 15m, 6h or 1d; 0s turns it off")
+
+
+def _clock(value: Any) -> str:
+    """YAML 1.1 takes 10:30 for a number to the base of 60."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1440:
+        value = f"{value // 60:02}:{value % 60:02}"
+    if not isinstance(value, str) or not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", value):
+        raise ValueError("a time of day (UTC) such as 02:30")
+    return value
+
+
 _AGE = _text(r"\d+[dwy]", "an age such as 15d, 8w or 1y")
 _PATH = _text(r"(/[\x21-\x7e]*)?", "a path such as /api/v1/probe, or empty")
 
@@ -47,6 +59,31 @@ def _cpus(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0.05 <= value <= 64:
         raise ValueError("a number of cores from 0.05 to 64")
     return float(value)
+
+
+_KEYS = {"name", "path", "keep", "append_only"}
+
+
+def _repositories(value: Any) -> list[dict[str, Any]]:
+    """The list under `backup.repositories`, complete with its defaults. A list: a release keeps it as JSON."""
+    if not isinstance(value, list):
+        raise ValueError("a list of {name, path, keep, append_only}")
+    found = []
+    for one in value:
+        if not isinstance(one, Mapping) or not {"name", "path"} <= one.keys() <= _KEYS:
+            raise ValueError("a list of {name, path, keep, append_only}, of which name and path must be there")
+        if not re.fullmatch(r"[a-z][a-z0-9-]{0,19}", str(one["name"])) or one["name"] == "local":
+            raise ValueError("names of lower-case letters, digits and dashes, other than local")
+        if not re.fullmatch(r"/[\x21-\x39\x3b-\x7e]+", str(one["path"])):
+            raise ValueError("absolute paths without spaces and colons")
+        append_only = one.get("append_only", False)
+        if not isinstance(append_only, bool):
+            raise ValueError("append_only: true or false")
+        keep = _number(1, 1000)(one.get("keep", 7))
+        found.append({"name": str(one["name"]), "path": str(one["path"]), "keep": keep, "append_only": append_only})
+    if len({one["name"] for one in found}) < len(found):
+        raise ValueError("names that differ from each other")
+    return found
 
 
 LEAST_MEMORY = 16 << 20
@@ -114,6 +151,17 @@ SETTINGS = (
             "WebSocket that it holds open and writes to once a second; it must echo. Empty leaves it out."),
     Setting(("prober", "download"), _PATH, "/api/v1/probe/slow?seconds=2",
             "Slow download that it always has one of; empty leaves it out."),
+    Setting(("backup", "full_at"), _clock, "02:30", "When a full set is made (UTC); a missed one is made at once."),
+    Setting(("backup", "full_every"), _EVERY, "1d", "How often: at that time of each day, or of each 7th with 7d."),
+    Setting(("backup", "diff_every"), _EVERY, "6h", "How often a set of what changed since the last full one is made."),
+    Setting(("backup", "incr_every"), _EVERY, "1h", "How often a set of what changed since the last one is made."),
+    Setting(("backup", "drill_at"), _clock, "04:00",
+            "When the newest set is restored, started, read to its end and compared with its manifest (UTC)."),
+    Setting(("backup", "keep"), _number(1, 1000), 7,
+            "Full sets that are kept in the local repository, with all sets and all WAL between them."),
+    Setting(("backup", "repositories"), _repositories, [],
+            "More places for backups, each a folder on another disk that belongs to uid 10011: "
+            "`- {name: disk2, path: /mnt/disk2/cc03, keep: 14, append_only: false}`."),
     Setting(("retention", "metrics"), _AGE, "15d", "How long Prometheus keeps metrics."),
     Setting(("retention", "logs"), _AGE, "14d", "How long the log store keeps lines."),
     Setting(("hooks", "seconds"), _number(1, 3600), 60, "Seconds that one hook in config/hooks/ may take."),

@@ -5,9 +5,10 @@
 \set keycloak_password `cat /run/secrets/postgres-keycloak`
 \set grafana_password `cat /run/secrets/postgres-grafana`
 \set exporter_password `cat /run/secrets/postgres-exporter`
+\set backup_password `cat /run/secrets/postgres-backup`
 
 SELECT format('CREATE ROLE %I', name)
-  FROM unnest(ARRAY['app', 'keycloak', 'grafana', 'exporter']) AS name
+  FROM unnest(ARRAY['app', 'keycloak', 'grafana', 'exporter', 'backup']) AS name
  WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) \gexec
 
 -- The limits add up to less than max_connections: no service can starve another, nor the monitoring.
@@ -15,6 +16,7 @@ ALTER ROLE app      WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE CONNECTION LI
 ALTER ROLE keycloak WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE CONNECTION LIMIT 30;
 ALTER ROLE grafana  WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE CONNECTION LIMIT 10 PASSWORD :'grafana_password';
 ALTER ROLE exporter WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE CONNECTION LIMIT 5  PASSWORD :'exporter_password';
+ALTER ROLE backup   WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS CONNECTION LIMIT 8 PASSWORD :'backup_password';
 ALTER ROLE postgres PASSWORD :'superuser_password';
 
 -- Each value of this secret is set once, and its digest (of 256 random bits) remembered with the role: a restart with the
@@ -28,7 +30,8 @@ SELECT shobj_description('keycloak'::regrole, 'pg_authid') IS DISTINCT FROM :'ma
   COMMIT;
 \endif
 
-GRANT pg_monitor TO exporter;
+GRANT pg_monitor TO exporter, backup;
+GRANT pg_read_all_data TO backup;
 ALTER ROLE app SET idle_in_transaction_session_timeout = '60s';
 
 -- Schema public belongs to pg_database_owner since PostgreSQL 15, that is to the role that owns the database.
@@ -39,3 +42,6 @@ SELECT format('CREATE DATABASE %I OWNER %I', name, name)
 REVOKE ALL ON DATABASE app, keycloak, grafana, postgres, template1 FROM PUBLIC;
 GRANT CONNECT ON DATABASE app, keycloak, grafana, postgres TO exporter;
 CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
+-- Every database, those of a product team included; it marks the place in the WAL that a set is tied to.
+SELECT format('GRANT CONNECT ON DATABASE %I TO backup', datname) FROM pg_database WHERE NOT datistemplate \gexec
+GRANT EXECUTE ON FUNCTION pg_create_restore_point(text), pg_switch_wal() TO backup;

@@ -22,6 +22,7 @@ from ops.machine.releases import current_number, load_release
 from ops.machine.state import State, state_root
 from ops.model import Allocation, Stack
 from ops.plan.allocate import allocate, allocate_ports, as_json
+from ops.plan.backup.configuration import with_settings
 from ops.plan.containers import grace
 from ops.plan.images import WantedImage
 from ops.plan.wanted import Wanted
@@ -106,7 +107,7 @@ class Project:
         slots = {name: () if name in without else service.slots() for name, service in self.stack.services.items()}
         values = placeholders(self.settings, self.ports)
         return {
-            service.name: config_of(service, slots, values, self.host.repository)
+            service.name: with_settings(service.name, config_of(service, slots, values, self.host.repository), self.settings)
             for service in self.stack.services.values()
             if service.has_config and service.name not in without
         }

@@ -100,6 +100,11 @@ class State:
         return self.root / "dumps"
 
     @property
+    def backup(self) -> Path:
+        """What the host hands over to the backup."""
+        return self.root / "backup"
+
+    @property
     def prober(self) -> Path:
         return self.root / "prober"
 
@@ -117,6 +122,7 @@ class State:
                 self.config,
                 self.logs,
                 self.metrics,
+                self.backup,
                 self.releases,
                 self.builds,
                 self.ticker,

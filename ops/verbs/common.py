@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from invoke import Exit, Task, task
 
 from ops.arguments import VerbTask
-from ops.errors import NeedsPerson, OpsError, UsageProblem
+from ops.errors import HostLacks, NeedsPerson, OpsError, UsageProblem
 
 if TYPE_CHECKING:
     from ops.machine.project import Project
@@ -147,7 +147,21 @@ def locked(project: Project, verb: str) -> Iterator[None]:
     with operation(project.state, verb) as left:
         if left:
             show.out.print(f"[dim]note: {left}; going on from what it left[/dim]")
+        _refuse_half_a_restore(project, verb)
         yield
+
+
+WITH_HALF_A_RESTORE = ("restore", "stop", "destroy")
+
+
+def _refuse_half_a_restore(project: Project, verb: str) -> None:
+    """Raises HostLacks where a restore that did not come to its end has put data aside: nothing could start without it."""
+    journal = project.state.root / "restore.json"
+    if verb not in WITH_HALF_A_RESTORE and journal.exists():
+        raise HostLacks(
+            "a restore was broken off", f"{journal} says which: data was put aside and not yet replaced",
+            "inv restore --undo puts it back; inv restore, with the same options, begins anew",
+        )  # fmt: skip
 
 
 @contextmanager
@@ -160,10 +174,24 @@ def recorded(project: Project, plan: Plan) -> Iterator[None]:
     from ops.machine import hooks
     from ops.machine.audit import audited
 
-    with audited(project, plan) as record:
-        hooks.before(project, plan, show.aside, record.hooks.append)
-        yield
-        hooks.after(project, plan, show.aside, record.hooks.append)
+    try:
+        with audited(project, plan) as record:
+            hooks.before(project, plan, show.aside, record.hooks.append)
+            yield
+            hooks.after(project, plan, show.aside, record.hooks.append)
+    finally:
+        _hand_over(project)
+
+
+def _hand_over(project: Project) -> None:
+    """What this host knows goes to the backup after each change. That it fails is worth a word, no more."""
+    from ops import show
+    from ops.machine.backup import archive
+
+    try:
+        archive.keep(project)
+    except OSError as problem:
+        show.err.print(f"[yellow]note:[/yellow] the backup was not told of this change: {problem}; inv backup tries again")
 
 
 def confirm(plan: Plan, yes: bool, word: str = "yes") -> None:

@@ -78,7 +78,7 @@ BROKEN = (
     Broken("redis", "redis.conf", "appendonly yes", "appendonyl yes", "Bad directive"),
     Broken("postgres", "postgresql.conf", "huge_pages", "hugh_pages", "hugh_pages"),
     Broken("postgres", "pg_hba.conf", "samenet   scram-sha-256", "samenet   scram", "faulty pg_hba.conf"),
-    Broken("backup", "backup.toml", "keep_full = 7", 'keep_full = "seven"', "keep_full"),
+    Broken("backup", "backup.toml", "keep = 7", 'keep = "seven"', "sets.keep"),
     Broken("prometheus", "prometheus.yml", "scrape_interval: 30s", "scrape_interval: often", "often"),
     Broken("prometheus", "prometheus.yml", "metrics_path:", "metric_path:", "metric_path"),
     Broken("prometheus", "alerts/services.yml", "expr: up == 0", "expr: up === 0", "could not parse expression"),

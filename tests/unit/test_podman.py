@@ -35,6 +35,7 @@ EVERY = {
     "secret_remove": podman.secret_remove("cc03-redis-app-1"),
     "image_build": podman.image_build(Path("/compose/nginx"), "tag", {"BASE_TRIXIE": "base"}, LABELS, Path("/ca.pem")),
     "run_apart": podman.run_apart("cc03-h2", "image", ["bash"], {Path("/copy"): "/h2"}, read_only=True),
+    "run_reader": podman.run_reader("cc03-read", "image", ["restic"], {Path("/copy"): "/repository:ro"}),
     "image_pull": podman.image_pull("image"),
     "image_offered": podman.image_offered("image"),
     "image_import": podman.image_import(Path("/base.tar"), "tag"),

@@ -1,46 +1,117 @@
-"""backup serve | run JOB | status [--json] | stanza-upgrade | check-config"""
+"""backup serve | run JOB | status [--json] | extract SET | stanza-upgrade | public-key | write-config | check-config"""
 
 import argparse
 import json
 import sys
 import urllib.request
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
 
-from . import jobs
+from . import configuration, extract, jobs, log, manifest, observe, pgbackrest, repositories, sets
+from .errors import JobError
+from .progress import Progress, to_stdout
+from .repositories import LOCAL, Repository
 from .scheduler import serve
 from .server import PORT
-from .settings import SettingsError, load
+from .settings import Settings, SettingsError, load
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="backup", description="Backups of PostgreSQL and Redis.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("serve", help="the scheduler (started by the supervisor)")
-    run = commands.add_parser("run", help="run one job now, after a running one")
-    run.add_argument("job", choices=jobs.JOBS)
-    show = commands.add_parser("status", help="what the repository holds and what is wrong")
-    show.add_argument("--json", action="store_true")
-    commands.add_parser("stanza-upgrade", help="accept a PostgreSQL cluster that was created anew or upgraded")
-    commands.add_parser("check-config", help="read backup.toml and stop")
-    arguments = parser.parse_args()
+    arguments = _arguments().parse_args()
     try:
         settings = load()
+        places = repositories.load(settings.sets.keep)
     except (SettingsError, OSError) as error:
-        print(f"backup.toml: {error}", file=sys.stderr)
+        print(f"configuration: {error}", file=sys.stderr)
         return 1
-    if arguments.command == "serve":
-        serve(settings)
-    elif arguments.command == "run":
-        return 1 if jobs.run(arguments.job, settings) else 0
-    elif arguments.command == "status":
-        return status(as_json=arguments.json)
-    elif arguments.command == "stanza-upgrade":
-        return stanza_upgrade()
-    else:
-        print("configuration is valid")
+    commands: dict[str, Callable[[], int]] = {
+        "serve": lambda: _serve(settings, places),
+        "run": lambda: _run(arguments, places),
+        "status": lambda: _status(as_json=arguments.json),
+        "extract": lambda: _extract(arguments, places),
+        "stanza-upgrade": _stanza_upgrade,
+        "public-key": lambda: print(manifest.public_key(), end="") or 0,
+        "write-config": lambda: _write_config(places),
+        "check-config": lambda: print("configuration is valid") or 0,
+    }
+    try:
+        return commands[arguments.command]()
+    except JobError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="backup", description="Backups of the stack, and their proof.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("serve", help="the scheduler (started by the supervisor)")
+    run = commands.add_parser("run", help="run one job now, after a running one").add_subparsers(dest="job", required=True)
+    one = run.add_parser("set", help="make a set")
+    one.add_argument("--kind", choices=sets.KINDS, default="incr")
+    run.add_parser("check", help="send a WAL segment and look for it in every repository")
+    verify = run.add_parser("verify", help="read every file of the repositories")
+    drill = run.add_parser("drill", help="restore a set into scratch space, start it, compare it with its manifest")
+    drill.add_argument("set", nargs="?", default="", help="the newest complete one by default")
+    verify.add_argument("--repository", default="", help="only this one")
+    drill.add_argument("--repository", default=LOCAL)
+    expire = run.add_parser("expire", help="remove what is beyond the number to keep")
+    expire.add_argument("--force", action="store_true", help="also where the last proved set would go")
+    for job in run.choices.values():
+        job.add_argument("--json-progress", action="store_true", help="JSON lines on stdout, for programs")
+    show = commands.add_parser("status", help="what the repositories hold and what is wrong")
+    show.add_argument("--json", action="store_true")
+    out = commands.add_parser("extract", help="the files of a set into a folder; its manifest on stdout")
+    out.add_argument("set")
+    out.add_argument("--repository", default=LOCAL)
+    out.add_argument("--target", type=Path, required=True)
+    out.add_argument("--only", action="append", choices=extract.PARTS, default=[])
+    out.add_argument("--trust", type=Path, help="public key (PEM) that must have signed it; this stack's by default")
+    commands.add_parser("stanza-upgrade", help="accept a PostgreSQL cluster that was created anew or upgraded")
+    commands.add_parser("public-key", help="by which manifests of this stack are verified")
+    commands.add_parser("write-config", help="write what the tools read, with keys, on the tmpfs")
+    commands.add_parser("check-config", help="read the configuration and stop")
+    return parser
+
+
+def _serve(settings: Settings, places: Sequence[Repository]) -> int:
+    serve(settings, places)
     return 0
 
 
-def status(*, as_json: bool) -> int:
+def _run(arguments: argparse.Namespace, places: Sequence[Repository]) -> int:
+    """0 done, 1 failed. A set that a further repository lacks is done: it says so."""
+    if arguments.json_progress:
+        log.to_stderr()
+    progress = Progress(to_stdout if arguments.json_progress else None)
+    chosen = [jobs.named(arguments.repository, places)] if getattr(arguments, "repository", "") else places
+    does: dict[str, tuple[str, Callable[[], object]]] = {
+        "set": (getattr(arguments, "kind", ""), lambda: jobs.make_set(arguments.kind, places, progress)),
+        "check": ("check", lambda: jobs.check(places)),
+        "verify": (
+            "verify" if chosen[0].name == LOCAL else "verify-remote", lambda: jobs.verify(chosen, progress)
+        ),
+        "drill": ("drill", lambda: jobs.prove(arguments.set, arguments.repository, places, progress)),
+        "expire": ("expire", lambda: jobs.expire(places, force=arguments.force)),
+    }  # fmt: skip
+    name, do = does[arguments.job]
+    error, result = jobs.run(name, do)
+    if error:
+        progress.event("failed", error=error)
+    else:
+        progress.event("done", result=_plain(result))
+    return 1 if error else 0
+
+
+def _plain(result: object) -> object:
+    return json.loads(json.dumps(result if isinstance(result, dict) else vars(result) if result else None, default=_text))
+
+
+def _text(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def _status(*, as_json: bool) -> int:
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/status", timeout=5) as answer:
             report = json.load(answer)
@@ -50,24 +121,42 @@ def status(*, as_json: bool) -> int:
     if as_json:
         print(json.dumps(report, indent=2))
     else:
-        print("healthy" if report["healthy"] else "\n".join(f"PROBLEM  {text}" for text in report["problems"]))
-        print(f"running  {report['running'] or '-'}")
-        for backup in report["repository"]["backups"]:
-            print(f"{backup['kind']:<8} {backup['label']}  {backup['stop']}  {backup['repository_bytes']:,} bytes")
-        for moment in report["repository"]["redis_copies"]:
-            print(f"redis    {moment}")
-        wal = report["repository"]
-        print(f"wal      {wal['wal_min']} .. {wal['wal_max']}  newest {wal['wal_archived']}")
+        _show(report)
     return 0 if report["healthy"] else 1
 
 
-def stanza_upgrade() -> int:
+def _show(report: dict) -> None:
+    print("healthy" if report["healthy"] else "\n".join(f"PROBLEM  {text}" for text in report["problems"]))
+    for text in report["warnings"]:
+        print(f"warning  {text}")
+    print(f"running  {report['running'] or '-'}")
+    for one in report["sets"]:
+        proof = f"proved {one['proved_at'][:19]}" if one["proved_at"] else "unproved"
+        lacks = f"  without {', '.join(one['missing'])}" if one["missing"] else ""
+        where = ", ".join(one["repositories"])
+        print(f"{one['kind']:<8} {one['set']}  {one['bytes']:>14,} bytes  {proof:<26}  {where}{lacks}")
+    print(f"restore  any moment from {report['restorable']['from']} to {report['restorable']['until']}")
+
+
+def _extract(arguments: argparse.Namespace, places: Sequence[Repository]) -> int:
+    repository = jobs.named(arguments.repository, places)
+    chosen = jobs.named_set(arguments.set, observe.look(places).sets)
+    trust = arguments.trust.read_text() if arguments.trust else manifest.public_key()
+    print(manifest.text(extract.extract(chosen, repository, arguments.target, arguments.only, trust=trust)), end="")
+    return 0
+
+
+def _stanza_upgrade() -> int:
     with jobs.job_lock():
-        try:
-            print(jobs.pgbackrest("stanza-upgrade", deadline=jobs.DEADLINES["check"]))
-        except jobs.JobError as error:
-            print(error, file=sys.stderr)
-            return 1
+        print(pgbackrest.run("stanza-upgrade"))
+    return 0
+
+
+def _write_config(places: Sequence[Repository]) -> int:
+    try:
+        configuration.write(tuple(places))
+    except (OSError, ValueError, KeyError) as error:
+        raise JobError(f"configuration: {error}") from None
     return 0
 
 

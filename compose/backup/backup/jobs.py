@@ -2,55 +2,70 @@
 
 import contextlib
 import fcntl
-import re
-import signal
 import socket
-import subprocess
 import time
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 
-from . import journal, redis_copy, repository
+from . import catalog, drill, expiry, journal, observe, pgbackrest, restic, sets, wal
+from .errors import CommandError, JobError
 from .log import log
-from .settings import Settings
+from .paths import RUN
+from .progress import Progress
+from .repositories import LOCAL, Repository
 
-LOCK = Path("/run/backup/job.lock")
-JOBS = ("full", "diff", "redis", "check", "verify")
-# A backup that takes longer than this hangs: the next one must not wait for it for ever.
-DEADLINES = {"full": 6 * 3600, "diff": 3 * 3600, "check": 180, "verify": 6 * 3600}
-
-
-class JobError(Exception):
-    pass
+LOCK = RUN / "job.lock"
+JOBS = (*sets.KINDS, "check", "verify", "verify-remote", "drill", "expire")
+LOCK_SECONDS = 6 * 3600
+"""As long as the longest job may take."""
 
 
 @contextlib.contextmanager
-def job_lock() -> Iterator[None]:
+def job_lock(seconds: float = LOCK_SECONDS) -> Iterator[None]:
+    """Raises JobError where another job still runs after this time."""
     with LOCK.open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+        ends = time.monotonic() + seconds
+        while True:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= ends:
+                    raise JobError(f"another job still runs after {seconds:.0f} s") from None
+                time.sleep(0.2)
         yield
+
+
+def busy() -> bool:
+    """Whether a job runs, in whatever process."""
+    try:
+        with job_lock(0):
+            return False
+    except (JobError, OSError):
+        return True
 
 
 def reachable(job: str) -> bool:
     """Whether the other side is there at all; a stack that is still starting is not a failed backup."""
-    ports = [("redis", 6379)] if job == "redis" else [("postgres", 8432), ("postgres", 5432)]
-    for address in ports:
+    if job not in (*sets.KINDS, "check"):
+        return True
+    for port in (8432, 5432):
         try:
-            socket.create_connection(address, timeout=2).close()
+            socket.create_connection(("postgres", port), timeout=2).close()
         except OSError:
             return False
     return True
 
 
-def run(job: str, settings: Settings) -> str:
-    """Returns the error, empty on success."""
+def run(job: str, do: Callable[[], object]) -> tuple[str, object]:
+    """(error, what `do` returned): the error is empty on success."""
     with job_lock():
         log("INFO", "job started", job=job)
         started = time.monotonic()
-        error = ""
+        error, result = "", None
         try:
-            _do(job, settings)
-        except (JobError, redis_copy.CopyError, OSError, subprocess.SubprocessError) as failure:
+            clean()
+            result = do()
+        except (JobError, OSError) as failure:
             error = str(failure)
         seconds = round(time.monotonic() - started, 3)
         journal.record(job, seconds=seconds, error=error)
@@ -58,79 +73,111 @@ def run(job: str, settings: Settings) -> str:
             log("ERROR", "job failed", job=job, seconds=seconds, error=error)
         else:
             log("INFO", "job done", job=job, seconds=seconds)
-        return error
+        return error, result
 
 
-def _do(job: str, settings: Settings) -> None:
-    if job == "redis":
-        redis_copy.take(settings.redis.keep)
-    elif job == "check":
-        pgbackrest("check", deadline=DEADLINES[job])
-    elif job == "verify":
-        faults = verify_faults(pgbackrest("verify", "--log-level-console=detail", deadline=DEADLINES[job]))
-        if faults:
-            raise JobError(f"the repository is damaged: {'; '.join(faults)}")
-    else:
-        # Only where there is none: `backup` itself refuses when PostgreSQL was created anew, and the old cluster's
-        # backups are then safe until somebody decides (`backup stanza-upgrade`).
-        if repository.stanza_missing():
-            create_stanza()
-        keep = f"--repo1-retention-full={settings.postgres.keep_full}"
-        pgbackrest("backup", f"--type={job}", keep, deadline=DEADLINES[job])
+def scheduled(job: str, repositories: Sequence[Repository]) -> Callable[[], object]:
+    """What the scheduler does for a job of this name."""
+    silent = Progress()
+    local = [one for one in repositories if one.name == LOCAL]
+    remote = [one for one in repositories if one.name != LOCAL]
+    does: dict[str, Callable[[], object]] = {
+        **{kind: lambda kind=kind: make_set(kind, repositories, silent) for kind in sets.KINDS},
+        "check": lambda: check(repositories),
+        "verify": lambda: verify(local, silent),
+        "verify-remote": lambda: verify(remote, silent),
+        "drill": lambda: prove("", LOCAL, repositories, silent),
+        "expire": lambda: expire(repositories),
+    }
+    return does[job]
 
 
-def create_stanza() -> None:
-    """An archive-push that arrives at the same time holds the lock that this needs, for moments."""
-    for attempt in range(1, 6):
+def make_set(kind: str, repositories: Sequence[Repository], progress: Progress) -> dict:
+    made = sets.make(kind, repositories, progress)
+    if kind == "full":
+        progress.phase("expire")
+        # The set is made: that old ones could not be removed must not make it a failure, and be tried by making more.
         try:
-            pgbackrest("stanza-create", deadline=DEADLINES["check"])
+            expire(repositories)
         except JobError as error:
-            if attempt == 5 or "unable to acquire lock" not in str(error):
-                raise
-            time.sleep(2)
-        else:
-            return
+            log("ERROR", "old sets could not be removed", error=str(error))
+    return made
 
 
-def verify_faults(output: str) -> list[str]:
-    """`pgbackrest verify` 2.45 ends with exit code 0 when files are missing, and tells of a gap in the WAL only by
-    listing two ranges for one timeline: its report has to be read."""
-    faults = [line.strip() for line in output.splitlines() if re.search(r"\b(ERROR|WARN)\b", line)]
-    for name, number in re.findall(r"(missing|checksum invalid|size invalid|other): (\d+)", output):
-        if int(number):
-            faults.append(f"{name}: {number}")
-    faults += re.findall(r"backup: \S+, status: (?!valid)\w+", output)
-    last_of_timeline: dict[tuple[str, str], str] = {}
-    for archive, first, last in re.findall(r"archiveId: (\S+), wal start: (\w{24}), wal stop: (\w{24})", output):
-        timeline = (archive, first[:8])
-        if timeline in last_of_timeline:
-            faults.append(f"WAL is missing between {last_of_timeline[timeline]} and {first}")
-        last_of_timeline[timeline] = last
-    return faults
+def check(repositories: Sequence[Repository]) -> None:
+    """A fresh WAL segment makes the whole way into every repository, into one that was added a moment ago as well."""
+    sets.stanzas(repositories)
+    pgbackrest.run("check")
 
 
-def pgbackrest(command: str, *options: str, deadline: float) -> str:
-    child = subprocess.Popen(
-        ["pgbackrest", "--stanza=main", *options, command],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+def verify(repositories: Sequence[Repository], progress: Progress) -> None:
+    """Reads every file. Raises JobError with the faults of all of them."""
+    faults = []
+    for repository in repositories:
+        for name, tool in (("postgres", _check_postgres), ("files", _check_files)):
+            progress.phase(f"verify {name}", repository.name)
+            try:
+                tool(repository)
+            except JobError as error:
+                faults.append(str(error))
+    progress.phase("")
+    if faults:
+        raise JobError("; ".join(faults))
+
+
+def _check_postgres(repository: Repository) -> None:
     try:
-        output, _ = child.communicate(timeout=deadline)
-    except BaseException as stopped:
-        # SIGTERM lets it end the backup in PostgreSQL and release its locks.
-        child.send_signal(signal.SIGTERM)
-        child.communicate()
-        if isinstance(stopped, subprocess.TimeoutExpired):
-            raise JobError(f"pgbackrest {command}: not done within {deadline:.0f} s") from None
-        raise
-    for line in output.splitlines():
-        if re.search(r"\b(WARN|ERROR)\b", line):
-            log("WARNING", line.strip(), job=command)
-    if child.returncode != 0:
-        # The first warning often tells the cause of the error. pgBackRest redacts its key by itself.
-        first = re.search(r"\b(WARN|ERROR)\b", output)
-        errors = " ".join(output[first.start() if first else 0 :].split())
-        raise JobError(f"pgbackrest {command}: exit {child.returncode}: {errors[:600]}")
-    return output
+        pgbackrest.verify(repository)
+    except JobError as error:
+        if "other: " not in str(error) or not repository.folder:
+            raise
+        names = wal.unreadable(repository)
+        drill.clean()
+        raise JobError(f"{error}" + (f"; unreadable WAL: {', '.join(names[:10])}" if names else "")) from None
+
+
+def _check_files(repository: Repository) -> None:
+    try:
+        restic.unlock(repository)
+    except CommandError as error:
+        if error.returncode != restic.MISSING_REPOSITORY:
+            raise
+        log("INFO", "there is nothing to verify yet", repository=repository.name)
+    else:
+        restic.check(repository)
+
+
+def prove(name: str, place: str, repositories: Sequence[Repository], progress: Progress) -> object:
+    """A drill of the set `name`, or of the newest one of which all is in this repository."""
+    seen = observe.look(repositories)
+    repository = named(place, repositories)
+    chosen = named_set(name, seen.sets) if name else catalog.to_drill(seen.sets, repository.name)
+    if chosen is None:
+        raise JobError(f"there is no complete set in {repository.name} yet")
+    if not chosen.within(repository.name):
+        raise JobError(f"{repository.name} does not hold all of the set {chosen.name}")
+    return drill.run(chosen, repository, named(LOCAL, repositories), progress)
+
+
+def expire(repositories: Sequence[Repository], *, force: bool = False) -> dict[str, str]:
+    return expiry.expire(repositories, observe.look(repositories).sets, force=force)
+
+
+def named(name: str, repositories: Sequence[Repository]) -> Repository:
+    for repository in repositories:
+        if repository.name == name:
+            return repository
+    raise JobError(f"there is no repository {name}; there are {', '.join(one.name for one in repositories)}")
+
+
+def named_set(name: str, found: Sequence[catalog.Set]) -> catalog.Set:
+    for one in found:
+        if one.name == name:
+            return one
+    raise JobError(f"there is no set {name}; the newest are {', '.join(one.name for one in found[:3]) or 'none'}")
+
+
+def clean() -> None:
+    """Removes what a killed job has left: data and secrets in the clear. Callers hold the job lock."""
+    sets.clean()
+    drill.clean()

@@ -31,11 +31,11 @@ class Entry:
 
 
 def read(path: Path = PATH) -> dict[str, Entry]:
+    """Empty where there is none, or where it cannot be read: only counts of failures are lost with it."""
     try:
-        raw = json.loads(path.read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+        return {job: _entry(values) for job, values in json.loads(path.read_text()).items()}
+    except (FileNotFoundError, ValueError, TypeError, AttributeError, KeyError):
         return {}
-    return {job: _entry(values) for job, values in raw.items()}
 
 
 def record(job: str, *, seconds: float, error: str, path: Path = PATH) -> Entry:

@@ -1,86 +1,42 @@
-"""Copies of Redis: fetched as a replica would, encrypted on the way, proven readable before they count."""
+"""Redis as one file, fetched as a replica would, proven readable before it counts."""
 
-import contextlib
 import hashlib
 import os
-import subprocess
-from dataclasses import dataclass
-from datetime import UTC, datetime
+import re
 from pathlib import Path
 
-ROOT = Path("/var/lib/pgbackrest/redis")
-CIPHER = ["openssl", "enc", "-aes-256-cbc", "-pbkdf2", "-iter", "600000", "-pass", "file:/run/secrets/backup-cipher"]
-FETCH = ["redis-cli", "-h", "redis", "--user", "backup", "--no-auth-warning", "--rdb", "-"]
-CHECK = ["redis-check-rdb", "/dev/stdin"]
-SECRET = Path("/run/secrets/redis-backup")
-STAMP = "%Y%m%dT%H%M%SZ"
+from . import command
+from .errors import JobError
+from .paths import SECRETS
+
+FETCH = ["redis-cli", "-h", "redis", "--user", "backup", "--no-auth-warning", "--rdb"]
+CHECK = ["redis-check-rdb"]
+SECRET = SECRETS / "redis-backup"
 DEADLINE = 900
 
 
-class CopyError(Exception):
-    pass
-
-
-@dataclass(frozen=True)
-class Copy:
-    path: Path
-    taken: datetime
-
-
-def copies(root: Path = ROOT) -> list[Copy]:
-    """Oldest first; what was not finished has another ending and does not count."""
-    return [
-        Copy(path, datetime.strptime(path.name.split(".")[0], STAMP).replace(tzinfo=UTC))
-        for path in sorted(root.glob("*.rdb.enc"))
-    ]
-
-
-def take(keep: int, root: Path = ROOT) -> Path:
-    for leftover in root.glob("*.partial"):
-        leftover.unlink()
-    target = root / f"{datetime.now(UTC).strftime(STAMP)}.rdb.enc"
-    partial = target.with_suffix(".partial")
-    _fetch(partial)
-    _prove(partial)
-    digest = hashlib.sha256(partial.read_bytes()).hexdigest()
-    target.with_suffix(".sha256").write_text(f"{digest}  {target.name}\n")
-    partial.rename(target)
-    for old in copies(root)[:-keep]:
-        old.path.unlink()
-        old.path.with_suffix(".sha256").unlink(missing_ok=True)
-    return target
-
-
-def _fetch(target: Path) -> None:
+def take(target: Path) -> dict:
+    """{keys, expires, bytes, sha256}; `expires` are the keys that end by themselves."""
     # In the environment of this one child, since argv is readable by everybody.
-    environment = {**os.environ, "REDISCLI_AUTH": SECRET.read_text().strip()}
-    with target.open("wb") as stream:
-        redis = subprocess.Popen(FETCH, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
-        cipher = subprocess.Popen([*CIPHER, "-e", "-salt"], stdin=redis.stdout, stdout=stream, stderr=subprocess.PIPE)
-        redis.stdout.close()
-        _finish("redis-cli --rdb", redis)
-        _finish("openssl enc", cipher)
+    command.run([*FETCH, target], deadline=DEADLINE, env={"REDISCLI_AUTH": SECRET.read_text().strip()})
+    with target.open("rb") as stream:
         os.fsync(stream.fileno())
+    return {**check(target), "bytes": target.stat().st_size, "sha256": digest(target)}
 
 
-def _prove(path: Path) -> None:
-    """Decrypts what was stored and has redis-check-rdb read all of it, its checksum included."""
+def check(path: Path) -> dict:
+    """Has redis-check-rdb read all of it, its checksum included."""
+    return parse_check(command.run([*CHECK, path], deadline=DEADLINE))
+
+
+def parse_check(text: str) -> dict:
+    """Raises JobError where the report does not say how many keys there are."""
+    keys, expires = re.search(r"(\d+) keys read", text), re.search(r"(\d+) expires", text)
+    if not keys:
+        raise JobError(f"redis-check-rdb: {' '.join(text.split())[-300:]}")
+    return {"keys": int(keys[1]), "expires": int(expires[1]) if expires else 0}
+
+
+def digest(path: Path) -> str:
     with path.open("rb") as stream:
-        plain = subprocess.Popen([*CIPHER, "-d"], stdin=stream, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        check = subprocess.Popen(CHECK, stdin=plain.stdout, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        plain.stdout.close()
-        _finish("redis-check-rdb", check)
-        _finish("openssl enc -d", plain)
-
-
-def _finish(name: str, process: subprocess.Popen) -> None:
-    stream = process.stderr or process.stdout
-    try:
-        process.wait(timeout=DEADLINE)
-    except subprocess.TimeoutExpired:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        raise CopyError(f"{name}: not done within {DEADLINE} s") from None
-    said = " ".join(stream.read().decode(errors="replace").split()) if stream else ""
-    if process.returncode != 0:
-        raise CopyError(f"{name}: exit {process.returncode}: {said[-300:]}")
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -3,57 +3,84 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
+from hashlib import sha256
 
 from .journal import Entry
 from .settings import Settings
 
 FIRST_RETRY = timedelta(seconds=5)
 LAST_RETRY = timedelta(minutes=15)
+HEAVY = ("drill", "verify", "verify-remote")
+"""They read everything there is: after a failure they rest for longer, an hour to six."""
+HEAVY_FIRST, HEAVY_LAST = timedelta(hours=1), timedelta(hours=6)
+SLACK = timedelta(hours=12)
+"""By which a full backup may come early: one every 7 days at 02:30 is due at that time on the seventh day, whatever the last
+one's minute was."""
 
 
 @dataclass(frozen=True)
 class Done:
-    """When each thing last succeeded; backups as the repository itself says."""
+    """When each thing last succeeded; sets as the local repository itself says."""
 
-    full: datetime | None
-    any_backup: datetime | None
-    redis: datetime | None
-    check: datetime | None
-    verify: datetime | None
-
-
-def latest_occurrence(at: time, now: datetime) -> datetime:
-    today = now.replace(hour=at.hour, minute=at.minute, second=0, microsecond=0)
-    return today if today <= now else today - timedelta(days=1)
+    full: datetime | None = None
+    diff: datetime | None = None
+    """The newest full or differential set."""
+    any: datetime | None = None
+    check: datetime | None = None
+    verify: datetime | None = None
+    verify_remote: datetime | None = None
+    drill: datetime | None = None
 
 
-def due(settings: Settings, done: Done, now: datetime) -> list[str]:
-    """The jobs to run now, most important first. A schedule that was missed is due at once."""
+def offset(seed: str, jitter: timedelta) -> timedelta:
+    """Somewhere within the jitter, for one stack always the same: many stacks must not meet at one server."""
+    seconds = int(jitter.total_seconds())
+    return timedelta(seconds=int.from_bytes(sha256(seed.encode()).digest()[:4], "big") % seconds) if seconds else timedelta()
+
+
+def latest_occurrence(at: time, now: datetime, late: timedelta = timedelta()) -> datetime:
+    moment = now - late
+    today = moment.replace(hour=at.hour, minute=at.minute, second=0, microsecond=0)
+    return (today if today <= moment else today - timedelta(days=1)) + late
+
+
+def due(settings: Settings, done: Done, now: datetime, late: timedelta = timedelta(), *, remote: bool = False) -> list[str]:
+    """The jobs to run now, most important first. A schedule that was missed is due at once.
+
+    Parameters
+    ----------
+    late: this stack's share of the jitter. remote: whether there are repositories beyond this host.
+    """
+    sets, proof = settings.sets, settings.proof
 
     def daily(last: datetime | None, at: time) -> bool:
-        return last is None or last < latest_occurrence(at, now)
+        return last is None or last < latest_occurrence(at, now, late)
 
     def every(last: datetime | None, interval: timedelta) -> bool:
         return interval > timedelta(0) and (last is None or now - last >= interval)
 
-    full = daily(done.full, settings.postgres.full_at)
+    old_enough = done.full is None or now - done.full >= sets.full_every - SLACK
+    begun = done.full is not None
     wanted = {
-        "full": full,
-        "diff": not full and every(done.any_backup, settings.postgres.diff_every),
-        "redis": daily(done.redis, settings.redis.copy_at),
-        "check": done.full is not None and every(done.check, settings.postgres.check_every),
-        "verify": done.full is not None and daily(done.verify, settings.postgres.verify_at),
+        "full": daily(done.full, sets.full_at) and old_enough,
+        "diff": begun and every(done.diff, sets.diff_every),
+        "incr": begun and every(done.any, sets.incr_every),
+        "check": begun and every(done.check, proof.check_every),
+        "drill": done.any is not None and daily(done.drill, proof.drill_at),
+        "verify": begun and daily(done.verify, proof.verify_at),
+        "verify-remote": begun and remote and every(done.verify_remote, proof.verify_remote_every),
     }
     return [job for job, is_due in wanted.items() if is_due]
 
 
-def may_try(entry: Entry, now: datetime) -> bool:
+def may_try(job: str, entry: Entry, now: datetime) -> bool:
     """After failures in a row the pause doubles, from seconds (a stack that starts) to a quarter of an hour."""
-    if entry.failures_in_row == 0 or entry.last_attempt is None:
+    if entry.failures_in_row == 0 or entry.last_attempt is None or entry.last_attempt > now:
         return True
-    pause = min(FIRST_RETRY * 2 ** min(entry.failures_in_row - 1, 16), LAST_RETRY)
-    return now - entry.last_attempt >= pause
+    first, last = (HEAVY_FIRST, HEAVY_LAST) if job in HEAVY else (FIRST_RETRY, LAST_RETRY)
+    return now - entry.last_attempt >= min(first * 2 ** min(entry.failures_in_row - 1, 16), last)
 
 
-def next_job(settings: Settings, done: Done, journal: Mapping[str, Entry], now: datetime) -> str | None:
-    return next((job for job in due(settings, done, now) if may_try(journal.get(job, Entry()), now)), None)
+def next_job(due_now: list[str], journal: Mapping[str, Entry], now: datetime) -> str | None:
+    """A failing job pauses and lets the next one go first."""
+    return next((job for job in due_now if may_try(job, journal.get(job, Entry()), now)), None)

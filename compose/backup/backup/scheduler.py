@@ -1,14 +1,19 @@
 """The long-running process: looks at the repository once a minute, runs what is due, answers over HTTP."""
 
+import contextlib
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from . import jobs, journal, repository
+from . import jobs, journal, observe
+from .errors import JobError
 from .log import log
-from .schedule import next_job
+from .paths import CIPHER
+from .repositories import LOCAL, Repository
+from .schedule import due, next_job, offset
 from .server import make_server
 from .settings import Settings
 from .state import State
@@ -18,50 +23,65 @@ LOOK_EVERY = 60
 
 
 class Scheduler:
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, repositories: Sequence[Repository]) -> None:
         now = datetime.now(UTC)
         self._settings = settings
+        self._repositories = repositories
+        self._late = offset(CIPHER.read_text(), settings.sets.jitter)
         self._look_lock = threading.Lock()
-        self._state = State(now, now, repository.observe(), journal.read(), None)
+        # Nothing is known yet, and it may take a minute to ask a server that does not answer: /health must answer before.
+        self._state = State(now, now, observe.Seen(), journal.read(), None)
+        self._looked = False
 
     def view(self) -> State:
-        return self._state
+        """`running` also tells of a job that somebody runs by hand."""
+        state = self._state
+        return replace(state, running="by hand") if not state.running and jobs.busy() else state
 
-    def look(self) -> None:
+    def look(self, *, everywhere: bool) -> None:
         with self._look_lock:
-            seen = repository.observe()
-            self._state = replace(self._state, seen=datetime.now(UTC), repository=seen, journal=journal.read())
+            seen = observe.look(self._repositories, self._state.seen if self._looked else None, everywhere=everywhere)
+            self._state = replace(self._state, seen_at=datetime.now(UTC), seen=seen, journal=journal.read())
+            self._looked = True
 
     def look_forever(self) -> None:
         stop = threading.Event()
         while not stop.wait(LOOK_EVERY):
             try:
-                self.look()
+                self.look(everywhere=False)
             except Exception as error:  # a view that grows stale turns /health red: the thread must go on
                 log("ERROR", "looking at the repository failed", error=repr(error))
 
+    def _next(self) -> str | None:
+        state, now = self._state, datetime.now(UTC)
+        remote = any(place.snapshots for place in state.seen.places.values() if place.name != LOCAL)
+        return next_job(due(self._settings, state.done(now), now, self._late, remote=remote), state.journal, now)
+
     def work_forever(self) -> None:
         idle = threading.Event()
+        self.look(everywhere=True)
         while True:
-            state = self._state
-            job = next_job(self._settings, state.done, state.journal, datetime.now(UTC))
+            job = self._next()
             if job and jobs.reachable(job):
-                self._state = replace(state, running=job)
-                jobs.run(job, self._settings)
+                self._state = replace(self._state, running=job)
+                jobs.run(job, jobs.scheduled(job, self._repositories))
                 self._state = replace(self._state, running=None)
-                self.look()
-            elif journal.read() != state.journal:
-                self.look()  # somebody ran a job by hand
+                self.look(everywhere=True)
+            elif journal.read() != self._state.journal:
+                self.look(everywhere=True)  # somebody ran a job by hand
             else:
                 idle.wait(TICK)
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, repositories: Sequence[Repository]) -> None:
     # As an exception it passes through a running job, which then stops its child.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    scheduler = Scheduler(settings)
+    # Unless a job runs that was started by hand.
+    with contextlib.suppress(JobError), jobs.job_lock(0):
+        jobs.clean()
+    scheduler = Scheduler(settings, repositories)
     server = make_server(scheduler.view, settings)
     threading.Thread(target=server.serve_forever, daemon=True).start()
+    log("INFO", "scheduler started", repositories=[one.name for one in repositories])
     threading.Thread(target=scheduler.look_forever, daemon=True).start()
-    log("INFO", "scheduler started")
     scheduler.work_forever()

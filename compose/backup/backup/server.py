@@ -2,28 +2,15 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from . import metrics
+from .report import status
 from .settings import Settings
-from .state import State, problems
+from .state import State, faults
 
 PORT = 9101
-
-
-def status(state: State, settings: Settings) -> dict:
-    found = problems(state, settings, datetime.now(UTC))
-    return {
-        "healthy": not found,
-        "problems": found,
-        "running": state.running,
-        "last_success": asdict(state.done),
-        "repository": asdict(state.repository),
-        "jobs": {job: asdict(entry) for job, entry in state.journal.items()},
-        "seen": state.seen,
-    }
 
 
 def make_server(view: Callable[[], State], settings: Settings, port: int = PORT) -> ThreadingHTTPServer:
@@ -33,14 +20,14 @@ def make_server(view: Callable[[], State], settings: Settings, port: int = PORT)
         timeout = 10
 
         def do_GET(self) -> None:
-            report = status(view(), settings)
+            now = datetime.now(UTC)
+            wrong = faults(view(), settings, now)
             if self.path == "/health":
-                body = json.dumps({"healthy": report["healthy"], "problems": report["problems"]})
-                self._answer(200 if report["healthy"] else 503, "application/json", body)
+                self._answer(503 if wrong else 200, "application/json", json.dumps({"healthy": not wrong, "problems": wrong}))
             elif self.path == "/metrics":
-                self._answer(200, "text/plain; version=0.0.4", metrics.render(view(), report["healthy"]))
+                self._answer(200, "text/plain; version=0.0.4", metrics.render(view(), not wrong, now))
             elif self.path == "/status":
-                self._answer(200, "application/json", json.dumps(report, default=datetime.isoformat))
+                self._answer(200, "application/json", json.dumps(status(view(), settings, now), default=datetime.isoformat))
             else:
                 self._answer(404, "application/json", json.dumps({"error": "not found"}))
 

@@ -7,27 +7,32 @@ from dataclasses import dataclass, fields
 from datetime import time, timedelta
 from pathlib import Path
 
-PATH = Path("/etc/cc03/current/backup.toml")
+from .paths import CONFIG
+
+PATH = CONFIG / "backup.toml"
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 class SettingsError(Exception):
-    """backup.toml cannot be used; the text says where and why."""
+    """backup.toml or repositories.json cannot be used; the text says where and why."""
 
 
 @dataclass(frozen=True)
-class Postgres:
+class Sets:
     full_at: time
+    full_every: timedelta
     diff_every: timedelta
-    keep_full: int
+    incr_every: timedelta
+    jitter: timedelta
+    keep: int
+
+
+@dataclass(frozen=True)
+class Proof:
     check_every: timedelta
     verify_at: time
-
-
-@dataclass(frozen=True)
-class Redis:
-    copy_at: time
-    keep: int
+    verify_remote_every: timedelta
+    drill_at: time
 
 
 @dataclass(frozen=True)
@@ -35,12 +40,13 @@ class Health:
     grace: timedelta
     max_backup_age: timedelta
     max_check_age: timedelta
+    max_drill_age: timedelta
 
 
 @dataclass(frozen=True)
 class Settings:
-    postgres: Postgres
-    redis: Redis
+    sets: Sets
+    proof: Proof
     health: Health
 
 
@@ -72,7 +78,7 @@ def parse(text: str) -> Settings:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"not valid TOML: {error}") from None
-    _same_keys(document, [field.name for field in fields(Settings)], "")
+    same_keys(document, [field.name for field in fields(Settings)], "")
     return Settings(**{part.name: _section(part.type, part.name, document[part.name]) for part in fields(Settings)})
 
 
@@ -81,7 +87,7 @@ def load(path: Path = PATH) -> Settings:
 
 
 def _section(kind: type, name: str, table: dict) -> object:
-    _same_keys(table, [field.name for field in fields(kind)], f"{name}.")
+    same_keys(table, [field.name for field in fields(kind)], f"{name}.")
     values = {}
     for field in fields(kind):
         try:
@@ -91,10 +97,11 @@ def _section(kind: type, name: str, table: dict) -> object:
     return kind(**values)
 
 
-def _same_keys(table: dict, expected: list[str], place: str) -> None:
+def same_keys(table: dict, expected: list[str], place: str, optional: tuple[str, ...] = ()) -> None:
+    """Raises SettingsError for a key that is not known, and for one that is missing."""
     for key in table:
-        if key not in expected:
-            close = difflib.get_close_matches(key, expected, n=1)
+        if key not in expected and key not in optional:
+            close = difflib.get_close_matches(key, [*expected, *optional], n=1)
             hint = f"; did you mean {place}{close[0]}?" if close else ""
             raise SettingsError(f"unknown key {place}{key}{hint}")
     for key in expected:

@@ -3,8 +3,8 @@
 # pgBackRest server and the scheduler.
 set -euo pipefail
 umask 077
-mkdir -p /run/pgbackrest/lock /run/pgbackrest/spool /run/backup /var/lib/pgbackrest/{postgres,redis}
-write-config
+mkdir -p /run/pgbackrest/{lock,drill,spool} /run/backup /var/lib/pgbackrest/postgres
+backup write-config
 rm -rf /run/s6
 cp -R /etc/s6 /run/s6
 exec s6-svscan /run/s6

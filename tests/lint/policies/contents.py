@@ -13,6 +13,7 @@ from .isolation import mounts_of
 
 SECRETS = {
     "postgres-superuser", "postgres-app", "postgres-keycloak", "postgres-grafana", "postgres-exporter",
+    "postgres-backup", "backup-signing",
     "redis-app", "redis-exporter", "redis-backup", "keycloak-admin", "keycloak-ops", "keycloak-backend", "keycloak-grafana",
     "keycloak-keeper", "keycloak-probe", "keycloak-probe-user", "operator-password", "backup-cipher", "grafana-admin",
 }  # fmt: skip
@@ -41,9 +42,9 @@ def configuration_mounts(compose: Compose) -> Iterator[Finding]:
             if source.startswith((".", "${CC03_STATE")) and mode != "ro":
                 yield name, f"may write to {source}", "append :ro"
             if source.startswith("${CC03_STATE") and not re.fullmatch(
-                rf"\$\{{CC03_STATE:-\./state\}}/(certs/{name}|logs|metrics)", source
+                rf"\$\{{CC03_STATE:-\./state\}}/(certs/{name}|logs|metrics|backup)", source
             ):
-                yield name, f"mounts {source}", f"of the state folder only certs/{name}, logs and metrics are for containers"
+                yield name, f"mounts {source}", f"of the state folder only certs/{name}, logs, metrics and backup are for them"
 
 
 @policy("a volume that is not declared is anonymous: its data are lost with the container and in no backup")

@@ -1,0 +1,14 @@
+"""The one root of what a job may fail with."""
+
+
+class JobError(Exception):
+    """What happened and why, in one line that an operator can act on."""
+
+
+class CommandError(JobError):
+    """A tool failed or did not end in time."""
+
+    def __init__(self, text: str, returncode: int | None = None, output: str = "") -> None:
+        super().__init__(text)
+        self.returncode = returncode
+        self.output = output

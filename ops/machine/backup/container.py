@@ -1,0 +1,118 @@
+"""The backup container asked and told: what it has, its jobs with their progress, the files of a set."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ops import podman
+from ops.errors import HostLacks, OpsError
+from ops.machine.host import Host
+from ops.machine.run import stream
+from ops.plan.backup.sets import Status, read_status, told
+from ops.render import container_name
+
+ASK_SECONDS = 30.0
+FETCHED = "/var/lib/pgbackrest/restore"
+"""Where files of a set are unpacked: on the repository's own disk, and no job of the container touches it."""
+LAST_LINES = 5
+
+
+def _name(host: Host) -> str:
+    return container_name(host.project, "backup")
+
+
+def status(host: Host) -> Status:
+    """Raises HostLacks where the container does not answer."""
+    answer = host.run(podman.exec_in(_name(host), ("backup", "status", "--json")), timeout=ASK_SECONDS, ok=None)
+    try:
+        return read_status(json.loads(answer.stdout))
+    except ValueError as problem:
+        why = answer.last_words() if answer.returncode else str(problem)
+        raise HostLacks("the backup container does not answer", why, "inv status; inv logs backup --since 10m") from problem
+
+
+def run_job(host: Host, argv: Sequence[str], deadline: float, report: Callable[[str], None]) -> Mapping[str, Any]:
+    """Have a job done, and report how far it is. A job goes on in the container where this process ends.
+
+    Parameters
+    ----------
+    argv: what stands behind `backup run`. deadline: seconds.
+
+    Returns what the job has to say. Raises OpsError with its reason where it fails.
+    """
+    ended: dict[str, Any] = {}
+    said: list[str] = []
+
+    def line(text: str) -> None:
+        event = _event(text)
+        if event is None:
+            said.append(text)
+        elif event["event"] in ("done", "failed"):
+            ended.update(event)
+        elif words := told(event):
+            report(words)
+
+    report("waiting for a job that runs")
+    command = podman.exec_in(_name(host), ("backup", "run", *argv, "--json-progress"))
+    environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", **host.environment}
+    code = stream(command, timeout=deadline, stdin="", env=environment, cwd=Path("/"), each=line)
+    if code == 0 and ended.get("event") == "done":
+        found = ended.get("result")
+        return found if isinstance(found, dict) else {}
+    why = str(ended.get("error") or " / ".join(said[-2:]) or f"exit code {code}")
+    if code is None:
+        why = f"it did not end within {deadline:.0f} s"
+    raise OpsError(f"backup run {' '.join(argv)}", why, "inv logs backup --since 1h; inv backup.list", said[-LAST_LINES:])
+
+
+def _event(text: str) -> dict[str, Any] | None:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) and "event" in value else None
+
+
+def fetch(host: Host, name: str, repository: str, parts: Sequence[str], deadline: float) -> dict[str, Any]:
+    """Unpack parts of a set in the container; its manifest, whose signature the container has verified.
+
+    Raises OpsError where the set is damaged, was not signed by this stack, or lacks one of the parts.
+    """
+    remove_fetched(host)
+    only = [word for part in parts for word in ("--only", part)]
+    command = ("backup", "extract", name, "--repository", repository, "--target", FETCHED, *only)
+    answer = host.run(podman.exec_in(_name(host), command), timeout=deadline, ok=None)
+    if answer.returncode:
+        raise OpsError(f"{', '.join(parts)} of {name} cannot be read", answer.last_words(2), "inv backup.list shows other sets")
+    found: dict[str, Any] = json.loads(answer.stdout)
+    return found
+
+
+def manifest(host: Host, name: str, repository: str, deadline: float) -> dict[str, Any]:
+    """The manifest of a set, by its smallest part."""
+    try:
+        return fetch(host, name, repository, ("host",), deadline)
+    finally:
+        remove_fetched(host)
+
+
+def remove_fetched(host: Host) -> None:
+    host.run(podman.exec_in(_name(host), ("rm", "-rf", FETCHED)), ok=None)
+
+
+def pack(host: Host, part: str, target: Path, deadline: float) -> None:
+    """What was unpacked of a part, as a tar file of the host for its owner alone."""
+    what = ("-C", FETCHED, "redis.rdb") if part == "redis" else ("-C", f"{FETCHED}/{part}", ".")
+    host.run(podman.exec_in(_name(host), ("tar", "-cf", "-", *what)), timeout=deadline, target=target)
+
+
+def compare(host: Host, manifest: Mapping[str, Any], deadline: float) -> str:
+    """Whether the running PostgreSQL holds what the manifest says. Raises OpsError with the differences."""
+    command = podman.exec_with_input(_name(host), ("python3", "-m", "backup.compare"))
+    answer = host.run(command, timeout=deadline, ok=None, stdin=json.dumps(manifest))
+    if answer.returncode:
+        raise OpsError("what was restored is not what was backed up", answer.last_words(2), "inv backup.list: another set")
+    return answer.stdout.strip()

@@ -1,0 +1,61 @@
+"""The repository key: exported for a safe, and checked against such a copy."""
+
+from __future__ import annotations
+
+import hmac
+import time
+from pathlib import Path
+
+from ops.errors import HostLacks, OpsError, UsageProblem
+from ops.machine import state as files
+from ops.machine.backup.archive import ESCROWED
+from ops.machine.keycloak.admin import secret
+from ops.machine.project import Project
+from ops.plan.backup.key import exported, parse
+
+SECRET = "backup-cipher"  # noqa: S105  (a name)
+
+
+def value(project: Project) -> str:
+    """Raises HostLacks where there is none yet."""
+    if not any((project.state.secrets / SECRET).glob("[0-9]*")):
+        raise HostLacks("there is no repository key yet", f"the state folder lacks {SECRET}", "inv deploy makes it")
+    return secret(project, SECRET)
+
+
+def export(project: Project, path: Path) -> None:
+    """Write the key into a new file (0600), read it back, and note that it was exported.
+
+    Raises UsageProblem where the file exists: it may be another key's.
+    """
+    if path.exists():
+        raise UsageProblem(f"{path} exists", "it might be the key of another stack", "give the name of a new file")
+    key = value(project)
+    files.write(path, exported(key, project.name, time.strftime("%Y-%m-%d")), mode=0o600)
+    check(project, path)
+    project.state.backup.mkdir(mode=0o755, exist_ok=True)
+    files.write(project.state.backup / ESCROWED, time.strftime("%Y-%m-%dT%H:%M:%S%z\n"))
+
+
+def check(project: Project, path: Path) -> None:
+    """Raises OpsError where a file does not hold the key of these backups."""
+    if not hmac.compare_digest(read(path), value(project)):
+        raise OpsError(
+            f"{path} holds another key", "no backup of this stack can be read with it", "inv backup.key --export NEW-FILE"
+        )
+
+
+def read(path: Path) -> str:
+    """The key in a file. Raises UsageProblem where that cannot be read."""
+    try:
+        return parse(path.read_text(encoding="utf-8", errors="replace"), str(path))
+    except OSError as problem:
+        raise UsageProblem(
+            f"cannot read {path}", str(problem.strerror), "give the file of inv backup.key --export"
+        ) from problem
+
+
+def escrowed(project: Project) -> str:
+    """When it was exported; empty: never."""
+    path = project.state.backup / ESCROWED
+    return path.read_text().strip() if path.is_file() else ""

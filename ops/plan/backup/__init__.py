@@ -1,0 +1,1 @@
+"""Decisions about backups: what the container is told, what is chosen, what is shown. Pure."""

@@ -1,0 +1,54 @@
+"""The repository key on paper: printable, with a checksum that finds a typing error. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+
+from ops.errors import OpsError
+
+GROUP = 6
+"""Characters between blanks: what can be compared at a glance."""
+
+
+def checksum(key: str) -> str:
+    """Eight hexadecimal digits that tell nothing about the 256 random bits of the key."""
+    return hashlib.sha256(b"cc03 repository key\n" + key.encode()).hexdigest()[:8]
+
+
+def exported(key: str, project: str, at: str) -> str:
+    """The file to print or to keep in a safe. `at`: date of the export."""
+    groups = " ".join(key[index : index + GROUP] for index in range(0, len(key), GROUP))
+    return (
+        f"Key of the backups of {project}, exported {at}.\n"
+        "\n"
+        "Whoever has this key and a copy of a backup repository can read everything in it, passwords included.\n"
+        "Without it no backup can be read by anybody. Keep it apart from the backups, and not on the same host.\n"
+        "\n"
+        f"key: {groups}\n"
+        f"checksum: {checksum(key)}\n"
+        "\n"
+        "On an empty host, with a clone of this repository and this file:\n"
+        "    inv restore --bootstrap FOLDER --key FILE\n"
+        "Whether a copy of this file is still right: inv backup.key --check FILE\n"
+        "Blanks within the key do not count.\n"
+    )
+
+
+def parse(text: str, name: str) -> str:
+    """The key out of an exported file, or out of one that holds nothing else.
+
+    Raises OpsError where it cannot be one, or its checksum tells that it was mistyped. `name`: of the file.
+    """
+    labelled = re.search(r"^\s*key:\s*(.+)$", text, re.MULTILINE)
+    key = re.sub(r"\s+", "", labelled[1] if labelled else text)
+    if not re.fullmatch(r"[A-Za-z0-9_~.-]{20,}", key):
+        raise OpsError(f"{name} holds no key", "a line `key: …`, or the key alone, is needed", "inv backup.key --export FILE")
+    said = re.search(r"^\s*checksum:\s*([0-9a-fA-F]{8})\s*$", text, re.MULTILINE)
+    if said and not hmac.compare_digest(said[1].lower(), checksum(key)):
+        raise OpsError(
+            f"the key in {name} is mistyped", f"its checksum is {checksum(key)}, the file says {said[1]}",
+            "compare it with the printed copy group by group",
+        )  # fmt: skip
+    return key

@@ -1,0 +1,199 @@
+"""inv backup and its family: sets made now, listed, proved, removed; the key that all of them need."""
+
+from __future__ import annotations
+
+import json as json_module
+import time
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from invoke import Context
+
+from ops.errors import OpsError, UsageProblem, did_you_mean
+from ops.verbs.common import confirm, recorded, verb
+
+if TYPE_CHECKING:
+    from ops.machine.project import Project
+    from ops.model import Plan
+    from ops.plan.backup.sets import Safety, Set, Status
+
+KINDS = ("full", "diff", "incr")
+
+
+def _project() -> Project:
+    from ops.machine.project import must_exist, open_project
+
+    return must_exist(open_project())
+
+
+def _carry_out(project: Project, plan: Plan) -> float:
+    """Without the project's lock: the container has one for its jobs, and a deploy may run meanwhile. Returns seconds."""
+    from ops import show
+    from ops.machine.apply import apply
+    from ops.machine.journal import Journal
+    from ops.machine.performers import Performer
+
+    began = time.monotonic()
+    # The journal of the lock's holder is not to be mixed with that of a job beside it.
+    journal = Journal.of_this_process(project.state.root / "backup.jsonl")
+    with recorded(project, plan), show.progress(len(plan.steps)) as progress:
+        apply(plan, Performer(project, progress.report, project.deployed).perform, journal, progress)
+    return time.monotonic() - began
+
+
+@verb(default=True, help={"kind": "full, diff (since the last full one) or incr (since the last one)"})
+def make(c: Context, kind: str = "incr") -> None:
+    """Make a set now: PostgreSQL, Redis, metrics, logs, silences, and what this host knows. The site is not touched."""
+    from ops import show
+    from ops.backup_steps import RunJob, WriteHostArchive
+    from ops.machine.backup.volumes import safeties
+    from ops.model import Plan
+    from ops.plan.backup.sets import expendable
+    from ops.plan.restore import SAFETY_DAYS, plan_drop
+
+    if kind not in KINDS:
+        raise UsageProblem(f"there is no kind {kind}", did_you_mean(kind, KINDS), "inv --help backup")
+    project = _project()
+    old = expendable(safeties(project.host), datetime.now(UTC), SAFETY_DAYS)
+    steps = (
+        WriteHostArchive("archive", "hand over settings, secrets and releases"),
+        RunJob("set", f"make a set ({kind})", ("archive",), argv=("set", "--kind", kind)),
+        *(replace(step, after=("set",)) for step in plan_drop(old)),
+    )
+    since = datetime.now(UTC).replace(microsecond=0)
+    seconds = _carry_out(project, Plan("backup", steps))
+    made = _newest(project, since)
+    show.out.print(f"[bold green]backed up[/bold green] in {seconds:.1f} s{made}")
+
+
+LISTED_SECONDS = 20.0
+"""Until the scheduler has looked at the repositories again."""
+
+
+def _newest(project: Project, since: datetime) -> str:
+    """What was made since this moment, once it is listed."""
+    from ops.machine.backup.container import status
+    from ops.machine.wait import until
+    from ops.plan.backup.sets import size
+
+    found: list[Set] = []
+
+    def look() -> str:
+        found[:] = [one for one in status(project.host).sets if one.made >= since]
+        return "" if found else "it is not listed yet"
+
+    if until(look, LISTED_SECONDS):
+        return ""
+    return f": {found[0].name}, {size(found[0].bytes)}, {size(found[0].added)} added"
+
+
+@verb(name="list", help={"json": "print what the container reports, and safety copies, for other programs"})
+def list_sets(c: Context, json: bool = False) -> None:
+    """Every set: age, kind, size, what is inside, whether it is proved; and any moment that can be restored."""
+    from ops.machine.backup.container import status
+    from ops.machine.backup.volumes import safeties
+    from ops.plan.backup.sets import newest_first
+
+    project = _project()
+    found, kept = status(project.host), newest_first(safeties(project.host))
+    if json:
+        content = {**asdict(found), "safety": [asdict(one) for one in kept]}
+        print(json_module.dumps(content, indent=2, default=lambda value: value.isoformat()))
+    else:
+        _show(found, kept)
+
+
+def _show(found: Status, kept: list[Safety]) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from ops import show
+    from ops.plan.backup.sets import rows, size
+    from ops.plan.restore import SAFETY_DAYS
+
+    drawn = Table("SET", "AGE", "KIND", "SIZE", "ADDED", "INSIDE", "PROVED", "WHERE", box=None, pad_edge=False)
+    for row in rows(found, datetime.now(UTC)):
+        drawn.add_row(*row)
+    show.out.print(drawn)
+    if found.since and found.until:
+        show.out.print(f"PostgreSQL can go to any second from {found.since:%Y-%m-%d %H:%M:%S} "
+                       f"to {found.until:%Y-%m-%d %H:%M:%S} UTC")  # fmt: skip
+    for one in kept:
+        show.out.print(f"safety copy: {one.part} of before {one.stamp}, {size(one.bytes)}, kept for {SAFETY_DAYS:.0f} days; "
+                       "inv restore --undo puts it back")  # fmt: skip
+    for problem in found.problems:
+        show.out.print(f"[red]problem:[/red] {escape(problem)}")
+    if not found.escrowed:
+        show.out.print("[yellow]the repository key was never exported: inv backup.key --export FILE[/yellow]")
+
+
+@verb(positional=["name"], help={
+    "name": "the set; without it the newest one of which all is there",
+    "repository": "which copy of it to read",
+})  # fmt: skip
+def verify(c: Context, name: str = "", repository: str = "local") -> None:
+    """Prove a set: restore it into scratch space, start it, read every page, compare it with its manifest."""
+    from ops import show
+    from ops.backup_steps import RunJob
+    from ops.model import Plan
+
+    project = _project()
+    argv = ("drill", *((name,) if name else ()), "--repository", repository)
+    seconds = _carry_out(project, Plan("backup.verify", (RunJob("drill", f"prove {name or 'the newest set'}", argv=argv),)))
+    show.out.print(f"[bold green]proved[/bold green] in {seconds:.1f} s")
+
+
+@verb(help={
+    "safety": "remove safety copies of restores as well, however new",
+    "force": "also where the last set that is proved would go",
+    "yes": "do not ask",
+})  # fmt: skip
+def prune(c: Context, safety: bool = False, force: bool = False, yes: bool = False) -> None:
+    """Remove sets beyond the number to keep, with the WAL that only they need, and safety copies that are old enough."""
+    from ops import show
+    from ops.backup_steps import RunJob
+    from ops.machine.backup.volumes import safeties
+    from ops.model import Plan
+    from ops.plan.backup.sets import expendable, size
+    from ops.plan.restore import SAFETY_DAYS, plan_drop
+
+    project = _project()
+    kept = safeties(project.host)
+    gone = tuple(kept) if safety else expendable(kept, datetime.now(UTC), SAFETY_DAYS)
+    steps = (RunJob("expire", "remove sets beyond the number to keep", argv=("expire", *(("--force",) if force else ()))),)
+    losses = [f"the {one.part} of before {one.stamp} ({size(one.bytes)}): no undo of that restore" for one in gone]
+    losses += ["sets beyond the number to keep, even where no newer one is proved"] if force else []
+    plan = Plan("backup.prune", (*steps, *plan_drop(gone)), destroys=tuple(losses))
+    confirm(plan, yes)
+    seconds = _carry_out(project, plan)
+    show.out.print(f"[bold]pruned[/bold] in {seconds:.1f} s; {len(gone)} safety copies removed")
+
+
+@verb(help={
+    "export": "write the key into this new file, for a safe place that is not this host",
+    "check": "say whether this file holds the right key",
+})  # fmt: skip
+def key(c: Context, export: str = "", check: str = "") -> None:
+    """The key of the repositories: export it once, and check such a copy. Without it no backup can be read."""
+    from ops import show
+    from ops.machine.audit import audited
+    from ops.machine.backup import key as keys
+    from ops.model import Plan, Step
+
+    project = _project()
+    if export:
+        with audited(project, Plan("backup.key", (Step("export", "export the repository key"),))):
+            keys.export(project, Path(export).absolute())
+        show.out.print(f"written to {export}, readable by its owner alone: print it or move it away from this host")
+    if check:
+        keys.check(project, Path(check))
+        show.out.print(f"[bold green]right[/bold green]: {check} holds the key of these backups")
+    if not export and not check:
+        from ops.plan.backup.key import checksum
+
+        at = keys.escrowed(project)
+        show.out.print(f"checksum {checksum(keys.value(project))}; " + (f"exported {at}" if at else "never exported"))
+        if not at:
+            raise OpsError("the key was never exported", "without it no backup can be read", "inv backup.key --export FILE")

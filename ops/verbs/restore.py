@@ -1,0 +1,148 @@
+"""inv restore: back to a set or to a moment, or the whole stack on an empty host."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from invoke import Context
+
+from ops.errors import NeedsPerson, OpsError, UsageProblem
+from ops.verbs.common import confirm, locked, recorded, verb
+
+if TYPE_CHECKING:
+    from ops.machine.project import Project
+    from ops.model import Plan
+    from ops.plan.backup.target import Chosen, Target
+
+
+@verb(help={
+    "set": "a set of inv backup.list; with --xid or --name: the one to begin from",
+    "at": 'PostgreSQL as it was at this second, for example "2026-11-24 10:31:05" (the time of this host), or ...+00:00',
+    "xid": "PostgreSQL right before this transaction",
+    "name": "PostgreSQL at this point, made by pg_create_restore_point",
+    "only": "postgres, redis, prometheus, logs, alertmanager, several with commas, or all",
+    "timeline": "follow this history of PostgreSQL, where an earlier restore has begun another one",
+    "undo": "put back what was there before the last restore, or before one that was broken off",
+    "bootstrap": "on an empty host: folder with a repository, from which everything is brought back",
+    "key": "with --bootstrap: file with the repository key",
+    "plan": "show what would be lost and done, and do nothing",
+    "yes": "do not ask",
+})  # fmt: skip
+def restore(  # noqa: PLR0913, PLR0917  (each is an option of the command)
+    c: Context, set: str = "", at: str = "", xid: str = "", name: str = "", only: str = "", timeline: str = "",
+    undo: bool = False, bootstrap: str = "", key: str = "", plan: bool = False, yes: bool = False,
+) -> None:  # fmt: skip
+    """Bring data back: to the newest point, a set or a moment. Proved, or the state of before is put back."""
+    from ops.machine.project import must_exist, open_project
+    from ops.plan.backup.target import Target, read_parts, read_time
+
+    if bool(bootstrap) != bool(key):
+        raise UsageProblem("--bootstrap and --key belong together", "a repository and its key", "inv --help restore")
+    if xid and not xid.isdigit():
+        raise UsageProblem(f"{xid} is no transaction", "a number is needed", "the column xmin of a row; txid_current()")
+    if bootstrap:
+        from ops.verbs.bootstrap import bring_back
+
+        bring_back(bootstrap, key, plan_only=plan)
+        return
+    zone = datetime.now().astimezone().tzinfo
+    target = Target(set, read_time(at, zone) if at else None, int(xid) if xid else None, name, timeline)
+    parts = read_parts(only)
+    project = must_exist(open_project())
+    project.host.prepare()
+    began = time.monotonic()
+    with locked(project, "restore"):
+        if undo:
+            _undo(project, set, plan_only=plan, yes=yes)
+        else:
+            _restore(project, target, parts, plan_only=plan, yes=yes)
+    if not plan:
+        _told(began, "put back" if undo else "restored")
+
+
+def _told(began: float, what: str) -> None:
+    from ops import show
+
+    show.out.print(f"[bold green]{what}[/bold green] in {time.monotonic() - began:.1f} s")
+
+
+def _restore(project: Project, target: Target, parts: tuple[str, ...], *, plan_only: bool, yes: bool) -> None:
+    from ops import show
+    from ops.machine.backup import restoring
+    from ops.machine.backup.container import status
+    from ops.plan.backup.sets import STAMP
+    from ops.plan.backup.target import select
+    from ops.plan.restore import plan_restore
+
+    chosen: Chosen = select(target, parts, status(project.host))
+    stamp = time.strftime(STAMP, time.gmtime())
+    planned = plan_restore(chosen, restoring.facts(project, chosen), stamp)
+    show.plan(planned)
+    if plan_only:
+        return
+    confirm(planned, yes)
+    with recorded(project, planned):
+        try:
+            _apply(project, planned)
+        except (OpsError, KeyboardInterrupt) as problem:
+            _put_back(project, problem)
+
+
+def _put_back(project: Project, problem: BaseException) -> None:
+    """Raises what went wrong: with exit code 1 where everything is as before, 5 where a person is needed."""
+    from ops import show
+    from ops.machine.backup import restoring
+    from ops.plan.lifecycle import plan_start
+    from ops.plan.restore import plan_undo
+
+    said = problem if isinstance(problem, OpsError) else OpsError("interrupted", "by the operator", "run it again")
+    show.err.print(f"{said.what}: {said.why}: putting back what was there")
+    began = time.monotonic()
+    try:
+        facts = restoring.facts(project)
+        if facts.left:
+            _apply(project, plan_undo(facts.left, facts, failed=True))
+        else:
+            _apply(project, plan_start(facts.stack, facts.seen, facts.supervise, facts.version))
+    except (OpsError, KeyboardInterrupt) as second:
+        why = f"{second.what}: {second.why}" if isinstance(second, OpsError) else "interrupted"
+        raise NeedsPerson(
+            said.what, f"{said.why}; putting the former state back failed as well: {why}",
+            "inv restore --undo tries again; nothing of the former state is removed", said.details,
+        ) from second  # fmt: skip
+    raise OpsError(
+        said.what,
+        said.why,
+        f"everything is as before, put back in {time.monotonic() - began:.1f} s; {said.next_step}",
+        said.details,
+    ) from problem
+
+
+def _undo(project: Project, stamp: str, *, plan_only: bool, yes: bool) -> None:
+    from ops import show
+    from ops.machine.backup import restoring
+    from ops.machine.backup.volumes import safeties
+    from ops.plan.restore import left_by, plan_undo
+
+    facts = restoring.facts(project)
+    left = facts.left or left_by(safeties(project.host), facts.stack, stamp)
+    planned = plan_undo(left, facts, failed=facts.left is not None)
+    show.plan(planned)
+    if plan_only:
+        return
+    confirm(planned, yes)
+    with recorded(project, planned):
+        _apply(project, planned)
+
+
+def _apply(project: Project, plan: Plan) -> None:
+    from ops import show
+    from ops.machine.apply import apply
+    from ops.machine.journal import Journal
+    from ops.machine.performers import Performer
+
+    with show.progress(len(plan.steps)) as progress:
+        performer = Performer(project, progress.report, project.deployed)
+        apply(plan, performer.perform, Journal.of_this_process(project.state.journal), progress)

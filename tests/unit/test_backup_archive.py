@@ -1,0 +1,109 @@
+"""host.tar: what goes in, what stays out, and how it comes back on another host."""
+
+from __future__ import annotations
+
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from ops.errors import OpsError, UsageProblem
+from ops.machine.backup import archive, bootstrap, key
+from ops.machine.host import Host
+from ops.machine.project import Project
+from ops.machine.state import State
+from tests.unit.builders import settings
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    repository, state = tmp_path / "checkout", State(tmp_path / "state")
+    (repository / "config" / "hooks").mkdir(parents=True)
+    (repository / "config" / "stack.yaml").write_text("domain: shop.example.com\n")
+    state.prepare()
+    monkeypatch.setattr(archive, "origin", lambda repository: {"commit": "abc", "dirty": False})
+    monkeypatch.setattr("os.fchown", lambda *_: None)
+    for path, text in {
+        "secrets/backup-cipher/1": "k" * 43, "certs/nginx/key.pem": "pem", "logs/postgres.log": "line", "builds/x.log": "line",
+        "dumps/keycloak.dump": "rows", "allocation.json": "{}", "releases/7/release.json": '{"images": {"redis": "redis:1"}}',
+        "lock": "", ".half.1234": "x",
+    }.items():  # fmt: skip
+        (state.root / path).parent.mkdir(parents=True, exist_ok=True)
+        (state.root / path).write_text(text)
+    (state.secrets / "backup-cipher" / "1").chmod(0o600)
+    state.current.symlink_to("7")
+    return Project(settings(), Host("cc03", state, repository))
+
+
+def test_archive_holds_what_only_this_host_knows(project: Project) -> None:
+    path = archive.keep(project)
+    assert path
+    with tarfile.open(path) as opened:
+        names = set(opened.getnames())
+
+    assert {
+        "facts.json", "state/secrets/backup-cipher/1", "state/certs/nginx/key.pem", "state/releases/current",
+        "checkout/config/stack.yaml",
+    } <= names  # fmt: skip
+    assert not [name for name in names if "logs" in name or "builds" in name or "dumps" in name or "half" in name]
+    assert path.stat().st_mode & 0o777 == 0o400
+    assert archive.read_facts(path)["release"] == 7
+    assert archive.read_facts(path)["images"] == {"redis": "redis:1"}
+
+
+def test_archive_replaces_the_one_of_before_and_leaves_nothing_else(project: Project) -> None:
+    archive.keep(project)
+    (project.state.root / "allocation.json").write_text('{"ports": {}}')
+    archive.keep(project)
+
+    assert [path.name for path in project.state.backup.iterdir()] == ["host.tar"]
+
+
+def test_nothing_is_written_where_there_is_no_project(tmp_path: Path) -> None:
+    assert archive.keep(Project(settings(), Host("cc03", State(tmp_path / "none")))) is None
+
+
+def test_state_comes_back_with_modes_and_links(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, fresh = archive.keep(project), tmp_path / "fresh"
+    assert path
+    monkeypatch.setattr("os.chown", lambda *_, **__: None)
+    monkeypatch.setattr("os.lchown", lambda *_: None)
+    own = tmp_path / "stack.yaml"
+    own.write_text("# another one\n")
+    fresh.mkdir()
+    for _ in range(2):
+        said = archive.unpack(path, fresh, own)
+
+    assert said["project"] == "cc03"
+    assert (fresh / "secrets/backup-cipher/1").read_text() == "k" * 43
+    assert (fresh / "secrets/backup-cipher/1").stat().st_mode & 0o777 == 0o600
+    assert (fresh / "releases/current").readlink() == Path("7")
+    assert own.read_text() == "domain: shop.example.com\n"
+    assert (tmp_path / "stack.yaml.before-restore").read_text() == "# another one\n"
+
+
+def test_key_is_exported_once_checked_and_noted(project: Project, tmp_path: Path) -> None:
+    target = tmp_path / "key.txt"
+    assert key.escrowed(project) == ""
+    key.export(project, target)
+
+    assert target.stat().st_mode & 0o777 == 0o600
+    assert key.escrowed(project)
+    key.check(project, target)
+    with pytest.raises(UsageProblem, match="exists"):
+        key.export(project, target)
+    (project.state.secrets / "backup-cipher" / "2").write_text("j" * 43)
+    with pytest.raises(OpsError, match="another key"):
+        key.check(project, target)
+
+
+def test_repository_is_found_in_the_folder_or_in_a_volume(tmp_path: Path) -> None:
+    for top in ("copy", "volume/_data"):
+        (tmp_path / top / "files").mkdir(parents=True)
+        (tmp_path / top / "files" / "config").write_text("x")
+        (tmp_path / top / "postgres").mkdir()
+
+    assert bootstrap.place(tmp_path / "copy") == tmp_path / "copy"
+    assert bootstrap.place(tmp_path / "volume") == tmp_path / "volume" / "_data"
+    with pytest.raises(UsageProblem, match="no repository"):
+        bootstrap.place(tmp_path)

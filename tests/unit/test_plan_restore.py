@@ -1,0 +1,235 @@
+"""What is meant by a restore, in which order it is done, and how it is taken back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from ops.backup_steps import FetchCluster, FetchFiles, SetAside
+from ops.errors import HostLacks, UsageProblem
+from ops.model import Seen
+from ops.plan import bootstrap
+from ops.plan.backup.sets import Safety, Status, read_status
+from ops.plan.backup.target import Chosen, Target, read_parts, read_time, select
+from ops.plan.deploy import plan_deploy
+from ops.plan.restore import Facts, left_by, plan_drop, plan_restore, plan_undo, progress_of, writers
+from tests.unit.builders import before, defects, deployed, keys, stack, step, wanted, with_state
+from tests.unit.test_plan_backup import NOW, entry, report, three
+
+STAMP = "20261125T120000Z"
+
+
+def facts(**changes: Any) -> Facts:
+    release = wanted()
+    base = Facts(stack(), deployed(release), {"targets": []}, "v1", {"postgres": 5_000_000}, {"postgres-keycloak": 4})
+    return replace(base, **changes)
+
+
+def chosen(target: Target, *only: str, status: Status | None = None) -> Chosen:
+    return select(target, only, status or three())
+
+
+def both() -> Status:
+    return read_status(report(entry("B", NOW - timedelta(hours=7))))
+
+
+def test_time_is_that_of_the_host_unless_it_says_otherwise() -> None:
+    zone = timezone(timedelta(hours=2))
+
+    assert read_time("2026-11-24 10:31:05", zone) == datetime(2026, 11, 24, 8, 31, 5, tzinfo=UTC)
+    assert read_time("2026-11-24T10:31:05+00:00", zone) == datetime(2026, 11, 24, 10, 31, 5, tzinfo=UTC)
+    with pytest.raises(UsageProblem, match="not a time"):
+        read_time("yesterday", zone)
+
+
+def test_parts_are_read() -> None:
+    assert read_parts("all") == ("postgres", "redis", "prometheus", "logs", "alertmanager")
+    assert read_parts("redis, logs") == ("redis", "logs")
+    with pytest.raises(UsageProblem, match="reddis"):
+        read_parts("reddis")
+
+
+def test_without_a_target_postgres_alone_goes_to_the_newest_point() -> None:
+    found = chosen(Target())
+
+    assert (found.parts, found.postgres) == (("postgres",), ("--type=default",))
+    assert found.others == ("CF", "BF")
+
+
+def test_older_backups_are_tried_where_the_newest_is_of_another_history() -> None:
+    assert chosen(Target(at=NOW - timedelta(minutes=90))).others == ("BF",)
+    assert chosen(Target(set="B")).others == ()
+    assert chosen(Target(xid=812), "postgres").others == ()
+
+
+def test_set_is_restored_to_its_own_place_on_its_own_timeline() -> None:
+    found = chosen(Target(set="B"))
+
+    assert found.parts == ("postgres", "redis")
+    assert found.postgres == (
+        "--set=BF", "--type=lsn", "--target=@lsn", "--target-exclusive", "--target-timeline=current", "--target-action=promote",
+    )  # fmt: skip
+    assert found.compare
+    assert found.compare.name == "B"
+
+
+def test_moment_takes_redis_from_the_newest_set_before_it() -> None:
+    found = chosen(Target(at=NOW - timedelta(minutes=5)))
+
+    assert found.postgres == ("--type=time", "--target=2026-11-25 11:55:00.000000+00", "--target-action=promote")
+    assert found.files["redis"].name == "B"
+    assert found.compare is None
+    assert any("redis is that of B" in note for note in found.notes)
+
+
+def test_moment_before_the_oldest_is_refused() -> None:
+    with pytest.raises(HostLacks, match="too early"):
+        chosen(Target(at=NOW - timedelta(days=9)))
+
+
+def test_transaction_begins_from_the_oldest_set_unless_one_is_named() -> None:
+    assert chosen(Target(xid=812), "postgres").postgres == (
+        "--set=x", "--type=xid", "--target=812", "--target-exclusive", "--target-action=promote",
+    )  # fmt: skip
+    assert "--set=BF" in (chosen(Target(xid=812, set="B"), "postgres").postgres or ())
+    assert "--target=release-7" in (chosen(Target(name="release-7", timeline="3"), "postgres").postgres or ())
+    assert "--target-timeline=3" in (chosen(Target(name="release-7", timeline="3"), "postgres").postgres or ())
+
+
+def test_two_moments_and_no_backup_are_refused() -> None:
+    with pytest.raises(UsageProblem, match="cannot both"):
+        chosen(Target(xid=1, at=NOW))
+    with pytest.raises(HostLacks, match="no backup"):
+        chosen(Target(), status=read_status(report()))
+    with pytest.raises(HostLacks, match="redis cannot be restored"):
+        chosen(Target(set="C"), "redis")
+
+
+def test_who_needs_postgres_stops_with_it_and_nobody_else() -> None:
+    assert set(writers(stack(), ["postgres"])) == {"postgres", "keycloak", "backend"}
+    assert writers(stack(), ["nginx"]) == ("nginx",)
+
+
+def test_nothing_is_touched_before_it_is_written_down_and_everybody_has_stopped() -> None:
+    plan = plan_restore(chosen(Target(), "postgres"), facts(), STAMP)
+
+    assert defects(plan) == []
+    assert keys(plan)[0] == "space"
+    assert {"supervise off", "stop backend-1", "stop keycloak", "stop postgres", "remember"} <= before(plan, "aside postgres")
+    assert {"stop backend-1", "stop backend-2"} <= before(plan, "stop postgres")
+    assert before(plan, "fetch postgres") > {"aside postgres"}
+    assert "recover postgres" in before(plan, "start postgres")
+    assert "role keycloak" in before(plan, "start keycloak")
+    assert "agree" in before(plan, "start backend-1")
+    assert {"verify", "supervise"} <= before(plan, "forget")
+    assert keys(plan)[-1] == "full"
+    assert step(plan, "role keycloak").version == 4
+    assert any("everything" in loss or "not in the repository" in loss for loss in plan.destroys)
+
+
+def test_set_is_compared_before_anybody_writes() -> None:
+    plan = plan_restore(chosen(Target(set="B"), "postgres"), facts(), STAMP)
+    fetch = step(plan, "fetch postgres")
+
+    assert isinstance(fetch, FetchCluster)
+    assert (fetch.set, fetch.repository) == ("B", "local")
+    assert "compare" in before(plan, "start keycloak")
+
+
+def test_part_alone_stops_its_own_service_alone() -> None:
+    only = replace(chosen(Target(set="B"), "redis"), files={})
+    plan = plan_restore(replace(only, postgres=None), facts(), STAMP)
+
+    assert "full" not in keys(plan)
+    assert "stop postgres" not in keys(plan)
+
+
+def test_removed_volume_and_container_are_made_again() -> None:
+    release = wanted()
+    seen = deployed(release)
+    without = {slot: one for slot, one in seen.containers.items() if slot != "postgres"}
+    plan = plan_restore(chosen(Target()), facts(seen=replace(seen, containers=without, volumes=frozenset())), STAMP)
+
+    assert {"volume cc03-postgres-data", "create"} <= before(plan, "aside postgres")
+    assert step(plan, "create").slots == ("postgres",)
+
+
+def test_restore_that_was_broken_off_is_put_back_before_the_next() -> None:
+    left = {"stamp": "20261125T110000Z", "parts": ["postgres"], "stopped": ["postgres", "keycloak", "backend"]}
+    stopped = with_state(deployed(wanted()), "exited", "backend-1", "backend-2", "keycloak", "postgres")
+    plan = plan_restore(chosen(Target(), "postgres"), facts(left=left, seen=stopped), STAMP)
+
+    assert defects(plan) == []
+    assert "back postgres" in before(plan, "aside postgres")
+    assert step(plan, "back postgres").stamp == "20261125T110000Z"
+    aside = step(plan, "aside postgres")
+    assert isinstance(aside, SetAside)
+    assert aside.stamp == STAMP
+
+
+def test_undo_puts_back_and_starts_what_was_stopped() -> None:
+    left = left_by([Safety("postgres", STAMP, 1), Safety("redis", STAMP, 1), Safety("redis", "20261124T000000Z", 1)], stack())
+    plan = plan_undo(left, facts())
+
+    assert left["parts"] == ["postgres", "redis"]
+    assert defects(plan) == []
+    assert {"stop postgres", "stop keycloak"} <= before(plan, "back postgres")
+    assert {"back postgres", "forget first"} <= before(plan, "start postgres")
+    assert "agree" in keys(plan)
+    assert keys(plan)[-1] == "full", "it has a timeline of its own, of which there is no backup yet"
+    assert plan.destroys
+
+
+def test_failed_restore_is_put_back_without_asking() -> None:
+    left = {"stamp": STAMP, "parts": ["postgres"], "stopped": ["postgres", "keycloak"]}
+    plan = plan_undo(left, facts(), failed=True)
+
+    assert plan.destroys == ()
+    assert "agree" not in keys(plan)
+    assert keys(plan)[-1] == "supervise"
+
+
+def test_undo_without_a_safety_copy_is_refused() -> None:
+    with pytest.raises(HostLacks, match="nothing to undo"):
+        left_by([], stack())
+    with pytest.raises(HostLacks, match="nothing to undo"):
+        left_by([Safety("redis", STAMP, 1)], stack(), "20200101T000000Z")
+
+
+def test_safety_copies_are_dropped_by_name() -> None:
+    assert [one.key for one in plan_drop([Safety("redis", STAMP, 1)])] == [f"drop redis {STAMP}"]
+
+
+def test_progress_of_pgbackrest() -> None:
+    line = "2026-11-25 02:30:00.000 P01 DETAIL: restore file /var/lib/x/base/5/1255 (776KB, 12.34%) checksum abc"
+
+    assert progress_of(line) == "12.34 %, 776KB of 1255"
+    assert progress_of("INFO: restore command end") == ""
+
+
+def found(**changes: Any) -> bootstrap.Found:
+    return replace(bootstrap.Found("B", NOW, "abc", (), "cc03", "", 3, {}), **changes)
+
+
+def test_empty_host_is_filled_between_creating_and_starting(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The small stack of these tests has no backup container: another one stands for it.
+    monkeypatch.setattr(bootstrap, "BACKUP", "edge")
+    plan = bootstrap.with_data(plan_deploy(wanted(), Seen(), next_number=1), found(), {"postgres-keycloak": 2})
+
+    assert defects(plan) == []
+    assert {"healthy edge", "aside postgres", "fetch postgres"} <= before(plan, "recover postgres")
+    assert "recover postgres" in before(plan, "start postgres")
+    assert "role keycloak" in before(plan, "start keycloak")
+    assert {"agree", "verify", "archive", "drop postgres"} <= before(plan, "full")
+    assert "clear postgres" in before(plan, "aside postgres")
+    assert not any(isinstance(one, FetchFiles) for one in plan.steps)
+
+
+def test_what_runs_already_is_left_alone() -> None:
+    plan = bootstrap.with_data(plan_deploy(wanted(), deployed(wanted()), next_number=2), found(), {"postgres-keycloak": 2})
+
+    assert defects(plan) == []
+    assert keys(plan) == ["role keycloak", "agree", "verify", "archive", "full"]
