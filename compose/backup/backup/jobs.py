@@ -14,7 +14,6 @@ from .progress import Progress
 from .repositories import LOCAL, Repository
 
 LOCK = RUN / "job.lock"
-JOBS = (*sets.KINDS, "check", "verify", "verify-remote", "drill", "expire")
 LOCK_SECONDS = 6 * 3600
 """As long as the longest job may take."""
 

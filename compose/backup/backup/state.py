@@ -35,9 +35,6 @@ class State:
         moment = self.entries.get(job, Entry()).last_success
         return moment if moment and moment <= now + MARGIN else None
 
-    def last_set(self, now: datetime, component: str = "postgres", kinds: tuple[str, ...] = ()) -> datetime | None:
-        return catalog.last(self.seen.sets, now, LOCAL, component, kinds)
-
     def last_drill(self, now: datetime) -> datetime | None:
         return max((one.ended for one in self.seen.drills if one.passed and one.ended <= now + MARGIN), default=None)
 

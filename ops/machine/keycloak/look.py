@@ -81,10 +81,6 @@ class Place:
         item = self.found.get(slot)
         return state_of(item) if item else "missing"
 
-    def secret(self, name: str) -> str:
-        """The present value. Raises OpsError where the state folder has none."""
-        return admin.secret(self.project, name)
-
 
 def look(project: Project) -> Facts:
     """Everything that a diagnosis is decided from. Raises HostLacks or OpsError where Podman itself cannot be asked."""
@@ -164,7 +160,7 @@ def _login(place: Place) -> str | None:
     if place.state("postgres") != "running":
         return None
     name = container_name(place.project.name, "postgres")
-    return database.login(place.project.host, name, place.secret("postgres-keycloak"))
+    return database.login(place.project.host, name, admin.secret(place.project, "postgres-keycloak"))
 
 
 def _edge(place: Place, reads: Reads) -> EdgeFacts:
@@ -190,7 +186,7 @@ def _asked(place: Place, reads: Reads, answers: EdgeFacts) -> Future[edge.Admin]
     if answers.ready != 200 or place.state("nginx") != "running":
         return None
     ca, url = place.project.state.ca / "root.pem", place.ops_url
-    return reads.start(lambda: edge.admin(url, ca, place.secret("keycloak-ops")))
+    return reads.start(lambda: edge.admin(url, ca, admin.secret(place.project, "keycloak-ops")))
 
 
 def _with_locks(
