@@ -230,10 +230,6 @@ def run_as(name: str, service: Mapping[str, Any], argv: Sequence[str]) -> Argv:
     )  # fmt: skip
 
 
-def copy_out(name: str, path: str, target: Path) -> Argv:
-    return ("podman", "cp", f"{name}:{path}", str(target))
-
-
 def pause(name: str) -> Argv:
     return ("podman", "pause", name)
 

@@ -58,7 +58,6 @@ EVERY = {
     "start_attached": podman.start_attached("a"),
     "run_check": podman.run_check("image", ["check", "it"], {Path("/c"): "/etc/cc03"}, "10001", {"redis": "10.64.0.11"}),
     "run_as": podman.run_as("cc03-once", SERVICE, ("bash", "-c", "true")),
-    "copy_out": podman.copy_out("a", "/run/x", Path("/state/dumps")),
     "pause": podman.pause("a"),
     "unpause": podman.unpause("a"),
     "containers_on": podman.containers_on("cc03-data"),

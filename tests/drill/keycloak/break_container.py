@@ -13,13 +13,13 @@ from ops.machine.authority import authority
 from tests.drill.keycloak.breakage import (
     Act,
     Breakage,
+    answers,
     at_once,
     down,
     fails_to_start,
     loops,
     mend,
     no_login,
-    serves,
     start,
     then,
 )
@@ -116,7 +116,7 @@ def old_check(keycloak: Keycloak) -> None:
 
 
 def unhealthy(keycloak: Keycloak) -> str:
-    if problem := serves(keycloak):
+    if problem := answers(keycloak):
         return problem
     keycloak.podman("healthcheck", "run", keycloak.name(), ok=None, timeout=30)
     health = keycloak.container()["State"].get("Health") or keycloak.container()["State"].get("Healthcheck") or {}

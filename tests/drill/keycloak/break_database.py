@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from ops import podman
+from ops.machine.wait import until
 from tests.drill.keycloak.breakage import Act, Breakage, at_once, no_login, restart, serves, sql, start, then
 from tests.drill.keycloak.hands import SLOT, Keycloak
 
 AWAY = "keycloak_away"
 JDBC_ENDS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE '%JDBC%'"
 HELD = "SELECT pg_sleep(900);"
+FREE = """SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+  - count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"""
+"""Sessions that others than the superuser can still open."""
 
 
 def psql_in_background(*commands: str, database: str = SLOT) -> Act:
@@ -22,13 +26,19 @@ def psql_in_background(*commands: str, database: str = SLOT) -> Act:
 
 
 def fill(keycloak: Keycloak) -> None:
-    """Sessions that somebody has opened and does nothing with. Only the superuser's can be so many: the others have limits."""
-    free = 98 - int(keycloak.psql("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"))
-    one = f"psql --username=postgres --dbname=postgres --command='{HELD}'"
-    script = f"for number in $(seq {free}); do {one} >/dev/null 2>&1 </dev/null & done; wait"
-    keycloak.podman("exec", "--detach", keycloak.name("postgres"), "bash", "-c", script)
-    keycloak.psql("SELECT pg_sleep(4)")
+    """Sessions that somebody has opened and does nothing with. Only the superuser's can be so many: the others have limits.
+
+    Keycloak is kept out until the last one is taken, else it would hold on to its own.
+    """
+    keycloak.psql(f"ALTER DATABASE {SLOT} ALLOW_CONNECTIONS false")
     keycloak.disconnect()
+    one = f"psql --username=postgres --dbname=postgres --command='{HELD}'"
+    # One more: the count has the session that counts.
+    script = f"for number in $(seq {int(keycloak.psql(FREE)) + 1}); do {one} >/dev/null 2>&1 </dev/null & done; wait"
+    keycloak.podman("exec", "--detach", keycloak.name("postgres"), "bash", "-c", script)
+    reason = until(lambda: "" if (left := int(keycloak.psql(FREE))) <= 0 else f"{left} sessions are free", 60.0)
+    keycloak.psql(f"ALTER DATABASE {SLOT} ALLOW_CONNECTIONS true")
+    assert not reason, reason
 
 
 def end_sleepers(keycloak: Keycloak) -> None:

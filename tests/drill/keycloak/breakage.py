@@ -39,6 +39,15 @@ def serves(keycloak: Keycloak) -> str:
     return keycloak.login_problem()
 
 
+def answers(keycloak: Keycloak) -> str:
+    """For one that people cannot use: it has come back at least."""
+    try:
+        status = keycloak.live.inside(SLOT, 9000, "/health/ready").status_code
+    except (OSError, AssertionError) as problem:
+        return str(problem)[:200]
+    return "" if status == 200 else f"health says {status}"
+
+
 def at_once(keycloak: Keycloak) -> str:
     return ""
 
@@ -70,6 +79,8 @@ class Breakage:
     loses: bool = False
     unwatched: bool = False
     """Whether the health ticker would mend it before it is looked at."""
+    suffers_within: float = 90.0
+    """Seconds until it must be felt."""
 
     def __str__(self) -> str:
         return self.id

@@ -16,7 +16,7 @@ BY_ID = {breakage.id: breakage for breakage in BREAKAGES}
 
 PAIRS = (
     ("redirect-wrong", "wrong-password"), ("role-nologin", "nginx-stopped"), ("realm-disabled", "certificate-expired"),
-    ("stale-cluster-rows", "hostname-wrong"), ("user-locked", "proxy-headers-missing"),
+    ("stale-cluster-rows", "hostname-wrong"), ("user-locked", "redirect-wrong"),
     ("certificate-half-renewed", "http-off"),
     ("origin-wrong", "stopped-by-hand"), ("client-disabled", "build-option-at-run-time"),
     ("ops-secret-changed", "old-proxy-variable"), ("database-owner", "certificate-expired"),

@@ -107,8 +107,9 @@ def test_database_password_is_rotated_while_people_log_in(stack: Drill, live: Li
 
     record("keycloak.rotate database", took, note=tally.told())
     assert {slot: item["Id"] for slot, item in stack.containers().items() if slot != "keycloak"} == others
-    # Only requests that Keycloak could not take: none that was refused for its password.
-    assert {why for _, _, why in tally.failures if " 50" not in why and "Connection" not in why} == set()
+    # nginx holds what comes while Keycloak is made again with the new password.
+    assert tally.failures == []
+    assert tally.logins >= 3 and tally.renewals >= 3
     assert stack.unhealthy() == ""
 
 
