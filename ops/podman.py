@@ -238,6 +238,11 @@ def unpause(name: str) -> Argv:
     return ("podman", "unpause", name)
 
 
+def attached_to(network: str) -> Argv:
+    """Names of all containers on a network, of whatever project, whether they run or not."""
+    return ("podman", "ps", "--all", "--format", "{{.Names}}", "--filter", f"network={network}")
+
+
 def containers_on(network: str) -> Argv:
     """Running ones, of whatever project."""
     return ("podman", "ps", "--quiet", "--no-trunc", "--filter", f"network={network}")

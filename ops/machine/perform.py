@@ -15,7 +15,7 @@ from typing import TypeVar, cast
 import yaml
 
 from ops import podman
-from ops.errors import OpsError
+from ops.errors import NeedsPerson, OpsError
 from ops.machine import state as files
 from ops.machine.authority import issue_certificate
 from ops.machine.checkout import origin
@@ -308,6 +308,12 @@ class Performer:
 
     @perform.register
     def _(self, step: RemoveNetwork) -> None:
+        # One of the project's own would have been removed before.
+        if others := self.host.run(podman.attached_to(step.name)).stdout.split():
+            raise NeedsPerson(
+                f"cannot remove the network {step.name}", f"used by what is not this project's: {', '.join(others)}",
+                f"podman rm --force {' '.join(others)}, if nobody needs it; then the same command again",
+            )  # fmt: skip
         self.host.run(podman.network_remove(step.name))
 
     @perform.register

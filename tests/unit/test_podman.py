@@ -60,6 +60,7 @@ EVERY = {
     "run_as": podman.run_as("cc03-once", SERVICE, ("bash", "-c", "true")),
     "pause": podman.pause("a"),
     "unpause": podman.unpause("a"),
+    "attached_to": podman.attached_to("cc03-data"),
     "containers_on": podman.containers_on("cc03-data"),
     "inspect_images": podman.inspect_images(["image"]),
     "ends": podman.ends("a", "10m"),

@@ -76,6 +76,7 @@ def second(keycloak: Keycloak) -> None:
         definition["logging"] = {"driver": "k8s-file"}
 
     keycloak.remake(change, name=keycloak.name("second"))
+    keycloak.strangers.add(keycloak.name("second"))
 
 
 def second_serves(keycloak: Keycloak) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.drill.keycloak.break_image import ENTRY
 from tests.drill.keycloak.breakage import Act, Breakage, fails_to_start, no_login, serves
-from tests.drill.keycloak.hands import SLOT, Keycloak
+from tests.drill.keycloak.hands import Keycloak
 
 
 def conf(*, without: str = "", **options: str) -> Act:
@@ -34,7 +34,7 @@ def crowded(keycloak: Keycloak) -> None:
 
 
 def waiting(keycloak: Keycloak) -> str:
-    metrics = keycloak.live.inside(SLOT, 9000, "/metrics").text
+    metrics = keycloak.inside(9000, "/metrics").text
     found = re.search(r"^agroal_awaiting_count\S* ([\d.]+)", metrics, re.MULTILINE)
     number = float(found[1]) if found else 0.0
     return "" if number >= 4 else f"{number:.0f} requests wait"
