@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .core import Compose, Finding, own, pairs, policy, services
-from .isolation import mounts_of
+from ops.plan.walls.policies.core import Compose, Finding, own, pairs, policy, services
+from ops.plan.walls.policies.isolation import mounts_of
 
 SECRETS = {
     "postgres-superuser", "postgres-app", "postgres-keycloak", "postgres-grafana", "postgres-exporter",
@@ -69,7 +69,7 @@ def declared_secrets(compose: Compose) -> Iterator[Finding]:
     declared = compose.get("secrets") or {}
     for secret, spec in declared.items():
         if secret not in SECRETS:
-            yield "secrets", f"{secret} is not on the list", "add it to SECRETS in this file, with a reader"
+            yield "secrets", f"{secret} is not on the list", "add it to SECRETS in ops/plan/walls/policies/contents.py"
         if not isinstance(spec, Mapping) or not (spec.get("external") is True or "file" in spec):
             yield "secrets", f"{secret} is neither external nor a file", f"{secret}: {{external: true}}"
     for name, service in services(compose):

@@ -8,8 +8,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from ops.errors import did_you_mean
-
-from .core import Compose, Finding, limits, own, policy, services, size
+from ops.plan.walls.policies.core import Compose, Finding, limits, own, policy, services, size
 
 
 @policy("a service without a health check is believed to work: deploys, rollbacks and alerts would all be guesses")

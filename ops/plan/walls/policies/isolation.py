@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .core import Compose, Finding, exempt, own, policy, services
+from ops.plan.walls.policies.core import Compose, Finding, exempt, own, policy, services
 
 NETWORKS = {
     "web": {"edge", "frontend"},
@@ -49,7 +49,7 @@ def networks(compose: Compose) -> Iterator[Finding]:
             if network not in NETWORKS:
                 yield name, f"is on {network}, which is not known", f"known are {', '.join(NETWORKS)}"
             elif name not in NETWORKS[network]:
-                yield name, f"may not be on {network}", "take it off, or widen NETWORKS in this file on purpose"
+                yield name, f"may not be on {network}", "take it off, or widen NETWORKS in ops/plan/walls/policies/isolation.py"
 
 
 @policy("what is published is attacked: nginx alone faces the world, and the operator's pages only the host itself")
