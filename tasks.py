@@ -53,6 +53,6 @@ namespace = Collection(
         keycloak_h2.migrate_h2,
     ),
     Collection("backup", backup.make, backup.list_sets, backup.verify, backup.prune, backup.key),
-    Collection("audit", audit.log, audit.verify),
+    Collection("audit", audit.walls, audit.log, audit.verify),
     Collection("service", service.install, service.remove),
 )
