@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from ops.machine.health import Target, probe
+from ops.machine.walls.sockets import sockets_of
 from tests.smoke.live import Live
 from tests.smoke.test_hardening import processes
-from tests.smoke.test_isolation import sockets_of
 
 
 def network(live: Live, slot: str) -> Path:

@@ -62,7 +62,7 @@ def look(project: Project, parts: frozenset[str] = frozenset(PARTS)) -> Facts:
     if not found:
         raise HostLacks(f"no container of {project.name} runs", "there is nothing to look at", "inv deploy")
     listeners = read_listeners(project)
-    places = _places(project, found)
+    places = places_of(project, found)
     front = _front(project, places)
     with ThreadPoolExecutor(max_workers=len(PARTS)) as pool:
 
@@ -101,7 +101,8 @@ def _tried(read: Callable[[], T | Unread]) -> T | Unread:
         return Unread(f"{type(problem).__name__}: {problem}")
 
 
-def _places(project: Project, found: Inspected) -> dict[str, Place]:
+def places_of(project: Project, found: Inspected) -> dict[str, Place]:
+    """Slot -> where it stands. `found`: slot -> what `podman container inspect` says of it."""
     prefix = f"{project.name}-"
     return {
         slot: Place(
