@@ -61,7 +61,7 @@ def declared_volumes(compose: Compose) -> Iterator[Finding]:
     used = set()
     for name, service in services(compose):
         for source, target, _ in mounts_of(service):
-            if source.startswith(PATHS):
+            if source.startswith(PATHS) and target:
                 continue
             used.add(source)
             if not target:
