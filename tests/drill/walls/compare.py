@@ -64,18 +64,19 @@ def page(found: list[tuple[Overlay, list[str]]], clean: Found) -> str:
         "# The audit beside compose-lint", "",
         "<!-- Written by `python -m tests.drill.walls.compare`. Do not edit. -->", "",
         f"{len(found)} single misconfigurations, each laid over `compose/compose.yaml` alone (`tests/drill/walls/seeds.py`).",
-        f"The policies find {len(found)}; the audit of the running stack finds again the {running} that change what runs, also",
-        f"where the file does not say so. compose-lint {version('compose-lint')} finds {caught}.",
+        f"The policies find {len(found)}; the audit of the running stack finds again the {running} that change what runs,",
+        f"also where the file does not say so. compose-lint {version('compose-lint')} finds {caught}.",
         f"On the file as it is the policies say nothing, compose-lint says {sum(clean.values())} things.", "",
         "| Misconfiguration | Control, declared | Control, running | compose-lint |", "| --- | --- | --- | --- |",
     ]  # fmt: skip
-    lines += [f"| {one.name} | {one.policy} | {one.running or '–'} | {', '.join(theirs) or '–'} |" for one, theirs in found]
+    for one, theirs in found:
+        lines.append(f"| {one.name} | {one.policy} | {one.running or '–'} | {', '.join(theirs) or '–'} |")
     rules = Counter(rule for rule, _ in clean.elements())
-    said = ", ".join(f"{rule} ({amount})" for rule, amount in sorted(rules.items()))
-    lines += ["", f"What compose-lint says of the file as it is: {said or 'nothing'}.", ""]
+    said = ", ".join(f"{rule} ({amount})" for rule, amount in sorted(rules.items())) or "nothing"
+    lines += ["", f"What compose-lint says of the file as it is: {said}.", ""]
     lines += [
-        "Not every gap is a fault of compose-lint: whose volume or secret something is, and which network a service belongs to,",
-        "only this repository can know.",
+        "Not every gap is a fault of compose-lint: whose volume or secret something is, and which network a",
+        "service belongs to, only this repository can know.",
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
 

@@ -58,8 +58,10 @@ def beside(network: str, *flags: str) -> Act:
     def act(project: Project, folder: Path) -> Iterator[None]:
         name = f"{project.name}-stranger" if flags else f"stranger-of-{project.name}"
         labels = [flag.replace("PROJECT", project.name) for flag in flags]
-        argv = ("podman", "run", "--rm", "--detach", "--pull=never", "--name", name, *labels, "--network",
-                network_name(project.name, network), "--entrypoint", "sleep", project.images["frontend"].tag, "300")  # fmt: skip
+        argv = (
+            "podman", "run", "--rm", "--detach", "--pull=never", "--name", name, *labels,
+            "--network", network_name(project.name, network), "--entrypoint", "sleep", project.images["frontend"].tag, "300",
+        )  # fmt: skip
         try:
             project.host.run(argv)
             yield
@@ -218,7 +220,8 @@ CHANGES: dict[str, tuple[str, frozenset[str], Act]] = {
     "a secret in a log": ("3.3", QUICK, logged),
     "a rewritten audit trail": ("9.1", QUICK, rewritten),
     "an old protocol": ("5.2", NGINX, configured(
-        "tls.conf", "ssl_ciphers   ", "ssl_protocols TLSv1.1 TLSv1.2 TLSv1.3;\nssl_ciphers   DEFAULT@SECLEVEL=0:"
+        "tls.conf", "ssl_protocols TLSv1.2 TLSv1.3;\nssl_ciphers   ",
+        "ssl_protocols TLSv1.1 TLSv1.2 TLSv1.3;\nssl_ciphers   @SECLEVEL=0:ECDHE-ECDSA-AES128-SHA:"
     )),
     "a weak cipher": ("5.4", NGINX, configured("tls.conf", "ssl_ciphers   ", "ssl_ciphers   ECDHE-ECDSA-AES128-SHA:")),
     "a foreign certificate": ("5.5", NGINX, foreign_certificate),
@@ -226,7 +229,7 @@ CHANGES: dict[str, tuple[str, frozenset[str], Act]] = {
     "no HSTS": ("6.1", NGINX, configured("headers-common.inc", "add_header Strict-Transport-Security", "#")),
     "answers may be guessed at": ("6.2", NGINX, configured("headers-common.inc", "add_header X-Content-Type-Options", "#")),
     "the page in a frame": ("6.3", NGINX, configured("headers-app.inc", "; frame-ancestors 'none'", "")),
-    "inline scripts": ("6.3", NGINX, configured("headers-app.inc", "default-src 'self';", "default-src 'self' 'unsafe-inline';")),
+    "inline scripts": ("6.3", NGINX, configured("headers-app.inc", "default-src 'self'", "default-src 'self' 'unsafe-inline'")),
     "a version banner": ("6.4", NGINX, configured("nginx.conf", "server_tokens off;", "server_tokens on;")),
     "redirects to a forged host": ("6.5", NGINX, configured(
         "public.conf", "return 308 https://", "return 308 https://$http_host/?"
@@ -235,7 +238,8 @@ CHANGES: dict[str, tuple[str, frozenset[str], Act]] = {
         "public.conf", "location /auth/resources/ {", "location /auth/ {"
     )),
     "metrics in public": ("6.7", NGINX, configured(
-        "public.conf", "location = /grafana {", "location /prometheus/ { proxy_pass http://prometheus; }\n location = /grafana {"
+        "public.conf", "location = /grafana {",
+        "location /prometheus/ { proxy_pass http://prometheus; }\n location = /grafana {",
     )),
     "operator's pages for neighbours": ("6.8", NGINX, configured("ops.conf", "if ($ops_allowed = 0)", "if ($ops_allowed = 2)")),
     "no limit of logins": ("6.14", NGINX, configured("public.conf", "limit_req zone=login burst=20 nodelay;", "")),
