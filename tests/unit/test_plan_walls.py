@@ -13,7 +13,7 @@ from ops.errors import UsageProblem
 from ops.machine.walls.advisories import read_debsecan, read_npm_audit, read_pip_audit
 from ops.plan.walls.control import CONTROLS, SECTIONS
 from ops.plan.walls.exceptions import Accepted, flaws, parse_exceptions
-from ops.plan.walls.facts import Advisory, Answer, Facts, Leak, Mount, Reach, Unread, Way
+from ops.plan.walls.facts import Advisory, Facts, Leak, Mount, Reach, Unread, Way
 from ops.plan.walls.judge import ACCEPTED, FAILED, NOT_CHECKED, PASSED, as_json, judge
 from ops.plan.walls.listeners import Listener, parse_listeners
 from ops.plan.walls.markdown import page, share_told
@@ -25,6 +25,7 @@ from tests.unit.walls_facts import (
     with_client,
     with_container,
     with_handshakes,
+    with_header,
     with_host,
     with_mount,
     with_process,
@@ -120,15 +121,10 @@ BROKEN: dict[str, list[Facts]] = {
     "5.7": [with_handshakes(signature="sha1")],
     "5.8": [with_handshakes(days_left=3.0)],
     "5.9": [with_handshakes(served_is_stored=False)],
-    "6.1": [with_answer("page /", headers={**_headers("page /"), "strict-transport-security": ""})
-            for _headers in [lambda name: dict(clean().answers[name].headers)]],  # type: ignore[index]
-    "6.2": [with_answer("page /config.json", headers={"strict-transport-security": "max-age=31536000"})],
-    "6.3": [with_answer("page /", headers={
-        **dict(clean().answers["page /"].headers), "content-security-policy": "default-src 'unsafe-eval'"  # type: ignore[index]
-    })],
-    "6.4": [with_answer("page /config.json", headers={
-        **dict(clean().answers["page /config.json"].headers), "server": "nginx/1.26.3"  # type: ignore[index]
-    })],
+    "6.1": [with_header("page /", "strict-transport-security", "")],
+    "6.2": [with_header("page /config.json", "x-content-type-options", "")],
+    "6.3": [with_header("page /", "content-security-policy", "default-src 'unsafe-eval'")],
+    "6.4": [with_header("page /config.json", "server", "nginx/1.26.3")],
     "6.5": [with_answer("plain", headers={"location": "https://attacker.example/"})],
     "6.6": [with_answer("hidden /auth/admin/", status=302)],
     "6.7": [with_answer("monitoring /prometheus/", body="<title>Prometheus")],
@@ -366,6 +362,5 @@ def test_no_answer_to_a_burst_but_refusals_is_no_finding() -> None:
     assert numbers(replace(clean(), bursts={"API": {429: 5}, "login": {429: 5}})) == set()
 
 
-def test_the_answer_of_a_page_that_is_missing_is_told_by_its_body() -> None:
+def test_a_page_that_is_not_there_is_not_public() -> None:
     assert numbers(with_answer("monitoring /metrics", status=404, body="x")) == set()
-    assert isinstance(clean().answers, dict) and isinstance(clean().answers["trace"], Answer)  # type: ignore[index]

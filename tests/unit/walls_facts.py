@@ -133,6 +133,12 @@ def with_answer(name: str, **changes: Any) -> Facts:
     return replace(facts, answers={**facts.answers, name: replace(facts.answers[name], **changes)})
 
 
+def with_header(name: str, header: str, value: str) -> Facts:
+    answers = clean().answers
+    assert isinstance(answers, dict)
+    return with_answer(name, headers={**answers[name].headers, header: value})
+
+
 def with_realm(**changes: Any) -> Facts:
     return replace(clean(), realm={**REALM, **changes})
 
