@@ -31,7 +31,7 @@ SHAPES: dict[str, tuple[str, set[int]]] = {
     "two lengths": (POST + HEAD + "Content-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef", {400}),
     "a negative length": (POST + HEAD + "Content-Length: -1\r\n\r\n", {400}),
     "a broken chunk": (POST + HEAD + "Transfer-Encoding: chunked\r\n\r\nZZ\r\n", {400, 401}),
-    "chunks in HTTP/1.0": ("POST /api/v1/items HTTP/1.0\r\n" + HEAD + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", {400, 401}),
+    "chunks in HTTP/1.0": (POST.replace("1.1", "1.0") + HEAD + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", {400, 401}),
     "two hosts": ("GET / HTTP/1.1\r\n" + HEAD + "Host: attacker.example\r\n\r\n", {400}),
     "no host": ("GET / HTTP/1.1\r\nUser-Agent: {mark}\r\n\r\n", {400}),
     "a host with a path": ("GET / HTTP/1.1\r\nHost: {host}/../x\r\nUser-Agent: {mark}\r\n\r\n", {400, 308}),
