@@ -13,7 +13,8 @@ from ops.errors import UsageProblem
 from ops.machine.walls.advisories import read_debsecan, read_npm_audit, read_pip_audit
 from ops.plan.walls.control import CONTROLS, SECTIONS
 from ops.plan.walls.exceptions import Accepted, flaws, parse_exceptions
-from ops.plan.walls.facts import Advisory, Facts, Leak, Mount, Reach, Unread, Way
+from ops.plan.walls.facts import Advisory, BurstSeen, Facts, Leak, Mount, Reach, Unread, Way
+from ops.plan.walls.http import BURSTS
 from ops.plan.walls.judge import ACCEPTED, FAILED, NOT_CHECKED, PASSED, as_json, judge
 from ops.plan.walls.listeners import Listener, parse_listeners
 from ops.plan.walls.markdown import page, share_told
@@ -135,7 +136,7 @@ BROKEN: dict[str, list[Facts]] = {
     "6.12": [with_answer("login page", headers={"set-cookie": "AUTH_SESSION_ID=x; HttpOnly"}),
              with_answer("login page", status=500)],
     "6.13": [with_answer("login for another site", status=302)],
-    "6.14": [replace(clean(), bursts={"API": {200: 500}, "login": {400: 22, 429: 3}})],
+    "6.14": [replace(clean(), bursts={"API": BurstSeen(500, 1.0, False)})],
     "7.1": [with_realm(bruteForceProtected=False), with_realm(failureFactor=30)],
     "7.2": [with_client(redirectUris=["https://*"])],
     "7.3": [with_client(webOrigins=["*"])],
@@ -358,8 +359,17 @@ def test_answers_of_pip_audit_npm_and_debsecan_are_read() -> None:
     )  # fmt: skip
 
 
-def test_no_answer_to_a_burst_but_refusals_is_no_finding() -> None:
-    assert numbers(replace(clean(), bursts={"API": {429: 5}, "login": {429: 5}})) == set()
+@pytest.mark.parametrize(
+    ("seen", "proves"),
+    [
+        (BurstSeen(300, 1.0, False), False),
+        (BurstSeen(380, 1.0, False), True),
+        (BurstSeen(900, 9.0, False), False),
+        (BurstSeen(5, 1.0, True), True),
+    ],
+)
+def test_a_burst_proves_something_when_more_was_asked_than_is_let_through(seen: BurstSeen, proves: bool) -> None:
+    assert BURSTS["API"].proves(seen) is proves
 
 
 def test_a_page_that_is_not_there_is_not_public() -> None:

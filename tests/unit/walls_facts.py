@@ -12,7 +12,7 @@ import yaml
 from ops.compose import fill, parse_stack, placeholders
 from ops.model import Service, Stack
 from ops.plan.walls import listeners
-from ops.plan.walls.facts import Answer, Facts, Handshakes, HostFiles, Mount, Process, Reach, SeenContainer, Way
+from ops.plan.walls.facts import Answer, BurstSeen, Facts, Handshakes, HostFiles, Mount, Process, Reach, SeenContainer, Way
 from ops.plan.walls.http import REQUESTS
 from ops.plan.walls.listeners import Listener, parse_listeners, ports_of
 from ops.plan.walls.network import allowed
@@ -101,7 +101,7 @@ def clean() -> Facts:
         images={name: f"localhost/cc03/{name}:1" for name in stack.services}, image_days={"nginx": 1.0},
         containers={slot: _container(slot, stack.service_of(slot)) for slot in stack.slots()},
         reach=_reach(), handshakes={one: GOOD for one in declared_listeners() if one.encrypted}, answers=_answers(),
-        bursts={"API": {200: 300, 429: 1}, "login": {400: 22, 429: 3}}, realm=REALM,
+        bursts={"API": BurstSeen(300, 1.0, True), "login": BurstSeen(22, 0.5, True)}, realm=REALM,
         host=HostFiles(listens=frozenset({("0.0.0.0", 80), ("0.0.0.0", 443), ("127.0.0.1", 9443)})), leaks=(),  # noqa: S104
         debian={}, python=(), javascript=(),
     )  # fmt: skip

@@ -62,21 +62,19 @@ def devices_of(pid: int) -> Iterator[str]:
             yield f"/dev/{path.name}"
 
 
-def sockets_in(pid: int, mount: Mount) -> Iterator[str]:
-    """Unix sockets at or below what is mounted from the host, as the container names them."""
+def holds_sockets(pid: int, mount: Mount) -> bool:
+    """Whether what is mounted from the host is a Unix socket, or has some below it."""
     top = Path(f"/proc/{pid}/root{mount.target}")
     if _is_socket(top):
-        yield mount.target
-        return
+        return True
     seen = 0
     for folder, folders, names in os.walk(top):
-        depth = len(Path(folder).relative_to(top).parts)
-        if depth >= DEPTH or seen > ENTRIES:
+        if len(Path(folder).relative_to(top).parts) >= DEPTH or seen > ENTRIES:
             folders.clear()
         seen += len(names)
-        for name in names:
-            if _is_socket(path := Path(folder) / name):
-                yield f"{mount.target}/{path.relative_to(top)}"
+        if any(_is_socket(Path(folder) / name) for name in names):
+            return True
+    return False
 
 
 def _is_socket(path: Path) -> bool:
@@ -133,7 +131,7 @@ def look_inside(
     return SeenContainer(
         slot=slot, service=service, image=str(item["ImageName"]), processes=processes, mounts=mounts,
         devices=tuple(sorted(devices_of(pid))),
-        sockets=tuple(sorted({path for one in mounts if one.source.startswith("/") for path in sockets_in(pid, one)})),
+        sockets=tuple(one.target for one in mounts if one.source.startswith("/") and holds_sockets(pid, one)),
         written=tuple(written_in(pid)), published=published(item), networks=networks, gateways=gateways(pid),
         listens=listening(pid), memory_bytes=int(limits["Memory"]), cpus=limits["NanoCpus"] / 1e9,
         pids=int(limits["PidsLimit"]), secrets=secrets_in(pid),

@@ -13,10 +13,11 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 from ops.machine.health import network_of
-from ops.plan.walls.facts import Answer, Unread
+from ops.plan.walls.facts import Answer, BurstSeen, Unread
 from ops.plan.walls.http import BURSTS, PLAIN, REQUESTS, SITE, Burst, Request
 
 SECONDS = 10.0
+REFUSED = 429
 KEPT = 4096
 """Bytes of a body that are looked at."""
 INNER = {SITE: 8443, "ops": 9443, PLAIN: 8080}
@@ -96,26 +97,31 @@ def answers(front: Front) -> Mapping[str, Answer] | Unread:
         return Unread(f"the site does not answer: {problem or type(problem).__name__}")
 
 
-def bursts(front: Front) -> Mapping[str, Mapping[int, int]] | Unread:
+def bursts(front: Front) -> Mapping[str, BurstSeen] | Unread:
     """Ask too often, from another container: its address is limited afterwards for some seconds, and nobody else's."""
     try:
-        return {kind: burst(front, one) for kind, one in BURSTS.items()}
+        seen = {kind: burst(front, one) for kind, one in BURSTS.items()}
     except (OSError, http.client.HTTPException) as problem:
         return Unread(f"the site does not answer: {problem or type(problem).__name__}")
+    if slow := [kind for kind, one in seen.items() if not BURSTS[kind].proves(one)]:
+        return Unread(f"the site answered too slowly for its limits to be reached ({', '.join(slow)})")
+    return seen
 
 
-def burst(front: Front, wanted: Burst) -> Mapping[int, int]:
-    """Status -> how many requests were answered so, until one was refused or all were sent."""
-    seen: Counter[int] = Counter()
-    began = time.monotonic()
+def burst(front: Front, wanted: Burst) -> BurstSeen:
+    """Ask on several connections at once until one request is refused, or more got through than the limit allows."""
+    began, statuses = time.monotonic(), Counter[int]()
+
+    def so_far() -> BurstSeen:
+        through = sum(number for status, number in statuses.items() if status != REFUSED)
+        return BurstSeen(through, time.monotonic() - began, bool(statuses[REFUSED]))
 
     def worker(_: int) -> None:
         with front.connection(SITE, neighbour=True) as connection:
-            for _attempt in range(wanted.number // WORKERS):
-                if seen[429] or time.monotonic() - began > SECONDS:
-                    return
-                seen[send(connection, Request(SITE, wanted.path, wanted.method), front.domain, front.site).status] += 1
+            while not wanted.proves(seen := so_far()) and seen.seconds < SECONDS:
+                request = Request(SITE, wanted.path, wanted.method)
+                statuses[send(connection, request, front.domain, front.site).status] += 1
 
     with ThreadPoolExecutor(max_workers=WORKERS) as pool:
         list(pool.map(worker, range(WORKERS)))
-    return dict(seen)
+    return so_far()

@@ -228,7 +228,7 @@ def own_mounts(facts: Facts) -> Iterator[Found]:
 def sockets(facts: Facts) -> Iterator[Found]:
     for seen in facts.containers.values():
         for path in seen.sockets:
-            yield Found(seen.slot, path, f"{path} is a socket of the host")
+            yield Found(seen.slot, path, f"{path} is or holds a socket of the host")
 
 
 @control(

@@ -56,7 +56,7 @@ class SeenContainer:
     devices: tuple[str, ...] = ()
     """Device files other than those that every container has."""
     sockets: tuple[str, ...] = ()
-    """Unix sockets that were found in what is mounted from the host."""
+    """Where something of the host is mounted that is a Unix socket, or has some below it."""
     written: tuple[str, ...] = ()
     """Paths of its root file system at which a file could be made, and files of the kernel that could be opened to write."""
     published: tuple[tuple[str, str, int], ...] = ()
@@ -124,6 +124,15 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class BurstSeen:
+    """How a burst of requests was answered: how many got through within how many seconds, and whether one was refused."""
+
+    through: int
+    seconds: float
+    refused: bool
+
+
+@dataclass(frozen=True)
 class Advisory:
     """A known weakness of an installed package that a newer version mends."""
 
@@ -175,8 +184,7 @@ class Facts:
     reach: Reach | Unread
     handshakes: Mapping[Listener, Handshakes] | Unread
     answers: Mapping[str, Answer] | Unread
-    bursts: Mapping[str, Mapping[int, int]] | Unread
-    """Kind of burst -> status -> how many requests of it were answered so."""
+    bursts: Mapping[str, BurstSeen] | Unread
     realm: Mapping[str, Any] | Unread
     host: HostFiles | Unread
     leaks: tuple[Leak, ...] | Unread
