@@ -183,6 +183,8 @@ class Ticker:
         }
         content = {"version": self.version, "at": time.time(), "pid": os.getpid(), "health": health}
         _replace(self.state / "ticker" / "health.json", json.dumps(content))
+        # For cAdvisor: Podman's own files say the same to root only, and hold far more than that.
+        _replace(self.state / "metrics" / "containers.json", json.dumps(list(map(measured, found.values()))))
         commands = history.exposition(history.read(self.state), time.time())
         _replace(self.state / "metrics" / "stack.prom", exposition(self.targets, self.watches, found) + commands)
 
@@ -218,6 +220,15 @@ def _replace(path: Path, content: str) -> None:
     fresh.write_text(content)
     fresh.chmod(0o644)
     fresh.replace(path)
+
+
+def measured(item: Mapping[str, Any]) -> dict[str, Any]:
+    """What cAdvisor needs to know of a container: compose/cadvisor/src/libpod.go reads it."""
+    state = item["State"]
+    return {
+        "id": item["Id"], "name": item["Name"], "image": item["ImageName"],
+        "pid": int(state.get("Pid") or 0), "started": int(epoch(str(state["StartedAt"]))),
+    }  # fmt: skip
 
 
 def exposition(targets: tuple[Target, ...], watches: Mapping[str, Watch], found: Mapping[str, Mapping[str, Any]]) -> str:

@@ -39,19 +39,44 @@ def below(path: str, tops: tuple[str, ...]) -> bool:
     return any(path == top or path.startswith(f"{top}/") for top in tops)
 
 
-def mounts_of(pid: int, item: Mapping[str, Any]) -> Iterator[Mount]:
-    """What Podman was told to mount, with the options that the kernel holds, and whatever else has been mounted since."""
+def mounts_of(pid: int, item: Mapping[str, Any], uids: frozenset[int]) -> Iterator[Mount]:
+    """What Podman was told to mount, with the options that the kernel holds, and whatever else has been mounted since.
+
+    Parameters
+    ----------
+    uids: of the container's processes.
+    """
     kernel = mountinfo(pid)
     options = {target: opts for _, target, opts, _ in kernel}
     told = {one["Destination"]: one for one in item["Mounts"] if one["Type"] in ("bind", "volume")}
     for target, one in told.items():
         source = one["Name"] if one["Type"] == "volume" else one["Source"]
         opts = options.get(target, frozenset())
-        yield Mount(source, target, "rw" in opts if opts else bool(one["RW"]), opts)
+        # `:ro` makes the mount itself read-only, and not what is mounted below it.
+        writable = "rw" in opts if opts else bool(one["RW"])
+        yield Mount(source, target, writable or _writable_below(pid, target, kernel, uids), opts)
     for root, target, opts, kind in kernel:
         if target == "/" or below(target, (*told, *ENGINES_OWN)):
             continue
         yield Mount("" if kind in IN_MEMORY else root, target, "rw" in opts, opts)
+
+
+def _writable_below(
+    pid: int, top: str, kernel: list[tuple[str, str, frozenset[str], str]], uids: frozenset[int]
+) -> bool:  # fmt: skip
+    """Whether something below a mount can be written, by one of these users."""
+    return any(
+        target.startswith(f"{top}/") and "rw" in opts and _may_write(Path(f"/proc/{pid}/root{target}"), uids)
+        for _, target, opts, _ in kernel
+    )
+
+
+def _may_write(path: Path, uids: frozenset[int]) -> bool:
+    try:
+        found = path.stat()
+    except OSError:
+        return False
+    return 0 in uids or bool(found.st_mode & 0o002) or (found.st_uid in uids and bool(found.st_mode & 0o200))
 
 
 def devices_of(pid: int) -> Iterator[str]:
@@ -127,7 +152,8 @@ def look_inside(
 ) -> SeenContainer:  # fmt: skip
     """Everything about one container that runs. `item`: what `podman container inspect` says of it."""
     pid, limits = int(item["State"]["Pid"]), item["HostConfig"]
-    mounts = tuple(mounts_of(pid, item))
+    uids = frozenset(uid for process in processes for uid in process.uids)
+    mounts = tuple(mounts_of(pid, item, uids))
     return SeenContainer(
         slot=slot, service=service, image=str(item["ImageName"]), processes=processes, mounts=mounts,
         devices=tuple(sorted(devices_of(pid))),
