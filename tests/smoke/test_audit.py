@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from tests.smoke.live import Live, eventually
 
@@ -32,3 +33,24 @@ def test_copies_reach_the_log_store(live: Live) -> None:
         return "" if [row["verb"] for row in rows[:1]] == [newest["verb"]] else f"entry {newest['number']} is not there"
 
     eventually(missing, 15)
+
+
+def test_nothing_gets_in(live: Live, tmp_path: Path) -> None:
+    page = tmp_path / "audit.md"
+    answer = live.inv("audit", "--json", "--report", str(page))
+    assert answer.returncode == 0, answer.stdout[-3000:] + answer.stderr
+    report = json.loads(answer.stdout)
+
+    assert len(report["controls"]) > 90
+    assert report["counts"]["failed"] == 0
+    outcomes = {one["number"]: one["outcome"] for one in report["controls"]}
+    looked_at = [number for number in outcomes if number.partition(".")[0] in "1234579"]
+    assert {outcomes[number] for number in looked_at} <= {"passed", "accepted"}, "this stack runs, so all of it can be seen"
+    assert page.read_text().startswith(f"# Audit of {live.project.name}\n")
+    assert "### 4 Networks" in page.read_text()
+
+
+def test_page_that_cannot_be_written_is_refused_before_the_audit(live: Live, tmp_path: Path) -> None:
+    answer = live.inv("audit", "--report", str(tmp_path / "none" / "audit.md"))
+
+    assert (answer.returncode, answer.stderr.splitlines()[0]) == (2, f"failed: cannot write {tmp_path}/none/audit.md")

@@ -12,6 +12,7 @@ import pytest
 from ops.errors import UsageProblem
 from ops.machine.walls.advisories import read_debsecan, read_npm_audit, read_pip_audit
 from ops.plan.walls.control import CONTROLS, SECTIONS
+from ops.plan.walls.exceptions import FILE as EXCEPTIONS
 from ops.plan.walls.exceptions import Accepted, flaws, parse_exceptions
 from ops.plan.walls.facts import Advisory, BurstSeen, Facts, Leak, Mount, Reach, Unread, Way
 from ops.plan.walls.http import BURSTS
@@ -19,6 +20,7 @@ from ops.plan.walls.judge import ACCEPTED, FAILED, NOT_CHECKED, PASSED, as_json,
 from ops.plan.walls.listeners import Listener, parse_listeners
 from ops.plan.walls.markdown import page, share_told
 from tests.drill.walls.seeds import OVERLAYS, laid_over
+from tests.unit.builders import REPOSITORY
 from tests.unit.walls_facts import (
     COMPOSE,
     clean,
@@ -260,6 +262,15 @@ def test_an_exception_of_what_is_not_checked_is_not_called_unused() -> None:
     report = judge(facts, [*accepted_of(clean()), _accept(control="7.6", where="keycloak")], TODAY)
 
     assert report.findings == ()
+
+
+def test_the_exceptions_of_this_repository_hold_and_cover_its_listeners() -> None:
+    accepted = parse_exceptions((REPOSITORY / EXCEPTIONS).read_text(), CONTROLS)
+
+    assert [(str(one), why) for one in accepted if (why := flaws(one, TODAY))] == []
+    report = judge(clean(), accepted, TODAY)
+    assert [found for control, found in report.findings if control.number == "5.1"] == []
+    assert [found for control, found in report.findings if control.number == "9.9" and found.where.startswith("5.1 ")] == []
 
 
 WHOLE = "- {control: '2.6', where: logs, subjects: [s6], reason: it reads them, owner: operator, until: 2027-01-01}"
