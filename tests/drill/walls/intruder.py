@@ -103,7 +103,8 @@ def _set_capabilities(bits: int) -> None:
         os._exit(4)
 
 
-REFUSED = (errno.EPERM, errno.EACCES)
+REFUSED = (errno.EPERM, errno.EACCES, errno.ENOSYS)
+"""Not allowed, or not there at all: some kernels are built without modules."""
 
 
 def permitted(name: str, *arguments: object) -> str:

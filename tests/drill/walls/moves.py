@@ -177,10 +177,10 @@ def moves(*, own_secrets: frozenset[str], values: tuple[str, ...], enclosed: boo
         "listen to its neighbours": partial(opens, socket.AF_PACKET, socket.SOCK_RAW, 0x300),
         "forge packets": partial(opens, socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP),
         "command the container engine": engine_answers,
-        "ask the cloud for credentials": partial(connects, METADATA, 80),
     }
     if enclosed:
         found |= {
+            "ask the cloud for credentials": partial(connects, METADATA, 80),
             "reach the internet": partial(connects, ABROAD, 443),
             "reach a name server": partial(asks, RESOLVER, 53),
             "reach the host": partial(connects, host, port),
