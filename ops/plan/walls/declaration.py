@@ -20,7 +20,7 @@ NUMBERED = (
 def _register(number: str, name: str) -> None:
     check = POLICIES[name]
 
-    @control(number, f"Policy {name.replace('_', ' ')}", why=check.why, cure="inv audit --json has the cure of each finding")
+    @control(number, f"Policy {name.replace('_', ' ')}", why=check.why, cure="what is said of it ends with the cure")
     def ask(facts: Facts) -> Iterator[Found]:
         for problem in check(facts.compose):
             yield Found(problem.where, name, f"{problem.what}; {problem.cure}")

@@ -93,12 +93,12 @@ def seconds_until_closed(connect: Connect, begin: bytes, piece: bytes) -> float:
         while time.monotonic() - began < SECONDS:
             try:
                 secured.sendall(piece)
-                if not secured.recv(4096):
-                    break
+                secured.recv(4096)
             except TimeoutError:
                 continue
             except OSError:
-                break
+                pass
+            # It has answered, closed or cut the connection.
             break
     return time.monotonic() - began
 

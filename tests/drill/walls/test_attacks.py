@@ -8,6 +8,7 @@ import secrets
 import ssl
 import time
 from collections.abc import Iterator
+from datetime import datetime
 
 import pytest
 
@@ -28,8 +29,8 @@ EXPECTED = {
     ("logs", "become another service"), ("logs", "join another group"), ("logs", "become root"), ("logs", "read passwords"),
     ("postgres", "become another service"),
 }  # fmt: skip
-"""Who is what it tries to become, or may do it with a reason in config/audit/exceptions.yaml. The passwords are those of its own
-image, which has none."""
+"""Who is what it tries to become, or may do it, for a reason in config/audit/exceptions.yaml. The passwords are its own
+image's, which has none."""
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +114,8 @@ def _logged(project: Project, since: float, mark: str, status: int) -> bool:
             entry = json.loads("{" + rest)
         except ValueError:
             continue
+        if datetime.fromisoformat(entry["time"]).timestamp() < since - 1:
+            return False
         if entry.get("user_agent") == mark or (entry.get("status") == status and entry.get("user_agent") in ("", "-")):
             return True
     return False
