@@ -56,7 +56,7 @@ def look(project: Project, parts: frozenset[str] = frozenset(PARTS)) -> Facts:
     ----------
     parts: of those that take time, which to look at; the others count as not checked.
 
-    Raises HostLacks where nothing of the project runs.
+    Raises HostLacks where nothing of the project runs, OpsError where a container ends meanwhile.
     """
     found = {slot: item for slot, item in inspected_containers(project.host).items() if item["State"]["Status"] == "running"}
     if not found:
@@ -126,8 +126,13 @@ def _containers(project: Project, found: Inspected, places: Mapping[str, Place])
     def one(slot: str) -> SeenContainer:
         own = stack.services[places[slot].service] if slot in declared_slots else None
         networks = frozenset(places[shares[slot]].addresses if shares.get(slot) in places else places[slot].addresses)
-        processes = tuple(processes_of(slot, places[slot].pid, everybody, shared))
-        return look_inside(slot, own.name if own else "", found[slot], networks, processes)
+        try:
+            processes = tuple(processes_of(slot, places[slot].pid, everybody, shared))
+            return look_inside(slot, own.name if own else "", found[slot], networks, processes)
+        except (FileNotFoundError, ProcessLookupError) as problem:
+            raise OpsError(
+                "the stack changed while it was looked at", f"{slot} ended or was replaced", "inv status; then inv audit again"
+            ) from problem
 
     with ThreadPoolExecutor(max_workers=4) as pool:
         return {seen.slot: seen for seen in pool.map(one, found)}
