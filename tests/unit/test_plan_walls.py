@@ -273,6 +273,13 @@ def test_the_exceptions_of_this_repository_hold_and_cover_its_listeners() -> Non
     assert [found for control, found in report.findings if control.number == "9.9" and found.where.startswith("5.1 ")] == []
 
 
+def test_an_exception_of_a_container_that_does_not_run_is_not_called_unused() -> None:
+    facts = _without("logs")
+    report = judge(facts, [*accepted_of(clean()), _accept(control="2.6", where="logs", subjects=("collector",))], TODAY)
+
+    assert {control.number for control, _ in report.findings} == {"2.1"}
+
+
 WHOLE = "- {control: '2.6', where: logs, subjects: [s6], reason: it reads them, owner: operator, until: 2027-01-01}"
 
 

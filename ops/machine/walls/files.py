@@ -84,8 +84,9 @@ def open_to_others(state: State) -> dict[str, int]:
 
 
 def host_files(project: Project, containers: Mapping[str, Mapping[str, Any]], networks: Mapping[str, bool]) -> HostFiles:
-    """`networks`: declared network -> whether it is internal."""
-    listens = {one for item in containers.values() if (pid := int(item["State"]["ConmonPid"])) for one in held_by(pid)}
+    """`containers`: all of the project, whether they run or not. `networks`: declared network -> whether it is internal."""
+    monitors = [int(item["State"]["ConmonPid"]) for item in containers.values() if item["State"]["Status"] == "running"]
+    listens = {one for pid in monitors for one in held_by(pid)}
     own = {str(item["Id"]) for item in containers.values()}
     verdict = audit.verify(project.state)
     return HostFiles(

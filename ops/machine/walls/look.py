@@ -58,7 +58,8 @@ def look(project: Project, parts: frozenset[str] = frozenset(PARTS)) -> Facts:
 
     Raises HostLacks where nothing of the project runs, OpsError where a container ends meanwhile.
     """
-    found = {slot: item for slot, item in inspected_containers(project.host).items() if item["State"]["Status"] == "running"}
+    everything = inspected_containers(project.host)
+    found = {slot: item for slot, item in everything.items() if item["State"]["Status"] == "running"}
     if not found:
         raise HostLacks(f"no container of {project.name} runs", "there is nothing to look at", "inv deploy")
     listeners = read_listeners(project)
@@ -74,7 +75,7 @@ def look(project: Project, parts: frozenset[str] = frozenset(PARTS)) -> Facts:
         shaken = begin("handshakes", lambda: _handshakes(project, places, listeners))
         answered = begin("answers", lambda: front if isinstance(front, Unread) else requests.answers(front))
         realm = begin("realm", lambda: declared(project).read())
-        host = begin("host", lambda: files.host_files(project, found, stack.networks))
+        host = begin("host", lambda: files.host_files(project, everything, stack.networks))
         leaked = begin("leaks", lambda: files.leaks(project, found))
         debian = begin("debian", lambda: advisories.debian(_roots(project, found)))
         python, javascript = begin("python", advisories.python), begin("javascript", advisories.javascript)

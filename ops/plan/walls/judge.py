@@ -68,7 +68,8 @@ def judge(facts: Facts, accepted: Sequence[Accepted], today: date) -> Report:
             results.append(Result(one, not_checked=why))
         else:
             results.append(_result(one, list(dict.fromkeys(one.ask(facts))), valid, used))
-    stale = tuple(_stale(accepted, used, unread, today))
+    unseen = set(facts.stack.slots()) - set(facts.containers)
+    stale = tuple(_stale([one for one in accepted if one.where not in unseen or flaws(one, today)], used, unread, today))
     results.append(Result(_EXCEPTIONS, open=stale))
     return Report(tuple(results))
 
