@@ -215,7 +215,7 @@ def test_what_is_unread_is_not_checked_and_never_passed(part: str) -> None:
 
 
 def _accept(**changes: Any) -> Accepted:
-    plain = Accepted("2.6", "redis", ("redis",), "it reads files that belong to root", "operator", date(2027, 1, 1))
+    plain = Accepted("2.6", "redis", ("uid 0",), "it reads files that belong to root", "operator", date(2027, 1, 1))
     return replace(plain, **changes)
 
 
@@ -275,12 +275,12 @@ def test_the_exceptions_of_this_repository_hold_and_cover_its_listeners() -> Non
 
 def test_an_exception_of_a_container_that_does_not_run_is_not_called_unused() -> None:
     facts = _without("logs")
-    report = judge(facts, [*accepted_of(clean()), _accept(control="2.6", where="logs", subjects=("collector",))], TODAY)
+    report = judge(facts, [*accepted_of(clean()), _accept(control="2.6", where="logs", subjects=("uid 0",))], TODAY)
 
     assert {control.number for control, _ in report.findings} == {"2.1"}
 
 
-WHOLE = "- {control: '2.6', where: logs, subjects: [s6], reason: it reads them, owner: operator, until: 2027-01-01}"
+WHOLE = "- {control: '2.6', where: logs, subjects: [uid 0], reason: it reads them, owner: operator, until: 2027-01-01}"
 
 
 @pytest.mark.parametrize(
@@ -289,7 +289,7 @@ WHOLE = "- {control: '2.6', where: logs, subjects: [s6], reason: it reads them, 
         ("owner: operator, ", "", "lacks owner"),
         ("'2.6'", "'2.99'", "no control 2.99"),
         ("until: 2027-01-01", "until: soon", "until is 'soon'"),
-        ("subjects: [s6]", "subjects: s6", "subjects is no list"),
+        ("subjects: [uid 0]", "subjects: uid 0", "subjects is no list"),
         ("owner", "ownr", "ownr is not known"),
         (WHOLE, "- everything", "entry 1"),
     ],

@@ -112,7 +112,7 @@ def root(facts: Facts) -> Iterator[Found]:
     for seen in facts.containers.values():
         for process in seen.processes:
             if 0 in process.uids:
-                yield Found(seen.slot, process.name, f"process {process.name} runs as uid 0")
+                yield Found(seen.slot, "uid 0", f"process {process.name} runs as uid 0")
 
 
 @control(
