@@ -110,7 +110,7 @@ def places_of(project: Project, found: Inspected) -> dict[str, Place]:
             int(item["State"]["Pid"]), str(item["Config"]["Labels"].get(LABEL_SERVICE, "")),
             {
                 name.removeprefix(prefix): str(one["IPAddress"])
-                for name, one in (item["NetworkSettings"]["Networks"] or {}).items()
+                for name, one in (item["NetworkSettings"].get("Networks") or {}).items()
                 if name.startswith(prefix) and one["IPAddress"]
             },
         )

@@ -44,7 +44,7 @@ OVERLAYS = (
     Overlay("runs as root", "1.6", "2.6", {"user": "0:0"}),
     Overlay("user of PostgreSQL", "1.6", "2.7", {"user": "10005:10005"}),
     Overlay("processes of the host", "1.7", "2.8", {"pid": "host"}),
-    Overlay("memory of the host shared", "1.7", "2.8", {"ipc": "host"}),
+    Overlay("memory of the host shared", "1.7", "", {"ipc": "host"}),
     Overlay("network of the host", "1.1", "2.8", {"network_mode": "host", "networks": None}),
     Overlay("root of the host", "1.8", "2.11", {"volumes": _volumes("/:/host:ro")}),
     Overlay("/etc of the host, writable", "1.8", "2.11", {"volumes": _volumes("/etc:/host/etc")}),
