@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import selectors
 import socket
+import struct
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ops.machine.health import network_of
@@ -18,6 +20,8 @@ from ops.plan.walls.network import allowed, place
 ALLOWED_TAKES, FORBIDDEN_GETS = 5.0, 1.0
 """Seconds. A connection between two containers takes well under a millisecond."""
 HOST = "host"
+FIRST_PORT, PORTS = 10_000, 15_000
+"""Where the attempts' own ports begin: below those that the kernel gives out (32768 and more)."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +52,22 @@ def addresses(stack: Stack, places: Mapping[str, Place], slot: str) -> Mapping[s
     return held.addresses if held else {}
 
 
-def attempt(pid: int, address: str, port: int) -> socket.socket:
-    """A connection that has been started from inside a container's network; how it ends is seen later."""
+def attempt(pid: int, way: Way, own_port: int) -> socket.socket:
+    """A connection that has been started from inside a container's network; how it ends is seen later.
+
+    Parameters
+    ----------
+    own_port: from which it starts, that of no other attempt. One that is taken is left to the kernel to replace.
+    """
     # A socket belongs to the network in which it is made.
     with network_of(pid):
         started = socket.socket()
         started.setblocking(False)
-        started.connect_ex((address, port))
+        # Ends at once and leaves nothing behind: the next audit may want the same port.
+        started.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        with suppress(OSError):
+            started.bind(("", own_port))
+        started.connect_ex((way.address, way.port))
     return started
 
 
@@ -88,7 +101,7 @@ def _has_peer(started: socket.socket) -> bool:
 def _arrived(places: Mapping[str, Place], pending: Mapping[Way, socket.socket], done: set[Way]) -> set[Way]:
     """Those of the connections that the target itself knows of. A gateway beyond the host may accept in its place.
 
-    Told apart by the source's port, which address translation keeps.
+    Told apart by the source's port, which address translation keeps, and which no other attempt has.
     """
     known = {
         slot: {(entry.address, entry.port, entry.peer_port) for entry in sockets_of(one.pid)} for slot, one in places.items()
@@ -107,8 +120,9 @@ def reach(stack: Stack, places: Mapping[str, Place], listeners: Iterable[Listene
     outward = frozenset(Way(slot, HOST, HOST, address, port) for slot in enclosed for address in host_addresses())
     pending: dict[Way, socket.socket] = {}
     try:
-        for way in tried | outward:
-            pending[way] = attempt(places[way.source].pid, way.address, way.port)
+        first = FIRST_PORT + int(time.monotonic()) % PORTS
+        for number, way in enumerate(sorted(tried | outward)):
+            pending[way] = attempt(places[way.source].pid, way, first + number)
         done = connected(pending, {way for way in tried if allowed(stack, way)})
         return Reach(tried, frozenset(_arrived(places, pending, done & tried)), frozenset(done & outward))
     finally:
