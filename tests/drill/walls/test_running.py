@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +23,7 @@ from ops.machine.observe import inspected_containers
 from ops.machine.project import Project
 from ops.machine.run import alongside
 from ops.machine.state import State
+from ops.machine.walls.processes import by_namespace, pids_of
 from ops.model import LABEL_PROJECT
 from ops.render import container_name, network_name
 from tests.drill.walls.conftest import QUICK, audited, told, value_of
@@ -43,10 +46,14 @@ def executed(*flags: str) -> Act:
 
     @contextmanager
     def act(project: Project, folder: Path) -> Iterator[None]:
-        argv = ("podman", "exec", *flags, container_name(project.name, "frontend"), "sleep", "60")
+        argv = ("podman", "exec", *flags, container_name(project.name, "frontend-1"), "sleep", "60")
         with alongside(argv, log=folder / "exec.log", env=project.host.environment):
             time.sleep(1.0)
             yield
+        # It outlives the one who has started it.
+        for one in pids_of(pid(project, "frontend-1"), by_namespace()):
+            if Path(f"/proc/{one}/cmdline").read_bytes().startswith(b"sleep\0"):
+                os.kill(one, signal.SIGKILL)
 
     return act
 
@@ -73,7 +80,7 @@ def beside(network: str, *flags: str) -> Act:
 
 @contextmanager
 def connected(project: Project, folder: Path) -> Iterator[None]:
-    network, name = network_name(project.name, "data"), container_name(project.name, "frontend")
+    network, name = network_name(project.name, "data"), container_name(project.name, "frontend-1")
     project.host.run(("podman", "network", "connect", network, name))
     try:
         yield
@@ -119,7 +126,7 @@ def logged(project: Project, folder: Path) -> Iterator[None]:
 @contextmanager
 def rewritten(project: Project, folder: Path) -> Iterator[None]:
     before = project.state.audit.read_bytes()
-    project.state.audit.write_bytes(before.replace(b'"verb": "deploy"', b'"verb": "reboot"', 1))
+    project.state.audit.write_bytes(before.replace(b"deploy", b"reboot", 1))
     try:
         yield
     finally:
