@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from ops.backup_steps import (
+    AddReceived,
     AgreeSecrets,
     CheckSpace,
     CompareSet,
@@ -48,6 +49,8 @@ VOLUMES = {
     "postgres": "postgres-data", "redis": "redis-data", "prometheus": "prometheus-data", "logs": "logs-data",
     "alertmanager": "alertmanager-data",
 }  # fmt: skip
+RECEIVER_SECRET = "postgres-receiver"  # noqa: S105  (a name)
+"""A release without it knows no receiver."""
 ROLE_SECRET = "postgres-keycloak"  # noqa: S105  (a name)
 RESERVE = 512 << 20
 SAFETY_DAYS = 3.0
@@ -114,7 +117,7 @@ def plan_restore(chosen: Chosen, facts: Facts, stamp: str) -> Plan:
         "stamp": stamp, "parts": list(parts), "target": chosen.target.told, "stopped": list(stopped),
     }))  # fmt: skip
     line.add(*(SetAside(f"aside {part}", f"put the present {part} aside", part=part, stamp=stamp) for part in parts))
-    _fill(line, chosen)
+    _fill(line, chosen, stack)
     start(line, stack, facts, stopped, chosen)
     line.add(VerifyRestored("verify", "verify: a login, a read and a write"))
     line.add(Supervise("supervise", "start the health ticker", content=facts.supervise, version=facts.version))
@@ -155,7 +158,7 @@ def _missing(stack: Stack, seen: Seen, names: Iterable[str], parts: Iterable[str
     return steps
 
 
-def _fill(line: _Sequence, chosen: Chosen) -> None:
+def _fill(line: _Sequence, chosen: Chosen, stack: Stack) -> None:
     if chosen.postgres is not None:
         exact = chosen.compare if TO_BE_LOOKED_UP in chosen.postgres else None
         line.add(FetchCluster(
@@ -163,6 +166,9 @@ def _fill(line: _Sequence, chosen: Chosen) -> None:
             others=chosen.others,
             set=exact.name if exact else "", repository=place_of(exact, "postgres") if exact else "local",
         ))  # fmt: skip
+        # A set ends at its own place in the WAL, which its repository has.
+        if exact is None and RECEIVER_SECRET in stack.secrets:
+            line.add(AddReceived("received", "add what the receiver holds and the repository lacks"))
         line.add(RecoverCluster("recover postgres", "replay to the target and read every page", deadline=RECOVERY_SECONDS))
     by_set: dict[str, list[str]] = {}
     for part, one in chosen.files.items():
