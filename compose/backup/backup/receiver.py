@@ -36,21 +36,21 @@ KEPT_SECONDS = 3 * 86400
 """As long as a safety copy of a restore: what was received before it, or before the receiver was turned off."""
 CATCHING_UP, TIDYING = 0.3, 5.0
 """Seconds between two looks before and after PostgreSQL waits for it."""
-STATE = f"""
+STATE = """
 SELECT json_build_object(
   'system', (SELECT system_identifier::text FROM pg_control_system()),
   'segment', pg_walfile_name(pg_current_wal_insert_lsn()),
-  'unarchived', (SELECT min(left(name, 24)) FROM pg_ls_archive_statusdir() WHERE name ~ '^[0-9A-F]{{24}}[.]ready$'
+  'unarchived', (SELECT min(left(name, 24)) FROM pg_ls_archive_statusdir() WHERE name ~ '^[0-9A-F]{24}[.]ready$'
                     AND left(name, 8) = left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)),
-  'slot', EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = '{NAME}'),
-  'streams', EXISTS (SELECT FROM pg_stat_replication WHERE application_name = '{NAME}' AND state = 'streaming'),
+  'slot', EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = 'receiver'),
+  'streams', EXISTS (SELECT FROM pg_stat_replication WHERE application_name = 'receiver' AND state = 'streaming'),
   'waits', current_setting('synchronous_standby_names') <> '');
 """
-WAIT = (f"ALTER SYSTEM SET synchronous_standby_names = '{NAME}';", "SELECT to_json(pg_reload_conf());")
+WAIT = ("ALTER SYSTEM SET synchronous_standby_names = 'receiver';", "SELECT to_json(pg_reload_conf());")
 WAIT_NO_MORE = ("ALTER SYSTEM RESET synchronous_standby_names;", "SELECT to_json(pg_reload_conf());")
-DROP = f"SELECT to_json(pg_drop_replication_slot(slot_name)::text) FROM pg_replication_slots WHERE slot_name = '{NAME}';"
+DROP = "SELECT to_json(pg_drop_replication_slot(slot_name)::text) FROM pg_replication_slots WHERE slot_name = 'receiver';"
 # From the last checkpoint on; what is older and not archived, PostgreSQL keeps anyway.
-CREATE = f"SELECT to_json(pg_create_physical_replication_slot('{NAME}', true)::text);"
+CREATE = "SELECT to_json(pg_create_physical_replication_slot('receiver', true)::text);"
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def receive() -> None:
     CURRENT.mkdir(parents=True, exist_ok=True)
     with Session(PRIMARY, "postgres") as session:
         primary = look(session)
-        if not continues(os.listdir(CURRENT), _text(CLUSTER), primary):
+        if not continues(_names(CURRENT), _text(CLUSTER), primary):
             _begin_anew(session)
         _remove_unfinished()
         child = subprocess.Popen(_argv(), stdin=subprocess.DEVNULL, env=_environment())
@@ -176,10 +176,13 @@ def release() -> None:
 
 def set_aside() -> None:
     """What was received no longer goes on, but no repository may have it yet."""
-    if CURRENT.is_dir() and os.listdir(CURRENT):
+    if behind := _text(BEHIND):
+        (CURRENT / behind).unlink(missing_ok=True)
+    if _names(CURRENT):
         CURRENT.rename(RECEIVED / f"before-{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}")
     elif CURRENT.is_dir():
         CURRENT.rmdir()
+    BEHIND.unlink(missing_ok=True)
     CLUSTER.unlink(missing_ok=True)
 
 
@@ -202,7 +205,7 @@ def sweep(now: float) -> None:
 
 
 def choose(folders: Mapping[Path, Iterable[str]], behind: str | None) -> dict[str, Path]:
-    """What a restore needs: name in pg_wal -> file. Pure. A whole segment wins over a part of it, the earlier folder over a later.
+    """What a restore needs: name in pg_wal -> file. Pure. A whole segment wins over a part, an earlier folder over a later one.
 
     Parameters
     ----------
@@ -220,11 +223,15 @@ def choose(folders: Mapping[Path, Iterable[str]], behind: str | None) -> dict[st
 def pack(stream: BinaryIO) -> None:
     """Everything that was received and that the archive may lack, as a tar file under the names that recovery looks for."""
     folders = [CURRENT, *sorted(RECEIVED.glob("before-*"), reverse=True)]
-    chosen = choose({folder: os.listdir(folder) for folder in folders if folder.is_dir()}, _text(BEHIND))
+    chosen = choose({folder: _names(folder) for folder in folders}, _text(BEHIND))
     with tarfile.open(fileobj=stream, mode="w|") as archive:
         for name, path in chosen.items():
             if path.stat().st_size == SEGMENT_BYTES or path.suffix == ".history":
                 archive.add(path, arcname=name)
+
+
+def _names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()] if folder.is_dir() else []
 
 
 def _text(path: Path) -> str | None:
