@@ -1,4 +1,4 @@
-"""backup serve | run JOB | status [--json] | extract SET | receive | received | stanza-upgrade | public-key | write-config | check-config"""
+"""The container's one command: what `backup --help` lists."""
 
 import argparse
 import json
