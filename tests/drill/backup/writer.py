@@ -49,7 +49,7 @@ class Writer(threading.Thread):
         assert stdin
         assert stdout
         try:
-            stdin.write(f"INSERT INTO {TABLE} VALUES ({number}) RETURNING number;\n".encode())
+            stdin.write(f"INSERT INTO {TABLE} VALUES ({number}) RETURNING number;\n".encode())  # noqa: S608
             return stdout.readline().strip() == str(number).encode()
         except BrokenPipeError:
             return False
@@ -95,4 +95,4 @@ def committing(drill: Drill, file: Path) -> Iterator[Writer]:
 
 
 def survived(drill: Drill) -> set[int]:
-    return {int(number) for number in sql(drill, f"SELECT number FROM {TABLE}", "app").split()}
+    return {int(number) for number in sql(drill, f"SELECT number FROM {TABLE}", "app").split()}  # noqa: S608
