@@ -33,6 +33,7 @@ from ops.model import Plan, Seen, Stack, Step
 from ops.plan.backup.sets import Safety, place_of, size
 from ops.plan.backup.target import PARTS, TO_BE_LOOKED_UP, Chosen, Target
 from ops.plan.containers import grace
+from ops.plan.lifecycle import stop_order
 from ops.render import volume_name
 from ops.steps import (
     AwaitHealthy,
@@ -136,12 +137,13 @@ def _space(chosen: Chosen, facts: Facts) -> list[Step]:
 
 
 def _stop(line: _Sequence, stack: Stack, seen: Seen, names: Iterable[str], *, already: bool) -> None:
-    running = [name for name, one in seen.containers.items() if one.state not in ("exited", "created", "configured")]
-    for name in reversed(tuple(names)):
-        service = stack.services[name]
-        slots = [slot for slot in (*service.slots(), service.surge_slot) if slot in running]
-        if not already:
-            line.add(*(StopContainer(f"stop {slot}", f"stop {slot}", slot=slot, grace=grace(service)) for slot in slots))
+    """Side by side as far as they do not need each other: everybody waits for it."""
+    running = {name for name, one in seen.containers.items() if one.state not in ("exited", "created", "configured")}
+    services = [stack.services[name] for name in names]
+    slots = [slot for one in services for slot in (*one.slots(), one.surge_slot) if slot in running]
+    graces = {slot: grace(one) for one in services for slot in (*one.slots(), one.surge_slot)}
+    for group in () if already else stop_order(stack, slots):
+        line.add(*(StopContainer(f"stop {slot}", f"stop {slot}", slot=slot, grace=graces[slot]) for slot in group))
 
 
 def _missing(stack: Stack, seen: Seen, names: Iterable[str], parts: Iterable[str]) -> list[Step]:
