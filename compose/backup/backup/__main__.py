@@ -30,7 +30,7 @@ def main() -> int:
         "run": lambda: _run(arguments, places),
         "status": lambda: _status(as_json=arguments.json),
         "extract": lambda: _extract(arguments, places),
-        "receive": lambda: receiver.serve(synchronous=settings.receiver.synchronous) or 0,
+        "receive": lambda: receiver.serve(synchronous=settings.receiver.synchronous),
         "received": lambda: receiver.pack(sys.stdout.buffer) or 0,
         "stanza-upgrade": _stanza_upgrade,
         "public-key": lambda: print(manifest.public_key(), end="") or 0,

@@ -36,6 +36,8 @@ KEPT_SECONDS = 3 * 86400
 """As long as a safety copy of a restore: what was received before it, or before the receiver was turned off."""
 CATCHING_UP, TIDYING = 0.3, 5.0
 """Seconds between two looks before and after PostgreSQL waits for it."""
+PAUSE = 1.0
+"""Seconds after a failure, besides the supervisor's own."""
 STATE = """
 SELECT json_build_object(
   'system', (SELECT system_identifier::text FROM pg_control_system()),
@@ -101,12 +103,12 @@ def receive() -> None:
         if not continues(_names(CURRENT), _text(CLUSTER), primary):
             _begin_anew(session)
         _remove_unfinished()
-        child = subprocess.Popen(_argv(), stdin=subprocess.DEVNULL, env=_environment())
+        child = subprocess.Popen(_argv(), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=_environment())
         try:
             _watch(child, session)
         finally:
             stop(child)
-    raise JobError(f"pg_receivewal ended with {child.returncode}")
+    raise JobError(" ".join(child.stderr.read().split())[:400] or f"pg_receivewal ended with {child.returncode}")
 
 
 def _argv() -> list[str | Path]:
@@ -238,14 +240,13 @@ def _text(path: Path) -> str | None:
     return path.read_text() if path.exists() else None
 
 
-def serve(*, synchronous: bool) -> None:
-    """What the supervisor starts. Returns once there is nothing to do. Raises JobError to be started again."""
+def serve(*, synchronous: bool) -> int:
+    """What the supervisor starts. 0: there is nothing to receive. 1: to be started again."""
     RECEIVED.mkdir(parents=True, exist_ok=True)
-    if synchronous:
-        receive()
-    while True:
-        try:
-            return release()
-        except JobError:
-            # PostgreSQL is not there yet; it may be waiting for a receiver that has been turned off.
-            time.sleep(2)
+    try:
+        receive() if synchronous else release()
+    except JobError as failure:
+        log("WARNING", f"the receiver {'is away' if synchronous else 'is not turned off yet'}", error=str(failure))
+        time.sleep(PAUSE)
+        return 1
+    return 0
