@@ -147,8 +147,11 @@ def _begin_anew(session: Session) -> None:
     primary = look(session)
     CLUSTER.write_text(primary.system)
     BEHIND.write_text(predecessor(primary.first))
-    with (CURRENT / BEHIND.read_text()).open("wb") as stream:
+    # Whole or not at all: one of another size would be passed over, and what is older than the slot with it.
+    empty = RECEIVED / "empty"
+    with empty.open("wb") as stream:
         stream.truncate(SEGMENT_BYTES)
+    empty.rename(CURRENT / BEHIND.read_text())
     log("INFO", "receiving begins", segment=primary.first)
 
 

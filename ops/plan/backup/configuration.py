@@ -66,3 +66,10 @@ def with_settings(service: str, files: Mapping[str, str], settings: Settings) ->
 def mounts(settings: Settings) -> list[str]:
     """Folders of further repositories, as compose.yaml would mount them into the backup container."""
     return [f"{one['path']}:{INSIDE}/{one['name']}" for one in settings.get("backup", "repositories")]
+
+
+def interruption(settings: Settings) -> dict[str, Any]:
+    """What compose.yaml would say of the backup container's replacement: with the receiver on, who writes waits for it."""
+    if not settings.get("backup", "synchronous"):
+        return {}
+    return {"gap_seconds": 10, "interrupts": "who writes waits; reading goes on"}
