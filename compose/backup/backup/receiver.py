@@ -210,7 +210,7 @@ def sweep(now: float) -> None:
 
 
 def choose(folders: Mapping[Path, Iterable[str]], behind: str | None) -> dict[str, Path]:
-    """What a restore needs: name in pg_wal -> file. Pure. A whole segment wins over a part, an earlier folder over a later one.
+    """What a restore needs: name -> file. Pure. A whole segment wins over a part of it, an earlier folder over a later one.
 
     Parameters
     ----------
@@ -220,13 +220,13 @@ def choose(folders: Mapping[Path, Iterable[str]], behind: str | None) -> dict[st
     for pattern in (r"[0-9A-F]{24}|[0-9A-F]{8}\.history", r"[0-9A-F]{24}\.partial"):
         for folder, names in folders.items():
             for name in sorted(names):
-                if re.fullmatch(pattern, name) and name != behind:
-                    found.setdefault(name.removesuffix(".partial"), folder / name)
+                if re.fullmatch(pattern, name) and name != behind and name.removesuffix(".partial") not in found:
+                    found.setdefault(name, folder / name)
     return found
 
 
 def pack(stream: BinaryIO) -> None:
-    """Everything that was received and that the archive may lack, as a tar file under the names that recovery looks for."""
+    """Everything that was received and that the archive may lack, as a tar file."""
     folders = [CURRENT, *sorted(RECEIVED.glob("before-*"), reverse=True)]
     chosen = choose({folder: _names(folder) for folder in folders}, _text(BEHIND))
     with tarfile.open(fileobj=stream, mode="w|") as archive:

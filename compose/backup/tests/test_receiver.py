@@ -60,7 +60,7 @@ def test_a_whole_segment_wins_over_a_part_and_the_newer_folder_over_the_older():
     new, old = Path("new"), Path("old")
     found = choose({new: [f"{TWO}.partial", ONE], old: [TWO, f"{THREE}.partial", ONE, "00000002.history", "x"]}, None)
     assert found == {
-        ONE: new / ONE, TWO: old / TWO, THREE: old / f"{THREE}.partial", "00000002.history": old / "00000002.history",
+        ONE: new / ONE, TWO: old / TWO, f"{THREE}.partial": old / f"{THREE}.partial", "00000002.history": old / "00000002.history",
     }  # fmt: skip
     assert choose({new: [ONE]}, ONE) == {}
 
@@ -73,7 +73,7 @@ def test_what_stands_for_an_archived_segment_and_what_is_unfinished_is_not_hande
     assert packed() == {TWO: b"2"}
     receiver._remove_unfinished()
     segment(receiver.CURRENT / f"{THREE}.partial", b"3")
-    assert packed() == {TWO: b"2", THREE: b"3"}
+    assert packed() == {TWO: b"2", f"{THREE}.partial": b"3"}
 
 
 def test_what_is_set_aside_is_still_handed_over_and_goes_after_days(place: Path):
@@ -84,7 +84,7 @@ def test_what_is_set_aside_is_still_handed_over_and_goes_after_days(place: Path)
     (folder,) = place.glob("before-*")
     now = folder.stat().st_mtime
     receiver.sweep(now + receiver.KEPT_SECONDS - 1)
-    assert packed() == {TWO: b"2"}
+    assert packed() == {f"{TWO}.partial": b"2"}
     receiver.sweep(now + receiver.KEPT_SECONDS + 1)
     assert packed() == {}
 
