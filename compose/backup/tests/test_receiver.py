@@ -58,10 +58,9 @@ def test_files_of_another_cluster_are_not_given_up():
 
 def test_a_whole_segment_wins_over_a_part_and_the_newer_folder_over_the_older():
     new, old = Path("new"), Path("old")
-    found = choose({new: [f"{TWO}.partial", ONE], old: [TWO, f"{THREE}.partial", ONE, "00000002.history", "x"]}, None)
-    assert found == {
-        ONE: new / ONE, TWO: old / TWO, f"{THREE}.partial": old / f"{THREE}.partial", "00000002.history": old / "00000002.history",
-    }  # fmt: skip
+    part, history = f"{THREE}.partial", "00000002.history"
+    found = choose({new: [f"{TWO}.partial", ONE], old: [TWO, part, ONE, history, "x"]}, None)
+    assert found == {ONE: new / ONE, TWO: old / TWO, part: old / part, history: old / history}
     assert choose({new: [ONE]}, ONE) == {}
 
 
