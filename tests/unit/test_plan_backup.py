@@ -66,6 +66,17 @@ def test_settings_take_the_place_of_the_schedule() -> None:
     assert found["proof"] == tomllib.loads(SHIPPED)["proof"]
 
 
+def test_the_receiver_is_switched_by_the_setting() -> None:
+    assert tomllib.loads(SHIPPED)["receiver"] == {"synchronous": False}
+    found = tomllib.loads(configuration.backup_toml(SHIPPED, settings("backup: {synchronous: true}")))
+    assert found["receiver"] == {"synchronous": True}
+
+
+def test_replacing_the_container_is_announced_where_commits_wait_for_it() -> None:
+    assert configuration.interruption(settings()) == {}
+    assert configuration.interruption(settings("backup: {synchronous: true}"))["gap_seconds"] > 0
+
+
 def test_a_file_without_the_key_is_a_defect() -> None:
     with pytest.raises(ValueError, match="drill_at"):
         configuration.backup_toml(SHIPPED.replace("drill_at", "drilled"), settings())

@@ -6,7 +6,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from . import catalog, drill, expiry, journal, observe, pgbackrest, restic, sets, wal
+from . import catalog, drill, expiry, journal, observe, pgbackrest, receiver, restic, sets, wal
 from .errors import CommandError, JobError
 from .log import log
 from .paths import RUN
@@ -180,3 +180,4 @@ def clean() -> None:
     """Removes what a killed job has left: data and secrets in the clear. Callers hold the job lock."""
     sets.clean()
     drill.clean()
+    receiver.sweep(time.time())

@@ -228,4 +228,5 @@ def segments(archive: Path) -> list[tuple[str, float]]:
 
 
 def archived(repository_path: Path, segment: str) -> bool:
-    return any((repository_path / "archive" / "main").glob(f"*/{segment[:16]}/{segment}-*"))
+    found = (repository_path / "archive" / "main").glob(f"*/{segment[:16]}/{segment}-*")
+    return any(path.suffix != ".tmp" for path in found)

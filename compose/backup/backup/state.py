@@ -61,7 +61,8 @@ def problems(state: State, settings: Settings, now: datetime) -> list[str]:
     """What is wrong, empty when all is well: with the service, and with what it has made."""
     checked = state.last_success("check", now)
     wal = _late(state, settings, now, "check of the WAL archive", checked, settings.health.max_check_age, ("check",))
-    return [*_view(state, settings, now), *_sets(state, settings, now), *wal, *_proofs(state, settings, now)]
+    received = _receiver(state, settings, now)
+    return [*_view(state, settings, now), *received, *_sets(state, settings, now), *wal, *_proofs(state, settings, now)]
 
 
 def faults(state: State, settings: Settings, now: datetime) -> list[str]:
@@ -78,6 +79,13 @@ def _view(state: State, settings: Settings, now: datetime) -> list[str]:
     if place and place.error and not _in_grace(state, settings, now):
         found.append(f"repository: {place.error}")
     return found
+
+
+def _receiver(state: State, settings: Settings, now: datetime) -> list[str]:
+    sample = state.seen.sample
+    if not settings.receiver.synchronous or sample is None or sample.receiving or _in_grace(state, settings, now):
+        return []
+    return ["the receiver is away: every commit waits for it"]
 
 
 def _in_grace(state: State, settings: Settings, now: datetime) -> bool:

@@ -53,6 +53,15 @@ def test_an_old_set_is_a_problem_even_if_the_job_claims_success():
     assert problems(state, SETTINGS, NOW) == ["backup: last 1 day, 3:00:00 ago"]
 
 
+def test_a_receiver_that_is_away_is_a_problem_only_where_commits_wait_for_it():
+    synchronous = replace(SETTINGS, receiver=settings.Receiver(synchronous=True))
+    assert problems(GOOD, synchronous, NOW) == ["the receiver is away: every commit waits for it"]
+    assert faults(GOOD, synchronous, NOW) == []
+    assert problems(replace(GOOD, started=FRESH), synchronous, NOW) == []
+    receiving = replace(GOOD, seen=replace(GOOD.seen, sample=replace(GOOD.seen.sample, receiving=True)))
+    assert problems(receiving, synchronous, NOW) == []
+
+
 def test_nothing_yet_is_forgiven_within_the_grace_only():
     empty = replace(GOOD, seen=Seen({"local": Place("local", "folder", False, NOW, error="no valid backups")}), journal={})
     assert problems(replace(empty, started=NOW - timedelta(minutes=9)), SETTINGS, NOW) == []

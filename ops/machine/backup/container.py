@@ -109,6 +109,11 @@ def pack(host: Host, part: str, target: Path, deadline: float) -> None:
     host.run(podman.exec_in(_name(host), ("tar", "-cf", "-", *what)), timeout=deadline, target=target)
 
 
+def received(host: Host, target: Path, deadline: float) -> None:
+    """WAL that the receiver holds and that no repository may have, as a tar file of the host for its owner alone."""
+    host.run(podman.exec_in(_name(host), ("backup", "received")), timeout=deadline, target=target)
+
+
 def compare(host: Host, manifest: Mapping[str, Any], deadline: float) -> str:
     """Whether the running PostgreSQL holds what the manifest says. Raises OpsError with the differences."""
     command = podman.exec_with_input(_name(host), ("python3", "-m", "backup.compare"))
