@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ops import podman
 from ops.machine.checkout import read_settings
 from ops.machine.host import REPOSITORY
 from ops.machine.journal import entries
@@ -75,6 +76,21 @@ class Drill:
 
     def pid(self, slot: str) -> int:
         return int(self.containers()[slot]["State"]["Pid"])
+
+    def name(self, slot: str) -> str:
+        """Of its container."""
+        return f"{self.project.name}-{slot}"
+
+    def exec(self, slot: str, *argv: str, ok: tuple[int, ...] | None = (0,), timeout: float = 120.0) -> Result:
+        return self.project.host.run(podman.exec_in(self.name(slot), argv), ok=ok, timeout=timeout)
+
+    def psql(self, statements: str, database: str = "postgres") -> str:
+        """What statements of the superuser print. Raises where one of them fails."""
+        psql = ("psql", "--username=postgres", f"--dbname={database}", "--no-psqlrc", "--tuples-only", "--no-align", "--quiet",
+                "--set=ON_ERROR_STOP=1", "--file=-")  # fmt: skip
+        return self.project.host.run(
+            podman.exec_with_input(self.name("postgres"), psql), stdin=statements, timeout=60
+        ).stdout.strip()
 
     def slots(self, service: str) -> list[str]:
         return [slot for slot in self.project.stack.services[service].slots() if slot in self.containers()]

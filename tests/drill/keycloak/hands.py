@@ -59,11 +59,7 @@ class Keycloak:
     # ---- PostgreSQL
 
     def psql(self, statements: str, database: str = "postgres") -> str:
-        """What statements of the superuser print. Raises where one of them fails."""
-        psql = ("psql", "--username=postgres", f"--dbname={database}", "--no-psqlrc", "--tuples-only", "--no-align", "--quiet",
-                "--set=ON_ERROR_STOP=1", "--file=-")  # fmt: skip
-        argv = podman.exec_with_input(self.name("postgres"), psql)
-        return self.drill.project.host.run(argv, stdin=statements, timeout=60).stdout.strip()
+        return self.drill.psql(statements, database)
 
     def disconnect(self, database: str = SLOT) -> None:
         """End every session of a database, as a restart of PostgreSQL would."""
@@ -90,7 +86,7 @@ class Keycloak:
     # ---- Containers
 
     def name(self, slot: str = SLOT) -> str:
-        return f"{self.drill.project.name}-{slot}"
+        return self.drill.name(slot)
 
     def podman(self, *arguments: str, ok: tuple[int, ...] | None = (0,), timeout: float = 120.0) -> Result:
         return self.drill.project.host.run(("podman", *arguments), ok=ok, timeout=timeout)

@@ -1,0 +1,39 @@
+"""A stack with data and a set that is proved, before each test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.drill.backup.hands import Backups
+from tests.drill.stack import Drill
+from tests.smoke.accounts import Account, Accounts
+from tests.smoke.live import Live
+
+
+@pytest.fixture
+def backups(stack: Drill) -> Iterator[Backups]:
+    """Rows that are in a whole set, and archiving that has caught up."""
+    found = Backups(stack)
+    found.await_idle()
+    found.begin()
+    found.drill.psql("TRUNCATE ledger", "app")
+    found.write(1, 1000)
+    found.make()
+    yield found
+    found.drill.psql("DROP TABLE IF EXISTS ledger", "app")
+
+
+@pytest.fixture
+def people(stack: Drill) -> Iterator[Accounts]:
+    """Users who are removed in the end."""
+    made = Accounts(Live(stack.project))
+    yield made
+    made.log_in_anew()
+    made.remove()
+
+
+@pytest.fixture
+def person(people: Accounts) -> Account:
+    return people.create("editor")

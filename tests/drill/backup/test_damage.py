@@ -1,0 +1,94 @@
+"""One byte of the repository is wrong, or a file is gone: it is found, named and told, and older sets stay good."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.drill.backup.hands import Backups, flipped, put_back
+
+MAIN = "postgres/backup/main"
+Find = Callable[[Path, str], Path]
+
+
+def newest(folder: Path, pattern: str) -> Path:
+    return max((path for path in folder.glob(pattern) if path.is_file()), key=lambda path: path.stat().st_mtime)
+
+
+def largest(folder: Path, pattern: str) -> Path:
+    return max((path for path in folder.glob(pattern) if path.is_file()), key=lambda path: path.stat().st_size)
+
+
+KINDS: dict[str, Find] = {
+    "bundle": lambda root, label: largest(root, f"{MAIN}/{label}/bundle/*"),
+    "manifest of a backup": lambda root, label: root / MAIN / label / "backup.manifest",
+    "list of backups": lambda root, label: root / MAIN / "backup.info",
+    "WAL": lambda root, label: newest(root, "postgres/archive/main/*/*/*-*.zst"),
+    "list of WAL": lambda root, label: root / "postgres/archive/main/archive.info",
+    "pack": lambda root, label: largest(root, "files/data/*/*"),
+    "index": lambda root, label: newest(root, "files/index/*"),
+    "snapshot": lambda root, label: newest(root, "files/snapshots/*"),
+    "key": lambda root, label: newest(root, "files/keys/*"),
+    "config": lambda root, label: root / "files/config",
+}
+"""What lies in a repository. The signed manifest of a set is within the packs."""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_flipped_byte_is_named(backups: Backups, kind: str) -> None:
+    newest_set = backups.status()["sets"][0]["set"]
+    path = KINDS[kind](backups.mount(), backups.label(newest_set))
+    with flipped(path):
+        said = backups.error("verify")
+        # restic calls its files by the beginning of their hashes.
+        assert path.name[:8] in said, f"{path} is not named: {said}"
+    backups.run("verify")
+
+
+def test_the_second_copy_of_a_list_is_looked_at_too(backups: Backups) -> None:
+    """pgBackRest keeps two of them, and reads the second only where the first is no good."""
+    for name in ("backup/main/backup.info.copy", "archive/main/archive.info.copy"):
+        path = backups.mount() / "postgres" / name
+        with flipped(path):
+            assert path.name in backups.error("verify")
+    backups.run("verify")
+
+
+def test_a_manifest_that_was_replaced_is_refused(backups: Backups) -> None:
+    """Whoever can write to the repository and has its key cannot pass another manifest off as this stack's."""
+    said = backups.forged_manifest()
+    assert "was not signed by this stack, or was altered since" in said
+
+
+def test_a_segment_that_is_gone_is_found(backups: Backups) -> None:
+    backups.write(1001, 1100)
+    backups.drill.psql("SELECT pg_switch_wal()")
+    backups.await_archived()
+    path = newest(backups.mount(), "postgres/archive/main/*/*/*-*.zst")
+    backups.run("set")
+    content, about = path.read_bytes(), path.stat()
+    path.unlink()
+    try:
+        said = backups.error("verify")
+        assert "WAL is missing" in said, said
+        assert f"{int(path.name[16:24], 16):08X}" in said or path.name[:24] in said, said
+    finally:
+        put_back(path, content, about)
+    backups.run("verify")
+
+
+def test_the_alert_fires_and_older_sets_stay_usable(backups: Backups) -> None:
+    older = backups.make("full")
+    newer = backups.make("full")
+    path = KINDS["bundle"](backups.mount(), backups.label(newer))
+    with flipped(path):
+        said = backups.error("verify")
+        assert f"{backups.label(newer)}" in said, said
+        assert backups.label(older) not in said, said
+        backups.error("drill", newer)
+        backups.run("drill", older)
+        backups.await_alert("BackupDamaged")
+    backups.run("verify")
+    backups.run("drill", newer)
