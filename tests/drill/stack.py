@@ -21,6 +21,7 @@ from ops.machine.journal import entries
 from ops.machine.observe import inspected_containers, reasons
 from ops.machine.project import Project, open_project
 from ops.machine.run import Result, run
+from ops.machine.supervise import stop_ticker
 from ops.machine.wait import until
 
 SUFFIXES = ("-drill", "-test", "-bench")
@@ -122,6 +123,15 @@ class Drill:
         planned = inv("deploy", "--plan")
         assert (planned.returncode, planned.stdout.splitlines()[-1:]) == (0, ["nothing to do"]), planned.stdout + planned.stderr
         assert self.unhealthy() == ""
+
+    def end_watch(self) -> None:
+        """Without the health ticker, where it would mend what is to be looked at. It is not told to stop: that is a mark on
+        purpose, and nothing is mended while it stands."""
+        stop_ticker(self.project.state)
+
+    def watch(self) -> None:
+        answer = inv("start")
+        assert answer.returncode == 0, answer.stderr
 
     def ticker_pid(self) -> int:
         return int(json.loads((self.project.state.ticker / "lock").read_text())["pid"])

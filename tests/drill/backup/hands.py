@@ -17,7 +17,8 @@ SLOT = "backup"
 JOB_SECONDS = 600.0
 ALERT_SECONDS = 600.0
 """The longest that an alert of these drills takes: its own time, three scrapes, and Alertmanager's grouping."""
-LEDGER = """CREATE TABLE IF NOT EXISTS ledger (n bigint PRIMARY KEY, written timestamptz NOT NULL DEFAULT clock_timestamp(), text text);
+LEDGER = """CREATE TABLE IF NOT EXISTS ledger (
+  n bigint PRIMARY KEY, written timestamptz NOT NULL DEFAULT clock_timestamp(), text text);
 ALTER TABLE ledger OWNER TO app"""
 SUM = "SELECT count(*) || ' rows, ' || coalesce(sum(hashtextextended(t::text, 0)), 0) FROM {} t"
 
@@ -109,7 +110,8 @@ class Backups:
         self.drill.psql(LEDGER, "app")
 
     def write(self, first: int, last: int) -> None:
-        self.drill.psql(f"INSERT INTO ledger (n, text) SELECT n, md5(n::text) FROM generate_series({first}, {last}) n", "app")
+        numbers = f"generate_series({first}, {last}) n"
+        self.drill.psql(f"INSERT INTO ledger (n, text) SELECT n, md5(n::text) FROM {numbers}", "app")  # noqa: S608
 
     def rows(self) -> int:
         return int(self.drill.psql("SELECT count(*) FROM ledger", "app"))
@@ -121,6 +123,11 @@ class Backups:
     def second(self) -> str:
         """A whole second that has just passed, by PostgreSQL's clock, with nothing written since: `--at` takes it."""
         return self.drill.psql("SELECT pg_sleep(1.2); SELECT date_trunc('second', now())::text; SELECT pg_sleep(1.2)").strip()
+
+    def segments(self) -> list[str]:
+        """Names of the segments of WAL that wait in PostgreSQL's folder, oldest first."""
+        listed = self.drill.psql("SELECT name FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready' ORDER BY name")
+        return [name.removesuffix(".ready") for name in listed.split()]
 
     # ---- Alerts
 

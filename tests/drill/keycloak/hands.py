@@ -15,7 +15,6 @@ import yaml
 
 from ops import podman
 from ops.machine.run import Result
-from ops.machine.supervise import stop_ticker
 from ops.machine.wait import until
 from ops.render import excerpt
 from tests.drill.stack import Drill, inv
@@ -186,13 +185,10 @@ class Keycloak:
         self._later.append(undo)
 
     def end_watch(self) -> None:
-        """Without the health ticker, where it would mend what is to be looked at. It is not told to stop: that is a mark on
-        purpose, and nothing is mended while it stands."""
-        stop_ticker(self.drill.project.state)
+        self.drill.end_watch()
 
     def watch(self) -> None:
-        answer = inv("start")
-        assert answer.returncode == 0, answer.stderr
+        self.drill.watch()
 
     # ---- What people notice
 

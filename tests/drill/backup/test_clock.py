@@ -1,0 +1,71 @@
+"""The clock of the backups jumps by days, and back: the schedule neither storms nor sleeps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.drill.backup.hands import SLOT, Backups
+from tests.drill.clone import Clone
+from tests.drill.stack import Drill
+from tests.smoke.live import eventually
+
+CLOCK = "/run/backup/clock"
+INSTALL = "\nRUN apt-get update && apt-get install -y --no-install-recommends faketime\nUSER 10011:10011\n"
+SKEWED = (
+    f"umask 077\nexport LD_PRELOAD=$(echo /usr/lib/*/faketime/libfaketimeMT.so.1) FAKETIME_TIMESTAMP_FILE={CLOCK} "
+    "FAKETIME_NO_CACHE=1 FAKETIME_DONT_FAKE_MONOTONIC=1 DONT_FAKE_MONOTONIC=1\n"
+)
+WATCHED_SECONDS = 120.0
+MOST_JOBS = 8
+"""Of all kinds, in that time, right after a jump: each schedule is due once."""
+
+
+@pytest.fixture
+def skewed(stack: Drill, tmp_path: Path) -> Iterator[Clone]:
+    """The scheduler and all that it starts take the time from a file."""
+    clone = Clone.make(tmp_path / "clone")
+    clone.edit("compose/backup/Containerfile", "\nUSER 10011:10011\n", INSTALL)
+    clone.edit("compose/backup/s6/scheduler/run", "umask 077\n", SKEWED)
+    clone.deploy()
+    yield clone
+    stack.deploy()
+
+
+def jump(backups: Backups, days: int) -> None:
+    backups.drill.exec(SLOT, "sh", "-c", f"echo {days:+d}d >{CLOCK}.new && mv {CLOCK}.new {CLOCK}")
+
+
+def jobs(backups: Backups) -> list[str]:
+    """What was begun since the container started, as its log says."""
+    said = backups.drill.project.state.logs / f"{backups.drill.name(SLOT)}.log"
+    return [line for line in said.read_text(errors="replace").splitlines() if "job started" in line]
+
+
+def test_days_ahead_and_back(skewed: Clone, backups: Backups) -> None:
+    backups.await_idle()
+    known = {one["set"] for one in backups.status()["sets"]}
+    before = len(jobs(backups))
+    jump(backups, 2)
+    ahead = datetime.now(UTC) + timedelta(days=1)
+
+    def none_ahead() -> str:
+        sets = [one for one in backups.status()["sets"] if datetime.fromisoformat(one["made_at"]) > ahead]
+        return "" if sets else "the schedule sleeps: no set after the jump"
+
+    eventually(none_ahead, WATCHED_SECONDS)
+    backups.await_idle()
+    assert len(jobs(backups)) - before <= MOST_JOBS, jobs(backups)[before:]
+
+    jump(backups, 0)
+    before = len(jobs(backups))
+    made = backups.make()
+    assert abs(datetime.fromisoformat(backups.one(made)["made_at"]) - datetime.now(UTC)) < timedelta(minutes=10)
+    assert any("from the future" in text for text in backups.status()["warnings"]), backups.status()["warnings"]
+    backups.run("drill", made)
+    assert len(jobs(backups)) - before <= MOST_JOBS, jobs(backups)[before:]
+    assert known <= {one["set"] for one in backups.status()["sets"]}, "a set of before is gone"
+    assert backups.rows() == 1000
