@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from invoke import Context
 
 from ops.errors import OpsError, UsageProblem, did_you_mean
-from ops.verbs.common import confirm, recorded, verb
+from ops.verbs.common import confirm, locked, recorded, verb
 
 if TYPE_CHECKING:
     from ops.machine.project import Project
@@ -174,9 +174,10 @@ def prune(c: Context, safety: bool = False, force: bool = False, yes: bool = Fal
 @verb(help={
     "export": "write the key into this new file, for a safe place that is not this host",
     "check": "say whether this file holds the right key",
+    "import": "put the key of this file where this host has lost it, if it opens the repository",
 })  # fmt: skip
-def key(c: Context, export: str = "", check: str = "") -> None:
-    """The key of the repositories: export it once, and check such a copy. Without it no backup can be read."""
+def key(c: Context, export: str = "", check: str = "", import_: str = "") -> None:
+    """The key of the repositories: export it once, check such a copy, bring it back. Without it no backup can be read."""
     from ops import show
     from ops.machine.audit import audited
     from ops.machine.backup import key as keys
@@ -190,10 +191,30 @@ def key(c: Context, export: str = "", check: str = "") -> None:
     if check:
         keys.check(project, Path(check))
         show.out.print(f"[bold green]right[/bold green]: {check} holds the key of these backups")
-    if not export and not check:
+    if import_:
+        _bring_back(project, Path(import_))
+    if not export and not check and not import_:
         from ops.plan.backup.key import checksum
 
         at = keys.escrowed(project)
         show.out.print(f"checksum {checksum(keys.value(project))}; " + (f"exported {at}" if at else "never exported"))
         if not at:
             raise OpsError("the key was never exported", "without it no backup can be read", "inv backup.key --export FILE")
+
+
+def _bring_back(project: Project, path: Path) -> None:
+    from ops import show
+    from ops.machine.audit import audited
+    from ops.machine.backup.escrow import bring_back
+    from ops.model import Plan, Step
+
+    project.host.prepare()
+    with (
+        locked(project, "backup.key"),
+        audited(project, Plan("backup.key", (Step("import", "bring the repository key back"),))),
+    ):
+        number = bring_back(project, path)
+    if number is None:
+        show.out.print(f"this host has the key of {path} already, and it opens the repository")
+    else:
+        show.out.print(f"[bold green]brought back[/bold green] as version {number}: inv deploy hands it over")

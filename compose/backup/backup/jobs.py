@@ -5,13 +5,14 @@ import fcntl
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 from . import catalog, drill, expiry, journal, observe, pgbackrest, restic, sets, wal
 from .errors import CommandError, JobError
 from .log import log
 from .paths import RUN
 from .progress import Progress
-from .repositories import LOCAL, Repository
+from .repositories import LOCAL, Repository, restic_url
 
 LOCK = RUN / "job.lock"
 LOCK_SECONDS = 6 * 3600
@@ -136,6 +137,9 @@ def _check_postgres(repository: Repository) -> None:
 
 
 def _check_files(repository: Repository) -> None:
+    damaged = restic.misnamed(Path(restic_url(repository))) if repository.folder else []
+    if damaged:
+        raise JobError(f"repository {repository.name} is damaged: {'; '.join(damaged)}")
     try:
         restic.unlock(repository)
     except CommandError as error:

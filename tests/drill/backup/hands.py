@@ -157,6 +157,15 @@ class Backups:
         return answer
 
 
+def assert_told(answer: Result, *words: str) -> None:
+    """An error as operators get it: what, why and what next, no traceback, and what it has to say."""
+    assert answer.returncode in (1, 3), answer.stdout + answer.stderr
+    assert "Traceback" not in answer.stdout + answer.stderr
+    assert [word for word in words if word not in answer.stderr] == [], answer.stderr
+    begins = [line.strip().partition(":")[0] for line in answer.stderr.splitlines()[-3:]]
+    assert begins == ["failed", "why", "next"], answer.stderr
+
+
 @contextmanager
 def flipped(path: Path, at: float = 0.5) -> Iterator[None]:
     """One byte of a file is another one within the block.

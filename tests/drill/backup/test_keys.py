@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.machine.run import Result
-from tests.drill.backup.hands import Backups
+from tests.drill.backup.hands import Backups, assert_told
 from tests.drill.clone import Clone
 from tests.drill.stack import inv
 from tests.smoke.live import eventually
@@ -20,15 +19,6 @@ OTHER_VERSION = (
     "-o Dpkg::Options::=--force-confold pgbackrest && ln -s /usr/bin/pgbackrest /usr/local/bin/pgbackrest"
 )
 """That of Debian 12, in place of the newer one."""
-
-
-def assert_told(answer: Result, *words: str) -> None:
-    """Three lines, no traceback, and what they have to say."""
-    assert answer.returncode in (1, 3), answer.stdout + answer.stderr
-    assert "Traceback" not in answer.stdout + answer.stderr
-    assert [word for word in words if word not in answer.stderr] == [], answer.stderr
-    lines = [line for line in answer.stderr.splitlines() if line.startswith(("error:", "why:", "next:"))]
-    assert len(lines) == 3, answer.stderr
 
 
 @pytest.fixture
