@@ -148,9 +148,10 @@ def verify(c: Context, name: str = "", repository: str = "local") -> None:
 @verb(help={
     "safety": "remove safety copies of restores as well, however new",
     "force": "also where the last set that is proved would go",
+    "ahead": "only sets from the future, which were made while the clock was ahead",
     "yes": "do not ask",
 })  # fmt: skip
-def prune(c: Context, safety: bool = False, force: bool = False, yes: bool = False) -> None:
+def prune(c: Context, safety: bool = False, force: bool = False, ahead: bool = False, yes: bool = False) -> None:
     """Remove sets beyond the number to keep, with the WAL that only they need, and safety copies that are old enough."""
     from ops import show
     from ops.backup_steps import RunJob
@@ -162,9 +163,14 @@ def prune(c: Context, safety: bool = False, force: bool = False, yes: bool = Fal
     project = _project()
     kept = safeties(project.host)
     gone = tuple(kept) if safety else expendable(kept, datetime.now(UTC), SAFETY_DAYS)
-    steps = (RunJob("expire", "remove sets beyond the number to keep", argv=("expire", *(("--force",) if force else ()))),)
+    if force and ahead:
+        raise UsageProblem("--force and --ahead cannot both be meant", "each removes other sets", "inv --help backup.prune")
+    title = "remove sets from the future" if ahead else "remove sets beyond the number to keep"
+    options = [f"--{name}" for name, given in (("force", force), ("ahead", ahead)) if given]
+    steps = (RunJob("expire", title, argv=("expire", *options)),)
     losses = [f"the {one.part} of before {one.stamp} ({size(one.bytes)}): no undo of that restore" for one in gone]
     losses += ["sets beyond the number to keep, even where no newer one is proved"] if force else []
+    losses += ["sets from the future, and what builds upon them"] if ahead else []
     plan = Plan("backup.prune", (*steps, *plan_drop(gone)), destroys=tuple(losses))
     confirm(plan, yes)
     seconds = _carry_out(project, plan)

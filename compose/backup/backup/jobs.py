@@ -5,14 +5,14 @@ import fcntl
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from datetime import UTC, datetime
 
-from . import catalog, drill, expiry, journal, observe, pgbackrest, restic, sets, wal
+from . import catalog, drill, expiry, journal, lists, observe, pgbackrest, restic, sets, wal
 from .errors import CommandError, JobError
 from .log import log
 from .paths import RUN
 from .progress import Progress
-from .repositories import LOCAL, Repository, restic_url
+from .repositories import LOCAL, Repository
 
 LOCK = RUN / "job.lock"
 LOCK_SECONDS = 6 * 3600
@@ -126,20 +126,22 @@ def verify(repositories: Sequence[Repository], progress: Progress) -> None:
 
 
 def _check_postgres(repository: Repository) -> None:
+    said, damaged = [], lists.faults(repository)
+    if damaged:
+        said.append(f"repository {repository.name} is damaged: {'; '.join(damaged[:20])}")
     try:
         pgbackrest.verify(repository)
     except JobError as error:
-        if "other: " not in str(error) or not repository.folder:
-            raise
-        names = wal.unreadable(repository)
-        drill.clean()
-        raise JobError(f"{error}" + (f"; unreadable WAL: {', '.join(names[:10])}" if names else "")) from None
+        said.append(str(error))
+        if "other: " in str(error) and repository.folder:
+            names = wal.unreadable(repository)
+            said += [f"unreadable WAL: {', '.join(names[:10])}"] if names else []
+    drill.clean()
+    if said:
+        raise JobError("; ".join(said))
 
 
 def _check_files(repository: Repository) -> None:
-    damaged = restic.misnamed(Path(restic_url(repository))) if repository.folder else []
-    if damaged:
-        raise JobError(f"repository {repository.name} is damaged: {'; '.join(damaged)}")
     try:
         restic.unlock(repository)
     except CommandError as error:
@@ -162,7 +164,10 @@ def prove(name: str, place: str, repositories: Sequence[Repository], progress: P
     return drill.run(chosen, repository, named(LOCAL, repositories), progress)
 
 
-def expire(repositories: Sequence[Repository], *, force: bool = False) -> dict[str, str]:
+def expire(repositories: Sequence[Repository], *, force: bool = False, ahead: bool = False) -> dict[str, str]:
+    """`ahead`: only what was made while the clock was ahead; pgBackRest makes nothing beside that."""
+    if ahead:
+        return expiry.expire_ahead(repositories, datetime.now(UTC))
     return expiry.expire(repositories, observe.look(repositories).sets, force=force)
 
 

@@ -23,6 +23,8 @@ UNREACHABLE = 99
 STANZA_ATTEMPTS = 30
 POLL = 2.0
 """Seconds between two questions how far a backup is, and between two attempts to create a stanza."""
+HISTORY = "backup/main/backup.history"
+NOT_LATER = re.compile(r"not later than latest backup label '(\d{8})-(\d{6})[^']*?(?:_(\d{8})-(\d{6})[DI])?'")
 _PREFIX = re.compile(r"^\S+ \S+ P\d+ +(INFO|DETAIL): ")
 
 
@@ -125,12 +127,39 @@ def backup(repository: Repository, kind: str, name: str, progress: Progress) -> 
         watcher.start()
     try:
         run("backup", *options)
+    except CommandError as error:
+        raise _told(error) from None
     finally:
         ended.set()
     made = [one for one in info(repository).backups if one.set == name]
     if not made:
         raise JobError(f"pgbackrest backup ended, but {repository.name} holds no backup of the set {name}")
     return made[-1].label
+
+
+def _told(error: CommandError) -> JobError:
+    match = NOT_LATER.search(str(error))
+    if not match:
+        return error
+    newest = label_time("-".join(match.groups()[2:] if match[3] else match.groups()[:2]))
+    return JobError(
+        f"the repository holds a backup of {newest:%Y-%m-%d %H:%M:%S} UTC, which is ahead of the clock; pgBackRest makes none "
+        "beside it"
+    )
+
+
+def label_time(label: str) -> datetime:
+    """When the backup of a label was made: of the last part, `20260310-023000F_20260310-090000I`."""
+    return datetime.strptime(label.rpartition("_")[2][:15], "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
+
+
+def forget_history(repository: Repository, limit: datetime) -> None:
+    """Removes the manifests of expired backups, which pgBackRest keeps, from after a moment: it takes them for the latest."""
+    option = f"--repo={repository.number}"
+    listed = json.loads(run("repo-ls", option, "--recurse", "--output=json", "--log-level-console=off", HISTORY))
+    for path, about in listed.items():
+        if about["type"] == "file" and label_time(path.rpartition("/")[2].partition(".")[0]) > limit:
+            run("repo-rm", option, f"{HISTORY}/{path}")
 
 
 def _watch(repository: Repository, progress: Progress, ended: threading.Event) -> None:

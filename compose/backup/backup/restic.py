@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
 
 from . import command
@@ -20,7 +19,7 @@ SHORT = 300
 """Seconds for what reads indexes only."""
 LOOK = 60
 """Seconds for looking which snapshots there are: restic itself would try for a quarter of an hour."""
-MISSING_REPOSITORY, LOCKED = 10, 11
+MISSING_REPOSITORY, LOCKED, WRONG_KEY = 10, 11, 12
 """Exit codes since restic 0.17."""
 MEMORY = "160MiB"
 """What its collector aims to stay below, in a container of 512 MB that also holds pgBackRest."""
@@ -172,13 +171,6 @@ def check(repository: Repository) -> None:
     except CommandError as error:
         faults = check_faults(error.output)
         raise JobError(f"repository {repository.name} is damaged: {'; '.join(faults) or error}") from None
-
-
-def misnamed(folder: Path) -> list[str]:
-    """Keys of a repository on a disk whose content is not what their name, its hash, says. With one of them damaged restic
-    itself says no more than that the password is wrong."""
-    found = sorted(path for path in (folder / "keys").glob("*") if path.is_file())
-    return [f"keys/{path.name[:8]} is damaged" for path in found if sha256(path.read_bytes()).hexdigest() != path.name]
 
 
 def check_faults(output: str) -> list[str]:

@@ -17,14 +17,18 @@ class Advice:
 
 
 KNOWN = (
-    ("No space left on device", Advice("the repository's disk is full", "inv backup.prune, or more room: RepositoryAlmostFull.md")),
+    ("No space left on device", Advice("the repository's disk is full", "inv backup.prune, or a larger disk")),
     (
-        "wrong password or no key found|cipher header invalid|unable to flush",
+        "the key is not the one of|wrong password or no key found",
         Advice("the key is not the one of this repository", "inv backup.key --import FILE, then inv deploy"),
     ),
     (
         "for greeting key 'version'",
         Advice("pgBackRest has another version in postgres than in backup", "inv deploy builds both from this checkout"),
+    ),
+    (
+        "ahead of the clock",
+        Advice("a clock is wrong or was wrong", "if it is right now: inv backup.prune --ahead; else set it"),
     ),
     ("is damaged", Advice("", "docs/runbooks/BackupDamaged.md")),
 )  # fmt: skip

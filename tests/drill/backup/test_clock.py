@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from tests.drill.backup.hands import SLOT, Backups
+from tests.drill.backup.hands import SLOT, Backups, assert_told
 from tests.drill.clone import Clone
-from tests.drill.stack import Drill
+from tests.drill.stack import Drill, inv
 from tests.smoke.live import eventually
 
 CLOCK = "/run/backup/clock"
-INSTALL = "\nRUN apt-get update && apt-get install -y --no-install-recommends faketime\nUSER 10011:10011\n"
-SKEWED = (
-    f"umask 077\nexport LD_PRELOAD=$(echo /usr/lib/*/faketime/libfaketimeMT.so.1) FAKETIME_TIMESTAMP_FILE={CLOCK} "
-    "FAKETIME_NO_CACHE=1 FAKETIME_DONT_FAKE_MONOTONIC=1 DONT_FAKE_MONOTONIC=1\n"
+INSTALL = (
+    "\nRUN apt-get update && apt-get install -y --no-install-recommends libfaketime "
+    "&& cp /usr/lib/*/faketime/libfaketimeMT.so.1 /usr/local/lib/\n"
+    f"ENV LD_PRELOAD=/usr/local/lib/libfaketimeMT.so.1 FAKETIME_TIMESTAMP_FILE={CLOCK} FAKETIME_NO_CACHE=1 "
+    "FAKETIME_DONT_FAKE_MONOTONIC=1 DONT_FAKE_MONOTONIC=1\nUSER 10011:10011\n"
 )
 WATCHED_SECONDS = 120.0
 MOST_JOBS = 8
@@ -26,10 +28,9 @@ MOST_JOBS = 8
 
 @pytest.fixture
 def skewed(stack: Drill, tmp_path: Path) -> Iterator[Clone]:
-    """The scheduler and all that it starts take the time from a file."""
+    """Every program in the container takes the time from a file."""
     clone = Clone.make(tmp_path / "clone")
     clone.edit("compose/backup/Containerfile", "\nUSER 10011:10011\n", INSTALL)
-    clone.edit("compose/backup/s6/scheduler/run", "umask 077\n", SKEWED)
     clone.deploy()
     yield clone
     stack.deploy()
@@ -62,10 +63,27 @@ def test_days_ahead_and_back(skewed: Clone, backups: Backups) -> None:
 
     jump(backups, 0)
     before = len(jobs(backups))
+    assert_told(inv("backup"), "ahead of the clock", "inv backup.prune --ahead")
+    time.sleep(WATCHED_SECONDS)
+    assert len(jobs(backups)) - before <= MOST_JOBS, jobs(backups)[before:]
+    assert any("from the future" in text for text in backups.status()["warnings"]), backups.status()["warnings"]
+
+    answer = inv("backup.prune", "--ahead", "--yes")
+    assert answer.returncode == 0, answer.stdout + answer.stderr
     made = backups.make()
     assert abs(datetime.fromisoformat(backups.one(made)["made_at"]) - datetime.now(UTC)) < timedelta(minutes=10)
-    assert any("from the future" in text for text in backups.status()["warnings"]), backups.status()["warnings"]
+    assert not any("from the future" in text for text in backups.status()["warnings"])
     backups.run("drill", made)
-    assert len(jobs(backups)) - before <= MOST_JOBS, jobs(backups)[before:]
     assert known <= {one["set"] for one in backups.status()["sets"]}, "a set of before is gone"
     assert backups.rows() == 1000
+
+
+def test_a_clock_that_is_behind_removes_nothing(skewed: Clone, backups: Backups) -> None:
+    """To a clock that was set back by years, every set is from the future."""
+    known = {one["set"] for one in backups.status()["sets"]}
+    backups.await_idle()
+    jump(backups, -4000)
+    said = backups.error("expire", "--ahead")
+    jump(backups, 0)
+    assert "clock is wrong" in said
+    eventually(lambda: "" if known <= {one["set"] for one in backups.status()["sets"]} else "sets are gone", 120)
