@@ -222,7 +222,7 @@ def test_a_key_brought_back_is_the_version_that_containers_have(
 @pytest.mark.parametrize(
     ("error", "why", "step"),
     [
-        ("restic backup: exit 1: No space left on device", "the repository's disk is full", "inv backup.prune"),
+        ("the repository's disk is full: no such file", "the repository's disk is full", "inv backup.prune"),
         ("Fatal: wrong password or no key found", "the key is not the one of this repository", "inv backup.key --import"),
         (
             "expected value '2.55.1' for greeting key 'version' but got '2.45'",

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +11,7 @@ from datetime import UTC, datetime
 from . import catalog, drill, expiry, journal, lists, observe, pgbackrest, restic, sets, wal
 from .errors import CommandError, JobError
 from .log import log
-from .paths import RUN
+from .paths import RUN, VOLUME
 from .progress import Progress
 from .repositories import LOCAL, Repository
 
@@ -66,7 +67,7 @@ def run(job: str, do: Callable[[], object]) -> tuple[str, object]:
             clean()
             result = do()
         except (JobError, OSError) as failure:
-            error = str(failure)
+            error = _told(str(failure))
         seconds = round(time.monotonic() - started, 3)
         journal.record(job, seconds=seconds, error=error)
         if error:
@@ -74,6 +75,12 @@ def run(job: str, do: Callable[[], object]) -> tuple[str, object]:
         else:
             log("INFO", "job done", job=job, seconds=seconds)
         return error, result
+
+
+def _told(error: str) -> str:
+    """pgBackRest says of a full disk that there is no such file or directory."""
+    full = shutil.disk_usage(VOLUME).free < observe.FULL_BYTES
+    return f"the repository's disk is full: {error}" if full else error
 
 
 def scheduled(job: str, repositories: Sequence[Repository]) -> Callable[[], object]:

@@ -1,7 +1,7 @@
 """pgBackRest's lists: what there is, and what belongs to each backup.
 
-It keeps two copies of each, reads the second where the first is no good, and says nothing of that even when it verifies: the day
-on which both are damaged would come unannounced.
+It keeps two copies of each, reads the second where the first is no good, and says nothing of that even when it verifies: the
+day on which both are damaged would come unannounced.
 """
 
 import hashlib

@@ -146,6 +146,12 @@ def test_the_report_says_what_can_be_restored():
     assert one["age_seconds"] == 60 and one["proved_at"] == FRESH and one["compared"] and one["complete"]
 
 
+def test_a_full_disk_is_a_problem_that_no_restart_mends():
+    full = replace(GOOD, seen=replace(GOOD.seen, places={"local": replace(GOOD.seen.places["local"], free_bytes=1 << 20)}))
+    assert "the disk of the repository local is full" in problems(full, SETTINGS, NOW)
+    assert faults(full, SETTINGS, NOW) == []
+
+
 def test_the_journal_counts_failures_and_forgets_the_row_on_success(tmp_path):
     places = {"path": tmp_path / "journal.json", "aside": tmp_path / "aside.json"}
     journal.record("full", seconds=1, error="refused", **places)

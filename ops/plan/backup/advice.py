@@ -17,7 +17,7 @@ class Advice:
 
 
 KNOWN = (
-    ("No space left on device", Advice("the repository's disk is full", "inv backup.prune, or a larger disk")),
+    ("the repository's disk is full", Advice("", "inv backup.prune, or a larger disk")),
     (
         "the key is not the one of|wrong password or no key found",
         Advice("the key is not the one of this repository", "inv backup.key --import FILE, then inv deploy"),
