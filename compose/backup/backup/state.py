@@ -66,8 +66,11 @@ def problems(state: State, settings: Settings, now: datetime) -> list[str]:
 
 
 def faults(state: State, settings: Settings, now: datetime) -> list[str]:
-    """The part of it that turns /health red, upon which this container is restarted: what a restart may mend. Damage is not, nor a
-    full disk, nor WAL that one of the repositories does not take, nor a late set while a job runs: killing it would make it later."""
+    """The part of it that turns /health red, upon which this container is restarted: what a restart may mend.
+
+    Damage is not, nor a full disk, nor WAL that one of the repositories does not take, nor a late set while a job runs: killing
+    it would make it later.
+    """
     return [*_view(state, settings, now), *([] if state.running else _sets(state, settings, now))]
 
 
