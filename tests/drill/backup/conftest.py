@@ -14,15 +14,21 @@ from tests.smoke.live import Live
 
 @pytest.fixture
 def backups(stack: Drill) -> Iterator[Backups]:
-    """Rows that are in a whole set, and archiving that has caught up."""
+    """A thousand rows in a whole set."""
     found = Backups(stack)
-    found.await_idle()
     found.begin()
-    found.drill.psql("TRUNCATE ledger", "app")
-    found.write(1, 1000)
-    found.make()
     yield found
     found.drill.psql("DROP TABLE IF EXISTS ledger", "app")
+
+
+@pytest.fixture(scope="module")
+def standing(drill: Drill) -> Backups:
+    """The same for tests that change nothing but files of the repository, which they put back."""
+    drill.deploy()
+    drill.await_healthy()
+    found = Backups(drill)
+    found.begin()
+    return found
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ SLOT = "backup"
 JOB_SECONDS = 600.0
 ALERT_SECONDS = 600.0
 """The longest that an alert of these drills takes: its own time, three scrapes, and Alertmanager's grouping."""
-LEDGER = """CREATE TABLE IF NOT EXISTS ledger (
+LEDGER = """CREATE TABLE ledger (
   n bigint PRIMARY KEY, written timestamptz NOT NULL DEFAULT clock_timestamp(), text text);
 ALTER TABLE ledger OWNER TO app"""
 SUM = "SELECT count(*) || ' rows, ' || coalesce(sum(hashtextextended(t::text, 0)), 0) FROM {} t"
@@ -107,7 +107,11 @@ class Backups:
     # ---- Rows
 
     def begin(self) -> None:
-        self.drill.psql(LEDGER, "app")
+        """A table with a thousand rows, and a set that holds it."""
+        self.await_idle()
+        self.drill.psql(f"DROP TABLE IF EXISTS ledger; {LEDGER}", "app")
+        self.write(1, 1000)
+        self.make()
 
     def write(self, first: int, last: int) -> None:
         numbers = f"generate_series({first}, {last}) n"
