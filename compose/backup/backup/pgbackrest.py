@@ -239,9 +239,21 @@ def verify_faults(output: str) -> list[str]:
     for archive, first, last in ranges:
         timeline = (archive, first[:8])
         if timeline in last_of_timeline:
-            faults.append(f"WAL is missing between {last_of_timeline[timeline]} and {first}")
+            faults.append(f"WAL is missing: {gap(last_of_timeline[timeline], first)}")
         last_of_timeline[timeline] = last
     return list(dict.fromkeys(faults))
+
+
+def gap(before: str, after: str) -> str:
+    """The segments between two of one timeline, by name: the first, and the last where there are several."""
+    first, last = _position(before) + 1, _position(after) - 1
+    names = [f"{before[:8]}{at // 256:08X}{at % 256:08X}" for at in (first, last)]
+    return names[0] if first == last else f"{names[0]} to {names[1]}"
+
+
+def _position(segment: str) -> int:
+    """Among all segments of 16 MB: 256 of them have one log number."""
+    return int(segment[8:16], 16) * 256 + int(segment[16:24], 16)
 
 
 def segments(archive: Path) -> list[tuple[str, float]]:

@@ -74,9 +74,15 @@ def test_missing_files_are_faults_although_the_exit_code_is_0():
     assert pgbackrest.verify_faults(report) == ["missing: 64", "backup: 20260310-023000F, status: invalid"]
 
 
+def test_a_gap_is_named_across_a_log():
+    assert pgbackrest.gap("0000000200000001000000FE", "000000020000000200000001") == (
+        "0000000200000001000000FF to 000000020000000200000000"
+    )
+
+
 def test_a_gap_in_the_wal_is_a_fault():
     assert pgbackrest.verify_faults(VALID.format(wal(1), wal(2)) + VALID.format(wal(4), wal(7))) == [
-        f"WAL is missing between {wal(2)} and {wal(4)}"
+        f"WAL is missing: {wal(3)}"
     ]
 
 

@@ -36,7 +36,7 @@ KINDS: dict[str, Find] = {
     "key": lambda root, label: newest(root, "files/keys/*"),
     "config": lambda root, label: root / "files/config",
 }
-"""What lies in a repository: pgBackRest's, each list of which it has twice, and restic's, in whose packs the signed manifests are."""
+"""What lies in a repository: pgBackRest's, with two copies of each list, and restic's, whose packs hold the signed manifests."""
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -68,8 +68,7 @@ def test_a_segment_that_is_gone_is_found(backups: Backups) -> None:
     path.unlink()
     try:
         said = backups.error("verify")
-        assert "WAL is missing" in said, said
-        assert f"{int(path.name[16:24], 16):08X}" in said or path.name[:24] in said, said
+        assert f"WAL is missing: {path.name[:24]}" in said, said
     finally:
         put_back(path, content, about)
     backups.run("verify")
