@@ -24,7 +24,7 @@ STANZA_ATTEMPTS = 30
 POLL = 2.0
 """Seconds between two questions how far a backup is, and between two attempts to create a stanza."""
 HISTORY = "backup/main/backup.history"
-NOT_LATER = re.compile(r"not later than latest backup label '(\d{8})-(\d{6})[^']*?(?:_(\d{8})-(\d{6})[DI])?'")
+NOT_LATER = re.compile(r"not later than latest backup label '([^']+)'")
 _PREFIX = re.compile(r"^\S+ \S+ P\d+ +(INFO|DETAIL): ")
 
 
@@ -128,7 +128,7 @@ def backup(repository: Repository, kind: str, name: str, progress: Progress) -> 
     try:
         run("backup", *options)
     except CommandError as error:
-        raise _told(error) from None
+        raise told(error) from None
     finally:
         ended.set()
     made = [one for one in info(repository).backups if one.set == name]
@@ -137,20 +137,20 @@ def backup(repository: Repository, kind: str, name: str, progress: Progress) -> 
     return made[-1].label
 
 
-def _told(error: CommandError) -> JobError:
+def told(error: CommandError) -> JobError:
+    """In an operator's terms, where the tool's own are not."""
     match = NOT_LATER.search(str(error))
     if not match:
         return error
-    newest = label_time("-".join(match.groups()[2:] if match[3] else match.groups()[:2]))
+    moment = f"{label_time(match[1]):%Y-%m-%d %H:%M:%S} UTC"
     return JobError(
-        f"the repository holds a backup of {newest:%Y-%m-%d %H:%M:%S} UTC, which is ahead of the clock; pgBackRest makes none "
-        "beside it"
-    )
+        f"the repository holds a backup of {moment}, which is ahead of the clock; pgBackRest makes none beside it"
+    )  # fmt: skip
 
 
 def label_time(label: str) -> datetime:
-    """When the backup of a label was made: of the last part, `20260310-023000F_20260310-090000I`."""
-    return datetime.strptime(label.rpartition("_")[2][:15], "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
+    """The later of the two moments in `20260310-023000F_20260310-090000I`: pgBackRest goes by the order of the texts."""
+    return max(datetime.strptime(part[:15], "%Y%m%d-%H%M%S").replace(tzinfo=UTC) for part in label.split("_"))
 
 
 def forget_history(repository: Repository, limit: datetime) -> None:

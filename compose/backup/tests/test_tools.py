@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 from backup import lists, pgbackrest, redis_copy, restic, scratch_postgres, scratch_redis
-from backup.errors import JobError
+from backup.errors import CommandError, JobError
 
 INFO = [
     {
@@ -72,6 +72,13 @@ def test_a_clean_verify_has_no_faults():
 def test_missing_files_are_faults_although_the_exit_code_is_0():
     report = "status: error\n backup: 20260310-023000F, status: invalid, total files checked: 9\n missing: 64\n"
     assert pgbackrest.verify_faults(report) == ["missing: 64", "backup: 20260310-023000F, status: invalid"]
+
+
+def test_a_backup_upon_one_from_the_future_is_from_the_future():
+    said = "new backup label '20261127-185421F' is not later than latest backup label '20261129-190553F_20261127-190557I'"
+    told = pgbackrest.told(CommandError(said))
+    assert "a backup of 2026-11-29 19:05:53 UTC, which is ahead of the clock" in str(told)
+    assert pgbackrest.told(other := CommandError("refused")) is other
 
 
 def test_a_gap_is_named_across_a_log():

@@ -14,13 +14,17 @@ from tests.drill.clone import Clone
 from tests.drill.stack import Drill, inv
 from tests.smoke.live import eventually
 
-CLOCK = "/run/backup/clock"
-INSTALL = (
-    "\nRUN apt-get update && apt-get install -y --no-install-recommends libfaketime "
-    "&& cp /usr/lib/*/faketime/libfaketimeMT.so.1 /usr/local/lib/\n"
-    f"ENV LD_PRELOAD=/usr/local/lib/libfaketimeMT.so.1 FAKETIME_TIMESTAMP_FILE={CLOCK} FAKETIME_NO_CACHE=1 "
-    "FAKETIME_DONT_FAKE_MONOTONIC=1 DONT_FAKE_MONOTONIC=1\nUSER 10011:10011\n"
-)
+CLOCK = "/run/ahead"
+LIBRARY = Path(__file__).with_name("clock.c")
+BUILD = f"""FROM ${{BASE_BOOKWORM}} AS clock
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev
+COPY clock.c /
+RUN gcc -shared -fPIC -O2 -DAHEAD='"{CLOCK}"' -o /clock.so /clock.c -ldl
+
+"""
+PRELOADED = "COPY --from=clock /clock.so /usr/local/lib/clock.so\nENV LD_PRELOAD=/usr/local/lib/clock.so\n"
+SKEWED = {SLOT: "USER 10011:10011\n", "postgres": "USER 10005:10005\n"}
+"""pgBackRest asks PostgreSQL for the time that it calls a backup by."""
 WATCHED_SECONDS = 120.0
 MOST_JOBS = 8
 """Of all kinds, in that time, right after a jump: each schedule is due once."""
@@ -28,16 +32,22 @@ MOST_JOBS = 8
 
 @pytest.fixture
 def skewed(stack: Drill, tmp_path: Path) -> Iterator[Clone]:
-    """Every program in the container takes the time from a file."""
+    """Every program in both containers takes the time of day as a file says."""
     clone = Clone.make(tmp_path / "clone")
-    clone.edit("compose/backup/Containerfile", "\nUSER 10011:10011\n", INSTALL)
+    for slot, user in SKEWED.items():
+        clone.put(f"compose/{slot}/clock.c", LIBRARY.read_text())
+        clone.edit(f"compose/{slot}/Containerfile", f"\n{user}", f"\n{PRELOADED}{user}")
+        clone.edit(
+            f"compose/{slot}/Containerfile", "# Debian 12 has pgBackRest 2.45", f"{BUILD}# Debian 12 has pgBackRest 2.45"
+        )
     clone.deploy()
     yield clone
     stack.deploy()
 
 
 def jump(backups: Backups, days: int) -> None:
-    backups.drill.exec(SLOT, "sh", "-c", f"echo {days:+d}d >{CLOCK}.new && mv {CLOCK}.new {CLOCK}")
+    for slot in SKEWED:
+        backups.drill.exec(slot, "sh", "-c", f"echo {days * 86400} >{CLOCK}.new && mv {CLOCK}.new {CLOCK}")
 
 
 def jobs(backups: Backups) -> list[str]:

@@ -36,7 +36,7 @@ KINDS: dict[str, Find] = {
     "key": lambda root, label: newest(root, "files/keys/*"),
     "config": lambda root, label: root / "files/config",
 }
-"""What lies in a repository: pgBackRest's, with two copies of each list, and restic's, whose packs hold the signed manifests."""
+"""What lies in a repository: pgBackRest's, with two copies of each list, and restic's, whose packs hold the signed manifest."""
 
 
 @pytest.mark.parametrize("kind", KINDS)
