@@ -51,8 +51,8 @@ def jump(backups: Backups, days: int) -> None:
 
 
 def jobs(backups: Backups) -> list[str]:
-    """What was begun since the container started, as its log says."""
-    said = backups.drill.project.state.logs / f"{backups.drill.name(SLOT)}.log"
+    """What was begun, as the log of the container says."""
+    said = backups.drill.project.state.logs / f"{SLOT}.log"
     return [line for line in said.read_text(errors="replace").splitlines() if "job started" in line]
 
 
