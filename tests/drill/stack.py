@@ -147,9 +147,9 @@ class Drill:
                 found[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest()
         return found
 
-    def step_began(self, since: int, step: str) -> bool:
-        """Whether the journal, from that entry on, says that a step was begun."""
-        begun = list(entries(self.project.state.journal))[since:]
+    def step_began(self, since: int, step: str, journal: Path | None = None) -> bool:
+        """Whether the journal, by default that of the lock's holder, says from that entry on that a step was begun."""
+        begun = list(entries(journal or self.project.state.journal))[since:]
         return any(entry["event"] == "step" and entry["step"] == step for entry in begun)
 
 
