@@ -30,6 +30,7 @@ MOMENTS = ("postgres", "fingerprint", "redis", "files", "expire")
 def assert_clean(backups: Backups) -> None:
     """Nothing of a killed job is left, and what it has left behind in the repository is no set."""
     eventually(lambda: "; ".join(backups.status()["problems"]), 120)
+    backups.await_idle()
     assert {path.name for path in backups.mount().iterdir()} <= {
         "postgres", "files", "tmp", "cache", "journal.json", "drills.jsonl", "redis",
     }  # fmt: skip
