@@ -24,7 +24,9 @@ def test_before_a_drop_table(backups: Backups, people: Accounts, person: Account
     assert item.status_code == 201, item.text
     backups.write(1001, 1500)
     before = backups.sums(*TABLES)
-    backups.drill.psql("SELECT pg_create_restore_point('before-the-drop')")
+    # Recovery ends at the first one of a name.
+    point = f"drill-{time.time_ns()}"
+    backups.drill.psql(f"SELECT pg_create_restore_point('{point}')")
     moment = backups.second()
     later = people.create("editor") if way != "xid" else None
     if later:
@@ -33,7 +35,7 @@ def test_before_a_drop_table(backups: Backups, people: Accounts, person: Account
     assert "items" not in backups.drill.psql("SELECT relname FROM pg_class WHERE relname IN ('items', 'ledger')", "app")
 
     began = time.monotonic()
-    backups.restore(*{"at": ("--at", moment), "xid": ("--xid", number), "name": ("--name", "before-the-drop")}[way])
+    backups.restore(*{"at": ("--at", moment), "xid": ("--xid", number), "name": ("--name", point)}[way])
     record(f"inv restore --{way} before a DROP TABLE, all of it", time.monotonic() - began)
     assert backups.sums(*TABLES) == before
     assert person("GET", f"/items/{item.json()['id']}").json() == item.json()
