@@ -12,10 +12,28 @@ from tests.drill.conftest import Record
 from tests.drill.stack import inv
 from tests.smoke.accounts import Account, Accounts
 from tests.smoke.conftest import item_input
-from tests.smoke.live import eventually
+from tests.smoke.live import Live, eventually
 
 TABLES = ("items", "ledger")
+CHECKPOINT_SECONDS = 25.0
+"""Of the collector of logs: twice what it may be behind."""
 DROP = "BEGIN; SELECT txid_current(); DROP TABLE items; DROP TABLE ledger; COMMIT;"
+
+
+def traced(live: Live) -> tuple[str, int]:
+    """A word that stands in the log, and in how many lines; the collector has written down that it is past them."""
+    tracer = f"drill-{time.time_ns()}"
+    live.site.get(f"/{tracer}")
+    eventually(lambda: "" if live.log_lines(f'"{tracer}"') else "the line is not in the store", 60)
+    time.sleep(CHECKPOINT_SECONDS)
+    return tracer, len(live.log_lines(f'"{tracer}"'))
+
+
+def settled(live: Live, tracer: str, lines: int) -> None:
+    """The same lines are there, and not one more once the collector has read what there is to read."""
+    eventually(lambda: "" if len(live.log_lines(f'"{tracer}"')) >= lines else "the line of before is gone", 60)
+    time.sleep(CHECKPOINT_SECONDS)
+    assert len(live.log_lines(f'"{tracer}"')) == lines, "a line was taken in twice"
 
 
 @pytest.mark.parametrize("way", ["at", "xid", "name"])
@@ -59,9 +77,7 @@ def test_a_moment_that_cannot_be_reached_changes_nothing(backups: Backups) -> No
 def test_a_whole_set_and_the_way_back(backups: Backups, person: Account, record: Record) -> None:
     """Everything of a set, metrics and logs as well; then what was there before."""
     live = backups.live
-    tracer = f"drill-{time.time_ns()}"
-    live.site.get(f"/{tracer}")
-    eventually(lambda: "" if live.log_lines(f'"{tracer}"') else "the line is not in the store", 60)
+    tracer, lines = traced(live)
     name = backups.make()
     made = time.time()
     counted = live.number(f"count_over_time(backup_healthy[10m] @ {made:.0f})")
@@ -73,8 +89,7 @@ def test_a_whole_set_and_the_way_back(backups: Backups, person: Account, record:
     record("inv restore --set … --only all", time.monotonic() - began)
     assert backups.rows() == 1000
     live = backups.live
-    eventually(lambda: "" if live.log_lines(f'"{tracer}"') else "the line of before is gone", 60)
-    assert len(live.log_lines(f'"{tracer}"')) == 1, "a line was taken in twice"
+    settled(live, tracer, lines)
     assert live.number(f"count_over_time(backup_healthy[10m] @ {made:.0f})") >= counted - 2
     person.log_in_anew()
 
@@ -87,9 +102,7 @@ def test_a_whole_set_and_the_way_back(backups: Backups, person: Account, record:
 def test_only_the_logs(backups: Backups) -> None:
     """The store's days come back from the set; PostgreSQL and the site are not touched."""
     live = backups.live
-    tracer = f"drill-{time.time_ns()}"
-    live.site.get(f"/{tracer}")
-    eventually(lambda: "" if live.log_lines(f'"{tracer}"') else "the line is not in the store", 60)
+    tracer, lines = traced(live)
     name = backups.make()
     store = backups.drill.containers()["logs"]["Id"]
     before = {slot: item["State"]["StartedAt"] for slot, item in backups.drill.containers().items() if slot != "logs"}
@@ -97,7 +110,7 @@ def test_only_the_logs(backups: Backups) -> None:
         shutil.rmtree(day)
 
     backups.restore("--set", name, "--only", "logs")
-    eventually(lambda: "" if backups.live.log_lines(f'"{tracer}"') else "the line did not come back", 60)
+    settled(backups.live, tracer, lines)
     assert backups.drill.containers()["logs"]["Id"] == store
     now = {slot: item["State"]["StartedAt"] for slot, item in backups.drill.containers().items() if slot != "logs"}
     assert now == before
