@@ -15,7 +15,8 @@ from tests.smoke.live import eventually
 
 KEY = "backup-cipher"
 OTHER_VERSION = (
-    "RUN mkdir -p /etc/cc03/current && touch /etc/cc03/current/pgbackrest.conf && apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "
+    "RUN mkdir -p /etc/cc03/current && touch /etc/cc03/current/pgbackrest.conf && apt-get update "
+    "&& DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "
     "-o Dpkg::Options::=--force-confold pgbackrest && ln -s /usr/bin/pgbackrest /usr/local/bin/pgbackrest"
 )
 """That of Debian 12, in place of the newer one. Its package wants the file that /etc/pgbackrest.conf leads to."""
