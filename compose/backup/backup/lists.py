@@ -8,12 +8,14 @@ import hashlib
 import json
 
 from . import pgbackrest
-from .errors import JobError
+from .errors import CommandError
 from .paths import SCRATCH
 from .repositories import Repository
 
 CHECKSUM = "backrest-checksum"
 COPY = ".copy"
+MISSING = 1
+"""Exit code of `repo-get` for a file that is not there."""
 
 
 def paths(labels: list[str]) -> list[str]:
@@ -23,8 +25,14 @@ def paths(labels: list[str]) -> list[str]:
 
 
 def faults(repository: Repository) -> list[str]:
-    """Names of the lists that cannot be read or are not what their checksum says."""
-    labels = [one.label for one in pgbackrest.info(repository).backups]
+    """Names of the lists that cannot be read or are not what their checksum says.
+
+    Raises JobError where a repository beyond this host does not answer: that is no damage.
+    """
+    info = pgbackrest.info(repository)
+    if info.stanza_missing or (repository.remote and info.code == pgbackrest.UNREACHABLE):
+        return []
+    labels = [one.label for one in info.backups]
     return [
         f"{path}{suffix} is damaged" for path in paths(labels) for suffix in ("", COPY)
         if not sound(_content(repository, path + suffix))
@@ -39,7 +47,9 @@ def _content(repository: Repository, path: str) -> bytes:
         with out.open("wb") as stream:
             pgbackrest.run("repo-get", f"--repo={repository.number}", "--log-level-console=off", path, stdout=stream)
         return out.read_bytes()
-    except JobError:
+    except CommandError as error:
+        if repository.remote and error.returncode != MISSING and "cipher header" not in str(error):
+            raise
         return b""
     finally:
         out.unlink(missing_ok=True)
