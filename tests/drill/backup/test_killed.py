@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 from pathlib import Path
@@ -92,7 +93,12 @@ def begin_full(backups: Backups) -> subprocess.Popen[str]:
     argv = podman.exec_in(backups.drill.name(SLOT), ("backup", "run", "set", "--kind", "full", "--json-progress"))
     host = backups.drill.project.host
     return subprocess.Popen(
-        argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=REPOSITORY, env={**host.environment}
+        argv,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=REPOSITORY,
+        env={**os.environ, **host.environment},
     )
 
 
