@@ -59,6 +59,7 @@ def _arguments() -> argparse.ArgumentParser:
     drill.add_argument("--repository", default=LOCAL)
     expire = run.add_parser("expire", help="remove what is beyond the number to keep")
     expire.add_argument("--force", action="store_true", help="also where the last proved set would go")
+    expire.add_argument("--ahead", action="store_true", help="only what was made while the clock was ahead")
     for job in run.choices.values():
         job.add_argument("--json-progress", action="store_true", help="JSON lines on stdout, for programs")
     show = commands.add_parser("status", help="what the repositories hold and what is wrong")
@@ -96,7 +97,7 @@ def _run(arguments: argparse.Namespace, places: Sequence[Repository]) -> int:
             "verify" if chosen[0].name == LOCAL else "verify-remote", lambda: jobs.verify(chosen, progress)
         ),
         "drill": ("drill", lambda: jobs.prove(arguments.set, arguments.repository, places, progress)),
-        "expire": ("expire", lambda: jobs.expire(places, force=arguments.force)),
+        "expire": ("expire", lambda: jobs.expire(places, force=arguments.force, ahead=arguments.ahead)),
     }  # fmt: skip
     name, do = does[arguments.job]
     error, result = jobs.run(name, do)

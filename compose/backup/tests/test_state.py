@@ -155,14 +155,34 @@ def test_the_report_says_what_can_be_restored():
     assert one["age_seconds"] == 60 and one["proved_at"] == FRESH and one["compared"] and one["complete"]
 
 
+def test_a_full_disk_is_a_problem_that_no_restart_mends():
+    full = replace(GOOD, seen=replace(GOOD.seen, places={"local": replace(GOOD.seen.places["local"], free_bytes=1 << 20)}))
+    assert "the disk of the repository local is full" in problems(full, SETTINGS, NOW)
+    assert faults(full, SETTINGS, NOW) == []
+
+
 def test_the_journal_counts_failures_and_forgets_the_row_on_success(tmp_path):
-    path = tmp_path / "journal.json"
-    journal.record("full", seconds=1, error="refused", path=path)
-    journal.record("full", seconds=1, error="refused", path=path)
-    assert journal.read(path)["full"].failures_in_row == 2
-    journal.record("full", seconds=2.5, error="", path=path)
-    entry = journal.read(path)["full"]
+    places = {"path": tmp_path / "journal.json", "aside": tmp_path / "aside.json"}
+    journal.record("full", seconds=1, error="refused", **places)
+    journal.record("full", seconds=1, error="refused", **places)
+    assert journal.read(**places)["full"].failures_in_row == 2
+    journal.record("full", seconds=2.5, error="", **places)
+    entry = journal.read(**places)["full"]
     assert (entry.failures_in_row, entry.failures_total, entry.last_seconds, entry.last_error) == (0, 2, 2.5, "")
+
+
+def test_the_journal_of_a_full_disk_is_kept_in_memory_until_there_is_room(tmp_path):
+    places = {"path": tmp_path / "disk" / "journal.json", "aside": tmp_path / "aside.json"}
+    places["path"].parent.mkdir()
+    journal.record("full", seconds=1, error="", **places)
+    places["path"].with_suffix(".new").mkdir()  # it cannot be written
+    journal.record("full", seconds=1, error="No space left on device", **places)
+    journal.record("full", seconds=1, error="No space left on device", **places)
+    assert journal.read(**places)["full"].failures_in_row == 2
+    places["path"].with_suffix(".new").rmdir()
+    journal.record("full", seconds=1, error="", **places)
+    assert journal.read(**places)["full"].failures_in_row == 0
+    assert not places["aside"].exists()
 
 
 @pytest.mark.parametrize("torn", ['{"full": {"last', "[]", '{"full": 3}'])
