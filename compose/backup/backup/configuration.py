@@ -1,11 +1,14 @@
 """What the tools read: completed with keys and credentials, on a tmpfs only. Written anew at start and at each reload."""
 
+import contextlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
-from .paths import CIPHER, CONFIG, DRILL_CONF, PGBACKREST_CONF, RUN, SCRATCH, SECRETS
+from .errors import JobError
+from .paths import CIPHER, CONFIG, DRILL_CONF, GIVEN_CONF, PGBACKREST_CONF, RUN, SCRATCH, SECRETS
 from .repositories import LOCAL, Repository
 
 ED25519 = bytes.fromhex("302e020100300506032b657004220420")
@@ -62,22 +65,60 @@ def signing_key(secret: str) -> bytes:
 
 
 def known_hosts_file(repository: Repository) -> Path:
-    return RUN / f"known-hosts-{repository.name}"
+    return RUN / f"known-hosts-{repository.alias}"
 
 
 def aws_file(repository: Repository) -> Path:
-    return RUN / f"aws-{repository.name}"
+    return RUN / f"aws-{repository.alias}"
 
 
 def write(repositories: tuple[Repository, ...]) -> None:
     """Raises OSError or ValueError where a secret is missing or empty."""
-    files = [str(CIPHER), *(path for one in repositories for path in (one.secrets or {}).values())]
-    read = {path: _secret(Path(path)) for path in files}
-    conf = pgbackrest((CONFIG / "pgbackrest.conf").read_text(), repositories, read)
+    conf = _reached(repositories)
     _write(PGBACKREST_CONF, conf.encode())
     _write(DRILL_CONF, for_drill(conf).encode())
     _write(RUN / "pgpass", f"postgres:5432:*:backup:{_secret(SECRETS / 'postgres-backup')}\n".encode())
     _write(RUN / "signing.der", signing_key(_secret(SECRETS / "backup-signing")))
+
+
+def _reached(repositories: Iterable[Repository]) -> str:
+    """pgbackrest.conf, after restic's files of credentials and host keys were written."""
+    known = tuple(repositories)
+    read = credentials(known)
+    reach(known, read)
+    return pgbackrest((CONFIG / "pgbackrest.conf").read_text(), known, {**read, str(CIPHER): _secret(CIPHER)})
+
+
+def credentials(repositories: Iterable[Repository]) -> dict[str, str]:
+    """File -> content, of all that these are reached with. Raises OSError or ValueError where one is missing or empty."""
+    return {path: _secret(Path(path)) for one in repositories for path in (one.secrets or {}).values()}
+
+
+@contextlib.contextmanager
+def with_credentials(
+    repository: Repository, given: Mapping[str, str], repositories: Iterable[Repository]
+) -> Iterator[tuple[Repository, Path]]:
+    """A repository as somebody with other credentials has it, and the pgbackrest.conf to it, for the length of the block.
+
+    Raises JobError where they are not those of its kind.
+    """
+    if given.keys() != (repository.secrets or {}).keys():
+        raise JobError(f"{repository.name} takes {', '.join(repository.secrets or {}) or 'no credentials'}")
+    files = {part: RUN / f"given-{part}" for part in given}
+    conf = GIVEN_CONF
+    other = replace(repository, secrets={part: str(path) for part, path in files.items()}, given=True)
+    try:
+        for part, path in files.items():
+            _write(path, given[part].encode())
+        _write(conf, _reached([other if one.name == other.name else one for one in repositories]).encode())
+        yield other, conf
+    finally:
+        for path in (*files.values(), conf, aws_file(other), known_hosts_file(other)):
+            path.unlink(missing_ok=True)
+
+
+def reach(repositories: Iterable[Repository], read: Mapping[str, str]) -> None:
+    """What restic and ssh read to reach them. `read`: file -> content, of every credential."""
     for one in repositories:
         if one.kind == "s3":
             key, secret = read[one.secrets["key"]], read[one.secrets["key-secret"]]

@@ -4,9 +4,9 @@ import contextlib
 import fcntl
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from . import catalog, drill, expiry, journal, observe, pgbackrest, restic, sets, wal
+from . import catalog, configuration, drill, expiry, journal, observe, pgbackrest, restic, sets, wal
 from .errors import CommandError, JobError
 from .log import log
 from .paths import RUN
@@ -160,6 +160,21 @@ def prove(name: str, place: str, repositories: Sequence[Repository], progress: P
 
 def expire(repositories: Sequence[Repository], *, force: bool = False) -> dict[str, str]:
     return expiry.expire(repositories, observe.look(repositories).sets, force=force)
+
+
+def expire_elsewhere(
+    name: str, given: Mapping[str, str], repositories: Sequence[Repository], *, force: bool = False
+) -> dict[str, str]:
+    """`expire` of one repository by who may do more there than this host: an append-only one is made smaller like that.
+
+    Parameters
+    ----------
+    given: part of the credentials -> value.
+    """
+    repository = named(name, repositories)
+    found = observe.look(repositories).sets
+    with configuration.with_credentials(repository, given, repositories) as (other, conf):
+        return expiry.expire([other], found, force=force, conf=conf)
 
 
 def named(name: str, repositories: Sequence[Repository]) -> Repository:
