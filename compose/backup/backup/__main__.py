@@ -1,4 +1,4 @@
-"""backup serve | run JOB | status [--json] | extract SET | read WORD… | stanza-upgrade | public-key | write-config | check-config"""
+"""backup serve | run JOB | status | extract SET | read WORD… | stanza-upgrade | public-key | write-config | check-config"""
 
 import argparse
 import json
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from . import configuration, extract, jobs, log, manifest, observe, pgbackrest, repositories, restic, sets
 from .errors import JobError
+from .paths import RUN
 from .progress import Progress, to_stdout
 from .repositories import LOCAL, Repository
 from .scheduler import serve
@@ -159,6 +160,7 @@ def _extract(arguments: argparse.Namespace, places: Sequence[Repository]) -> int
 
 def _read(arguments: argparse.Namespace, places: Sequence[Repository]) -> int:
     repository = jobs.named(arguments.repository, places)
+    RUN.mkdir(exist_ok=True)
     configuration.reach([repository], configuration.credentials([repository]))
     restic.run(repository, *arguments.words, "--no-lock", deadline=restic.DEADLINE, stdout=sys.stdout.buffer)
     return 0

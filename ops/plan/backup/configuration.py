@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ops.repositories import LOCAL, OUTWARD, Repository, of
+from ops.repositories import OUTWARD, Repository, of
 from ops.settings import Settings
 
 INSIDE = "/var/lib/cc03-repositories"
@@ -32,11 +32,6 @@ def backup_toml(text: str, settings: Settings) -> str:
 def declared(settings: Settings) -> tuple[Repository, ...]:
     """Repositories besides the local one, in the order by which pgBackRest numbers them from 2 on."""
     return of(settings.get("backup", "repositories"))
-
-
-def number_of(names: Iterable[str], name: str) -> int:
-    """By which pgBackRest knows a repository. `names`: of all but the local one, in the order of stack.yaml."""
-    return [LOCAL, *(one for one in names if one != LOCAL)].index(name) + 1
 
 
 def ca_file(repository: Repository) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -102,6 +102,34 @@ def newest_with(status: Status, part: str, before: datetime | None = None) -> Se
     """The newest set that holds a part, made at or before a moment."""
     fitting = [one for one in status.sets if part in one.inside and (before is None or one.made <= before)]
     return max(fitting, key=lambda one: one.made, default=None)
+
+
+def narrowed(status: Status, repository: str) -> Status:
+    """What there is when one repository alone is read.
+
+    Raises UsageProblem for a name that is none, HostLacks where it holds nothing.
+    """
+    kind_of(status, repository)
+    sets = tuple(
+        replace(one, labels={repository: one.labels[repository]}, held=tuple(name for name in one.held if name == repository))
+        for one in status.sets if repository in one.labels
+    )  # fmt: skip
+    if not sets:
+        raise HostLacks(f"{repository} holds no set", "it cannot be read, or none was made yet", "inv backup.list")
+    return replace(status, sets=sets, since=min(one.made for one in sets))
+
+
+def kind_of(status: Status, repository: str) -> str:
+    """folder, s3 or sftp. Raises UsageProblem, with a suggestion, for a name that is none."""
+    kinds = {str(one["name"]): str(one["kind"]) for one in status.repositories}
+    if repository not in kinds:
+        raise UsageProblem(f"there is no repository {repository}", did_you_mean(repository, list(kinds)), "inv backup.list")
+    return kinds[repository]
+
+
+def number_of(status: Status, repository: str) -> int:
+    """By which pgBackRest knows a repository."""
+    return [str(one["name"]) for one in status.repositories].index(repository) + 1
 
 
 def place_of(one: Set, part: str) -> str:
