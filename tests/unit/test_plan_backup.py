@@ -52,6 +52,7 @@ def three() -> Status:
         entry("C", NOW - timedelta(hours=1), missing=["redis"], drill_error="torn"),
         entry("B", NOW - timedelta(hours=7), proved_at=(NOW - timedelta(hours=6)).isoformat(), kind="diff"),
         entry("A", NOW - timedelta(days=3), repositories={"disk2": {"label": "x", "snapshot": "y"}}),
+        repositories=[{"name": "local", "kind": "folder"}, {"name": "disk2", "kind": "folder"}, {"name": "far", "kind": "s3"}],
     ))  # fmt: skip
 
 
