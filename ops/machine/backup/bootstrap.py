@@ -22,7 +22,6 @@ from ops.machine.images import build_image, obtain_base
 from ops.machine.observe import images
 from ops.machine.project import Project
 from ops.plan.backup import configuration
-from ops.plan.backup.configuration import ca_file, repositories_json
 from ops.plan.bootstrap import Found, declared_as
 from ops.plan.images import image_steps
 from ops.render import container_name, volume_name
@@ -142,8 +141,8 @@ class Reader:
         one = self.source.repository
         shipped = self.project.host.repository / "config" / SERVICE / "backup.toml"
         further = [one] if one.remote else []
-        texts = {"backup.toml": shipped.read_text(), "repositories.json": repositories_json(further)}
-        texts |= {ca_file(one): str(one.where["ca"])} if "ca" in one.where else {}
+        texts = {"backup.toml": shipped.read_text(), "repositories.json": configuration.repositories_json(further)}
+        texts |= {configuration.ca_file(one): str(one.where["ca"])} if "ca" in one.where else {}
         for name, text in texts.items():
             files.write(config / name, text)
         files.write(secrets / key.SECRET, self.source.key, mode=0o600)
@@ -249,7 +248,7 @@ def copy_repository(project: Project, repository: Path, report: Callable[[str], 
     for extra in ("drills.jsonl",):
         with suppress(OSError):
             shutil.copy2(repository / extra, target / extra)
-    project.host.run(("chown", "-R", f"{archive.OWNER}:{archive.OWNER}", str(target)), timeout=600)
+    project.host.run(("chown", "-R", f"{configuration.OWNER}:{configuration.OWNER}", str(target)), timeout=600)
     project.host.run(("chmod", "0700", str(target)))
 
 

@@ -12,6 +12,8 @@ from ops.settings import Settings
 
 INSIDE = "/var/lib/cc03-repositories"
 """Where the backup container sees the folders of further repositories."""
+OWNER = 10011
+"""uid of the backup container's programs."""
 SCHEDULE = ("full_at", "full_every", "diff_every", "incr_every", "drill_at", "keep")
 
 

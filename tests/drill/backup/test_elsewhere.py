@@ -163,13 +163,14 @@ def test_history_outlives_who_has_taken_this_host(elsewhere: Elsewhere) -> None:
     thief, owner = (elsewhere.s3.client("s3", keys) for keys in (elsewhere.s3.host, elsewhere.s3.admin))
     before = elsewhere.place("offsite")
     versions = owner.list_object_versions(Bucket=BUCKET)["Versions"]
-    for forbidden in (
+    attempts: tuple[Callable[[], Any], ...] = (
         lambda: thief.delete_object(Bucket=BUCKET, Key=versions[0]["Key"], VersionId=versions[0]["VersionId"]),
         lambda: thief.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Suspended"}),
         lambda: thief.delete_bucket(Bucket=BUCKET),
-    ):
+    )
+    for attempt in attempts:
         with pytest.raises(ClientError, match="Access Denied"):
-            forbidden()
+            attempt()
 
     for page in thief.get_paginator("list_objects_v2").paginate(Bucket=BUCKET):
         for item in page.get("Contents", ()):
