@@ -110,13 +110,18 @@ def _show(found: Status, kept: list[Safety]) -> None:
     from rich.table import Table
 
     from ops import show
-    from ops.plan.backup.sets import rows, size
+    from ops.plan.backup.sets import places, rows, size
     from ops.plan.restore import SAFETY_DAYS
 
     drawn = Table("SET", "AGE", "KIND", "SIZE", "ADDED", "INSIDE", "PROVED", "WHERE", box=None, pad_edge=False)
     for row in rows(found, datetime.now(UTC)):
         drawn.add_row(*row)
     show.out.print(drawn)
+    if len(found.repositories) > 1:
+        table = Table("REPOSITORY", "KIND", "SETS", "NEWEST", "USED", "FREE", "", box=None, pad_edge=False)
+        for row in places(found, datetime.now(UTC)):
+            table.add_row(*map(escape, row))
+        show.out.print(table)
     if found.since and found.until:
         show.out.print(f"PostgreSQL can go to any second from {found.since:%Y-%m-%d %H:%M:%S} "
                        f"to {found.until:%Y-%m-%d %H:%M:%S} UTC")  # fmt: skip

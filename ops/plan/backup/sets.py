@@ -169,6 +169,20 @@ def rows(status: Status, now: datetime) -> list[tuple[str, ...]]:
     ]  # fmt: skip
 
 
+def places(status: Status, now: datetime) -> list[tuple[str, ...]]:
+    """A line for each repository: name, kind, sets that it holds all of, age of the newest, used, free, a word on it."""
+    lines: list[tuple[str, ...]] = []
+    for one in status.repositories:
+        held = [found.made for found in status.sets if one["name"] in found.held]
+        used, free = (size(amount) if (amount := one.get(key)) is not None else "-" for key in ("used_bytes", "free_bytes"))
+        newest = age((now - max(held)).total_seconds()) if held else "-"
+        said = one.get("error") or ("append-only" if one.get("append_only") else "")
+        lines.append((
+            str(one["name"]), str(one["kind"]), str(len(held)), newest, used, free, str(said)
+        ))  # fmt: skip
+    return lines
+
+
 def told(event: Mapping[str, Any]) -> str:
     """One line of a job's progress, for whoever watches."""
     kind, phase, repository = event.get("event"), event.get("phase", ""), event.get("repository", "")

@@ -18,7 +18,6 @@ import yaml
 from botocore.exceptions import ClientError
 
 from ops.machine.backup.volumes import mountpoint
-from ops.machine.checkout import base_tag
 from ops.machine.host import REPOSITORY
 from ops.machine.run import Result
 from tests.drill.backup.servers import BUCKET, S3, Sftp, s3
@@ -91,7 +90,7 @@ def elsewhere(drill: Drill, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     sftp = Sftp(drill, folder)
     with s3(folder) as server, pytest.MonkeyPatch.context() as patched:
         try:
-            sftp.build(base_tag(REPOSITORY, "bookworm", ""))
+            sftp.build(dict(drill.project.images["backup"].bases)["bookworm"])
             sftp.start()
             patched.setenv("CC03_STACK", str(settings(folder, server, sftp)))
             refused = inv("deploy", "--yes")
