@@ -18,6 +18,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ops import pki
+from ops.machine.host import REPOSITORY
 from ops.machine.run import run
 from ops.machine.wait import until
 from tests.drill.stack import Drill
@@ -126,11 +127,10 @@ def s3(folder: Path) -> Iterator[S3]:
     (folder / "ca.pem").write_bytes(root.certificate)
     (folder / "cert.pem").write_bytes(leaf.certificate + authority.certificate)
     (folder / "key.pem").write_bytes(leaf.key)
-    argv = (
-        sys.executable, "-m", "moto.server", "--host", "0.0.0.0", "--port", str(found.port), "--ssl",  # noqa: S104  (containers reach it)
-        "--ssl-cert", str(folder / "cert.pem"), "--ssl-key", str(folder / "key.pem"),
-    )  # fmt: skip
-    with started(argv, folder / "s3.log", {"INITIAL_NO_AUTH_ACTION_COUNT": str(STARTS)}) as found.pid:
+    place = (str(found.port), str(folder / "cert.pem"), str(folder / "key.pem"))
+    argv = (sys.executable, "-P", "-m", "tests.drill.backup.s3_server", *place)
+    env = {"INITIAL_NO_AUTH_ACTION_COUNT": str(STARTS), "S3_IGNORE_SUBDOMAIN_BUCKETNAME": "true", "PYTHONPATH": str(REPOSITORY)}
+    with started(argv, folder / "s3.log", env) as found.pid:
         reason = until(lambda: listening(found.port), START_SECONDS)
         assert not reason, f"{reason}: {(folder / 's3.log').read_text()[-500:]}"
         found.accounts()
