@@ -1,6 +1,7 @@
 """What the tools read: completed with keys and credentials, on a tmpfs only. Written anew at start and at each reload."""
 
 import contextlib
+import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -15,19 +16,28 @@ ED25519 = bytes.fromhex("302e020100300506032b657004220420")
 """What stands before the 32 bytes of a private Ed25519 key in PKCS#8 (RFC 8410)."""
 
 
-def pgbackrest(template: str, repositories: Iterable[Repository], read: Mapping[str, str]) -> str:
+AWAY = RUN / "away.json"
+NOWHERE = "/dev/null/away"
+"""A place that nothing can be read from or written to, which pgBackRest finds out at once."""
+
+
+def pgbackrest(
+    template: str, repositories: Iterable[Repository], read: Mapping[str, str], away: frozenset[str] = frozenset()
+) -> str:  # fmt: skip
     """pgbackrest.conf: the mounted one, then keys and the further repositories. Pure.
 
     Parameters
     ----------
-    read: file -> content, of the key and of every credential.
+    read: file -> content, of the key and of every credential. away: names of those that are not to be asked at present.
     """
     lines = ["", "[global]"]
     for repository in repositories:
         option = f"repo{repository.number}-"
         lines += [f"{option}cipher-type=aes-256-cbc", f"{option}cipher-pass={read[str(CIPHER)]}"]
         lines += [f"{option}retention-full={repository.keep}"]
-        if repository.name != LOCAL:
+        if repository.name in away:
+            lines += [f"{option}type=posix", f"{option}path={NOWHERE}"]
+        elif repository.name != LOCAL:
             lines += [f"{option}path={repository.postgres}", f"{option}bundle=y", f"{option}block=y"]
             lines += [f"{option}{name}={value}" for name, value in _place(repository, read).items()]
     return template + "\n".join(lines) + "\n"
@@ -72,21 +82,30 @@ def aws_file(repository: Repository) -> Path:
     return RUN / f"aws-{repository.alias}"
 
 
-def write(repositories: tuple[Repository, ...]) -> None:
-    """Raises OSError or ValueError where a secret is missing or empty."""
-    conf = _reached(repositories)
+def write(repositories: tuple[Repository, ...], away: frozenset[str] = frozenset()) -> None:
+    """Parameters: all of them; names of those that are not to be asked at present.
+
+    Raises OSError or ValueError where a secret is missing or empty.
+    """
+    conf = _reached(repositories, away)
     _write(PGBACKREST_CONF, conf.encode())
     _write(DRILL_CONF, for_drill(conf).encode())
+    _write(AWAY, json.dumps(sorted(away)).encode())
     _write(RUN / "pgpass", f"postgres:5432:*:backup:{_secret(SECRETS / 'postgres-backup')}\n".encode())
     _write(RUN / "signing.der", signing_key(_secret(SECRETS / "backup-signing")))
 
 
-def _reached(repositories: Iterable[Repository]) -> str:
+def told_away() -> list[str]:
+    """Names of the repositories that pgBackRest is not to ask, as it was last told."""
+    return list(json.loads(AWAY.read_text())) if AWAY.exists() else []
+
+
+def _reached(repositories: Iterable[Repository], away: frozenset[str] = frozenset()) -> str:
     """pgbackrest.conf, after restic's files of credentials and host keys were written."""
     known = tuple(repositories)
     read = credentials(known)
     reach(known, read)
-    return pgbackrest((CONFIG / "pgbackrest.conf").read_text(), known, {**read, str(CIPHER): _secret(CIPHER)})
+    return pgbackrest((CONFIG / "pgbackrest.conf").read_text(), known, {**read, str(CIPHER): _secret(CIPHER)}, away)
 
 
 def credentials(repositories: Iterable[Repository]) -> dict[str, str]:

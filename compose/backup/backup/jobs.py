@@ -6,7 +6,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from . import catalog, configuration, drill, expiry, journal, observe, pgbackrest, restic, sets, wal
+from . import away, catalog, configuration, drill, expiry, journal, observe, pgbackrest, restic, sets, wal
 from .errors import CommandError, JobError
 from .log import log
 from .paths import RUN
@@ -92,7 +92,8 @@ def scheduled(job: str, repositories: Sequence[Repository]) -> Callable[[], obje
 
 
 def make_set(kind: str, repositories: Sequence[Repository], progress: Progress) -> dict:
-    made = sets.make(kind, repositories, progress)
+    here, gone = away.split(repositories)
+    made = sets.make(kind, here, progress, gone)
     if kind == "full":
         progress.phase("expire")
         # The set is made: that old ones could not be removed must not make it a failure, and be tried by making more.
@@ -108,21 +109,21 @@ def check(repositories: Sequence[Repository]) -> None:
 
     One that is away has an alert of its own, and must not hide whether this host still archives.
     """
-    sets.stanzas(repositories)
-    try:
-        pgbackrest.run("check")
-    except JobError as error:
-        away = [one.name for one in repositories if one.name != LOCAL and pgbackrest.info(one).code == pgbackrest.UNREACHABLE]
-        if not away:
-            raise
+    here, gone = away.split(repositories)
+    sets.stanzas(here)
+    if gone:
+        # pgBackRest's own check asks all of them.
         wal.mark("check")
-        log("WARNING", "WAL reaches the other repositories only", away=away, error=str(error))
+        log("WARNING", "WAL does not reach all repositories", away=gone)
+    else:
+        pgbackrest.run("check")
 
 
 def verify(repositories: Sequence[Repository], progress: Progress) -> None:
     """Reads every file. Raises JobError with the faults of all of them."""
-    faults = []
-    for repository in repositories:
+    here, gone = away.split(repositories)
+    faults = list(gone.values())
+    for repository in here:
         for name, tool in (("postgres", _check_postgres), ("files", _check_files)):
             progress.phase(f"verify {name}", repository.name)
             try:
@@ -160,6 +161,8 @@ def prove(name: str, place: str, repositories: Sequence[Repository], progress: P
     """A drill of the set `name`, or of the newest one of which all is in this repository."""
     seen = observe.look(repositories)
     repository = named(place, repositories)
+    if seen.places[place].error:
+        raise JobError(seen.places[place].error)
     chosen = named_set(name, seen.sets) if name else catalog.to_drill(seen.sets, repository.name)
     if chosen is None:
         raise JobError(f"there is no complete set in {repository.name} yet")
@@ -169,7 +172,9 @@ def prove(name: str, place: str, repositories: Sequence[Repository], progress: P
 
 
 def expire(repositories: Sequence[Repository], *, force: bool = False) -> dict[str, str]:
-    return expiry.expire(repositories, observe.look(repositories).sets, force=force)
+    here, gone = away.split(repositories)
+    done = expiry.expire(here, observe.look(repositories).sets, force=force)
+    return {**done, **gone}
 
 
 def expire_elsewhere(
