@@ -10,6 +10,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -62,14 +63,20 @@ class Elsewhere:
         """A new set by the operator's command, as it is listed then."""
         before = {one["set"] for one in self.status()["sets"]}
         succeeded("backup", "--kind", kind)
-        found: list[dict[str, Any]] = []
+        found = [one for one in self.seen_anew()["sets"] if one["set"] not in before]
+        assert found, "the new set is not listed"
+        return found[0]
+
+    def seen_anew(self) -> dict[str, Any]:
+        """What there is, looked at after now: a set is listed while it is being made."""
+        since = datetime.now(UTC)
 
         def look() -> str:
-            found[:] = [one for one in self.status()["sets"] if one["set"] not in before]
-            return "" if found else "the new set is not listed"
+            report = self.status()
+            return "" if datetime.fromisoformat(report["seen"]) > since and not report["running"] else "not looked at since"
 
-        eventually(look, LOOK_SECONDS)
-        return found[0]
+        eventually(look, JOB_SECONDS)
+        return self.status()
 
 
 def succeeded(*arguments: str) -> Result:
