@@ -63,7 +63,7 @@ class Elsewhere:
         """A new set by the operator's command, as it is listed then."""
         before = {one["set"] for one in self.status()["sets"]}
         succeeded("backup", "--kind", kind)
-        found = [one for one in self.seen_anew()["sets"] if one["set"] not in before]
+        found: list[dict[str, Any]] = [one for one in self.seen_anew()["sets"] if one["set"] not in before]
         assert found, "the new set is not listed"
         return found[0]
 
