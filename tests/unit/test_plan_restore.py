@@ -248,6 +248,13 @@ def test_empty_host_is_filled_between_creating_and_starting(monkeypatch: pytest.
     assert not any(isinstance(one, FetchFiles) for one in plan.steps)
 
 
+def test_empty_host_is_filled_out_of_the_repository_that_it_was_read_from() -> None:
+    far = found(repository="offsite", number=3)
+    plan = bootstrap.with_data(plan_deploy(wanted(), Seen(), next_number=1), far, {"postgres-keycloak": 2})
+
+    assert step(plan, "fetch postgres").options == ("--type=default", "--repo=3")
+
+
 def test_what_runs_already_is_left_alone() -> None:
     plan = bootstrap.with_data(plan_deploy(wanted(), deployed(wanted()), next_number=2), found(), {"postgres-keycloak": 2})
 
