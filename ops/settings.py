@@ -43,6 +43,12 @@ def _clock(value: Any) -> str:
     return value
 
 
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("true or false")
+    return value
+
+
 _AGE = _text(r"\d+[dwy]", "an age such as 15d, 8w or 1y")
 _PATH = _text(r"(/[\x21-\x7e]*)?", "a path such as /api/v1/probe, or empty")
 
@@ -135,6 +141,9 @@ SETTINGS = (
             "When the newest set is restored, started, read to its end and compared with its manifest (UTC)."),
     Setting(("backup", "keep"), _number(1, 1000), 7,
             "Full sets that are kept in the local repository, with all sets and all WAL between them."),
+    Setting(("backup", "synchronous"), _flag, False,
+            "Whether a commit is acknowledged only once the backup container has it too: nothing that was acknowledged is "
+            "lost with the disk of PostgreSQL, and every commit waits while that container is away."),
     Setting(("backup", "repositories"), parse_repositories, [],
             "More places for backups: folders on other disks, S3, SFTP (docs/how-to/backup.md, Somewhere else). "
             "Credentials are not among the settings: `inv backup.credentials`."),

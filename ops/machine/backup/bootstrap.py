@@ -25,7 +25,7 @@ from ops.plan.backup import configuration
 from ops.plan.bootstrap import Found, declared_as
 from ops.plan.images import image_steps
 from ops.render import container_name, volume_name
-from ops.repositories import Repository, from_url
+from ops.repositories import LOCAL, Repository, from_url
 from ops.steps import BuildImage, ObtainBase
 
 READ_SECONDS = 1800.0
@@ -129,7 +129,7 @@ class Reader:
             raise OpsError(
                 "the repository cannot be read",
                 "the key is not the one of this repository" if wrong else answer.last_words(2),
-                "another key file: --key FILE" if wrong else "is it a whole copy? try another one",
+                "another page of the safe" if wrong else "is it a whole copy? try another one",
             )  # fmt: skip
         return answer.stdout
 
@@ -150,6 +150,12 @@ class Reader:
             files.write(secrets / one.secrets[part], value, mode=0o600)
         local = {self.source.folder / "files": f"{VOLUME}/files:ro"} if self.source.folder else {}
         return {config: "/etc/cc03/current:ro", secrets: "/run/secrets:ro", **local}
+
+
+def opens(project: Project, repository: Path, value: str) -> None:
+    """Raises OpsError where a key is not the one of a repository in a folder of this host."""
+    local = Source(Repository(LOCAL, "folder", {"path": str(repository)}), value, {})
+    Reader(project, image(project), local).ask("cat", "config")
 
 
 def look(project: Project, reader: Reader) -> Found:

@@ -14,7 +14,7 @@ INSIDE = "/var/lib/cc03-repositories"
 """Where the backup container sees the folders of further repositories."""
 OWNER = 10011
 """uid of the backup container's programs."""
-SCHEDULE = ("full_at", "full_every", "diff_every", "incr_every", "drill_at", "keep")
+SCHEDULE = ("full_at", "full_every", "diff_every", "incr_every", "drill_at", "keep", "synchronous")
 
 
 def backup_toml(text: str, settings: Settings) -> str:
@@ -24,8 +24,8 @@ def backup_toml(text: str, settings: Settings) -> str:
     """
     for key in SCHEDULE:
         value = settings.get("backup", key)
-        written = str(value) if isinstance(value, int) else f'"{value}"'
-        text, found = re.subn(rf"^({key} = )(\"[^\"]*\"|\d+)", rf"\g<1>{written}", text, flags=re.MULTILINE)
+        written = json.dumps(value)
+        text, found = re.subn(rf"^({key} = )(\"[^\"]*\"|\d+|true|false)", rf"\g<1>{written}", text, flags=re.MULTILINE)
         if found != 1:
             raise ValueError(f"config/backup/backup.toml has {found} lines `{key} = `")
     return text
@@ -107,3 +107,10 @@ def with_repositories(document: dict[str, Any], settings: Settings) -> None:
     known = {name: str(one.where["address"]) for one in remote if "address" in one.where for name in one.names}
     if known:
         backup["extra_hosts"] = [f"{name}:{address}" for name, address in known.items()]
+
+
+def interruption(settings: Settings) -> dict[str, Any]:
+    """What compose.yaml would say of the backup container's replacement: with the receiver on, who writes waits for it."""
+    if not settings.get("backup", "synchronous"):
+        return {}
+    return {"gap_seconds": 10, "interrupts": "who writes waits; reading goes on"}
