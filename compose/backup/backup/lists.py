@@ -57,11 +57,11 @@ def sound(content: str) -> bool:
     src/info/info.c)."""
     said, sections = "", []
     try:
-        for line in content.splitlines():
+        for line in content.split("\n"):
             name, _, value = line.partition("=")
             if line.startswith("[") and line.endswith("]"):
                 sections.append((line[1:-1], []))
-            elif name == CHECKSUM:
+            elif name == CHECKSUM and sections[-1][0] == "backrest":
                 said = json.loads(value)
             elif line:
                 sections[-1][1].append(f'"{name}":{value}')
