@@ -79,6 +79,8 @@ def _postgres(
     for repository in repositories:
         progress.phase("postgres", repository.name)
         try:
+            if not repository.append_only:
+                pgbackrest.remove_halves(repository)
             labels[repository.name] = pgbackrest.backup(repository, kind, name, progress)
         except JobError as error:
             if repository is repositories[0]:
