@@ -1,0 +1,83 @@
+"""The files that a service reads its certificate from, and how another one takes its place: one rename, which can be undone.
+
+    NAME.pem            key and chain in one file: the two change together and never disagree
+    NAME.pem.next       written and checked, not yet in place
+    NAME.pem.previous   another name of the file that was in place; there only while the new one is not yet seen on the wire
+
+A command that was killed in between so leaves one of three: a `next` that nobody reads, a `previous` beside a file in place that
+has to be taken up and seen, or nothing. No step needs space on the disk once `next` is written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from ops.machine import state as files
+
+TLS, PUBLIC = "tls.pem", "public.pem"
+"""The service's own; and, of nginx, what is shown to who asks for the public name: a link to its own until one is imported."""
+CHAIN, KEY, ROOTS = "cert.pem", "key.pem", "ca.pem"
+"""The chain alone, for people; the key under the name that configurations of earlier releases give it; what is trusted."""
+
+
+def next_of(file: Path) -> Path:
+    return file.with_name(f"{file.name}.next")
+
+
+def previous_of(file: Path) -> Path:
+    return file.with_name(f"{file.name}.previous")
+
+
+def pending(file: Path) -> bool:
+    """Whether a swap was begun and its result not yet seen on the wire."""
+    return os.path.lexists(previous_of(file))
+
+
+def stage(file: Path, content: bytes, owner: int) -> None:
+    """Write the next content, for the uid that reads it alone. Raises OSError where it cannot be written whole."""
+    file.parent.mkdir(exist_ok=True, mode=0o755)
+    file.parent.chmod(0o755)
+    files.write(next_of(file), content, mode=0o600, owner=owner)
+
+
+def stage_link(file: Path, target: str) -> None:
+    """Have the next one be another file of the folder."""
+    files.link(next_of(file), target)
+
+
+def swap(file: Path) -> None:
+    """Put the next one in place; the one before keeps another name until `settle` or `put_back`."""
+    previous = previous_of(file)
+    with contextlib.suppress(FileNotFoundError):
+        previous.unlink()
+    with contextlib.suppress(FileNotFoundError):
+        os.link(file, previous, follow_symlinks=False)
+    next_of(file).replace(file)
+
+
+def put_back(file: Path) -> bool:
+    """The one before in place again; whether there was one."""
+    if not pending(file):
+        return False
+    # A rename between two names of one file does nothing: that swap was killed before its own rename.
+    previous_of(file).replace(file)
+    with contextlib.suppress(FileNotFoundError):
+        previous_of(file).unlink()
+    return True
+
+
+def settle(file: Path) -> None:
+    """The one in place has been seen: what belongs to another one goes, and what shows it to people follows."""
+    if file.name == TLS:
+        files.write(file.with_name(CHAIN), chain_of(file.read_bytes()))
+        files.link(file.with_name(KEY), TLS)
+    for other in (next_of(file), previous_of(file)):
+        with contextlib.suppress(FileNotFoundError):
+            other.unlink()
+
+
+def chain_of(content: bytes) -> bytes:
+    """The certificates of a PEM file, without its key."""
+    return content[max(0, content.find(b"-----BEGIN CERTIFICATE-----")) :]
