@@ -25,7 +25,7 @@ class PrepareImported(Step):
 
     name: str = ""
     certificate: str = ""
-    key: str = ""
+    private: str = ""
     chain: str = ""
     """Paths of the operator's files; `chain` may be empty."""
 
@@ -55,10 +55,11 @@ class TakeUpCertificate(Step):
 
 @dataclass(frozen=True)
 class VerifyServed(Step):
-    """Shake hands with each listener, as a client that verifies, until it shows the certificate in place; then the one before
-    goes."""
+    """Shake hands with each listener, as a client that verifies, until it shows the certificate in place."""
 
     name: str = ""
+    settles: bool = True
+    """Whether the one before goes then."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@
     passphrase          may be kept off the host, too
     intermediate.pem    the authority that signs leaves, with intermediate.key
     bridge.pem          while an old root is replaced: the new root, vouched for by the old one
-    site.pem            where the public site has a certificate from elsewhere: root.pem and the root of that one
+    elsewhere.pem       where the public site has a certificate from elsewhere: the root of that one
+    site.pem            root.pem and elsewhere.pem
     expires.json        when root and intermediate end, for the health ticker
     next/               the authority that is to come; with `promote` in it, it is taking its place
 """
@@ -24,14 +25,18 @@ from threading import Lock
 from cryptography import x509
 
 from ops import pki
-from ops.errors import NeedsPerson
+from ops.errors import NeedsPerson, OpsError
 from ops.machine import state as files
 from ops.machine.certificates import folder as place
 from ops.machine.certificates.wire import SITE
 from ops.machine.state import State
+from ops.model import EDGE
+from ops.plan.certificates import check
 
 _one_at_a_time = Lock()
 PASSPHRASE_BYTES = 32
+ELSEWHERE = "elsewhere.pem"
+"""Root of a certificate from elsewhere that the public site has."""
 PROMOTED = ("root.key", "intermediate.key", "intermediate.pem", "bridge.pem", "root.pem")
 """Files of the next authority, in the order in which they take their places."""
 
@@ -77,15 +82,7 @@ def signing_root(state: State) -> pki.Signed | None:
     kept = _kept(state, "root")
     if kept is None or not pki.encrypted(kept.key):
         return kept
-    passphrase = state.ca / "passphrase"
-    try:
-        return pki.Signed(kept.certificate, pki.decrypt(kept.key, passphrase.read_bytes().strip()))
-    except (FileNotFoundError, ValueError):
-        why = "does not fit it" if passphrase.exists() else "is not on this host"
-        raise NeedsPerson(
-            "cannot read the key of the root CA", f"{state.ca}/root.key is encrypted, and {passphrase} {why}",
-            f"bring the passphrase to {passphrase} for this one command (mode 0600)",
-        ) from None  # fmt: skip
+    return pki.Signed(kept.certificate, _decrypted(state, kept.key))
 
 
 def _due(signed: pki.Signed) -> bool:
@@ -208,16 +205,69 @@ def hand_out_roots(state: State) -> None:
     for folder in state.certs.iterdir():
         if (folder / place.TLS).exists():
             _write_if_changed(folder / place.ROOTS, roots)
-    elsewhere = state.ca / "elsewhere.pem"
+    elsewhere = state.ca / ELSEWHERE
     if elsewhere.exists():
         _write_if_changed(state.ca / SITE, roots + elsewhere.read_bytes())
     else:
         (state.ca / SITE).unlink(missing_ok=True)
 
 
+def trust_elsewhere(state: State, roots: bytes) -> None:
+    """Have the stack's own clients of the public site trust that root, too. Those of before stay: one of their certificates may
+    have to be put back."""
+    path = state.ca / ELSEWHERE
+    before = path.read_bytes() if path.exists() else b""
+    if roots not in before:
+        files.write(path, before + roots)
+    hand_out_roots(state)
+
+
 def _write_if_changed(path: Path, content: bytes) -> None:
     if not path.exists() or path.read_bytes() != content:
         files.write(path, content)
+
+
+def export_root(state: State, file: Path, *, remove: bool) -> None:
+    """The root's certificate and its encrypted key in one file for root alone.
+
+    Parameters
+    ----------
+    remove: remove the key from this host, once the copy has been read back.
+
+    Raises OpsError where the key is not here, or the copy cannot be read back with the passphrase.
+    """
+    _protect(state)
+    kept = _kept(state, "root")
+    if kept is None:
+        raise OpsError("there is no key to export", f"{state.ca}/root.key is not on this host", "inv certs shows where it is")
+    if file.exists():
+        raise OpsError(f"{file} exists already", "a copy of a key is not written over", "name another file")
+    files.write(file, kept.key + pki.pem(x509.load_pem_x509_certificate(kept.certificate)), mode=0o600)
+    _decrypted(state, file.read_bytes())
+    if remove:
+        (state.ca / "root.key").unlink()
+
+
+def bring_root(state: State, file: Path) -> None:
+    """Take the key back. Raises OpsError where it is not that of the root that signs."""
+    content = file.read_bytes()
+    root = x509.load_pem_x509_certificate((state.ca / "root.pem").read_bytes())
+    if check.key_in(_decrypted(state, content)).public_key() != root.public_key():
+        raise OpsError(f"{file} is another root's key", f"it does not belong to {state.ca}/root.pem", "name the right file")
+    files.write(state.ca / "root.key", content[: content.find(b"-----BEGIN CERTIFICATE-----")], mode=0o600)
+
+
+def _decrypted(state: State, key: bytes) -> bytes:
+    """Raises NeedsPerson where the passphrase is away or another one."""
+    passphrase = state.ca / "passphrase"
+    try:
+        return pki.decrypt(key, passphrase.read_bytes().strip())
+    except (FileNotFoundError, ValueError):
+        why = "does not fit it" if passphrase.exists() else "is not on this host"
+        raise NeedsPerson(
+            "cannot read the key of the root CA", f"the key is encrypted, and {passphrase} {why}",
+            f"bring the passphrase to {passphrase} for this one command (mode 0600)",
+        ) from None  # fmt: skip
 
 
 def new_leaf(state: State, project: str, service: str, names: Sequence[str]) -> bytes:
@@ -240,7 +290,7 @@ def issue_certificate(state: State, project: str, service: str, owner: int, name
     place.swap(file)
     place.settle(file)
     public = file.with_name(place.PUBLIC)
-    if not os.path.lexists(public):
+    if service == EDGE and not os.path.lexists(public):
         files.link(public, place.TLS)
 
 

@@ -11,10 +11,15 @@ has to be taken up and seen, or nothing. No step needs space on the disk once `n
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import os
 from pathlib import Path
 
+from ops import pki
 from ops.machine import state as files
+from ops.machine.state import State
+from ops.model import EDGE
+from ops.plan.certificates import check
 
 TLS, PUBLIC = "tls.pem", "public.pem"
 """The service's own; and, of nginx, what is shown to who asks for the public name: a link to its own until one is imported."""
@@ -81,3 +86,20 @@ def settle(file: Path) -> None:
 def chain_of(content: bytes) -> bytes:
     """The certificates of a PEM file, without its key."""
     return content[max(0, content.find(b"-----BEGIN CERTIFICATE-----")) :]
+
+
+def good_names(state: State) -> dict[str, tuple[str, ...]]:
+    """Service -> the names of its certificate, where all its files are there, and it is neither due nor half replaced."""
+    found = {}
+    now = dt.datetime.now(dt.UTC)
+    for where in state.certs.iterdir() if state.certs.is_dir() else ():
+        names = (TLS, CHAIN, KEY, ROOTS, *((PUBLIC,) if where.name == EDGE else ()))
+        if not all((where / name).is_file() for name in names) or pending(where / TLS):
+            continue
+        try:
+            (leaf, *_) = check.certificates_in((where / TLS).read_bytes())
+        except ValueError:
+            continue
+        if pki.renew_after(leaf) > now:
+            found[where.name] = check.names_of(leaf)
+    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ops.certificate_steps import (
     DropOldRoot,
@@ -57,7 +57,8 @@ def swapped(leaf: Leaf, after: tuple[str, ...], *, placed: bool = False) -> list
     """From a certificate that is checked to one that is seen on the wire. `placed`: it is in place already."""
     steps: list[Step] = []
     if not placed:
-        steps.append(SwapCertificate(f"swap {leaf.name}", f"put the new certificate of {leaf.name} in place", after, name=leaf.name))
+        title = f"put the new certificate of {leaf.name} in place"
+        steps.append(SwapCertificate(f"swap {leaf.name}", title, after, name=leaf.name))
         after = (steps[-1].key,)
     if leaf.takes_up:
         steps.append(take_up(leaf, f"take up {leaf.name}", after))
@@ -78,17 +79,12 @@ def _where(leaf: Leaf) -> str:
 
 @dataclass(frozen=True)
 class Authority:
-    """How far a change of the root has come: `prepared` (the next one is made), `promoting`, `trusted` (both roots are trusted by
-    all), `signs` (the new root signs, the old one is still trusted). All False: no change is under way."""
+    """How far a change of the root has come: `prepared` (the next one is made), `signs` (it signs, and the old one is still
+    trusted). Both False: no change is under way. `root`: serial of the newest one."""
 
+    root: str = ""
     prepared: bool = False
-    trusted: bool = False
-    promoting: bool = False
     signs: bool = False
-    ends: Mapping[str, dt.datetime] | None = None
-    """`root`, `intermediate` -> when it ends."""
-    key: bool = True
-    """Whether the root's key is on this host."""
 
     @property
     def under_way(self) -> bool:
@@ -96,52 +92,48 @@ class Authority:
 
 
 def plan_rollover(
-    authority: Authority, stored: Sequence[Stored], current: Iterable[str], *, finish: bool, bridged: bool
+    authority: Authority, stored: Sequence[Stored], current: Iterable[str], *, start: bool, finish: bool, bridged: bool
 ) -> Plan:  # fmt: skip
     """The next part of the way to another root. It may be broken off anywhere, for days.
 
     Parameters
     ----------
     current: certificates that the newest root has signed already, and that are served so.
-    finish: drop the old root; without it, stop where both are trusted and the new one has signed everything.
+    start: begin, where no change is under way. finish: drop the old root; without it, stop where both are trusted and the new
+    one has signed everything.
     bridged: have the old root vouch for the new one.
     """
     done = set(current)
     leaves = [one for one in stored if one.source == INTERNAL]
     steps: list[Step] = []
     if not authority.under_way:
-        if finish:
+        if not start:
             return Plan(ROLLOVER)
         steps.append(MakeNextAuthority("next", "make a new root and a new intermediate", bridged=bridged))
     if not authority.signs:
-        steps += _trust(leaves, trusted=authority.trusted, after=tuple(step.key for step in steps))
+        steps += _trust(leaves, tuple(step.key for step in steps))
         last = tuple(step.key for step in steps)
         steps.append(PromoteAuthority("promote", "have the new root sign", last))
     after = tuple(step.key for step in steps)
     for one in leaves:
-        if one.begun:
-            steps += _after(swapped(one.leaf, (), placed=not one.ready), after)
-        elif not authority.signs or one.leaf.name not in done:
+        if not authority.signs or one.leaf.name not in done or one.ready:
             steps += renewed(one.leaf, after)
+        elif one.begun:
+            steps += swapped(one.leaf, after, placed=True)
     if finish:
         steps += _drop(leaves, tuple(step.key for step in steps))
     return Plan(ROLLOVER, tuple(steps))
 
 
-def _after(steps: list[Step], keys: tuple[str, ...]) -> list[Step]:
-    return [replace(steps[0], after=(*steps[0].after, *keys)), *steps[1:]]
-
-
-def _trust(leaves: Sequence[Stored], *, trusted: bool, after: tuple[str, ...]) -> list[Step]:
-    if trusted:
-        return []
+def _trust(leaves: Sequence[Stored], after: tuple[str, ...]) -> list[Step]:
     steps: list[Step] = [TrustBothRoots("trust", "have every service trust the old and the new root", after)]
-    for one in leaves:
-        if one.leaf.takes_up:
-            steps.append(take_up(one.leaf, f"trust {one.leaf.name}", ("trust",)))
+    steps += [take_up(one.leaf, f"trust {one.leaf.name}", ("trust",)) for one in leaves if one.leaf.takes_up]
     read = tuple(step.key for step in steps)
-    return [*steps, *(VerifyServed(f"still {one.leaf.name}", f"{one.leaf.name} is served as before", read, name=one.leaf.name)
-                      for one in leaves)]  # fmt: skip
+    steps += [
+        VerifyServed(f"still {one.leaf.name}", f"{one.leaf.name} is served as before", read, name=one.leaf.name, settles=False)
+        for one in leaves
+    ]
+    return steps
 
 
 def _drop(leaves: Sequence[Stored], after: tuple[str, ...]) -> list[Step]:
@@ -149,8 +141,6 @@ def _drop(leaves: Sequence[Stored], after: tuple[str, ...]) -> list[Step]:
         VerifyRoot("new root", "every listener satisfies who trusts the new root alone", after),
         DropOldRoot("drop", "trust the new root alone", ("new root",)),
     ]
-    for one in leaves:
-        if one.leaf.takes_up:
-            steps.append(take_up(one.leaf, f"forget {one.leaf.name}", ("drop",)))
+    steps += [take_up(one.leaf, f"forget {one.leaf.name}", ("drop",)) for one in leaves if one.leaf.takes_up]
     read = tuple(step.key for step in steps)
     return [*steps, VerifyRoot("new root still", "every listener is served as before", read)]
