@@ -4,8 +4,8 @@
     NAME.pem.next       written and checked, not yet in place
     NAME.pem.previous   another name of the file that was in place; there only while the new one is not yet seen on the wire
 
-A command that was killed in between so leaves one of three: a `next` that nobody reads, a `previous` beside a file in place that
-has to be taken up and seen, or nothing. No step needs space on the disk once `next` is written.
+So a command that was killed in between leaves one of three: a `next` that nobody reads, a `previous` beside a file in place
+that has to be taken up and seen, or nothing. No step needs space on the disk once `next` is written.
 """
 
 from __future__ import annotations

@@ -47,7 +47,9 @@ def read(certificate: Path, key: Path, chain: Path | None) -> Given:
     private = _parsed(key, check.key_in)
     mode = key.stat().st_mode & 0o777
     if mode & 0o077:
-        raise OpsError(f"{key} can be read by others", f"its mode is {mode:04o}", f"chmod 600 {key}, then the same command again")
+        raise OpsError(
+            f"{key} can be read by others", f"its mode is {mode:04o}", f"chmod 600 {key}, then the same command again"
+        )
     return Given([*own, *more], private)
 
 

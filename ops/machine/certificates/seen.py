@@ -53,7 +53,7 @@ def stored(state: State, leaf: Leaf, now: dt.datetime) -> Stored:
         return Stored(leaf, INTERNAL, None, (f"{file.name}: {why}",), 0, 0, None)
     return Stored(
         leaf, _source(file, leaf), check.facts(chain[0]),
-        tuple([*check.problems(chain, key, leaf.names, roots_of(state, leaf), now), *_rights(about, leaf)]),
+        (*check.problems(chain, key, leaf.names, roots_of(state, leaf), now), *_rights(about, leaf)),
         about.st_mode & 0o777, about.st_uid, pki.renew_after(chain[0]),
         begun=folder.pending(file), ready=os.path.lexists(folder.next_of(file)),
     )  # fmt: skip
@@ -125,8 +125,8 @@ def authorities(state: State) -> list[dict[str, object]]:
         for index, one in enumerate(check.certificates_in(path.read_bytes()) if path.is_file() else []):
             about = check.facts(one)
             listed.append({
-                "kind": kind, "name": check.common_name(one.subject), "serial": about.serial, "expires": f"{about.expires:%FT%TZ}",
-                "signs": index == 0, "key_here": index == 0 and (state.ca / f"{kind}.key").is_file(),
+                "kind": kind, "name": check.common_name(one.subject), "serial": about.serial,
+                "expires": f"{about.expires:%FT%TZ}", "signs": index == 0, "key_here": index == 0 and (state.ca / f"{kind}.key").is_file(),
             })  # fmt: skip
     return listed
 

@@ -27,8 +27,8 @@ _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-
 class Listener:
     """One port of one container that speaks TLS.
 
-    `name`: of the certificate. `protocol`: `tls`, or `postgres` (which asks for TLS first). `server_name`: what a client asks for
-    and verifies. `file`: the stored certificate with its key, which also serves as the client's where one is asked for.
+    `name`: of the certificate. `protocol`: `tls`, or `postgres` (which asks for TLS first). `server_name`: what a client asks
+    for and verifies. `file`: the stored certificate with its key, which also serves as the client's where one is asked for.
     `ca`: what is trusted. `public`: whether strangers are its clients.
     """
 
@@ -58,8 +58,8 @@ class Listener:
 class Served:
     """What a listener showed.
 
-    `certificate`: the leaf, DER; empty where there was no handshake. `refused`: why a client with the roots that it should trust
-    refuses it; empty where it does not. `expires`: seconds of the epoch; None where it was refused.
+    `certificate`: the leaf, DER; empty where there was no handshake. `refused`: why a client with the roots that it should
+    trust refuses it; empty where it does not. `expires`: seconds of the epoch; None where it was refused.
     """
 
     certificate: bytes

@@ -95,7 +95,9 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def path_of(leaf: x509.Certificate, others: Sequence[x509.Certificate], roots: Iterable[x509.Certificate]) -> list[x509.Certificate]:
+def path_of(
+    leaf: x509.Certificate, others: Sequence[x509.Certificate], roots: Iterable[x509.Certificate]
+) -> list[x509.Certificate]:
     """From the leaf to one of the roots, both included; empty where no path leads there.
 
     Signatures, names and the rights of an authority count; times do not, so that `problems` can tell what has expired.
@@ -150,9 +152,8 @@ def problems(
     found += _of_itself(leaf, now)
     path = path_of(leaf, others, roots)
     if not path:
-        found.append(
-            f"the chain is not complete: nothing leads from {common_name(leaf.issuer)}, which signed it, to a root that is trusted"
-        )
+        signer = common_name(leaf.issuer)
+        found.append(f"the chain is not complete: nothing leads from {signer}, which signed it, to a root that is trusted")
     found += [said for one in path[1:] for said in _times(one, now, f"{common_name(one.subject)}, which its chain needs,")]
     return found
 

@@ -20,9 +20,9 @@ INTERNAL, IMPORTED, SHARED = "internal", "imported", "shared"
 class Leaf:
     """One certificate of one service.
 
-    `names`: host names and addresses that it must be for. `ports`: where it is served -> how TLS begins there. `server_name`: what
-    clients ask for. `takes_up`: argv, run in each container, that makes it read the file anew; empty where it reads the file at
-    each handshake.
+    `names`: host names and addresses that it must be for. `ports`: where it is served -> how TLS begins there. `server_name`:
+    what clients ask for. `takes_up`: argv, run in each container, that makes it read the file anew; empty where it reads the
+    file at each handshake.
     """
 
     name: str

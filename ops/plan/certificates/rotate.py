@@ -10,6 +10,8 @@ from ops.certificate_steps import (
     DropOldRoot,
     MakeNextAuthority,
     PrepareCertificate,
+    PrepareImported,
+    PrepareOwn,
     PromoteAuthority,
     SwapCertificate,
     TakeUpCertificate,
@@ -18,9 +20,10 @@ from ops.certificate_steps import (
     VerifyServed,
 )
 from ops.model import Plan, Step
-from ops.plan.certificates.leaves import INTERNAL, Leaf, Stored
+from ops.plan.certificates.leaves import INTERNAL, SHARED, Leaf, Stored
 
 VERB = "certs.rotate"
+IMPORT = "certs.import"
 ROLLOVER = "certs.ca"
 
 
@@ -75,6 +78,29 @@ def take_up(leaf: Leaf, key: str, after: tuple[str, ...]) -> TakeUpCertificate:
 
 def _where(leaf: Leaf) -> str:
     return ", ".join(f"{leaf.service}:{port}" for port in leaf.ports) or leaf.name
+
+
+def plan_import(now: Stored, files: tuple[str, ...], serial: str) -> Plan:
+    """Another certificate for the public name.
+
+    Parameters
+    ----------
+    files: the operator's, which hold certificate, key and chain. serial: of that certificate; empty: back to nginx' own.
+    """
+    leaf = now.leaf
+    there = (now.facts.serial if now.facts else "") == serial if serial else now.source == SHARED
+    if now.begun and there:
+        return Plan(IMPORT, tuple(swapped(leaf, (), placed=True)))
+    if there:
+        return Plan(IMPORT)
+    if serial:
+        title, (certificate, key, chain) = "check the certificate and its key", files
+        first: Step = PrepareImported(
+            "import", title, name=leaf.name, certificate=certificate, private=key, chain=chain
+        )  # fmt: skip
+    else:
+        first = PrepareOwn("own", "have the public site show nginx' own certificate", name=leaf.name)
+    return Plan(IMPORT, (first, *swapped(leaf, (first.key,))))
 
 
 @dataclass(frozen=True)
