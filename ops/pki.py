@@ -1,7 +1,6 @@
 """The internal certificate authority: a root, an intermediate that signs, and leaves for the services. Pure: bytes out.
 
-Keys are EC P-256, which every client of TLS 1.2 and 1.3 accepts. A certificate is renewed once two thirds of its life are over
-(what Let's Encrypt recommends to its clients), spread over a few hours, so that not all of them are renewed at once.
+Keys are EC P-256, which every client of TLS 1.2 and 1.3 accepts.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from ops.renewal import renew_at
+
 ROOT_DAYS = 3650
 INTERMEDIATE_DAYS = 1825
 LEAF_DAYS = 30
-JITTER = 0.05
-"""Share of its life by which a certificate may be renewed earlier than at two thirds: a day and a half of thirty."""
 _BACKDATE = dt.timedelta(hours=1)
 """Let's Encrypt backdates by an hour, for clients whose clock is behind."""
 
@@ -166,10 +165,9 @@ def decrypt(key: bytes, passphrase: bytes) -> bytes:
 
 
 def renew_after(certificate: x509.Certificate) -> dt.datetime:
-    """When it is to be renewed: at two thirds of its life, or up to JITTER of it earlier, as its serial number has it."""
-    life = certificate.not_valid_after_utc - certificate.not_valid_before_utc
-    share = (certificate.serial_number % 1000) / 1000
-    return certificate.not_valid_before_utc + life * (2 / 3 - JITTER * share)
+    """When it is to be renewed (UTC)."""
+    begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    return dt.datetime.fromtimestamp(renew_at(begins.timestamp(), ends.timestamp(), certificate.serial_number), dt.UTC)
 
 
 def _general_name(name: str) -> x509.GeneralName:

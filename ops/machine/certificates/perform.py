@@ -30,6 +30,7 @@ from ops.errors import OpsError
 from ops.machine import authority
 from ops.machine import state as files
 from ops.machine.certificates import folder, imported, seen
+from ops.machine.certificates.listening import file_of, listeners
 from ops.machine.certificates.wire import difference, look
 from ops.machine.health import state_of
 from ops.machine.observe import inspected_containers
@@ -52,7 +53,7 @@ def _prepare(self: Performer, step: PrepareCertificate) -> None:
     leaf = leaf_of(self.project, step.name)
     content = authority.new_leaf(self.state, self.project.name, leaf.service, step.names)
     _checked(check.certificates_in(content), check.key_in(content), leaf, seen.roots_of(self.state, leaf))
-    folder.stage(seen.file_of(self.state, leaf), content, leaf.owner)
+    folder.stage(file_of(self.state, leaf), content, leaf.owner)
 
 
 def _checked(chain: list[x509.Certificate], key: PrivateKeyTypes, leaf: Leaf, roots: Iterable[x509.Certificate]) -> None:
@@ -72,17 +73,17 @@ def _prepare_imported(self: Performer, step: PrepareImported) -> None:
     key = given.key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )  # fmt: skip
-    folder.stage(seen.file_of(self.state, leaf), key + b"".join(pki.pem(one) for one in given.sent()), leaf.owner)
+    folder.stage(file_of(self.state, leaf), key + b"".join(pki.pem(one) for one in given.sent()), leaf.owner)
 
 
 @does(PrepareOwn)
 def _prepare_own(self: Performer, step: PrepareOwn) -> None:
-    folder.stage_link(seen.file_of(self.state, leaf_of(self.project, step.name)), folder.TLS)
+    folder.stage_link(file_of(self.state, leaf_of(self.project, step.name)), folder.TLS)
 
 
 @does(SwapCertificate)
 def _swap(self: Performer, step: SwapCertificate) -> None:
-    folder.swap(seen.file_of(self.state, leaf_of(self.project, step.name)))
+    folder.swap(file_of(self.state, leaf_of(self.project, step.name)))
 
 
 @does(TakeUpCertificate)
@@ -99,13 +100,13 @@ def _verify(self: Performer, step: VerifyServed) -> None:
     leaf = leaf_of(self.project, step.name)
     must_be_served(self.project, [leaf])
     if step.settles:
-        folder.settle(seen.file_of(self.state, leaf))
+        folder.settle(file_of(self.state, leaf))
 
 
 def must_be_served(project: Project, leaves: Iterable[Leaf], ca: str = "") -> None:
     """Waits until every listener shows the certificate in place. Raises OpsError, naming the first that does not."""
     found = inspected_containers(project.host)
-    listening = seen.listeners(project.state, project.stack, project.deployed.allocation, leaves)
+    listening = listeners(project.state, project.stack, project.deployed.allocation, leaves)
     for listener in listening:
         item = found.get(listener.slot)
         if item is None or state_of(item) != "running":
@@ -126,7 +127,7 @@ def put_back(project: Project, leaves: Iterable[Leaf]) -> list[str]:
     names = []
     found = inspected_containers(project.host)
     for leaf in leaves:
-        file = seen.file_of(project.state, leaf)
+        file = file_of(project.state, leaf)
         if not folder.put_back(file):
             continue
         names.append(leaf.name)

@@ -12,18 +12,12 @@ from cryptography import x509
 from ops import pki
 from ops.machine import state as files
 from ops.machine.certificates import folder
-from ops.machine.certificates.wire import Listener
+from ops.machine.certificates.listening import file_of
 from ops.machine.project import Project
 from ops.machine.state import State
-from ops.model import Allocation, Stack
 from ops.plan.certificates import check
 from ops.plan.certificates.leaves import IMPORTED, INTERNAL, SHARED, Leaf, Stored, leaves
 from ops.plan.certificates.rotate import Authority
-from ops.render import address, container_name
-
-
-def file_of(state: State, leaf: Leaf) -> Path:
-    return state.certs / leaf.service / (folder.PUBLIC if leaf.public else folder.TLS)
 
 
 def leaves_of(project: Project) -> tuple[Leaf, ...]:
@@ -74,19 +68,6 @@ def _rights(about: os.stat_result, leaf: Leaf) -> list[str]:
     return found
 
 
-def listeners(state: State, stack: Stack, allocation: Allocation, of: Iterable[Leaf]) -> tuple[Listener, ...]:
-    """Every port at which one of these certificates is served, of each container."""
-    return tuple(
-        Listener(
-            name=leaf.name, service=leaf.service, slot=slot, container=container_name(stack.project, slot),
-            address=address(allocation, service.networks[0], service.address_name(slot)), port=port, protocol=protocol,
-            server_name=leaf.server_name, file=str(file_of(state, leaf)), ca=str(state.ca / "root.pem"), public=leaf.public,
-        )
-        for leaf in of for service in (stack.services[leaf.service],) for slot in leaf.slots
-        for port, protocol in leaf.ports.items()
-    )  # fmt: skip
-
-
 def authority_seen(state: State) -> Authority:
     """How far a change of the root has come."""
     coming = state.ca / "next"
@@ -126,7 +107,8 @@ def authorities(state: State) -> list[dict[str, object]]:
             about = check.facts(one)
             listed.append({
                 "kind": kind, "name": check.common_name(one.subject), "serial": about.serial,
-                "expires": f"{about.expires:%FT%TZ}", "signs": index == 0, "key_here": index == 0 and (state.ca / f"{kind}.key").is_file(),
+                "expires": f"{about.expires:%FT%TZ}", "signs": index == 0,
+                "key_here": index == 0 and (state.ca / f"{kind}.key").is_file(),
             })  # fmt: skip
     return listed
 

@@ -11,6 +11,7 @@ from typing import Any
 from cryptography import x509
 
 from ops.machine.certificates import seen
+from ops.machine.certificates.listening import file_of, listeners
 from ops.machine.certificates.wire import Listener, Served, difference, look
 from ops.machine.health import state_of
 from ops.machine.observe import inspected_containers
@@ -64,7 +65,7 @@ def survey(project: Project) -> list[Row]:
     now = dt.datetime.now(dt.UTC)
     found = inspected_containers(project.host)
     leaves = seen.leaves_of(project)
-    listening = seen.listeners(project.state, project.stack, project.deployed.allocation, leaves)
+    listening = listeners(project.state, project.stack, project.deployed.allocation, leaves)
 
     def shake(listener: Listener) -> tuple[Served | None, str]:
         item = found.get(listener.slot)
@@ -77,7 +78,7 @@ def survey(project: Project) -> list[Row]:
         answers = list(zip(listening, pool.map(shake, listening), strict=True))
     return [
         Row(
-            seen.stored(project.state, leaf, now), str(seen.file_of(project.state, leaf)),
+            seen.stored(project.state, leaf, now), str(file_of(project.state, leaf)),
             {f"{at.slot}:{at.port}": answer for at, answer in answers if at.name == leaf.name},
         )
         for leaf in leaves

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ops.machine.health import network_of
+from ops.renewal import renew_at
 
 HANDSHAKE_SECONDS = 4.0
 PLAIN, POSTGRES = "tls", "postgres"
@@ -59,12 +60,13 @@ class Served:
     """What a listener showed.
 
     `certificate`: the leaf, DER; empty where there was no handshake. `refused`: why a client with the roots that it should
-    trust refuses it; empty where it does not. `expires`: seconds of the epoch; None where it was refused.
+    trust refuses it; empty where it does not. `expires`, `renew_after`: seconds of the epoch; None where it was refused.
     """
 
     certificate: bytes
     refused: str
-    expires: float | None
+    expires: float | None = None
+    renew_after: float | None = None
 
 
 def look(listener: Listener, pid: int, ca: str = "") -> Served:
@@ -77,15 +79,16 @@ def look(listener: Listener, pid: int, ca: str = "") -> Served:
     try:
         strict = ssl.create_default_context(cafile=ca or listener.trusted())
         certificate, said = _shake(listener, pid, strict)
-        return Served(certificate, "", float(ssl.cert_time_to_seconds(str(said["notAfter"]))))
+        begins, expires = (float(ssl.cert_time_to_seconds(str(said[key]))) for key in ("notBefore", "notAfter"))
+        return Served(certificate, "", expires, renew_at(begins, expires, int(str(said["serialNumber"]), 16)))
     except (OSError, ssl.SSLError) as problem:
         refused = _words(problem)
     lax = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     lax.check_hostname, lax.verify_mode = False, ssl.CERT_NONE
     try:
-        return Served(_shake(listener, pid, lax)[0], refused, None)
+        return Served(_shake(listener, pid, lax)[0], refused)
     except (OSError, ssl.SSLError):
-        return Served(b"", refused, None)
+        return Served(b"", refused)
 
 
 def _words(problem: Exception) -> str:
