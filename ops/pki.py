@@ -89,25 +89,30 @@ def make_root(project: str, now: dt.datetime) -> Signed:
     return Signed(pem(certificate), _pem_key(key))
 
 
-def bridge(old: Signed, new: Signed, now: dt.datetime) -> bytes:
-    """The new root's key, vouched for by the old root: whoever trusts only the old one follows a chain that holds it.
+def bridges(old: Signed, new: Signed, intermediate: Signed, now: dt.datetime) -> bytes:
+    """What leads a client that trusts only the old root to what the new intermediate signs: two ways, since clients differ.
 
-    Both roots bear the same name. So the bridge is self-issued, and does not count against the old root's path length
-    (RFC 4210, 4.4, "new with old"; RFC 5280, 4.2.1.9).
+    The new root, vouched for by the old one: OpenSSL follows no other way. Both roots bear the same name, so it is self-issued
+    and does not count against the old root's path length (RFC 4210, 4.4, "new with old"; RFC 5280, 4.2.1.9). Go counts it all
+    the same, and takes the second way: the new intermediate, signed by the old root.
     """
     issuer, issuer_key = _load(old)
-    root, _ = _load(new)
-    key = root.public_key()
-    if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise ValueError("the new root's key is not an EC key")
-    certificate = (
-        _builder(root.subject, issuer.subject, key, min(root.not_valid_after_utc, issuer.not_valid_after_utc), now)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)
-        .add_extension(_usage(ca=True), critical=True)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
-        .sign(issuer_key, hashes.SHA256())
-    )
-    return pem(certificate)
+
+    def vouched(subject: x509.Certificate, path_length: int) -> bytes:
+        key = subject.public_key()
+        if not isinstance(key, ec.EllipticCurvePublicKey):
+            raise ValueError("the new authority's key is not an EC key")
+        until = min(subject.not_valid_after_utc, issuer.not_valid_after_utc)
+        certificate = (
+            _builder(subject.subject, issuer.subject, key, until, now)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
+            .add_extension(_usage(ca=True), critical=True)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
+            .sign(issuer_key, hashes.SHA256())
+        )
+        return pem(certificate)
+
+    return vouched(_load(new)[0], 1) + vouched(_load(intermediate)[0], 0)
 
 
 def make_intermediate(root: Signed, project: str, now: dt.datetime) -> Signed:

@@ -141,6 +141,7 @@ def make_next(state: State, project: str, *, bridged: bool) -> None:
     fresh.mkdir(mode=0o700)
     try:
         root = pki.make_root(project, _now())
+        intermediate = pki.make_intermediate(root, project, _now())
         if bridged:
             old = signing_root(state)
             if old is None:
@@ -148,8 +149,8 @@ def make_next(state: State, project: str, *, bridged: bool) -> None:
                     "cannot have the old root vouch for the new one", f"{state.ca}/root.key is not on this host",
                     "inv certs.ca --bring FILE puts it back for as long as this takes; gone for good: --lost-key",
                 )  # fmt: skip
-            files.write(fresh / "bridge.pem", pki.bridge(old, root, _now()))
-        _keep(fresh, "intermediate", pki.make_intermediate(root, project, _now()))
+            files.write(fresh / "bridge.pem", pki.bridges(old, root, intermediate, _now()))
+        _keep(fresh, "intermediate", intermediate)
         _keep(fresh, "root", _encrypted(state, root))
         fresh.rename(coming)
     finally:

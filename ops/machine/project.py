@@ -177,7 +177,8 @@ class Project:
         if not self.state.allocation.exists() or self.state.allocation.read_text() != content:
             files.write(self.state.allocation, content)
         # The health ticker has this checkout renew certificates.
-        files.write(self.state.ticker / COMMAND, files.dump({"python": sys.executable, "repository": str(self.host.repository)}))
+        here = {"python": sys.executable, "repository": str(self.host.repository)}
+        files.write(self.state.ticker / COMMAND, files.dump(here))
 
 
 def targets_of(

@@ -232,7 +232,7 @@ def import_certificate(
     c: Context, certificate: str = "", key: str = "", chain: str = "", remove: bool = False, plan: bool = False,
     yes: bool = False,
 ) -> None:  # fmt: skip
-    """Serve a certificate from elsewhere under the public name; what clients would refuse is refused before anything changes."""
+    """Serve a certificate from elsewhere under the public name; nothing changes where clients would refuse it."""
     from ops.machine.certificates import imported, seen
     from ops.machine.project import must_exist, open_project
     from ops.plan.certificates.leaves import PUBLIC, chosen

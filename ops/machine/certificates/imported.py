@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import ssl
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +72,10 @@ def _parsed(path: Path, parse: Callable[[bytes], T]) -> T:
 def _roots(chain: Sequence[x509.Certificate]) -> list[x509.Certificate]:
     """What clients trust: the roots of this host's system, and one that came along, which is a private authority's."""
     bundle = host_ca_bundle() or Path(ssl.get_default_verify_paths().cafile or "/nonexistent")
-    system = check.certificates_in(bundle.read_bytes()) if bundle.is_file() else []
+    with warnings.catch_warnings():
+        # Some of the world's old roots break rules of today, each with a warning.
+        warnings.simplefilter("ignore")
+        system = check.certificates_in(bundle.read_bytes()) if bundle.is_file() else []
     return [*system, *(one for one in chain[1:] if one.issuer == one.subject)]
 
 

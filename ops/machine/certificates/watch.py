@@ -107,7 +107,7 @@ class CertificateWatch:
     def _run(self) -> None:
         command = self._read(f"ticker/{COMMAND}")
         if "repository" not in command:
-            raise OpsError("certificates cannot be renewed", f"there is no {self.state}/ticker/{COMMAND}", "inv deploy writes it")
+            raise OpsError("certificates cannot be renewed", f"there is no {COMMAND} beside {__name__}", "inv deploy writes it")
         repository = str(command["repository"])
         argv = (str(command["python"]), "-P", "-m", "invoke", "--search-root", repository, "certs.rotate", "--due", "--yes")
         env = {"PYTHONPATH": repository, "CC03_PROJECT": self.state.name, "CC03_STATE": str(self.state.parent)}

@@ -117,7 +117,7 @@ def path_of(
 
 
 def _signed(certificate: x509.Certificate, by: x509.Certificate) -> bool:
-    if not _is_authority(by):
+    if certificate.issuer != by.subject or not _is_authority(by):
         return False
     try:
         certificate.verify_directly_issued_by(by)
