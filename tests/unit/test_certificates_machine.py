@@ -78,13 +78,16 @@ def test_swap_can_be_put_back_and_settled(state: State) -> None:
     folder.swap(file)
     assert (serial(file), serial(folder.previous_of(file)), folder.pending(file)) == (new, old, True)
     assert folder.good_names(state) == {}, "half replaced"
-    assert folder.put_back(file) and serial(file) == old and not folder.pending(file)
+    assert folder.put_back(file) and serial(file) == old == serial(file.with_name("cert.pem")) and not folder.pending(file)
     assert not folder.put_back(file)
 
     new = staged(state)
     folder.swap(file)
+    # Sealed releases of before have programs read these two.
+    assert serial(file.with_name("cert.pem")) == new and file.with_name("key.pem").read_bytes() == file.read_bytes()
     folder.settle(file)
     assert serial(file) == new == serial(file.with_name("cert.pem"))
+    assert list(file.parent.glob("*.next")) == list(file.parent.glob("*.previous")) == []
     assert not folder.pending(file) and not folder.next_of(file).exists()
 
 
@@ -101,6 +104,27 @@ def test_swap_killed_between_its_two_renames_leaves_the_old_one_and_goes_on(
 
     folder.swap(file)
     assert (serial(file), serial(folder.previous_of(file))) == (new, old)
+
+
+def test_swap_killed_between_the_two_files_is_settled_whole(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tls(state)
+    new = staged(state)
+    replace, done = Path.replace, []
+
+    def dying(path: Path, target: Path) -> Path:
+        if done:
+            raise Killed
+        done.append(path)
+        return replace(path, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", dying)
+        with pytest.raises(Killed):
+            folder.swap(file)
+    assert (serial(file), folder.next_of(file).exists()) == (new, False)
+    folder.settle(file)
+    assert serial(file.with_name("cert.pem")) == new
+    assert list(file.parent.glob("*.next")) == list(file.parent.glob("*.previous")) == []
 
 
 def test_put_back_of_a_swap_that_did_nothing_leaves_one_file(state: State) -> None:

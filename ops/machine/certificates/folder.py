@@ -24,7 +24,8 @@ from ops.plan.certificates import check
 TLS, PUBLIC = "tls.pem", "public.pem"
 """The service's own; and, of nginx, what is shown to who asks for the public name: a link to its own until one is imported."""
 CHAIN, KEY, ROOTS = "cert.pem", "key.pem", "ca.pem"
-"""The chain alone, for people; the key under the name that configurations of earlier releases give it; what is trusted."""
+"""The chain alone, for people and for configurations of earlier releases, which is put in place right after the file that counts;
+a link to that, under the name that those give the key; what is trusted."""
 
 
 def next_of(file: Path) -> Path:
@@ -44,6 +45,8 @@ def stage(file: Path, content: bytes, owner: int) -> None:
     """Write the next content, for the uid that reads it alone. Raises OSError where it cannot be written whole."""
     file.parent.mkdir(exist_ok=True, mode=0o755)
     file.parent.chmod(0o755)
+    if file.name == TLS:
+        files.write(next_of(file.with_name(CHAIN)), chain_of(content))
     files.write(next_of(file), content, mode=0o600, owner=owner)
 
 
@@ -54,33 +57,45 @@ def stage_link(file: Path, target: str) -> None:
 
 def swap(file: Path) -> None:
     """Put the next one in place; the one before keeps another name until `settle` or `put_back`."""
-    previous = previous_of(file)
-    with contextlib.suppress(FileNotFoundError):
-        previous.unlink()
-    with contextlib.suppress(FileNotFoundError):
-        os.link(file, previous, follow_symlinks=False)
-    next_of(file).replace(file)
+    for one in _with_companion(file):
+        if not os.path.lexists(next_of(one)):
+            continue
+        with contextlib.suppress(FileNotFoundError):
+            previous_of(one).unlink()
+        with contextlib.suppress(FileNotFoundError):
+            os.link(one, previous_of(one), follow_symlinks=False)
+        next_of(one).replace(one)
+    if file.name == TLS:
+        files.link(file.with_name(KEY), TLS)
 
 
 def put_back(file: Path) -> bool:
     """The one before in place again; whether there was one."""
     if not pending(file):
         return False
-    # A rename between two names of one file does nothing: that swap was killed before its own rename.
-    previous_of(file).replace(file)
-    with contextlib.suppress(FileNotFoundError):
-        previous_of(file).unlink()
+    for one in reversed(_with_companion(file)):
+        if not pending(one):
+            continue
+        # A rename between two names of one file does nothing: that swap was killed before its own rename.
+        previous_of(one).replace(one)
+        with contextlib.suppress(FileNotFoundError):
+            previous_of(one).unlink()
     return True
 
 
 def settle(file: Path) -> None:
-    """The one in place has been seen: what belongs to another one goes, and what shows it to people follows."""
-    if file.name == TLS:
-        files.write(file.with_name(CHAIN), chain_of(file.read_bytes()))
-        files.link(file.with_name(KEY), TLS)
-    for other in (next_of(file), previous_of(file)):
-        with contextlib.suppress(FileNotFoundError):
-            other.unlink()
+    """The one in place has been seen: what belongs to another one goes."""
+    companion = file.with_name(CHAIN)
+    if file.name == TLS and pending(file) and next_of(companion).exists():
+        next_of(companion).replace(companion)  # killed between the two renames
+    for one in reversed(_with_companion(file)):
+        for other in (next_of(one), previous_of(one)):
+            with contextlib.suppress(FileNotFoundError):
+                other.unlink()
+
+
+def _with_companion(file: Path) -> tuple[Path, ...]:
+    return (file, file.with_name(CHAIN)) if file.name == TLS else (file,)
 
 
 def chain_of(content: bytes) -> bytes:
