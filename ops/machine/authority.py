@@ -64,9 +64,11 @@ def authority(state: State, project: str) -> tuple[bytes, pki.Signed]:
             )
         _protect(state)
         _note_expiry(state, intermediate)
-        bridge = state.ca / "bridge.pem"
-        sent = intermediate.certificate + (bridge.read_bytes() if bridge.exists() else b"")
-    return (state.ca / "root.pem").read_bytes(), pki.Signed(sent, intermediate.key)
+        roots, bridge = (state.ca / "root.pem").read_bytes(), state.ca / "bridge.pem"
+        # What leads to an old root goes with it.
+        bridged = len(check.certificates_in(roots)) > 1 and bridge.exists()
+        sent = intermediate.certificate + (bridge.read_bytes() if bridged else b"")
+    return roots, pki.Signed(sent, intermediate.key)
 
 
 def _fresh_intermediate(state: State, project: str) -> pki.Signed | None:

@@ -109,7 +109,8 @@ def test_swap_killed_between_its_two_renames_leaves_the_old_one_and_goes_on(
 def test_swap_killed_between_the_two_files_is_settled_whole(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tls(state)
     new = staged(state)
-    replace, done = Path.replace, []
+    replace = Path.replace
+    done: list[Path] = []
 
     def dying(path: Path, target: Path) -> Path:
         if done:

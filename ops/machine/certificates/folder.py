@@ -24,8 +24,8 @@ from ops.plan.certificates import check
 TLS, PUBLIC = "tls.pem", "public.pem"
 """The service's own; and, of nginx, what is shown to who asks for the public name: a link to its own until one is imported."""
 CHAIN, KEY, ROOTS = "cert.pem", "key.pem", "ca.pem"
-"""The chain alone, for people and for configurations of earlier releases, which is put in place right after the file that counts;
-a link to that, under the name that those give the key; what is trusted."""
+"""The chain alone, for people and for configurations of earlier releases, put in place right after the file that counts; a link
+to that, under the name that those give the key; what is trusted."""
 
 
 def next_of(file: Path) -> Path:

@@ -54,6 +54,8 @@ def _prepare(self: Performer, step: PrepareCertificate) -> None:
     content = authority.new_leaf(self.state, self.project.name, leaf.service, step.names)
     _checked(check.certificates_in(content), check.key_in(content), leaf, seen.roots_of(self.state, leaf))
     folder.stage(file_of(self.state, leaf), content, leaf.owner)
+    # Where a change of the root was killed while it handed them out.
+    authority.hand_out_roots(self.state)
 
 
 def _checked(chain: list[x509.Certificate], key: PrivateKeyTypes, leaf: Leaf, roots: Iterable[x509.Certificate]) -> None:
