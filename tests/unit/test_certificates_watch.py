@@ -117,6 +117,17 @@ def test_renewal_is_run_counted_and_left_alone_after_a_failure(watched: Watched,
     assert kept["failures"] == 0 and kept["succeeded"] > 0
 
 
+def test_failures_are_forgotten_once_a_person_has_renewed(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    (watched.state / "ticker" / "renewal.json").write_text(
+        json.dumps({"failures": 3, "tried": NOW, "succeeded": 7.0, "why": "x"})
+    )
+    watched.shown = Served(b"der", "", time.time() + 100, time.time() + 50)
+    watched.round([listener()], {}, busy=False)
+
+    kept = json.loads((watched.state / "ticker" / "renewal.json").read_text())
+    assert (kept["failures"], kept["succeeded"], kept["why"]) == (0, 7.0, "")
+
+
 def test_lock_held_by_another_command_is_no_failure(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     outcome(monkeypatch, LockHeld.exit_code)
     watched.round([listener()], {}, busy=False)

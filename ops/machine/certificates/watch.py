@@ -68,9 +68,13 @@ class CertificateWatch:
         self.looked = now
         seen = self._look(listeners, found)
         renewal = self._renewal()
-        if (wanted := self._wanted(seen)) and renewal.ready(time.time()):
+        wanted = self._wanted(seen)
+        if wanted and renewal.ready(time.time()):
             renewal = self._renew(wanted, renewal)
             seen = self._look(listeners, found)
+        elif not wanted and renewal.failures:
+            # A person has done it meanwhile.
+            renewal = self._note(Renewal(succeeded=renewal.succeeded))
         write(self.state / "metrics" / "certificates.prom", exposition(seen, renewal, self._read("ca/expires.json")))
 
     def _look(self, listeners: Sequence[Listener], found: Mapping[str, Mapping[str, Any]]) -> list[Seen]:
@@ -101,8 +105,11 @@ class CertificateWatch:
             said = getattr(problem, "why", "") or f"{type(problem).__name__}: {problem}"
             self.say(f"the renewal of certificates failed: {said}")
             after = Renewal(before.failures + 1, time.time(), before.succeeded, said)
-        write(self.state / "ticker" / "renewal.json", json.dumps(asdict(after)))
-        return after
+        return self._note(after)
+
+    def _note(self, renewal: Renewal) -> Renewal:
+        write(self.state / "ticker" / "renewal.json", json.dumps(asdict(renewal)))
+        return renewal
 
     def _run(self) -> None:
         command = self._read(f"ticker/{COMMAND}")

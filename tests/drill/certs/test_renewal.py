@@ -5,8 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import time
 
+from cryptography import x509
+
 from ops import pki
-from ops.machine.authority import authority
+from ops.machine.authority import authority, new_leaf
 from ops.machine.certificates import folder
 from ops.machine.certificates.listening import file_of
 from ops.machine.certificates.perform import leaf_of
@@ -29,7 +31,7 @@ def made_old(stack: Drill, name: str, days: int) -> int:
     # As a rotation that was killed: the next one completes it, and this one is due at once.
     answer = inv("certs.rotate", "--due", "--yes")
     assert answer.returncode == 0, answer.stdout + answer.stderr
-    return pki.x509.load_pem_x509_certificate(issued.certificate).serial_number
+    return x509.load_pem_x509_certificate(issued.certificate).serial_number
 
 
 def ticker_again(stack: Drill) -> None:
@@ -57,8 +59,6 @@ def test_rotation_that_was_killed_is_completed_by_the_stack(stack: Drill) -> Non
     leaf = leaf_of(project, "postgres")
     file = file_of(project.state, leaf)
     before = shown(stack)
-    from ops.machine.authority import new_leaf
-
     folder.stage(file, new_leaf(project.state, project.name, leaf.service, leaf.names), leaf.owner)
     folder.swap(file)
     ticker_again(stack)
