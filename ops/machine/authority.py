@@ -1,14 +1,14 @@
 """The project's certificate authority in its state folder: the root, what it signs, and how another root takes its place.
 
-root.pem            the roots that are trusted; the first one signs
-root.key            its key, encrypted with the passphrase; may be kept off the host
-passphrase          may be kept off the host, too
-intermediate.pem    the authority that signs leaves, with intermediate.key
-bridge.pem          while an old root is replaced: the new root, vouched for by the old one
-elsewhere.pem       where the public site has a certificate from elsewhere: the root of that one
-site.pem            root.pem and elsewhere.pem
-expires.json        when root and intermediate end, for the health ticker
-next/               the authority that is to come; with `promote` in it, it is taking its place
+    root.pem            the roots that are trusted; the first one signs
+    root.key            its key, encrypted with the passphrase; may be kept off the host
+    passphrase          may be kept off the host, too
+    intermediate.pem    the authority that signs leaves, with intermediate.key
+    bridge.pem          while an old root is replaced: the new root, vouched for by the old one
+    elsewhere.pem       where the public site has a certificate from elsewhere: the root of that one
+    site.pem            root.pem and elsewhere.pem
+    expires.json        when root and intermediate end, for the health ticker
+    next/               the authority that is to come; with `promote` in it, it is taking its place
 """
 
 from __future__ import annotations

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-import shutil
 import stat
 import time
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from ops.errors import NeedsPerson, OpsError, UsageProblem
 from ops.machine import authority
 from ops.machine import state as files
 from ops.machine.authority import issue_certificate
+from ops.machine.backup import archive
 from ops.machine.certificates import folder, imported, seen
 from ops.machine.state import State
 from ops.plan.certificates import check
@@ -87,7 +87,7 @@ def test_swap_can_be_put_back_and_settled(state: State) -> None:
     assert serial(file.with_name("cert.pem")) == new and file.with_name("key.pem").read_bytes() == file.read_bytes()
     folder.settle(file)
     assert serial(file) == new == serial(file.with_name("cert.pem"))
-    assert list(file.parent.glob("*.next")) == list(file.parent.glob("*.previous")) == []
+    assert list(file.parent.glob(".*.next")) == list(file.parent.glob(".*.previous")) == []
     assert not folder.pending(file) and not folder.next_of(file).exists()
 
 
@@ -125,7 +125,7 @@ def test_swap_killed_between_the_two_files_is_settled_whole(state: State, monkey
     assert (serial(file), folder.next_of(file).exists()) == (new, False)
     folder.settle(file)
     assert serial(file.with_name("cert.pem")) == new
-    assert list(file.parent.glob("*.next")) == list(file.parent.glob("*.previous")) == []
+    assert list(file.parent.glob(".*.next")) == list(file.parent.glob(".*.previous")) == []
 
 
 def test_put_back_of_a_swap_that_did_nothing_leaves_one_file(state: State) -> None:
@@ -367,6 +367,11 @@ def test_file_that_is_cut_short_or_still_written_or_missing_is_refused(
         imported.read(certificate.with_name("none"), key, None)
 
 
-def test_copy_of_a_state_is_independent(state: State, tmp_path: Path) -> None:
-    shutil.copytree(state.root, tmp_path / "copy", symlinks=True)
-    assert folder.good_names(State(tmp_path / "copy")) == folder.good_names(state)
+def test_backup_has_the_certificate_in_place_and_no_other(state: State) -> None:
+    staged(state)
+    folder.swap(tls(state))
+    assert folder.pending(tls(state))
+
+    kept = {name for _, name in archive._members(state, state.root / "no-checkout") if "/certs/" in name}
+    # A second name of the same file would be a link within the archive, which unpacks elsewhere than it was packed.
+    assert kept == {f"state/certs/nginx{name}" for name in ("", "/tls.pem", "/cert.pem", "/key.pem", "/ca.pem", "/public.pem")}

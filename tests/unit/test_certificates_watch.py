@@ -137,7 +137,7 @@ def test_lock_held_by_another_command_is_no_failure(watched: Watched, monkeypatc
 
 def test_rotation_that_was_broken_off_is_brought_to_its_end(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     watched.shown = Served(b"der", "", time.time() + 100, time.time() + 50)
-    (watched.state / "certs" / "nginx" / "tls.pem.previous").write_text("pem")
+    (watched.state / "certs" / "nginx" / ".tls.pem.previous").write_text("pem")
     ran = outcome(monkeypatch, 0)
     watched.round([listener()], {}, busy=True)
     assert ran == [], "a command is at work"

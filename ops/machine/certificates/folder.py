@@ -1,11 +1,12 @@
 """The files that a service reads its certificate from, and how another one takes its place: one rename, which can be undone.
 
     NAME.pem            key and chain in one file: the two change together and never disagree
-    NAME.pem.next       written and checked, not yet in place
-    NAME.pem.previous   another name of the file that was in place; there only while the new one is not yet seen on the wire
+    .NAME.pem.next      written and checked, not yet in place
+    .NAME.pem.previous  another name of the file that was in place; there only while the new one is not yet seen on the wire
 
 So a command that was killed in between leaves one of three: a `next` that nobody reads, a `previous` beside a file in place
-that has to be taken up and seen, or nothing. No step needs space on the disk once `next` is written.
+that has to be taken up and seen, or nothing. No step needs space on the disk once `next` is written. Both are hidden, so that no
+backup has them.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ to that, under the name that those give the key; what is trusted."""
 
 
 def next_of(file: Path) -> Path:
-    return file.with_name(f"{file.name}.next")
+    return file.with_name(f".{file.name}.next")
 
 
 def previous_of(file: Path) -> Path:
-    return file.with_name(f"{file.name}.previous")
+    return file.with_name(f".{file.name}.previous")
 
 
 def pending(file: Path) -> bool:

@@ -149,7 +149,7 @@ def test_rotation_that_was_killed_is_completed(stack: Drill, record: Record, tmp
 
     assert not met.refused
     assert not set(before.values()) & set(shown(stack).values())
-    assert not list(stack.project.state.certs.glob("*/*.previous")) and not list(stack.project.state.certs.glob("*/*.next"))
+    assert not list(stack.project.state.certs.glob("*/.*.previous")) and not list(stack.project.state.certs.glob("*/.*.next"))
     assert inv("certs").returncode == 0
 
 
@@ -157,7 +157,7 @@ def test_rotation_that_was_killed_is_completed(stack: Drill, record: Record, tmp
 def test_others_complete_a_rotation_that_was_killed(stack: Drill, tmp_path: Path, going_on: tuple[str, ...]) -> None:
     break_off(stack, "take up postgres", tmp_path / "log", command=("certs.rotate", "postgres", "--yes"))
     did(*going_on)
-    assert not list(stack.project.state.certs.glob("*/*.previous"))
+    assert not list(stack.project.state.certs.glob("*/.*.previous"))
     assert inv("certs").returncode == 0
     stack.assert_as_wanted()
 
@@ -221,7 +221,7 @@ def test_one_that_is_not_seen_on_the_wire_is_put_back(stack: Drill) -> None:
     assert answer.returncode == 1, answer.stdout + answer.stderr
     assert "the old certificate of backup is served as before" in answer.stderr
     assert shown(stack) == before
-    assert not list(stack.project.state.certs.glob("*/*.previous"))
+    assert not list(stack.project.state.certs.glob("*/.*.previous"))
 
 
 def servers(stack: Drill) -> list[int]:
