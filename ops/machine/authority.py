@@ -4,11 +4,13 @@
     root.key            its key, encrypted with the passphrase; may be kept off the host
     passphrase          may be kept off the host, too
     intermediate.pem    the authority that signs leaves, with intermediate.key
-    bridge.pem          while an old root is replaced: the new root, vouched for by the old one
+    bridge.pem          while an old root is replaced: the new authority, vouched for by the old root
     elsewhere.pem       where the public site has a certificate from elsewhere: the root of that one
     site.pem            root.pem and elsewhere.pem
     expires.json        when root and intermediate end, for the health ticker
     next/               the authority that is to come; with `promote` in it, it is taking its place
+
+All of it is for root alone. Services have copies of the certificates that they need.
 """
 
 from __future__ import annotations

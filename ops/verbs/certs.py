@@ -27,13 +27,14 @@ if TYPE_CHECKING:
 def show_certificates(c: Context, json: bool = False) -> None:
     """Every certificate as it is served and as it is stored; exit code 1 where the two differ or clients would refuse one."""
     from ops import show
-    from ops.machine.certificates.seen import authorities as authorities_of
+    from ops.machine.certificates import seen
     from ops.machine.certificates.survey import roots_as_handed_out, survey
     from ops.machine.project import must_exist, open_project
 
     project = must_exist(open_project())
-    rows, authorities = survey(project), authorities_of(project.state)
+    rows, authorities = survey(project), seen.authorities(project.state)
     findings = [*(said for row in rows for said in row.findings()), *roots_as_handed_out(project)]
+    findings += filter(None, [seen.renewal_problem(project.state)])
     if json:
         content = {"certificates": [row.as_json() for row in rows], "authorities": authorities, "findings": findings}
         print(json_module.dumps(content, indent=2))
@@ -83,7 +84,7 @@ def rotate(c: Context, names: str = "", due: bool = False, plan: bool = False, y
 
     project = must_exist(open_project())
     known = seen.leaves_of(project)
-    asked = chosen(known, filter(None, names.split(",")))
+    asked = _with_shared(chosen(known, filter(None, names.split(","))), known, project)
     at_first = {leaf.name: seen.stored(project.state, leaf, _now()) for leaf in asked}
     if names and (foreign := [name for name, one in at_first.items() if one.source == IMPORTED]):
         raise UsageProblem(f"{foreign[0]} was not issued here", "it was imported", "inv certs.import puts another in its place")
@@ -97,6 +98,15 @@ def rotate(c: Context, names: str = "", due: bool = False, plan: bool = False, y
         return plan_rotate([seen.stored(project.state, leaf, _now()) for leaf in known], before, _now(), due=due)
 
     _carry_out(project, decide, known, plan, yes, "certificates rotated")
+
+
+def _with_shared(asked: tuple[Leaf, ...], known: tuple[Leaf, ...], project: Project) -> tuple[Leaf, ...]:
+    """Those asked for; in place of one that is only a link, the one that it leads to."""
+    from ops.machine.certificates import seen
+    from ops.plan.certificates.leaves import SHARED
+
+    linked = {leaf.service for leaf in asked if seen.stored(project.state, leaf, _now()).source == SHARED}
+    return (*asked, *(leaf for leaf in known if leaf.name in linked and leaf not in asked))
 
 
 def _now() -> dt.datetime:

@@ -5,8 +5,8 @@
     .NAME.pem.previous  another name of the file that was in place; there only while the new one is not yet seen on the wire
 
 So a command that was killed in between leaves one of three: a `next` that nobody reads, a `previous` beside a file in place
-that has to be taken up and seen, or nothing. No step needs space on the disk once `next` is written. Both are hidden, so that no
-backup has them.
+that has to be taken up and seen, or nothing. No step needs space on the disk once `next` is written. Both are hidden, so that
+no backup has them.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 from cryptography import x509
@@ -31,7 +32,7 @@ from ops.machine import authority
 from ops.machine import state as files
 from ops.machine.certificates import folder, imported, seen
 from ops.machine.certificates.listening import file_of, listeners
-from ops.machine.certificates.wire import difference, look
+from ops.machine.certificates.wire import Listener, difference, look
 from ops.machine.health import state_of
 from ops.machine.observe import inspected_containers
 from ops.machine.perform import Performer, does
@@ -114,11 +115,15 @@ def must_be_served(project: Project, leaves: Iterable[Leaf], ca: str = "") -> No
         if item is None or state_of(item) != "running":
             continue
         pid = int(item["State"]["Pid"])
-        if why := until(lambda at=listener, pid=pid: difference(at, look(at, pid, ca)), SEEN_SECONDS):  # type: ignore[misc]
+        if why := until(partial(_wrong, listener, pid, ca), SEEN_SECONDS):
             raise OpsError(
                 f"{listener.service}:{listener.port} does not serve the certificate of {listener.name} as it should",
                 why, f"inv logs {listener.service} --since 5m",
             )  # fmt: skip
+
+
+def _wrong(listener: Listener, pid: int, ca: str) -> str:
+    return difference(listener, look(listener, pid, ca))
 
 
 def put_back(project: Project, leaves: Iterable[Leaf]) -> list[str]:

@@ -113,6 +113,9 @@ def authorities(state: State) -> list[dict[str, object]]:
     return listed
 
 
-def failures(state: State) -> int:
-    """How often in a row the renewal has failed, as the health ticker counts."""
-    return int((files.read_json(state.ticker / "renewal.json") or {}).get("failures", 0))
+def renewal_problem(state: State) -> str:
+    """Why the stack's own renewals fail, as the health ticker has noted it; empty where they do not."""
+    noted = files.read_json(state.ticker / "renewal.json") or {}
+    if not noted.get("failures"):
+        return ""
+    return f"the stack has failed to renew certificates, {noted['failures']} times in a row: {noted.get('why', '')}"
