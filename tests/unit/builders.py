@@ -50,7 +50,7 @@ services:
       check: [/check]
       gap_seconds: 10
       interrupts: everybody
-      tls: {{listens: {{5432: postgres}}, takes_up: [/reload, now]}}
+      tls: {{listens: {{"5432": postgres}}, takes_up: [/reload, now]}}
   keycloak:        # configuration, but no reload
     <<: *common
     build: ./keycloak
@@ -84,7 +84,7 @@ services:
     x-cc03:
       reload: [nginx, -s, reload]
       check: [nginx, -t]
-      tls: {{listens: {{8443: tls}}, public: 8443}}
+      tls: {{listens: {{"8443": tls}}, public: 8443}}
       probe: "https://nginx:8443/healthz"
       socket: /run/probe.sock
       needs: [edge]
