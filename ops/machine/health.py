@@ -28,6 +28,7 @@ class Target:
     """One container to watch. `address` is its own; `ca` verifies a probe over TLS.
 
     `socket`: path in the container at which it alone answers the probe. `holder`: container in whose network it stands.
+    `needs`: services without which it cannot do what its users need.
     """
 
     slot: str
@@ -40,10 +41,11 @@ class Target:
     grace: int
     socket: str = ""
     holder: str = ""
+    needs: tuple[str, ...] = ()
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Target:
-        return cls(**value)
+        return cls(**{**value, "needs": tuple(value.get("needs", ()))})
 
 
 CLONE_NEWNET = 0x40000000
