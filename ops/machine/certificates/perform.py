@@ -136,6 +136,7 @@ def put_back(project: Project, leaves: Iterable[Leaf]) -> list[str]:
     for leaf in leaves:
         file = file_of(project.state, leaf)
         if not folder.put_back(file):
+            folder.settle(file)  # what was prepared and is not needed any more
             continue
         names.append(leaf.name)
         for slot in leaf.slots if leaf.takes_up else ():
