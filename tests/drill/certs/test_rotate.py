@@ -24,7 +24,7 @@ from tests.drill.certs.strict import Handshakes, shown, strict_clients
 from tests.drill.conftest import Record
 from tests.drill.flood import failed, flood
 from tests.drill.stack import Drill, inv
-from tests.drill.test_disk_full import nearly_full
+from  import nearly_full
 from tests.drill.test_killed_deploy import break_off
 from tests.smoke.live import Live
 
