@@ -137,6 +137,7 @@ def _service(
 ) -> Service:  # fmt: skip
     definition = definitions[name]
     own = definition.get("x-cc03", {})
+    tls = own.get("tls", {})
     shares = _shared(definition)
     limits = definition["deploy"]["resources"]["limits"]
     memory = settings.get("limits", name, "memory")
@@ -177,6 +178,9 @@ def _service(
         start_seconds=settings.get("deadlines", "start", name) or int(own.get("start_seconds", 120)),
         has_config=any(mount.startswith("../config/") for mount in mounts),
         has_tls=any(mount.endswith(":/etc/tls:ro") for mount in mounts),
+        listens={str(port): str(protocol) for port, protocol in tls.get("listens", {}).items()},
+        takes_up=tuple(tls.get("takes_up", ())),
+        public=tls.get("public"),
     )
 
 
