@@ -5,6 +5,7 @@ from invoke import Collection
 from ops.verbs import (
     audit,
     backup,
+    certs,
     deploy,
     doctor,
     images,
@@ -52,7 +53,8 @@ namespace = Collection(
         keycloak_rotate.rotate,
         keycloak_h2.migrate_h2,
     ),
-    Collection("backup", backup.make, backup.list_sets, backup.verify, backup.prune, backup.key),
+    Collection("backup", backup.make, backup.list_sets, backup.verify, backup.prune, backup.key, backup.credentials),
+    Collection("certs", certs.show_certificates, certs.rotate, certs.ca, certs.import_certificate),
     Collection("audit", audit.walls, audit.log, audit.verify),
     Collection("service", service.install, service.remove),
 )

@@ -24,6 +24,10 @@ class RunJob(Step):
     """Seconds, of which some may be spent waiting for a job that runs."""
     grave: bool = True
     """Whether its failure fails the plan. Else it is told, and the schedule makes up for it."""
+    credentials: str = ""
+    """File with credentials of the repository that the job is about; they go to its input and are kept nowhere."""
+    kind: str = ""
+    """Of that repository."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,13 @@ class FetchCluster(Step):
     others: tuple[str, ...] = ()
     """Labels of backups to try, where the one that is taken by itself is of a history that was given up."""
     deadline: int = 6 * 3600
+
+
+@dataclass(frozen=True)
+class AddReceived(Step):
+    """Lay the WAL beside it that the receiver holds and that no repository may have."""
+
+    deadline: int = 3600
 
 
 @dataclass(frozen=True)

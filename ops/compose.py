@@ -11,7 +11,7 @@ import yaml
 
 from ops.errors import UsageProblem
 from ops.model import Limits, Service, Stack
-from ops.plan.backup.configuration import mounts
+from ops.plan.backup.configuration import interruption, with_repositories
 from ops.settings import Settings, memory_bytes
 
 _PLACEHOLDER = re.compile(r"\$\{(CC03_[A-Z_]+)(?::-([^}]*))?\}")
@@ -102,8 +102,9 @@ def parse_stack(
     values = {**placeholders(settings, ports), "CC03_STATE": str(state), "CC03_SERVICES": "|".join(raw["services"])}
     document = _fill_tree(raw, values)
     if "backup" in document["services"]:
+        with_repositories(document, settings)
         backup = document["services"]["backup"]
-        backup["volumes"] = [*backup.get("volumes", []), *mounts(settings)]
+        backup["x-cc03"] = {**backup.get("x-cc03", {}), **interruption(settings)}
     services = {name: _service(name, document["services"], settings, repository, scaled or {}) for name in document["services"]}
     return Stack(
         project=settings.project,
@@ -136,6 +137,7 @@ def _service(
 ) -> Service:  # fmt: skip
     definition = definitions[name]
     own = definition.get("x-cc03", {})
+    tls = own.get("tls", {})
     shares = _shared(definition)
     limits = definition["deploy"]["resources"]["limits"]
     memory = settings.get("limits", name, "memory")
@@ -176,6 +178,9 @@ def _service(
         start_seconds=settings.get("deadlines", "start", name) or int(own.get("start_seconds", 120)),
         has_config=any(mount.startswith("../config/") for mount in mounts),
         has_tls=any(mount.endswith(":/etc/tls:ro") for mount in mounts),
+        listens={str(port): str(protocol) for port, protocol in tls.get("listens", {}).items()},
+        takes_up=tuple(tls.get("takes_up", ())),
+        public=tls.get("public"),
     )
 
 

@@ -86,6 +86,12 @@ class Service:
     """How long a container of this service may take until healthy."""
     has_config: bool = False
     has_tls: bool = False
+    listens: Mapping[str, str] = field(default_factory=dict)
+    """Port at which it shows its certificate -> how TLS begins there: `tls` at once, `postgres` when asked for."""
+    takes_up: tuple[str, ...] = ()
+    """argv, run in its containers, that makes it read a new certificate; empty: it reads the file at each handshake."""
+    public: int | None = None
+    """Port at which strangers reach it, under the public name."""
 
     @property
     def replicated(self) -> bool:

@@ -99,8 +99,9 @@ def _connection(target: Target, scheme: str, port: int | None, pid: int) -> http
     if scheme != "https":
         return http.client.HTTPConnection(target.address, port, timeout=PROBE_TIMEOUT)
     context = ssl.create_default_context(cafile=target.ca)
-    # The certificate names the service, not its address: the chain is verified, the name is given below.
+    # The certificate names the service, not its address.
     connection = _NamedConnection(target.address, port, timeout=PROBE_TIMEOUT, context=context)
+    connection.name = target.service
     # A port is shared by all who listen on it in one network; a file of the container is its own.
     connection.path = f"/proc/{pid}/root{target.socket}" if target.socket else ""
     return connection
@@ -109,7 +110,7 @@ def _connection(target: Target, scheme: str, port: int | None, pid: int) -> http
 class _NamedConnection(http.client.HTTPSConnection):
     """HTTPS to an address, verified against a name."""
 
-    name = "localhost"
+    name = ""
     path = ""
     """Of the socket to connect to instead of the address."""
 

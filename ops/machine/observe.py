@@ -11,6 +11,7 @@ from typing import Any
 from ops import podman
 from ops.errors import OpsError
 from ops.machine import state as files
+from ops.machine.certificates.folder import good_names
 from ops.machine.health import Target, assess, failure_of, state_of, stranded
 from ops.machine.host import Host
 from ops.machine.releases import activations
@@ -23,7 +24,6 @@ from ops.render import container_name
 
 OFFER_SECONDS = 10.0
 LISTINGS, LISTING_PAUSE = 8, 0.3
-TLS_FILES = ("tls.pem", "cert.pem", "key.pem", "ca.pem")
 
 
 def inspected_containers(host: Host) -> dict[str, Mapping[str, Any]]:
@@ -122,16 +122,6 @@ def config_versions(state: State, mark: str) -> dict[str, str]:
     return found
 
 
-def good_certificates(state: State) -> dict[str, tuple[str, ...]]:
-    """Service -> the names of its certificate, where all its files are there and two thirds of its life are not yet over."""
-    found = {}
-    for folder in state.certs.iterdir() if state.certs.is_dir() else ():
-        issued = files.read_json(folder / "issued.json")
-        if issued and issued["renew_after"] > time.time() and all((folder / name).is_file() for name in TLS_FILES):
-            found[folder.name] = tuple(issued["names"])
-    return found
-
-
 def last_gaps(state: State) -> dict[str, float]:
     """Service -> how long its last replacement on this host took, in seconds."""
     found: dict[str, float] = {}
@@ -180,7 +170,7 @@ def observe(host: Host, targets: Iterable[Target], *, with_health: bool = True) 
             images=frozenset(present.result()), networks=frozenset(networks.result()), volumes=frozenset(volumes.result()),
             podman_secrets=frozenset(secrets.result()), secret_versions=secret_versions(state),
             config_current=config_versions(state, "current"), config_loaded=config_versions(state, "loaded"),
-            certificates=good_certificates(state), release=files.read_json(state.current / "release.json"),
+            certificates=good_names(state), release=files.read_json(state.current / "release.json"),
             gaps=last_gaps(state), unhealthy=unhealthy,
             ticker=ticker_version(state), supervised=str(supervised.get("version", "")),
         )  # fmt: skip

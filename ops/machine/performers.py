@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ops.machine.backup.perform
+import ops.machine.certificates.perform
 import ops.machine.keycloak.perform
 import ops.machine.keycloak.perform_database
 import ops.machine.keycloak.perform_repair  # noqa: F401

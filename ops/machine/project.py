@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from ops import podman
 from ops.compose import parse_stack, placeholders
 from ops.errors import HostLacks
 from ops.machine import state as files
+from ops.machine.certificates.listening import listeners
+from ops.machine.certificates.watch import COMMAND
 from ops.machine.checkout import config_of, config_version, read_settings, realm_of, wanted_images
 from ops.machine.health import Target
 from ops.machine.host import REPOSITORY, Host, port_is_free, routed_subnets
@@ -23,6 +26,7 @@ from ops.machine.state import State, state_root
 from ops.model import Allocation, Stack
 from ops.plan.allocate import allocate, allocate_ports, as_json
 from ops.plan.backup.configuration import with_settings
+from ops.plan.certificates.leaves import leaves
 from ops.plan.containers import grace
 from ops.plan.images import WantedImage
 from ops.plan.wanted import Wanted
@@ -131,7 +135,11 @@ class Project:
             config_hashes=config, state=self.state.root, without=without,
             log_megabytes=self.settings.get("logs", "max_size_mb"),
         )  # fmt: skip
-        supervise = {"targets": [dataclasses.asdict(target) for target in self.targets(without)]}
+        served = leaves(self.stack, self._certificate_names(), self.settings.domain, without)
+        supervise = {
+            "targets": [dataclasses.asdict(target) for target in self.targets(without)],
+            "listeners": [dataclasses.asdict(at) for at in listeners(self.state, self.stack, self.allocation, served)],
+        }
         return Wanted(
             stack=self.stack, allocation=self.allocation, images=self.images, compose=compose,
             config=config, config_files=content, versions=versions,
@@ -163,10 +171,14 @@ class Project:
         return names | {"nginx": tuple(dict.fromkeys((*names["nginx"], self.settings.domain)))}
 
     def remember(self) -> None:
-        """Keep the allocation, so that every later command on this project uses the same addresses and ports."""
+        """Keep the allocation, so that every later command on this project uses the same addresses and ports; and who works on
+        it."""
         content = files.dump(as_json(self.allocation))
         if not self.state.allocation.exists() or self.state.allocation.read_text() != content:
             files.write(self.state.allocation, content)
+        # The health ticker has this checkout renew certificates.
+        here = {"python": sys.executable, "repository": str(self.host.repository)}
+        files.write(self.state.ticker / COMMAND, files.dump(here))
 
 
 def targets_of(
@@ -188,7 +200,8 @@ def targets_of(
 
 TICKER_FILES = (
     "__init__.py", "errors.py", "machine/__init__.py", "machine/run.py", "machine/health.py", "machine/history.py",
-    "machine/lock.py", "machine/lost.py", "machine/ticker.py",
+    "machine/lock.py", "machine/lost.py", "machine/ticker.py", "machine/certificates/__init__.py",
+    "machine/certificates/watch.py", "machine/certificates/wire.py", "renewal.py",
 )  # fmt: skip
 """What the health ticker needs; it runs from a copy in the state folder, so that losing the checkout loses no supervision."""
 

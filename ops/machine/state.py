@@ -56,6 +56,12 @@ class State:
         return self.root / "ca"
 
     @property
+    def site_roots(self) -> Path:
+        """What a client of the public site trusts: the internal roots, and those of a certificate from elsewhere."""
+        site = self.ca / "site.pem"
+        return site if site.is_file() else self.ca / "root.pem"
+
+    @property
     def config(self) -> Path:
         return self.root / "config"
 

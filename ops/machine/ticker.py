@@ -27,6 +27,8 @@ from typing import Any
 
 from ops.errors import OpsError
 from ops.machine import history, lock
+from ops.machine.certificates.watch import CertificateWatch
+from ops.machine.certificates.wire import Listener
 from ops.machine.health import Target, assess, state_of
 from ops.machine.lost import recover
 from ops.machine.run import Result, run
@@ -91,6 +93,8 @@ class Ticker:
         self.state = state
         self.watches: dict[str, Watch] = {}
         self.targets: tuple[Target, ...] = ()
+        self.listeners: tuple[Listener, ...] = ()
+        self.certificates = CertificateWatch(state, self.say)
         self.version = ""
         self.stop = threading.Event()
 
@@ -103,6 +107,8 @@ class Ticker:
         self.version = content["version"]
         stopped = (self.state / "ticker" / "stopped").exists()
         self.targets = () if stopped else tuple(Target.from_json(item) for item in content["targets"])
+        # A release of before there were any has none.
+        self.listeners = () if stopped else tuple(Listener.from_json(item) for item in content.get("listeners", ()))
 
     def boot(self) -> None:
         """After a boot nothing runs: start everything at once, in the list's order, instead of noticing one by one."""
@@ -138,10 +144,11 @@ class Ticker:
             watch.asked = now
             judge(watch, reason, now, time.time())
             self._tell_podman(target, watch)
-        if not lock.busy(self.state / "lock"):
-            for target in self.targets:
-                self._mend(target, found.get(target.container), now)
+        busy = lock.busy(self.state / "lock")
+        for target in () if busy else self.targets:
+            self._mend(target, found.get(target.container), now)
         self._write(found)
+        self.certificates.round(self.listeners, found, busy=busy)
 
     def _assess(self, target: Target, found: Mapping[str, Mapping[str, Any]]) -> str:
         return assess(target, found.get(target.container), self.check, found.get(target.holder))

@@ -160,7 +160,11 @@ def test_keys_and_secrets_on_the_host_are_for_root_only(live: Live) -> None:
     state = live.project.state
     for folder in (state.secrets, state.ca):
         assert oct(folder.stat().st_mode & 0o777) == "0o700", folder
-    for key in (*state.ca.glob("*.key"), *(path for path in state.secrets.rglob("*") if path.is_file())):
+    for key in (
+        *state.ca.glob("*.key"),
+        *state.ca.glob("passphrase"),
+        *(path for path in state.secrets.rglob("*") if path.is_file()),
+    ):
         assert key.stat().st_mode & 0o077 == 0, key
     for key in state.certs.rglob("*.pem"):
         if "PRIVATE KEY" in key.read_text():

@@ -4,6 +4,7 @@ import json
 import re
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,9 +21,12 @@ DEADLINES = {"backup": 6 * 3600, "verify": 6 * 3600, "restore": 6 * 3600, "expir
 DEADLINE = 180
 UNREACHABLE = 99
 """`info`'s code for a repository that could not be asked."""
-STANZA_ATTEMPTS = 30
+LOCK_ATTEMPTS = 30
 POLL = 2.0
-"""Seconds between two questions how far a backup is, and between two attempts to create a stanza."""
+"""Seconds between two questions how far a backup is, and between two attempts to get a lock."""
+LABEL = re.compile(r"\d{8}-\d{6}F(_\d{8}-\d{6}[DI])?")
+HISTORY = "backup/main/backup.history"
+NOT_LATER = re.compile(r"not later than latest backup label '([^']+)'")
 _PREFIX = re.compile(r"^\S+ \S+ P\d+ +(INFO|DETAIL): ")
 
 
@@ -124,13 +128,59 @@ def backup(repository: Repository, kind: str, name: str, progress: Progress) -> 
     if progress.wanted:
         watcher.start()
     try:
-        run("backup", *options)
+        _patiently("backup", *options)
+    except CommandError as error:
+        raise told(error) from None
     finally:
         ended.set()
     made = [one for one in info(repository).backups if one.set == name]
     if not made:
         raise JobError(f"pgbackrest backup ended, but {repository.name} holds no backup of the set {name}")
     return made[-1].label
+
+
+def halves(folders: Iterable[str], known: Iterable[str]) -> list[str]:
+    """Names of folders that look like backups and that pgBackRest does not know as such."""
+    return sorted(name for name in set(folders) - set(known) if LABEL.fullmatch(name))
+
+
+def remove_halves(repository: Repository) -> None:
+    """Removes what a killed backup has left. pgBackRest itself does that with the newest one only where its list of files was
+    written already, and calls any other one damaged when it verifies. Callers hold the job lock: none is being made."""
+    folder = "backup/main"
+    for label in halves(_listed(repository, folder), (one.label for one in info(repository).backups)):
+        if "backup.manifest" not in _listed(repository, f"{folder}/{label}"):
+            log("INFO", "removing half a backup", repository=repository.name, label=label)
+            run("repo-rm", f"--repo={repository.number}", "--recurse", f"{folder}/{label}")
+
+
+def _listed(repository: Repository, folder: str, *options: str) -> dict[str, dict]:
+    return json.loads(run(
+        "repo-ls", f"--repo={repository.number}", "--output=json", "--log-level-console=off", *options, folder
+    ))  # fmt: skip
+
+
+def told(error: CommandError) -> JobError:
+    """In an operator's terms, where the tool's own are not."""
+    match = NOT_LATER.search(str(error))
+    if not match:
+        return error
+    moment = f"{label_time(match[1]):%Y-%m-%d %H:%M:%S} UTC"
+    return JobError(
+        f"the repository holds a backup of {moment}, which is ahead of the clock; pgBackRest makes none beside it"
+    )  # fmt: skip
+
+
+def label_time(label: str) -> datetime:
+    """The later of the two moments in `20260310-023000F_20260310-090000I`: pgBackRest goes by the order of the texts."""
+    return max(datetime.strptime(part[:15], "%Y%m%d-%H%M%S").replace(tzinfo=UTC) for part in label.split("_"))
+
+
+def forget_history(repository: Repository, limit: datetime) -> None:
+    """Removes the manifests of expired backups, which pgBackRest keeps, from after a moment: it takes them for the latest."""
+    for path, about in _listed(repository, HISTORY, "--recurse").items():
+        if about["type"] == "file" and label_time(path.rpartition("/")[2].partition(".")[0]) > limit:
+            run("repo-rm", f"--repo={repository.number}", f"{HISTORY}/{path}")
 
 
 def _watch(repository: Repository, progress: Progress, ended: threading.Event) -> None:
@@ -154,13 +204,18 @@ def how_far(text: str) -> tuple[int, int] | None:
 
 
 def create_stanza() -> None:
-    """An archive-push that arrives at the same time holds the lock that this needs: for moments, or
-    for as long as it takes to give up on a repository that does not answer."""
-    for attempt in range(1, STANZA_ATTEMPTS + 1):
+    _patiently("stanza-create")
+
+
+def _patiently(name: str, *options: str) -> None:
+    """An archive-push that arrives at the same time holds the lock that a new stanza needs: for moments, or for as long as it
+    takes to give up on a repository that does not answer. That of a backup is held by one whose job was killed, until it
+    has ended in PostgreSQL as well."""
+    for attempt in range(1, LOCK_ATTEMPTS + 1):
         try:
-            run("stanza-create")
+            run(name, *options)
         except CommandError as error:
-            if attempt == STANZA_ATTEMPTS or "unable to acquire lock" not in str(error):
+            if attempt == LOCK_ATTEMPTS or "unable to acquire lock" not in str(error):
                 raise
             time.sleep(POLL)
         else:
@@ -210,9 +265,21 @@ def verify_faults(output: str) -> list[str]:
     for archive, first, last in ranges:
         timeline = (archive, first[:8])
         if timeline in last_of_timeline:
-            faults.append(f"WAL is missing between {last_of_timeline[timeline]} and {first}")
+            faults.append(f"WAL is missing: {gap(last_of_timeline[timeline], first)}")
         last_of_timeline[timeline] = last
     return list(dict.fromkeys(faults))
+
+
+def gap(before: str, after: str) -> str:
+    """The segments between two of one timeline, by name: the first, and the last where there are several."""
+    first, last = _position(before) + 1, _position(after) - 1
+    names = [f"{before[:8]}{at // 256:08X}{at % 256:08X}" for at in (first, last)]
+    return names[0] if first == last else f"{names[0]} to {names[1]}"
+
+
+def _position(segment: str) -> int:
+    """Among all segments of 16 MB: 256 of them have one log number."""
+    return int(segment[8:16], 16) * 256 + int(segment[16:24], 16)
 
 
 def segments(archive: Path) -> list[tuple[str, float]]:
@@ -228,4 +295,5 @@ def segments(archive: Path) -> list[tuple[str, float]]:
 
 
 def archived(repository_path: Path, segment: str) -> bool:
-    return any((repository_path / "archive" / "main").glob(f"*/{segment[:16]}/{segment}-*"))
+    found = (repository_path / "archive" / "main").glob(f"*/{segment[:16]}/{segment}-*")
+    return any(path.suffix != ".tmp" for path in found)

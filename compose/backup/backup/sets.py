@@ -3,12 +3,12 @@
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from . import fingerprint, logs_copy, manifest, pgbackrest, redis_copy, restic, wal
-from .errors import JobError
+from .errors import CommandError, JobError
 from .log import log
 from .paths import DATA, HOST, STAGE
 from .progress import Progress
@@ -31,8 +31,12 @@ def name_at(moment: datetime) -> str:
     return moment.strftime(restic.STAMP)
 
 
-def make(kind: str, repositories: Sequence[Repository], progress: Progress) -> dict:
+def make(kind: str, repositories: Sequence[Repository], progress: Progress, gone: Mapping[str, str] | None = None) -> dict:
     """Makes one set. A further repository that fails fails alone: the set is then in the others.
+
+    Parameters
+    ----------
+    gone: those that are not even asked -> why.
 
     Returns {set, kind, missing, failed: {repository: error}, …}. Raises JobError where the local repository got none.
     """
@@ -41,13 +45,12 @@ def make(kind: str, repositories: Sequence[Repository], progress: Progress) -> d
     clean()
     STAGE.mkdir(mode=0o700)
     try:
-        return _make(name, kind, repositories, progress)
+        return _make(name, kind, repositories, progress, dict(gone or {}))
     finally:
         clean()
 
 
-def _make(name: str, kind: str, repositories: Sequence[Repository], progress: Progress) -> dict:
-    failed: dict[str, str] = {}
+def _make(name: str, kind: str, repositories: Sequence[Repository], progress: Progress, failed: dict[str, str]) -> dict:
     labels = _postgres(name, kind, repositories, failed, progress)
     progress.phase("fingerprint")
     prints = fingerprint.take()
@@ -76,12 +79,26 @@ def _postgres(
     for repository in repositories:
         progress.phase("postgres", repository.name)
         try:
+            if not repository.append_only:
+                pgbackrest.remove_halves(repository)
             labels[repository.name] = pgbackrest.backup(repository, kind, name, progress)
         except JobError as error:
             if repository is repositories[0]:
-                raise
+                raise _told(repository, error) from None
             failed[repository.name] = str(error)
     return labels
+
+
+def _told(repository: Repository, error: JobError) -> JobError:
+    """pgBackRest takes what a wrong key gives for a damaged list; restic knows a wrong key for sure."""
+    try:
+        restic.snapshots(repository)
+    except CommandError as other:
+        if other.returncode == restic.WRONG_KEY:
+            return JobError(f"the key is not the one of the repository {repository.name}: {error}")
+    except JobError:
+        pass
+    return error
 
 
 def stanzas(repositories: Sequence[Repository]) -> None:

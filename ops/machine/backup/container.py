@@ -11,6 +11,7 @@ from ops import podman
 from ops.errors import HostLacks, OpsError
 from ops.machine.host import Host
 from ops.machine.run import stream
+from ops.plan.backup.advice import advice
 from ops.plan.backup.sets import Status, read_status, told
 from ops.render import container_name
 
@@ -34,12 +35,14 @@ def status(host: Host) -> Status:
         raise HostLacks("the backup container does not answer", why, "inv status; inv logs backup --since 10m") from problem
 
 
-def run_job(host: Host, argv: Sequence[str], deadline: float, report: Callable[[str], None]) -> Mapping[str, Any]:
+def run_job(
+    host: Host, argv: Sequence[str], deadline: float, report: Callable[[str], None], said_to_it: str = ""
+) -> Mapping[str, Any]:  # fmt: skip
     """Have a job done, and report how far it is. A job goes on in the container where this process ends.
 
     Parameters
     ----------
-    argv: what stands behind `backup run`. deadline: seconds.
+    argv: what stands behind `backup run`. deadline: seconds. said_to_it: its standard input.
 
     Returns what the job has to say. Raises OpsError with its reason where it fails.
     """
@@ -56,16 +59,18 @@ def run_job(host: Host, argv: Sequence[str], deadline: float, report: Callable[[
             report(words)
 
     report("waiting for a job that runs")
-    command = podman.exec_in(_name(host), ("backup", "run", *argv, "--json-progress"))
+    words = ("backup", "run", *argv, "--json-progress")
+    command = podman.exec_with_input(_name(host), words) if said_to_it else podman.exec_in(_name(host), words)
     environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", **host.environment}
-    code = stream(command, timeout=deadline, stdin="", env=environment, cwd=Path("/"), each=line)
+    code = stream(command, timeout=deadline, stdin=said_to_it, env=environment, cwd=Path("/"), each=line)
     if code == 0 and ended.get("event") == "done":
         found = ended.get("result")
         return found if isinstance(found, dict) else {}
     why = str(ended.get("error") or " / ".join(said[-2:]) or f"exit code {code}")
     if code is None:
         why = f"it did not end within {deadline:.0f} s"
-    raise OpsError(f"backup run {' '.join(argv)}", why, "inv logs backup --since 1h; inv backup.list", said[-LAST_LINES:])
+    found = advice(why)
+    raise OpsError(f"backup run {' '.join(argv)}", found.why, found.next, said[-LAST_LINES:])
 
 
 def _event(text: str) -> dict[str, Any] | None:
@@ -107,6 +112,11 @@ def pack(host: Host, part: str, target: Path, deadline: float) -> None:
     """What was unpacked of a part, as a tar file of the host for its owner alone."""
     what = ("-C", FETCHED, "redis.rdb") if part == "redis" else ("-C", f"{FETCHED}/{part}", ".")
     host.run(podman.exec_in(_name(host), ("tar", "-cf", "-", *what)), timeout=deadline, target=target)
+
+
+def received(host: Host, target: Path, deadline: float) -> None:
+    """WAL that the receiver holds and that no repository may have, as a tar file of the host for its owner alone."""
+    host.run(podman.exec_in(_name(host), ("backup", "received")), timeout=deadline, target=target)
 
 
 def compare(host: Host, manifest: Mapping[str, Any], deadline: float) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from ops.backup_steps import (
+    AddReceived,
     AgreeSecrets,
     CheckSpace,
     CompareSet,
@@ -25,7 +28,7 @@ from ops.backup_steps import (
 )
 from ops.errors import OpsError
 from ops.machine import state as files
-from ops.machine.backup import archive, container, restoring, volumes
+from ops.machine.backup import archive, container, credentials, restoring, volumes
 from ops.machine.perform import Performer, does
 from ops.plan.backup.target import TO_BE_LOOKED_UP
 from ops.plan.restore import progress_of
@@ -42,8 +45,9 @@ def _archive(self: Performer, step: WriteHostArchive) -> None:
 
 @does(RunJob)
 def _job(self: Performer, step: RunJob) -> None:
+    given = json.dumps(credentials.read(step.kind, Path(step.credentials))) if step.credentials else ""
     try:
-        result = container.run_job(self.host, step.argv, step.deadline, lambda text: self.report(step.key, text))
+        result = container.run_job(self.host, step.argv, step.deadline, lambda text: self.report(step.key, text), given)
     except OpsError as problem:
         if step.grave:
             raise
@@ -106,6 +110,17 @@ def _fetched_otherwise(self: Performer, step: FetchCluster, options: list[str], 
         else:
             return True
     return False
+
+
+@does(AddReceived)
+def _add_received(self: Performer, step: AddReceived) -> None:
+    packed = self.state.root / "restore-received.tar"
+    try:
+        container.received(self.host, packed, step.deadline)
+        said = volumes.do(self.host, "postgres", ("receive",), step.deadline, source=packed).stdout.strip()
+        self.report(step.key, f"{said or 'no'} files")
+    finally:
+        packed.unlink(missing_ok=True)
 
 
 @does(RecoverCluster)

@@ -97,7 +97,7 @@ def prove(project: Project, deadline: float, report: Callable[[str], None]) -> N
 
 def _asked(project: Project, method: str, path: str) -> str:
     headers = {"Idempotency-Key": str(uuid.uuid4())} if method == "POST" else {}
-    listener = Listener(Place(project, {}).public_url, project.state.ca / "root.pem")
+    listener = Listener(Place(project, {}).public_url, project.state.site_roots)
     try:
         answer = listener.ask(method, path, "", **headers)
     except (OSError, http.client.HTTPException) as problem:

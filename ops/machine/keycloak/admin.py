@@ -66,7 +66,7 @@ def connect(project: Project, account: Account = KEEPER, *, port: int | None = N
         server_url=placeholders(project.settings, ports)["CC03_OPS_URL"] + "/auth/",
         realm_name=REALM, user_realm_name=account.realm, client_id=account.client_id,
         client_secret_key=newest, grant_type="client_credentials",
-        verify=str(project.state.ca / "root.pem"), timeout=ASK_SECONDS,
+        verify=str(project.state.site_roots), timeout=ASK_SECONDS,
     )  # fmt: skip
     return KeycloakAdmin(connection=connection)
 

@@ -30,7 +30,7 @@ class Login:
     token: str = ""
 
     def _ask(self, method: str, path: str, body: str = "", **headers: str) -> Answer:
-        listener = Listener(Place(self.project, {}).ops_url, self.project.state.ca / "root.pem", ASK_SECONDS)
+        listener = Listener(Place(self.project, {}).ops_url, self.project.state.site_roots, ASK_SECONDS)
         try:
             return listener.ask(method, path, body, **headers)
         except (OSError, http.client.HTTPException) as problem:

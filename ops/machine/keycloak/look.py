@@ -166,7 +166,9 @@ def _login(place: Place) -> str | None:
 def _edge(place: Place, reads: Reads) -> EdgeFacts:
     """What is asked over HTTP, as far as there is somebody to ask."""
     project, nothing = place.project, EdgeFacts()
-    ca, certificate = project.state.ca / "root.pem", project.state.certs / "nginx" / "cert.pem"
+    ca, public = project.state.site_roots, project.state.certs / "nginx" / "public.pem"
+    # One from elsewhere is a file of its own; else what people can read shows nginx' own.
+    certificate = public if public.is_file() and not public.is_symlink() else public.with_name("cert.pem")
     within = through = None
     if place.state(container.SLOT) == "running":
         item = place.found[container.SLOT]
@@ -185,7 +187,7 @@ def _asked(place: Place, reads: Reads, answers: EdgeFacts) -> Future[edge.Admin]
     """The operations client's token: only a Keycloak that is ready, behind an nginx that runs, is asked for it."""
     if answers.ready != 200 or place.state("nginx") != "running":
         return None
-    ca, url = place.project.state.ca / "root.pem", place.ops_url
+    ca, url = place.project.state.site_roots, place.ops_url
     return reads.start(lambda: edge.admin(url, ca, admin.secret(place.project, "keycloak-ops")))
 
 
@@ -195,7 +197,7 @@ def _with_locks(
     """What the operations client is answered, and which of those whose logins failed are locked."""
     if asked is None:
         return answers
-    ca, url = place.project.state.ca / "root.pem", place.ops_url
+    ca, url = place.project.state.site_roots, place.ops_url
     granted = reads.result("operations client", asked, edge.Admin(EdgeFacts()))
     suspects = postgres.content.suspects if postgres.content else ()
     locked: tuple[str, ...] = ()

@@ -113,7 +113,7 @@ def _password_status(project: Project, name: str, value: str) -> int:
 def _status(project: Project, realm: str, endpoint: str, form: dict[str, str]) -> int:
     """What an endpoint answers on the operator's listener."""
     url = placeholders(project.settings, project.ports)["CC03_OPS_URL"]
-    listener = Listener(url, project.state.ca / "root.pem")
+    listener = Listener(url, project.state.site_roots)
     path, kind = f"/auth/realms/{realm}/protocol/openid-connect/{endpoint}", "application/x-www-form-urlencoded"
     try:
         answer = listener.ask("POST", path, urlencode(form), **{"Content-Type": kind})
@@ -219,7 +219,7 @@ class RealmKeys:
     def _published(self) -> set[str]:
         """Ids of the keys that everybody can fetch."""
         url = placeholders(self.project.settings, self.project.ports)["CC03_PUBLIC_URL"]
-        listener = Listener(url, self.project.state.ca / "root.pem")
+        listener = Listener(url, self.project.state.site_roots)
         try:
             return {key["kid"] for key in listener.ask("GET", KEYS).json().get("keys", [])}
         except (OSError, http.client.HTTPException):

@@ -36,7 +36,7 @@ class _Probe:
     refresh: str = ""
 
     def ask(self, method: str, path: str, form: Mapping[str, str] | None = None, **headers: str) -> Answer:
-        listener = Listener(self.url, self.project.state.ca / "root.pem", ASK_SECONDS)
+        listener = Listener(self.url, self.project.state.site_roots, ASK_SECONDS)
         try:
             return listener.ask(method, path, urlencode(form) if form else "", **{**(FORM if form else {}), **headers})
         except (OSError, http.client.HTTPException) as problem:
