@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from ops.model import Service
+from ops.plan.backup.configuration import INSIDE as REPOSITORIES
 from ops.plan.walls.control import Found, control
 from ops.plan.walls.facts import Facts, SeenContainer
 
@@ -178,8 +179,15 @@ def kernel_files(facts: Facts) -> Iterator[Found]:
     cure="drop the mount in compose.yaml, and deploy",
 )
 def host_mounts(facts: Facts) -> Iterator[Found]:
+    # The operator has named those folders for nothing else.
+    named = {
+        str(mount) for service in facts.stack.services.values()
+        for mount in service.definition.get("volumes") or () if f":{REPOSITORIES}/" in str(mount)
+    }  # fmt: skip
     for seen in facts.containers.values():
         for mount in seen.mounts:
+            if f"{mount.source}:{mount.target}" in named:
+                continue
             if mount.source.startswith("/") and not mount.target.startswith(OWN_MOUNTS):
                 may = "may write to" if mount.writable else "mounts"
                 subject = f"{mount.target} (rw)" if mount.writable else mount.target
