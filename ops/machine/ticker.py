@@ -18,7 +18,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -43,6 +43,8 @@ FAILURES = 3
 """Rounds in a row that a container may fail before it is restarted."""
 LONGEST_PAUSE = 600.0
 """Seconds that repeated restarts of one container are kept apart at most."""
+CONTAINERS = "containers.json"
+"""Name of the list of containers among the metrics."""
 
 
 @dataclass
@@ -193,7 +195,7 @@ class Ticker:
         content = {"version": self.version, "at": time.time(), "pid": os.getpid(), "health": health}
         _replace(self.state / "ticker" / "health.json", json.dumps(content))
         # For cAdvisor: Podman's own files say the same to root only, and hold far more than that.
-        _replace(self.state / "metrics" / "containers.json", json.dumps(list(map(measured, found.values()))))
+        _replace(self.state / "metrics" / CONTAINERS, container_list(found.values()))
         commands = history.exposition(history.read(self.state), time.time())
         _replace(self.state / "metrics" / "stack.prom", exposition(self.targets, self.watches, found) + commands)
 
@@ -229,6 +231,11 @@ def _replace(path: Path, content: str) -> None:
     fresh.write_text(content)
     fresh.chmod(0o644)
     fresh.replace(path)
+
+
+def container_list(items: Iterable[Mapping[str, Any]]) -> str:
+    """What cAdvisor reads of what `podman container inspect` says."""
+    return json.dumps(list(map(measured, items)))
 
 
 def measured(item: Mapping[str, Any]) -> dict[str, Any]:

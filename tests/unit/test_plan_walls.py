@@ -8,9 +8,7 @@ from datetime import date
 from typing import Any
 
 import pytest
-import yaml
 
-from ops.compose import parse_stack
 from ops.errors import UsageProblem
 from ops.machine.walls.advisories import read_debsecan, read_npm_audit, read_pip_audit
 from ops.plan.walls.control import CONTROLS, SECTIONS
@@ -22,10 +20,9 @@ from ops.plan.walls.judge import ACCEPTED, FAILED, NOT_CHECKED, PASSED, as_json,
 from ops.plan.walls.listeners import Listener, parse_listeners
 from ops.plan.walls.markdown import page, share_told
 from tests.drill.walls.seeds import OVERLAYS, laid_over
-from tests.unit.builders import PORTS, REPOSITORY, STATE, settings
+from tests.unit.builders import REPOSITORY
 from tests.unit.walls_facts import (
     COMPOSE,
-    TEXT,
     clean,
     with_answer,
     with_client,
@@ -191,30 +188,6 @@ def test_what_is_only_declared_is_found_as_well(overlay: Any) -> None:
 
 def test_a_mount_of_the_host_is_found_beside_being_undeclared() -> None:
     assert numbers(HOUSE_RULES["2.11"]) == {"2.11", "2.12"}
-
-
-def _with_repositories(folder: str) -> Facts:
-    """A backup that has a repository in a folder of the host, and another one elsewhere."""
-    own = settings(yaml.safe_dump({"backup": {"repositories": [
-        {"name": "disk2", "path": "/mnt/disk2"},
-        {"name": "nas", "sftp": {"host": "nas.example.org", "user": "backup", "path": "/srv", "host_key": "ssh-ed25519 AAAA"}},
-    ]}}))  # fmt: skip
-    stack = parse_stack(TEXT, own, PORTS, REPOSITORY, STATE)
-    mounted = Mount(folder, "/var/lib/cc03-repositories/disk2", True, frozenset({"rw"}))
-    facts = with_mount("backup", mounted)
-    seen = replace(
-        facts.containers["backup"], networks=frozenset({"data", "outward"}), gateways=("10.64.4.1",),
-        secrets=dict.fromkeys(stack.services["backup"].secrets, (10011, 0o400)),
-    )  # fmt: skip
-    return replace(facts, stack=stack, containers={**facts.containers, "backup": seen})
-
-
-def test_repositories_that_the_operator_names_are_no_findings() -> None:
-    assert numbers(_with_repositories("/mnt/disk2")) == set()
-
-
-def test_another_folder_in_the_place_of_a_repository_is_a_finding() -> None:
-    assert numbers(_with_repositories("/etc")) == {"2.11"}
 
 
 def test_a_listener_without_tls_is_found() -> None:

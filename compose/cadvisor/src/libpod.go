@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"sync"
 	"time"
 
 	"github.com/google/cadvisor/container"
@@ -25,8 +26,8 @@ const (
 // With the cgroupfs manager /libpod_parent/libpod-<id>, with systemd's /machine.slice/libpod-<id>.scope.
 var cgroupName = regexp.MustCompile(`/libpod-([0-9a-f]{64})(?:\.scope)?$`)
 
-// What the health ticker knows of the containers, written anew in one rename each half minute (ops/machine/ticker.py). Podman's
-// own files say the same, to root only, and hold its sockets and the containers' memory besides.
+// What the health ticker knows of the containers, written anew in one rename each half minute and whenever a deploy starts one
+// (ops/machine/ticker.py). Podman's own files say the same, to root only, and hold its sockets and the containers' memory besides.
 var listFile = "/run/cc03/metrics/containers.json"
 
 // plugin names the cgroups of Podman's containers, without Podman's API socket.
@@ -86,7 +87,7 @@ func (f *factory) NewContainerHandler(name string, _ []string, _ bool) (containe
 		return nil, err
 	}
 	return &handler{
-		name: name, stored: c, paths: paths, machine: f.machine,
+		name: name, stored: c, paths: paths, machine: f.machine, cgroup: cgroup, included: f.included,
 		stats: libcontainer.NewHandler(cgroup, procRoot, c.Pid, f.included),
 	}, nil
 }
@@ -122,26 +123,47 @@ func lookUp(id string) (stored, error) {
 }
 
 type handler struct {
-	stored  stored
-	name    string
-	paths   map[string]string
-	machine info.MachineInfoFactory
-	stats   *libcontainer.Handler
+	name     string
+	paths    map[string]string
+	machine  info.MachineInfoFactory
+	cgroup   cgroups.Manager
+	included container.MetricSet
+
+	mutex  sync.Mutex // of what follows
+	stored stored
+	stats  *libcontainer.Handler
+}
+
+// current takes up what the list says by now: Podman starts a container again at once, and the list knows its new first
+// process, whose network is measured, only at the ticker's next round.
+func (h *handler) current() (stored, *libcontainer.Handler) {
+	h.mutex.Lock()
+	defer h.mutex.Unlock()
+	if c, err := lookUp(h.stored.ID); err == nil && c != h.stored {
+		if c.Pid != h.stored.Pid {
+			h.stats = libcontainer.NewHandler(h.cgroup, procRoot, c.Pid, h.included)
+		}
+		h.stored = c
+	}
+	return h.stored, h.stats
 }
 
 func (h *handler) ContainerReference() (info.ContainerReference, error) {
-	return info.ContainerReference{
-		Id: h.stored.ID, Name: h.name, Namespace: "podman", Aliases: []string{h.stored.Name, h.stored.ID},
-	}, nil
+	c, _ := h.current()
+	return info.ContainerReference{Id: c.ID, Name: h.name, Namespace: "podman", Aliases: []string{c.Name, c.ID}}, nil
 }
 
 func (h *handler) GetSpec() (info.ContainerSpec, error) {
+	c, _ := h.current()
 	spec, err := common.GetSpec(h.paths, h.machine, true, false)
-	spec.Image, spec.CreationTime = h.stored.Image, time.Unix(h.stored.Started, 0)
+	spec.Image, spec.CreationTime = c.Image, time.Unix(c.Started, 0)
 	return spec, err
 }
 
-func (h *handler) GetStats() (*info.ContainerStats, error) { return h.stats.GetStats() }
+func (h *handler) GetStats() (*info.ContainerStats, error) {
+	_, stats := h.current()
+	return stats.GetStats()
+}
 
 func (h *handler) GetCgroupPath(resource string) (string, error) {
 	if cgroups.IsCgroup2UnifiedMode() {
@@ -157,11 +179,14 @@ func (h *handler) GetCgroupPath(resource string) (string, error) {
 func (h *handler) ListContainers(container.ListType) ([]info.ContainerReference, error) {
 	return nil, nil
 }
-func (h *handler) ListProcesses(container.ListType) ([]int, error) { return h.stats.GetProcesses() }
-func (h *handler) GetContainerLabels() map[string]string           { return nil }
-func (h *handler) GetContainerIPAddress() string                   { return "" }
-func (h *handler) GetExitCode() (int, error)                       { return -1, errors.New("not supported") }
-func (h *handler) Exists() bool                                    { return common.CgroupExists(h.paths) }
-func (h *handler) Cleanup()                                        {}
-func (h *handler) Start()                                          {}
-func (h *handler) Type() container.ContainerType                   { return container.ContainerTypePodman }
+func (h *handler) ListProcesses(container.ListType) ([]int, error) {
+	_, stats := h.current()
+	return stats.GetProcesses()
+}
+func (h *handler) GetContainerLabels() map[string]string { return nil }
+func (h *handler) GetContainerIPAddress() string         { return "" }
+func (h *handler) GetExitCode() (int, error)             { return -1, errors.New("not supported") }
+func (h *handler) Exists() bool                          { return common.CgroupExists(h.paths) }
+func (h *handler) Cleanup()                              {}
+func (h *handler) Start()                                {}
+func (h *handler) Type() container.ContainerType         { return container.ContainerTypePodman }

@@ -49,3 +49,23 @@ func TestContainersAreThoseOfTheList(t *testing.T) {
 		t.Fatalf("a broken list: %v", err)
 	}
 }
+
+func TestAContainerThatStartsAgainIsMeasuredByItsNewProcess(t *testing.T) {
+	listFile = filepath.Join(t.TempDir(), "containers.json")
+	before := stored{ID: "abc", Name: "cc03-redis", Pid: 42, Started: 1769860800}
+	h := &handler{stored: before}
+	if c, _ := h.current(); c != before {
+		t.Fatalf("without a list: %v", c)
+	}
+	content := `[{"id": "abc", "name": "cc03-redis", "pid": 43, "started": 1769860900}]`
+	if err := os.WriteFile(listFile, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, stats := h.current()
+	if c.Pid != 43 || c.Started != 1769860900 || stats == nil {
+		t.Fatalf("got %v %v", c, stats)
+	}
+	if _, again := h.current(); again != stats {
+		t.Fatal("what has not changed is not made anew")
+	}
+}

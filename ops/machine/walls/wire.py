@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ops.machine.certificates import folder
+from ops.machine.certificates.wire import SSL_REQUEST, stored
 from ops.machine.health import network_of
 from ops.machine.state import State
 from ops.plan.walls.facts import Handshakes
@@ -28,8 +30,6 @@ WEAK = {
     "RC4, DES or export": "RC4:3DES:DES:EXPORT:!aNULL:!eNULL",
 }
 """Families of ciphers of TLS 1.2 that nobody should agree to (RFC 9325, sections 4.1 and 4.2), in OpenSSL's words."""
-SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
-"""PostgreSQL's request to begin TLS (protocol 3.0, SSLRequest); the answer is S."""
 ALL = "ALL:COMPLEMENTOFALL:@SECLEVEL=0"
 
 
@@ -39,6 +39,16 @@ class Speaker:
     def __init__(self, listener: Listener, pid: int, address: str, state: State) -> None:
         self.listener, self.pid, self.address, self.state = listener, pid, address, state
 
+    @property
+    def stored(self) -> Path:
+        """Where what it should serve is stored. The site may have a certificate from elsewhere under its public name."""
+        return self.state.certs / self.listener.service / (folder.PUBLIC if self.listener.public else folder.TLS)
+
+    @property
+    def roots(self) -> Path:
+        """What its clients trust."""
+        return self.state.site_roots if self.listener.public else self.state.ca / "root.pem"
+
     def context(self) -> ssl.SSLContext:
         """Trusts everybody: what is looked at is how the other side negotiates."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -46,9 +56,8 @@ class Speaker:
         return self.with_own_certificate(context)
 
     def with_own_certificate(self, context: ssl.SSLContext) -> ssl.SSLContext:
-        folder = self.state.certs / self.listener.service
-        if self.listener.client_certificate and (folder / "tls.pem").is_file():
-            context.load_cert_chain(folder / "tls.pem")
+        if self.listener.client_certificate and self.stored.is_file():
+            context.load_cert_chain(self.stored)
         return context
 
     @contextmanager
@@ -81,11 +90,8 @@ class Speaker:
             return False
 
     def verification(self) -> str:
-        """Why a client that trusts the project's authority does not accept it; empty where it does."""
-        context = ssl.create_default_context(cafile=str(self.state.ca / "root.pem"))
-        if self.listener.published:
-            # What faces the public may have its certificate from an authority that everybody trusts.
-            context.load_default_certs()
+        """Why a client that trusts what it should does not accept it; empty where it does."""
+        context = ssl.create_default_context(cafile=str(self.roots))
         try:
             with self.shaken(self.with_own_certificate(context)):
                 return ""
@@ -120,18 +126,9 @@ def handshakes(speaker: Speaker) -> Handshakes:
     key = certificate.public_key()
     kind = "EC" if isinstance(key, EllipticCurvePublicKey) else "RSA" if isinstance(key, RSAPublicKey) else "ED"
     hashed = certificate.signature_hash_algorithm
+    expected = stored(speaker.stored)
     return Handshakes(
         protocols, weak, problem, key=f"{kind} {getattr(key, 'key_size', 256)}", signature=hashed.name if hashed else "ed25519",
         days_left=(certificate.not_valid_after_utc.timestamp() - time.time()) / 86400,
-        served_is_stored=_stored(speaker.state.certs / speaker.listener.service / "cert.pem", served),
+        served_is_stored=served == expected if expected else None,
     )  # fmt: skip
-
-
-def _stored(path: Path, served: bytes) -> bool | None:
-    """Whether a file holds the served certificate as its first; None where there is no file."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives.serialization import Encoding
-
-    if not path.is_file():
-        return None
-    return x509.load_pem_x509_certificates(path.read_bytes())[0].public_bytes(Encoding.DER) == served

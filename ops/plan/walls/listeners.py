@@ -35,6 +35,11 @@ class Listener:
     def encrypted(self) -> bool:
         return self.speaks in ("https", "tls", "postgres")
 
+    @property
+    def public(self) -> bool:
+        """Whether strangers are its clients."""
+        return self.published == "https"
+
     def __str__(self) -> str:
         return f"{self.service}:{self.port}"
 

@@ -16,6 +16,7 @@ import pytest
 from ops import podman
 from ops.machine import state as files
 from ops.machine.authority import issue_certificate
+from ops.machine.certificates.folder import TLS
 from ops.machine.health import network_of
 from ops.machine.keycloak.admin import OPERATIONS
 from ops.machine.keycloak.realm import bring_about, declared
@@ -167,19 +168,24 @@ def reload(project: Project) -> None:
     time.sleep(SETTLES)
 
 
-@contextmanager
-def foreign_certificate(project: Project, folder: Path) -> Iterator[None]:
-    """A certificate of an authority that nobody trusts, for the right name."""
-    other = State(folder / "state")
-    other.prepare()
-    issue_certificate(other, "another", "nginx", 10001, ("nginx", "localhost", project.settings.domain))
-    served = project.state.certs / "nginx" / "tls.pem"
-    before = served.read_bytes()
-    files.write(served, (other.certs / "nginx" / "tls.pem").read_bytes(), mode=0o600, owner=10001)
-    try:
-        yield
-    finally:
-        files.write(served, before, mode=0o600, owner=10001)
+def foreign_certificate(service: str, owner: int) -> Act:
+    """A certificate of an authority that nobody trusts, for the right name. nginx reads it anew at each handshake, the backup
+    when it is told to, and nobody tells it."""
+
+    @contextmanager
+    def act(project: Project, folder: Path) -> Iterator[None]:
+        other = State(folder / "state")
+        other.prepare()
+        issue_certificate(other, "another", service, owner, (service, "localhost", project.settings.domain))
+        stored = project.state.certs / service / TLS
+        before = stored.read_bytes()
+        files.write(stored, (other.certs / service / TLS).read_bytes(), mode=0o600, owner=owner)
+        try:
+            yield
+        finally:
+            files.write(stored, before, mode=0o600, owner=owner)
+
+    return act
 
 
 # ---- The realm
@@ -231,8 +237,8 @@ CHANGES: dict[str, tuple[str, frozenset[str], Act]] = {
         "ssl_protocols TLSv1.1 TLSv1.2 TLSv1.3;\nssl_ciphers   @SECLEVEL=0:ECDHE-ECDSA-AES128-SHA:"
     )),
     "a weak cipher": ("5.4", NGINX, configured("tls.conf", "ssl_ciphers   ", "ssl_ciphers   ECDHE-ECDSA-AES128-SHA:")),
-    "a foreign certificate": ("5.5", NGINX, foreign_certificate),
-    "a served certificate that is not the stored one": ("5.9", NGINX, foreign_certificate),
+    "a foreign certificate": ("5.5", NGINX, foreign_certificate("nginx", 10001)),
+    "a served certificate that is not the stored one": ("5.9", NGINX, foreign_certificate("backup", 10011)),
     "no HSTS": ("6.1", NGINX, configured("headers-common.inc", "add_header Strict-Transport-Security", "#")),
     "answers may be guessed at": ("6.2", NGINX, configured("headers-common.inc", "add_header X-Content-Type-Options", "#")),
     "the page in a frame": ("6.3", NGINX, configured("headers-app.inc", "; frame-ancestors 'none'", "")),
