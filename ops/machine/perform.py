@@ -235,7 +235,7 @@ class Performer:
         recover(self.name(slot), lambda *arguments: self.host.run(("podman", *arguments), ok=None))
 
     def _list(self) -> None:
-        """Tell cAdvisor what runs: it is not healthy before it has measured something, and the ticker begins at the end only."""
+        """Tell cAdvisor what runs: it is not healthy before it has measured something, and the ticker begins at the end."""
         with self._guard:
             found = inspected_containers(self.host).values()
             files.write(self.state.metrics / CONTAINERS, container_list(found))
