@@ -63,11 +63,17 @@ def test_what_others_may_read_is_found_among_secrets_and_keys(state: State) -> N
     (state.secrets / "redis-app" / "2").chmod(0o640)
     folder = state.certs / "nginx"
     folder.mkdir()
-    for name, content in (("cert.pem", "CERTIFICATE"), ("key.pem", "-----BEGIN PRIVATE KEY-----")):
+    key = "-----BEGIN PRIVATE KEY-----"
+    for name, content, mode in (("cert.pem", "CERTIFICATE", 0o644), ("tls.pem", key, 0o600), (".tls.pem.next", key, 0o644)):
         (folder / name).write_text(content)
-        (folder / name).chmod(0o644)
+        (folder / name).chmod(mode)
+    (folder / "key.pem").symlink_to("tls.pem")
+    (state.ca / "passphrase").write_text("of the root's key")
+    (state.ca / "passphrase").chmod(0o604)
 
-    assert files.open_to_others(state) == {"secrets/redis-app/2": 0o640, "certs/nginx/key.pem": 0o644}
+    assert files.open_to_others(state) == {
+        "secrets/redis-app/2": 0o640, "certs/nginx/.tls.pem.next": 0o644, "ca/passphrase": 0o604,
+    }  # fmt: skip
 
 
 def test_the_newest_value_of_a_secret_is_looked_for(state: State) -> None:

@@ -76,10 +76,13 @@ def open_to_others(state: State) -> dict[str, int]:
         state.dumps,
         *state.secrets.rglob("*"),
         *state.ca.rglob("*.key"),
+        *state.ca.rglob("passphrase"),
         *state.dumps.rglob("*"),
     ]
-    keys = [path for path in state.certs.rglob("*.pem") if b"PRIVATE KEY" in path.read_bytes()]
-    modes = {str(path.relative_to(state.root)): path.lstat().st_mode for path in (*private, *keys) if path.exists()}
+    # Those that a rotation has prepared and not yet put in place among them.
+    keys = [path for path in state.certs.rglob("*") if path.is_file() and b"PRIVATE KEY" in path.read_bytes()]
+    # Of a link the mode says nothing: that of what it leads to counts.
+    modes = {str(path.relative_to(state.root)): path.stat().st_mode for path in (*private, *keys) if path.exists()}
     return {path: mode & 0o7777 for path, mode in modes.items() if mode & 0o077}
 
 
