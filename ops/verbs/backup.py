@@ -81,7 +81,8 @@ def _newest(project: Project, since: datetime) -> str:
     found: list[Set] = []
 
     def look() -> str:
-        found[:] = [one for one in status(project.host).sets if one.made >= since]
+        # Those from the future, made while the clock was ahead, are none of this command's.
+        found[:] = [one for one in status(project.host).sets if since <= one.made <= datetime.now(UTC)]
         return "" if found else "it is not listed yet"
 
     if until(look, LISTED_SECONDS):

@@ -52,6 +52,11 @@ def test_no_stanza_and_a_bad_status_are_errors():
     assert pgbackrest.parse_info(json.dumps(broken)).error == "no valid backups"
 
 
+def test_what_pgbackrest_says_of_a_file_under_another_key_is_understood_whatever_it_quotes():
+    said = [{**INFO[0], "status": {"code": 99, "message": "invalid start 'x'"}, "repo": []}]
+    assert pgbackrest.parse_info(json.dumps(said).replace("'x'", "'\x01\x1b\n'")).code == 99
+
+
 def test_a_repository_that_cannot_be_asked_says_why():
     said = [{**INFO[0], "status": {"code": 99, "message": "other"}, "backup": [],
              "repo": [{"status": {"code": 99, "message": "[HostConnectError] unable to get address\nRETRY"}}]}]  # fmt: skip

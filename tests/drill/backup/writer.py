@@ -24,6 +24,7 @@ class Writer(threading.Thread):
     def __init__(self, drill: Drill, file: Path) -> None:
         super().__init__(daemon=True)
         self.file, self.longest = file, 0.0
+        file.touch()
         self._ended = threading.Event()
         project = drill.project
         command = ("psql", "-U", "postgres", "-d", "app", "-XAtq", "-v", "ON_ERROR_STOP=1")
