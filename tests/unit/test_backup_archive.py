@@ -107,3 +107,12 @@ def test_repository_is_found_in_the_folder_or_in_a_volume(tmp_path: Path) -> Non
     assert bootstrap.place(tmp_path / "volume") == tmp_path / "volume" / "_data"
     with pytest.raises(UsageProblem, match="no repository"):
         bootstrap.place(tmp_path)
+
+
+def test_what_a_killed_command_left_is_gone_with_the_next_one(project: Project) -> None:
+    project.state.backup.mkdir(exist_ok=True)
+    left = project.state.backup / ".host.tar.new"
+    left.write_bytes(b"half of it")
+
+    archive.keep(project)
+    assert [path.name for path in project.state.backup.iterdir()] == ["host.tar"]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import secrets
 import tarfile
 import time
 from collections.abc import Iterator
@@ -51,7 +50,9 @@ def keep(project: Project) -> Path | None:
     if not state.secrets.is_dir():
         return None
     state.backup.mkdir(mode=0o755, exist_ok=True)
-    fresh = state.backup / f".{NAME}.{secrets.token_hex(4)}"
+    # One name: what a command left that was killed meanwhile is replaced by the next one.
+    fresh = state.backup / f".{NAME}.new"
+    fresh.unlink(missing_ok=True)
     try:
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400), "wb") as file:
             with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
