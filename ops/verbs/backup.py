@@ -73,7 +73,7 @@ LISTED_SECONDS = 20.0
 
 
 def _newest(project: Project, since: datetime) -> str:
-    """What was made since this moment, once it is listed."""
+    """What was made since this moment, once it is listed with all of its parts: a restore right after this finds them."""
     from ops.machine.backup.container import status
     from ops.machine.wait import until
     from ops.plan.backup.sets import size
@@ -83,9 +83,10 @@ def _newest(project: Project, since: datetime) -> str:
     def look() -> str:
         # Those from the future, made while the clock was ahead, are none of this command's.
         found[:] = [one for one in status(project.host).sets if since <= one.made <= datetime.now(UTC)]
-        return "" if found else "it is not listed yet"
+        return "" if found and not found[0].missing else "it is not listed whole yet"
 
-    if until(look, LISTED_SECONDS):
+    until(look, LISTED_SECONDS)
+    if not found:
         return ""
     return f": {found[0].name}, {size(found[0].bytes)}, {size(found[0].added)} added"
 
