@@ -25,7 +25,8 @@ LOST = "lost"
 
 @dataclass(frozen=True)
 class Target:
-    """One container to watch. `address` is its own; `ca` verifies a probe over TLS.
+    """One container to watch. `address` is its own; `ca` verifies a probe over TLS, and `certificate` is shown where one is
+    asked for.
 
     `socket`: path in the container at which it alone answers the probe. `holder`: container in whose network it stands.
     """
@@ -40,6 +41,7 @@ class Target:
     grace: int
     socket: str = ""
     holder: str = ""
+    certificate: str = ""
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Target:
@@ -97,6 +99,8 @@ def _connection(target: Target, scheme: str, port: int | None, pid: int) -> http
     if scheme != "https":
         return http.client.HTTPConnection(target.address, port, timeout=PROBE_TIMEOUT)
     context = ssl.create_default_context(cafile=target.ca)
+    if target.certificate:
+        context.load_cert_chain(target.certificate)
     # The certificate names the service, not its address.
     connection = _NamedConnection(target.address, port, timeout=PROBE_TIMEOUT, context=context)
     connection.name = target.service

@@ -109,13 +109,13 @@ def _verify(self: Performer, step: VerifyServed) -> None:
 def must_be_served(project: Project, leaves: Iterable[Leaf], ca: str = "") -> None:
     """Waits until every listener shows the certificate in place. Raises OpsError, naming the first that does not."""
     found = inspected_containers(project.host)
-    listening = listeners(project.state, project.stack, project.deployed.allocation, leaves)
-    for listener in listening:
+    of = {leaf.name: leaf for leaf in leaves}
+    for listener in listeners(project.state, project.stack, project.deployed.allocation, of.values()):
         item = found.get(listener.slot)
         if item is None or state_of(item) != "running":
             continue
         pid = int(item["State"]["Pid"])
-        if why := until(partial(_wrong, listener, pid, ca), SEEN_SECONDS):
+        if why := until(partial(_wrong, listener, pid, ca), max(SEEN_SECONDS, of[listener.name].within)):
             raise OpsError(
                 f"{listener.service}:{listener.port} does not serve the certificate of {listener.name} as it should",
                 why, f"inv logs {listener.service} --since 5m",
