@@ -135,6 +135,8 @@ class StartContainer(Step):
 class RestartContainer(Step):
     slot: str = ""
     grace: int = 30
+    patience: int = 0
+    """Seconds in which it may still become healthy by itself, and is then left alone; 0: it is restarted whatever it says."""
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from threading import Lock
 from cryptography import x509
 
 from ops import pki
-from ops.errors import NeedsPerson, OpsError
+from ops.errors import HostLacks, NeedsPerson, OpsError
 from ops.machine import state as files
 from ops.machine.certificates import folder as place
 from ops.machine.certificates.wire import SITE
@@ -56,7 +56,7 @@ def authority(state: State, project: str) -> tuple[bytes, pki.Signed]:
             intermediate = _fresh_intermediate(state, project)
         elif _due(intermediate):
             # Without the root's key the present one goes on; an alert tells of its end in time.
-            with contextlib.suppress(NeedsPerson):
+            with contextlib.suppress(HostLacks):
                 intermediate = _fresh_intermediate(state, project) or intermediate
         if intermediate is None:
             raise NeedsPerson(
@@ -82,7 +82,7 @@ def _fresh_intermediate(state: State, project: str) -> pki.Signed | None:
 
 
 def signing_root(state: State) -> pki.Signed | None:
-    """The root with its key; None where the key is not on this host. Raises NeedsPerson where it cannot be read."""
+    """The root with its key; None where the key is not on this host. Raises HostLacks where it cannot be read."""
     kept = _kept(state, "root")
     if kept is None or not pki.encrypted(kept.key):
         return kept
@@ -137,7 +137,7 @@ def make_next(state: State, project: str, *, bridged: bool) -> None:
     ----------
     bridged: have the present root vouch for it, for which its key is needed.
 
-    Raises NeedsPerson where that key is away.
+    Raises HostLacks where that key is away.
     """
     coming = state.ca / "next"
     shutil.rmtree(coming, ignore_errors=True)
@@ -149,7 +149,7 @@ def make_next(state: State, project: str, *, bridged: bool) -> None:
         if bridged:
             old = signing_root(state)
             if old is None:
-                raise NeedsPerson(
+                raise HostLacks(
                     "cannot have the old root vouch for the new one", f"{state.ca}/root.key is not on this host",
                     "inv certs.ca --bring FILE puts it back for as long as this takes; gone for good: --lost-key",
                 )  # fmt: skip
@@ -263,13 +263,13 @@ def bring_root(state: State, file: Path) -> None:
 
 
 def _decrypted(state: State, key: bytes) -> bytes:
-    """Raises NeedsPerson where the passphrase is away or another one."""
+    """Raises HostLacks where the passphrase is away or another one."""
     passphrase = state.ca / "passphrase"
     try:
         return pki.decrypt(key, passphrase.read_bytes().strip())
     except (FileNotFoundError, ValueError):
         why = "does not fit it" if passphrase.exists() else "is not on this host"
-        raise NeedsPerson(
+        raise HostLacks(
             "cannot read the key of the root CA", f"the key is encrypted, and {passphrase} {why}",
             f"bring the passphrase to {passphrase} for this one command (mode 0600)",
         ) from None  # fmt: skip

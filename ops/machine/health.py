@@ -29,6 +29,7 @@ class Target:
     asked for.
 
     `socket`: path in the container at which it alone answers the probe. `holder`: container in whose network it stands.
+    `needs`: services without which it cannot do what its users need.
     """
 
     slot: str
@@ -42,10 +43,11 @@ class Target:
     socket: str = ""
     holder: str = ""
     certificate: str = ""
+    needs: tuple[str, ...] = ()
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Target:
-        return cls(**value)
+        return cls(**{**value, "needs": tuple(value.get("needs", ()))})
 
 
 CLONE_NEWNET = 0x40000000

@@ -24,7 +24,7 @@ from ops.machine.lost import recover
 from ops.machine.migrate import migrate
 from ops.machine.observe import images
 from ops.machine.project import Project, targets_of, ticker_sources
-from ops.machine.prove import prove
+from ops.machine.prove import heals, prove
 from ops.machine.releases import write_release
 from ops.machine.run import Result, account, shown
 from ops.machine.supervise import end_supervision, start_ticker
@@ -240,6 +240,8 @@ class Performer:
 
     @perform.register
     def _(self, step: RestartContainer) -> None:
+        if step.patience and heals(self.host, step, self.targets[step.slot]):
+            return
         self._touch()
         self._recover(step.slot)
         self.host.run(podman.restart(self.name(step.slot), step.grace), timeout=step.grace + 120)

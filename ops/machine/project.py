@@ -193,6 +193,7 @@ def targets_of(
             ca=str(state.ca / "root.pem"), start_seconds=service.start_seconds, grace=grace(service),
             socket=service.socket or "", holder=container_name(stack.project, service.shares) if service.shares else "",
             certificate=str(state.certs / service.name / TLS) if service.has_tls else "",
+            needs=tuple(service.needs),
         )
         for service in stack.services.values() if service.name not in without
         for slot in (*service.slots(), *((service.surge_slot,) if service.rolls and surge else ()))

@@ -17,7 +17,7 @@ from ops.machine.observe import run_healthcheck
 from ops.machine.ticker import epoch
 from ops.machine.wait import until
 from ops.plan.keycloak.log import errors
-from ops.steps import AwaitHealthy
+from ops.steps import AwaitHealthy, RestartContainer
 
 SLOT_PORT = 8082
 """Where nginx, on its own loopback, passes a request to one container alone (config/nginx/slots.conf)."""
@@ -146,6 +146,12 @@ def prove(host: Host, step: AwaitHealthy, target: Target, edge: str, report: Cal
         raise NeedsPerson(ended.what, why, next_step, said) from None
     if reason:
         raise NeedsPerson(f"{step.slot} is not healthy after {step.deadline} s", reason, next_step, prover.said())
+
+
+def heals(host: Host, step: RestartContainer, target: Target) -> bool:
+    """Whether a container becomes healthy by itself within the step's patience, as what it lacked is there by now."""
+    prover = Prover(host, AwaitHealthy(step.key, step.title, slot=step.slot), target, "")
+    return not until(prover, step.patience, longest_pause=0.3 if target.probe else 1.0)
 
 
 def lines_since(text: str, since: str) -> list[str]:

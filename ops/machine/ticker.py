@@ -18,7 +18,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -73,18 +73,19 @@ def judge(watch: Watch, reason: str, now: float, wall: float) -> None:
         watch.mended = 0
 
 
-def due(watch: Watch, target: Target, running_seconds: float | None, now: float) -> str:
+def due(watch: Watch, target: Target, running_seconds: float | None, now: float, ill: Collection[str] = ()) -> str:
     """What to do about a container now: `start`, `restart` or nothing.
 
     Parameters
     ----------
-    running_seconds: how long its main process has been running; None when it does not run.
+    running_seconds: how long its main process has been running; None when it does not run. ill: services that do not do what
+    their users need. Who needs one of them is not restarted: it cannot get better by that, and may still be of some use.
     """
     if not watch.reason or watch.failures < FAILURES or now < watch.next_mend:
         return ""
     if running_seconds is None:
         return "start"
-    return "restart" if running_seconds > target.start_seconds else ""
+    return "restart" if running_seconds > target.start_seconds and not set(target.needs).intersection(ill) else ""
 
 
 class Ticker:
@@ -166,7 +167,8 @@ class Ticker:
     def _mend(self, target: Target, item: Mapping[str, Any] | None, now: float) -> None:
         watch = self.watches[target.slot]
         running = _running_seconds(item) if item else None
-        action = due(watch, target, running, now) if item else ""
+        ill = {other.service for other in self.targets if self.watches[other.slot].reason}
+        action = due(watch, target, running, now, ill) if item else ""
         if not action:
             return
         watch.mended += 1

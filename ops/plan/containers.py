@@ -25,6 +25,8 @@ from ops.steps import (
 
 DEFAULT_GRACE = 10
 """Seconds that Podman gives a container to stop, where nothing else is said."""
+HEALS_SECONDS = 20
+"""The backend asks for the realm's keys every 15 s at the latest."""
 NEVER_STARTED = ("created", "configured", "initialized")
 """States of a container that a killed deploy has created and not come to start."""
 
@@ -129,7 +131,7 @@ def _service(work: _Work, wanted: Wanted, seen: Seen, service: Service, ready: l
             previous = [f"healthy {slot}"]
     unchanged = [slot for slot in service.slots() if slot not in slots]
     late = _handed(told, gates) if any(seen.containers[slot].state in NEVER_STARTED for slot in unchanged) else []
-    work.steps += [*late, *_mend(seen, service, unchanged, [*gates, *(step.key for step in late)], moved=moved)]
+    work.steps += [*late, *_mend(work, seen, service, unchanged, [*gates, *(step.key for step in late)], moved=moved)]
     if slots and len(slots) == len(service.slots()) and service.name in wanted.config:
         version = wanted.config[service.name]
         if seen.config_loaded.get(service.name) != version:
@@ -351,10 +353,13 @@ def _first(service: Service, slot: str, creation: str, gates: list[str]) -> list
     ]
 
 
-def _mend(seen: Seen, service: Service, slots: list[str], gates: list[str], *, moved: bool) -> list[Step]:
+def _mend(work: _Work, seen: Seen, service: Service, slots: list[str], gates: list[str], *, moved: bool) -> list[Step]:
     """A container as wanted that does not run, or runs and is not healthy, is started again; so is one that has lost its
-    network, or is about to (`moved`)."""
+    network, or is about to (`moved`). What is not healthy may still be of some use to somebody: replicas take turns, and one
+    that heals once it has what it lacked is not restarted."""
     steps: list[Step] = []
+    turn: list[str] = []
+    lacked = any(step.key in gates for step in work.steps)
     for slot in slots:
         if seen.containers[slot].state != "running":
             steps.append(StartContainer(f"start {slot}", f"start {slot}", tuple(gates), slot=slot))
@@ -363,10 +368,13 @@ def _mend(seen: Seen, service: Service, slots: list[str], gates: list[str], *, m
             steps.append(RestartContainer(f"start {slot}", title, tuple(gates), slot=slot, grace=grace(service)))
         elif slot in seen.unhealthy and (seen.containers[slot].running_seconds or 0) > service.start_seconds:
             title = f"restart {slot}: {seen.unhealthy[slot]}"
-            steps.append(RestartContainer(f"start {slot}", title, tuple(gates), slot=slot, grace=grace(service)))
+            patience = HEALS_SECONDS if lacked else 0
+            after = (*gates, *turn)
+            steps.append(RestartContainer(f"start {slot}", title, after, slot=slot, grace=grace(service), patience=patience))
+            turn = [f"healthy {slot}"]
         elif slot not in seen.unhealthy:
             continue
         # What it needs comes first: its own deadline would run out meanwhile.
-        after = (*gates, f"start {slot}")
-        steps.append(AwaitHealthy(f"healthy {slot}", f"wait for {slot}", after, slot=slot, deadline=service.start_seconds))
+        ready = (*gates, f"start {slot}")
+        steps.append(AwaitHealthy(f"healthy {slot}", f"wait for {slot}", ready, slot=slot, deadline=service.start_seconds))
     return steps

@@ -45,12 +45,8 @@ services:
       - "${{CC03_STATE}}/certs/postgres:/etc/tls:ro"
     secrets: [postgres-superuser, postgres-app]
     deploy: {{resources: {{limits: {{memory: 4g, cpus: "2"}}}}}}
-    x-cc03:
-      reload: [/reload, now]
-      check: [/check]
-      gap_seconds: 10
-      interrupts: everybody
-      tls: {{listens: {{5432: postgres}}, takes_up: [/reload, now]}}
+    x-cc03: {{reload: [/reload, now], check: [/check], gap_seconds: 10, interrupts: everybody,
+              tls: {{listens: {{"5432": postgres}}, takes_up: [/reload, now]}}}}
   keycloak:        # configuration, but no reload
     <<: *common
     build: ./keycloak
@@ -84,7 +80,7 @@ services:
     x-cc03:
       reload: [nginx, -s, reload]
       check: [nginx, -t]
-      tls: {{listens: {{8443: tls}}, public: 8443}}
+      tls: {{listens: {{"8443": tls}}, public: 8443}}
       probe: "https://nginx:8443/healthz"
       socket: /run/probe.sock
       needs: [edge]

@@ -14,7 +14,7 @@ import pytest
 from cryptography import x509
 
 from ops import pki
-from ops.errors import NeedsPerson, OpsError, UsageProblem
+from ops.errors import HostLacks, NeedsPerson, OpsError, UsageProblem
 from ops.machine import authority
 from ops.machine import state as files
 from ops.machine.authority import issue_certificate
@@ -220,7 +220,7 @@ def test_exported_root_comes_back_and_another_one_is_refused(state: State, tmp_p
     with pytest.raises(OpsError, match="another root"):
         authority.bring_root(state, copy)
     (state.ca / "passphrase").unlink()
-    with pytest.raises(NeedsPerson, match="cannot read the key"):
+    with pytest.raises(HostLacks, match="cannot read the key"):
         authority.signing_root(state)
 
 
@@ -256,7 +256,7 @@ def test_another_root_takes_the_place_of_the_present_one(state: State) -> None:
 
 def test_without_the_old_key_the_new_root_is_not_vouched_for(state: State) -> None:
     (state.ca / "root.key").unlink()
-    with pytest.raises(NeedsPerson, match="vouch"):
+    with pytest.raises(HostLacks, match="vouch"):
         authority.make_next(state, "cc03", bridged=True)
     assert not (state.ca / "next").exists() and not list(state.ca.glob(".next*"))
     authority.make_next(state, "cc03", bridged=False)

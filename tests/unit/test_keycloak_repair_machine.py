@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any, cast
 import pytest
 
 from ops.errors import OpsError
-from ops.keycloak_steps import RunStatements
+from ops.keycloak_steps import BringBackCertificate, KeepCertificate, RunStatements
+from ops.machine import authority
 from ops.machine.host import Host
 from ops.machine.keycloak import mend, recover, sql, undo, verify
 from ops.machine.keycloak.edge import Answer
@@ -223,3 +225,22 @@ def test_every_difference_is_told(changed: dict[str, Any], words: str) -> None:
 
 def test_image_that_is_gone_is_a_difference() -> None:
     assert next(drift_of(ITEM, SLOT, None)).startswith("image")
+
+
+def test_certificate_that_comes_back_keeps_its_links_and_gives_no_key_away(state: State) -> None:
+    state.prepare()
+    authority.issue_certificate(state, "cc03", "nginx", os.getuid(), ("nginx",))
+    folder = state.certs / "nginx"
+    before = (folder / "tls.pem").read_bytes()
+    performer = Performer.__new__(Performer)
+    performer.state = state
+    performer.perform(KeepCertificate("keep", "", service="nginx", owner=os.getuid()))
+    (entry,) = undo.kept(state)
+
+    authority.issue_certificate(state, "cc03", "nginx", os.getuid(), ("nginx",))
+    performer.perform(BringBackCertificate("back", "", entry=entry.name, service="nginx", owner=os.getuid()))
+
+    assert (folder / "tls.pem").read_bytes() == before
+    assert [(folder / name).readlink().name for name in ("public.pem", "key.pem")] == ["tls.pem", "tls.pem"]
+    for path in folder.iterdir():
+        assert b"PRIVATE KEY" not in path.read_bytes() or stat.S_IMODE(path.stat().st_mode) == 0o600, path

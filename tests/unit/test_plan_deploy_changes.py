@@ -251,6 +251,20 @@ def test_unhealthy_container_is_restarted_and_the_reason_told() -> None:
     assert "HTTP 503" in step(plan, "start backend-2").title
 
 
+def test_unhealthy_replicas_are_restarted_in_turn_and_not_where_they_heal_with_what_they_lacked() -> None:
+    seen = deployed(wanted(), unhealthy={"backend-1": "HTTP 503", "backend-2": "HTTP 503"})
+    long_since = {slot: replace(seen.containers[slot], running_seconds=1000.0) for slot in seen.unhealthy}
+    seen = replace(seen, containers={**seen.containers, **long_since})
+
+    alone = plan_deploy(wanted(), seen)
+    assert "healthy backend-1" in before(alone, "start backend-2")
+    assert [step(alone, f"start backend-{n}").patience for n in (1, 2)] == [0, 0]
+
+    without = plan_deploy(wanted(), with_state(seen, "exited", "keycloak"))
+    assert {"healthy keycloak", "healthy backend-1"} <= before(without, "start backend-2")
+    assert all(step(without, f"start backend-{n}").patience > 0 for n in (1, 2))
+
+
 def test_container_that_may_still_be_starting_is_waited_for_and_left_alone() -> None:
     assert keys(plan_deploy(wanted(), ill(running_seconds=119))) == ["healthy backend-2"]
 

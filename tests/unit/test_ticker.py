@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -41,6 +42,14 @@ def test_pause_doubles_and_has_an_end(attempts: int, seconds: float) -> None:
 )
 def test_what_is_due(watch: Watch, running_seconds: float | None, action: str) -> None:
     assert due(watch, TARGET, running_seconds, now=100.0) == action
+
+
+def test_who_needs_what_is_ill_is_not_restarted_and_is_started_all_the_same() -> None:
+    backend = replace(TARGET, slot="backend-1", service="backend", needs=("postgres", "redis"))
+
+    assert due(ill(), backend, 1000.0, now=100.0, ill={"postgres", "backend"}) == ""
+    assert due(ill(), backend, 1000.0, now=100.0, ill={"backend", "grafana"}) == "restart"
+    assert due(ill(), backend, None, now=100.0, ill={"postgres"}) == "start"
 
 
 def test_failures_in_a_row_are_counted_and_one_good_answer_ends_them() -> None:

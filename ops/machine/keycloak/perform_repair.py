@@ -203,16 +203,20 @@ def _keep_certificate(self: Performer, step: KeepCertificate) -> None:
     name = undo.keep(self.state, "certificate", service=step.service, owner=step.owner)
     place = self.state.certs / step.service
     if place.is_dir():
-        shutil.copytree(place, undo.folder(self.state) / name)
+        shutil.copytree(place, undo.folder(self.state) / name, symlinks=True)
 
 
 @does(BringBackCertificate)
 def _bring_back_certificate(self: Performer, step: BringBackCertificate) -> None:
     kept = undo.folder(self.state) / step.entry
     for path in sorted(kept.iterdir()) if kept.is_dir() else ():
-        private = path.name in ("key.pem", "tls.pem")
-        files.write(self.state.certs / step.service / path.name, path.read_bytes(), mode=0o600 if private else 0o644,
-                    owner=step.owner if private else None)  # fmt: skip
+        target = self.state.certs / step.service / path.name
+        if path.is_symlink():
+            files.link(target, str(path.readlink()))
+            continue
+        content = path.read_bytes()
+        private = b"PRIVATE KEY" in content
+        files.write(target, content, mode=0o600 if private else 0o644, owner=step.owner if private else None)
 
 
 @does(MendRealm)

@@ -11,7 +11,7 @@ from tempfile import mkdtemp
 from ops import podman
 from ops.machine.authority import host_ca_bundle
 from ops.machine.host import REPOSITORY
-from tests.drill.keycloak.breakage import Act, Breakage, answers, fails_to_start, no_login, serves
+from tests.drill.keycloak.breakage import Act, Breakage, fails_to_start, no_login, serves
 from tests.drill.keycloak.hands import SLOT, Definition, Keycloak
 
 BUILD_SECONDS = 580.0
@@ -97,6 +97,15 @@ def as_dev(definition: Definition) -> None:
     definition["entrypoint"] = ["bash", "-c", ENTRY.replace("EDIT", ":").replace("start --optimized", "start-dev")]
 
 
+def answers_users(keycloak: Keycloak) -> str:
+    """Its own build has no health page, and an empty database no realm of ours: any answer will do."""
+    try:
+        status = keycloak.inside(8080, "/").status_code
+    except (OSError, AssertionError) as problem:
+        return str(problem)[:200]
+    return f"it says {status}" if status >= 500 else ""
+
+
 ENTRY = (
     "source <(sed '/^exec java/,$d' /usr/local/bin/entrypoint.sh); EDIT; exec java @/opt/keycloak/conf/jvm.options "
     'io.quarkus.bootstrap.runner.QuarkusEntryPoint --config-file="$state/keycloak.conf" start --optimized'
@@ -117,7 +126,7 @@ BREAKAGES = (
     Breakage("h2-damaged", "h2-in-use", made_of("h2", built_anew, WITHOUT_DB, with_damaged_h2), suffers=fails_to_start),
     Breakage("provider-jar", "provider-updated", made_of("jar", on_top, JAR), suffers=fails_to_start),
     Breakage(
-        "dev-mode", "dev-mode", made_of("h2", built_anew, WITHOUT_DB, as_dev), suffers=answers,
+        "dev-mode", "dev-mode", made_of("h2", built_anew, WITHOUT_DB, as_dev), suffers=answers_users,
         suffers_within=300.0,
     ),
     Breakage("clock-ahead", "clock-skew", made_of("clock", on_top, CLOCK, fake_clock), suffers=serves, mends=False),

@@ -14,13 +14,13 @@ import pytest
 
 from ops.machine.keycloak import rotate
 from ops.machine.observe import secret_versions
-from ops.machine.run import run
 from ops.machine.wait import until
 from ops.plan.keycloak.keys import providers
 from ops.plan.keycloak.rotate import DATABASE
 from tests.drill.conftest import Record, removal_problem
 from tests.drill.keycloak.logins import patient_login, people
 from tests.drill.stack import Drill, inv
+from tests.drill.test_kill import killed_until_healthy
 from tests.drill.test_killed_deploy import break_off
 from tests.smoke.accounts import OPENID, Account, Accounts
 from tests.smoke.live import Live
@@ -153,9 +153,7 @@ def test_database_rotation_that_was_killed_is_completed(
 ) -> None:
     break_off(stack, moment, log, command=("keycloak.rotate", "database", "--yes"))
     # A crash of PostgreSQL in between, whose start sets passwords from the secrets that its container has.
-    name = str(stack.containers()["postgres"]["Name"])
-    run(("podman", "kill", "--signal", "KILL", name), timeout=60, env=stack.project.host.environment)
-    stack.await_healthy("postgres")
+    killed_until_healthy(stack, "postgres")
 
     began = time.monotonic()
     answer = inv(*going_on)

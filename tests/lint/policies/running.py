@@ -114,8 +114,13 @@ def _certificate(value: Any) -> bool:
     ports = value["listens"]
     if not isinstance(ports, Mapping) or not ports or not set(ports.values()) <= {"tls", "postgres"}:
         return False
-    public = value.get("public") is None or value["public"] in ports
-    return all(type(port) is int for port in ports) and public and ("takes_up" not in value or _words(value["takes_up"]))
+    public = value.get("public") is None or str(value["public"]) in ports
+    # As words: a release keeps them as JSON, which knows no other keys.
+    return (
+        all(isinstance(port, str) and port.isdigit() for port in ports)
+        and public
+        and ("takes_up" not in value or _words(value["takes_up"]))
+    )
 
 
 OWN_KEYS: dict[str, tuple[Callable[[Any], Any], str]] = {
@@ -134,7 +139,7 @@ OWN_KEYS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "hands": (_listeners, "a mapping of secret: role NAME or client NAME"),
     "reconnect": (_words, "a list of words: the command and its arguments"),
     "backup": (_words, "a list of words: the command and its arguments"),
-    "tls": (_certificate, "listens: {PORT: tls or postgres}; takes_up: a list of words; public: one of the ports"),
+    "tls": (_certificate, "listens: {\"PORT\": tls or postgres}; takes_up: a list of words; public: one of the ports"),
     "gap_seconds": (lambda value: type(value) in (int, float) and 0 < value <= 3600, "a number of seconds up to 3600"),
     "interrupts": (_sentence, "who notices while it is replaced, in words"),
     "start_seconds": (lambda value: type(value) is int and 0 < value <= 3600, "a number of seconds up to 3600"),
