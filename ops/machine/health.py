@@ -100,23 +100,30 @@ def probe(target: Target, pid: int) -> str:
 def _connection(target: Target, scheme: str, port: int | None, pid: int) -> http.client.HTTPConnection:
     if scheme != "https":
         return http.client.HTTPConnection(target.address, port, timeout=PROBE_TIMEOUT)
-    context = ssl.create_default_context(cafile=target.ca)
-    if target.certificate:
-        context.load_cert_chain(target.certificate)
-    # The certificate names the service, not its address.
-    connection = _NamedConnection(target.address, port, timeout=PROBE_TIMEOUT, context=context)
-    connection.name = target.service
     # A port is shared by all who listen on it in one network; a file of the container is its own.
-    connection.path = f"/proc/{pid}/root{target.socket}" if target.socket else ""
-    return connection
+    path = f"/proc/{pid}/root{target.socket}" if target.socket else ""
+    return NamedConnection(
+        target.address, port, target.service, target.ca, target.certificate, timeout=PROBE_TIMEOUT, path=path
+    )  # fmt: skip
 
 
-class _NamedConnection(http.client.HTTPSConnection):
-    """HTTPS to an address, verified against a name."""
+class NamedConnection(http.client.HTTPSConnection):
+    """HTTPS to an address, verified against the name of a service: that is what certificates are for.
 
-    name = ""
-    path = ""
-    """Of the socket to connect to instead of the address."""
+    Parameters
+    ----------
+    ca: file of the roots that are trusted. certificate: file with key and chain to show where one is asked for; may be empty.
+    timeout: seconds. path: of the socket to connect to instead of the address; may be empty.
+    """
+
+    def __init__(
+        self, address: str, port: int | None, name: str, ca: str, certificate: str = "", *, timeout: float, path: str = ""
+    ) -> None:  # fmt: skip
+        context = ssl.create_default_context(cafile=ca)
+        if certificate:
+            context.load_cert_chain(certificate)
+        super().__init__(address, port, timeout=timeout, context=context)
+        self.name, self.path = name, path
 
     def connect(self) -> None:
         if self.path:

@@ -19,7 +19,7 @@ from tests.smoke.live import Live
 
 SERVICES = tuple(yaml.safe_load((REPOSITORY / "compose" / "compose.yaml").read_text())["services"])
 LISTENS = {
-    "nginx": {8080, 8443, 9443, 8081}, "frontend": {8080}, "backend": {8000}, "keycloak": {8080, 9000},
+    "nginx": {8080, 8443, 9443, 8081}, "frontend": {8080}, "backend": {8000}, "keycloak": {8443, 9000},
     "postgres": {5432, 8432}, "redis": {6379}, "prometheus": {9090}, "grafana": {3000}, "alertmanager": {9093},
     "cadvisor": {8080, 9100}, "backup": {8432, 9101}, "logs": {9428},
 }  # fmt: skip

@@ -88,7 +88,7 @@ class DrainingServer(uvicorn.Server):
         try:
             self._tls.reload()
         except OSError as error:
-            _log.error("certificate not taken up, going on with the one before", extra={"fields": {"reason": str(error)}})
+            _log.error("certificate not taken up", extra={"fields": {"reason": str(error)}})
         else:
             _log.info("certificate taken up")
 
