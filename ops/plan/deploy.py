@@ -35,7 +35,6 @@ from ops.steps import (
     WriteRelease,
 )
 
-
 TURNING_SECONDS = 60
 """What it takes to replace everything from Redis to the frontend, Keycloak's start included."""
 

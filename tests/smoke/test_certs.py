@@ -11,7 +11,6 @@ import pytest
 from tests.smoke.live import Live
 
 
-
 @pytest.fixture(scope="module")
 def declared(live: Live) -> set[tuple[str, str]]:
     """(certificate, where) of everything that runs."""
