@@ -10,8 +10,8 @@ from .errors import JobError
 from .paths import CERTIFICATES, OWN_CERTIFICATE, SECRETS
 
 FETCH = [
-    "redis-cli", "-h", "redis", "--tls", "--cacert", CERTIFICATES / "ca.pem", "--cert", OWN_CERTIFICATE, "--key", OWN_CERTIFICATE,
-    "--user", "backup", "--no-auth-warning", "--rdb",
+    "redis-cli", "-h", "redis", "--tls", "--cacert", CERTIFICATES / "ca.pem", "--cert", OWN_CERTIFICATE,
+    "--key", OWN_CERTIFICATE, "--user", "backup", "--no-auth-warning", "--rdb",
 ]  # fmt: skip
 CHECK = ["redis-check-rdb"]
 SECRET = SECRETS / "redis-backup"
