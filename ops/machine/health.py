@@ -25,8 +25,7 @@ LOST = "lost"
 
 @dataclass(frozen=True)
 class Target:
-    """One container to watch. `address` is its own; `ca` verifies a probe over TLS, and `certificate` is shown where one is
-    asked for.
+    """One container to watch. `address` is its own; `ca` verifies a probe over TLS.
 
     `socket`: path in the container at which it alone answers the probe. `holder`: container in whose network it stands.
     `needs`: services without which it cannot do what its users need.
@@ -42,7 +41,6 @@ class Target:
     grace: int
     socket: str = ""
     holder: str = ""
-    certificate: str = ""
     needs: tuple[str, ...] = ()
 
     @classmethod
@@ -102,9 +100,7 @@ def _connection(target: Target, scheme: str, port: int | None, pid: int) -> http
         return http.client.HTTPConnection(target.address, port, timeout=PROBE_TIMEOUT)
     # A port is shared by all who listen on it in one network; a file of the container is its own.
     path = f"/proc/{pid}/root{target.socket}" if target.socket else ""
-    return NamedConnection(
-        target.address, port, target.service, target.ca, target.certificate, timeout=PROBE_TIMEOUT, path=path
-    )  # fmt: skip
+    return NamedConnection(target.address, port, target.service, target.ca, timeout=PROBE_TIMEOUT, path=path)
 
 
 class NamedConnection(http.client.HTTPSConnection):
@@ -112,17 +108,11 @@ class NamedConnection(http.client.HTTPSConnection):
 
     Parameters
     ----------
-    ca: file of the roots that are trusted. certificate: file with key and chain to show where one is asked for; may be empty.
-    timeout: seconds. path: of the socket to connect to instead of the address; may be empty.
+    ca: file of the roots that are trusted. timeout: seconds. path: of the socket to connect to instead of the address.
     """
 
-    def __init__(
-        self, address: str, port: int | None, name: str, ca: str, certificate: str = "", *, timeout: float, path: str = ""
-    ) -> None:  # fmt: skip
-        context = ssl.create_default_context(cafile=ca)
-        if certificate:
-            context.load_cert_chain(certificate)
-        super().__init__(address, port, timeout=timeout, context=context)
+    def __init__(self, address: str, port: int | None, name: str, ca: str, *, timeout: float, path: str = "") -> None:
+        super().__init__(address, port, timeout=timeout, context=ssl.create_default_context(cafile=ca))
         self.name, self.path = name, path
 
     def connect(self) -> None:

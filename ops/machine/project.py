@@ -15,7 +15,6 @@ from ops import podman
 from ops.compose import parse_stack, placeholders
 from ops.errors import HostLacks
 from ops.machine import state as files
-from ops.machine.certificates.folder import TLS
 from ops.machine.certificates.listening import listeners
 from ops.machine.certificates.watch import COMMAND
 from ops.machine.checkout import config_of, config_version, read_settings, realm_of, wanted_images
@@ -192,7 +191,6 @@ def targets_of(
             address=address(allocation, service.networks[0], service.address_name(slot)), probe=service.probe,
             ca=str(state.ca / "root.pem"), start_seconds=service.start_seconds, grace=grace(service),
             socket=service.socket or "", holder=container_name(stack.project, service.shares) if service.shares else "",
-            certificate=str(state.certs / service.name / TLS) if service.has_tls else "",
             needs=tuple(service.needs),
         )
         for service in stack.services.values() if service.name not in without

@@ -15,7 +15,6 @@ import requests
 
 from ops import podman
 from ops.compose import placeholders
-from ops.machine.certificates.folder import TLS
 from ops.machine.health import network_of
 from ops.machine.host import REPOSITORY
 from ops.machine.observe import inspected_containers, secret_versions
@@ -115,11 +114,10 @@ class Live:
             yield
 
     def inside(self, slot: str, port: int, path: str, **options: Any) -> requests.Response:
-        """GET on a port of a container, as the container itself would ask: over TLS, with its own certificate."""
-        service = self.project.stack.service_of(slot)
+        """GET on a port of a container, as the container itself would ask."""
         with requests.Session() as session, self.network(slot):
             session.trust_env = False
-            session.verify, session.cert = str(self.ca), str(self.project.state.certs / service.name / TLS)
+            session.verify = str(self.ca)
             return session.get(f"https://127.0.0.1:{port}{path}", timeout=TIMEOUT, allow_redirects=False, **options)
 
     def exec(self, slot: str, *argv: str, ok: tuple[int, ...] | None = (0,)) -> Result:

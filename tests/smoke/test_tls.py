@@ -75,7 +75,7 @@ def test_plain_text_gets_no_answer(live: Live, service: str) -> None:
             assert not said or said.startswith((b"HTTP/1.0 400", b"HTTP/1.1 400", b"HTTP/1.1 308", b"\x15")), (at, said[:200])
 
 
-@pytest.mark.parametrize("service", ["backend", "redis", "postgres", "backup"])
+@pytest.mark.parametrize("service", ["redis", "postgres", "backup"])
 def test_port_that_asks_for_a_certificate_answers_nobody_without(live: Live, service: str) -> None:
     asking = [at for at in of(live, service) if (service, at.port) not in {("postgres", 5432), ("backup", 9101)}]
     assert asking

@@ -1,7 +1,4 @@
-"""TLS with the neighbours: the certificate that this replica shows, as a server and as a client, and the roots that it trusts.
-
-nginx, Prometheus and the probes show certificates of the same authority: whoever else shares a network gets no answer.
-"""
+"""TLS with the neighbours: the certificate that this replica shows, as a server and as a client, and the roots that it trusts."""
 
 import ssl
 from pathlib import Path
@@ -18,7 +15,6 @@ class Tls:
         """Raises OSError (ssl.SSLError is one) where the files are not there or do not fit each other."""
         self.files = Files(folder)
         self.server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.server.verify_mode = ssl.CERT_REQUIRED
         self.client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self.reload()
 

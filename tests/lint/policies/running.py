@@ -144,7 +144,7 @@ OWN_KEYS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "hands": (_listeners, "a mapping of secret: role NAME or client NAME"),
     "reconnect": (_words, "a list of words: the command and its arguments"),
     "backup": (_words, "a list of words: the command and its arguments"),
-    "tls": (_certificate, "listens: {PORT: tls or postgres}; takes_up, trusts: words; within: seconds; public: PORT; owner: a uid"),
+    "tls": (_certificate, "listens: {PORT: tls or postgres}; takes_up, trusts: words; within: seconds; public: PORT; owner"),
     "gap_seconds": (lambda value: type(value) in (int, float) and 0 < value <= 3600, "a number of seconds up to 3600"),
     "interrupts": (_sentence, "who notices while it is replaced, in words"),
     "start_seconds": (lambda value: type(value) is int and 0 < value <= 3600, "a number of seconds up to 3600"),
