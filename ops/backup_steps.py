@@ -69,6 +69,13 @@ class FetchCluster(Step):
 
 
 @dataclass(frozen=True)
+class AddReceived(Step):
+    """Lay the WAL beside it that the receiver holds and that no repository may have."""
+
+    deadline: int = 3600
+
+
+@dataclass(frozen=True)
 class RecoverCluster(Step):
     """Replay WAL up to the target, promote, read every page, and put the cluster in its place."""
 

@@ -11,7 +11,7 @@ import yaml
 
 from ops.errors import UsageProblem
 from ops.model import Limits, Service, Stack
-from ops.plan.backup.configuration import mounts
+from ops.plan.backup.configuration import interruption, mounts
 from ops.settings import Settings, memory_bytes
 
 _PLACEHOLDER = re.compile(r"\$\{(CC03_[A-Z_]+)(?::-([^}]*))?\}")
@@ -104,6 +104,7 @@ def parse_stack(
     if "backup" in document["services"]:
         backup = document["services"]["backup"]
         backup["volumes"] = [*backup.get("volumes", []), *mounts(settings)]
+        backup["x-cc03"] = {**backup.get("x-cc03", {}), **interruption(settings)}
     services = {name: _service(name, document["services"], settings, repository, scaled or {}) for name in document["services"]}
     return Stack(
         project=settings.project,

@@ -42,6 +42,12 @@ def _clock(value: Any) -> str:
     return value
 
 
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("true or false")
+    return value
+
+
 _AGE = _text(r"\d+[dwy]", "an age such as 15d, 8w or 1y")
 _PATH = _text(r"(/[\x21-\x7e]*)?", "a path such as /api/v1/probe, or empty")
 
@@ -159,6 +165,9 @@ SETTINGS = (
             "When the newest set is restored, started, read to its end and compared with its manifest (UTC)."),
     Setting(("backup", "keep"), _number(1, 1000), 7,
             "Full sets that are kept in the local repository, with all sets and all WAL between them."),
+    Setting(("backup", "synchronous"), _flag, False,
+            "Whether a commit is acknowledged only once the backup container has it too: nothing that was acknowledged is "
+            "lost with the disk of PostgreSQL, and every commit waits while that container is away."),
     Setting(("backup", "repositories"), _repositories, [],
             "More places for backups, each a folder on another disk that belongs to uid 10011: "
             "`- {name: disk2, path: /mnt/disk2/cc03, keep: 14, append_only: false}`."),

@@ -6,9 +6,10 @@
 \set grafana_password `cat /run/secrets/postgres-grafana`
 \set exporter_password `cat /run/secrets/postgres-exporter`
 \set backup_password `cat /run/secrets/postgres-backup`
+\set receiver_password `cat /run/secrets/postgres-receiver`
 
 SELECT format('CREATE ROLE %I', name)
-  FROM unnest(ARRAY['app', 'keycloak', 'grafana', 'exporter', 'backup']) AS name
+  FROM unnest(ARRAY['app', 'keycloak', 'grafana', 'exporter', 'backup', 'receiver']) AS name
  WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) \gexec
 
 -- The limits add up to less than max_connections: no service can starve another, nor the monitoring.
@@ -17,6 +18,7 @@ ALTER ROLE keycloak WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE CONNECTION LI
 ALTER ROLE grafana  WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE CONNECTION LIMIT 10 PASSWORD :'grafana_password';
 ALTER ROLE exporter WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE CONNECTION LIMIT 5  PASSWORD :'exporter_password';
 ALTER ROLE backup   WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS CONNECTION LIMIT 8 PASSWORD :'backup_password';
+ALTER ROLE receiver WITH LOGIN REPLICATION NOSUPERUSER NOCREATEDB NOCREATEROLE CONNECTION LIMIT 4 PASSWORD :'receiver_password';
 ALTER ROLE postgres PASSWORD :'superuser_password';
 
 -- Each value of this secret is set once, and its digest (of 256 random bits) remembered with the role: a restart with the
@@ -45,3 +47,7 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
 -- Every database, those of a product team included; it marks the place in the WAL that a set is tied to.
 SELECT format('GRANT CONNECT ON DATABASE %I TO backup', datname) FROM pg_database WHERE NOT datistemplate \gexec
 GRANT EXECUTE ON FUNCTION pg_create_restore_point(text), pg_switch_wal() TO backup;
+-- It says itself from when on commits wait for it, and until when: nobody waits for a receiver that has not caught up.
+GRANT ALTER SYSTEM ON PARAMETER synchronous_standby_names TO receiver;
+GRANT EXECUTE ON FUNCTION pg_reload_conf() TO receiver;
+GRANT CONNECT ON DATABASE postgres TO receiver;

@@ -140,7 +140,9 @@ def make_next(state: State, project: str, *, bridged: bool) -> None:
     Raises HostLacks where that key is away.
     """
     coming = state.ca / "next"
-    shutil.rmtree(coming, ignore_errors=True)
+    # With what killed commands have left: there are keys in it.
+    for left in (coming, *state.ca.glob(".next.*"), *state.ca.glob(".promoted.*")):
+        shutil.rmtree(left, ignore_errors=True)
     fresh = state.ca / f".next.{secrets.token_hex(4)}"
     fresh.mkdir(mode=0o700)
     try:

@@ -8,6 +8,9 @@ from ops.errors import HostLacks
 from ops.model import Seen, Stack
 from ops.render import volume_name
 
+REPOSITORY_KEY = "backup-cipher"
+"""The one of which there is a copy elsewhere."""
+
 
 def lost_secrets(stack: Stack, seen: Seen) -> tuple[str, ...]:
     """Secrets that the project had and that its state folder no longer holds; none where there is no data yet.
@@ -35,10 +38,12 @@ def refuse_lost_secrets(stack: Stack, seen: Seen, state: Path) -> None:
     lost = lost_secrets(stack, seen)
     if not lost:
         return
+    back = f"bring {state} back from a copy, then inv deploy"
+    if lost == (REPOSITORY_KEY,):
+        back = "inv backup.key --import FILE takes it out of the safe, then inv deploy"
     holds = f"does not hold {', '.join(lost)}" if seen.secret_versions else "holds no secrets"
     raise HostLacks(
         f"volumes of project {stack.project} exist, but {state} {holds}",
         "new secrets would not fit this data: no service could log in to its database, and no backup could be read again",
-        f"bring {state} back from a copy, then inv deploy; or, to begin anew without the data: "
-        "inv destroy --no-keep-data, then inv deploy",
+        f"{back}; or, to begin anew without the data: inv destroy --no-keep-data, then inv deploy",
     )

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from ops.backup_steps import (
+    AddReceived,
     AgreeSecrets,
     CheckSpace,
     CompareSet,
@@ -32,6 +33,7 @@ from ops.model import Plan, Seen, Stack, Step
 from ops.plan.backup.sets import Safety, place_of, size
 from ops.plan.backup.target import PARTS, TO_BE_LOOKED_UP, Chosen, Target
 from ops.plan.containers import grace
+from ops.plan.lifecycle import stop_order
 from ops.render import volume_name
 from ops.steps import (
     AwaitHealthy,
@@ -48,6 +50,8 @@ VOLUMES = {
     "postgres": "postgres-data", "redis": "redis-data", "prometheus": "prometheus-data", "logs": "logs-data",
     "alertmanager": "alertmanager-data",
 }  # fmt: skip
+RECEIVER_SECRET = "postgres-receiver"  # noqa: S105  (a name)
+"""A release without it knows no receiver."""
 ROLE_SECRET = "postgres-keycloak"  # noqa: S105  (a name)
 RESERVE = 512 << 20
 SAFETY_DAYS = 3.0
@@ -114,7 +118,7 @@ def plan_restore(chosen: Chosen, facts: Facts, stamp: str) -> Plan:
         "stamp": stamp, "parts": list(parts), "target": chosen.target.told, "stopped": list(stopped),
     }))  # fmt: skip
     line.add(*(SetAside(f"aside {part}", f"put the present {part} aside", part=part, stamp=stamp) for part in parts))
-    _fill(line, chosen)
+    _fill(line, chosen, stack)
     start(line, stack, facts, stopped, chosen)
     line.add(VerifyRestored("verify", "verify: a login, a read and a write"))
     line.add(Supervise("supervise", "start the health ticker", content=facts.supervise, version=facts.version))
@@ -133,12 +137,13 @@ def _space(chosen: Chosen, facts: Facts) -> list[Step]:
 
 
 def _stop(line: _Sequence, stack: Stack, seen: Seen, names: Iterable[str], *, already: bool) -> None:
-    running = [name for name, one in seen.containers.items() if one.state not in ("exited", "created", "configured")]
-    for name in reversed(tuple(names)):
-        service = stack.services[name]
-        slots = [slot for slot in (*service.slots(), service.surge_slot) if slot in running]
-        if not already:
-            line.add(*(StopContainer(f"stop {slot}", f"stop {slot}", slot=slot, grace=grace(service)) for slot in slots))
+    """Side by side as far as they do not need each other: everybody waits for it."""
+    running = {name for name, one in seen.containers.items() if one.state not in ("exited", "created", "configured")}
+    services = [stack.services[name] for name in names]
+    slots = [slot for one in services for slot in (*one.slots(), one.surge_slot) if slot in running]
+    graces = {slot: grace(one) for one in services for slot in (*one.slots(), one.surge_slot)}
+    for group in () if already else stop_order(stack, slots):
+        line.add(*(StopContainer(f"stop {slot}", f"stop {slot}", slot=slot, grace=graces[slot]) for slot in group))
 
 
 def _missing(stack: Stack, seen: Seen, names: Iterable[str], parts: Iterable[str]) -> list[Step]:
@@ -155,7 +160,7 @@ def _missing(stack: Stack, seen: Seen, names: Iterable[str], parts: Iterable[str
     return steps
 
 
-def _fill(line: _Sequence, chosen: Chosen) -> None:
+def _fill(line: _Sequence, chosen: Chosen, stack: Stack) -> None:
     if chosen.postgres is not None:
         exact = chosen.compare if TO_BE_LOOKED_UP in chosen.postgres else None
         line.add(FetchCluster(
@@ -163,6 +168,9 @@ def _fill(line: _Sequence, chosen: Chosen) -> None:
             others=chosen.others,
             set=exact.name if exact else "", repository=place_of(exact, "postgres") if exact else "local",
         ))  # fmt: skip
+        # A set ends at its own place in the WAL, which its repository has.
+        if exact is None and RECEIVER_SECRET in stack.secrets:
+            line.add(AddReceived("received", "add what the receiver holds and the repository lacks"))
         line.add(RecoverCluster("recover postgres", "replay to the target and read every page", deadline=RECOVERY_SECONDS))
     by_set: dict[str, list[str]] = {}
     for part, one in chosen.files.items():

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from invoke import Context
 
 from ops.errors import OpsError, UsageProblem, did_you_mean
-from ops.verbs.common import confirm, recorded, verb
+from ops.verbs.common import confirm, locked, recorded, verb
 
 if TYPE_CHECKING:
     from ops.machine.project import Project
@@ -148,9 +148,10 @@ def verify(c: Context, name: str = "", repository: str = "local") -> None:
 @verb(help={
     "safety": "remove safety copies of restores as well, however new",
     "force": "also where the last set that is proved would go",
+    "ahead": "only sets from the future, which were made while the clock was ahead",
     "yes": "do not ask",
 })  # fmt: skip
-def prune(c: Context, safety: bool = False, force: bool = False, yes: bool = False) -> None:
+def prune(c: Context, safety: bool = False, force: bool = False, ahead: bool = False, yes: bool = False) -> None:
     """Remove sets beyond the number to keep, with the WAL that only they need, and safety copies that are old enough."""
     from ops import show
     from ops.backup_steps import RunJob
@@ -162,9 +163,14 @@ def prune(c: Context, safety: bool = False, force: bool = False, yes: bool = Fal
     project = _project()
     kept = safeties(project.host)
     gone = tuple(kept) if safety else expendable(kept, datetime.now(UTC), SAFETY_DAYS)
-    steps = (RunJob("expire", "remove sets beyond the number to keep", argv=("expire", *(("--force",) if force else ()))),)
+    if force and ahead:
+        raise UsageProblem("--force and --ahead cannot both be meant", "each removes other sets", "inv --help backup.prune")
+    title = "remove sets from the future" if ahead else "remove sets beyond the number to keep"
+    options = [f"--{name}" for name, given in (("force", force), ("ahead", ahead)) if given]
+    steps = (RunJob("expire", title, argv=("expire", *options)),)
     losses = [f"the {one.part} of before {one.stamp} ({size(one.bytes)}): no undo of that restore" for one in gone]
     losses += ["sets beyond the number to keep, even where no newer one is proved"] if force else []
+    losses += ["sets from the future, and what builds upon them"] if ahead else []
     plan = Plan("backup.prune", (*steps, *plan_drop(gone)), destroys=tuple(losses))
     confirm(plan, yes)
     seconds = _carry_out(project, plan)
@@ -174,9 +180,10 @@ def prune(c: Context, safety: bool = False, force: bool = False, yes: bool = Fal
 @verb(help={
     "export": "write the key into this new file, for a safe place that is not this host",
     "check": "say whether this file holds the right key",
+    "import": "put the key of this file where this host has lost it, if it opens the repository",
 })  # fmt: skip
-def key(c: Context, export: str = "", check: str = "") -> None:
-    """The key of the repositories: export it once, and check such a copy. Without it no backup can be read."""
+def key(c: Context, export: str = "", check: str = "", import_: str = "") -> None:
+    """The key of the repositories: export it once, check such a copy, bring it back. Without it no backup can be read."""
     from ops import show
     from ops.machine.audit import audited
     from ops.machine.backup import key as keys
@@ -190,10 +197,30 @@ def key(c: Context, export: str = "", check: str = "") -> None:
     if check:
         keys.check(project, Path(check))
         show.out.print(f"[bold green]right[/bold green]: {check} holds the key of these backups")
-    if not export and not check:
+    if import_:
+        _bring_back(project, Path(import_))
+    if not export and not check and not import_:
         from ops.plan.backup.key import checksum
 
         at = keys.escrowed(project)
         show.out.print(f"checksum {checksum(keys.value(project))}; " + (f"exported {at}" if at else "never exported"))
         if not at:
             raise OpsError("the key was never exported", "without it no backup can be read", "inv backup.key --export FILE")
+
+
+def _bring_back(project: Project, path: Path) -> None:
+    from ops import show
+    from ops.machine.audit import audited
+    from ops.machine.backup.escrow import bring_back
+    from ops.model import Plan, Step
+
+    project.host.prepare()
+    with (
+        locked(project, "backup.key"),
+        audited(project, Plan("backup.key", (Step("import", "bring the repository key back"),))),
+    ):
+        number = bring_back(project, path)
+    if number is None:
+        show.out.print(f"this host has the key of {path} already, and it opens the repository")
+    else:
+        show.out.print(f"[bold green]brought back[/bold green] as version {number}: inv deploy hands it over")

@@ -14,6 +14,7 @@ from pathlib import Path
 from ops.errors import OpsError
 from ops.machine.run import installed
 from tests.bench import commands, figures
+from tests.bench.backup import backup
 from tests.bench.cold import cold
 from tests.bench.compose import HOW_TO_INSTALL, compose, program
 from tests.bench.figures import Figure
@@ -24,7 +25,7 @@ from tests.bench.logins import logins
 from tests.bench.releases import releases
 from tests.drill.clone import RATE
 
-PARTS = ("start", "commands", "load", "handshakes", "logins", "idle", "releases", "compose")
+PARTS = ("start", "commands", "load", "handshakes", "logins", "idle", "releases", "compose", "backup")
 
 
 def options() -> argparse.Namespace:
@@ -61,6 +62,7 @@ def measure(chosen: argparse.Namespace, parts: list[str]) -> Iterator[Figure]:
         "logins": logins,
         "idle": lambda: idle(chosen.settle, chosen.idle),
         "releases": lambda: releases(chosen.rounds, chosen.rate),
+        "backup": lambda: backup(chosen.rounds),
         "compose": lambda: compose(program(chosen.compose), chosen.rounds, chosen.rate),
     }
     commands.inv("deploy", "--yes")

@@ -1,7 +1,7 @@
 """Full TLS handshakes: on the public port, as new users make them, and on a backend, as nginx makes them.
 
-The load comes from `openssl s_time` on the host, one process a core; it shares the cores with what it measures, and a client's part of
-a handshake costs about as much as the server's: the figures are lower bounds.
+The load comes from `openssl s_time` on the host, one process a core; it shares the cores with what it measures, and a client's
+part of a handshake costs about as much as the server's: the figures are lower bounds.
 """
 
 from __future__ import annotations

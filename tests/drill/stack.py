@@ -14,12 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ops import podman
 from ops.machine.checkout import read_settings
 from ops.machine.host import REPOSITORY
 from ops.machine.journal import entries
 from ops.machine.observe import inspected_containers, reasons
 from ops.machine.project import Project, open_project
 from ops.machine.run import Result, run
+from ops.machine.supervise import stop_ticker
 from ops.machine.wait import until
 
 SUFFIXES = ("-drill", "-test", "-bench")
@@ -76,6 +78,21 @@ class Drill:
     def pid(self, slot: str) -> int:
         return int(self.containers()[slot]["State"]["Pid"])
 
+    def name(self, slot: str) -> str:
+        """Of its container."""
+        return f"{self.project.name}-{slot}"
+
+    def exec(self, slot: str, *argv: str, ok: tuple[int, ...] | None = (0,), timeout: float = 120.0) -> Result:
+        return self.project.host.run(podman.exec_in(self.name(slot), argv), ok=ok, timeout=timeout)
+
+    def psql(self, statements: str, database: str = "postgres") -> str:
+        """What statements of the superuser print. Raises where one of them fails."""
+        psql = ("psql", "--username=postgres", f"--dbname={database}", "--no-psqlrc", "--tuples-only", "--no-align", "--quiet",
+                "--set=ON_ERROR_STOP=1", "--file=-")  # fmt: skip
+        return self.project.host.run(
+            podman.exec_with_input(self.name("postgres"), psql), stdin=statements, timeout=60
+        ).stdout.strip()
+
     def slots(self, service: str) -> list[str]:
         return [slot for slot in self.project.stack.services[service].slots() if slot in self.containers()]
 
@@ -107,6 +124,15 @@ class Drill:
         assert (planned.returncode, planned.stdout.splitlines()[-1:]) == (0, ["nothing to do"]), planned.stdout + planned.stderr
         assert self.unhealthy() == ""
 
+    def end_watch(self) -> None:
+        """Without the health ticker, where it would mend what is to be looked at. It is not told to stop: that is a mark on
+        purpose, and nothing is mended while it stands."""
+        stop_ticker(self.project.state)
+
+    def watch(self) -> None:
+        answer = inv("start")
+        assert answer.returncode == 0, answer.stderr
+
     def ticker_pid(self) -> int:
         return int(json.loads((self.project.state.ticker / "lock").read_text())["pid"])
 
@@ -121,9 +147,9 @@ class Drill:
                 found[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest()
         return found
 
-    def step_began(self, since: int, step: str) -> bool:
-        """Whether the journal, from that entry on, says that a step was begun."""
-        begun = list(entries(self.project.state.journal))[since:]
+    def step_began(self, since: int, step: str, journal: Path | None = None) -> bool:
+        """Whether the journal, by default that of the lock's holder, says from that entry on that a step was begun."""
+        begun = list(entries(journal or self.project.state.journal))[since:]
         return any(entry["event"] == "step" and entry["step"] == step for entry in begun)
 
 

@@ -22,15 +22,21 @@ REPLACING = ("create redis", "remove redis", "promote redis", "start redis")
 
 def break_off(
     drill: Drill, step: str, log: Path, env: Mapping[str, str] | None = None, root: Path = REPOSITORY,
-    command: tuple[str, ...] = ("deploy", "--yes"),
+    command: tuple[str, ...] = ("deploy", "--yes"), journal: Path | None = None, later: float = 0.0,
 ) -> None:  # fmt: skip
-    """Begin a command, and kill it as soon as it has begun that step."""
-    since = len(list(entries(drill.project.state.journal)))
+    """Begin a command, and kill it as soon as it has begun that step.
+
+    Parameters
+    ----------
+    journal: where that is to be read, if not in that of the lock's holder. later: seconds after it.
+    """
+    since = len(list(entries(journal or drill.project.state.journal)))
     with begun(*command, log=log, env=env, root=root) as process:
         reason = until(
-            lambda: "" if drill.step_began(since, step) or process.poll() is not None else f"{step} was not begun",
+            lambda: "" if drill.step_began(since, step, journal) or process.poll() is not None else f"{step} was not begun",
             PATIENCE, first_pause=0.01, longest_pause=0.01,
         )  # fmt: skip
+        time.sleep(later)
         ended = process.poll()
         process.kill()
         process.wait()

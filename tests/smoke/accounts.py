@@ -44,6 +44,11 @@ class Account:
             self._token, self._until = answer["access_token"], time.monotonic() + answer["expires_in"] - 60
         return self._token
 
+    def log_in_anew(self) -> None:
+        """Whatever is known from before: the user, the password and the session may have gone since."""
+        self._until = 0.0
+        assert self.token
+
     @property
     def headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.token}"}
@@ -149,6 +154,14 @@ class Accounts:
         for user in self.admin("GET", "/users", params={"search": PREFIX, "max": "500"}).json():
             if user["username"].startswith(PREFIX) and user["createdTimestamp"] < oldest:
                 self.admin("DELETE", f"/users/{user['id']}")
+
+    def log_in_anew(self) -> None:
+        """The session of before is not to be counted upon: Keycloak's database may be another one."""
+        self._until = 0.0
+
+    def forget(self, account: Account) -> None:
+        """Somebody else has removed it."""
+        self._made.remove(account.identity)
 
     def remove(self) -> None:
         while self._made:

@@ -259,7 +259,9 @@ def test_without_the_old_key_the_new_root_is_not_vouched_for(state: State) -> No
     with pytest.raises(HostLacks, match="vouch"):
         authority.make_next(state, "cc03", bridged=True)
     assert not (state.ca / "next").exists() and not list(state.ca.glob(".next*"))
+    (state.ca / ".next.killed").mkdir()
     authority.make_next(state, "cc03", bridged=False)
+    assert not list(state.ca.glob(".next*"))
     authority.promote_next(state)
     assert not (state.ca / "bridge.pem").exists() and authority.signing_root(state)
 

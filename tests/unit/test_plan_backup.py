@@ -11,6 +11,7 @@ import pytest
 
 from ops.errors import HostLacks, OpsError, UsageProblem
 from ops.plan.backup import configuration, key
+from ops.plan.backup.advice import ELSE, advice
 from ops.plan.backup.sets import (
     STAMP,
     Safety,
@@ -64,6 +65,17 @@ def test_settings_take_the_place_of_the_schedule() -> None:
 
     assert (found["sets"]["full_at"], found["sets"]["incr_every"], found["sets"]["keep"]) == ("10:30", "15m", 3)
     assert found["proof"] == tomllib.loads(SHIPPED)["proof"]
+
+
+def test_the_receiver_is_switched_by_the_setting() -> None:
+    assert tomllib.loads(SHIPPED)["receiver"] == {"synchronous": False}
+    found = tomllib.loads(configuration.backup_toml(SHIPPED, settings("backup: {synchronous: true}")))
+    assert found["receiver"] == {"synchronous": True}
+
+
+def test_replacing_the_container_is_announced_where_commits_wait_for_it() -> None:
+    assert configuration.interruption(settings()) == {}
+    assert configuration.interruption(settings("backup: {synchronous: true}"))["gap_seconds"] > 0
 
 
 def test_a_file_without_the_key_is_a_defect() -> None:
@@ -202,3 +214,37 @@ def test_mistyped_key_is_found_and_no_key_as_well() -> None:
         key.parse(text.replace("abcdef", "abcdeF"), "f")
     with pytest.raises(OpsError, match="no key"):
         key.parse("nothing of the kind", "f")
+
+
+@pytest.mark.parametrize(
+    ("present", "copies", "number"),
+    [
+        ((), ("cc03-backup-cipher-2", "cc03-redis-app-7", "cc03-two-backup-cipher-9"), 2),
+        ((), (), 1),
+        ((1, 3), ("cc03-backup-cipher-1",), 4),
+    ],
+)
+def test_a_key_brought_back_is_the_version_that_containers_have(
+    present: tuple[int, ...], copies: tuple[str, ...], number: int
+) -> None:  # fmt: skip
+    assert key.version_for(present, copies, "cc03-backup-cipher") == number
+
+
+@pytest.mark.parametrize(
+    ("error", "why", "step"),
+    [
+        ("the repository's disk is full: no such file", "the repository's disk is full", "inv backup.prune"),
+        ("Fatal: wrong password or no key found", "the key is not the one of this repository", "inv backup.key --import"),
+        (
+            "expected value '2.55.1' for greeting key 'version' but got '2.45'",
+            "pgBackRest has another version in postgres than in backup", "inv deploy",
+        ),
+        ("repository local is damaged: keys/0a1b2c3d is damaged", "repository local is damaged", "BackupDamaged"),
+        ("something new", "something new", ELSE),
+    ],
+)  # fmt: skip
+def test_a_failed_job_says_what_mends_it(error: str, why: str, step: str) -> None:
+    found = advice(error)
+    assert found.why.startswith(why)
+    assert error in found.why
+    assert step in found.next

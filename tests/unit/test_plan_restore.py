@@ -130,6 +130,17 @@ def test_nothing_is_touched_before_it_is_written_down_and_everybody_has_stopped(
     assert any("everything" in loss or "not in the repository" in loss for loss in plan.destroys)
 
 
+def test_what_the_receiver_holds_is_added_where_the_end_of_the_log_counts() -> None:
+    base = facts()
+    knows = replace(base, stack=replace(base.stack, secrets=(*base.stack.secrets, "postgres-receiver")))
+
+    plan = plan_restore(chosen(Target(), "postgres"), knows, STAMP)
+    assert "fetch postgres" in before(plan, "received")
+    assert "received" in before(plan, "recover postgres")
+    assert "received" not in keys(plan_restore(chosen(Target(set="B"), "postgres"), knows, STAMP))
+    assert "received" not in keys(plan_restore(chosen(Target(), "postgres"), base, STAMP)), "a release of before the receiver"
+
+
 def test_set_is_compared_before_anybody_writes() -> None:
     plan = plan_restore(chosen(Target(set="B"), "postgres"), facts(), STAMP)
     fetch = step(plan, "fetch postgres")

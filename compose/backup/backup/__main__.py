@@ -1,4 +1,4 @@
-"""backup serve | run JOB | status [--json] | extract SET | stanza-upgrade | public-key | write-config | check-config"""
+"""The container's one command: what `backup --help` lists."""
 
 import argparse
 import json
@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from . import configuration, extract, jobs, log, manifest, observe, pgbackrest, repositories, sets
+from . import configuration, extract, jobs, log, manifest, observe, pgbackrest, receiver, repositories, sets
 from .errors import JobError
 from .progress import Progress, to_stdout
 from .repositories import LOCAL, Repository
@@ -30,6 +30,8 @@ def main() -> int:
         "run": lambda: _run(arguments, places),
         "status": lambda: _status(as_json=arguments.json),
         "extract": lambda: _extract(arguments, places),
+        "receive": lambda: receiver.serve(synchronous=settings.receiver.synchronous),
+        "received": lambda: receiver.pack(sys.stdout.buffer) or 0,
         "stanza-upgrade": _stanza_upgrade,
         "public-key": lambda: print(manifest.public_key(), end="") or 0,
         "write-config": lambda: _write_config(places),
@@ -57,6 +59,7 @@ def _arguments() -> argparse.ArgumentParser:
     drill.add_argument("--repository", default=LOCAL)
     expire = run.add_parser("expire", help="remove what is beyond the number to keep")
     expire.add_argument("--force", action="store_true", help="also where the last proved set would go")
+    expire.add_argument("--ahead", action="store_true", help="only what was made while the clock was ahead")
     for job in run.choices.values():
         job.add_argument("--json-progress", action="store_true", help="JSON lines on stdout, for programs")
     show = commands.add_parser("status", help="what the repositories hold and what is wrong")
@@ -67,6 +70,8 @@ def _arguments() -> argparse.ArgumentParser:
     out.add_argument("--target", type=Path, required=True)
     out.add_argument("--only", action="append", choices=extract.PARTS, default=[])
     out.add_argument("--trust", type=Path, help="public key (PEM) that must have signed it; this stack's by default")
+    commands.add_parser("receive", help="take in WAL as it is written, where the settings say so (started by the supervisor)")
+    commands.add_parser("received", help="what was received and no archive may have yet, as a tar file on stdout")
     commands.add_parser("stanza-upgrade", help="accept a PostgreSQL cluster that was created anew or upgraded")
     commands.add_parser("public-key", help="by which manifests of this stack are verified")
     commands.add_parser("write-config", help="write what the tools read, with keys, on the tmpfs")
@@ -92,7 +97,7 @@ def _run(arguments: argparse.Namespace, places: Sequence[Repository]) -> int:
             "verify" if chosen[0].name == LOCAL else "verify-remote", lambda: jobs.verify(chosen, progress)
         ),
         "drill": ("drill", lambda: jobs.prove(arguments.set, arguments.repository, places, progress)),
-        "expire": ("expire", lambda: jobs.expire(places, force=arguments.force)),
+        "expire": ("expire", lambda: jobs.expire(places, force=arguments.force, ahead=arguments.ahead)),
     }  # fmt: skip
     name, do = does[arguments.job]
     error, result = jobs.run(name, do)
@@ -149,6 +154,7 @@ def _extract(arguments: argparse.Namespace, places: Sequence[Repository]) -> int
 def _stanza_upgrade() -> int:
     with jobs.job_lock():
         print(pgbackrest.run("stanza-upgrade"))
+        receiver.set_aside()
     return 0
 
 

@@ -76,7 +76,8 @@ def write(repositories: tuple[Repository, ...]) -> None:
     conf = pgbackrest((CONFIG / "pgbackrest.conf").read_text(), repositories, read)
     _write(PGBACKREST_CONF, conf.encode())
     _write(DRILL_CONF, for_drill(conf).encode())
-    _write(RUN / "pgpass", f"postgres:5432:*:backup:{_secret(SECRETS / 'postgres-backup')}\n".encode())
+    roles = ("backup", "receiver")
+    _write(RUN / "pgpass", "".join(f"postgres:5432:*:{one}:{_secret(SECRETS / f'postgres-{one}')}\n" for one in roles).encode())
     _write(RUN / "signing.der", signing_key(_secret(SECRETS / "backup-signing")))
     for one in repositories:
         if one.kind == "s3":

@@ -16,6 +16,7 @@ PRIMARY = (
     f"host=postgres user=backup sslmode=verify-full sslrootcert={CERTIFICATES}/ca.pem sslcert={OWN_CERTIFICATE} "
     f"sslkey={OWN_CERTIFICATE} connect_timeout=5 application_name=backup"
 )
+RECEIVER = PRIMARY.replace("user=backup", "user=receiver")
 END = "end-of-answer"
 # The texts of values must be the same on both sides of a comparison, whatever the defaults of a database or role are.
 SAME_TEXTS = (

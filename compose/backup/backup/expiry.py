@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterable
+from datetime import datetime
 
 from . import catalog, pgbackrest, restic
 from .errors import JobError
@@ -39,6 +40,35 @@ def expire(repositories: Iterable[Repository], found: Iterable[catalog.Set], *, 
         raise JobError("; ".join(errors))
     if any(one.proved_at and one.within(LOCAL) for one in sets):
         shutil.rmtree(FORMER, ignore_errors=True)
+    return done
+
+
+def expire_ahead(repositories: Iterable[Repository], now: datetime) -> dict[str, str]:
+    """Removes what is from the future, made while the clock was ahead: pgBackRest makes no backup that would be older than one
+    that it has. Repository -> what was done.
+
+    Raises JobError, before anything is removed, where nothing would be left: then it is the present clock that is wrong.
+    """
+    limit, done = now + catalog.AHEAD, {}
+    chosen = [one for one in repositories if not one.append_only]
+    for repository in chosen:
+        held = pgbackrest.info(repository).backups
+        if held and all(one.start > limit for one in held):
+            raise JobError(
+                f"all backups of {repository.name} are from the future: this host's clock is wrong ({now:%F %T} UTC)"
+            )
+    for repository in chosen:
+        before = pgbackrest.info(repository).backups
+        for backup in sorted((one for one in before if one.start > limit), key=lambda one: one.start):
+            # A full one takes along those that build upon it.
+            if any(one.label == backup.label for one in pgbackrest.info(repository).backups):
+                pgbackrest.run("expire", f"--repo={repository.number}", f"--set={backup.label}")
+        pgbackrest.forget_history(repository, limit)
+        gone = [one.id for one in restic.snapshots(repository) if one.made_at > limit]
+        restic.prepare(repository)
+        restic.forget(repository, gone, prune=True)
+        left = pgbackrest.info(repository).backups
+        done[repository.name] = f"{len(before) - len(left)} backups and {len(gone)} snapshots removed"
     return done
 
 

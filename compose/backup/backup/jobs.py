@@ -2,14 +2,16 @@
 
 import contextlib
 import fcntl
+import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 
-from . import catalog, drill, expiry, journal, observe, pgbackrest, restic, sets, wal
+from . import catalog, drill, expiry, journal, lists, observe, pgbackrest, receiver, restic, sets, wal
 from .errors import CommandError, JobError
 from .log import log
-from .paths import RUN
+from .paths import RUN, VOLUME
 from .progress import Progress
 from .repositories import LOCAL, Repository
 
@@ -65,7 +67,7 @@ def run(job: str, do: Callable[[], object]) -> tuple[str, object]:
             clean()
             result = do()
         except (JobError, OSError) as failure:
-            error = str(failure)
+            error = _told(str(failure))
         seconds = round(time.monotonic() - started, 3)
         journal.record(job, seconds=seconds, error=error)
         if error:
@@ -73,6 +75,12 @@ def run(job: str, do: Callable[[], object]) -> tuple[str, object]:
         else:
             log("INFO", "job done", job=job, seconds=seconds)
         return error, result
+
+
+def _told(error: str) -> str:
+    """pgBackRest says of a full disk that there is no such file or directory."""
+    full = shutil.disk_usage(VOLUME).free < observe.FULL_BYTES
+    return f"the repository's disk is full: {error}" if full else error
 
 
 def scheduled(job: str, repositories: Sequence[Repository]) -> Callable[[], object]:
@@ -125,14 +133,19 @@ def verify(repositories: Sequence[Repository], progress: Progress) -> None:
 
 
 def _check_postgres(repository: Repository) -> None:
+    said, damaged = [], lists.faults(repository)
+    if damaged:
+        said.append(f"repository {repository.name} is damaged: {'; '.join(damaged[:20])}")
     try:
         pgbackrest.verify(repository)
     except JobError as error:
-        if "other: " not in str(error) or not repository.folder:
-            raise
-        names = wal.unreadable(repository)
-        drill.clean()
-        raise JobError(f"{error}" + (f"; unreadable WAL: {', '.join(names[:10])}" if names else "")) from None
+        said.append(str(error))
+        if "other: " in str(error) and repository.folder:
+            names = wal.unreadable(repository)
+            said += [f"unreadable WAL: {', '.join(names[:10])}"] if names else []
+    drill.clean()
+    if said:
+        raise JobError("; ".join(said))
 
 
 def _check_files(repository: Repository) -> None:
@@ -158,7 +171,10 @@ def prove(name: str, place: str, repositories: Sequence[Repository], progress: P
     return drill.run(chosen, repository, named(LOCAL, repositories), progress)
 
 
-def expire(repositories: Sequence[Repository], *, force: bool = False) -> dict[str, str]:
+def expire(repositories: Sequence[Repository], *, force: bool = False, ahead: bool = False) -> dict[str, str]:
+    """`ahead`: only what was made while the clock was ahead; pgBackRest makes nothing beside that."""
+    if ahead:
+        return expiry.expire_ahead(repositories, datetime.now(UTC))
     return expiry.expire(repositories, observe.look(repositories).sets, force=force)
 
 
@@ -180,3 +196,4 @@ def clean() -> None:
     """Removes what a killed job has left: data and secrets in the clear. Callers hold the job lock."""
     sets.clean()
     drill.clean()
+    receiver.sweep(time.time())

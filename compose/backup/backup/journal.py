@@ -1,12 +1,21 @@
-"""What each job last did. Kept on the repository's volume, so that restarts lose no failure count."""
+"""What each job last did. Kept on the repository's volume, so that restarts lose no failure count.
 
+On a full disk it is kept in memory meanwhile: a job that failed by that would be begun again at once, and nobody told.
+"""
+
+import contextlib
 import json
 import os
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-PATH = Path("/var/lib/pgbackrest/journal.json")
+from .log import log
+from .paths import RUN, VOLUME
+
+PATH = VOLUME / "journal.json"
+ASIDE = RUN / "journal.json"
+"""On a tmpfs; newer than the other wherever it is there."""
 
 
 @dataclass(frozen=True)
@@ -30,25 +39,40 @@ class Entry:
         return replace(self, last_attempt=ended, last_success=ended, last_seconds=seconds, failures_in_row=0, last_error="")
 
 
-def read(path: Path = PATH) -> dict[str, Entry]:
+def read(path: Path = PATH, aside: Path = ASIDE) -> dict[str, Entry]:
     """Empty where there is none, or where it cannot be read: only counts of failures are lost with it."""
     try:
-        return {job: _entry(values) for job, values in json.loads(path.read_text()).items()}
+        text = (aside if aside.exists() else path).read_text()
+        return {job: _entry(values) for job, values in json.loads(text).items()}
     except (FileNotFoundError, ValueError, TypeError, AttributeError, KeyError):
         return {}
 
 
-def record(job: str, *, seconds: float, error: str, path: Path = PATH) -> Entry:
+def record(job: str, *, seconds: float, error: str, path: Path = PATH, aside: Path = ASIDE) -> Entry:
     """Callers hold the job lock, hence no two writers."""
-    entries = read(path)
+    entries = read(path, aside)
     entries[job] = entries.get(job, Entry()).after(ended=datetime.now(UTC), seconds=seconds, error=error)
-    new = path.with_suffix(".new")
-    with new.open("w") as stream:
-        json.dump({name: asdict(entry) for name, entry in entries.items()}, stream, default=datetime.isoformat)
-        stream.flush()
-        os.fsync(stream.fileno())
-    new.rename(path)
+    try:
+        _write(entries, path)
+        aside.unlink(missing_ok=True)
+    except OSError as problem:
+        log("ERROR", "the journal is kept in memory", error=str(problem))
+        _write(entries, aside)
     return entries[job]
+
+
+def _write(entries: dict[str, Entry], path: Path) -> None:
+    new = path.with_suffix(".new")
+    try:
+        with new.open("w") as stream:
+            json.dump({name: asdict(entry) for name, entry in entries.items()}, stream, default=datetime.isoformat)
+            stream.flush()
+            os.fsync(stream.fileno())
+        new.rename(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            new.unlink()
+        raise
 
 
 def _entry(values: dict) -> Entry:

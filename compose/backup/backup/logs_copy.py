@@ -4,6 +4,7 @@ A part that has been merged into another one disappears, so the newest days are 
 part goes away meanwhile, the copy begins again. Older days are no longer merged and are read where they lie.
 """
 
+import contextlib
 import json
 import shutil
 import time
@@ -14,6 +15,8 @@ from .errors import JobError
 from .paths import DATA
 
 SOURCE = DATA / "logs" / "data" / "partitions"
+CHECKPOINT = DATA / "logs" / "checkpoint.json"
+"""How far the collector has got. A restored store without it would take in every line of the log files a second time."""
 RESTS_AFTER = 2 * 86400
 """Seconds without a change until a day counts as one that is no longer merged."""
 ATTEMPTS = 20
@@ -35,8 +38,13 @@ def _changed(partition: Path) -> float:
     )
 
 
-def stage(target: Path, source: Path = SOURCE) -> list[Path]:
+def stage(target: Path, source: Path = SOURCE, checkpoint: Path = CHECKPOINT) -> list[Path]:
     """Copies the busy days below `target` and returns the folders of the others, to be read where they lie."""
+    target.mkdir(parents=True, exist_ok=True)
+    # First: the store then holds a few lines more than it says, and none less. Not there: nothing was delivered yet; not
+    # readable: an older collector has written it.
+    with contextlib.suppress(FileNotFoundError, PermissionError):
+        shutil.copyfile(checkpoint, target / checkpoint.name)
     everything = partitions(source)
     moving = busy(everything, time.time())
     for name in moving:

@@ -18,6 +18,9 @@ from .repositories import PATH as LIST
 REMOTE_EVERY = 3600
 """Seconds between two looks at a repository beyond this host, besides the one after each job."""
 
+FULL_BYTES = 32 << 20
+"""Less than two segments of WAL: nothing is archived any more."""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -36,6 +39,10 @@ class Place:
     free_bytes: int | None = None
     total_bytes: int | None = None
     files: frozenset[str] = frozenset()
+
+    @property
+    def full(self) -> bool:
+        return self.free_bytes is not None and self.free_bytes < FULL_BYTES
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ FILES = VOLUME / "files"
 STAGE = VOLUME / "stage"
 SCRATCH = VOLUME / "scratch"
 CACHE = VOLUME / "cache"
+RECEIVED = VOLUME / "received"
+"""WAL as it is written, where the receiver is on (receiver.py)."""
 TEMPORARY = VOLUME / "tmp"
 
 DATA = Path("/var/lib/cc03-data")

@@ -23,6 +23,8 @@ UNREACHABLE = 99
 STANZA_ATTEMPTS = 30
 POLL = 2.0
 """Seconds between two questions how far a backup is, and between two attempts to create a stanza."""
+HISTORY = "backup/main/backup.history"
+NOT_LATER = re.compile(r"not later than latest backup label '([^']+)'")
 _PREFIX = re.compile(r"^\S+ \S+ P\d+ +(INFO|DETAIL): ")
 
 
@@ -125,12 +127,39 @@ def backup(repository: Repository, kind: str, name: str, progress: Progress) -> 
         watcher.start()
     try:
         run("backup", *options)
+    except CommandError as error:
+        raise told(error) from None
     finally:
         ended.set()
     made = [one for one in info(repository).backups if one.set == name]
     if not made:
         raise JobError(f"pgbackrest backup ended, but {repository.name} holds no backup of the set {name}")
     return made[-1].label
+
+
+def told(error: CommandError) -> JobError:
+    """In an operator's terms, where the tool's own are not."""
+    match = NOT_LATER.search(str(error))
+    if not match:
+        return error
+    moment = f"{label_time(match[1]):%Y-%m-%d %H:%M:%S} UTC"
+    return JobError(
+        f"the repository holds a backup of {moment}, which is ahead of the clock; pgBackRest makes none beside it"
+    )  # fmt: skip
+
+
+def label_time(label: str) -> datetime:
+    """The later of the two moments in `20260310-023000F_20260310-090000I`: pgBackRest goes by the order of the texts."""
+    return max(datetime.strptime(part[:15], "%Y%m%d-%H%M%S").replace(tzinfo=UTC) for part in label.split("_"))
+
+
+def forget_history(repository: Repository, limit: datetime) -> None:
+    """Removes the manifests of expired backups, which pgBackRest keeps, from after a moment: it takes them for the latest."""
+    option = f"--repo={repository.number}"
+    listed = json.loads(run("repo-ls", option, "--recurse", "--output=json", "--log-level-console=off", HISTORY))
+    for path, about in listed.items():
+        if about["type"] == "file" and label_time(path.rpartition("/")[2].partition(".")[0]) > limit:
+            run("repo-rm", option, f"{HISTORY}/{path}")
 
 
 def _watch(repository: Repository, progress: Progress, ended: threading.Event) -> None:
@@ -210,9 +239,21 @@ def verify_faults(output: str) -> list[str]:
     for archive, first, last in ranges:
         timeline = (archive, first[:8])
         if timeline in last_of_timeline:
-            faults.append(f"WAL is missing between {last_of_timeline[timeline]} and {first}")
+            faults.append(f"WAL is missing: {gap(last_of_timeline[timeline], first)}")
         last_of_timeline[timeline] = last
     return list(dict.fromkeys(faults))
+
+
+def gap(before: str, after: str) -> str:
+    """The segments between two of one timeline, by name: the first, and the last where there are several."""
+    first, last = _position(before) + 1, _position(after) - 1
+    names = [f"{before[:8]}{at // 256:08X}{at % 256:08X}" for at in (first, last)]
+    return names[0] if first == last else f"{names[0]} to {names[1]}"
+
+
+def _position(segment: str) -> int:
+    """Among all segments of 16 MB: 256 of them have one log number."""
+    return int(segment[8:16], 16) * 256 + int(segment[16:24], 16)
 
 
 def segments(archive: Path) -> list[tuple[str, float]]:
@@ -228,4 +269,5 @@ def segments(archive: Path) -> list[tuple[str, float]]:
 
 
 def archived(repository_path: Path, segment: str) -> bool:
-    return any((repository_path / "archive" / "main").glob(f"*/{segment[:16]}/{segment}-*"))
+    found = (repository_path / "archive" / "main").glob(f"*/{segment[:16]}/{segment}-*")
+    return any(path.suffix != ".tmp" for path in found)

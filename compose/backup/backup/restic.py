@@ -19,7 +19,7 @@ SHORT = 300
 """Seconds for what reads indexes only."""
 LOOK = 60
 """Seconds for looking which snapshots there are: restic itself would try for a quarter of an hour."""
-MISSING_REPOSITORY, LOCKED = 10, 11
+MISSING_REPOSITORY, LOCKED, WRONG_KEY = 10, 11, 12
 """Exit codes since restic 0.17."""
 MEMORY = "160MiB"
 """What its collector aims to stay below, in a container of 512 MB that also holds pgBackRest."""

@@ -44,12 +44,26 @@ def latest_occurrence(at: time, now: datetime, late: timedelta = timedelta()) ->
     return (today if today <= moment else today - timedelta(days=1)) + late
 
 
-def due(settings: Settings, done: Done, now: datetime, late: timedelta = timedelta(), *, remote: bool = False) -> list[str]:
+def settled(settings: Settings, started: datetime, now: datetime, *, handed_over: bool) -> bool:
+    """Whether a new stack is worth its first set. While its first deploy is under way tables are still being made: that set
+    would hold half of them, and nothing of the host.
+
+    Parameters
+    ----------
+    handed_over: whether the host has given its part, which a deploy does when it has ended. One that never ends is waited for
+    half as long as a first set is forgiven.
+    """
+    return handed_over or now - started >= settings.health.grace / 2
+
+
+def due(
+    settings: Settings, done: Done, now: datetime, late: timedelta = timedelta(), *, remote: bool = False, ready: bool = True
+) -> list[str]:  # fmt: skip
     """The jobs to run now, most important first. A schedule that was missed is due at once.
 
     Parameters
     ----------
-    late: this stack's share of the jitter. remote: whether there are repositories beyond this host.
+    late: this stack's share of the jitter. remote: whether there are repositories beyond this host. ready: for a first set.
     """
     sets, proof = settings.sets, settings.proof
 
@@ -62,7 +76,7 @@ def due(settings: Settings, done: Done, now: datetime, late: timedelta = timedel
     old_enough = done.full is None or now - done.full >= sets.full_every - SLACK
     begun = done.full is not None
     wanted = {
-        "full": daily(done.full, sets.full_at) and old_enough,
+        "full": daily(done.full, sets.full_at) and old_enough and (begun or ready),
         "diff": begun and every(done.diff, sets.diff_every),
         "incr": begun and every(done.any, sets.incr_every),
         "check": begun and every(done.check, proof.check_every),

@@ -11,10 +11,11 @@ from datetime import UTC, datetime
 from . import jobs, journal, observe
 from .errors import JobError
 from .log import log
-from .paths import CIPHER
+from .paths import CIPHER, HOST
 from .repositories import LOCAL, Repository
-from .schedule import due, next_job, offset
+from .schedule import due, next_job, offset, settled
 from .server import make_server
+from .sets import HOST_ARCHIVE
 from .settings import Settings
 from .state import State
 
@@ -55,7 +56,9 @@ class Scheduler:
     def _next(self) -> str | None:
         state, now = self._state, datetime.now(UTC)
         remote = any(place.snapshots for place in state.seen.places.values() if place.name != LOCAL)
-        return next_job(due(self._settings, state.done(now), now, self._late, remote=remote), state.journal, now)
+        ready = settled(self._settings, state.started, now, handed_over=(HOST / HOST_ARCHIVE).exists())
+        wanted = due(self._settings, state.done(now), now, self._late, remote=remote, ready=ready)
+        return next_job(wanted, state.journal, now)
 
     def work_forever(self) -> None:
         idle = threading.Event()

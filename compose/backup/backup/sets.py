@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from . import fingerprint, logs_copy, manifest, pgbackrest, redis_copy, restic, wal
-from .errors import JobError
+from .errors import CommandError, JobError
 from .log import log
 from .paths import DATA, HOST, STAGE
 from .progress import Progress
@@ -79,9 +79,21 @@ def _postgres(
             labels[repository.name] = pgbackrest.backup(repository, kind, name, progress)
         except JobError as error:
             if repository is repositories[0]:
-                raise
+                raise _told(repository, error) from None
             failed[repository.name] = str(error)
     return labels
+
+
+def _told(repository: Repository, error: JobError) -> JobError:
+    """pgBackRest takes what a wrong key gives for a damaged list; restic knows a wrong key for sure."""
+    try:
+        restic.snapshots(repository)
+    except CommandError as other:
+        if other.returncode == restic.WRONG_KEY:
+            return JobError(f"the key is not the one of the repository {repository.name}: {error}")
+    except JobError:
+        pass
+    return error
 
 
 def stanzas(repositories: Sequence[Repository]) -> None:

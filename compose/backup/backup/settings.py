@@ -44,8 +44,14 @@ class Health:
 
 
 @dataclass(frozen=True)
+class Receiver:
+    synchronous: bool
+
+
+@dataclass(frozen=True)
 class Settings:
     sets: Sets
+    receiver: Receiver
     proof: Proof
     health: Health
 
@@ -70,7 +76,13 @@ def count(value: object) -> int:
     return value
 
 
-READERS = {time: clock, timedelta: duration, int: count}
+def flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{value!r} is neither true nor false")
+    return value
+
+
+READERS = {time: clock, timedelta: duration, int: count, bool: flag}
 
 
 def parse(text: str) -> Settings:

@@ -61,12 +61,19 @@ def problems(state: State, settings: Settings, now: datetime) -> list[str]:
     """What is wrong, empty when all is well: with the service, and with what it has made."""
     checked = state.last_success("check", now)
     wal = _late(state, settings, now, "check of the WAL archive", checked, settings.health.max_check_age, ("check",))
-    return [*_view(state, settings, now), *_sets(state, settings, now), *wal, *_proofs(state, settings, now)]
+    received = _receiver(state, settings, now)
+    room = [f"the disk of the repository {one.name} is full" for one in state.seen.places.values() if one.full]
+    return [
+        *room, *_view(state, settings, now), *received, *_sets(state, settings, now), *wal, *_proofs(state, settings, now),
+    ]  # fmt: skip
 
 
 def faults(state: State, settings: Settings, now: datetime) -> list[str]:
-    """The part of it that turns /health red, upon which this container is restarted: what a restart may mend. Damage is not,
-    nor WAL that one of the repositories does not take, nor a late set while a job runs: killing it would make it later."""
+    """The part of it that turns /health red, upon which this container is restarted: what a restart may mend.
+
+    Damage is not, nor a full disk, nor WAL that one of the repositories does not take, nor a late set while a job runs: killing
+    it would make it later.
+    """
     return [*_view(state, settings, now), *([] if state.running else _sets(state, settings, now))]
 
 
@@ -78,6 +85,13 @@ def _view(state: State, settings: Settings, now: datetime) -> list[str]:
     if place and place.error and not _in_grace(state, settings, now):
         found.append(f"repository: {place.error}")
     return found
+
+
+def _receiver(state: State, settings: Settings, now: datetime) -> list[str]:
+    sample = state.seen.sample
+    if not settings.receiver.synchronous or sample is None or sample.receiving or _in_grace(state, settings, now):
+        return []
+    return ["the receiver is away: every commit waits for it"]
 
 
 def _in_grace(state: State, settings: Settings, now: datetime) -> bool:

@@ -20,7 +20,8 @@ SELECT json_build_object(
   'segment', pg_walfile_name(pg_current_wal_insert_lsn()),
   'pending', (SELECT count(*) FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'),
   'pending_age', (SELECT coalesce(extract(epoch FROM now() - min(modification)), 0)
-                    FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'));
+                    FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'),
+  'receiving', EXISTS (SELECT FROM pg_stat_replication WHERE application_name = 'receiver' AND state = 'streaming'));
 """
 # A record behind the fingerprint, so that recovery finds where to stop, then a new segment, so that both are archived.
 MARK = """
@@ -37,6 +38,8 @@ class Sample:
     segment: str
     pending: int
     pending_age: float
+    receiving: bool = False
+    """Whether the receiver has all that PostgreSQL has written."""
 
 
 def sample() -> Sample:

@@ -62,10 +62,19 @@ def test_busy_days_of_the_log_store_are_copied_and_others_read_in_place(tmp_path
     partition(source, "20260301", ["A"], age=5 * 86400)
     partition(source, "20260310", ["B", "C"])
     (source / "20260310/datadb/LEFT-OVER").mkdir()
-    assert logs_copy.stage(target, source) == [source / "20260301"]
+    checkpoint = tmp_path / "checkpoint.json"
+    assert logs_copy.stage(target, source, checkpoint) == [source / "20260301"]
     assert sorted(path.name for path in (target / "20260310/datadb").iterdir()) == ["B", "C", "parts.json"]
     assert logs_copy.faults(target) == []
     assert not (target / "20260301").exists()
+
+
+def test_how_far_the_collector_has_got_goes_along(tmp_path):
+    source, target, checkpoint = tmp_path / "source", tmp_path / "target", tmp_path / "checkpoint.json"
+    partition(source, "20260310", ["B"])
+    checkpoint.write_text('{"/var/log/containers/redis.log": {"offset": 7}}')
+    logs_copy.stage(target, source, checkpoint)
+    assert (target / "checkpoint.json").read_text() == checkpoint.read_text()
 
 
 def test_a_part_that_is_gone_is_copied_by_a_newer_list_or_reported(tmp_path):
@@ -73,7 +82,7 @@ def test_a_part_that_is_gone_is_copied_by_a_newer_list_or_reported(tmp_path):
     partition(source, "20260310", ["B", "C"])
     (source / "20260310/datadb/C").rename(tmp_path / "gone")
     with pytest.raises(JobError, match="merged its parts faster"):
-        logs_copy.stage(target, source)
+        logs_copy.stage(target, source, tmp_path / "checkpoint.json")
 
 
 def test_a_part_that_is_missing_from_a_restored_copy_is_named(tmp_path):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from backup import settings
 from backup.journal import Entry
-from backup.schedule import Done, due, latest_occurrence, may_try, next_job, offset
+from backup.schedule import Done, due, latest_occurrence, may_try, next_job, offset, settled
 
 SETTINGS = settings.parse((Path(__file__).parents[3] / "config/backup/backup.toml").read_text())
 NOON = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
@@ -19,6 +19,18 @@ def with_sets(**changes: object) -> settings.Settings:
 
 def test_the_first_start_makes_a_full_set_and_proves_nothing_before():
     assert due(SETTINGS, Done(), NOON) == ["full"]
+
+
+def test_the_first_set_waits_until_the_first_deploy_has_ended():
+    started = NOON - timedelta(minutes=1)
+    assert not settled(SETTINGS, started, NOON, handed_over=False)
+    assert due(SETTINGS, Done(), NOON, ready=False) == []
+    assert settled(SETTINGS, started, NOON, handed_over=True)
+    assert settled(SETTINGS, NOON - SETTINGS.health.grace / 2, NOON, handed_over=False), "a deploy that never ends"
+
+
+def test_later_sets_wait_for_nobody():
+    assert "full" in due(SETTINGS, replace(ALL_DONE, full=NOON - timedelta(days=2)), NOON, ready=False)
 
 
 def test_after_the_first_set_it_is_checked_drilled_and_verified():

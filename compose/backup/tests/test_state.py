@@ -53,6 +53,15 @@ def test_an_old_set_is_a_problem_even_if_the_job_claims_success():
     assert problems(state, SETTINGS, NOW) == ["backup: last 1 day, 3:00:00 ago"]
 
 
+def test_a_receiver_that_is_away_is_a_problem_only_where_commits_wait_for_it():
+    synchronous = replace(SETTINGS, receiver=settings.Receiver(synchronous=True))
+    assert problems(GOOD, synchronous, NOW) == ["the receiver is away: every commit waits for it"]
+    assert faults(GOOD, synchronous, NOW) == []
+    assert problems(replace(GOOD, started=FRESH), synchronous, NOW) == []
+    receiving = replace(GOOD, seen=replace(GOOD.seen, sample=replace(GOOD.seen.sample, receiving=True)))
+    assert problems(receiving, synchronous, NOW) == []
+
+
 def test_nothing_yet_is_forgiven_within_the_grace_only():
     empty = replace(GOOD, seen=Seen({"local": Place("local", "folder", False, NOW, error="no valid backups")}), journal={})
     assert problems(replace(empty, started=NOW - timedelta(minutes=9)), SETTINGS, NOW) == []
@@ -146,14 +155,34 @@ def test_the_report_says_what_can_be_restored():
     assert one["age_seconds"] == 60 and one["proved_at"] == FRESH and one["compared"] and one["complete"]
 
 
+def test_a_full_disk_is_a_problem_that_no_restart_mends():
+    full = replace(GOOD, seen=replace(GOOD.seen, places={"local": replace(GOOD.seen.places["local"], free_bytes=1 << 20)}))
+    assert "the disk of the repository local is full" in problems(full, SETTINGS, NOW)
+    assert faults(full, SETTINGS, NOW) == []
+
+
 def test_the_journal_counts_failures_and_forgets_the_row_on_success(tmp_path):
-    path = tmp_path / "journal.json"
-    journal.record("full", seconds=1, error="refused", path=path)
-    journal.record("full", seconds=1, error="refused", path=path)
-    assert journal.read(path)["full"].failures_in_row == 2
-    journal.record("full", seconds=2.5, error="", path=path)
-    entry = journal.read(path)["full"]
+    places = {"path": tmp_path / "journal.json", "aside": tmp_path / "aside.json"}
+    journal.record("full", seconds=1, error="refused", **places)
+    journal.record("full", seconds=1, error="refused", **places)
+    assert journal.read(**places)["full"].failures_in_row == 2
+    journal.record("full", seconds=2.5, error="", **places)
+    entry = journal.read(**places)["full"]
     assert (entry.failures_in_row, entry.failures_total, entry.last_seconds, entry.last_error) == (0, 2, 2.5, "")
+
+
+def test_the_journal_of_a_full_disk_is_kept_in_memory_until_there_is_room(tmp_path):
+    places = {"path": tmp_path / "disk" / "journal.json", "aside": tmp_path / "aside.json"}
+    places["path"].parent.mkdir()
+    journal.record("full", seconds=1, error="", **places)
+    places["path"].with_suffix(".new").mkdir()  # it cannot be written
+    journal.record("full", seconds=1, error="No space left on device", **places)
+    journal.record("full", seconds=1, error="No space left on device", **places)
+    assert journal.read(**places)["full"].failures_in_row == 2
+    places["path"].with_suffix(".new").rmdir()
+    journal.record("full", seconds=1, error="", **places)
+    assert journal.read(**places)["full"].failures_in_row == 0
+    assert not places["aside"].exists()
 
 
 @pytest.mark.parametrize("torn", ['{"full": {"last', "[]", '{"full": 3}'])

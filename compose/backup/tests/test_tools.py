@@ -4,8 +4,8 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from backup import pgbackrest, redis_copy, restic, scratch_postgres, scratch_redis
-from backup.errors import JobError
+from backup import lists, pgbackrest, redis_copy, restic, scratch_postgres, scratch_redis
+from backup.errors import CommandError, JobError
 
 INFO = [
     {
@@ -74,9 +74,22 @@ def test_missing_files_are_faults_although_the_exit_code_is_0():
     assert pgbackrest.verify_faults(report) == ["missing: 64", "backup: 20260310-023000F, status: invalid"]
 
 
+def test_a_backup_upon_one_from_the_future_is_from_the_future():
+    said = "new backup label '20261127-185421F' is not later than latest backup label '20261129-190553F_20261127-190557I'"
+    told = pgbackrest.told(CommandError(said))
+    assert "a backup of 2026-11-29 19:05:53 UTC, which is ahead of the clock" in str(told)
+    assert pgbackrest.told(other := CommandError("refused")) is other
+
+
+def test_a_gap_is_named_across_a_log():
+    assert pgbackrest.gap("0000000200000001000000FE", "000000020000000200000001") == (
+        "0000000200000001000000FF to 000000020000000200000000"
+    )
+
+
 def test_a_gap_in_the_wal_is_a_fault():
     assert pgbackrest.verify_faults(VALID.format(wal(1), wal(2)) + VALID.format(wal(4), wal(7))) == [
-        f"WAL is missing between {wal(2)} and {wal(4)}"
+        f"WAL is missing: {wal(3)}"
     ]
 
 
@@ -110,6 +123,31 @@ def test_a_report_that_is_printed_twice_is_told_once_and_without_its_time():
     report = "2026-11-25 01:36:48.386 P01   INFO: invalid checksum '20261125-013136F/bundle/1'\n"
     report += "2026-11-25 01:36:48.675 P00   INFO: stanza: main\n  checksum invalid: 1\n  checksum invalid: 1\n"
     assert pgbackrest.verify_faults(report) == ["invalid checksum '20261125-013136F/bundle/1'", "checksum invalid: 1"]
+
+
+LIST = b"""[backrest]
+backrest-format=5
+backrest-version="2.55.1"
+
+[db]
+db-id=1
+
+[backrest]
+backrest-checksum="1dbec0e5f771835d9b8c507ca23ae9666113b136"
+"""
+
+
+def test_a_list_is_compared_with_its_checksum():
+    assert lists.sound(LIST)
+    assert not lists.sound(b"")
+    assert not lists.sound(LIST.replace(b"db-id=1", b"db-id=2"))
+    assert not lists.sound(LIST[:-30])
+    for place in range(0, len(LIST), 7):
+        assert not lists.sound(LIST[:place] + bytes([LIST[place] ^ 0x95]) + LIST[place + 1 :])
+
+
+def test_lists_have_a_second_copy_that_is_looked_at():
+    assert lists.paths(["20260310-023000F"])[-1] == "backup/main/20260310-023000F/backup.manifest"
 
 
 def test_keys_are_counted_from_the_report():

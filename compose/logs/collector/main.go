@@ -199,7 +199,8 @@ func save(path string, positions map[string]position) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(path+".new", data, 0o640); err != nil {
+	// Readable: the backup takes it along, under another id.
+	if err := os.WriteFile(path+".new", data, 0o644); err != nil {
 		return err
 	}
 	return os.Rename(path+".new", path)

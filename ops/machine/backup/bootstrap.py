@@ -82,9 +82,17 @@ def _restic(
         wrong = "wrong password" in answer.stderr
         raise OpsError(
             "the repository cannot be read", "the key is not the one of this repository" if wrong else answer.last_words(2),
-            "another key file: --key FILE" if wrong else "is it a whole copy? try another one",
+            "another page of the safe" if wrong else "is it a whole copy? try another one",
         )  # fmt: skip
     return answer.stdout
+
+
+def opens(project: Project, repository: Path, value: str) -> None:
+    """Raises OpsError where a key is not the one of a repository."""
+    with tempfile.TemporaryDirectory(dir=project.state.root, prefix=".key-") as folder:
+        secret = Path(folder) / "key"
+        files.write(secret, value, mode=0o600)
+        _restic(project, reader(project), repository, secret, ("cat", "config"))
 
 
 def look(project: Project, image: str, repository: Path, key_file: Path) -> Found:

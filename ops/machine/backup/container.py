@@ -11,6 +11,7 @@ from ops import podman
 from ops.errors import HostLacks, OpsError
 from ops.machine.host import Host
 from ops.machine.run import stream
+from ops.plan.backup.advice import advice
 from ops.plan.backup.sets import Status, read_status, told
 from ops.render import container_name
 
@@ -65,7 +66,8 @@ def run_job(host: Host, argv: Sequence[str], deadline: float, report: Callable[[
     why = str(ended.get("error") or " / ".join(said[-2:]) or f"exit code {code}")
     if code is None:
         why = f"it did not end within {deadline:.0f} s"
-    raise OpsError(f"backup run {' '.join(argv)}", why, "inv logs backup --since 1h; inv backup.list", said[-LAST_LINES:])
+    found = advice(why)
+    raise OpsError(f"backup run {' '.join(argv)}", found.why, found.next, said[-LAST_LINES:])
 
 
 def _event(text: str) -> dict[str, Any] | None:
@@ -107,6 +109,11 @@ def pack(host: Host, part: str, target: Path, deadline: float) -> None:
     """What was unpacked of a part, as a tar file of the host for its owner alone."""
     what = ("-C", FETCHED, "redis.rdb") if part == "redis" else ("-C", f"{FETCHED}/{part}", ".")
     host.run(podman.exec_in(_name(host), ("tar", "-cf", "-", *what)), timeout=deadline, target=target)
+
+
+def received(host: Host, target: Path, deadline: float) -> None:
+    """WAL that the receiver holds and that no repository may have, as a tar file of the host for its owner alone."""
+    host.run(podman.exec_in(_name(host), ("backup", "received")), timeout=deadline, target=target)
 
 
 def compare(host: Host, manifest: Mapping[str, Any], deadline: float) -> str:

@@ -19,7 +19,10 @@ SECRET = "backup-cipher"  # noqa: S105  (a name)
 def value(project: Project) -> str:
     """Raises HostLacks where there is none yet."""
     if not any((project.state.secrets / SECRET).glob("[0-9]*")):
-        raise HostLacks("there is no repository key yet", f"the state folder lacks {SECRET}", "inv deploy makes it")
+        raise HostLacks(
+            "there is no repository key", f"the state folder lacks {SECRET}",
+            "of a new stack: inv deploy makes it; lost: inv backup.key --import FILE",
+        )  # fmt: skip
     return secret(project, SECRET)
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from ops.backup_steps import (
+    AddReceived,
     AgreeSecrets,
     CheckSpace,
     CompareSet,
@@ -106,6 +107,17 @@ def _fetched_otherwise(self: Performer, step: FetchCluster, options: list[str], 
         else:
             return True
     return False
+
+
+@does(AddReceived)
+def _add_received(self: Performer, step: AddReceived) -> None:
+    packed = self.state.root / "restore-received.tar"
+    try:
+        container.received(self.host, packed, step.deadline)
+        said = volumes.do(self.host, "postgres", ("receive",), step.deadline, source=packed).stdout.strip()
+        self.report(step.key, f"{said or 'no'} files")
+    finally:
+        packed.unlink(missing_ok=True)
 
 
 @does(RecoverCluster)

@@ -132,7 +132,11 @@ def safeties(host: Host, parts: Sequence[str] = PARTS) -> list[Safety]:
 
 def mountpoint(host: Host, part: str) -> Path | None:
     """Where a part's volume lies on this host; None where there is none."""
-    name = volume_name(host.project, VOLUMES[part])
+    return mountpoint_of(host, VOLUMES[part])
+
+
+def mountpoint_of(host: Host, volume: str) -> Path | None:
+    name = volume_name(host.project, volume)
     answer = host.run(("podman", "volume", "inspect", "--format", "{{.Mountpoint}}", name), ok=None)
     return Path(answer.stdout.strip()) if answer.returncode == 0 and answer.stdout.strip() else None
 

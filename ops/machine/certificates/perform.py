@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -34,12 +35,12 @@ from ops.machine.certificates import folder, imported, seen
 from ops.machine.certificates.listening import file_of, listeners
 from ops.machine.certificates.wire import Listener, difference, look
 from ops.machine.health import state_of
-from ops.machine.observe import inspected_containers
 from ops.machine.perform import Performer, does
 from ops.machine.project import Project
 from ops.machine.wait import until
 from ops.plan.certificates import check
 from ops.plan.certificates.leaves import Leaf
+from ops.render import container_name
 
 SEEN_SECONDS = 15.0
 """Until a certificate that was put in place must be served; PostgreSQL takes up a new one within a second."""
@@ -91,11 +92,18 @@ def _swap(self: Performer, step: SwapCertificate) -> None:
 
 @does(TakeUpCertificate)
 def _take_up(self: Performer, step: TakeUpCertificate) -> None:
-    found = inspected_containers(self.host)
-    for slot in step.slots:
-        # One that does not run reads it when it starts.
-        if slot in found and state_of(found[slot]) == "running":
-            self.host.run(podman.exec_in(self.name(slot), step.argv))
+    for name in _running(self.project, step.slots):
+        self.host.run(podman.exec_in(name, step.argv))
+
+
+def _running(project: Project, slots: Iterable[str]) -> dict[str, int]:
+    """Container -> its main process, of those that run. One that does not run reads its certificate when it starts."""
+    names = sorted({container_name(project.name, slot) for slot in slots})
+    if not names:
+        return {}
+    answer = project.host.run(podman.inspect_containers(names), ok=(0, 125))
+    found = json.loads(answer.stdout or "[]")
+    return {str(item["Name"]): int(item["State"]["Pid"]) for item in found if state_of(item) == "running"}
 
 
 @does(VerifyServed)
@@ -108,13 +116,13 @@ def _verify(self: Performer, step: VerifyServed) -> None:
 
 def must_be_served(project: Project, leaves: Iterable[Leaf], ca: str = "") -> None:
     """Waits until every listener shows the certificate in place. Raises OpsError, naming the first that does not."""
-    found = inspected_containers(project.host)
     of = {leaf.name: leaf for leaf in leaves}
-    for listener in listeners(project.state, project.stack, project.deployed.allocation, of.values()):
-        item = found.get(listener.slot)
-        if item is None or state_of(item) != "running":
+    listening = listeners(project.state, project.stack, project.deployed.allocation, of.values())
+    running = _running(project, (listener.slot for listener in listening))
+    for listener in listening:
+        if listener.container not in running:
             continue
-        pid = int(item["State"]["Pid"])
+        pid = running[listener.container]
         if why := until(partial(_wrong, listener, pid, ca), max(SEEN_SECONDS, of[listener.name].within)):
             raise OpsError(
                 f"{listener.service}:{listener.port} does not serve the certificate of {listener.name} as it should",
@@ -132,15 +140,14 @@ def put_back(project: Project, leaves: Iterable[Leaf]) -> list[str]:
     Raises OpsError where one of them is not served either.
     """
     names = []
-    found = inspected_containers(project.host)
     for leaf in leaves:
         file = file_of(project.state, leaf)
         if not folder.put_back(file):
+            folder.settle(file)  # what was prepared and is not needed any more
             continue
         names.append(leaf.name)
-        for slot in leaf.slots if leaf.takes_up else ():
-            if slot in found and state_of(found[slot]) == "running":
-                project.host.run(podman.exec_in(str(found[slot]["Name"]), leaf.takes_up))
+        for name in _running(project, leaf.slots) if leaf.takes_up else ():
+            project.host.run(podman.exec_in(name, leaf.takes_up))
         must_be_served(project, [leaf])
         folder.settle(file)
     return names

@@ -11,7 +11,7 @@ from ops.settings import Settings
 
 INSIDE = "/var/lib/cc03-repositories"
 """Where the backup container sees the folders of further repositories."""
-SCHEDULE = ("full_at", "full_every", "diff_every", "incr_every", "drill_at", "keep")
+SCHEDULE = ("full_at", "full_every", "diff_every", "incr_every", "drill_at", "keep", "synchronous")
 
 
 def backup_toml(text: str, settings: Settings) -> str:
@@ -21,8 +21,8 @@ def backup_toml(text: str, settings: Settings) -> str:
     """
     for key in SCHEDULE:
         value = settings.get("backup", key)
-        written = str(value) if isinstance(value, int) else f'"{value}"'
-        text, found = re.subn(rf"^({key} = )(\"[^\"]*\"|\d+)", rf"\g<1>{written}", text, flags=re.MULTILINE)
+        written = json.dumps(value)
+        text, found = re.subn(rf"^({key} = )(\"[^\"]*\"|\d+|true|false)", rf"\g<1>{written}", text, flags=re.MULTILINE)
         if found != 1:
             raise ValueError(f"config/backup/backup.toml has {found} lines `{key} = `")
     return text
@@ -66,3 +66,10 @@ def with_settings(service: str, files: Mapping[str, str], settings: Settings) ->
 def mounts(settings: Settings) -> list[str]:
     """Folders of further repositories, as compose.yaml would mount them into the backup container."""
     return [f"{one['path']}:{INSIDE}/{one['name']}" for one in settings.get("backup", "repositories")]
+
+
+def interruption(settings: Settings) -> dict[str, Any]:
+    """What compose.yaml would say of the backup container's replacement: with the receiver on, who writes waits for it."""
+    if not settings.get("backup", "synchronous"):
+        return {}
+    return {"gap_seconds": 10, "interrupts": "who writes waits; reading goes on"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+from collections.abc import Iterable, Sequence
 
 from ops.errors import OpsError
 
@@ -52,3 +53,17 @@ def parse(text: str, name: str) -> str:
             "compare it with the printed copy group by group",
         )  # fmt: skip
     return key
+
+
+def version_for(present: Sequence[int], copies: Iterable[str], secret: str) -> int:
+    """The version that a key gets which is brought back: that of Podman's copy, which containers have, where the state folder
+    has none; else a newer one than what is there, which was wrong.
+
+    Parameters
+    ----------
+    present: versions in the state folder. copies: names of Podman's secrets. secret: `PROJECT-NAME`.
+    """
+    if present:
+        return max(present) + 1
+    found = (re.fullmatch(rf"{re.escape(secret)}-(\d+)", name) for name in copies)
+    return max((int(match[1]) for match in found if match), default=1)

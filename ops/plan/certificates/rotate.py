@@ -35,13 +35,12 @@ def plan_rotate(stored: Iterable[Stored], before: Mapping[str, str], now: dt.dat
     before: certificate -> serial when the command began; one that has another serial since is done.
     due: only those that have to be renewed by now.
     """
-    steps: list[Step] = []
-    for one in stored:
-        if one.begun:
-            steps += swapped(one.leaf, (), placed=not one.ready)
-        elif one.source == INTERNAL and _waits(one, before) and (not due or one.due(now)):
-            steps += renewed(one.leaf)
-    return Plan(VERB, tuple(steps))
+    begun = [step for one in stored if one.begun for step in swapped(one.leaf, (), placed=not one.ready)]
+    fresh = [
+        one.leaf for one in stored
+        if not one.begun and one.source == INTERNAL and _waits(one, before) and (not due or one.due(now))
+    ]  # fmt: skip
+    return Plan(VERB, (*begun, *renewed(fresh)))
 
 
 def _waits(one: Stored, before: Mapping[str, str]) -> bool:
@@ -49,11 +48,16 @@ def _waits(one: Stored, before: Mapping[str, str]) -> bool:
     return name in before and (one.facts.serial if one.facts else "") == before[name]
 
 
-def renewed(leaf: Leaf, after: tuple[str, ...] = ()) -> list[Step]:
-    """Issue, check, swap, take up, verify."""
-    title = f"issue a certificate for {leaf.name} and check it"
-    prepare = PrepareCertificate(f"issue {leaf.name}", title, after, name=leaf.name, names=leaf.names)
-    return [prepare, *swapped(leaf, (prepare.key,))]
+def renewed(leaves: Sequence[Leaf], after: tuple[str, ...] = ()) -> list[Step]:
+    """Issue, check, swap, take up, verify. None is swapped before all have been found good and written whole."""
+    prepared: list[Step] = [
+        PrepareCertificate(
+            f"issue {leaf.name}", f"issue a certificate for {leaf.name} and check it", after, name=leaf.name, names=leaf.names
+        )
+        for leaf in leaves
+    ]  # fmt: skip
+    gates = tuple(step.key for step in prepared)
+    return [*prepared, *(step for leaf in leaves for step in swapped(leaf, gates))]
 
 
 def swapped(leaf: Leaf, after: tuple[str, ...], *, placed: bool = False) -> list[Step]:
@@ -139,11 +143,11 @@ def plan_rollover(
         last = tuple(step.key for step in steps)
         steps.append(PromoteAuthority("promote", "have the new root sign", last))
     after = tuple(step.key for step in steps)
+    fresh = [one for one in leaves if not authority.signs or one.leaf.name not in done or one.ready]
     for one in leaves:
-        if not authority.signs or one.leaf.name not in done or one.ready:
-            steps += renewed(one.leaf, after)
-        elif one.begun:
+        if one.begun and one not in fresh:
             steps += swapped(one.leaf, after, placed=True)
+    steps += renewed([one.leaf for one in fresh], after)
     if finish:
         steps += _drop(leaves, tuple(step.key for step in steps))
     return Plan(ROLLOVER, tuple(steps))

@@ -22,9 +22,9 @@ from ops.plan.certificates import check
 from ops.plan.measure import WEBSOCKET, summarise
 from tests.drill.certs.strict import Handshakes, shown, strict_clients
 from tests.drill.conftest import Record
+from tests.drill.disk import disk_of_its_own
 from tests.drill.flood import failed, flood
 from tests.drill.stack import Drill, inv
-from tests.drill.test_disk_full import nearly_full
 from tests.drill.test_killed_deploy import break_off
 from tests.smoke.live import Live
 
@@ -189,7 +189,7 @@ def test_end_of_a_rollover_that_was_killed_goes_on(stack: Drill, tmp_path: Path,
 
 def test_on_a_full_disk_nothing_is_swapped(stack: Drill) -> None:
     before = shown(stack)
-    with nearly_full(stack.project.state.certs, NO_SPACE):
+    with disk_of_its_own(stack.project.state.certs, NO_SPACE):
         answer = inv("certs.rotate", "--yes")
         assert answer.returncode == 3, answer.stdout + answer.stderr
         assert "No space left on device" in answer.stderr

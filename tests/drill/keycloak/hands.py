@@ -15,7 +15,6 @@ import yaml
 
 from ops import podman
 from ops.machine.run import Result
-from ops.machine.supervise import stop_ticker
 from ops.machine.wait import until
 from ops.render import excerpt
 from tests.drill.stack import Drill, inv
@@ -59,11 +58,7 @@ class Keycloak:
     # ---- PostgreSQL
 
     def psql(self, statements: str, database: str = "postgres") -> str:
-        """What statements of the superuser print. Raises where one of them fails."""
-        psql = ("psql", "--username=postgres", f"--dbname={database}", "--no-psqlrc", "--tuples-only", "--no-align", "--quiet",
-                "--set=ON_ERROR_STOP=1", "--file=-")  # fmt: skip
-        argv = podman.exec_with_input(self.name("postgres"), psql)
-        return self.drill.project.host.run(argv, stdin=statements, timeout=60).stdout.strip()
+        return self.drill.psql(statements, database)
 
     def disconnect(self, database: str = SLOT) -> None:
         """End every session of a database, as a restart of PostgreSQL would."""
@@ -90,7 +85,7 @@ class Keycloak:
     # ---- Containers
 
     def name(self, slot: str = SLOT) -> str:
-        return f"{self.drill.project.name}-{slot}"
+        return self.drill.name(slot)
 
     def podman(self, *arguments: str, ok: tuple[int, ...] | None = (0,), timeout: float = 120.0) -> Result:
         return self.drill.project.host.run(("podman", *arguments), ok=ok, timeout=timeout)
@@ -190,13 +185,10 @@ class Keycloak:
         self._later.append(undo)
 
     def end_watch(self) -> None:
-        """Without the health ticker, where it would mend what is to be looked at. It is not told to stop: that is a mark on
-        purpose, and nothing is mended while it stands."""
-        stop_ticker(self.drill.project.state)
+        self.drill.end_watch()
 
     def watch(self) -> None:
-        answer = inv("start")
-        assert answer.returncode == 0, answer.stderr
+        self.drill.watch()
 
     # ---- What people notice
 
