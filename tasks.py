@@ -53,7 +53,7 @@ namespace = Collection(
         keycloak_rotate.rotate,
         keycloak_h2.migrate_h2,
     ),
-    Collection("backup", backup.make, backup.list_sets, backup.verify, backup.prune, backup.key),
+    Collection("backup", backup.make, backup.list_sets, backup.verify, backup.prune, backup.key, backup.credentials),
     Collection("certs", certs.show_certificates, certs.rotate, certs.ca, certs.import_certificate),
     Collection("audit", audit.log, audit.verify),
     Collection("service", service.install, service.remove),

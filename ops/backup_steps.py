@@ -24,6 +24,10 @@ class RunJob(Step):
     """Seconds, of which some may be spent waiting for a job that runs."""
     grave: bool = True
     """Whether its failure fails the plan. Else it is told, and the schedule makes up for it."""
+    credentials: str = ""
+    """File with credentials of the repository that the job is about; they go to its input and are kept nowhere."""
+    kind: str = ""
+    """Of that repository."""
 
 
 @dataclass(frozen=True)

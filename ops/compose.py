@@ -11,7 +11,7 @@ import yaml
 
 from ops.errors import UsageProblem
 from ops.model import Limits, Service, Stack
-from ops.plan.backup.configuration import interruption, mounts
+from ops.plan.backup.configuration import interruption, with_repositories
 from ops.settings import Settings, memory_bytes
 
 _PLACEHOLDER = re.compile(r"\$\{(CC03_[A-Z_]+)(?::-([^}]*))?\}")
@@ -102,8 +102,8 @@ def parse_stack(
     values = {**placeholders(settings, ports), "CC03_STATE": str(state), "CC03_SERVICES": "|".join(raw["services"])}
     document = _fill_tree(raw, values)
     if "backup" in document["services"]:
+        with_repositories(document, settings)
         backup = document["services"]["backup"]
-        backup["volumes"] = [*backup.get("volumes", []), *mounts(settings)]
         backup["x-cc03"] = {**backup.get("x-cc03", {}), **interruption(settings)}
     services = {name: _service(name, document["services"], settings, repository, scaled or {}) for name in document["services"]}
     return Stack(

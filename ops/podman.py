@@ -267,16 +267,21 @@ def run_apart(name: str, image: str, argv: Sequence[str], mounts: Mapping[Path, 
     )  # fmt: skip
 
 
-def run_reader(name: str, image: str, argv: Sequence[str], mounts: Mapping[Path, str]) -> Argv:
-    """A one-off container that may read every file of what is mounted, whoever it belongs to, without a network.
+def run_reader(
+    name: str, image: str, argv: Sequence[str], mounts: Mapping[Path, str], *, network: str = "none",
+    hosts: Mapping[str, str] | None = None,
+) -> Argv:  # fmt: skip
+    """A one-off container that may read every file of what is mounted, whoever it belongs to.
 
     Parameters
     ----------
-    mounts: path of the host -> path in the container, with `:ro` where it may not be written.
+    mounts: path of the host -> path in the container, with `:ro` where it may not be written. network: the one that it stands
+    on. hosts: name -> address, of what it is to reach there.
     """
+    entries = [part for one, address in (hosts or {}).items() for part in ("--add-host", f"{one}:{address}")]
     volumes = [part for source, target in mounts.items() for part in ("--volume", f"{source}:{target}")]
     return (
-        "podman", "run", "--rm", "--pull=never", "--name", name, "--network", "none", "--cap-drop", "ALL",
+        "podman", "run", "--rm", "--pull=never", "--name", name, "--network", network, *entries, "--cap-drop", "ALL",
         "--cap-add", "DAC_OVERRIDE", "--user", "0:0", "--memory", "1g", "--log-driver", "none", "--read-only",
-        "--tmpfs", "/tmp:mode=1777", *volumes, "--entrypoint", argv[0], image, *argv[1:],
+        "--tmpfs", "/tmp:mode=1777", "--tmpfs", "/run:mode=1777", *volumes, "--entrypoint", argv[0], image, *argv[1:],
     )  # fmt: skip

@@ -119,7 +119,8 @@ def _place(stack: Stack, allocation: Allocation, service: Service, slot: str) ->
         "hostname": slot,
         "networks": {network_name(stack.project, network): one for network, one in attached.items()},
         "extra_hosts": [
-            f"{other}:{where}" for other, where in sorted(hosts_of(stack, allocation, service).items()) if other != name
+            *(f"{other}:{where}" for other, where in sorted(hosts_of(stack, allocation, service).items()) if other != name),
+            *service.definition.get("extra_hosts", ()),
         ],
     }
 

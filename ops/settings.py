@@ -12,6 +12,7 @@ import yaml
 
 from ops.errors import UsageProblem, did_you_mean
 from ops.model import MAX_REPLICAS
+from ops.repositories import parse as parse_repositories
 
 SERVICES = (
     "postgres", "redis", "keycloak", "backend", "frontend", "nginx",
@@ -65,31 +66,6 @@ def _cpus(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0.05 <= value <= 64:
         raise ValueError("a number of cores from 0.05 to 64")
     return float(value)
-
-
-_KEYS = {"name", "path", "keep", "append_only"}
-
-
-def _repositories(value: Any) -> list[dict[str, Any]]:
-    """The list under `backup.repositories`, complete with its defaults. A list: a release keeps it as JSON."""
-    if not isinstance(value, list):
-        raise ValueError("a list of {name, path, keep, append_only}")
-    found = []
-    for one in value:
-        if not isinstance(one, Mapping) or not {"name", "path"} <= one.keys() <= _KEYS:
-            raise ValueError("a list of {name, path, keep, append_only}, of which name and path must be there")
-        if not re.fullmatch(r"[a-z][a-z0-9-]{0,19}", str(one["name"])) or one["name"] == "local":
-            raise ValueError("names of lower-case letters, digits and dashes, other than local")
-        if not re.fullmatch(r"/[\x21-\x39\x3b-\x7e]+", str(one["path"])):
-            raise ValueError("absolute paths without spaces and colons")
-        append_only = one.get("append_only", False)
-        if not isinstance(append_only, bool):
-            raise ValueError("append_only: true or false")
-        keep = _number(1, 1000)(one.get("keep", 7))
-        found.append({"name": str(one["name"]), "path": str(one["path"]), "keep": keep, "append_only": append_only})
-    if len({one["name"] for one in found}) < len(found):
-        raise ValueError("names that differ from each other")
-    return found
 
 
 LEAST_MEMORY = 16 << 20
@@ -168,9 +144,9 @@ SETTINGS = (
     Setting(("backup", "synchronous"), _flag, False,
             "Whether a commit is acknowledged only once the backup container has it too: nothing that was acknowledged is "
             "lost with the disk of PostgreSQL, and every commit waits while that container is away."),
-    Setting(("backup", "repositories"), _repositories, [],
-            "More places for backups, each a folder on another disk that belongs to uid 10011: "
-            "`- {name: disk2, path: /mnt/disk2/cc03, keep: 14, append_only: false}`."),
+    Setting(("backup", "repositories"), parse_repositories, [],
+            "More places for backups: folders on other disks, S3, SFTP (docs/how-to/backup.md, Somewhere else). "
+            "Credentials are not among the settings: `inv backup.credentials`."),
     Setting(("retention", "metrics"), _AGE, "15d", "How long Prometheus keeps metrics."),
     Setting(("retention", "logs"), _AGE, "14d", "How long the log store keeps lines."),
     Setting(("hooks", "seconds"), _number(1, 3600), 60, "Seconds that one hook in config/hooks/ may take."),

@@ -17,7 +17,8 @@ from ops.machine.host import EVERYWHERE, host_facts, port_is_free
 from ops.machine.observe import images, inspected_containers
 from ops.machine.project import Project
 from ops.machine.run import installed, run
-from ops.plan.doctor import Facts, findings
+from ops.plan.backup.configuration import OWNER, declared
+from ops.plan.doctor import Facts, Folder, findings
 
 STORAGE = Path("/var/lib/containers")
 
@@ -56,6 +57,19 @@ def _busy_ports(project: Project) -> dict[str, int]:
     }  # fmt: skip
 
 
+def _folders(project: Project) -> dict[str, Folder]:
+    local = _nearest(STORAGE).stat().st_dev
+    found = {}
+    for one in (one for one in declared(project.settings) if not one.remote):
+        path = Path(one.where["path"])
+        about = path.stat() if path.is_dir() else None
+        found[one.name] = Folder(
+            str(path), there=about is not None, own_disk=about is not None and about.st_dev != local,
+            taken=about is not None and about.st_uid == OWNER and about.st_mode & 0o700 == 0o700,
+        )  # fmt: skip
+    return found
+
+
 def look(project: Project) -> Facts:
     """The facts that decide whether a deploy can work; nothing that takes long."""
     version = podman_version(project)
@@ -66,7 +80,7 @@ def look(project: Project) -> Facts:
     missing = [image for image in project.images.values() if image.context and image.tag not in present]
     return Facts(
         host=host_facts(), podman=version, images_missing=len(missing), free_bytes=_free_bytes(project),
-        memory_bytes=_memory_bytes(), busy_ports=busy.result() if busy else {},
+        memory_bytes=_memory_bytes(), busy_ports=busy.result() if busy else {}, folders=_folders(project),
     )  # fmt: skip
 
 

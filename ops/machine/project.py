@@ -14,6 +14,7 @@ from typing import Any
 from ops import podman
 from ops.compose import parse_stack, placeholders
 from ops.errors import HostLacks
+from ops.machine import lock
 from ops.machine import state as files
 from ops.machine.certificates.listening import listeners
 from ops.machine.certificates.watch import COMMAND
@@ -71,6 +72,19 @@ class Project:
         paths = self.state.root.parent.glob("*/allocation.json")
         found = (files.read_json(path) for path in paths if path != self.state.allocation)
         return [allocation for allocation in found if allocation]
+
+    def _refuse_taken(self) -> None:
+        others = self._others()
+        subnets = {subnet for other in others for subnet in other["subnets"].values()}
+        ports = {port for other in others for port in other["ports"].values()}
+        # The ports of the project that stack.yaml names are the operator's choice, and looked at before a deploy.
+        own = set() if self.settings.own_project else set(self.ports.values())
+        taken = [*sorted(subnets & set(self.allocation.subnets.values())), *sorted(ports & own)]
+        if taken:
+            raise HostLacks(
+                f"another project has just taken {taken[0]}, which {self.name} was to have",
+                "two projects were deployed for the first time at the same moment", "inv deploy, which takes what is free then",
+            )  # fmt: skip
 
     @cached_property
     def stack(self) -> Stack:
@@ -172,10 +186,15 @@ class Project:
 
     def remember(self) -> None:
         """Keep the allocation, so that every later command on this project uses the same addresses and ports; and who works on
-        it."""
+        it.
+
+        Raises HostLacks where another project has taken one of them since they were chosen.
+        """
         content = files.dump(as_json(self.allocation))
-        if not self.state.allocation.exists() or self.state.allocation.read_text() != content:
-            files.write(self.state.allocation, content)
+        with lock.hold(self.state.root.parent / ".allocations.lock", "allocation", patiently=True):
+            if not self.state.allocation.exists() or self.state.allocation.read_text() != content:
+                self._refuse_taken()
+                files.write(self.state.allocation, content)
         # The health ticker has this checkout renew certificates.
         here = {"python": sys.executable, "repository": str(self.host.repository)}
         files.write(self.state.ticker / COMMAND, files.dump(here))

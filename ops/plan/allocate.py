@@ -51,10 +51,10 @@ def allocate(stack: Stack, ports: Mapping[str, int], remembered: Mapping[str, An
     known_subnets: Mapping[str, str] = (remembered or {}).get("subnets", {})
     known_hosts: Mapping[str, int] = (remembered or {}).get("hosts", {})
     used = [ip_network(cidr, strict=False) for cidr in (*taken, *known_subnets.values())]
-    subnets: dict[str, str] = {}
+    # A network that is not wanted at present may still exist, and be wanted again.
+    subnets: dict[str, str] = dict(known_subnets)
     for name in stack.networks:
-        if name in known_subnets:
-            subnets[name] = known_subnets[name]
+        if name in subnets:
             continue
         subnet = _free_subnet(used)
         used.append(subnet)

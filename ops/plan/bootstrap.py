@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -20,10 +20,12 @@ from ops.backup_steps import (
     VerifyRestored,
     WriteHostArchive,
 )
+from ops.errors import HostLacks
 from ops.keycloak_steps import HandOver
 from ops.model import Plan, Step
 from ops.plan.backup.target import PARTS
 from ops.plan.restore import ROLE_SECRET
+from ops.repositories import LOCAL, Repository
 from ops.steps import AwaitHealthy, StartContainer
 
 STAMP = "19700101T000000Z"
@@ -43,6 +45,25 @@ class Found:
     commit: str
     release: int | None
     images: Mapping[str, str]
+    repository: str = LOCAL
+    """The one that the data come out of."""
+    number: int = 1
+    """By which pgBackRest knows it."""
+
+
+def declared_as(settings: Sequence[Repository], read: Repository) -> tuple[str, int]:
+    """(name, pgBackRest's number) of a repository by the settings of then, which may call and reach it otherwise.
+
+    Raises HostLacks where they do not know it: this host could then not be told where the data are.
+    """
+    for number, one in enumerate(settings, start=2):
+        if one.identity == read.identity:
+            return one.name, number
+    known = ", ".join(f"{one.name} ({one.told})" for one in settings) or "none"
+    raise HostLacks(
+        f"{read.told} is not among the repositories of that stack", f"its stack.yaml names {known}",
+        "give it as it is named there; or copy the repository to this host and give the folder",
+    )  # fmt: skip
 
 
 def with_data(plan: Plan, found: Found, versions: Mapping[str, int]) -> Plan:
@@ -67,7 +88,7 @@ def with_data(plan: Plan, found: Found, versions: Mapping[str, int]) -> Plan:
         ]
     waits = {part: f"fill {part}" for part in parts}
     if "postgres" in parts:
-        newest, waits["postgres"] = ("--type=default",), "recover postgres"
+        newest, waits["postgres"] = ("--type=default", f"--repo={found.number}"), "recover postgres"
         filled += [
             FetchCluster("fetch postgres", "fetch PostgreSQL out of the repository", ("aside postgres",), options=newest),
             RecoverCluster("recover postgres", "replay all WAL there is and read every page", ("fetch postgres",)),
@@ -77,7 +98,7 @@ def with_data(plan: Plan, found: Found, versions: Mapping[str, int]) -> Plan:
         title = f"fetch {', '.join(files)} of {found.set}"
         # After PostgreSQL: both read the same disk, and PostgreSQL is what everybody waits for.
         after = (*(f"aside {part}" for part in files), *(("recover postgres",) if "postgres" in parts else ()))
-        filled.append(FetchFiles("fetch files", title, after, set=found.set, parts=files))
+        filled.append(FetchFiles("fetch files", title, after, set=found.set, repository=found.repository, parts=files))
         filled += [FillVolume(waits[part], f"move {part} into its place", ("fetch files",), part=part) for part in files]
         filled.append(RemoveFetched("tidy", "remove what was unpacked", tuple(waits[part] for part in files)))
     return replace(plan, steps=_woven(plan, filled, waits, versions), destroys=())

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from ops.errors import HostLacks
 from ops.model import Plan, Seen, Service, Step
 from ops.plan.changes import changes
 from ops.plan.containers import Options, container_steps
@@ -15,6 +16,7 @@ from ops.plan.keycloak.realm_deploy import SERVICE as KEYCLOAK
 from ops.plan.release import manifest_of, release_files
 from ops.plan.wanted import Wanted
 from ops.render import network_name, next_of, secret_name, volume_name
+from ops.repositories import given
 from ops.steps import (
     ActivateRelease,
     AwaitHealthy,
@@ -127,12 +129,21 @@ def _prune(steps: Iterable[Step]) -> tuple[Step, ...]:
 
 
 def _secrets(wanted: Wanted, seen: Seen, services: Iterable[Service], applying: Iterable[Service]) -> list[Step]:
-    """`applying`: services that are given secrets through their API; of those Podman needs no copy."""
+    """`applying`: services that are given secrets through their API; of those Podman needs no copy.
+
+    Raises HostLacks where one is missing that cannot be made up.
+    """
     steps: list[Step] = []
     mounted = {secret for service in services for secret in service.secrets}
     for name in sorted({*mounted, *(secret for service in applying for secret in service.applies)}):
         version = wanted.versions[name]
         made = seen.secret_versions.get(name, 0) >= version
+        if not made and (repository := given(name)):
+            raise HostLacks(
+                f"the credentials of the repository {repository} are not on this host",
+                "stack.yaml names it, and nobody has given them",
+                f"inv backup.credentials {repository} FILE",
+            )  # fmt: skip
         if not made:
             steps.append(GenerateSecret(f"generate {name}", f"generate secret {name}", name=name, version=version))
         if name in mounted and (not made or secret_name(wanted.stack.project, name, version) not in seen.podman_secrets):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from ops.plan.backup.configuration import OWNER
 from ops.plan.host import HostFacts
 
 PODMAN_MINIMUM = (4, 3)
@@ -20,6 +21,17 @@ CLOCK_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
+class Folder:
+    """One that stack.yaml names as a repository. taken: whether the backup's account may write there."""
+
+    path: str
+    there: bool
+    taken: bool
+    own_disk: bool
+    """Whether it is on another one than the local repository."""
+
+
+@dataclass(frozen=True)
 class Facts:
     """What was looked at. busy_ports: wanted ports that another program holds. clock_offset: seconds, None if unknown."""
 
@@ -31,6 +43,8 @@ class Facts:
     busy_ports: Mapping[str, int] = field(default_factory=dict)
     clock_offset: float | None = None
     registries: Mapping[str, bool] = field(default_factory=dict)
+    folders: Mapping[str, Folder] = field(default_factory=dict)
+    """Repository -> its folder."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +62,7 @@ INSTALL = "./scripts/quick-deploy.sh installs what is missing"
 
 def findings(facts: Facts) -> tuple[Finding, ...]:
     """Every finding, good ones included, in the order in which they matter."""
-    return (*_programs(facts), *_kernel(facts), *_room(facts), *_ports(facts), *_surroundings(facts))
+    return (*_programs(facts), *_kernel(facts), *_room(facts), *_ports(facts), *_repositories(facts), *_surroundings(facts))
 
 
 def _programs(facts: Facts) -> Iterator[Finding]:
@@ -113,6 +127,27 @@ def _ports(facts: Facts) -> Iterator[Finding]:
             "bad", f"port {port} is taken by another program", f"nginx cannot publish ports.{name} there",
             f"stop it (ss -ltnp 'sport = :{port}' names it), or set ports.{name} in config/stack.yaml",
         )  # fmt: skip
+
+
+def _repositories(facts: Facts) -> Iterator[Finding]:
+    for name, folder in facts.folders.items():
+        if not folder.there:
+            yield Finding(
+                "bad", f"the repository {name}: {folder.path} is not there", "is its disk mounted? No backup is kept in it",
+                f"mount it; for a new one: install -d -o {OWNER} -g {OWNER} -m 0700 {folder.path}",
+            )  # fmt: skip
+        elif not folder.taken:
+            yield Finding(
+                "bad", f"the repository {name}: {folder.path} is not the backup's", f"uid {OWNER} cannot write there",
+                f"chown -R {OWNER}:{OWNER} {folder.path}; chmod u+rwx {folder.path}",
+            )  # fmt: skip
+        elif not folder.own_disk:
+            yield Finding(
+                "warning", f"the repository {name} is on the disk of the local one", "whatever takes that disk takes both",
+                "mount another disk there; or is one missing that should be mounted?",
+            )  # fmt: skip
+        else:
+            yield Finding("good", f"the repository {name} is on a disk of its own")
 
 
 def _surroundings(facts: Facts) -> Iterator[Finding]:

@@ -81,7 +81,8 @@ def _newest(project: Project, since: datetime) -> str:
     found: list[Set] = []
 
     def look() -> str:
-        found[:] = [one for one in status(project.host).sets if one.made >= since]
+        # Those from the future, made while the clock was ahead, are none of this command's.
+        found[:] = [one for one in status(project.host).sets if since <= one.made <= datetime.now(UTC)]
         return "" if found else "it is not listed yet"
 
     if until(look, LISTED_SECONDS):
@@ -110,13 +111,18 @@ def _show(found: Status, kept: list[Safety]) -> None:
     from rich.table import Table
 
     from ops import show
-    from ops.plan.backup.sets import rows, size
+    from ops.plan.backup.sets import places, rows, size
     from ops.plan.restore import SAFETY_DAYS
 
     drawn = Table("SET", "AGE", "KIND", "SIZE", "ADDED", "INSIDE", "PROVED", "WHERE", box=None, pad_edge=False)
     for row in rows(found, datetime.now(UTC)):
         drawn.add_row(*row)
     show.out.print(drawn)
+    if len(found.repositories) > 1:
+        table = Table("REPOSITORY", "KIND", "SETS", "NEWEST", "USED", "FREE", "", box=None, pad_edge=False)
+        for row in places(found, datetime.now(UTC)):
+            table.add_row(*map(escape, row))
+        show.out.print(table)
     if found.since and found.until:
         show.out.print(f"PostgreSQL can go to any second from {found.since:%Y-%m-%d %H:%M:%S} "
                        f"to {found.until:%Y-%m-%d %H:%M:%S} UTC")  # fmt: skip
@@ -146,12 +152,17 @@ def verify(c: Context, name: str = "", repository: str = "local") -> None:
 
 
 @verb(help={
+    "repository": "only sets of this one, with --credentials that may remove them: for one that is append-only",
+    "credentials": "file with those credentials; it is read once, and nothing keeps it",
     "safety": "remove safety copies of restores as well, however new",
     "force": "also where the last set that is proved would go",
     "ahead": "only sets from the future, which were made while the clock was ahead",
     "yes": "do not ask",
 })  # fmt: skip
-def prune(c: Context, safety: bool = False, force: bool = False, ahead: bool = False, yes: bool = False) -> None:
+def prune(
+    c: Context, repository: str = "", credentials: str = "", safety: bool = False, force: bool = False, ahead: bool = False,
+    yes: bool = False,
+) -> None:  # fmt: skip
     """Remove sets beyond the number to keep, with the WAL that only they need, and safety copies that are old enough."""
     from ops import show
     from ops.backup_steps import RunJob
@@ -161,6 +172,10 @@ def prune(c: Context, safety: bool = False, force: bool = False, ahead: bool = F
     from ops.plan.restore import SAFETY_DAYS, plan_drop
 
     project = _project()
+    forced = ("--force",) if force else ()
+    if repository or credentials:
+        _prune_elsewhere(project, repository, credentials, forced, yes=yes)
+        return
     kept = safeties(project.host)
     gone = tuple(kept) if safety else expendable(kept, datetime.now(UTC), SAFETY_DAYS)
     if force and ahead:
@@ -175,6 +190,65 @@ def prune(c: Context, safety: bool = False, force: bool = False, ahead: bool = F
     confirm(plan, yes)
     seconds = _carry_out(project, plan)
     show.out.print(f"[bold]pruned[/bold] in {seconds:.1f} s; {len(gone)} safety copies removed")
+
+
+def _prune_elsewhere(project: Project, repository: str, credentials: str, forced: tuple[str, ...], *, yes: bool) -> None:
+    from ops import show
+    from ops.backup_steps import RunJob
+    from ops.machine.backup import credentials as given
+    from ops.machine.backup.container import status
+    from ops.model import Plan
+    from ops.plan.backup.sets import kind_of
+
+    if not repository or not credentials:
+        raise UsageProblem(
+            "--repository and --credentials belong together", "this host's own credentials remove nothing there",
+            "inv backup.prune without both of them is about all other repositories",
+        )  # fmt: skip
+    kind, path = kind_of(status(project.host), repository), Path(credentials).absolute()
+    given.read(kind, path)
+    argv = ("expire", "--repository", repository, *forced)
+    step = RunJob(
+        "expire", f"remove sets of {repository} beyond the number to keep", argv=argv, credentials=str(path), kind=kind
+    )
+    plan = Plan("backup.prune", (step,), destroys=(f"sets of {repository} beyond the number to keep",))
+    confirm(plan, yes)
+    show.out.print(f"[bold]pruned[/bold] {repository} in {_carry_out(project, plan):.1f} s")
+
+
+@verb(positional=["name", "file"], help={
+    "name": "a repository of stack.yaml that is in S3 or behind SFTP",
+    "file": "S3: lines `key = …` and `key_secret = …`; SFTP: a private key. Without it a key pair is made, for SFTP",
+})  # fmt: skip
+def credentials(c: Context, name: str, file: str = "") -> None:
+    """Take the credentials of a repository elsewhere, or make a key pair for it. They are kept as secrets of this host."""
+    from ops import show
+    from ops.machine.audit import audited
+    from ops.machine.backup import credentials as kept
+    from ops.machine.project import open_project
+    from ops.model import Plan, Step
+    from ops.plan.backup.configuration import declared
+
+    project = open_project()
+    remote = {one.name: one for one in declared(project.settings) if one.remote}
+    if name not in remote:
+        raise UsageProblem(
+            f"stack.yaml has no repository {name} in S3 or behind SFTP", did_you_mean(name, list(remote)),
+            "backup.repositories in config/stack.yaml first: docs/how-to/backup.md, Somewhere else",
+        )  # fmt: skip
+    kind = remote[name].kind
+    if not file and kind != "sftp":
+        raise UsageProblem(
+            "a file is needed", "S3 gives out credentials, they are not made up here", f"inv backup.credentials {name} FILE"
+        )
+    project.host.prepare()
+    private, public = kept.key_pair() if not file else ("", "")
+    values = kept.read(kind, Path(file)) if file else {"key": private}
+    with audited(project, Plan("backup.credentials", (Step("keep", f"keep credentials of {name}"),))):
+        changed = kept.keep(project, remote[name], values)
+    if public:
+        show.out.print(f"a line for the authorized_keys of {remote[name].where['user']} there:\n{public}", soft_wrap=True)
+    show.out.print("kept; inv deploy hands them to the backup" if changed else "unchanged: these are here already")
 
 
 @verb(help={

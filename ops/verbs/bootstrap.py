@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ops.errors import HostLacks
@@ -12,9 +11,10 @@ from ops.verbs.common import locked, recorded
 if TYPE_CHECKING:
     from ops.machine.project import Project
     from ops.model import Plan, Seen
+    from ops.plan.bootstrap import Found
 
 
-def bring_back(repository: str, key: str, *, plan_only: bool) -> None:
+def bring_back(where: str, key: str, credentials: str, *, plan_only: bool) -> None:
     """Read the newest set, put the state folder in place, then deploy with the data of the repository.
 
     Raises HostLacks where this host has something of the project already.
@@ -24,27 +24,27 @@ def bring_back(repository: str, key: str, *, plan_only: bool) -> None:
     from ops.machine.project import open_project
 
     began = time.monotonic()
-    project, place = open_project(), bootstrap.place(Path(repository))
+    project, source = open_project(), bootstrap.source(where, key, credentials)
     bootstrap.must_be_empty(project)
     project.host.prepare()
     with locked(project, "restore"):
         show.out.print("building the program that reads the repository, where it is missing")
-        image = bootstrap.reader(project)
-        found = bootstrap.look(project, image, place, Path(key))
+        reader = bootstrap.Reader(project, bootstrap.image(project), source)
+        found = bootstrap.look(project, reader)
         show.out.print(bootstrap.told(found, project))
         if plan_only:
             return
-        bootstrap.put_in_place(project, image, place, found)
+        bootstrap.put_in_place(project, source, found)
     # Settings, addresses and secrets are those of then.
     project = open_project()
     with locked(project, "restore"):
-        bootstrap.copy_repository(project, place, show.aside)
+        found = bootstrap.brought_near(project, source, found, show.aside)
         _deploy(project, found)
     bootstrap.done(project)
     show.out.print(f"[bold green]brought back[/bold green] in {time.monotonic() - began:.1f} s; inv status, inv backup.list")
 
 
-def _deploy(project: Project, found: object) -> None:
+def _deploy(project: Project, found: Found) -> None:
     from ops import show
     from ops.machine.apply import apply
     from ops.machine.journal import Journal
@@ -56,7 +56,7 @@ def _deploy(project: Project, found: object) -> None:
 
     goal = checkout_goal(project, verb="restore")
     wanted, seen, planned = goal.decide()
-    planned = with_data(planned, found, wanted.versions)  # type: ignore[arg-type]
+    planned = with_data(planned, found, wanted.versions)
     show.plan(planned)
     project.remember()
     began = time.monotonic()

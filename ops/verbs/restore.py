@@ -25,14 +25,17 @@ if TYPE_CHECKING:
     "only": "postgres, redis, prometheus, logs, alertmanager, several with commas, or all",
     "timeline": "follow this history of PostgreSQL, where an earlier restore has begun another one",
     "undo": "put back what was there before the last restore, or before one that was broken off",
-    "bootstrap": "on an empty host: folder with a repository, from which everything is brought back",
+    "repository": "read this one of inv backup.list; without it the local one where it can be",
+    "bootstrap": "on an empty host: a folder, s3://HOST/BUCKET/PREFIX or sftp://USER@HOST/PATH, to bring everything back from",
     "key": "with --bootstrap: file with the repository key",
+    "credentials": "with --bootstrap: file with the credentials of S3 or the private key of SFTP",
     "plan": "show what would be lost and done, and do nothing",
     "yes": "do not ask",
 })  # fmt: skip
 def restore(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     c: Context, set: str = "", at: str = "", xid: str = "", name: str = "", only: str = "", timeline: str = "",
-    undo: bool = False, bootstrap: str = "", key: str = "", plan: bool = False, yes: bool = False,
+    undo: bool = False, repository: str = "", bootstrap: str = "", key: str = "", credentials: str = "", plan: bool = False,
+    yes: bool = False,
 ) -> None:  # fmt: skip
     """Bring data back: to the newest point, a set or a moment. Proved, or the state of before is put back."""
     from ops.machine.project import must_exist, open_project
@@ -45,10 +48,10 @@ def restore(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     if bootstrap:
         from ops.verbs.bootstrap import bring_back
 
-        bring_back(bootstrap, key, plan_only=plan)
+        bring_back(bootstrap, key, credentials, plan_only=plan)
         return
     zone = datetime.now().astimezone().tzinfo
-    target = Target(set, read_time(at, zone) if at else None, int(xid) if xid else None, name, timeline)
+    target = Target(set, read_time(at, zone) if at else None, int(xid) if xid else None, name, timeline, repository)
     parts = read_parts(only)
     project = must_exist(open_project())
     project.host.prepare()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_network
 
 import pytest
@@ -37,6 +38,17 @@ def test_new_network_and_new_slot_get_what_is_free_beside_what_is_remembered() -
     assert given.subnets == {"web": "10.64.0.0/24", "app": "10.64.1.0/24", "data": "10.64.2.0/24"}
     assert given.hosts["keycloak"] == 40
     assert len(set(given.hosts.values())) == len(given.hosts)
+
+
+def test_network_that_went_away_keeps_its_subnet_for_the_day_it_returns() -> None:
+    whole = stack()
+    first = as_json(allocate(whole, PORTS, None, ()))
+    less = replace(whole, networks={name: one for name, one in whole.networks.items() if name != "web"})
+
+    between = allocate(less, PORTS, first, ())
+    again = allocate(whole, PORTS, as_json(between), between.subnets.values())
+
+    assert again.subnets == first["subnets"]
 
 
 def test_slot_that_went_away_keeps_its_address_for_the_day_it_returns() -> None:

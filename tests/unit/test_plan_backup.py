@@ -22,6 +22,7 @@ from ops.plan.backup.sets import (
     newest_first,
     newest_with,
     place_of,
+    places,
     read_status,
     rows,
     size,
@@ -53,6 +54,7 @@ def three() -> Status:
         entry("C", NOW - timedelta(hours=1), missing=["redis"], drill_error="torn"),
         entry("B", NOW - timedelta(hours=7), proved_at=(NOW - timedelta(hours=6)).isoformat(), kind="diff"),
         entry("A", NOW - timedelta(days=3), repositories={"disk2": {"label": "x", "snapshot": "y"}}),
+        repositories=[{"name": "local", "kind": "folder"}, {"name": "disk2", "kind": "folder"}, {"name": "far", "kind": "s3"}],
     ))  # fmt: skip
 
 
@@ -122,6 +124,23 @@ def test_status_is_read() -> None:
     assert found.sets[0].inside == ("postgres", "prometheus", "logs", "alertmanager", "host")
     assert found.sets[1].proved == NOW - timedelta(hours=6)
     assert (found.since, found.escrowed) == (datetime(2026, 11, 24, 2, 30, tzinfo=UTC), True)
+
+
+def test_repositories_are_told_with_their_newest_set_and_what_is_wrong() -> None:
+    listed: list[dict[str, Any]] = [
+        {"name": "local", "kind": "folder", "used_bytes": 5_000_000, "free_bytes": 2e9, "error": ""},
+        {"name": "far", "kind": "s3", "append_only": True, "used_bytes": None, "free_bytes": None, "error": ""},
+        {"name": "nas", "kind": "sftp", "error": "unable to connect"},
+    ]
+    everywhere = {name: {"label": "x", "snapshot": "y"} for name in ("local", "far")}
+    held = entry("A", NOW - timedelta(hours=3), repositories=everywhere)
+    found = read_status(report(entry("B", NOW - timedelta(hours=1)), held, repositories=listed))
+
+    assert places(found, NOW) == [
+        ("local", "folder", "2", "60 min", "5 MB", "2.0 GB", ""),
+        ("far", "s3", "1", "3 h", "-", "-", "append-only"),
+        ("nas", "sftp", "0", "-", "-", "-", "unable to connect"),
+    ]
 
 
 def test_half_a_set_is_not_held() -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from ops import steps
+from ops.errors import HostLacks
 from ops.model import Seen
 from ops.plan.containers import seconds
 from ops.plan.deploy import plan_deploy
@@ -204,3 +205,17 @@ def test_release_number_goes_up_where_the_manifest_changes(changed: object) -> N
 )
 def test_compose_duration_in_seconds(duration: object, expected: int) -> None:
     assert seconds(duration) == expected
+
+
+def test_secret_that_cannot_be_made_up_is_asked_for_before_anything_is_done() -> None:
+    release, name = wanted(), "repository-offsite-key"
+    service = release.stack.services["postgres"]
+    services = {**release.stack.services, "postgres": replace(service, secrets=(*service.secrets, name))}
+    lacking = replace(release, stack=replace(release.stack, services=services), versions={**release.versions, name: 1})
+
+    with pytest.raises(HostLacks, match="repository offsite") as refused:
+        plan_deploy(lacking, Seen())
+    assert refused.value.next_step == "inv backup.credentials offsite FILE"
+    given = plan_deploy(lacking, Seen(secret_versions={name: 1}))
+    assert f"secret {name}" in keys(given)
+    assert f"generate {name}" not in keys(given)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from ops.plan.doctor import Facts, Finding, findings
+from ops.plan.doctor import Facts, Finding, Folder, findings
 from ops.plan.host import HostFacts
 
 ALL = frozenset({"podman", "crun", "runc", "netavark", "conmon", "nft", "iptables"})
@@ -91,3 +91,18 @@ def test_busy_port_is_named_with_the_setting_that_moves_it() -> None:
 
     assert "ports.ops" in finding.cure
     assert "9443" in finding.cure
+
+
+@pytest.mark.parametrize(
+    ("folder", "level", "what", "cure"),
+    [
+        (Folder("/mnt/d", there=False, taken=False, own_disk=False), "bad", "/mnt/d is not there", "mount it"),
+        (Folder("/mnt/d", there=True, taken=False, own_disk=True), "bad", "is not the backup's", "chown -R 10011:10011 /mnt/d"),
+        (Folder("/mnt/d", there=True, taken=True, own_disk=False), "warning", "on the disk of the local one", "another disk"),
+    ],
+)
+def test_folder_of_a_repository(folder: Folder, level: str, what: str, cure: str) -> None:
+    (found,) = without_good(facts(folders={"disk2": folder}))
+
+    assert (found.level, what in found.what, cure in found.cure) == (level, True, True)
+    assert without_good(facts(folders={"disk2": replace(folder, there=True, taken=True, own_disk=True)})) == []

@@ -71,6 +71,7 @@ def test_set_is_restored_to_its_own_place_on_its_own_timeline() -> None:
     assert found.parts == ("postgres", "redis")
     assert found.postgres == (
         "--set=BF", "--type=lsn", "--target=@lsn", "--target-exclusive", "--target-timeline=current", "--target-action=promote",
+        "--repo=1",
     )  # fmt: skip
     assert found.compare
     assert found.compare.name == "B"
@@ -92,11 +93,30 @@ def test_moment_before_the_oldest_is_refused() -> None:
 
 def test_transaction_begins_from_the_oldest_set_unless_one_is_named() -> None:
     assert chosen(Target(xid=812), "postgres").postgres == (
-        "--set=x", "--type=xid", "--target=812", "--target-exclusive", "--target-action=promote",
+        "--set=x", "--type=xid", "--target=812", "--target-exclusive", "--target-action=promote", "--repo=2",
     )  # fmt: skip
     assert "--set=BF" in (chosen(Target(xid=812, set="B"), "postgres").postgres or ())
     assert "--target=release-7" in (chosen(Target(name="release-7", timeline="3"), "postgres").postgres or ())
     assert "--target-timeline=3" in (chosen(Target(name="release-7", timeline="3"), "postgres").postgres or ())
+
+
+def test_repository_that_is_named_is_the_one_that_is_read() -> None:
+    newest, older = chosen(Target(repository="disk2")), chosen(Target(set="A", repository="disk2"))
+
+    assert newest.postgres == ("--type=default", "--repo=2")
+    assert "--set=x" in (older.postgres or ())
+    assert "--repo=2" in (older.postgres or ())
+    assert older.files["redis"].held == ("disk2",)
+    with pytest.raises(HostLacks, match="too early"):
+        chosen(Target(repository="disk2", at=NOW - timedelta(days=4)))
+
+
+def test_repository_that_is_none_or_holds_nothing_is_refused() -> None:
+    with pytest.raises(UsageProblem, match="no repository disk3") as refused:
+        chosen(Target(repository="disk3"))
+    assert "disk2" in refused.value.why
+    with pytest.raises(HostLacks, match="far holds no set"):
+        chosen(Target(repository="far"))
 
 
 def test_two_moments_and_no_backup_are_refused() -> None:
@@ -237,6 +257,13 @@ def test_empty_host_is_filled_between_creating_and_starting(monkeypatch: pytest.
     assert {"agree", "verify", "archive", "drop postgres"} <= before(plan, "full")
     assert "clear postgres" in before(plan, "aside postgres")
     assert not any(isinstance(one, FetchFiles) for one in plan.steps)
+
+
+def test_empty_host_is_filled_out_of_the_repository_that_it_was_read_from() -> None:
+    far = found(repository="offsite", number=3)
+    plan = bootstrap.with_data(plan_deploy(wanted(), Seen(), next_number=1), far, {"postgres-keycloak": 2})
+
+    assert step(plan, "fetch postgres").options == ("--type=default", "--repo=3")
 
 
 def test_what_runs_already_is_left_alone() -> None:

@@ -15,9 +15,11 @@ from invoke import Context, Exit
 
 from ops.errors import HostLacks
 from ops.machine import host as host_module
+from ops.machine import project as project_module
 from ops.machine.project import Project, must_exist, open_project
 from ops.machine.run import Result
 from ops.model import Plan, Step
+from ops.plan.allocate import as_json
 from ops.verbs import logs, open, status
 from ops.verbs.common import carry_out
 
@@ -100,6 +102,26 @@ def test_project_that_does_not_exist_is_told_with_those_that_do(project: Project
     assert caught.value.what == "no project mistyped on this host"
     assert "shop, shop-test" in caught.value.why
     assert not project.state.root.exists()
+
+
+def test_addresses_that_another_project_has_taken_meanwhile_are_refused(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(project_module, "port_is_free", lambda port: True)
+    monkeypatch.setattr(project_module, "routed_subnets", lambda: [])
+    project.host.prepare()
+    mine = as_json(project.allocation)
+    other = project.state.root.parent / "faster" / "allocation.json"
+    other.parent.mkdir()
+    other.write_text(json.dumps(mine))
+
+    with pytest.raises(HostLacks, match="another project has just taken 10"):
+        project.remember()
+    assert not project.state.allocation.exists()
+
+    other.unlink()
+    project.remember()
+    assert json.loads(project.state.allocation.read_text()) == mine
 
 
 def test_first_project_of_a_host_does_not_exist_either(project: Project) -> None:

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from . import configuration, extract, jobs, log, manifest, observe, pgbackrest, receiver, repositories, sets
+from . import configuration, extract, jobs, log, manifest, observe, pgbackrest, receiver, repositories, restic, sets
 from .errors import JobError
+from .paths import RUN
 from .progress import Progress, to_stdout
 from .repositories import LOCAL, Repository
 from .scheduler import serve
@@ -30,6 +31,7 @@ def main() -> int:
         "run": lambda: _run(arguments, places),
         "status": lambda: _status(as_json=arguments.json),
         "extract": lambda: _extract(arguments, places),
+        "read": lambda: _read(arguments, places),
         "receive": lambda: receiver.serve(synchronous=settings.receiver.synchronous),
         "received": lambda: receiver.pack(sys.stdout.buffer) or 0,
         "stanza-upgrade": _stanza_upgrade,
@@ -59,6 +61,7 @@ def _arguments() -> argparse.ArgumentParser:
     drill.add_argument("--repository", default=LOCAL)
     expire = run.add_parser("expire", help="remove what is beyond the number to keep")
     expire.add_argument("--force", action="store_true", help="also where the last proved set would go")
+    expire.add_argument("--repository", default="", help="this one, with credentials that come as JSON on stdin")
     expire.add_argument("--ahead", action="store_true", help="only what was made while the clock was ahead")
     for job in run.choices.values():
         job.add_argument("--json-progress", action="store_true", help="JSON lines on stdout, for programs")
@@ -70,6 +73,9 @@ def _arguments() -> argparse.ArgumentParser:
     out.add_argument("--target", type=Path, required=True)
     out.add_argument("--only", action="append", choices=extract.PARTS, default=[])
     out.add_argument("--trust", type=Path, help="public key (PEM) that must have signed it; this stack's by default")
+    read = commands.add_parser("read", help="what restic says of a repository; on a host that has nothing else yet")
+    read.add_argument("--repository", default=LOCAL)
+    read.add_argument("words", nargs="+")
     commands.add_parser("receive", help="take in WAL as it is written, where the settings say so (started by the supervisor)")
     commands.add_parser("received", help="what was received and no archive may have yet, as a tar file on stdout")
     commands.add_parser("stanza-upgrade", help="accept a PostgreSQL cluster that was created anew or upgraded")
@@ -97,7 +103,7 @@ def _run(arguments: argparse.Namespace, places: Sequence[Repository]) -> int:
             "verify" if chosen[0].name == LOCAL else "verify-remote", lambda: jobs.verify(chosen, progress)
         ),
         "drill": ("drill", lambda: jobs.prove(arguments.set, arguments.repository, places, progress)),
-        "expire": ("expire", lambda: jobs.expire(places, force=arguments.force, ahead=arguments.ahead)),
+        "expire": ("expire", lambda: _expire(arguments, places)),
     }  # fmt: skip
     name, do = does[arguments.job]
     error, result = jobs.run(name, do)
@@ -106,6 +112,12 @@ def _run(arguments: argparse.Namespace, places: Sequence[Repository]) -> int:
     else:
         progress.event("done", result=_plain(result))
     return 1 if error else 0
+
+
+def _expire(arguments: argparse.Namespace, places: Sequence[Repository]) -> dict[str, str]:
+    if not arguments.repository:
+        return jobs.expire(places, force=arguments.force, ahead=arguments.ahead)
+    return jobs.expire_elsewhere(arguments.repository, json.load(sys.stdin), places, force=arguments.force)
 
 
 def _plain(result: object) -> object:
@@ -148,6 +160,14 @@ def _extract(arguments: argparse.Namespace, places: Sequence[Repository]) -> int
     chosen = jobs.named_set(arguments.set, observe.look(places).sets)
     trust = arguments.trust.read_text() if arguments.trust else manifest.public_key()
     print(manifest.text(extract.extract(chosen, repository, arguments.target, arguments.only, trust=trust)), end="")
+    return 0
+
+
+def _read(arguments: argparse.Namespace, places: Sequence[Repository]) -> int:
+    repository = jobs.named(arguments.repository, places)
+    RUN.mkdir(exist_ok=True)
+    configuration.reach([repository], configuration.credentials([repository]))
+    restic.run(repository, *arguments.words, "--no-lock", deadline=restic.DEADLINE, stdout=sys.stdout.buffer)
     return 0
 
 

@@ -1,30 +1,43 @@
 """What the tools read: completed with keys and credentials, on a tmpfs only. Written anew at start and at each reload."""
 
+import contextlib
+import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
-from .paths import CIPHER, CONFIG, DRILL_CONF, PGBACKREST_CONF, RUN, SCRATCH, SECRETS
+from .errors import JobError
+from .paths import CIPHER, CONFIG, DRILL_CONF, GIVEN_CONF, PGBACKREST_CONF, RUN, SCRATCH, SECRETS
 from .repositories import LOCAL, Repository
 
 ED25519 = bytes.fromhex("302e020100300506032b657004220420")
 """What stands before the 32 bytes of a private Ed25519 key in PKCS#8 (RFC 8410)."""
 
 
-def pgbackrest(template: str, repositories: Iterable[Repository], read: Mapping[str, str]) -> str:
+AWAY = RUN / "away.json"
+NOWHERE = "/dev/null/away"
+"""A place that nothing can be read from or written to, which pgBackRest finds out at once."""
+
+
+def pgbackrest(
+    template: str, repositories: Iterable[Repository], read: Mapping[str, str], away: frozenset[str] = frozenset()
+) -> str:  # fmt: skip
     """pgbackrest.conf: the mounted one, then keys and the further repositories. Pure.
 
     Parameters
     ----------
-    read: file -> content, of the key and of every credential.
+    read: file -> content, of the key and of every credential. away: names of those that are not to be asked at present.
     """
     lines = ["", "[global]"]
     for repository in repositories:
         option = f"repo{repository.number}-"
         lines += [f"{option}cipher-type=aes-256-cbc", f"{option}cipher-pass={read[str(CIPHER)]}"]
         lines += [f"{option}retention-full={repository.keep}"]
-        if repository.name != LOCAL:
+        if repository.name in away:
+            lines += [f"{option}type=posix", f"{option}path={NOWHERE}"]
+        elif repository.name != LOCAL:
             lines += [f"{option}path={repository.postgres}", f"{option}bundle=y", f"{option}block=y"]
             lines += [f"{option}{name}={value}" for name, value in _place(repository, read).items()]
     return template + "\n".join(lines) + "\n"
@@ -62,23 +75,70 @@ def signing_key(secret: str) -> bytes:
 
 
 def known_hosts_file(repository: Repository) -> Path:
-    return RUN / f"known-hosts-{repository.name}"
+    return RUN / f"known-hosts-{repository.alias}"
 
 
 def aws_file(repository: Repository) -> Path:
-    return RUN / f"aws-{repository.name}"
+    return RUN / f"aws-{repository.alias}"
 
 
-def write(repositories: tuple[Repository, ...]) -> None:
-    """Raises OSError or ValueError where a secret is missing or empty."""
-    files = [str(CIPHER), *(path for one in repositories for path in (one.secrets or {}).values())]
-    read = {path: _secret(Path(path)) for path in files}
-    conf = pgbackrest((CONFIG / "pgbackrest.conf").read_text(), repositories, read)
+def write(repositories: tuple[Repository, ...], away: frozenset[str] = frozenset()) -> None:
+    """Parameters: all of them; names of those that are not to be asked at present.
+
+    Raises OSError or ValueError where a secret is missing or empty.
+    """
+    conf = _reached(repositories, away)
     _write(PGBACKREST_CONF, conf.encode())
     _write(DRILL_CONF, for_drill(conf).encode())
+    _write(AWAY, json.dumps(sorted(away)).encode())
     roles = ("backup", "receiver")
     _write(RUN / "pgpass", "".join(f"postgres:5432:*:{one}:{_secret(SECRETS / f'postgres-{one}')}\n" for one in roles).encode())
     _write(RUN / "signing.der", signing_key(_secret(SECRETS / "backup-signing")))
+
+
+def told_away() -> list[str]:
+    """Names of the repositories that pgBackRest is not to ask, as it was last told."""
+    return list(json.loads(AWAY.read_text())) if AWAY.exists() else []
+
+
+def _reached(repositories: Iterable[Repository], away: frozenset[str] = frozenset()) -> str:
+    """pgbackrest.conf, after restic's files of credentials and host keys were written."""
+    known = tuple(repositories)
+    read = credentials(known)
+    reach(known, read)
+    return pgbackrest((CONFIG / "pgbackrest.conf").read_text(), known, {**read, str(CIPHER): _secret(CIPHER)}, away)
+
+
+def credentials(repositories: Iterable[Repository]) -> dict[str, str]:
+    """File -> content, of all that these are reached with. Raises OSError or ValueError where one is missing or empty."""
+    return {path: _secret(Path(path)) for one in repositories for path in (one.secrets or {}).values()}
+
+
+@contextlib.contextmanager
+def with_credentials(
+    repository: Repository, given: Mapping[str, str], repositories: Iterable[Repository]
+) -> Iterator[tuple[Repository, Path]]:
+    """A repository as somebody with other credentials has it, and the pgbackrest.conf to it, for the length of the block.
+
+    Raises JobError where they are not those of its kind.
+    """
+    if given.keys() != (repository.secrets or {}).keys():
+        raise JobError(f"{repository.name} takes {', '.join(repository.secrets or {}) or 'no credentials'}")
+    files = {part: RUN / f"given-{part}" for part in given}
+    conf = GIVEN_CONF
+    other = replace(repository, secrets={part: str(path) for part, path in files.items()}, given=True)
+    try:
+        for part, path in files.items():
+            _write(path, given[part].encode())
+        _write(conf, _reached([other if one.name == other.name else one for one in repositories]).encode())
+        yield other, conf
+    finally:
+        for path in (*files.values(), conf, aws_file(other), known_hosts_file(other)):
+            path.unlink(missing_ok=True)
+
+
+def reach(repositories: Iterable[Repository], read: Mapping[str, str]) -> None:
+    """What restic and ssh read to reach them. `read`: file -> content, of every credential."""
     for one in repositories:
         if one.kind == "s3":
             key, secret = read[one.secrets["key"]], read[one.secrets["key-secret"]]

@@ -3,19 +3,22 @@
 import shutil
 from collections.abc import Iterable
 from datetime import datetime
+from pathlib import Path
 
 from . import catalog, pgbackrest, restic
 from .errors import JobError
 from .log import log
-from .paths import VOLUME
+from .paths import PGBACKREST_CONF, VOLUME
 from .repositories import LOCAL, Repository
 
 FORMER = VOLUME / "redis"
 """Copies of Redis as they were made before there were sets."""
 
 
-def expire(repositories: Iterable[Repository], found: Iterable[catalog.Set], *, force: bool = False) -> dict[str, str]:
-    """Repository -> what was done. Nothing is ever removed from an append-only one.
+def expire(
+    repositories: Iterable[Repository], found: Iterable[catalog.Set], *, force: bool = False, conf: Path = PGBACKREST_CONF
+) -> dict[str, str]:
+    """Repository -> what was done. Nothing is ever removed from an append-only one with this host's own credentials.
 
     Parameters
     ----------
@@ -26,14 +29,14 @@ def expire(repositories: Iterable[Repository], found: Iterable[catalog.Set], *, 
     done, errors = {}, []
     sets = tuple(found)
     for repository in repositories:
-        if repository.append_only:
+        if repository.append_only and not repository.given:
             done[repository.name] = "append-only: nothing is removed"
         elif not force and not catalog.may_expire(sets, repository.name, repository.keep):
             done[repository.name] = "kept: no newer set is proved"
             log("WARNING", "nothing is expired: the only proved set would go", repository=repository.name)
         else:
             try:
-                done[repository.name] = _one(repository)
+                done[repository.name] = _one(repository, conf)
             except JobError as error:
                 errors.append(f"{repository.name}: {error}")
     if errors:
@@ -72,12 +75,12 @@ def expire_ahead(repositories: Iterable[Repository], now: datetime) -> dict[str,
     return done
 
 
-def _one(repository: Repository) -> str:
-    before = pgbackrest.info(repository)
+def _one(repository: Repository, conf: Path) -> str:
+    before = pgbackrest.info(repository, conf)
     if before.error and not before.backups:
         raise JobError(before.error)
-    pgbackrest.run("expire", f"--repo={repository.number}")
-    left = pgbackrest.info(repository)
+    pgbackrest.run("expire", f"--repo={repository.number}", conf=conf)
+    left = pgbackrest.info(repository, conf)
     gone = catalog.forgettable(restic.snapshots(repository), left.backups)
     restic.prepare(repository)
     restic.forget(repository, gone, prune=True)

@@ -5,10 +5,24 @@ import fcntl
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
-from . import catalog, drill, expiry, journal, lists, observe, pgbackrest, receiver, restic, sets, wal
+from . import (
+    away,
+    catalog,
+    configuration,
+    drill,
+    expiry,
+    journal,
+    lists,
+    observe,
+    pgbackrest,
+    receiver,
+    restic,
+    sets,
+    wal,
+)
 from .errors import CommandError, JobError
 from .log import log
 from .paths import RUN, VOLUME
@@ -100,7 +114,8 @@ def scheduled(job: str, repositories: Sequence[Repository]) -> Callable[[], obje
 
 
 def make_set(kind: str, repositories: Sequence[Repository], progress: Progress) -> dict:
-    made = sets.make(kind, repositories, progress)
+    here, gone = away.split(repositories)
+    made = sets.make(kind, here, progress, gone)
     if kind == "full":
         progress.phase("expire")
         # The set is made: that old ones could not be removed must not make it a failure, and be tried by making more.
@@ -112,15 +127,25 @@ def make_set(kind: str, repositories: Sequence[Repository], progress: Progress) 
 
 
 def check(repositories: Sequence[Repository]) -> None:
-    """A fresh WAL segment makes the whole way into every repository, into one that was added a moment ago as well."""
-    sets.stanzas(repositories)
-    pgbackrest.run("check")
+    """A fresh WAL segment makes the whole way into every repository, into one that was added a moment ago as well.
+
+    One that is away has an alert of its own, and must not hide whether this host still archives.
+    """
+    here, gone = away.split(repositories)
+    sets.stanzas(here)
+    if gone:
+        # pgBackRest's own check asks all of them.
+        wal.mark("check")
+        log("WARNING", "WAL does not reach all repositories", away=gone)
+    else:
+        pgbackrest.run("check")
 
 
 def verify(repositories: Sequence[Repository], progress: Progress) -> None:
     """Reads every file. Raises JobError with the faults of all of them."""
-    faults = []
-    for repository in repositories:
+    here, gone = away.split(repositories)
+    faults = list(gone.values())
+    for repository in here:
         for name, tool in (("postgres", _check_postgres), ("files", _check_files)):
             progress.phase(f"verify {name}", repository.name)
             try:
@@ -163,6 +188,8 @@ def prove(name: str, place: str, repositories: Sequence[Repository], progress: P
     """A drill of the set `name`, or of the newest one of which all is in this repository."""
     seen = observe.look(repositories)
     repository = named(place, repositories)
+    if seen.places[place].error:
+        raise JobError(seen.places[place].error)
     chosen = named_set(name, seen.sets) if name else catalog.to_drill(seen.sets, repository.name)
     if chosen is None:
         raise JobError(f"there is no complete set in {repository.name} yet")
@@ -173,9 +200,27 @@ def prove(name: str, place: str, repositories: Sequence[Repository], progress: P
 
 def expire(repositories: Sequence[Repository], *, force: bool = False, ahead: bool = False) -> dict[str, str]:
     """`ahead`: only what was made while the clock was ahead; pgBackRest makes nothing beside that."""
+    here, gone = away.split(repositories)
     if ahead:
-        return expiry.expire_ahead(repositories, datetime.now(UTC))
-    return expiry.expire(repositories, observe.look(repositories).sets, force=force)
+        done = expiry.expire_ahead(here, datetime.now(UTC))
+    else:
+        done = expiry.expire(here, observe.look(repositories).sets, force=force)
+    return {**done, **gone}
+
+
+def expire_elsewhere(
+    name: str, given: Mapping[str, str], repositories: Sequence[Repository], *, force: bool = False
+) -> dict[str, str]:
+    """`expire` of one repository by who may do more there than this host: an append-only one is made smaller like that.
+
+    Parameters
+    ----------
+    given: part of the credentials -> value.
+    """
+    repository = named(name, repositories)
+    found = observe.look(repositories).sets
+    with configuration.with_credentials(repository, given, repositories) as (other, conf):
+        return expiry.expire([other], found, force=force, conf=conf)
 
 
 def named(name: str, repositories: Sequence[Repository]) -> Repository:

@@ -9,13 +9,15 @@ import json
 
 from . import pgbackrest
 from .errors import CommandError
-from .paths import SCRATCH
 from .repositories import Repository
 
 CHECKSUM = "backrest-checksum"
 COPY = ".copy"
 MISSING = 1
 """Exit code of `repo-get` for a file that is not there."""
+
+MOST_LINES = 10_000_000
+"""A list has a line for each file of the database."""
 
 
 def paths(labels: list[str]) -> list[str]:
@@ -39,32 +41,27 @@ def faults(repository: Repository) -> list[str]:
     ]  # fmt: skip
 
 
-def _content(repository: Repository, path: str) -> bytes:
-    """Empty where it is not there. In a file on its way: the list of a large database has more lines than are kept."""
-    SCRATCH.mkdir(mode=0o700, exist_ok=True)
-    out = SCRATCH / "list"
+def _content(repository: Repository, path: str) -> str:
+    """Empty where it is not there. Not by way of a file: on a full disk every list would look damaged."""
+    options = (f"--repo={repository.number}", "--log-level-console=off")
     try:
-        with out.open("wb") as stream:
-            pgbackrest.run("repo-get", f"--repo={repository.number}", "--log-level-console=off", path, stdout=stream)
-        return out.read_bytes()
+        return pgbackrest.run("repo-get", *options, path, kept_lines=MOST_LINES)
     except CommandError as error:
         if repository.remote and error.returncode != MISSING and "cipher header" not in str(error):
             raise
-        return b""
-    finally:
-        out.unlink(missing_ok=True)
+        return ""
 
 
-def sound(content: bytes) -> bool:
+def sound(content: str) -> bool:
     """Whether a list is what its own checksum says: SHA-1 over its sections, keys and values as if they were JSON (pgBackRest,
     src/info/info.c)."""
     said, sections = "", []
     try:
-        for line in content.decode().splitlines():
+        for line in content.split("\n"):
             name, _, value = line.partition("=")
             if line.startswith("[") and line.endswith("]"):
                 sections.append((line[1:-1], []))
-            elif name == CHECKSUM:
+            elif name == CHECKSUM and sections[-1][0] == "backrest":
                 said = json.loads(value)
             elif line:
                 sections[-1][1].append(f'"{name}":{value}')

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from . import catalog, pgbackrest, restic, wal
+from . import away, catalog, pgbackrest, restic, wal
 from . import drills as records
 from .errors import JobError
 from .paths import HOST, POSTGRES
@@ -62,11 +62,16 @@ class Seen:
 def look(repositories: Sequence[Repository], before: Seen | None = None, *, everywhere: bool = True) -> Seen:
     """Parameters: what was seen last; whether to look beyond this host even if that was a short while ago."""
     now = datetime.now(UTC)
+    _, gone = away.split(repositories)
     places = {}
     for repository in repositories:
         former = before.places.get(repository.name) if before else None
-        fresh = former and (now - former.seen).total_seconds() < REMOTE_EVERY
-        if former and repository.remote and fresh and not everywhere:
+        fresh = former and not former.error and (now - former.seen).total_seconds() < REMOTE_EVERY
+        if repository.name in gone:
+            # What it held it holds still, as far as anybody knows.
+            known = former or Place(repository.name, repository.kind, repository.append_only, now)
+            places[repository.name] = replace(known, error=gone[repository.name])
+        elif former and repository.remote and fresh and not everywhere:
             places[repository.name] = former
         else:
             places[repository.name] = _place(repository, former, now)

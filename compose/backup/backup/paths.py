@@ -27,6 +27,8 @@ CIPHER = SECRETS / "backup-cipher"
 RUN = Path("/run/backup")
 """A tmpfs: files with secrets that the tools want in a form of their own."""
 PGBACKREST_CONF = Path("/run/pgbackrest/pgbackrest.conf")
+GIVEN_CONF = Path("/run/pgbackrest/given.conf")
+"""As the other, with credentials that somebody gave for one job."""
 DRILL_CONF = Path("/run/pgbackrest/drill.conf")
 """As the other, but PostgreSQL lies in the scratch space of this container: what a restore needs."""
 POSTGRES_BIN = Path("/usr/lib/postgresql/15/bin")

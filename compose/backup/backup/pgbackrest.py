@@ -4,6 +4,7 @@ import json
 import re
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,9 +21,10 @@ DEADLINES = {"backup": 6 * 3600, "verify": 6 * 3600, "restore": 6 * 3600, "expir
 DEADLINE = 180
 UNREACHABLE = 99
 """`info`'s code for a repository that could not be asked."""
-STANZA_ATTEMPTS = 30
+LOCK_ATTEMPTS = 30
 POLL = 2.0
-"""Seconds between two questions how far a backup is, and between two attempts to create a stanza."""
+"""Seconds between two questions how far a backup is, and between two attempts to get a lock."""
+LABEL = re.compile(r"\d{8}-\d{6}F(_\d{8}-\d{6}[DI])?")
 HISTORY = "backup/main/backup.history"
 NOT_LATER = re.compile(r"not later than latest backup label '([^']+)'")
 _PREFIX = re.compile(r"^\S+ \S+ P\d+ +(INFO|DETAIL): ")
@@ -86,9 +88,14 @@ def info(repository: Repository, conf: Path = PGBACKREST_CONF) -> Info:
         return Info(error=str(error), code=UNREACHABLE)
 
 
+def _read(text: str) -> list[dict]:
+    """It quotes what it found where a file should begin, as it is: with another key, any byte."""
+    return json.loads(text, strict=False)
+
+
 def parse_info(text: str) -> Info:
     """From `pgbackrest info --output=json`. A backup with page errors does not count as one."""
-    stanza = next((item for item in json.loads(text) if item["name"] == "main"), None)
+    stanza = next((item for item in _read(text) if item["name"] == "main"), None)
     if stanza is None:
         return Info(error="the stanza main does not exist yet", code=1)
     newest = stanza["archive"][-1] if stanza.get("archive") else {}
@@ -126,7 +133,7 @@ def backup(repository: Repository, kind: str, name: str, progress: Progress) -> 
     if progress.wanted:
         watcher.start()
     try:
-        run("backup", *options)
+        _patiently("backup", *options)
     except CommandError as error:
         raise told(error) from None
     finally:
@@ -135,6 +142,27 @@ def backup(repository: Repository, kind: str, name: str, progress: Progress) -> 
     if not made:
         raise JobError(f"pgbackrest backup ended, but {repository.name} holds no backup of the set {name}")
     return made[-1].label
+
+
+def halves(folders: Iterable[str], known: Iterable[str]) -> list[str]:
+    """Names of folders that look like backups and that pgBackRest does not know as such."""
+    return sorted(name for name in set(folders) - set(known) if LABEL.fullmatch(name))
+
+
+def remove_halves(repository: Repository) -> None:
+    """Removes what a killed backup has left. pgBackRest itself does that with the newest one only where its list of files was
+    written already, and calls any other one damaged when it verifies. Callers hold the job lock: none is being made."""
+    folder = "backup/main"
+    for label in halves(_listed(repository, folder), (one.label for one in info(repository).backups)):
+        if "backup.manifest" not in _listed(repository, f"{folder}/{label}"):
+            log("INFO", "removing half a backup", repository=repository.name, label=label)
+            run("repo-rm", f"--repo={repository.number}", "--recurse", f"{folder}/{label}")
+
+
+def _listed(repository: Repository, folder: str, *options: str) -> dict[str, dict]:
+    return json.loads(run(
+        "repo-ls", f"--repo={repository.number}", "--output=json", "--log-level-console=off", *options, folder
+    ))  # fmt: skip
 
 
 def told(error: CommandError) -> JobError:
@@ -155,11 +183,9 @@ def label_time(label: str) -> datetime:
 
 def forget_history(repository: Repository, limit: datetime) -> None:
     """Removes the manifests of expired backups, which pgBackRest keeps, from after a moment: it takes them for the latest."""
-    option = f"--repo={repository.number}"
-    listed = json.loads(run("repo-ls", option, "--recurse", "--output=json", "--log-level-console=off", HISTORY))
-    for path, about in listed.items():
+    for path, about in _listed(repository, HISTORY, "--recurse").items():
         if about["type"] == "file" and label_time(path.rpartition("/")[2].partition(".")[0]) > limit:
-            run("repo-rm", option, f"{HISTORY}/{path}")
+            run("repo-rm", f"--repo={repository.number}", f"{HISTORY}/{path}")
 
 
 def _watch(repository: Repository, progress: Progress, ended: threading.Event) -> None:
@@ -175,7 +201,7 @@ def _watch(repository: Repository, progress: Progress, ended: threading.Event) -
 
 def how_far(text: str) -> tuple[int, int] | None:
     """(bytes done, bytes in all) of the backup that runs, from `info --output=json`."""
-    for stanza in json.loads(text):
+    for stanza in _read(text):
         running = stanza["status"].get("lock", {}).get("backup", {})
         if running.get("held") and running.get("size"):
             return int(running.get("size-cplt") or 0), int(running["size"])
@@ -183,13 +209,18 @@ def how_far(text: str) -> tuple[int, int] | None:
 
 
 def create_stanza() -> None:
-    """An archive-push that arrives at the same time holds the lock that this needs: for moments, or
-    for as long as it takes to give up on a repository that does not answer."""
-    for attempt in range(1, STANZA_ATTEMPTS + 1):
+    _patiently("stanza-create")
+
+
+def _patiently(name: str, *options: str) -> None:
+    """An archive-push that arrives at the same time holds the lock that a new stanza needs: for moments, or for as long as it
+    takes to give up on a repository that does not answer. That of a backup is held by one whose job was killed, until it
+    has ended in PostgreSQL as well."""
+    for attempt in range(1, LOCK_ATTEMPTS + 1):
         try:
-            run("stanza-create")
+            run(name, *options)
         except CommandError as error:
-            if attempt == STANZA_ATTEMPTS or "unable to acquire lock" not in str(error):
+            if attempt == LOCK_ATTEMPTS or "unable to acquire lock" not in str(error):
                 raise
             time.sleep(POLL)
         else:

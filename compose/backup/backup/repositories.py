@@ -30,10 +30,17 @@ class Repository:
     append_only: bool = False
     secrets: dict | None = None
     """Of the credentials: name -> file."""
+    given: bool = False
+    """Whether these credentials are not this host's own: somebody gave them for one job."""
 
     @property
     def remote(self) -> bool:
         return self.kind in ("s3", "sftp")
+
+    @property
+    def alias(self) -> str:
+        """What the files that the tools read of it are called by."""
+        return f"{self.name}-given" if self.given else self.name
 
     @property
     def folder(self) -> Path | None:

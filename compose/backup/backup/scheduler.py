@@ -41,8 +41,11 @@ class Scheduler:
 
     def look(self, *, everywhere: bool) -> None:
         with self._look_lock:
-            seen = observe.look(self._repositories, self._state.seen if self._looked else None, everywhere=everywhere)
-            self._state = replace(self._state, seen_at=datetime.now(UTC), seen=seen, journal=journal.read())
+            known = journal.read()
+            # Whoever comes first after a job looks at what that has changed, beyond this host as well.
+            anew = everywhere or known != self._state.journal
+            seen = observe.look(self._repositories, self._state.seen if self._looked else None, everywhere=anew)
+            self._state = replace(self._state, seen_at=datetime.now(UTC), seen=seen, journal=known)
             self._looked = True
 
     def look_forever(self) -> None:

@@ -3,7 +3,7 @@
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -31,8 +31,12 @@ def name_at(moment: datetime) -> str:
     return moment.strftime(restic.STAMP)
 
 
-def make(kind: str, repositories: Sequence[Repository], progress: Progress) -> dict:
+def make(kind: str, repositories: Sequence[Repository], progress: Progress, gone: Mapping[str, str] | None = None) -> dict:
     """Makes one set. A further repository that fails fails alone: the set is then in the others.
+
+    Parameters
+    ----------
+    gone: those that are not even asked -> why.
 
     Returns {set, kind, missing, failed: {repository: error}, …}. Raises JobError where the local repository got none.
     """
@@ -41,13 +45,12 @@ def make(kind: str, repositories: Sequence[Repository], progress: Progress) -> d
     clean()
     STAGE.mkdir(mode=0o700)
     try:
-        return _make(name, kind, repositories, progress)
+        return _make(name, kind, repositories, progress, dict(gone or {}))
     finally:
         clean()
 
 
-def _make(name: str, kind: str, repositories: Sequence[Repository], progress: Progress) -> dict:
-    failed: dict[str, str] = {}
+def _make(name: str, kind: str, repositories: Sequence[Repository], progress: Progress, failed: dict[str, str]) -> dict:
     labels = _postgres(name, kind, repositories, failed, progress)
     progress.phase("fingerprint")
     prints = fingerprint.take()
@@ -76,6 +79,8 @@ def _postgres(
     for repository in repositories:
         progress.phase("postgres", repository.name)
         try:
+            if not repository.append_only:
+                pgbackrest.remove_halves(repository)
             labels[repository.name] = pgbackrest.backup(repository, kind, name, progress)
         except JobError as error:
             if repository is repositories[0]:

@@ -1,6 +1,9 @@
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from backup import configuration, repositories, restic
+from backup.errors import JobError
 from test_settings import DISK, S3, SFTP, document
 
 TEMPLATE = (Path(__file__).parents[3] / "config/backup/pgbackrest.conf").read_text()
@@ -46,3 +49,34 @@ def test_no_secret_stands_in_arguments_or_environment():
     said += str(restic.environment(*PLACES))
     assert not [secret for secret in READ.values() if secret in said]
     assert "/run/backup/aws-offsite" in said
+
+
+def test_credentials_of_one_job_stand_in_files_of_their_own_and_go_with_it(tmp_path, monkeypatch):
+    secrets = {name: tmp_path / name for name in ("cipher", "a", "b", "c")}
+    for name, path in secrets.items():
+        path.write_text(f"{name} of this host\n")
+    (tmp_path / "pgbackrest.conf").write_text(TEMPLATE)
+    for name, value in (
+        ("CIPHER", secrets["cipher"]),
+        ("CONFIG", tmp_path),
+        ("RUN", tmp_path),
+        ("GIVEN_CONF", tmp_path / "given"),
+    ):
+        monkeypatch.setattr(configuration, name, value)
+    places = [
+        replace(one, secrets={part: secrets[Path(path).name] for part, path in (one.secrets or {}).items()}) for one in PLACES
+    ]
+    before = set(tmp_path.iterdir())
+
+    with configuration.with_credentials(places[1], {"key": "OWNER", "key-secret": "HERS"}, places) as (other, conf):
+        text = conf.read_text()
+        assert (other.name, other.number, other.given, other.append_only) == ("offsite", 2, True, True)
+        assert "repo2-s3-key=OWNER" in text and "repo2-s3-key=a of this host" not in text
+        assert "OWNER" in configuration.aws_file(other).read_text()
+        assert configuration.aws_file(other) != configuration.aws_file(places[1])
+        assert {path.stat().st_mode & 0o777 for path in (conf, configuration.aws_file(other))} == {0o600}
+    left = set(tmp_path.iterdir()) - before
+    assert not [path for path in left if "OWNER" in path.read_text()]
+
+    with pytest.raises(JobError, match="offsite takes key, key-secret"), configuration.with_credentials(places[1], {}, places):
+        pass

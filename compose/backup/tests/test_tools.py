@@ -52,6 +52,11 @@ def test_no_stanza_and_a_bad_status_are_errors():
     assert pgbackrest.parse_info(json.dumps(broken)).error == "no valid backups"
 
 
+def test_what_pgbackrest_says_of_a_file_under_another_key_is_understood_whatever_it_quotes():
+    said = [{**INFO[0], "status": {"code": 99, "message": "invalid start 'x'"}, "repo": []}]
+    assert pgbackrest.parse_info(json.dumps(said).replace("'x'", "'\x01\x1b\n'")).code == 99
+
+
 def test_a_repository_that_cannot_be_asked_says_why():
     said = [{**INFO[0], "status": {"code": 99, "message": "other"}, "backup": [],
              "repo": [{"status": {"code": 99, "message": "[HostConnectError] unable to get address\nRETRY"}}]}]  # fmt: skip
@@ -79,6 +84,18 @@ def test_a_backup_upon_one_from_the_future_is_from_the_future():
     told = pgbackrest.told(CommandError(said))
     assert "a backup of 2026-11-29 19:05:53 UTC, which is ahead of the clock" in str(told)
     assert pgbackrest.told(other := CommandError("refused")) is other
+
+
+def test_half_a_backup_is_one_that_is_not_known():
+    there = [
+        "20260310-023000F",
+        "20260310-023000F_20260310-090000I",
+        "20260311-023000F",
+        "backup.history",
+        "backup.info",
+        "latest",
+    ]
+    assert pgbackrest.halves(there, ["20260310-023000F", "20260310-023000F_20260310-090000I"]) == ["20260311-023000F"]
 
 
 def test_a_gap_is_named_across_a_log():
@@ -125,7 +142,7 @@ def test_a_report_that_is_printed_twice_is_told_once_and_without_its_time():
     assert pgbackrest.verify_faults(report) == ["invalid checksum '20261125-013136F/bundle/1'", "checksum invalid: 1"]
 
 
-LIST = b"""[backrest]
+LIST = """[backrest]
 backrest-format=5
 backrest-version="2.55.1"
 
@@ -139,11 +156,11 @@ backrest-checksum="1dbec0e5f771835d9b8c507ca23ae9666113b136"
 
 def test_a_list_is_compared_with_its_checksum():
     assert lists.sound(LIST)
-    assert not lists.sound(b"")
-    assert not lists.sound(LIST.replace(b"db-id=1", b"db-id=2"))
+    assert not lists.sound("")
+    assert not lists.sound(LIST.replace("db-id=1", "db-id=2"))
     assert not lists.sound(LIST[:-30])
     for place in range(0, len(LIST), 7):
-        assert not lists.sound(LIST[:place] + bytes([LIST[place] ^ 0x95]) + LIST[place + 1 :])
+        assert not lists.sound(LIST[:place] + "\ufffd" + LIST[place + 1 :])
 
 
 def test_lists_have_a_second_copy_that_is_looked_at():

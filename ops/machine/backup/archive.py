@@ -20,10 +20,9 @@ from ops.machine.checkout import origin
 from ops.machine.project import Project
 from ops.machine.releases import current_number
 from ops.machine.state import State
+from ops.plan.backup.configuration import OWNER
 
 NAME, FACTS, ESCROWED = "host.tar", "facts.json", "escrowed"
-OWNER = 10011
-"""uid of the backup container's programs."""
 STATE, CHECKOUT = "state", "checkout"
 """Folders within the archive."""
 LEFT_OUT = {"logs", "builds", "metrics", "prober", "ticker", "backup", "dumps", "lock", "containers.conf", "restore.json"}

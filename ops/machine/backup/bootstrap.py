@@ -7,8 +7,9 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,22 +17,55 @@ from typing import Any
 from ops import podman
 from ops.errors import HostLacks, OpsError, UsageProblem
 from ops.machine import state as files
-from ops.machine.backup import archive, key
+from ops.machine.backup import archive, credentials, key
 from ops.machine.images import build_image, obtain_base
 from ops.machine.observe import images
 from ops.machine.project import Project
-from ops.plan.bootstrap import Found
+from ops.plan.backup import configuration
+from ops.plan.bootstrap import Found, declared_as
 from ops.plan.images import image_steps
 from ops.render import container_name, volume_name
+from ops.repositories import LOCAL, Repository, from_url
 from ops.steps import BuildImage, ObtainBase
 
 READ_SECONDS = 1800.0
 COPY_SECONDS = 6 * 3600.0
 MARK = "bootstrap.json"
 """In the state folder from the moment that it is put in place until the data are: what was broken off is done again."""
-STAGE = "/var/lib/pgbackrest/stage"
+VOLUME = "/var/lib/pgbackrest"
+"""Of the local repository, in the backup container."""
+STAGE = f"{VOLUME}/stage"
 """Path within a snapshot, as the backup container saw it."""
 SERVICE = "backup"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where everything is brought back from, and by what it is read. credentials: part -> value."""
+
+    repository: Repository
+    key: str
+    credentials: Mapping[str, str]
+
+    @property
+    def folder(self) -> Path | None:
+        """Of this host; None: the repository is elsewhere."""
+        return None if self.repository.remote else Path(self.repository.where["path"])
+
+
+def source(where: str, key_file: str, credentials_file: str) -> Source:
+    """What the options of the command mean. Raises UsageProblem where that is no repository, or a file does not fit."""
+    repository = from_url(where, lambda path: credentials.read_file(Path(path)))
+    value = key.read(Path(key_file))
+    if repository.remote != bool(credentials_file):
+        raise UsageProblem(
+            f"{where} takes {'a file of' if repository.remote else 'no'} credentials", "only a folder is read without",
+            "inv --help restore; docs/runbooks/disaster.md has examples",
+        )  # fmt: skip
+    if repository.remote:
+        return Source(repository, value, credentials.read(repository.kind, Path(credentials_file)))
+    folder = place(Path(repository.where["path"]))
+    return Source(replace(repository, where={"path": str(folder)}), value, {})
 
 
 def place(folder: Path) -> Path:
@@ -57,7 +91,7 @@ def must_be_empty(project: Project) -> None:
         )  # fmt: skip
 
 
-def reader(project: Project) -> str:
+def image(project: Project) -> str:
     """Tag of the backup image, built where it is missing."""
     wanted = project.images[SERVICE]
     present = frozenset(images(project.host))
@@ -69,50 +103,75 @@ def reader(project: Project) -> str:
     return wanted.tag
 
 
-def _restic(
-    project: Project, image: str, repository: Path, secret: Path, words: tuple[str, ...], target: Path | None = None
-) -> str:  # fmt: skip
-    """What restic answers, of a repository that it may not write to. `target`: file that receives it instead."""
-    name = container_name(project.name, "bootstrap")
-    own = ("restic", "--repo", "/repository/files", "--password-file", "/key", "--no-cache", "--no-lock")
-    argv = podman.run_reader(name, image, (*own, *words), {repository: "/repository:ro", secret: "/key:ro"})
-    project.host.run(podman.remove_all([name]), ok=None)
-    answer = project.host.run(argv, timeout=READ_SECONDS, ok=None, target=target)
-    if answer.returncode:
-        wrong = "wrong password" in answer.stderr
-        raise OpsError(
-            "the repository cannot be read", "the key is not the one of this repository" if wrong else answer.last_words(2),
-            "another page of the safe" if wrong else "is it a whole copy? try another one",
-        )  # fmt: skip
-    return answer.stdout
+@dataclass(frozen=True)
+class Reader:
+    """restic in a one-off container that may not write to the repository and knows nothing of this host."""
+
+    project: Project
+    image: str
+    source: Source
+
+    def ask(self, *words: str, target: Path | None = None) -> str:
+        """What it answers. `target`: file that receives it instead. Raises OpsError where it cannot read."""
+        repository, host = self.source.repository, self.project.host
+        name = container_name(self.project.name, "bootstrap")
+        with tempfile.TemporaryDirectory(dir=self.project.state.root, prefix=".bootstrap-") as folder:
+            mounts = self._files(Path(folder))
+            argv = podman.run_reader(
+                name, self.image, ("backup", "read", "--repository", repository.name, "--", *words), mounts,
+                network="host" if repository.remote else "none",
+                hosts={one: str(repository.where["address"]) for one in repository.names if "address" in repository.where},
+            )  # fmt: skip
+            host.run(podman.remove_all([name]), ok=None)
+            answer = host.run(argv, timeout=READ_SECONDS, ok=None, target=target)
+        if answer.returncode:
+            wrong = "wrong password" in answer.stderr
+            raise OpsError(
+                "the repository cannot be read",
+                "the key is not the one of this repository" if wrong else answer.last_words(2),
+                "another page of the safe" if wrong else "is it a whole copy? try another one",
+            )  # fmt: skip
+        return answer.stdout
+
+    def _files(self, folder: Path) -> dict[Path, str]:
+        """What the backup container would be given, for this one repository. It lies there while restic runs."""
+        config, secrets = folder / "config", folder / "secrets"
+        for made in (config, secrets):
+            made.mkdir(mode=0o700)
+        one = self.source.repository
+        shipped = self.project.host.repository / "config" / SERVICE / "backup.toml"
+        further = [one] if one.remote else []
+        texts = {"backup.toml": shipped.read_text(), "repositories.json": configuration.repositories_json(further)}
+        texts |= {configuration.ca_file(one): str(one.where["ca"])} if "ca" in one.where else {}
+        for name, text in texts.items():
+            files.write(config / name, text)
+        files.write(secrets / key.SECRET, self.source.key, mode=0o600)
+        for part, value in self.source.credentials.items():
+            files.write(secrets / one.secrets[part], value, mode=0o600)
+        local = {self.source.folder / "files": f"{VOLUME}/files:ro"} if self.source.folder else {}
+        return {config: "/etc/cc03/current:ro", secrets: "/run/secrets:ro", **local}
 
 
 def opens(project: Project, repository: Path, value: str) -> None:
-    """Raises OpsError where a key is not the one of a repository."""
-    with tempfile.TemporaryDirectory(dir=project.state.root, prefix=".key-") as folder:
-        secret = Path(folder) / "key"
-        files.write(secret, value, mode=0o600)
-        _restic(project, reader(project), repository, secret, ("cat", "config"))
+    """Raises OpsError where a key is not the one of a repository in a folder of this host."""
+    local = Source(Repository(LOCAL, "folder", {"path": str(repository)}), value, {})
+    Reader(project, image(project), local).ask("cat", "config")
 
 
-def look(project: Project, image: str, repository: Path, key_file: Path) -> Found:
+def look(project: Project, reader: Reader) -> Found:
     """The newest set, whose host.tar is left in the state folder as `bootstrap.tar`.
 
     Raises OpsError where the key is wrong, HostLacks where no set has a host.tar.
     """
-    value = key.read(key_file)
     with tempfile.TemporaryDirectory(dir=project.state.root, prefix=".bootstrap-") as folder:
-        secret, out = Path(folder) / "key", Path(folder) / "out"
-        out.mkdir(mode=0o700)
-        files.write(secret, value, mode=0o600)
-        listed = json.loads(_restic(project, image, repository, secret, ("snapshots", "--json")))
+        out = Path(folder)
+        listed = json.loads(reader.ask("snapshots"))
         for snapshot in sorted(listed, key=lambda one: str(one["time"]), reverse=True):
             tags = [str(tag) for tag in snapshot.get("tags") or ()]
             if "missing=host" in tags:
                 continue
             for member in ("manifest.json", archive.NAME):
-                words = ("dump", str(snapshot["id"]), f"{STAGE}/{member}")
-                _restic(project, image, repository, secret, words, out / member)
+                reader.ask("dump", str(snapshot["id"]), f"{STAGE}/{member}", target=out / member)
             return _found(snapshot, tags, out, project)
     raise HostLacks(
         "no set has what the host knew", "every set was made without host.tar", "the oldest copy of the repository?"
@@ -156,13 +215,25 @@ def told(found: Found, project: Project) -> str:
     return f"newest set {found.set}, release {found.release} of {found.project}{note}{commit}"
 
 
-def put_in_place(project: Project, image: str, repository: Path, found: Found) -> None:
+def put_in_place(project: Project, source: Source, found: Found) -> None:
     """The state folder of then, from the archive."""
     state = project.state
-    files.write(state.root / MARK, files.dump({"set": found.set, "repository": str(repository), "image": image}))
-    source = project.host.repository / "config" / "stack.yaml"
-    archive.unpack(_kept(project), state.root, source)
+    files.write(state.root / MARK, files.dump({"set": found.set, "repository": source.repository.told}))
+    settings = project.host.repository / "config" / "stack.yaml"
+    archive.unpack(_kept(project), state.root, settings)
     _kept(project).unlink()
+
+
+def brought_near(project: Project, source: Source, found: Found, report: Callable[[str], None]) -> Found:
+    """The data where the stack of then can read them: a folder becomes its local repository; elsewhere they stay where they
+    are, and it is told the credentials that have just proved to be good."""
+    if source.folder:
+        copy_repository(project, source.folder, report)
+        return found
+    declared = configuration.declared(project.settings)
+    name, number = declared_as(declared, source.repository)
+    credentials.keep(project, declared[number - 2], source.credentials)
+    return replace(found, repository=name, number=number)
 
 
 def copy_repository(project: Project, repository: Path, report: Callable[[str], None]) -> None:
@@ -183,7 +254,7 @@ def copy_repository(project: Project, repository: Path, report: Callable[[str], 
     for extra in ("drills.jsonl",):
         with suppress(OSError):
             shutil.copy2(repository / extra, target / extra)
-    project.host.run(("chown", "-R", f"{archive.OWNER}:{archive.OWNER}", str(target)), timeout=600)
+    project.host.run(("chown", "-R", f"{configuration.OWNER}:{configuration.OWNER}", str(target)), timeout=600)
     project.host.run(("chmod", "0700", str(target)))
 
 

@@ -35,12 +35,14 @@ def status(host: Host) -> Status:
         raise HostLacks("the backup container does not answer", why, "inv status; inv logs backup --since 10m") from problem
 
 
-def run_job(host: Host, argv: Sequence[str], deadline: float, report: Callable[[str], None]) -> Mapping[str, Any]:
+def run_job(
+    host: Host, argv: Sequence[str], deadline: float, report: Callable[[str], None], said_to_it: str = ""
+) -> Mapping[str, Any]:  # fmt: skip
     """Have a job done, and report how far it is. A job goes on in the container where this process ends.
 
     Parameters
     ----------
-    argv: what stands behind `backup run`. deadline: seconds.
+    argv: what stands behind `backup run`. deadline: seconds. said_to_it: its standard input.
 
     Returns what the job has to say. Raises OpsError with its reason where it fails.
     """
@@ -57,9 +59,10 @@ def run_job(host: Host, argv: Sequence[str], deadline: float, report: Callable[[
             report(words)
 
     report("waiting for a job that runs")
-    command = podman.exec_in(_name(host), ("backup", "run", *argv, "--json-progress"))
+    words = ("backup", "run", *argv, "--json-progress")
+    command = podman.exec_with_input(_name(host), words) if said_to_it else podman.exec_in(_name(host), words)
     environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", **host.environment}
-    code = stream(command, timeout=deadline, stdin="", env=environment, cwd=Path("/"), each=line)
+    code = stream(command, timeout=deadline, stdin=said_to_it, env=environment, cwd=Path("/"), each=line)
     if code == 0 and ended.get("event") == "done":
         found = ended.get("result")
         return found if isinstance(found, dict) else {}

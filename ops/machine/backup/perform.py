@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from ops.backup_steps import (
     AddReceived,
@@ -26,7 +28,7 @@ from ops.backup_steps import (
 )
 from ops.errors import OpsError
 from ops.machine import state as files
-from ops.machine.backup import archive, container, restoring, volumes
+from ops.machine.backup import archive, container, credentials, restoring, volumes
 from ops.machine.perform import Performer, does
 from ops.plan.backup.target import TO_BE_LOOKED_UP
 from ops.plan.restore import progress_of
@@ -43,8 +45,9 @@ def _archive(self: Performer, step: WriteHostArchive) -> None:
 
 @does(RunJob)
 def _job(self: Performer, step: RunJob) -> None:
+    given = json.dumps(credentials.read(step.kind, Path(step.credentials))) if step.credentials else ""
     try:
-        result = container.run_job(self.host, step.argv, step.deadline, lambda text: self.report(step.key, text))
+        result = container.run_job(self.host, step.argv, step.deadline, lambda text: self.report(step.key, text), given)
     except OpsError as problem:
         if step.grave:
             raise

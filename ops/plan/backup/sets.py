@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -104,6 +104,34 @@ def newest_with(status: Status, part: str, before: datetime | None = None) -> Se
     return max(fitting, key=lambda one: one.made, default=None)
 
 
+def narrowed(status: Status, repository: str) -> Status:
+    """What there is when one repository alone is read.
+
+    Raises UsageProblem for a name that is none, HostLacks where it holds nothing.
+    """
+    kind_of(status, repository)
+    sets = tuple(
+        replace(one, labels={repository: one.labels[repository]}, held=tuple(name for name in one.held if name == repository))
+        for one in status.sets if repository in one.labels
+    )  # fmt: skip
+    if not sets:
+        raise HostLacks(f"{repository} holds no set", "it cannot be read, or none was made yet", "inv backup.list")
+    return replace(status, sets=sets, since=min(one.made for one in sets))
+
+
+def kind_of(status: Status, repository: str) -> str:
+    """folder, s3 or sftp. Raises UsageProblem, with a suggestion, for a name that is none."""
+    kinds = {str(one["name"]): str(one["kind"]) for one in status.repositories}
+    if repository not in kinds:
+        raise UsageProblem(f"there is no repository {repository}", did_you_mean(repository, list(kinds)), "inv backup.list")
+    return kinds[repository]
+
+
+def number_of(status: Status, repository: str) -> int:
+    """By which pgBackRest knows a repository."""
+    return [str(one["name"]) for one in status.repositories].index(repository) + 1
+
+
 def place_of(one: Set, part: str) -> str:
     """The repository to read from: the local one where it can be."""
     places = one.held or tuple(one.labels)
@@ -139,6 +167,20 @@ def rows(status: Status, now: datetime) -> list[tuple[str, ...]]:
         )
         for one in status.sets
     ]  # fmt: skip
+
+
+def places(status: Status, now: datetime) -> list[tuple[str, ...]]:
+    """A line for each repository: name, kind, sets that it holds all of, age of the newest, used, free, a word on it."""
+    lines: list[tuple[str, ...]] = []
+    for one in status.repositories:
+        held = [found.made for found in status.sets if one["name"] in found.held]
+        used, free = (size(amount) if (amount := one.get(key)) is not None else "-" for key in ("used_bytes", "free_bytes"))
+        newest = age((now - max(held)).total_seconds()) if held else "-"
+        said = one.get("error") or ("append-only" if one.get("append_only") else "")
+        lines.append((
+            str(one["name"]), str(one["kind"]), str(len(held)), newest, used, free, str(said)
+        ))  # fmt: skip
+    return lines
 
 
 def told(event: Mapping[str, Any]) -> str:

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ops.errors import HostLacks, UsageProblem, did_you_mean
-from ops.plan.backup.sets import Set, Status, choose, newest_with, no_sets, place_of
+from ops.plan.backup.sets import Set, Status, choose, narrowed, newest_with, no_sets, number_of, place_of
+from ops.repositories import LOCAL
 
 PARTS = ("postgres", "redis", "prometheus", "logs", "alertmanager")
 DATA = ("postgres", "redis")
@@ -26,6 +27,8 @@ class Target:
     xid: int | None = None
     name: str = ""
     timeline: str = ""
+    repository: str = ""
+    """The one to read; empty: the local one where it can be."""
 
     @property
     def told(self) -> str:
@@ -83,6 +86,8 @@ def read_parts(text: str) -> tuple[str, ...]:
 
 def select(target: Target, only: Sequence[str], status: Status) -> Chosen:
     """Which backups that means. Raises UsageProblem or HostLacks where there is none that could do it."""
+    if target.repository:
+        status = narrowed(status, target.repository)
     if not status.sets:
         raise no_sets()
     given = [word for word, said in (("--at", target.at), ("--xid", target.xid is not None), ("--name", target.name)) if said]
@@ -107,16 +112,23 @@ def select(target: Target, only: Sequence[str], status: Status) -> Chosen:
         return Chosen(target, None, files, bytes=0, notes=tuple(notes))
     _refuse_unreachable(target, status)
     base = named or _base(target, status)
-    options = _options(target, named if not to_a_point else None, base)
+    options = (*_options(target, named if not to_a_point else None, base), *_repository(target, base, status))
     exact = named if named and not to_a_point else None
     others = () if base else _others(target, status)
     return Chosen(target, options, files, exact, (base or status.sets[0]).bytes, tuple(notes), others)
 
 
 def _others(target: Target, status: Status) -> tuple[str, ...]:
-    """Of the local repository, made before the moment that is meant."""
+    """Of the repository that is read, made before the moment that is meant."""
     fitting = (one for one in status.sets if target.at is None or one.made <= target.at)
-    return tuple(one.labels["local"] for one in fitting if "local" in one.labels)
+    place = target.repository or LOCAL
+    return tuple(one.labels[place] for one in fitting if place in one.labels)
+
+
+def _repository(target: Target, base: Set | None, status: Status) -> tuple[str, ...]:
+    """Which one pgBackRest is to read. By itself it takes the first that has a backup of before that moment."""
+    place = place_of(base, "postgres") if base else target.repository
+    return (f"--repo={number_of(status, place)}",) if place and len(status.repositories) > 1 else ()
 
 
 def _refuse_unreachable(target: Target, status: Status) -> None:

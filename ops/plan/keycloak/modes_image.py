@@ -61,11 +61,11 @@ IMAGE = (
         severity=RISK,
         title="it runs in development mode",
         means="no host name check, plain HTTP, caches of one node, H2 unless told otherwise",
-        repair=f"{RELEASE} (start --optimized)",
+        repair=f"{RELEASE} (start --optimized); what is in an H2 file is copied out before",
         untouched="the database; dev mode is never a repair",
         notice=RESTART,
         source="configuration guide",
-        explains=("rebuilds-at-start",),
+        explains=("rebuilds-at-start", "build-options-differ", "h2-in-use"),
     ),
     Mode(
         id="option-removed",

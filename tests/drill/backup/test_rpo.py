@@ -10,7 +10,7 @@ import pytest
 
 from ops.machine.host import REPOSITORY
 from ops.render import container_name, volume_name
-from tests.drill.backup.writer import TABLE, Writer, committing, sql, survived
+from tests.drill.backup.writer import TABLE, Writer, committing, survived
 from tests.drill.conftest import Record
 from tests.drill.stack import Drill, inv, kill
 from tests.smoke.live import eventually
@@ -55,7 +55,7 @@ def restored(drill: Drill, env: Mapping[str, str] | None = None) -> float:
 
 def await_receiver(drill: Drill) -> None:
     """Until PostgreSQL waits for it, and it has everything."""
-    eventually(lambda: "" if sql(drill, SIDE) == "streaming sync" else f"the receiver: {sql(drill, SIDE) or 'away'}", 60)
+    eventually(lambda: "" if drill.psql(SIDE) == "streaming sync" else f"the receiver: {drill.psql(SIDE) or 'away'}", 60)
 
 
 def lost(writer: Writer, drill: Drill) -> tuple[int, float]:
@@ -78,7 +78,7 @@ def test_at_most_a_minute_is_lost_with_the_volume(stack: Drill, record: Record, 
     note = f"{rows} of {len(writer.acknowledged())} acknowledged rows; restored in {rto:.0f} s"
     record("acknowledged changes lost with the volume of PostgreSQL", seconds, RPO_SECONDS, note)
     assert seconds <= RPO_SECONDS
-    sql(stack, f"DROP TABLE {TABLE}", "app")
+    stack.psql(f"DROP TABLE {TABLE}", "app")
 
 
 def test_nothing_is_lost_where_commits_wait_for_the_receiver(
@@ -101,7 +101,7 @@ def test_nothing_is_lost_where_commits_wait_for_the_receiver(
     assert rows == 0
     # The next loss would cost nothing either: the receiver has begun anew behind the restore.
     await_receiver(stack)
-    sql(stack, f"DROP TABLE {TABLE}", "app")
+    stack.psql(f"DROP TABLE {TABLE}", "app")
 
 
 def test_commits_wait_while_the_backup_is_away_and_none_fails(
@@ -117,19 +117,19 @@ def test_commits_wait_while_the_backup_is_away_and_none_fails(
 
         backup = container_name(stack.project.name, "backup")
         stack.project.host.run(("podman", "pause", backup))
-        eventually(lambda: "" if sql(stack, WAITS) == "1" else "nobody waits", 30)
+        eventually(lambda: "" if stack.psql(WAITS) == "1" else "nobody waits", 30)
         held = len(writer.acknowledged())
         time.sleep(2)
         assert len(writer.acknowledged()) == held
         # As docs/runbooks/ReceiverAway.md says.
-        sql(stack, "ALTER SYSTEM RESET synchronous_standby_names")
-        sql(stack, "SELECT pg_reload_conf()")
+        stack.psql("ALTER SYSTEM RESET synchronous_standby_names")
+        stack.psql("SELECT pg_reload_conf()")
         writer.await_more(10)
         stack.project.host.run(("podman", "unpause", backup))
         await_receiver(stack)
 
         stack.deploy()
-        eventually(lambda: "" if sql(stack, SET) == "/0" else f"PostgreSQL still waits: {sql(stack, SET)}", 60)
+        eventually(lambda: "" if stack.psql(SET) == "/0" else f"PostgreSQL still waits: {stack.psql(SET)}", 60)
         writer.await_more(100)
     assert set(writer.acknowledged()) <= survived(stack)
-    sql(stack, f"DROP TABLE {TABLE}", "app")
+    stack.psql(f"DROP TABLE {TABLE}", "app")

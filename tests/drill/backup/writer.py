@@ -13,7 +13,7 @@ from pathlib import Path
 from ops import podman
 from ops.render import container_name
 from tests.drill.stack import Drill
-from tests.smoke.live import Live, eventually
+from tests.smoke.live import eventually
 
 PAUSE = 0.01
 TABLE = "rpo_drill"
@@ -24,6 +24,7 @@ class Writer(threading.Thread):
     def __init__(self, drill: Drill, file: Path) -> None:
         super().__init__(daemon=True)
         self.file, self.longest = file, 0.0
+        file.touch()
         self._ended = threading.Event()
         project = drill.project
         command = ("psql", "-U", "postgres", "-d", "app", "-XAtq", "-v", "ON_ERROR_STOP=1")
@@ -76,15 +77,10 @@ class Writer(threading.Thread):
         self._child.wait()
 
 
-def sql(drill: Drill, statement: str, database: str = "postgres") -> str:
-    command = ("psql", "-U", "postgres", "-d", database, "-XAtqc", statement)
-    return Live(drill.project).exec("postgres", *command).stdout.strip()
-
-
 @contextmanager
 def committing(drill: Drill, file: Path) -> Iterator[Writer]:
-    sql(drill, BEGIN, "app")
-    sql(drill, f"TRUNCATE {TABLE}", "app")
+    drill.psql(BEGIN, "app")
+    drill.psql(f"TRUNCATE {TABLE}", "app")
     writer = Writer(drill, file)
     writer.start()
     try:
@@ -95,4 +91,4 @@ def committing(drill: Drill, file: Path) -> Iterator[Writer]:
 
 
 def survived(drill: Drill) -> set[int]:
-    return {int(number) for number in sql(drill, f"SELECT number FROM {TABLE}", "app").split()}  # noqa: S608
+    return {int(number) for number in drill.psql(f"SELECT number FROM {TABLE}", "app").split()}  # noqa: S608

@@ -13,7 +13,7 @@ from .isolation import mounts_of
 
 SECRETS = {
     "postgres-superuser", "postgres-app", "postgres-keycloak", "postgres-grafana", "postgres-exporter",
-    "postgres-backup", "backup-signing",
+    "postgres-backup", "postgres-receiver", "backup-signing",
     "redis-app", "redis-exporter", "redis-backup", "keycloak-admin", "keycloak-ops", "keycloak-backend", "keycloak-grafana",
     "keycloak-keeper", "keycloak-probe", "keycloak-probe-user", "operator-password", "backup-cipher", "grafana-admin",
 }  # fmt: skip
