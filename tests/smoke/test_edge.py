@@ -16,7 +16,7 @@ from tests.smoke.live import Live
 from tests.smoke.test_hardening import processes
 from tests.smoke.test_isolation import sockets_of
 
-CONNECT_SECONDS = 1.0
+CONNECT_SECONDS = 3.0
 """proxy_connect_timeout (config/nginx/proxy.conf)."""
 
 
