@@ -16,13 +16,16 @@ from ops.keycloak_steps import CreateKey, HandOver, RetireKey, VerifyKeys, Verif
 from ops.machine.keycloak import database
 from ops.machine.keycloak.admin import OPERATIONS
 from ops.machine.keycloak.api import Api
-from ops.machine.keycloak.edge import KEYS, Listener
+from ops.machine.keycloak.edge import KEYS, Answer, Listener
 from ops.machine.project import Project
+from ops.machine.wait import until
 from ops.plan.keycloak.facts import OPS_CLIENT, REALM
 from ops.plan.keycloak.keys import PROVIDER_TYPE, Provider, providers, valid_until
 from ops.render import container_name
 
 MASTER = "master"
+ANSWERS_WITHIN = 60.0
+"""Seconds: one that has just started is asked for a password's hash for longer than one answer is waited for."""
 SQL_SECONDS = 30.0
 URL_SAFE = re.compile(r"[A-Za-z0-9._~-]+")
 QUIET = " ".join((
@@ -115,12 +118,20 @@ def _status(project: Project, realm: str, endpoint: str, form: dict[str, str]) -
     url = placeholders(project.settings, project.ports)["CC03_OPS_URL"]
     listener = Listener(url, project.state.site_roots)
     path, kind = f"/auth/realms/{realm}/protocol/openid-connect/{endpoint}", "application/x-www-form-urlencoded"
-    try:
-        answer = listener.ask("POST", path, urlencode(form), **{"Content-Type": kind})
-    except (OSError, http.client.HTTPException) as problem:
-        raise OpsError("Keycloak does not answer", str(problem) or type(problem).__name__, "inv keycloak") from problem
-    finally:
-        listener.close()
+    answers: list[Answer] = []
+
+    def ask() -> str:
+        try:
+            answers.append(listener.ask("POST", path, urlencode(form), **{"Content-Type": kind}))
+        except (OSError, http.client.HTTPException) as problem:
+            return str(problem) or type(problem).__name__
+        finally:
+            listener.close()
+        return ""
+
+    if why := until(ask, ANSWERS_WITHIN):
+        raise OpsError("Keycloak does not answer", why, "inv keycloak")
+    answer = answers[-1]
     if answer.status not in (200, 400, 401):
         raise OpsError("Keycloak gives no token", f"HTTP {answer.status}: {answer.text[:200]}", "inv keycloak")
     return answer.status

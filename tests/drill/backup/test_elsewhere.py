@@ -153,6 +153,7 @@ def test_credentials_stand_nowhere_but_in_files(elsewhere: Elsewhere) -> None:
 
 
 def test_server_that_is_away_stops_no_backup_and_is_made_up_for(elsewhere: Elsewhere) -> None:
+    elsewhere.make()
     with elsewhere.s3.away():
         made = elsewhere.make()
         assert held(made) == {"local", "nas"}
