@@ -64,6 +64,12 @@ def drill(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def audit(session: nox.Session) -> None:
+    """Does anything get in? Every control of the live stack; `-- --report FILE` writes a page for an auditor."""
+    session.run("inv", "audit", "--no-advisories", *session.posargs)
+
+
+@nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measures what the documentation promises: a table, and bench.json."""
     session.run("python", "-m", "tests.bench", *session.posargs)

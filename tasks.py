@@ -55,6 +55,6 @@ namespace = Collection(
     ),
     Collection("backup", backup.make, backup.list_sets, backup.verify, backup.prune, backup.key, backup.credentials),
     Collection("certs", certs.show_certificates, certs.rotate, certs.ca, certs.import_certificate),
-    Collection("audit", audit.log, audit.verify),
+    Collection("audit", audit.walls, audit.log, audit.verify),
     Collection("service", service.install, service.remove),
 )

@@ -62,6 +62,10 @@ def network_remove(name: str) -> Argv:
     return ("podman", "network", "rm", name)
 
 
+def inspect_networks(names: Sequence[str]) -> Argv:
+    return ("podman", "network", "inspect", *names)
+
+
 def volume_create(name: str, labels: Mapping[str, str]) -> Argv:
     return ("podman", "volume", "create", *_labels(labels), name)
 

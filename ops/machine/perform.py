@@ -22,12 +22,13 @@ from ops.machine.checkout import origin
 from ops.machine.images import build_image, fetch_image, obtain_base
 from ops.machine.lost import recover
 from ops.machine.migrate import migrate
-from ops.machine.observe import images
+from ops.machine.observe import images, inspected_containers
 from ops.machine.project import Project, targets_of, ticker_sources
 from ops.machine.prove import heals, prove
 from ops.machine.releases import write_release
 from ops.machine.run import Result, account, shown
 from ops.machine.supervise import end_supervision, start_ticker
+from ops.machine.ticker import CONTAINERS, container_list
 from ops.model import EDGE, LABEL_PROJECT, Step
 from ops.plan.wanted import Wanted
 from ops.render import container_name, excerpt, hosts_of, next_of, one_off, secret_name
@@ -228,15 +229,23 @@ class Performer:
     @perform.register
     def _(self, step: PromoteContainer) -> None:
         self.host.run(podman.rename(self.name(next_of(step.slot)), self.name(step.slot)))
+        self._list()
 
     def _recover(self, slot: str) -> None:
         recover(self.name(slot), lambda *arguments: self.host.run(("podman", *arguments), ok=None))
+
+    def _list(self) -> None:
+        """Tell cAdvisor what runs: it is not healthy before it has measured something, and the ticker begins at the end."""
+        with self._guard:
+            found = inspected_containers(self.host).values()
+            files.write(self.state.metrics / CONTAINERS, container_list(found))
 
     @perform.register
     def _(self, step: StartContainer) -> None:
         self._touch()
         self._recover(step.slot)
         self.host.run(podman.start([self.name(step.slot)]), timeout=120)
+        self._list()
 
     @perform.register
     def _(self, step: RestartContainer) -> None:
@@ -245,6 +254,7 @@ class Performer:
         self._touch()
         self._recover(step.slot)
         self.host.run(podman.restart(self.name(step.slot), step.grace), timeout=step.grace + 120)
+        self._list()
 
     @perform.register
     def _(self, step: StopContainer) -> None:

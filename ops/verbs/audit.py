@@ -1,9 +1,11 @@
-"""inv audit.log, audit.verify: who changed this host, and whether that record is whole."""
+"""inv audit: whether anything gets in. audit.log, audit.verify: who changed this host, and whether that record is whole."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invoke import Context
@@ -14,7 +16,9 @@ from ops.verbs.common import verb
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from ops.machine.project import Project
     from ops.plan.audit import Verdict
+    from ops.plan.walls.judge import Report
 
 LIMIT = 20
 _STYLE = {"done": "green", "under way": "cyan", "interrupted": "yellow", "refused": "yellow"}
@@ -57,6 +61,91 @@ def broken(verdict: Verdict) -> OpsError:
         f"the audit trail is broken, first at line {first}", findings,
         "inv logs audit --since 14d shows the copies in the log store; docs/how-to/audit.md says what can be concluded",
     )  # fmt: skip
+
+
+_OUTCOME = {"passed": "green", "accepted": "cyan", "failed": "red", "not checked": "yellow"}
+
+
+@verb(default=True, help={
+    "json": "print the result of every control for other programs",
+    "report": "also write it as a Markdown page, to hand to an auditor",
+    "advisories": "also ask for known weaknesses of packages (default; --no-advisories leaves them out)",
+})  # fmt: skip
+def walls(c: Context, json: bool = False, report: str | None = None, advisories: bool = True) -> None:
+    """Does anything get in? Every control of the running stack, numbered. Exit code 1 on a finding that nobody has accepted."""
+    import json as json_module
+
+    from ops.machine.project import must_exist, open_project
+    from ops.machine.walls.look import ADVISORIES, PARTS, exceptions_text, look, today
+    from ops.plan.walls.control import CONTROLS
+    from ops.plan.walls.exceptions import parse_exceptions
+    from ops.plan.walls.judge import as_json, judge
+
+    if report is not None:
+        _writable(Path(report))
+    began = time.monotonic()
+    project = must_exist(open_project())
+    accepted = parse_exceptions(exceptions_text(project), CONTROLS)
+    facts = look(project, frozenset(PARTS) - (frozenset() if advisories else frozenset(ADVISORIES)))
+    found = judge(facts, accepted, today())
+    seconds = time.monotonic() - began
+    if json:
+        print(json_module.dumps(as_json(found, seconds), indent=2))
+    else:
+        _show_walls(found, seconds)
+    if report is not None:
+        _write_page(project, found, Path(report), seconds)
+    if found.findings:
+        first, where = found.findings[0]
+        raise OpsError(f"{len(found.findings)} finding(s)", f"{first.number} {where.where}: {where.what}", first.cure)
+
+
+def _writable(path: Path) -> None:
+    """Raises UsageProblem for a page that could not be written: better before the audit than after it."""
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise UsageProblem(f"cannot write {path}", "it is a folder, or is in none", "inv audit --report audit.md")
+
+
+def _write_page(project: Project, found: Report, path: Path, seconds: float) -> None:
+    import socket
+
+    from ops.machine import state as files
+    from ops.machine.checkout import origin
+    from ops.plan.walls.markdown import page
+
+    made_of = origin(project.host.repository)
+    text = page(
+        found, project=project.name, host=socket.gethostname(), at=f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
+        commit=f"{made_of['commit'] or 'unknown'}{' with changes' if made_of['dirty'] else ''}", seconds=seconds,
+    )  # fmt: skip
+    try:
+        files.write(path, text)
+    except OSError as problem:
+        raise OpsError(f"cannot write {path}", str(problem.strerror), "name another file: inv audit --report FILE") from problem
+
+
+def _show_walls(found: Report, seconds: float) -> None:
+    """A line for each section, every finding, and how much passed."""
+    from rich.markup import escape
+
+    from ops import show
+    from ops.plan.walls.control import SECTIONS
+    from ops.plan.walls.judge import NOT_CHECKED
+    from ops.plan.walls.markdown import share_told
+
+    for number, title in SECTIONS.items():
+        results = [one for one in found.results if one.control.number.partition(".")[0] == number]
+        counts = ", ".join(
+            f"[{style}]{amount} {outcome}[/{style}]" for outcome, style in _OUTCOME.items()
+            if (amount := sum(one.outcome == outcome for one in results))
+        )  # fmt: skip
+        show.out.print(f"{number} {title}: {counts}")
+        for result in results:
+            for one in result.open:
+                show.out.print(f"  [red]{result.control.number}[/red] [bold]{escape(one.where)}[/bold] {escape(one.what)}")
+            if result.outcome == NOT_CHECKED:
+                show.out.print(f"  [yellow]{result.control.number}[/yellow] not checked: {escape(result.not_checked)}")
+    show.out.print(f"{share_told(found)}, in {seconds:.1f} s")
 
 
 @verb(help={

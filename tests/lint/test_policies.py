@@ -14,10 +14,9 @@ import yaml
 from ops.errors import OpsError
 from ops.machine.host import REPOSITORY
 from ops.machine.run import Result, run
-
-from .policies import POLICIES, problems
-from .policies.isolation import PORTS
-from .policies.running import OWN_KEYS
+from ops.plan.walls.policies import POLICIES, problems
+from ops.plan.walls.policies.isolation import PORTS
+from ops.plan.walls.policies.running import OWN_KEYS
 
 COMPOSE = REPOSITORY / "compose" / "compose.yaml"
 BROKEN: dict[str, dict[str, Any]] = yaml.safe_load((Path(__file__).parent / "broken.yaml").read_text())

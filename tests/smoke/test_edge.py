@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from ops.machine.health import Target, probe
+from ops.machine.walls.sockets import sockets_of
 from tests.smoke.live import Live
 from tests.smoke.test_hardening import processes
-from tests.smoke.test_isolation import sockets_of
 
 CONNECT_SECONDS = 3.0
 """proxy_connect_timeout (config/nginx/proxy.conf)."""

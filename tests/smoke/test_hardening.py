@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,48 +12,16 @@ import pytest
 
 from ops.machine.host import REPOSITORY
 from ops.machine.observe import secret_versions
+from ops.machine.walls.processes import by_namespace, pids_of, status
 from ops.model import Service
+from ops.plan.walls.containers import CAPABILITIES
 from tests.smoke.live import Live
 from tests.smoke.test_isolation import SERVICES
-
-CAPABILITY_BITS = {"KILL": 5, "SETGID": 6, "SETUID": 7}
-"""From <linux/capability.h>: those that a service of this stack may declare."""
-
-
-SETUP_SECONDS = 5.0
 
 
 def processes(live: Live, slot: str) -> list[Path]:
     """Every process of a container: those in its process namespace."""
-    own = Path(f"/proc/{live.pid(slot)}/ns/pid").readlink()
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                if (entry / "ns" / "pid").readlink() == own:
-                    found.append(entry)
-            except OSError:
-                continue  # gone meanwhile
-    return found
-
-
-def status(process: Path) -> dict[str, str]:
-    """What the kernel says about a process; empty when it has ended meanwhile.
-
-    The runtime's own first moments, before a health check is executed, are waited for: only then is it confined.
-    """
-    deadline = time.monotonic() + SETUP_SECONDS
-    while (found := _status(process)).get("Name", "").startswith("runc:[") and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return found
-
-
-def _status(process: Path) -> dict[str, str]:
-    try:
-        lines = (process / "status").read_text().splitlines()
-    except (FileNotFoundError, ProcessLookupError):
-        return {}
-    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    return [Path(f"/proc/{pid}") for pid in pids_of(live.pid(slot), by_namespace())]
 
 
 def containers(live: Live, service: str) -> list[str]:
@@ -70,9 +37,9 @@ def test_every_process_is_confined(live: Live, service: str) -> None:
     declared = live.project.stack.services[service]
     added = declared.definition.get("cap_add", [])
     assert not added or exempt(declared, "capabilities")
-    allowed = sum(1 << CAPABILITY_BITS[name] for name in added)
+    allowed = sum(1 << CAPABILITIES.index(name) for name in added)
     for slot in containers(live, service):
-        seen = [found for process in processes(live, slot) if (found := status(process))]
+        seen = [found for process in processes(live, slot) if (found := status(int(process.name)))]
         assert seen
         for found in seen:
             who = f"{slot}: {found['Name']}"

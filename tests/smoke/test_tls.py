@@ -12,8 +12,9 @@ import pytest
 from ops.machine.certificates.listening import listeners
 from ops.machine.certificates.seen import leaves_of
 from ops.machine.certificates.wire import POSTGRES, SSL_REQUEST, Listener, look
+from ops.machine.walls.sockets import listening
 from tests.smoke.live import Live
-from tests.smoke.test_isolation import SERVICES, listening
+from tests.smoke.test_isolation import SERVICES
 
 PLAIN = {("nginx", 8080)}
 """Redirects to HTTPS and serves the authority's certificate, which nobody can verify before he has it."""

@@ -29,6 +29,7 @@ EVERY = {
     "list_secrets": podman.list_secrets(),
     "network_create": podman.network_create("cc03-data", "10.64.0.0/24", internal=True, labels=LABELS),
     "network_remove": podman.network_remove("cc03-data"),
+    "inspect_networks": podman.inspect_networks(["cc03-data"]),
     "volume_create": podman.volume_create("cc03-data", LABELS),
     "volume_remove": podman.volume_remove("cc03-data"),
     "secret_create": podman.secret_create("cc03-redis-app-1"),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 
 import pytest
 
 from ops.machine.health import Target
-from ops.machine.ticker import FAILURES, LONGEST_PAUSE, Watch, due, epoch, exposition, judge, pause_after
+from ops.machine.ticker import FAILURES, LONGEST_PAUSE, Watch, container_list, due, epoch, exposition, judge, pause_after
 
 TARGET = Target("redis", "redis", "cc03-redis", "10.64.2.11", None, "/ca.pem", start_seconds=60, grace=30)
 
@@ -110,6 +111,17 @@ def test_exposition_tells_health_restarts_and_the_container_behind_a_slot() -> N
     assert f"cc03_container_healthy{{{labels}}} 1" in text.splitlines()
     assert f"cc03_container_restarts_total{{{labels}}} 3" in text.splitlines()
     assert f'cc03_container_info{{{labels},container_id="abc"}} 1' in text.splitlines()
+
+
+def test_cadvisor_is_told_what_it_measures_and_nothing_else() -> None:
+    item = {
+        "Id": "abc", "Name": "cc03-redis", "ImageName": "localhost/cc03/redis:1", "Config": {"Env": ["A=b"]},
+        "State": {"Pid": 42, "StartedAt": "2026-01-31T12:00:00.123456789Z"},
+    }  # fmt: skip
+
+    assert json.loads(container_list([item])) == [{
+        "id": "abc", "name": "cc03-redis", "image": "localhost/cc03/redis:1", "pid": 42, "started": 1769860800,
+    }]  # fmt: skip
 
 
 def test_exposition_tells_of_a_container_that_is_gone() -> None:

@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"regexp"
-	"strconv"
-	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/cadvisor/container"
@@ -21,16 +19,18 @@ import (
 )
 
 const (
-	procRoot = "/rootfs"         // the host's /proc is mounted below it
-	graphDir = "/host/graph"     // Podman's <graphroot>/overlay-containers: names and images
-	runDir   = "/host/run"       // Podman's <runroot>/overlay-containers: process ids
-	nameEnv  = "CADVISOR_NAMES"  // only containers whose name matches it are measured
+	procRoot = "/rootfs"        // the host's /proc is mounted below it
+	nameEnv  = "CADVISOR_NAMES" // only containers whose name matches it are measured
 )
 
 // With the cgroupfs manager /libpod_parent/libpod-<id>, with systemd's /machine.slice/libpod-<id>.scope.
 var cgroupName = regexp.MustCompile(`/libpod-([0-9a-f]{64})(?:\.scope)?$`)
 
-// plugin names the cgroups of Podman's containers after Podman's own files, so that no API socket is needed.
+// What the health ticker knows of the containers, written anew in one rename each half minute and whenever a deploy starts one
+// (ops/machine/ticker.py). Podman's own files say the same, to root only, and hold its sockets and the containers' memory besides.
+var listFile = "/run/cc03/metrics/containers.json"
+
+// plugin names the cgroups of Podman's containers, without Podman's API socket.
 type plugin struct{}
 
 func (plugin) InitializeFSContext(*fs.Context) error { return nil }
@@ -58,7 +58,7 @@ type factory struct {
 
 func (f *factory) String() string                 { return "libpod" }
 func (f *factory) DebugInfo() map[string][]string { return nil }
-func (f *factory) wanted(c stored) bool           { return f.names.MatchString(c.name()) }
+func (f *factory) wanted(c stored) bool           { return f.names.MatchString(c.Name) }
 
 func (f *factory) CanHandleAndAccept(name string) (handle, accept bool, err error) {
 	m := cgroupName.FindStringSubmatch(name)
@@ -86,40 +86,27 @@ func (f *factory) NewContainerHandler(name string, _ []string, _ bool) (containe
 	if err != nil {
 		return nil, err
 	}
-	pid, started := process(c)
 	return &handler{
-		name: name, stored: c, started: started, paths: paths, machine: f.machine,
-		stats: libcontainer.NewHandler(cgroup, procRoot, pid, f.included),
+		name: name, stored: c, paths: paths, machine: f.machine, cgroup: cgroup, included: f.included,
+		stats: libcontainer.NewHandler(cgroup, procRoot, c.Pid, f.included),
 	}, nil
 }
 
-var errUnknown = errors.New("container is not in Podman's storage")
+var errUnknown = errors.New("container is not in the health ticker's list")
 
-// stored is an entry of containers.json, the index that containers/storage replaces atomically on each change.
 type stored struct {
-	ID       string    `json:"id"`
-	Names    []string  `json:"names"`
-	Metadata string    `json:"metadata"`
-	Created  time.Time `json:"created"`
-}
-
-func (c stored) name() string {
-	if len(c.Names) == 0 {
-		return ""
-	}
-	return c.Names[0]
-}
-
-func (c stored) image() string {
-	var meta struct {
-		Image string `json:"image-name"`
-	}
-	_ = json.Unmarshal([]byte(c.Metadata), &meta) // an infra container has none
-	return meta.Image
+	ID      string `json:"id"`
+	Name    string `json:"name"`
+	Image   string `json:"image"`
+	Pid     int    `json:"pid"`     // first process, for the network counters of its namespace; 0: it does not run
+	Started int64  `json:"started"` // seconds since 1970
 }
 
 func lookUp(id string) (stored, error) {
-	data, err := os.ReadFile(filepath.Join(graphDir, "containers.json"))
+	data, err := os.ReadFile(listFile)
+	if errors.Is(err, os.ErrNotExist) { // the health ticker has not looked yet
+		return stored{}, errUnknown
+	}
 	if err != nil {
 		return stored{}, err
 	}
@@ -135,44 +122,48 @@ func lookUp(id string) (stored, error) {
 	return stored{}, errUnknown
 }
 
-// process tells the container's first process, for the network counters of its namespace, and when it started: a restart
-// keeps the container but writes the pid file anew. Without the file: no such counters, and the time of creation.
-func process(c stored) (pid int, started time.Time) {
-	path := filepath.Join(runDir, c.ID, "userdata", "pidfile")
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return 0, c.Created
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return 0, c.Created
-	}
-	pid, _ = strconv.Atoi(strings.TrimSpace(string(data)))
-	return pid, info.ModTime()
+type handler struct {
+	name     string
+	paths    map[string]string
+	machine  info.MachineInfoFactory
+	cgroup   cgroups.Manager
+	included container.MetricSet
+
+	mutex  sync.Mutex // of what follows
+	stored stored
+	stats  *libcontainer.Handler
 }
 
-type handler struct {
-	stored  stored
-	name    string
-	started time.Time
-	paths   map[string]string
-	machine info.MachineInfoFactory
-	stats   *libcontainer.Handler
+// current takes up what the list says by now: Podman starts a container again at once, and the list knows its new first
+// process, whose network is measured, only at the ticker's next round.
+func (h *handler) current() (stored, *libcontainer.Handler) {
+	h.mutex.Lock()
+	defer h.mutex.Unlock()
+	if c, err := lookUp(h.stored.ID); err == nil && c != h.stored {
+		if c.Pid != h.stored.Pid {
+			h.stats = libcontainer.NewHandler(h.cgroup, procRoot, c.Pid, h.included)
+		}
+		h.stored = c
+	}
+	return h.stored, h.stats
 }
 
 func (h *handler) ContainerReference() (info.ContainerReference, error) {
-	return info.ContainerReference{
-		Id: h.stored.ID, Name: h.name, Namespace: "podman", Aliases: []string{h.stored.name(), h.stored.ID},
-	}, nil
+	c, _ := h.current()
+	return info.ContainerReference{Id: c.ID, Name: h.name, Namespace: "podman", Aliases: []string{c.Name, c.ID}}, nil
 }
 
 func (h *handler) GetSpec() (info.ContainerSpec, error) {
+	c, _ := h.current()
 	spec, err := common.GetSpec(h.paths, h.machine, true, false)
-	spec.Image, spec.CreationTime = h.stored.image(), h.started
+	spec.Image, spec.CreationTime = c.Image, time.Unix(c.Started, 0)
 	return spec, err
 }
 
-func (h *handler) GetStats() (*info.ContainerStats, error) { return h.stats.GetStats() }
+func (h *handler) GetStats() (*info.ContainerStats, error) {
+	_, stats := h.current()
+	return stats.GetStats()
+}
 
 func (h *handler) GetCgroupPath(resource string) (string, error) {
 	if cgroups.IsCgroup2UnifiedMode() {
@@ -188,11 +179,14 @@ func (h *handler) GetCgroupPath(resource string) (string, error) {
 func (h *handler) ListContainers(container.ListType) ([]info.ContainerReference, error) {
 	return nil, nil
 }
-func (h *handler) ListProcesses(container.ListType) ([]int, error) { return h.stats.GetProcesses() }
-func (h *handler) GetContainerLabels() map[string]string           { return nil }
-func (h *handler) GetContainerIPAddress() string                   { return "" }
-func (h *handler) GetExitCode() (int, error)                       { return -1, errors.New("not supported") }
-func (h *handler) Exists() bool                                    { return common.CgroupExists(h.paths) }
-func (h *handler) Cleanup()                                        {}
-func (h *handler) Start()                                          {}
-func (h *handler) Type() container.ContainerType                   { return container.ContainerTypePodman }
+func (h *handler) ListProcesses(container.ListType) ([]int, error) {
+	_, stats := h.current()
+	return stats.GetProcesses()
+}
+func (h *handler) GetContainerLabels() map[string]string { return nil }
+func (h *handler) GetContainerIPAddress() string         { return "" }
+func (h *handler) GetExitCode() (int, error)             { return -1, errors.New("not supported") }
+func (h *handler) Exists() bool                          { return common.CgroupExists(h.paths) }
+func (h *handler) Cleanup()                              {}
+func (h *handler) Start()                                {}
+func (h *handler) Type() container.ContainerType         { return container.ContainerTypePodman }

@@ -1,6 +1,11 @@
 package main
 
-import "testing"
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+)
 
 func TestCgroupNames(t *testing.T) {
 	id := "1e5b8b49eb021ba00033a6e90678886e0605021236fe74639e8437f47890173f"
@@ -21,12 +26,46 @@ func TestCgroupNames(t *testing.T) {
 	}
 }
 
-func TestImageComesFromTheMetadata(t *testing.T) {
-	c := stored{Names: []string{"cc03-redis"}, Metadata: `{"image-name":"localhost/cc03/redis:1"}`}
-	if c.image() != "localhost/cc03/redis:1" || c.name() != "cc03-redis" {
-		t.Fatalf("got %q %q", c.image(), c.name())
+func TestContainersAreThoseOfTheList(t *testing.T) {
+	listFile = filepath.Join(t.TempDir(), "containers.json")
+	if _, err := lookUp("abc"); !errors.Is(err, errUnknown) {
+		t.Fatalf("without a list: %v", err)
 	}
-	if (stored{}).image() != "" || (stored{}).name() != "" {
-		t.Fatal("an infra container has neither")
+	content := `[{"id": "abc", "name": "cc03-redis", "image": "localhost/cc03/redis:1", "pid": 42, "started": 1769860800}]`
+	if err := os.WriteFile(listFile, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	found, err := lookUp("abc")
+	if want := (stored{"abc", "cc03-redis", "localhost/cc03/redis:1", 42, 1769860800}); err != nil || found != want {
+		t.Fatalf("got %v %v", found, err)
+	}
+	if _, err := lookUp("another"); !errors.Is(err, errUnknown) {
+		t.Fatalf("of another project: %v", err)
+	}
+	if err := os.WriteFile(listFile, []byte("half a"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lookUp("abc"); err == nil || errors.Is(err, errUnknown) {
+		t.Fatalf("a broken list: %v", err)
+	}
+}
+
+func TestAContainerThatStartsAgainIsMeasuredByItsNewProcess(t *testing.T) {
+	listFile = filepath.Join(t.TempDir(), "containers.json")
+	before := stored{ID: "abc", Name: "cc03-redis", Pid: 42, Started: 1769860800}
+	h := &handler{stored: before}
+	if c, _ := h.current(); c != before {
+		t.Fatalf("without a list: %v", c)
+	}
+	content := `[{"id": "abc", "name": "cc03-redis", "pid": 43, "started": 1769860900}]`
+	if err := os.WriteFile(listFile, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, stats := h.current()
+	if c.Pid != 43 || c.Started != 1769860900 || stats == nil {
+		t.Fatalf("got %v %v", c, stats)
+	}
+	if _, again := h.current(); again != stats {
+		t.Fatal("what has not changed is not made anew")
 	}
 }

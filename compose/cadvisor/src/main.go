@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -62,6 +63,10 @@ func run(log *slog.Logger) error {
 	}
 	interval, dynamic := housekeeping, false
 	*manager.HousekeepingInterval = housekeeping
+	// A container is told of by the kernel as it starts, before it is on the list: it is found at the next look at all of them.
+	if err := flag.Set("global_housekeeping_interval", housekeeping.String()); err != nil {
+		return err
+	}
 	m, err := manager.New(memory.New(keep, nil), sysfs.NewRealSysFs(),
 		manager.HousekeepingConfig{Interval: &interval, AllowDynamic: &dynamic}, included, http.DefaultClient, []string{""}, nil, "", 0)
 	if err != nil {

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .core import Compose, Finding, exempt, own, policy, services
+from ops.plan.walls.policies.core import Compose, Finding, exempt, own, policy, services
 
 NETWORKS = {
     "web": {"edge", "frontend"},
@@ -49,7 +49,7 @@ def networks(compose: Compose) -> Iterator[Finding]:
             if network not in NETWORKS:
                 yield name, f"is on {network}, which is not known", f"known are {', '.join(NETWORKS)}"
             elif name not in NETWORKS[network]:
-                yield name, f"may not be on {network}", "take it off, or widen NETWORKS in this file on purpose"
+                yield name, f"may not be on {network}", "take it off, or widen NETWORKS in ops/plan/walls/policies/isolation.py"
 
 
 @policy("what is published is attacked: nginx alone faces the world, and the operator's pages only the host itself")
@@ -124,8 +124,10 @@ def host_namespaces(compose: Compose) -> Iterator[Finding]:
 
 
 def mounts_of(service: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """(source, target, mode) of each mount and device. A colon also stands in ${NAME:-default}."""
-    for mount in [*(service.get("volumes") or ()), *(service.get("devices") or ())]:
+    """(source, target, mode) of each mount and device. An anonymous volume has no target: the path in the container alone is
+    given. A colon also stands in ${NAME:-default}."""
+    devices = (device if ":" in str(device) else f"{device}:{device}" for device in service.get("devices") or ())
+    for mount in [*(service.get("volumes") or ()), *devices]:
         if isinstance(mount, Mapping):
             mode = "ro" if mount.get("read_only") else ""
             yield str(mount.get("source", "")), str(mount.get("target", "")), mode
@@ -146,7 +148,7 @@ def _whole_host(source: str) -> bool:
 @policy("a path of the host is a way out of the container; the engine's socket is the whole host")
 def host_paths(compose: Compose) -> Iterator[Finding]:
     for name, service in services(compose):
-        for source, _, mode in filter(lambda mount: _of_host(mount[0]), mounts_of(service)):
+        for source, mode in ((source, mode) for source, target, mode in mounts_of(service) if target and _of_host(source)):
             subject = "whole-host" if _whole_host(source) else "host-mounts"
             if not exempt(service, subject):
                 yield name, f"mounts {source} of the host", f"drop it, or say why in x-cc03.exempt.{subject}"
@@ -168,7 +170,7 @@ def _used(service: Mapping[str, Any]) -> Iterator[str]:
         yield "read-only"
     if re.match(r"0+(:|$)", str(service.get("user", ""))):
         yield "root"
-    sources = [source for source, _, _ in mounts_of(service) if _of_host(source)]
+    sources = [source for source, target, _ in mounts_of(service) if target and _of_host(source)]
     yield from ("whole-host" if _whole_host(source) else "host-mounts" for source in sources)
 
 

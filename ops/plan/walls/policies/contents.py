@@ -8,15 +8,24 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .core import Compose, Finding, own, pairs, policy, services
-from .isolation import mounts_of
+from ops.plan.walls.policies.core import Compose, Finding, own, pairs, policy, services
+from ops.plan.walls.policies.isolation import mounts_of
 
-SECRETS = {
-    "postgres-superuser", "postgres-app", "postgres-keycloak", "postgres-grafana", "postgres-exporter",
-    "postgres-backup", "postgres-receiver", "backup-signing",
-    "redis-app", "redis-exporter", "redis-backup", "keycloak-admin", "keycloak-ops", "keycloak-backend", "keycloak-grafana",
-    "keycloak-keeper", "keycloak-probe", "keycloak-probe-user", "operator-password", "backup-cipher", "grafana-admin",
+SECRETS: dict[str, set[str]] = {
+    "postgres-superuser": {"postgres"}, "postgres-app": {"postgres", "backend"}, "postgres-keycloak": {"postgres", "keycloak"},
+    "postgres-grafana": {"postgres", "grafana"}, "postgres-exporter": {"postgres", "prometheus"},
+    "postgres-backup": {"postgres", "backup"}, "postgres-receiver": {"postgres", "backup"},
+    "redis-app": {"redis", "backend"}, "redis-exporter": {"redis", "prometheus"}, "redis-backup": {"redis", "backup"},
+    "keycloak-admin": {"keycloak"}, "keycloak-ops": {"keycloak"}, "backup-cipher": {"backup"}, "backup-signing": {"backup"},
+    "keycloak-grafana": {"grafana"}, "grafana-admin": {"grafana"},
+    "keycloak-backend": set(), "keycloak-keeper": set(), "keycloak-probe": set(), "keycloak-probe-user": set(),
+    "operator-password": set(),
 }  # fmt: skip
+"""Secret -> services whose containers may mount it: who checks it, and who shows it. None for what only the realm needs."""
+VOLUME_READERS = {"backup"}
+"""Services that may mount the volumes of others, read-only."""
+PATHS = (".", "/", "~", "${")
+"""How the source of a mount begins that is no volume."""
 
 
 @policy("a tag may name other content tomorrow: what was tested would not be what runs")
@@ -53,7 +62,7 @@ def declared_volumes(compose: Compose) -> Iterator[Finding]:
     used = set()
     for name, service in services(compose):
         for source, target, _ in mounts_of(service):
-            if source.startswith((".", "/", "~", "${")):
+            if source.startswith(PATHS) and target:
                 continue
             used.add(source)
             if not target:
@@ -64,12 +73,23 @@ def declared_volumes(compose: Compose) -> Iterator[Finding]:
         yield "volumes", f"{volume} is used by nobody", "remove it"
 
 
+@policy("a volume is one service's data: who else mounts it reads or alters what is not its own")
+def own_volumes(compose: Compose) -> Iterator[Finding]:
+    owners: dict[str, str] = {}
+    for name, service in services(compose):
+        for source, _, mode in mounts_of(service):
+            if source.startswith(PATHS) or (name in VOLUME_READERS and mode == "ro"):
+                continue
+            if (owner := owners.setdefault(source, name)) != name:
+                yield name, f"mounts {source}, the volume of {owner}", "give it a volume of its own"
+
+
 @policy("secrets are generated, rotated and mounted as files under these names; any other way shows in `podman inspect`")
 def declared_secrets(compose: Compose) -> Iterator[Finding]:
     declared = compose.get("secrets") or {}
     for secret, spec in declared.items():
         if secret not in SECRETS:
-            yield "secrets", f"{secret} is not on the list", "add it to SECRETS in this file, with a reader"
+            yield "secrets", f"{secret} is not on the list", "add it to SECRETS in ops/plan/walls/policies/contents.py"
         if not isinstance(spec, Mapping) or not (spec.get("external") is True or "file" in spec):
             yield "secrets", f"{secret} is neither external nor a file", f"{secret}: {{external: true}}"
     for name, service in services(compose):
@@ -78,6 +98,8 @@ def declared_secrets(compose: Compose) -> Iterator[Finding]:
                 yield name, f"secret {secret} is in the long form", "write its name alone; owner and mode are set for it"
             elif secret not in declared:
                 yield name, f"secret {secret} is not declared", f"add {secret} to secrets"
+            elif secret in SECRETS and name not in SECRETS[secret]:
+                yield name, f"may not have the secret {secret}", "take it off, or add it to SECRETS in that file on purpose"
         for secret in own(service).get("applies") or ():
             if secret not in declared:
                 yield name, f"x-cc03.applies names {secret}, which is not declared", f"add {secret} to secrets"

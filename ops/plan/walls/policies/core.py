@@ -25,21 +25,27 @@ class Problem:
         return f"{self.where}: {self.what} [{self.policy}]\n   why: {self.why}\n  cure: {self.cure}"
 
 
-Policy = Callable[[Compose], list[Problem]]
+@dataclass(frozen=True)
+class Policy:
+    """One rule. `why`: what goes wrong in production without it."""
+
+    name: str
+    why: str
+    findings: Callable[[Compose], Iterator[Finding]]
+
+    def __call__(self, compose: Compose) -> list[Problem]:
+        return [Problem(self.name, where, what, self.why, cure) for where, what, cure in self.findings(compose)]
+
+
 POLICIES: dict[str, Policy] = {}
 
 
 def policy(why: str) -> Callable[[Callable[[Compose], Iterator[Finding]]], Policy]:
-    """Register a policy under its function's name. `why`: what goes wrong in production without it."""
+    """Register a policy under its function's name."""
 
     def register(findings: Callable[[Compose], Iterator[Finding]]) -> Policy:
-        name = findings.__name__
-
-        def check(compose: Compose) -> list[Problem]:
-            return [Problem(name, where, what, why, cure) for where, what, cure in findings(compose)]
-
-        POLICIES[name] = check
-        return check
+        POLICIES[findings.__name__] = Policy(findings.__name__, why, findings)
+        return POLICIES[findings.__name__]
 
     return register
 

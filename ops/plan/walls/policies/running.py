@@ -8,8 +8,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from ops.errors import did_you_mean
-
-from .core import Compose, Finding, limits, own, policy, services, size
+from ops.plan.walls.policies.core import Compose, Finding, limits, own, policy, services, size
 
 
 @policy("a service without a health check is believed to work: deploys, rollbacks and alerts would all be guesses")
@@ -32,6 +31,22 @@ def resource_limits(compose: Compose) -> Iterator[Finding]:
             yield name, "has no memory limit", "add deploy.resources.limits.memory, for example 512m"
         if not re.fullmatch(r"\d+(\.\d+)?", str(ceiling.get("cpus", ""))) or float(ceiling["cpus"]) <= 0:
             yield name, "has no CPU limit", 'add deploy.resources.limits.cpus, for example "0.5"'
+
+
+@policy("who can start any number of processes takes the host's process table from all others")
+def processes(compose: Compose) -> Iterator[Finding]:
+    for name, service in services(compose):
+        given = service.get("pids_limit", limits(service).get("pids"))
+        if given is not None and (not str(given).isdigit() or int(given) == 0):
+            yield name, f"may start any number of processes (pids: {given})", "drop it: the engine's own limit is 2048"
+
+
+@policy("/tmp is the one place where an intruder can put a program: it must not be able to become another user by one")
+def tmpfs_options(compose: Compose) -> Iterator[Finding]:
+    for name, service in services(compose):
+        for mount in service.get("tmpfs") or ():
+            for option in sorted({"suid", "dev"} & set(re.split("[:,]", str(mount)))):
+                yield name, f"tmpfs {mount} allows {option}", f"drop {option}"
 
 
 @policy("a crash at night must mend itself, and a container stopped by hand must stay stopped")

@@ -1,0 +1,149 @@
+"""Section 4: who reaches whom, by connections that were tried."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ops.model import Stack
+from ops.plan.walls.containers import declared
+from ops.plan.walls.control import Found, control
+from ops.plan.walls.facts import Facts, HostFiles, Reach, Way
+from ops.plan.walls.listeners import ports_of
+
+LOOPBACK, EVERYWHERE = "127.0.0.1", "0.0.0.0"  # noqa: S104  (compared with, never listened on)
+PUBLISHED = {"8080/tcp": ("http", EVERYWHERE), "8443/tcp": ("https", EVERYWHERE), "9443/tcp": ("ops", LOOPBACK)}
+"""Port of nginx -> (key below `ports`, address of the host)."""
+
+
+def place(stack: Stack, slot: str) -> str:
+    """The container that has the network in which another one stands: itself, but for nginx."""
+    return stack.service_of(slot).shares or slot
+
+
+def allowed(stack: Stack, way: Way) -> bool:
+    """Two containers may talk where they share a network."""
+    return way.network in stack.service_of(way.source).networks
+
+
+def _told(way: Way) -> Found:
+    return Found(way.source, f"{way.target}:{way.port} by {way.network}", f"reaches {way.target}:{way.port} by {way.network}")
+
+
+@control(
+    "4.1",
+    "No container reaches another one that it shares no network with",
+    why="the networks are the firewall between the tiers",
+    cure="inv deploy; podman network inspect shows who stands where",
+    part="reach",
+)
+def forbidden(facts: Facts) -> Iterator[Found]:
+    if isinstance(facts.reach, Reach):
+        for way in sorted(facts.reach.reached):
+            if not allowed(facts.stack, way):
+                yield _told(way)
+
+
+@control(
+    "4.2",
+    "Every declared way is there",
+    why="else that the others are closed would prove nothing",
+    cure="inv status; a container that has just started is not reached yet",
+    part="reach",
+)
+def missing(facts: Facts) -> Iterator[Found]:
+    if isinstance(facts.reach, Reach):
+        for way in sorted(facts.reach.tried - facts.reach.reached):
+            if allowed(facts.stack, way):
+                yield Found(way.source, f"{way.target}:{way.port} by {way.network}", f"does not reach {way}")
+
+
+@control(
+    "4.3",
+    "Containers are on their declared networks only",
+    why="each network more opens a tier",
+    cure="inv deploy, or podman network disconnect",
+)
+def attached(facts: Facts) -> Iterator[Found]:
+    for seen, service in declared(facts):
+        for network in sorted(seen.networks - set(service.networks)):
+            yield Found(seen.slot, network, f"stands on {network}, which is not declared for it")
+
+
+@control(
+    "4.4",
+    "No port is open beside the declared ones",
+    why="what listens unknown is neither watched nor limited",
+    cure="end the program, or declare the port in config/audit/listeners.yaml",
+)
+def open_ports(facts: Facts) -> Iterator[Found]:
+    for seen, service in declared(facts):
+        # nginx and what holds its address have one network, and so one table of sockets.
+        names = (service.name, service.holds or service.shares or "")
+        expected = ports_of(facts.listeners, names[0]) | ports_of(facts.listeners, names[1])
+        for port in sorted(seen.listens - expected):
+            yield Found(seen.slot, str(port), f"port {port} is open to its neighbours")
+
+
+@control(
+    "4.5",
+    "Internal networks have no way out",
+    why="what is stolen cannot be sent anywhere, and no program can be fetched",
+    cure="inv destroy, then inv deploy makes the network anew: it is internal for good or not at all",
+    part="host",
+)
+def way_out(facts: Facts) -> Iterator[Found]:
+    if isinstance(facts.host, HostFiles):
+        for network in sorted(facts.host.open_networks):
+            yield Found(network, "internal", f"network {network} is not internal")
+    internal = {name for name, is_internal in facts.stack.networks.items() if is_internal}
+    for seen in facts.containers.values():
+        if seen.networks <= internal:
+            for gateway in seen.gateways:
+                yield Found(seen.slot, f"route to {gateway}", f"has a default route to {gateway}")
+
+
+@control(
+    "4.6",
+    "Enclosed containers do not reach the host",
+    why="its services trust whoever is on the host",
+    cure="podman network inspect: the network has a gateway that it should not have",
+    part="reach",
+)
+def to_the_host(facts: Facts) -> Iterator[Found]:
+    if isinstance(facts.reach, Reach):
+        for way in sorted(facts.reach.outward):
+            yield Found(way.source, f"{way.address}:{way.port}", f"reaches the host at {way.address}:{way.port}")
+
+
+@control(
+    "4.7",
+    "The host publishes the declared ports only",
+    why="what is published is attacked",
+    cure="drop ports from compose.yaml, and deploy",
+    part="host",
+)
+def published(facts: Facts) -> Iterator[Found]:
+    expected = {(inner, where, facts.ports[key]) for inner, (key, where) in PUBLISHED.items()}
+    for seen in facts.containers.values():
+        holds = seen.service in facts.stack.services and facts.stack.services[seen.service].holds
+        for inner, where, port in seen.published:
+            if not holds or (inner, where or EVERYWHERE, port) not in expected:
+                yield Found(seen.slot, f"{where or EVERYWHERE}:{port}", f"publishes {inner} at {where or EVERYWHERE}:{port}")
+    if isinstance(facts.host, HostFiles):
+        declared_here = {(where, port) for _, where, port in expected}
+        for where, port in sorted(facts.host.listens - declared_here):
+            yield Found("host", f"{where}:{port}", f"listens at {where}:{port} on behalf of this project")
+
+
+@control(
+    "4.8",
+    "Nobody else stands on the project's networks",
+    why="a foreign container there is a neighbour of the databases",
+    cure="podman network disconnect it",
+    part="host",
+)
+def strangers(facts: Facts) -> Iterator[Found]:
+    if isinstance(facts.host, HostFiles):
+        for network, names in sorted(facts.host.strangers.items()):
+            for name in names:
+                yield Found(network, name, f"container {name} stands on {network}")

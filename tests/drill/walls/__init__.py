@@ -1,0 +1,1 @@
+"""Single misconfigurations that have to be found, and the moves of an intruder that have to fail."""

@@ -1,0 +1,123 @@
+"""One container of the stack is put in another's place, misconfigured; afterwards the stack is as it was."""
+
+from __future__ import annotations
+
+import copy
+import os
+import signal
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ops import podman
+from ops.machine.observe import secret_versions
+from ops.machine.project import Project, open_project
+from ops.machine.walls.look import ADVISORIES, PARTS, exceptions_text, look, today
+from ops.plan.walls.control import CONTROLS
+from ops.plan.walls.exceptions import parse_exceptions
+from ops.plan.walls.judge import Report, judge
+from ops.render import container_name, network_name, secret_name, volume_name
+from tests.drill.stack import Drill
+from tests.drill.walls.seeds import VICTIM, filled, merged
+
+QUICK = frozenset({"reach", "host", "leaks"})
+"""Parts of a look that a change of one container can show in."""
+
+
+def audited(project: Project, parts: frozenset[str] = QUICK) -> Report:
+    """The audit's judgement of what runs at this moment."""
+    return judge(look(project, parts), parse_exceptions(exceptions_text(project), CONTROLS), today())
+
+
+def told(report: Report) -> list[str]:
+    return [f"{control.number} {found.where}: {found.what}" for control, found in report.findings]
+
+
+@pytest.fixture(scope="session")
+def stand(drill: Drill) -> Iterator[Drill]:
+    """The stack, healthy and without a finding: what the tests find is theirs. It is put right once, at the end."""
+    drill.deploy()
+    drill.await_healthy()
+    assert told(audited(drill.project, frozenset(PARTS) - frozenset(ADVISORIES))) == []
+    # It would mend what the tests break.
+    ticker = drill.ticker_pid()
+    os.kill(ticker, signal.SIGSTOP)
+    try:
+        yield drill
+    finally:
+        os.kill(ticker, signal.SIGCONT)
+        drill.deploy()
+
+
+@pytest.fixture(scope="session")
+def socket_of_the_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A Unix socket, as the engine's would be."""
+    path = tmp_path_factory.mktemp("run") / "podman.sock"
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        yield path
+
+
+def value_of(project: Project, secret: str) -> str:
+    version = secret_versions(project.state)[secret]
+    return (project.state.secrets / secret / str(version)).read_text().strip()
+
+
+@contextmanager
+def misconfigured(project: Project, change: Mapping[str, Any], values: Mapping[str, str], folder: Path) -> Iterator[str]:
+    """The victim runs with that change during the block: its own container, but for a program that only waits."""
+    compose = copy.deepcopy(dict(project.deployed.compose))
+    given = filled(change, {**values, "${CC03_STATE:-./state}": str(project.state.root)})
+    service = merged(compose["services"][VICTIM], {"entrypoint": ["bash", "-c", "sleep infinity"], **_rendered(project, given)})
+    service.pop("healthcheck", None)
+    if "network_mode" in given:
+        service.pop("extra_hosts", None)
+    file = folder / "compose.yaml"
+    compose["services"] = {VICTIM: service}
+    file.write_text(yaml.safe_dump(compose))
+    name = container_name(project.name, VICTIM)
+    project.host.run(podman.remove(name), ok=None)
+    project.host.run(podman.compose_create(file, project.name, [VICTIM]), timeout=60)
+    try:
+        project.host.run(podman.start([name]))
+        yield name
+    finally:
+        # With the anonymous volumes that a seed may have made; those with a name stay.
+        project.host.run(("podman", "rm", "--force", "--time", "0", "--volumes", name), ok=None)
+
+
+def _rendered(project: Project, change: Mapping[str, Any]) -> dict[str, Any]:
+    """A change of compose.yaml in the terms of the flat file that is deployed from it."""
+    found = dict(change)
+    if found.get("networks"):
+        present = project.deployed.compose["services"][VICTIM]["networks"]
+        found["networks"] = {
+            network_name(project.name, name): present.get(network_name(project.name, name), {}) for name in found["networks"]
+        }
+    if found.get("secrets"):
+        versions = secret_versions(project.state)
+        found["secrets"] = [
+            {"source": secret_name(project.name, name, versions[name]), "target": name, "uid": "10009", "gid": "10009",
+             "mode": "0400"} for name in found["secrets"]
+        ]  # fmt: skip
+        found["tmpfs"] = ["/tmp:mode=1777,size=16m", "/run/secrets:mode=0755,size=64k"]
+    if found.get("volumes"):
+        found["volumes"] = [_mount(project, str(mount)) for mount in found["volumes"]]
+    return found
+
+
+def _mount(project: Project, mount: str) -> str:
+    source, _, rest = mount.partition(":")
+    if source.startswith("../config/"):
+        return f"{project.state.config}/{VICTIM}:/etc/cc03" + (":ro" if rest.endswith(":ro") else "")
+    return mount if source.startswith("/") else f"{volume_name(project.name, source)}:{rest}"
+
+
+@pytest.fixture(scope="session")
+def project(stand: Drill) -> Project:
+    return open_project()

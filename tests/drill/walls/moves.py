@@ -1,0 +1,195 @@
+"""The obvious moves of somebody who has taken over a container: each must gain nothing."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import socket
+import stat
+import time
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+
+from tests.drill.walls.intruder import Move, permitted, read, written
+
+CONNECT_SECONDS = 0.4
+MS_REMOUNT, MS_BIND, CLONE_NEWNS = 32, 4096, 0x20000
+METADATA, RESOLVER, ABROAD = "169.254.169.254", "9.9.9.9", "1.1.1.1"
+ENGINES = ("/run/podman/podman.sock", "/var/run/docker.sock", "/run/containerd/containerd.sock", "/run/crio/crio.sock")
+CGROUPS = ("/sys/fs/cgroup", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/devices")
+
+
+def connects(address: str, port: int) -> str:
+    with socket.create_connection((address, port), CONNECT_SECONDS):
+        return f"reaches {address}:{port}"
+
+
+def asks(address: str, port: int) -> str:
+    """A datagram that is answered: a question to a name server for the address of example.com."""
+    question = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x07example\x03com\x00\x00\x01\x00\x01"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        asking.settimeout(CONNECT_SECONDS)
+        asking.sendto(question, (address, port))
+        return f"is answered by {address}:{port}" if asking.recv(512) else ""
+
+
+def opens(family: int, kind: int, protocol: int) -> str:
+    with socket.socket(family, kind, protocol):
+        return "has a raw socket"
+
+
+def engine_answers() -> str:
+    for path in ENGINES:
+        with socket.socket(socket.AF_UNIX) as asking:
+            try:
+                asking.connect(path)
+            except OSError:
+                continue
+            return f"reaches {path}"
+    return ""
+
+
+def makes_device() -> str:
+    os.mknod("/tmp/disk", stat.S_IFBLK | 0o600, os.makedev(8, 0))
+    Path("/tmp/disk").unlink()
+    return "has made a block device"
+
+
+def becomes(change: Callable[[int], None], number: int) -> str:
+    change(number)
+    return f"has become {number}"
+
+
+def foreign_processes() -> str:
+    """Kernel threads are the host's: whoever sees one sees its processes."""
+    for path in Path("/proc").iterdir():
+        if path.name.isdigit() and "kthread" in (path / "comm").read_text():
+            return "sees processes of the host"
+    return ""
+
+
+def secrets_in_environments(values: Iterable[str]) -> str:
+    for path in (*Path("/proc").glob("[0-9]*/environ"), *Path("/rootfs/proc").glob("[0-9]*/environ")):
+        try:
+            content = path.read_text(errors="replace")
+        except OSError:
+            continue
+        if any(value in content for value in values):
+            return f"{path} holds a secret"
+    return ""
+
+
+def foreign_secrets(own: frozenset[str]) -> str:
+    found = {path.name for path in Path("/run/secrets").iterdir()} - own
+    return f"has the secrets {found}" if found else ""
+
+
+def set_uid_programs() -> str:
+    """With no-new-privileges they are of no use, and the images should not have them either."""
+    for folder in ("/usr/bin", "/usr/sbin", "/bin", "/sbin"):
+        for path in Path(folder).iterdir() if Path(folder).is_dir() else ():
+            if not path.is_symlink() and path.lstat().st_mode & stat.S_ISUID and not _no_new_privileges():
+                return f"could run {path}"
+    return ""
+
+
+def _no_new_privileges() -> bool:
+    return bool(re.search(r"^NoNewPrivs:\s*1$", Path("/proc/self/status").read_text(), re.MULTILINE))
+
+
+def sets_clock() -> str:
+    time.clock_settime(time.CLOCK_REALTIME, time.time())
+    return "has set the clock"
+
+
+def reads_any(*paths: str) -> str:
+    for path in paths:
+        try:
+            if gained := read(path):
+                return gained
+        except OSError:
+            continue
+    return ""
+
+
+def raises_limit() -> str:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard + 1, hard + 1))
+    except ValueError:
+        return ""
+    return "has raised a hard limit"
+
+
+def runs_from_tmp() -> str:
+    """A set-uid program of its own: the bit must have no effect there."""
+    flags = next(line.split()[5] for line in Path("/proc/self/mountinfo").read_text().splitlines() if line.split()[4] == "/tmp")
+    return "" if "nosuid" in flags else "/tmp takes set-uid programs"
+
+
+def moves(*, own_secrets: frozenset[str], values: tuple[str, ...], enclosed: bool, host: str, port: int) -> Mapping[str, Move]:
+    """All of them.
+
+    Parameters
+    ----------
+    own_secrets: that the container may have. values: of all secrets, to be looked for where they do not belong.
+    enclosed: whether its networks have no way out. host, port: where the host publishes the site.
+    """
+    found: dict[str, Move] = {
+        "write to the root file system": partial(written, "/intruder"),
+        "write to /etc": partial(written, "/etc/intruder"),
+        "add a user": partial(written, "/etc/passwd"),
+        "replace a program": partial(written, "/usr/local/bin/intruder"),
+        "alter the configuration": partial(written, "/etc/cc03/intruder"),
+        "alter the certificate": partial(written, "/etc/tls/tls.pem"),
+        "alter a secret": partial(written, "/run/secrets/intruder"),
+        "read another's secret": partial(foreign_secrets, own_secrets),
+        "read secrets in environments": partial(secrets_in_environments, values),
+        "read the state folder": partial(read, "/var/lib/cc03/secrets"),
+        "read passwords": partial(read, "/etc/shadow"),
+        "have the host run a program (core_pattern)": partial(written, "/proc/sys/kernel/core_pattern"),
+        "have the host run a program (release_agent)": partial(_release_agent),
+        "stop the host (sysrq)": partial(written, "/proc/sysrq-trigger"),
+        "load a module": partial(permitted, "syscall", 175, b"", 0, b""),
+        "read the kernel's memory": partial(reads_any, "/proc/kcore", "/rootfs/proc/kcore"),
+        "reach the host's files by its processes": partial(
+            reads_any, "/rootfs/proc/1/root/etc/shadow", "/rootfs/proc/1/environ"
+        ),
+        "read the host's memory": partial(read, "/dev/mem"),
+        "read the kernel's messages": partial(read, "/dev/kmsg"),
+        "make a device": makes_device,
+        "make the root writable": partial(permitted, "mount", None, b"/", None, MS_REMOUNT | MS_BIND, None),
+        "mount a file system": partial(permitted, "mount", b"proc", b"/tmp", b"proc", 0, None),
+        "have mounts of its own": partial(permitted, "unshare", CLONE_NEWNS),
+        "leave the root folder": partial(permitted, "chroot", b"/tmp"),
+        "become root": partial(becomes, os.setuid, 0),
+        "become another service": partial(becomes, os.setuid, 10005),
+        "join another group": partial(becomes, os.setgid, 0),
+        "use a set-uid program": set_uid_programs,
+        "put a set-uid program into /tmp": runs_from_tmp,
+        "see the host's processes": foreign_processes,
+        "raise its own limits": raises_limit,
+        "raise its own priority": partial(permitted, "setpriority", 0, 0, -20),
+        "set the clock": sets_clock,
+        "name the host": partial(permitted, "sethostname", b"intruder", 8),
+        "listen to its neighbours": partial(opens, socket.AF_PACKET, socket.SOCK_RAW, 0x300),
+        "forge packets": partial(opens, socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP),
+        "command the container engine": engine_answers,
+    }
+    if enclosed:
+        found |= {
+            "ask the cloud for credentials": partial(connects, METADATA, 80),
+            "reach the internet": partial(connects, ABROAD, 443),
+            "reach a name server": partial(asks, RESOLVER, 53),
+            "reach the host": partial(connects, host, port),
+        }
+    return found
+
+
+def _release_agent() -> str:
+    for folder in CGROUPS:
+        if (path := Path(folder) / "release_agent").exists():
+            return written(str(path))
+    return ""

@@ -1,0 +1,139 @@
+"""An intruder in each container tries the obvious moves, a stranger the obvious requests: all fail, and requests are logged."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import ssl
+import time
+from collections.abc import Iterator
+from datetime import datetime
+
+import pytest
+
+from ops.machine.health import network_of
+from ops.machine.observe import inspected_containers, secret_versions
+from ops.machine.project import Project
+from ops.machine.walls.look import places_of
+from ops.machine.walls.reach import Place, addresses
+from ops.machine.walls.sockets import host_addresses
+from tests.drill.walls.conftest import value_of
+from tests.drill.walls.intruder import tried
+from tests.drill.walls.moves import moves
+from tests.drill.walls.shapes import SHAPES, SLOW_SECONDS, answered, seconds_until_closed, secured_to, statuses
+from tests.smoke.live import eventually
+from tests.smoke.test_isolation import SERVICES
+
+EXPECTED = {
+    ("logs", "become another service"), ("logs", "join another group"), ("logs", "become root"), ("logs", "read passwords"),
+    ("postgres", "become another service"),
+}  # fmt: skip
+"""Who is what it tries to become, or may do it, for a reason in config/audit/exceptions.yaml. The passwords are its own
+image's, which has none."""
+
+
+@pytest.fixture(scope="module")
+def places(project: Project) -> dict[str, Place]:
+    return places_of(project, inspected_containers(project.host))
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_intruder_gains_nothing(project: Project, places: dict[str, Place], service: str) -> None:
+    stack = project.stack
+    internal = {name for name, is_internal in stack.networks.items() if is_internal}
+    values = tuple(value_of(project, name) for name in secret_versions(project.state))
+    outside = next(iter(sorted(host_addresses())))
+    for slot in stack.services[service].slots():
+        if slot not in places:
+            assert stack.services[service].optional, f"{slot} does not run"
+            continue
+        all_moves = moves(
+            own_secrets=frozenset(stack.services[service].secrets), values=values,
+            enclosed=set(stack.services[service].networks) <= internal, host=outside, port=project.ports["https"],
+        )  # fmt: skip
+        assert len(all_moves) >= 30
+        gained = {move: what for move, what in tried(places[slot].pid, all_moves).items() if what}
+        assert {move: what for move, what in gained.items() if (service, move) not in EXPECTED} == {}, slot
+
+
+def test_the_same_moves_succeed_where_nothing_is_in_their_way(project: Project) -> None:
+    """On the host itself, as root: that they fail in containers means something."""
+    harmless = {
+        "read passwords",
+        "become another service",
+        "forge packets",
+        "have mounts of its own",
+        "see the host's processes",
+    }
+    everything = moves(own_secrets=frozenset(), values=(), enclosed=False, host="127.0.0.1", port=project.ports["https"])
+    gained = tried(os.getpid(), {name: move for name, move in everything.items() if name in harmless})
+
+    assert {name for name, what in gained.items() if what} == harmless
+
+
+# ---- Requests
+
+
+@pytest.fixture(scope="module")
+def front(project: Project, places: dict[str, Place]) -> Iterator[tuple[int, str]]:
+    """A process of a container beside nginx, and nginx' address there."""
+    yield places["frontend-1"].pid, addresses(project.stack, places, "nginx")["web"]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_request_of_a_confusing_shape_is_refused(project: Project, front: tuple[int, str], shape: str) -> None:
+    text, accepted = SHAPES[shape]
+    mark = f"intruder-{secrets.token_hex(6)}"
+    pid, address = front
+
+    def connect() -> ssl.SSLSocket:
+        with network_of(pid):
+            return secured_to(address, 8443, project.settings.domain)
+
+    began = time.time()
+    sent = text.replace("{host}", project.settings.domain).replace("{mark}", mark)
+    answer = answered(connect, sent)
+
+    found = statuses(answer)
+    assert len(found) == 1, f"{shape}: answered {found}"
+    assert found[0] in accepted, answer[:300]
+    assert b"Set-Cookie: a=b" not in answer and b"root:x:" not in answer
+    assert b"Prometheus" not in answer and b"101 Switching" not in answer
+    eventually(lambda: "" if _logged(project, began, mark, found[0]) else f"{shape}: no line in nginx.log", 5)
+
+
+def _logged(project: Project, since: float, mark: str, status: int) -> bool:
+    """Whether nginx has written a line of it: by its User-Agent, or, where it never got that far, by its status."""
+    lines = (project.state.logs / "nginx.log").read_text(errors="replace").splitlines()[-400:]
+    for line in reversed(lines):
+        _, brace, rest = line.partition("{")
+        if not brace:
+            continue
+        try:
+            entry = json.loads("{" + rest)
+        except ValueError:
+            continue
+        if datetime.fromisoformat(entry["time"]).timestamp() < since - 1:
+            return False
+        if entry.get("user_agent") == mark or (entry.get("status") == status and entry.get("user_agent") in ("", "-")):
+            return True
+    return False
+
+
+@pytest.mark.parametrize(
+    ("begin", "piece"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: x\r\n", b"X-A: b\r\n"),
+        (b"POST /api/v1/items HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n", b""),
+    ],
+    ids=["header", "body"],
+)  # fmt: skip
+def test_client_that_trickles_is_cut_off(project: Project, front: tuple[int, str], begin: bytes, piece: bytes) -> None:
+    pid, address = front
+
+    def connect() -> ssl.SSLSocket:
+        with network_of(pid):
+            return secured_to(address, 8443, project.settings.domain)
+
+    assert seconds_until_closed(connect, begin, piece) < SLOW_SECONDS

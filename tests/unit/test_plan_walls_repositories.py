@@ -1,0 +1,37 @@
+"""Repositories that the operator names in stack.yaml: the audit expects what they open, and no more."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import yaml
+
+from ops.compose import parse_stack
+from ops.plan.walls.facts import Facts, Mount
+from tests.unit.builders import PORTS, REPOSITORY, STATE, settings
+from tests.unit.test_plan_walls import numbers
+from tests.unit.walls_facts import TEXT, with_mount
+
+
+def _with_repositories(folder: str) -> Facts:
+    """A backup that has a repository in a folder of the host, and another one elsewhere."""
+    own = settings(yaml.safe_dump({"backup": {"repositories": [
+        {"name": "disk2", "path": "/mnt/disk2"},
+        {"name": "nas", "sftp": {"host": "nas.example.org", "user": "backup", "path": "/srv", "host_key": "ssh-ed25519 AAAA"}},
+    ]}}))  # fmt: skip
+    stack = parse_stack(TEXT, own, PORTS, REPOSITORY, STATE)
+    mounted = Mount(folder, "/var/lib/cc03-repositories/disk2", True, frozenset({"rw"}))
+    facts = with_mount("backup", mounted)
+    seen = replace(
+        facts.containers["backup"], networks=frozenset({"data", "outward"}), gateways=("10.64.4.1",),
+        secrets=dict.fromkeys(stack.services["backup"].secrets, (10011, 0o400)),
+    )  # fmt: skip
+    return replace(facts, stack=stack, containers={**facts.containers, "backup": seen})
+
+
+def test_repositories_that_the_operator_names_are_no_findings() -> None:
+    assert numbers(_with_repositories("/mnt/disk2")) == set()
+
+
+def test_another_folder_in_the_place_of_a_repository_is_a_finding() -> None:
+    assert numbers(_with_repositories("/etc")) == {"2.11"}
