@@ -147,8 +147,9 @@ class Ticker:
             judge(watch, reason, now, time.time())
             self._tell_podman(target, watch)
         busy = lock.busy(self.state / "lock")
+        ill = {target.service for target in self.targets if self.watches[target.slot].reason}
         for target in () if busy else self.targets:
-            self._mend(target, found.get(target.container), now)
+            self._mend(target, found.get(target.container), now, ill)
         self._write(found)
         self.certificates.round(self.listeners, found, busy=busy)
 
@@ -166,10 +167,9 @@ class Ticker:
             self.podman("healthcheck", "run", target.container)
             watch.told_podman = verdict
 
-    def _mend(self, target: Target, item: Mapping[str, Any] | None, now: float) -> None:
+    def _mend(self, target: Target, item: Mapping[str, Any] | None, now: float, ill: Collection[str]) -> None:
         watch = self.watches[target.slot]
         running = _running_seconds(item) if item else None
-        ill = {other.service for other in self.targets if self.watches[other.slot].reason}
         action = due(watch, target, running, now, ill) if item else ""
         if not action:
             return
