@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ops.machine import lock
 from ops.machine import state as files
 from ops.machine.checkout import origin
 from ops.machine.project import Project
@@ -50,23 +51,29 @@ def keep(project: Project) -> Path | None:
     if not state.secrets.is_dir():
         return None
     state.backup.mkdir(mode=0o755, exist_ok=True)
+    # Some commands change something without the project's lock; of those, each writes after the other.
+    with lock.hold(state.root / ".archive.lock", "archive", patiently=True):
+        _write(project, state.backup / NAME)
+    return state.backup / NAME
+
+
+def _write(project: Project, target: Path) -> None:
     # One name: what a command left that was killed meanwhile is replaced by the next one.
-    fresh = state.backup / f".{NAME}.new"
+    fresh = target.with_name(f".{NAME}.new")
     fresh.unlink(missing_ok=True)
     try:
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400), "wb") as file:
             with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
                 _text(archive, FACTS, files.dump(facts(project)))
-                for path, name in _members(state, project.host.repository):
+                for path, name in _members(project.state, project.host.repository):
                     archive.add(path, name, recursive=False)
             if os.geteuid() == 0:
                 os.fchown(file.fileno(), OWNER, OWNER)
             file.flush()
             os.fsync(file.fileno())
-        fresh.replace(state.backup / NAME)
+        fresh.replace(target)
     finally:
         fresh.unlink(missing_ok=True)
-    return state.backup / NAME
 
 
 def _text(archive: tarfile.TarFile, name: str, text: str) -> None:
