@@ -11,7 +11,7 @@ from tests.drill.keycloak.hands import SLOT, Keycloak
 
 STARTS_WITHIN = 180.0
 PEOPLE, PAUSE = 10, 2.0
-"""Ten who each pause for two seconds. However fast Keycloak answers, 5 logins a second at most: nginx lets one address have no more."""
+"""Seconds: at most 5 logins a second, however fast Keycloak is. nginx lets one address have no more."""
 
 
 def not_ready(keycloak: Keycloak) -> str:
