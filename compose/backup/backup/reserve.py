@@ -20,15 +20,14 @@ BYTES = 64 << 20
 def stock(folder: Path, beside: int = BYTES) -> None:
     """Makes the file where there is none and `beside` bytes stay free. On a disk that is filling up the archive goes first."""
     file = folder / NAME
-    if not folder.is_dir() or file.exists() or free(folder) < BYTES + beside:
+    whole = file.exists() and file.stat().st_size == BYTES  # less: somebody was killed here
+    if whole or not folder.is_dir() or free(folder) < BYTES + beside:
         return
-    new = file.with_suffix(".new")
     try:
-        with new.open("wb") as stream:
+        with file.open("wb") as stream:
             os.posix_fallocate(stream.fileno(), 0, BYTES)
-        new.rename(file)
     except OSError as problem:
-        new.unlink(missing_ok=True)
+        file.unlink(missing_ok=True)
         log("WARNING", "no reserve could be made", folder=str(folder), error=str(problem))
 
 

@@ -31,6 +31,12 @@ def test_it_takes_its_bytes_where_as_many_stay_free(disk, tmp_path):
     assert about.st_size == reserve.BYTES and about.st_blocks * 512 >= reserve.BYTES
 
 
+def test_one_that_was_left_half_made_is_made_anew(disk, tmp_path):
+    (tmp_path / reserve.NAME).write_bytes(b"0" * 4096)
+    reserve.stock(tmp_path)
+    assert (tmp_path / reserve.NAME).stat().st_size == reserve.BYTES
+
+
 def test_what_a_full_disk_refuses_leaves_nothing(disk, tmp_path, monkeypatch):
     def refused(*_):
         raise OSError(28, "No space left on device")
