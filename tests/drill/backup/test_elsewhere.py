@@ -70,7 +70,7 @@ class Elsewhere:
         return found[0]
 
     def seen_anew(self) -> dict[str, Any]:
-        """What there is, looked at after now: a set is listed while it is being made. A job that reads everything may run on."""
+        """What there is, looked at after now: a set is listed while it is being made. A long job may run on."""
         since = datetime.now(UTC)
 
         def look() -> str:
@@ -163,6 +163,8 @@ def test_server_that_is_away_stops_no_backup_and_is_made_up_for(elsewhere: Elsew
         assert held(made) == {"local", "nas"}
         eventually(lambda: "" if elsewhere.place("offsite")["error"] else "nobody noticed", JOB_SECONDS)
         assert elsewhere.place("nas")["error"] == ""
+        with elsewhere.sftp.away():
+            assert held(elsewhere.make()) == {"local"}
         name = f"{elsewhere.drill.project.name}-backup"
         read = ("podman", "exec", name, "backup", "run", "verify", "--repository", "offsite")
         answer = elsewhere.drill.project.host.run(read, ok=None, timeout=JOB_SECONDS)
