@@ -19,13 +19,12 @@ from ops.errors import LockHeld, OpsError
 from ops.machine.certificates.wire import Listener, Served, difference, look
 from ops.machine.health import state_of
 from ops.machine.run import run
+from ops.renewal import pause_after
 
 LOOK_SECONDS = 300.0
 """Between two looks at all listeners: a handful of handshakes."""
 RENEWAL_SECONDS = 300.0
 """What a renewal may take: 20 s are promised, on a host that is not overloaded."""
-FIRST_PAUSE, LONGEST_PAUSE = 600.0, 6 * 3600.0
-"""Between two attempts that failed: doubled each time. Ten days are left when the first one is made."""
 COMMAND = "command.json"
 """In the ticker's folder: Python and checkout of the last command that changed something."""
 
@@ -43,9 +42,7 @@ class Renewal:
 
     def ready(self, now: float) -> bool:
         """Whether the pause after the last failure is over."""
-        if not self.failures:
-            return True
-        return now >= self.tried + min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** (self.failures - 1))
+        return not self.failures or now >= self.tried + pause_after(self.failures)
 
 
 class CertificateWatch:

@@ -51,9 +51,10 @@ def configuration_mounts(compose: Compose) -> Iterator[Finding]:
             if source.startswith((".", "${CC03_STATE")) and mode != "ro":
                 yield name, f"may write to {source}", "append :ro"
             if source.startswith("${CC03_STATE") and not re.fullmatch(
-                rf"\$\{{CC03_STATE:-\./state\}}/(certs/{name}|logs|metrics|backup)", source
+                rf"\$\{{CC03_STATE:-\./state\}}/(certs/{name}|challenges|logs|metrics|backup)", source
             ):
-                yield name, f"mounts {source}", f"of the state folder only certs/{name}, logs, metrics and backup are for them"
+                shared = "challenges, logs, metrics and backup"
+                yield name, f"mounts {source}", f"of the state folder only certs/{name}, {shared} are for them"
 
 
 @policy("a volume that is not declared is anonymous: its data are lost with the container and in no backup")
