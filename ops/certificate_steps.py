@@ -46,7 +46,7 @@ class OpenAccount(Step):
 
 @dataclass(frozen=True)
 class ObtainCertificate(Step):
-    """Have the first issuer that does so issue a certificate by ACME, and check it as a client would; what is in place stays."""
+    """Have the first issuer that will issue a certificate by ACME, and check it as a client would; what is in place stays."""
 
     name: str = ""
     issuers: tuple[str, ...] = ()

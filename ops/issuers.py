@@ -18,9 +18,7 @@ KNOWN = {
 }  # fmt: skip
 """Issuer -> directory, and that of its rehearsal stage where it has one: letsencrypt.org/docs/acme-protocol-updates and
 /docs/staging-environment, cloud.google.com/certificate-manager/docs/public-ca-tutorial, zerossl.com/documentation/acme."""
-FORM = (
-    f"a list of {{name, directory, staging, eab: {{key_id, key_file}}, ca}}; names alone are enough for {', '.join(KNOWN)}"
-)
+FORM = f"a list of {{name, directory, staging, eab: {{key_id, key_file}}, ca}}; names alone are enough for {', '.join(KNOWN)}"
 NAME = r"[a-z][a-z0-9-]{0,19}"
 REHEARSAL = "-staging"
 """Suffix of an issuer's account at its rehearsal stage, which is another one."""

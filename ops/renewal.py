@@ -15,8 +15,8 @@ def renew_at(begins: float, expires: float, serial: int) -> float:
 
 
 FIRST_PAUSE, LONGEST_PAUSE = 600.0, 6 * 3600.0
-"""Seconds between two attempts that failed: doubled each time. Three attempts within the first hour are fewer failed validations
-than any issuer allows, and ten days or more are left when the first one is made."""
+"""Seconds between two attempts that failed: doubled each time. Three within the first hour are fewer failed validations than
+any issuer allows; ten days or more are left when the first one is made."""
 
 
 def pause_after(failures: int) -> float:

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from ops.errors import LockHeld
-from ops.machine.certificates import watch
-from ops.machine.certificates.watch import CertificateWatch, Renewal, due_of, exposition
+from ops.machine.certificates import renewing, watch
+from ops.machine.certificates.renewing import Renewal
+from ops.machine.certificates.watch import CertificateWatch, due_of, exposition
 from ops.machine.certificates.wire import Listener, Served, difference
 from ops.machine.run import Result
 
@@ -81,7 +82,7 @@ def outcome(monkeypatch: pytest.MonkeyPatch, code: int) -> list[tuple[str, ...]]
         ran.append(tuple(argv))
         return Result(tuple(argv), code, "", "why it failed", 1.0)
 
-    monkeypatch.setattr(watch, "run", run)
+    monkeypatch.setattr(renewing, "run", run)
     return ran
 
 
@@ -146,6 +147,6 @@ def test_rotation_that_was_broken_off_is_brought_to_its_end(watched: Watched, mo
 
 
 def test_certificate_that_is_refused_has_no_end_in_the_metrics() -> None:
-    text = exposition([(listener(), Served(b"", "refused"), "refused")], Renewal(), {})
+    text = exposition([(listener(), Served(b"", "refused"), "refused")], Renewal(), Renewal(), {}, {})
     assert "cc03_certificate_served{" in text and "} 0" in text
     assert "cc03_certificate_expires_timestamp_seconds{" not in text

@@ -1,8 +1,8 @@
 """What is kept of issuers on this host, for root alone: accounts, how they have answered, what they issued last.
 
-    NAME.key        key of the account with an issuer
-    NAME.json       the account's address, and the terms that were accepted
-    book.json       how issuers have answered, and the certificate that was issued last; the health ticker reads it, too
+NAME.key        key of the account with an issuer
+NAME.json       the account's address, and the terms that were accepted
+book.json       how issuers have answered, and the certificates that they issued last; the health ticker reads it, too
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from ops.machine.state import State
 from ops.plan.certificates.acme import Issued, Tries
 
 BOOK = "book.json"
+KEPT = 3
+"""Certificates that are remembered: the one in place, the one that is to come, and one that may have to be put back."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,9 @@ class Book:
         known: Mapping[str, Any] = self._content().get("issuers", {})
         return {name: Tries(**{**said, "refusals": tuple(said["refusals"])}) for name, said in known.items()}
 
-    def issued(self) -> Issued | None:
-        said = self._content().get("issued")
+    def issued(self, mark: str) -> Issued | None:
+        """What is known of the certificate of that fingerprint; None where no issuer of ours has issued it."""
+        said = self._content().get("issued", {}).get(mark)
         return Issued(**said) if said else None
 
     def rehearsed(self) -> float:
@@ -67,7 +70,12 @@ class Book:
         self._change(lambda content: content.setdefault("issuers", {}).update({name: asdict(tries)}))
 
     def note_issued(self, issued: Issued) -> None:
-        self._change(lambda content: content.update(issued=asdict(issued)))
+        def edit(content: dict[str, Any]) -> None:
+            known = {**content.get("issued", {}), issued.fingerprint: asdict(issued)}
+            newest = sorted(known.values(), key=lambda said: float(said["at"]), reverse=True)[:KEPT]
+            content["issued"] = {said["fingerprint"]: said for said in newest}
+
+        self._change(edit)
 
     def note_rehearsed(self) -> None:
         self._change(lambda content: content.update(rehearsed=time.time()))

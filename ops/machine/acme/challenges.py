@@ -42,7 +42,9 @@ def _on_port_80(project: Project, name: str, token: str, value: str) -> Iterator
     try:
         if why := until(partial(_own_look, project.ports["http"], name, token, value), OWN_LOOK_SECONDS):
             raise OpsError(
-                "nginx does not show what an issuer would look for", why, "inv status; inv deploy, where it is of a release before"
+                "nginx does not show what an issuer would look for",
+                why,
+                "inv status; inv deploy, where it is of a release before",
             )
         yield
     finally:

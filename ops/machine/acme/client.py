@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import josepy as jose
 import requests
 from acme import challenges, errors, messages
 from acme.client import ClientNetwork, ClientV2
@@ -18,6 +17,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from josepy.errors import Error as JoseError
+from josepy.json_util import field
+from josepy.jwa import ES256
+from josepy.jwk import JWK, JWKEC
 
 from ops.issuers import HTTP, Issuer
 from ops.machine.acme.book import Account
@@ -48,8 +51,8 @@ class IssuerFailed(Exception):
 class _Network(ClientNetwork):
     """`retry_after`: seconds, of the last answer that was an error and named some."""
 
-    def __init__(self, key: jose.JWK | None, account: messages.RegistrationResource | None, roots: Path | None) -> None:
-        super().__init__(key, account, alg=jose.ES256, user_agent=AGENT, timeout=REQUEST_SECONDS)
+    def __init__(self, key: JWK | None, account: messages.RegistrationResource | None, roots: Path | None) -> None:
+        super().__init__(key, account, alg=ES256, user_agent=AGENT, timeout=REQUEST_SECONDS)
         if roots:
             # Handed on to requests, which takes a file of roots here as well.
             self.verify_ssl = str(roots)  # type: ignore[assignment]
@@ -71,7 +74,7 @@ class _Network(ClientNetwork):
 
 
 class _ReplacingOrder(messages.NewOrder):
-    replaces: str = jose.field("replaces", omitempty=True)
+    replaces: str = field("replaces", omitempty=True)
 
 
 class _Client(ClientV2):
@@ -105,7 +108,7 @@ class Authority:
 
     def __init__(self, issuer: Issuer, key: ec.EllipticCurvePrivateKey | None, roots: Path | None, account: str = "") -> None:
         self.issuer = issuer
-        self.key = jose.JWKEC(key=key) if key else None
+        self.key = JWKEC(key=key) if key else None
         known = messages.RegistrationResource(body=messages.Registration(), uri=account) if account else None
         self.network = _Network(self.key, known, roots)
         with self._told():
@@ -140,7 +143,9 @@ class Authority:
         public = self.key.public_key()
         return messages.ExternalAccountBinding.from_data(public, self.issuer.eab["key_id"], hmac_key, self.client.directory)
 
-    def issue(self, names: tuple[str, ...], challenge: str, answer: Answer, replaces: x509.Certificate | None) -> tuple[bytes, bytes]:
+    def issue(
+        self, names: tuple[str, ...], challenge: str, answer: Answer, replaces: x509.Certificate | None
+    ) -> tuple[bytes, bytes]:
         """A fresh key and the chain of its certificate, both PEM. `replaces`: what this issuer issued before, if anything."""
         key = ec.generate_private_key(ec.SECP256R1())
         with self._told():
@@ -214,13 +219,13 @@ class Authority:
         except messages.Error as problem:
             limited = BARRED_SECONDS if problem.code == "rateLimited" else 0.0
             raise IssuerFailed(_said(problem), barred_for=self.network.retry_after or limited) from problem
-        except (errors.Error, jose.errors.Error, ValueError, KeyError, AttributeError) as problem:
+        except (errors.Error, JoseError, ValueError, KeyError, AttributeError) as problem:
             why = f"its answer is not ACME: {_shortened(problem)}"
             raise IssuerFailed(why, barred_for=self.network.retry_after) from problem
 
 
 def identifier(certificate: x509.Certificate) -> str:
-    """How issuers name a certificate when asked about its renewal (RFC 9773, 4.1): its authority's key and its serial number."""
+    """How issuers name a certificate when asked when to renew it (RFC 9773, 4.1): its authority's key and its serial number."""
     authority = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier or b""
     serial = certificate.serial_number
     # As in DER: a leading zero where the first bit would be taken for a sign.

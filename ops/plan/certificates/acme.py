@@ -1,7 +1,7 @@
 """When the public certificate is asked for anew, which issuer is asked, and how long one that failed is left alone. Pure.
 
-Times are seconds of the epoch. The limits are those of Let's Encrypt (letsencrypt.org/docs/rate-limits, June 2025), the strictest
-that is published; other issuers say by `Retry-After` when they have had enough.
+Times are seconds of the epoch. The limits are those of Let's Encrypt (letsencrypt.org/docs/rate-limits, June 2025), the
+strictest that are published; other issuers say by `Retry-After` when they have had enough.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ REFUSALS_AN_HOUR = 4
 BARRED_SECONDS = HOUR
 """Where an issuer says that it was asked too often, and not for how long."""
 ASK_SECONDS = (HOUR, 24 * HOUR)
-"""The least and the most between two questions when to renew, whatever the issuer says (RFC 9773, 4.3.3, asks for such bounds)."""
+"""The least and the most between two questions when to renew, whatever the issuer says (RFC 9773, 4.3.3, wants bounds)."""
 UNTOLD_SECONDS = 6 * HOUR
 """Until the next question where it says nothing, or does not answer (RFC 9773, 4.3.3)."""
 LATEST_SHARE = 0.9
@@ -59,7 +59,7 @@ class Tries:
 
 @dataclass(frozen=True)
 class Issued:
-    """The certificate that was issued last. `fingerprint`: SHA-256, hexadecimal. `renew_at`: when it is to be replaced, as its
+    """A certificate that an issuer gave us. `fingerprint`: SHA-256, hexadecimal. `renew_at`: when it is to be replaced, as its
     issuer suggests or by its age. `ask_at`: when the issuer is asked next about that."""
 
     issuer: str
@@ -68,16 +68,11 @@ class Issued:
     renew_at: float
     ask_at: float
 
-    @property
-    def look_at(self) -> float:
-        """When there is something to do about it."""
-        return min(self.renew_at, self.ask_at)
-
 
 @dataclass(frozen=True)
 class Situation:
-    """What is known before a decision. `accounts`: names of issuers that we have one with. `prepared`: whether the certificate
-    that was issued last is checked and not yet in place."""
+    """What is known before a decision. `accounts`: names of issuers that we have one with. `issued`: what is known of the
+    certificate in place; None where it is not by ACME. `prepared`: whether another one is checked and not yet in place."""
 
     issuers: tuple[str, ...]
     accounts: frozenset[str] = frozenset()
@@ -122,9 +117,14 @@ def ready(situation: Situation, now: float, *, patient: bool) -> tuple[str, ...]
     )  # fmt: skip
 
 
-def earliest(situation: Situation, *, patient: bool) -> float:
-    """When the first of them may be asked; 0 where there is none."""
-    return min((situation.ready_at(name, patient=patient) for name in situation.issuers if name in situation.accounts), default=0)
+def look_at(one: Stored, situation: Situation, now: float) -> float:
+    """When the stack itself has something to do about it: ask its issuer when to renew, or ask one for another certificate."""
+    if situation.issued is None:
+        return now + UNTOLD_SECONDS
+    if not due(one, situation.issued, now):
+        return min(situation.issued.renew_at, situation.issued.ask_at)
+    known = [situation.ready_at(name, patient=True) for name in situation.issuers if name in situation.accounts]
+    return max(now, min(known, default=now))
 
 
 def plan_acme(
