@@ -34,6 +34,8 @@ NONCE_TRIES = 12
 """A nonce may be refused at any time and the request sent again with another one (RFC 8555, 6.5). The library tries once more;
 a server that refuses every other one would then fail most orders."""
 AGENT = "cc03"
+BAD, TOO_MANY = 400, 429
+"""HTTP: errors begin with the first; the second is said by a server, or what stands before it, that was asked too often."""
 
 Answer = Callable[[str, str, str], AbstractContextManager[None]]
 """(name, token or name of the record, value) -> a context within which the issuer finds that answer."""
@@ -49,18 +51,18 @@ class IssuerFailed(Exception):
 
 
 class _Network(ClientNetwork):
-    """`retry_after`: seconds, of the last answer that was an error and named some."""
+    """`status`: of the last answer. `retry_after`: seconds, where that was an error and named some."""
 
     def __init__(self, key: JWK | None, account: messages.RegistrationResource | None, roots: Path | None) -> None:
         super().__init__(key, account, alg=ES256, user_agent=AGENT, timeout=REQUEST_SECONDS)
         if roots:
             # Handed on to requests, which takes a file of roots here as well.
             self.verify_ssl = str(roots)  # type: ignore[assignment]
-        self.retry_after = 0.0
+        self.status, self.retry_after = 0, 0.0
 
     def _send_request(self, method: str, url: str, *args: Any, **kwargs: Any) -> requests.Response:
         response = super()._send_request(method, url, *args, **kwargs)
-        self.retry_after = 0.0 if response.ok else seconds_in(response) or 0.0
+        self.status, self.retry_after = response.status_code, 0.0 if response.ok else seconds_in(response) or 0.0
         return response
 
     def post(self, *args: Any, **kwargs: Any) -> requests.Response:
@@ -220,8 +222,10 @@ class Authority:
             limited = BARRED_SECONDS if problem.code == "rateLimited" else 0.0
             raise IssuerFailed(_said(problem), barred_for=self.network.retry_after or limited) from problem
         except (errors.Error, JoseError, ValueError, KeyError, AttributeError) as problem:
-            why = f"its answer is not ACME: {_shortened(problem)}"
-            raise IssuerFailed(why, barred_for=self.network.retry_after) from problem
+            status = self.network.status
+            why = f"it answers {status}" if status >= BAD else f"its answer is not ACME: {_shortened(problem)}"
+            limited = BARRED_SECONDS if status == TOO_MANY else 0.0
+            raise IssuerFailed(why, barred_for=self.network.retry_after or limited) from problem
 
 
 def identifier(certificate: x509.Certificate) -> str:

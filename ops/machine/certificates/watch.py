@@ -1,8 +1,8 @@
 """The health ticker's eye on certificates: what is served, whether it is what is stored, and the renewal when it is due.
 
 It renews by `inv certs.rotate --due`, and what is issued by ACME by `inv certs.acme --due`, in the checkout that last changed
-this project: certificates are made by the program there, this is standard library only. Where the checkout has gone, the renewal
-fails, and an alert tells of it ten days before the end.
+this project: certificates are made by the program there, this is standard library only. Where the checkout has gone, it
+fails, and an alert tells of that ten days before the end.
 """
 
 from __future__ import annotations
