@@ -59,7 +59,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(content)
 
     def _refuse(self) -> None:
-        said = {"type": "urn:ietf:params:acme:error:rateLimited", "detail": "too many certificates already issued", "status": 429}
+        said = {
+            "type": "urn:ietf:params:acme:error:rateLimited",
+            "detail": "too many certificates already issued",
+            "status": 429,
+        }
         content = json.dumps(said).encode()
         self.send_response(429)
         self.send_header("Content-Type", "application/problem+json")
