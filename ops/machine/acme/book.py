@@ -48,7 +48,7 @@ class Book:
         return dict(files.read_json(self.path) or {})
 
     def _change(self, edit: Callable[[dict[str, Any]], None]) -> None:
-        with lock.hold(self.state.acme / ".lock", "acme", patiently=True):
+        with lock.hold(self.state.root / ".acme.lock", "acme", patiently=True):
             content = self._content()
             edit(content)
             files.write(self.path, files.dump(content), mode=0o600)

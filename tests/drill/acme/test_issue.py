@@ -53,7 +53,7 @@ def test_keys_are_for_root_alone_and_nothing_is_left_for_challengers(acme: Acme)
     acme.certify()
     state = acme.drill.project.state
     assert stat.S_IMODE(state.acme.stat().st_mode) == 0o700
-    assert {stat.S_IMODE(path.stat().st_mode) for path in state.acme.iterdir() if path.suffix != ".lock"} == {0o600}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in state.acme.iterdir()} == {0o600}
     assert not list(state.challenges.iterdir())
     site = f"http://127.0.0.1:{acme.drill.project.ports['http']}/.well-known/acme-challenge"
     (state.challenges / "known").write_text("answer")
