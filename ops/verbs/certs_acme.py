@@ -63,6 +63,7 @@ def _certify(
     from ops.verbs.certs import carry_out_or_put_back
 
     if not plan:
+        Book(project.state).forget_others([one.name for one in issuing.issuers_of(project)])
         issuing.ask_when(project, leaf, now=time.time())
     at_first = seen.stored(project.state, leaf, dt.datetime.now(dt.UTC))
     before = at_first.facts.serial if at_first.facts else ""

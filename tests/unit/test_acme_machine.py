@@ -79,6 +79,16 @@ def test_book_remembers_tries_and_the_last_three_certificates(state: State) -> N
     assert stat.S_IMODE(book.path.stat().st_mode) == 0o600
 
 
+def test_issuer_that_is_not_named_any_more_is_forgotten(state: State) -> None:
+    book = Book(state)
+    book.forget_others(["first"])
+    assert not book.path.exists(), "there is nothing to forget"
+    for name in ("first", "second"):
+        book.note(name, Tries(1, NOW))
+    book.forget_others(["second", "third"])
+    assert list(book.tries()) == ["second"]
+
+
 def placed(state: State) -> x509.Certificate:
     """A certificate from elsewhere under the public name."""
     now = dt.datetime.now(dt.UTC)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,13 @@ class Book:
 
     def note(self, name: str, tries: Tries) -> None:
         self._change(lambda content: content.setdefault("issuers", {}).update({name: asdict(tries)}))
+
+    def forget_others(self, issuers: Collection[str]) -> None:
+        """Keep nothing of how those answered that stack.yaml does not name any more."""
+        if self.tries().keys() - set(issuers):
+            self._change(lambda content: content.update(issuers={
+                name: said for name, said in content["issuers"].items() if name in issuers
+            }))  # fmt: skip
 
     def note_issued(self, issued: Issued) -> None:
         def edit(content: dict[str, Any]) -> None:

@@ -82,8 +82,8 @@ class Names(Container):
 
 
 class Pebble(Container):
-    """An issuer. `rejects`: share of good nonces, in percent, that it refuses. `answers_at`: port at which it looks for answers;
-    0: nginx' own. `eab`: whether it opens accounts for its own customers only."""
+    """An issuer. `rejects`: share of good nonces, in percent, that it refuses. `answers_at`: port at which it looks for our
+    answer; 0: nginx' own. `eab`: whether it opens accounts for its own customers only."""
 
     def __init__(
         self, drill: Drill, name: str, folder: Path, names: Names, *, rejects: int = 5, answers_at: int = 0, eab: bool = False
