@@ -67,7 +67,8 @@ def _certify(
         issuing.ask_when(project, leaf, now=time.time())
     at_first = seen.stored(project.state, leaf, dt.datetime.now(dt.UTC))
     before = at_first.facts.serial if at_first.facts else ""
-    anew = again or (at_first.source != ACME and not due)
+    # What a killed command has begun is brought to its end, and not begun again.
+    anew = not at_first.begun and (again or (at_first.source != ACME and not due))
 
     def decide() -> Plan:
         one, known, now = (

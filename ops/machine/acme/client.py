@@ -16,7 +16,6 @@ from acme.client import ClientNetwork, ClientV2
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from josepy.errors import Error as JoseError
 from josepy.json_util import field
 from josepy.jwa import ES256
@@ -245,14 +244,9 @@ def seconds_in(response: requests.Response) -> float | None:
 
 
 def _request(key: ec.EllipticCurvePrivateKey, names: tuple[str, ...]) -> bytes:
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])] if len(names[0]) <= LONGEST_COMMON_NAME else [])
     wanted = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
-    request = x509.CertificateSigningRequestBuilder().subject_name(subject).add_extension(wanted, critical=False)
+    request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).add_extension(wanted, critical=False)
     return request.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-
-
-LONGEST_COMMON_NAME = 64
-"""Characters (RFC 5280, ub-common-name)."""
 
 
 def _deadline() -> dt.datetime:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from cryptography import x509
@@ -22,7 +23,7 @@ from ops.machine.certificates.listening import file_of
 from ops.machine.project import Project
 from ops.machine.state import State
 from ops.plan.certificates import check
-from ops.plan.certificates.acme import Issued, Situation, Tries, ask_again, renewal
+from ops.plan.certificates.acme import ASK_SECONDS, Issued, Situation, Tries, ask_again, renewal
 from ops.plan.certificates.leaves import Leaf
 
 
@@ -183,7 +184,10 @@ def rehearse(project: Project, leaf: Leaf, names: Iterable[str]) -> None:
 
 def note(project: Project, issuer: Issuer, certificate: x509.Certificate) -> None:
     """Keep which certificate this issuer has issued, and when it is to be renewed."""
-    Book(project.state).note_issued(_timed(project, issuer, certificate, time.time()))
+    now = time.time()
+    issued = _timed(project, issuer, certificate, now)
+    # An issuer that would have a fresh one renewed at once, by a mistake of its own, is not asked in a circle.
+    Book(project.state).note_issued(replace(issued, renew_at=max(issued.renew_at, now + ASK_SECONDS[0])))
 
 
 def _timed(project: Project, issuer: Issuer, certificate: x509.Certificate, at: float) -> Issued:
