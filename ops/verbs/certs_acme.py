@@ -71,11 +71,8 @@ def _certify(
     anew = not at_first.begun and (again or (at_first.source != ACME and not due))
 
     def decide() -> Plan:
-        one, known, now = (
-            seen.stored(project.state, leaf, dt.datetime.now(dt.UTC)),
-            issuing.situation(project, leaf),
-            time.time(),
-        )
+        one, known = seen.stored(project.state, leaf, dt.datetime.now(dt.UTC)), issuing.situation(project, leaf)
+        now = time.time()
         same = (one.facts.serial if one.facts else "") == before
         wanted = (anew and same) or planned.due(one, known.issued, now)
         return planned.plan_acme(one, known, now, wanted=wanted, patient=due, opening=opening)

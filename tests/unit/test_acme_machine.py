@@ -131,6 +131,15 @@ def test_certificate_that_is_checked_and_not_in_place_is_seen(project: Project) 
     assert (found.issuers, found.accounts) == (("letsencrypt",), frozenset())
 
 
+def test_file_that_cannot_be_read_is_no_reason_to_stop(project: Project) -> None:
+    placed(project.state)
+    file = project.state.certs / "nginx" / folder.PUBLIC
+    file.write_bytes(file.read_bytes()[:-40])
+    assert issuing.situation(project, LEAF).issued is None
+    file.write_text("nothing")
+    assert issuing.situation(project, LEAF).issued is None
+
+
 def test_identifier_is_that_of_the_standard() -> None:
     """RFC 9773, 4.1: its own example."""
     key = ec.generate_private_key(ec.SECP256R1())

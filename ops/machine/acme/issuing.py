@@ -45,7 +45,7 @@ def named(project: Project, name: str) -> Issuer:
 
 
 def situation(project: Project, leaf: Leaf) -> Situation:
-    """What is known of the issuers, and of the certificate that was issued last."""
+    """What is known of the issuers, and of the certificates in place and to come."""
     book, known = Book(project.state), issuers_of(project)
     file = file_of(project.state, leaf)
     prepared = _issued_here(book, folder.next_of(file)) is not None
@@ -55,11 +55,16 @@ def situation(project: Project, leaf: Leaf) -> Situation:
 
 def _issued_here(book: Book, file: Path) -> Issued | None:
     """What is known of the certificate in that file; None where there is none, or none by ACME."""
-    return book.issued(fingerprint(_first(file))) if file.is_file() else None
+    certificate = _first(file)
+    return book.issued(fingerprint(certificate)) if certificate else None
 
 
-def _first(path: Path) -> x509.Certificate:
-    return check.certificates_in(path.read_bytes())[0]
+def _first(path: Path) -> x509.Certificate | None:
+    """None where there is none that can be read: another one is what mends that."""
+    try:
+        return next(iter(check.certificates_in(path.read_bytes())), None)
+    except (OSError, ValueError):
+        return None
 
 
 def roots_file(state: State, issuer: Issuer) -> Path | None:
@@ -213,5 +218,6 @@ def ask_when(project: Project, leaf: Leaf, *, now: float) -> None:
     if issued is None or now < issued.ask_at:
         return
     issuer = next((one for one in issuers_of(project) if one.name == issued.issuer), None)
-    if issuer:
-        book.note_issued(_timed(project, issuer, _first(file), issued.at))
+    certificate = _first(file)
+    if issuer and certificate:
+        book.note_issued(_timed(project, issuer, certificate, issued.at))
