@@ -179,13 +179,10 @@ def issued(watched: Watched) -> Callable[..., Listener]:
 def looked(watched: Watched, at: Listener) -> str:
     """The metrics of one more look, and of what it has set going."""
     watched.looked = float("-inf")
-    watched.round([at], {}, busy=False)
-    if watched.asking:
-        watched.asking.join()
-    watched.looked = float("-inf")
-    watched.round([at], {}, busy=False)
-    if watched.asking:
-        watched.asking.join()
+    for _ in range(2):
+        watched.round([at], {}, busy=False)
+        if watched.asking:
+            watched.asking.join()
     return (watched.state / "metrics" / "certificates.prom").read_text()
 
 

@@ -89,11 +89,15 @@ class CertificateWatch:
             return
         went = self.acme.went()
         if now >= float(book.get("look_at", 0.0)) and went.ready(now):
-            why = "it is time to renew, or to ask the issuer when"
-            self.asking = threading.Thread(target=self.acme.attempt, args=(why,), daemon=True)
+            self.asking = threading.Thread(target=self._ask, daemon=True)
             self.asking.start()
         elif went.failures and now < float(issued["renew_at"]):
             self.acme.forget()
+
+    def _ask(self) -> None:
+        self.acme.attempt("it is time to renew, or to ask the issuer when")
+        # How it went is told by the next round, not by the one in five minutes.
+        self.looked = float("-inf")
 
     def _book(self) -> dict[str, Any]:
         return read(self.state / BOOK)
