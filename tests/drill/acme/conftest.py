@@ -15,10 +15,15 @@ import yaml
 from ops.machine.host import REPOSITORY
 from ops.machine.run import Result
 from tests.drill.acme.servers import Names, Pebble, build
-from tests.drill.certs.strict import shown
+from tests.drill.certs.strict import Handshakes, shown
 from tests.drill.stack import Drill, inv
 
 PUBLIC = "public at nginx:8443"
+
+
+def refused_by_nginx(met: Handshakes) -> list[str]:
+    """What strict clients of nginx met. No other listener's certificate is touched here: how those bear the load is not asked."""
+    return [why for why in met.refused if " at nginx:" in why]
 
 
 @dataclass(frozen=True)
