@@ -22,7 +22,7 @@ PUBLIC = "public at nginx:8443"
 
 
 def refused_by_nginx(met: Handshakes) -> list[str]:
-    """What strict clients of nginx met. No other listener's certificate is touched here: how those bear the load is not asked."""
+    """What strict clients of nginx met. No other listener's certificate is touched here: how those bear a load is not asked."""
     return [why for why in met.refused if " at nginx:" in why]
 
 

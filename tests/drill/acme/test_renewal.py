@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -74,8 +75,7 @@ def test_renewal_that_fails_is_told_by_an_alert_and_the_old_one_is_served(
     served = shown(acme.drill)
     began = time.monotonic()
     ticker_again(acme.drill)
-    # Its clients trust what was just issued, too.
-    live = Live(acme.drill.project)
+    live = Trusting(acme.drill.project)
     assert not until(lambda: "" if alerts(live) else "no alert yet", PATIENCE)
     record("a failed renewal: until the alert is pending", time.monotonic() - began, note="it fires 15 min later")
     assert live.query('cc03_certificate_served{certificate="public",source="acme"} == 1')
@@ -91,6 +91,14 @@ def test_renewal_that_fails_is_told_by_an_alert_and_the_old_one_is_served(
     ticker_again(acme.drill)
     assert not until(lambda: "still the old one" if shown(acme.drill) == served else "", PATIENCE)
     assert not until(lambda: "" if not alerts(live) else "the alert is still there", 2 * PATIENCE + 300)
+
+
+class Trusting(Live):
+    """The public name of a drill is that of the operator's pages, too: they show what was issued."""
+
+    @property
+    def ca(self) -> Path:
+        return self.project.state.site_roots
 
 
 def alerts(live: Live) -> list[object]:
