@@ -6,6 +6,7 @@ from ops.verbs import (
     audit,
     backup,
     certs,
+    certs_acme,
     deploy,
     doctor,
     images,
@@ -54,7 +55,7 @@ namespace = Collection(
         keycloak_h2.migrate_h2,
     ),
     Collection("backup", backup.make, backup.list_sets, backup.verify, backup.prune, backup.key, backup.credentials),
-    Collection("certs", certs.show_certificates, certs.rotate, certs.ca, certs.import_certificate),
+    Collection("certs", certs.show_certificates, certs.rotate, certs.ca, certs.import_certificate, certs_acme.acme),
     Collection("audit", audit.walls, audit.log, audit.verify),
     Collection("service", service.install, service.remove),
 )

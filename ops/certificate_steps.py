@@ -38,6 +38,23 @@ class PrepareOwn(Step):
 
 
 @dataclass(frozen=True)
+class OpenAccount(Step):
+    """Make a key and have an issuer open an account for it, under its terms of service, which the operator has accepted."""
+
+    issuer: str = ""
+
+
+@dataclass(frozen=True)
+class ObtainCertificate(Step):
+    """Have the first issuer that will issue a certificate by ACME, and check it as a client would; what is in place stays."""
+
+    name: str = ""
+    issuers: tuple[str, ...] = ()
+    rehearsal: bool = False
+    """Whether all of them are asked, at their rehearsal stages, and what they issue is thrown away."""
+
+
+@dataclass(frozen=True)
 class SwapCertificate(Step):
     """Put the prepared certificate in place by one rename; the one before keeps another name."""
 

@@ -123,7 +123,8 @@ def _endpoint(value: Any) -> str:
     return f"https://{match[1]}"
 
 
-def _certificates(value: Any) -> str:
+def certificates(value: Any) -> str:
+    """Roots of a private authority. Raises ValueError where they are not in PEM form."""
     text = str(value).strip()
     if not text.startswith("-----BEGIN CERTIFICATE-----") or not text.endswith("-----END CERTIFICATE-----"):
         raise ValueError("ca: certificates in PEM form, indented below `ca: |`")
@@ -141,7 +142,7 @@ PLACES: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
             "prefix": _text(r"[A-Za-z0-9][A-Za-z0-9._/-]*[A-Za-z0-9]", "prefix: a path within the bucket, such as shop/live"),
             "region": _text(r"[a-z0-9-]+", "region: such as eu-central-1"),
             "path_style": _flag("path_style"),
-            "ca": _certificates,
+            "ca": certificates,
             "address": _ADDRESS,
         },
     ),

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from ops import issuers
 from ops.errors import UsageProblem, did_you_mean
 from ops.model import MAX_REPLICAS
 from ops.repositories import parse as parse_repositories
@@ -50,6 +51,7 @@ def _flag(value: Any) -> bool:
 
 
 _AGE = _text(r"\d+[dwy]", "an age such as 15d, 8w or 1y")
+_PATH_OF_PROGRAM = _text(r"(/[\x21-\x7e]+)?", "the absolute path of a program, or empty")
 _PATH = _text(r"(/[\x21-\x7e]*)?", "a path such as /api/v1/probe, or empty")
 
 
@@ -147,6 +149,15 @@ SETTINGS = (
     Setting(("backup", "repositories"), parse_repositories, [],
             "More places for backups: folders on other disks, S3, SFTP (docs/how-to/backup.md, Somewhere else). "
             "Credentials are not among the settings: `inv backup.credentials`."),
+    Setting(("certificates", "acme", "issuers"), issuers.parse, [],
+            "Authorities that issue the certificate for the public name by ACME, the first choice first; the next one is asked "
+            "where one does not issue. Empty: `inv certs.acme` is not used (docs/how-to/certificates.md)."),
+    Setting(("certificates", "acme", "email"), _text(r"([^@\s,]+@[^@\s,]+)?", "an e-mail address, or empty"), "",
+            "Address that an issuer may write to; part of the account from when it is opened."),
+    Setting(("certificates", "acme", "challenge"), _text(r"http-01|dns-01", "http-01 or dns-01"), issuers.HTTP,
+            "How an issuer sees that the name is yours: by a file that nginx serves on port 80, or by a record in the DNS."),
+    Setting(("certificates", "acme", "hook"), _PATH_OF_PROGRAM, "",
+            "With dns-01: the program that sets and removes the record (docs/how-to/certificates.md, By the DNS)."),
     Setting(("retention", "metrics"), _AGE, "15d", "How long Prometheus keeps metrics."),
     Setting(("retention", "logs"), _AGE, "14d", "How long the log store keeps lines."),
     Setting(("hooks", "seconds"), _number(1, 3600), 60, "Seconds that one hook in config/hooks/ may take."),
@@ -286,10 +297,21 @@ def _refuse_contradictions(settings: Settings) -> None:
                 f"give ports.{name} another number",
             )
         ports[port] = name
+    _refuse_challenge_without_hook(settings)
     memory = settings.get("limits", "keycloak", "memory")
     if memory is not None and memory < KEYCLOAK_MINIMUM:
         raise UsageProblem(
             f"{settings.source}: limits.keycloak.memory is {memory >> 20} MB",
             "Keycloak needs 1250 MB and is killed by the kernel under load with less",
             "set limits.keycloak.memory to 1250m or more (default 2g)",
+        )
+
+
+def _refuse_challenge_without_hook(settings: Settings) -> None:
+    challenge, hook = (settings.get("certificates", "acme", name) for name in ("challenge", "hook"))
+    if challenge == issuers.DNS and not hook:
+        raise UsageProblem(
+            f"{settings.source}: certificates.acme.challenge is {issuers.DNS}, and there is no hook",
+            "somebody has to set the record in the DNS, and every provider has another way",
+            "certificates.acme.hook: the path of a program that does (docs/how-to/certificates.md, By the DNS)",
         )

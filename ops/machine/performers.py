@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ops.machine.acme.perform
 import ops.machine.backup.perform
 import ops.machine.certificates.perform
 import ops.machine.keycloak.perform

@@ -17,7 +17,7 @@ from ops.errors import HostLacks
 from ops.machine import lock
 from ops.machine import state as files
 from ops.machine.certificates.listening import listeners
-from ops.machine.certificates.watch import COMMAND
+from ops.machine.certificates.renewing import COMMAND
 from ops.machine.checkout import config_of, config_version, read_settings, realm_of, wanted_images
 from ops.machine.health import Target
 from ops.machine.host import REPOSITORY, Host, port_is_free, routed_subnets
@@ -220,7 +220,7 @@ def targets_of(
 TICKER_FILES = (
     "__init__.py", "errors.py", "machine/__init__.py", "machine/run.py", "machine/health.py", "machine/history.py",
     "machine/lock.py", "machine/lost.py", "machine/ticker.py", "machine/certificates/__init__.py",
-    "machine/certificates/watch.py", "machine/certificates/wire.py", "renewal.py",
+    "machine/certificates/renewing.py", "machine/certificates/watch.py", "machine/certificates/wire.py", "renewal.py",
 )  # fmt: skip
 """What the health ticker needs; it runs from a copy in the state folder, so that losing the checkout loses no supervision."""
 

@@ -56,6 +56,16 @@ class State:
         return self.root / "ca"
 
     @property
+    def acme(self) -> Path:
+        """Accounts with issuers of public certificates, and how they have answered."""
+        return self.root / "acme"
+
+    @property
+    def challenges(self) -> Path:
+        """What nginx shows an issuer that asks whether the public name is ours."""
+        return self.root / "challenges"
+
+    @property
     def site_roots(self) -> Path:
         """What a client of the public site trusts: the internal roots, and those of a certificate from elsewhere."""
         site = self.ca / "site.pem"
@@ -121,10 +131,11 @@ class State:
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True, mode=0o755)
-            for private in (self.secrets, self.ca, self.dumps):
+            for private in (self.secrets, self.ca, self.acme, self.dumps):
                 private.mkdir(exist_ok=True, mode=0o700)
             for open_to_containers in (
                 self.certs,
+                self.challenges,
                 self.config,
                 self.logs,
                 self.metrics,

@@ -79,15 +79,18 @@ def rotate(c: Context, names: str = "", due: bool = False, plan: bool = False, y
     """Issue certificates anew: checked, put in place, read, and seen on the wire; or the old ones are served as before."""
     from ops.machine.certificates import seen
     from ops.machine.project import must_exist, open_project
-    from ops.plan.certificates.leaves import IMPORTED, INTERNAL, chosen
+    from ops.plan.certificates.leaves import ACME, IMPORTED, INTERNAL, chosen
     from ops.plan.certificates.rotate import plan_rotate
 
     project = must_exist(open_project())
     known = seen.leaves_of(project)
     asked = _with_shared(chosen(known, filter(None, names.split(","))), known, project)
     at_first = {leaf.name: seen.stored(project.state, leaf, _now()) for leaf in asked}
-    if names and (foreign := [name for name, one in at_first.items() if one.source == IMPORTED]):
-        raise UsageProblem(f"{foreign[0]} was not issued here", "it was imported", "inv certs.import puts another in its place")
+    if names and (foreign := [one for one in at_first.values() if one.source in (IMPORTED, ACME)]):
+        told = {IMPORTED: "inv certs.import puts another in its place", ACME: "inv certs.acme --again has another one issued"}
+        raise UsageProblem(
+            f"{foreign[0].leaf.name} was not issued here", f"its source is {foreign[0].source}", told[foreign[0].source]
+        )
     # What a killed command has begun is brought to its end, and not begun again.
     before = {
         name: one.facts.serial if one.facts else "" for name, one in at_first.items()
@@ -97,7 +100,7 @@ def rotate(c: Context, names: str = "", due: bool = False, plan: bool = False, y
     def decide() -> Plan:
         return plan_rotate([seen.stored(project.state, leaf, _now()) for leaf in known], before, _now(), due=due)
 
-    _carry_out(project, decide, known, plan, yes, "certificates rotated")
+    carry_out_or_put_back(project, decide, known, plan, yes, "certificates rotated")
 
 
 def _with_shared(asked: tuple[Leaf, ...], known: tuple[Leaf, ...], project: Project) -> tuple[Leaf, ...]:
@@ -113,7 +116,7 @@ def _now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
-def _carry_out(
+def carry_out_or_put_back(
     project: Project, decide: Callable[[], Plan], leaves: tuple[Leaf, ...], plan: bool, yes: bool, done: str
 ) -> int:  # fmt: skip
     """As `carry_out`; where it fails, what was put in place and not seen on the wire is put back."""
@@ -202,7 +205,9 @@ def _roll_over(project: Project, *, begin: bool, finish: bool, bridged: bool, pl
         raise UsageProblem(
             "no change of the root is under way", "there is nothing to finish", "inv certs.ca --rollover begins one"
         )
-    _carry_out(project, decide, leaves, plan, yes, "the new root alone is trusted" if finish else "the new root signs")
+    carry_out_or_put_back(
+        project, decide, leaves, plan, yes, "the new root alone is trusted" if finish else "the new root signs"
+    )
     if not plan and not finish:
         show.out.print("Both roots are trusted. Once every client outside has the new one: inv certs.ca --finish")
         show.out.print("[dim]docs/how-to/certificates.md says how to see that; nothing hurries[/dim]")
@@ -265,4 +270,6 @@ def import_certificate(
     def decide() -> Plan:
         return plan_import(seen.stored(project.state, leaf, _now()), files, wanted)
 
-    _carry_out(project, decide, leaves, plan, yes, "the public site shows its certificate" if wanted else "nginx shows its own")
+    carry_out_or_put_back(
+        project, decide, leaves, plan, yes, "the public site shows its certificate" if wanted else "nginx shows its own"
+    )

@@ -17,7 +17,7 @@ from ops.settings import PARTS, SERVICES
 from tests.unit.builders import REPOSITORY
 
 OPS = sorted((REPOSITORY / "ops").rglob("*.py"))
-PURE_BESIDE_PLANS = ("model", "settings", "compose", "render", "podman", "steps", "pki", "renewal", "errors")
+PURE_BESIDE_PLANS = ("model", "settings", "compose", "render", "podman", "steps", "pki", "renewal", "errors", "issuers")
 PURE = [
     *sorted((REPOSITORY / "ops" / "plan").rglob("*.py")),
     *(REPOSITORY / "ops" / f"{name}.py" for name in PURE_BESIDE_PLANS),

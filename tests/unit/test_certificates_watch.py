@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import threading
 import time
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ops import pki
 from ops.errors import LockHeld
-from ops.machine.certificates import watch
-from ops.machine.certificates.watch import CertificateWatch, Renewal, due_of, exposition
-from ops.machine.certificates.wire import Listener, Served, difference
+from ops.machine.certificates import renewing, watch
+from ops.machine.certificates.renewing import Renewal
+from ops.machine.certificates.watch import CertificateWatch, due_of, exposition
+from ops.machine.certificates.wire import Listener, Served, difference, stored
 from ops.machine.run import Result
 
 NOW = 1_000_000.0
@@ -81,7 +87,7 @@ def outcome(monkeypatch: pytest.MonkeyPatch, code: int) -> list[tuple[str, ...]]
         ran.append(tuple(argv))
         return Result(tuple(argv), code, "", "why it failed", 1.0)
 
-    monkeypatch.setattr(watch, "run", run)
+    monkeypatch.setattr(renewing, "run", run)
     return ran
 
 
@@ -146,6 +152,95 @@ def test_rotation_that_was_broken_off_is_brought_to_its_end(watched: Watched, mo
 
 
 def test_certificate_that_is_refused_has_no_end_in_the_metrics() -> None:
-    text = exposition([(listener(), Served(b"", "refused"), "refused")], Renewal(), {})
+    text = exposition([(listener(), Served(b"", "refused"), "refused")], Renewal(), Renewal(), {}, {})
     assert "cc03_certificate_served{" in text and "} 0" in text
     assert "cc03_certificate_expires_timestamp_seconds{" not in text
+
+
+@pytest.fixture
+def issued(watched: Watched) -> Callable[..., Listener]:
+    """The site has a certificate by ACME; the book says what the test says."""
+    file = watched.state / "certs" / "nginx" / "public.pem"
+    pem = pki.make_root("first", datetime.now(UTC)).certificate
+    file.write_bytes(pem)
+    mark = hashlib.sha256(stored(file)).hexdigest()
+    (watched.state / "acme").mkdir()
+    watched.shown = Served(b"der", "", time.time() + 100, time.time() - 50)
+
+    def say(renew_at: float, look_at: float, mark: str = mark) -> Listener:
+        known = {mark: {"issuer": "first", "renew_at": renew_at}}
+        tries = {"first": {"failures": 2}, "second": {"failures": 0}}
+        (watched.state / "acme" / "book.json").write_text(json.dumps({"issued": known, "look_at": look_at, "issuers": tries}))
+        return listener(file, public=True)
+
+    return say
+
+
+def looked(watched: Watched, at: Listener) -> str:
+    """The metrics of one more look, and of what it has set going."""
+    watched.looked = float("-inf")
+    for _ in range(2):
+        watched.round([at], {}, busy=False)
+        if watched.asking:
+            watched.asking.join()
+    return (watched.state / "metrics" / "certificates.prom").read_text()
+
+
+def test_issuer_is_asked_when_the_book_says_so_and_not_before(
+    watched: Watched, issued: Callable[..., Listener], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran, now = outcome(monkeypatch, 0), time.time()
+    text = looked(watched, issued(now + 900, now + 600))
+    assert ran == [], "though two thirds of its life are over: the issuer has said when"
+    assert 'source="acme"' in text and 'cc03_acme_renewal_timestamp_seconds{certificate="nginx",issuer="first"}' in text
+    assert "cc03_acme_renewal_failures 0" in text and 'cc03_acme_issuer_failures{issuer="first"} 2' in text
+
+    looked(watched, issued(now + 900, now - 1))
+    assert ran[0][-3:] == ("certs.acme", "--due", "--yes")
+
+
+def test_renewal_by_acme_that_fails_is_counted_apart_and_left_alone(
+    watched: Watched, issued: Callable[..., Listener], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran, now = outcome(monkeypatch, 1), time.time()
+    text = looked(watched, issued(now - 5, now - 5))
+    assert len(ran) == 1
+    assert "cc03_acme_renewal_failures 1" in text and "cc03_certificate_renewal_failures 0" in text
+
+    text = looked(watched, issued(now + 900, now + 600))
+    assert len(ran) == 1 and "cc03_acme_renewal_failures 0" in text, "a person has renewed it"
+
+
+def test_one_that_a_person_put_in_its_place_is_left_alone(
+    watched: Watched, issued: Callable[..., Listener], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = outcome(monkeypatch, 0)
+    assert 'source="imported"' in looked(watched, issued(0, 0, mark="another"))
+    assert ran == []
+
+
+def test_issuer_that_keeps_silent_holds_up_nobody_and_is_asked_once(
+    watched: Watched, issued: Callable[..., Listener], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer, asked = threading.Event(), []
+
+    def silent(argv: Any, **_: Any) -> Result:
+        asked.append(argv)
+        answer.wait(10)
+        return Result(tuple(argv), 0, "", "", 1.0)
+
+    monkeypatch.setattr(renewing, "run", silent)
+    at = issued(0, 0)
+    for _ in range(3):
+        watched.looked = float("-inf")
+        watched.round([at], {}, busy=False)
+    assert len(asked) == 1 and (watched.state / "metrics" / "certificates.prom").exists()
+    answer.set()
+    assert watched.asking
+    watched.asking.join()
+
+
+def test_stack_that_never_asked_an_issuer_says_nothing_of_any(watched: Watched) -> None:
+    watched.shown = Served(b"der", "", time.time() + 100, time.time() + 50)
+    watched.round([listener()], {}, busy=False)
+    assert "acme" not in (watched.state / "metrics" / "certificates.prom").read_text()

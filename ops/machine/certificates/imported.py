@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
+from ops import pki
 from ops.errors import OpsError, UsageProblem
 from ops.machine.authority import host_ca_bundle
 from ops.plan.certificates import check
@@ -31,10 +33,19 @@ class Given:
     chain: list[x509.Certificate]
     key: PrivateKeyTypes
 
-    def sent(self) -> Sequence[x509.Certificate]:
-        """What a server sends: each certificate signed by the next one, without the root, which clients have."""
-        path = check.path_of(self.chain[0], self.chain[1:], _roots(self.chain))
-        return path[:-1] if len(path) > 1 else path
+    def served(self, roots: Sequence[x509.Certificate] = ()) -> bytes:
+        """What nginx reads: the key, then each certificate signed by the next one, without the root, which clients have.
+
+        Parameters
+        ----------
+        roots: as for `must_be_good`.
+        """
+        path = check.path_of(self.chain[0], self.chain[1:], roots or _roots(self.chain))
+        sent = path[:-1] if len(path) > 1 else path
+        key = self.key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )  # fmt: skip
+        return key + b"".join(pki.pem(one) for one in sent)
 
 
 def read(certificate: Path, key: Path, chain: Path | None) -> Given:
@@ -71,17 +82,30 @@ def _parsed(path: Path, parse: Callable[[bytes], T]) -> T:
 
 def _roots(chain: Sequence[x509.Certificate]) -> list[x509.Certificate]:
     """What clients trust: the roots of this host's system, and one that came along, which is a private authority's."""
+    return [*system_roots(), *(one for one in chain[1:] if one.issuer == one.subject)]
+
+
+def system_roots() -> list[x509.Certificate]:
+    """What this host's own programs trust."""
     bundle = host_ca_bundle() or Path(ssl.get_default_verify_paths().cafile or "/nonexistent")
     with warnings.catch_warnings():
         # Some of the world's old roots break rules of today, each with a warning.
         warnings.simplefilter("ignore")
-        system = check.certificates_in(bundle.read_bytes()) if bundle.is_file() else []
-    return [*system, *(one for one in chain[1:] if one.issuer == one.subject)]
+        return check.certificates_in(bundle.read_bytes()) if bundle.is_file() else []
 
 
-def must_be_good(given: Given, names: Sequence[str]) -> list[x509.Certificate]:
-    """The root that its chain ends in. Raises OpsError, with every reason, where clients would refuse it."""
-    roots = _roots(given.chain)
+def must_be_good(
+    given: Given, names: Sequence[str], roots: Sequence[x509.Certificate] = ()
+) -> list[x509.Certificate]:  # fmt: skip
+    """The root that its chain ends in.
+
+    Parameters
+    ----------
+    roots: what clients trust; none: the system's, and one that came along.
+
+    Raises OpsError, with every reason, where clients would refuse it.
+    """
+    roots = roots or _roots(given.chain)
     found = check.problems(given.chain, given.key, names, roots, dt.datetime.now(dt.UTC))
     if found:
         raise OpsError("this certificate cannot be served", "; ".join(found), NEXT)

@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from ops import pki, podman
@@ -74,10 +73,7 @@ def _prepare_imported(self: Performer, step: PrepareImported) -> None:
     given = imported.read(Path(step.certificate), Path(step.private), Path(step.chain) if step.chain else None)
     roots = imported.must_be_good(given, leaf.names)
     authority.trust_elsewhere(self.state, b"".join(pki.pem(one) for one in roots))
-    key = given.key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )  # fmt: skip
-    folder.stage(file_of(self.state, leaf), key + b"".join(pki.pem(one) for one in given.sent()), leaf.owner)
+    folder.stage(file_of(self.state, leaf), given.served(), leaf.owner)
 
 
 @does(PrepareOwn)

@@ -11,12 +11,13 @@ from cryptography import x509
 
 from ops import pki
 from ops.machine import state as files
+from ops.machine.acme.book import Book, fingerprint
 from ops.machine.certificates import folder
 from ops.machine.certificates.listening import file_of
 from ops.machine.project import Project
 from ops.machine.state import State
 from ops.plan.certificates import check
-from ops.plan.certificates.leaves import IMPORTED, INTERNAL, SHARED, Leaf, Stored, leaves
+from ops.plan.certificates.leaves import ACME, IMPORTED, INTERNAL, SHARED, Leaf, Stored, leaves
 from ops.plan.certificates.rotate import Authority
 
 
@@ -45,18 +46,22 @@ def stored(state: State, leaf: Leaf, now: dt.datetime) -> Stored:
     except (OSError, ValueError) as problem:
         why = getattr(problem, "strerror", None) or str(problem)
         return Stored(leaf, INTERNAL, None, (f"{file.name}: {why}",), 0, 0, None)
+    issued = Book(state).issued(fingerprint(chain[0])) if leaf.public else None
+    renewal = dt.datetime.fromtimestamp(issued.renew_at, dt.UTC) if issued else pki.renew_after(chain[0])
     return Stored(
-        leaf, _source(file, leaf), check.facts(chain[0]),
+        leaf, _source(file, leaf, by_acme=issued is not None), check.facts(chain[0]),
         (*check.problems(chain, key, leaf.names, roots_of(state, leaf), now), *_rights(about, leaf)),
-        about.st_mode & 0o777, about.st_uid, pki.renew_after(chain[0]),
+        about.st_mode & 0o777, about.st_uid, renewal,
         begun=folder.pending(file), ready=os.path.lexists(folder.next_of(file)),
     )  # fmt: skip
 
 
-def _source(file: Path, leaf: Leaf) -> str:
+def _source(file: Path, leaf: Leaf, *, by_acme: bool) -> str:
     if not leaf.public:
         return INTERNAL
-    return SHARED if file.is_symlink() else IMPORTED
+    if file.is_symlink():
+        return SHARED
+    return ACME if by_acme else IMPORTED
 
 
 def _rights(about: os.stat_result, leaf: Leaf) -> list[str]:
@@ -115,7 +120,8 @@ def authorities(state: State) -> list[dict[str, object]]:
 
 def renewal_problem(state: State) -> str:
     """Why the stack's own renewals fail, as the health ticker has noted it; empty where they do not."""
-    noted = files.read_json(state.ticker / "renewal.json") or {}
-    if not noted.get("failures"):
-        return ""
-    return f"the stack has failed to renew certificates, {noted['failures']} times in a row: {noted.get('why', '')}"
+    for kept, what in (("renewal.json", "certificates"), ("acme.json", "the public certificate by ACME")):
+        noted = files.read_json(state.ticker / kept) or {}
+        if noted.get("failures"):
+            return f"the stack has failed to renew {what}, {noted['failures']} times in a row: {noted.get('why', '')}"
+    return ""

@@ -1,59 +1,45 @@
 """The health ticker's eye on certificates: what is served, whether it is what is stored, and the renewal when it is due.
 
-It renews by `inv certs.rotate --due` in the checkout that last changed this project: certificates are made by the program
-there, this is standard library only. Where the checkout has gone, the renewal fails, and an alert tells of it ten days before
-the end.
+It renews by `inv certs.rotate --due`, and what is issued by ACME by `inv certs.acme --due`, in the checkout that last changed
+this project: certificates are made by the program there, this is standard library only. Where the checkout has gone, it
+fails, and an alert tells of that ten days before the end.
 """
 
 from __future__ import annotations
 
-import json
+import hashlib
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ops.errors import LockHeld, OpsError
-from ops.machine.certificates.wire import Listener, Served, difference, look
+from ops.machine.certificates.renewing import Renewal, Renewer, read, write
+from ops.machine.certificates.wire import Listener, Served, difference, look, stored
 from ops.machine.health import state_of
-from ops.machine.run import run
 
 LOOK_SECONDS = 300.0
 """Between two looks at all listeners: a handful of handshakes."""
 RENEWAL_SECONDS = 300.0
 """What a renewal may take: 20 s are promised, on a host that is not overloaded."""
-FIRST_PAUSE, LONGEST_PAUSE = 600.0, 6 * 3600.0
-"""Between two attempts that failed: doubled each time. Ten days are left when the first one is made."""
-COMMAND = "command.json"
-"""In the ticker's folder: Python and checkout of the last command that changed something."""
+ACME_SECONDS = 1200.0
+"""The same where issuers are asked, one after the other, and a hook sets records in the DNS."""
+BOOK = "acme/book.json"
+"""What is known of the issuers and of what they issued: ops/machine/acme/book.py writes it."""
 
 Seen = tuple[Listener, Served, str]
-
-
-@dataclass(frozen=True)
-class Renewal:
-    """How renewals have gone. Times are seconds of the epoch; 0: never. `failures`: in a row."""
-
-    failures: int = 0
-    tried: float = 0.0
-    succeeded: float = 0.0
-    why: str = ""
-
-    def ready(self, now: float) -> bool:
-        """Whether the pause after the last failure is over."""
-        if not self.failures:
-            return True
-        return now >= self.tried + min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** (self.failures - 1))
 
 
 class CertificateWatch:
     """`say` writes a line into the ticker's log."""
 
     def __init__(self, state: Path, say: Callable[[str], None]) -> None:
-        self.state, self.say = state, say
+        self.state = state
         self.looked = float("-inf")
+        self.own = Renewer(state, say, "renewal.json", ("certs.rotate", "--due", "--yes"), RENEWAL_SECONDS)
+        self.acme = Renewer(state, say, "acme.json", ("certs.acme", "--due", "--yes"), ACME_SECONDS)
+        self.asking: threading.Thread | None = None
 
     def round(self, listeners: Sequence[Listener], found: Mapping[str, Mapping[str, Any]], *, busy: bool) -> None:
         """Look, where it is time to; renew what is due; write down what was found.
@@ -67,15 +53,16 @@ class CertificateWatch:
             return
         self.looked = now
         seen = self._look(listeners, found)
-        renewal = self._renewal()
+        renewal = self.own.went()
         wanted = self._wanted(seen)
         if wanted and renewal.ready(time.time()):
-            renewal = self._renew(wanted, renewal)
+            renewal = self.own.attempt(wanted)
             seen = self._look(listeners, found)
         elif not wanted and renewal.failures:
-            # A person has done it meanwhile.
-            renewal = self._note(Renewal(succeeded=renewal.succeeded))
-        write(self.state / "metrics" / "certificates.prom", exposition(seen, renewal, self._read("ca/expires.json")))
+            renewal = self.own.forget()
+        self._ask_issuers(seen, time.time())
+        lines = exposition(seen, renewal, self.acme.went(), read(self.state / "ca/expires.json"), self._book())
+        write(self.state / "metrics" / "certificates.prom", lines)
 
     def _look(self, listeners: Sequence[Listener], found: Mapping[str, Mapping[str, Any]]) -> list[Seen]:
         running = [at for at in listeners if at.container in found and state_of(found[at.container]) == "running"]
@@ -93,46 +80,27 @@ class CertificateWatch:
             return f"a rotation was broken off: {left[0].name} of {left[0].parent.name}"
         return next((due for listener, served, _ in seen if (due := due_of(listener, served, time.time()))), "")
 
-    def _renew(self, why: str, before: Renewal) -> Renewal:
-        self.say(f"renewing certificates: {why}")
-        try:
-            self._run()
-            after = Renewal(succeeded=time.time(), tried=time.time())
-        except LockHeld:
-            # The one who holds it may be renewing; the next look tells.
-            return before
-        except (OpsError, OSError, KeyError) as problem:
-            said = getattr(problem, "why", "") or f"{type(problem).__name__}: {problem}"
-            self.say(f"the renewal of certificates failed: {said}")
-            after = Renewal(before.failures + 1, time.time(), before.succeeded, said)
-        return self._note(after)
+    def _ask_issuers(self, seen: Sequence[Seen], now: float) -> None:
+        """Where the site has a certificate by ACME, and it is time: beside this thread, since an issuer may keep silent for
+        minutes, and containers have to be watched meanwhile."""
+        book = self._book()
+        issued = next((known for listener, _, _ in seen if (known := issued_of(listener, book))), None)
+        if issued is None or (self.asking and self.asking.is_alive()):
+            return
+        went = self.acme.went()
+        if now >= float(book.get("look_at", 0.0)) and went.ready(now):
+            self.asking = threading.Thread(target=self._ask, daemon=True)
+            self.asking.start()
+        elif went.failures and now < float(issued["renew_at"]):
+            self.acme.forget()
 
-    def _note(self, renewal: Renewal) -> Renewal:
-        write(self.state / "ticker" / "renewal.json", json.dumps(asdict(renewal)))
-        return renewal
+    def _ask(self) -> None:
+        self.acme.attempt("it is time to renew, or to ask the issuer when")
+        # How it went is told by the next round, not by the one in five minutes.
+        self.looked = float("-inf")
 
-    def _run(self) -> None:
-        command = self._read(f"ticker/{COMMAND}")
-        if "repository" not in command:
-            raise OpsError("certificates cannot be renewed", f"there is no {COMMAND} beside {__name__}", "inv deploy writes it")
-        repository = str(command["repository"])
-        argv = (str(command["python"]), "-P", "-m", "invoke", "--search-root", repository, "certs.rotate", "--due", "--yes")
-        env = {"PYTHONPATH": repository, "CC03_PROJECT": self.state.name, "CC03_STATE": str(self.state.parent)}
-        answer = run(argv, timeout=RENEWAL_SECONDS, ok=None, env=env)
-        if answer.returncode == LockHeld.exit_code:
-            raise LockHeld("another operation is under way", answer.last_words(), "wait")
-        if answer.returncode:
-            raise OpsError("certificates were not renewed", answer.last_words(), "inv certs.rotate --due")
-
-    def _renewal(self) -> Renewal:
-        return Renewal(**self._read("ticker/renewal.json"))
-
-    def _read(self, name: str) -> dict[str, Any]:
-        try:
-            value = json.loads((self.state / name).read_text())
-        except (OSError, ValueError):
-            return {}
-        return value if isinstance(value, dict) else {}
+    def _book(self) -> dict[str, Any]:
+        return read(self.state / BOOK)
 
 
 def due_of(listener: Listener, served: Served, now: float) -> str:
@@ -149,15 +117,17 @@ def foreign(listener: Listener) -> bool:
     return listener.public and not Path(listener.file).is_symlink()
 
 
-def write(path: Path, content: str) -> None:
-    """Whole, or not at all; readable by the exporter."""
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.write_text(content)
-    fresh.chmod(0o644)
-    fresh.replace(path)
+def issued_of(listener: Listener, book: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What is known of its certificate where an issuer of ours has issued it."""
+    if not foreign(listener):
+        return None
+    known: dict[str, Any] | None = book.get("issued", {}).get(hashlib.sha256(stored(Path(listener.file))).hexdigest())
+    return known
 
 
-def exposition(seen: Sequence[Seen], renewal: Renewal, authority: Mapping[str, float]) -> str:
+def exposition(
+    seen: Sequence[Seen], renewal: Renewal, acme: Renewal, authority: Mapping[str, float], book: Mapping[str, Any]
+) -> str:  # fmt: skip
     """In Prometheus' text format, for node_exporter's textfile collector."""
     lines = [
         "# HELP cc03_certificate_served Whether the stored certificate is shown, and a client that verifies accepts it.",
@@ -173,13 +143,42 @@ def exposition(seen: Sequence[Seen], renewal: Renewal, authority: Mapping[str, f
         "# HELP cc03_authority_expires_timestamp_seconds End of the internal authority's own certificates.",
         "# TYPE cc03_authority_expires_timestamp_seconds gauge",
         *(f'cc03_authority_expires_timestamp_seconds{{authority="{name}"}} {at:.0f}' for name, at in sorted(authority.items())),
+        *acme_lines(acme, book),
     ]
     for listener, served, wrong in seen:
         labels = (
             f'certificate="{listener.name}",service="{listener.service}",listener="{listener.slot}:{listener.port}",'
-            f'source="{"imported" if foreign(listener) else "internal"}"'
+            f'source="{source_of(listener, book)}"'
         )
         lines.append(f"cc03_certificate_served{{{labels}}} {int(not wrong)}")
         if served.expires is not None:
             lines.append(f"cc03_certificate_expires_timestamp_seconds{{{labels}}} {served.expires:.0f}")
+        if issued := issued_of(listener, book):
+            whose = f'certificate="{listener.name}",issuer="{issued["issuer"]}"'
+            lines.append(f"cc03_acme_renewal_timestamp_seconds{{{whose}}} {float(issued['renew_at']):.0f}")
     return "\n".join(lines) + "\n"
+
+
+def source_of(listener: Listener, book: Mapping[str, Any]) -> str:
+    if issued_of(listener, book):
+        return "acme"
+    return "imported" if foreign(listener) else "internal"
+
+
+def acme_lines(acme: Renewal, book: Mapping[str, Any]) -> list[str]:
+    """Nothing where no issuer was ever asked."""
+    if not book:
+        return []
+    return [
+        "# HELP cc03_acme_renewal_failures Renewals by ACME that failed in a row, whichever issuer was asked.",
+        "# TYPE cc03_acme_renewal_failures gauge",
+        f"cc03_acme_renewal_failures {acme.failures}",
+        "# HELP cc03_acme_renewal_timestamp_seconds When the certificate in place is to be renewed.",
+        "# TYPE cc03_acme_renewal_timestamp_seconds gauge",
+        "# HELP cc03_acme_issuer_failures Times in a row that an issuer did not issue.",
+        "# TYPE cc03_acme_issuer_failures gauge",
+        *(
+            f'cc03_acme_issuer_failures{{issuer="{name}"}} {said["failures"]}'
+            for name, said in sorted(book.get("issuers", {}).items())
+        ),
+    ]

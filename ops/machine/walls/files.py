@@ -74,6 +74,8 @@ def open_to_others(state: State) -> dict[str, int]:
         state.secrets,
         state.ca,
         state.dumps,
+        state.acme,
+        *state.acme.rglob("*"),
         *state.secrets.rglob("*"),
         *state.ca.rglob("*.key"),
         *state.ca.rglob("passphrase"),

@@ -11,9 +11,9 @@ from ops.model import EDGE, Service, Stack
 from ops.plan.certificates.check import Facts
 
 PUBLIC = "public"
-"""Name of the certificate that the site shows under its public name. Until one is imported it is nginx' own."""
-INTERNAL, IMPORTED, SHARED = "internal", "imported", "shared"
-"""Where a certificate is from. SHARED: a link to the service's own."""
+"""Name of the certificate that the site shows under its public name. Until it has one from elsewhere it is nginx' own."""
+INTERNAL, IMPORTED, SHARED, ACME = "internal", "imported", "shared", "acme"
+"""Where a certificate is from. SHARED: a link to the service's own. ACME: from an issuer of stack.yaml, and renewed."""
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ CAPABILITIES = (
 """Names by their bits, from <linux/capability.h>."""
 FILTERED = 2
 """Seccomp mode of a process that a filter confines (prctl(2), PR_GET_SECCOMP)."""
-OWN_MOUNTS = ("/etc/cc03", "/etc/tls", "/run/secrets")
-"""Where configuration, certificates and secrets of the service itself are mounted."""
+OWN_MOUNTS = ("/etc/cc03", "/etc/tls", "/run/secrets", "/var/lib/acme")
+"""Where configuration, certificates, secrets and answers to challenges of the service itself are mounted."""
 
 
 def names_of(bits: int) -> Iterator[str]:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ops.model import EDGE
 from ops.plan.walls.policies.core import Compose, Finding, own, pairs, policy, services
 from ops.plan.walls.policies.isolation import mounts_of
 
@@ -24,6 +25,8 @@ SECRETS: dict[str, set[str]] = {
 """Secret -> services whose containers may mount it: who checks it, and who shows it. None for what only the realm needs."""
 VOLUME_READERS = {"backup"}
 """Services that may mount the volumes of others, read-only."""
+SHARED = ("logs", "metrics", "backup")
+"""Folders of the state that any service may mount; nginx has that of answers to challenges besides."""
 PATHS = (".", "/", "~", "${")
 """How the source of a mount begins that is no volume."""
 
@@ -50,10 +53,10 @@ def configuration_mounts(compose: Compose) -> Iterator[Finding]:
                 yield name, f"mounts {source} at {target}", f"only ../config/{name}:/etc/cc03/current:ro is for it"
             if source.startswith((".", "${CC03_STATE")) and mode != "ro":
                 yield name, f"may write to {source}", "append :ro"
-            if source.startswith("${CC03_STATE") and not re.fullmatch(
-                rf"\$\{{CC03_STATE:-\./state\}}/(certs/{name}|logs|metrics|backup)", source
-            ):
-                yield name, f"mounts {source}", f"of the state folder only certs/{name}, logs, metrics and backup are for them"
+            shared = ("challenges", *SHARED) if name == EDGE else SHARED
+            allowed = "|".join((f"certs/{name}", *shared))
+            if source.startswith("${CC03_STATE") and not re.fullmatch(rf"\$\{{CC03_STATE:-\./state\}}/({allowed})", source):
+                yield name, f"mounts {source}", f"of the state folder only {allowed.replace('|', ', ')} are for it"
 
 
 @policy("a volume that is not declared is anonymous: its data are lost with the container and in no backup")
