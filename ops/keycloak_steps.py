@@ -33,7 +33,10 @@ class HandOver(Step):
     secret: str = ""
     version: int = 1
     to: str = ""
-    """`role NAME` of PostgreSQL, `client NAME` of Keycloak, or `user NAME` of the realm master."""
+    """`role NAME` or `pair NAME` (two roles that are one) of PostgreSQL, `redis NAME`, `client NAME` of Keycloak, `user NAME` of
+    the realm master, `account NAME` of the product's realm."""
+    beside: int = 0
+    """Version that goes on to be accepted beside it; 0: none."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,15 @@ class VerifySecret(Step):
     to: str = ""
     before: int = 0
     """Version that must not be accepted any more; 0: there was none."""
+
+
+@dataclass(frozen=True)
+class ProveLogin(Step):
+    """See that a container is let in with the secret that it has."""
+
+    slot: str = ""
+    secret: str = ""
+    argv: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
