@@ -28,13 +28,13 @@ from ops.backup_steps import (
     WriteHostArchive,
 )
 from ops.errors import HostLacks
-from ops.keycloak_steps import HandOver
 from ops.model import Plan, Seen, Stack, Step
 from ops.plan.backup.sets import Safety, place_of, size
 from ops.plan.backup.target import PARTS, TO_BE_LOOKED_UP, Chosen, Target
 from ops.plan.containers import grace
 from ops.plan.lifecycle import stop_order
 from ops.render import volume_name
+from ops.secret_steps import HandOver
 from ops.steps import (
     AwaitHealthy,
     CreateContainers,

@@ -60,11 +60,11 @@ def _secret(project: Project, target: Target, plan: bool, yes: bool) -> int:
 
 def rotation_goal(project: Project, target: Target) -> Goal:
     """The release that runs, with a new version of one secret, which both sides know."""
-    from ops.keycloak_steps import HandOver
     from ops.machine.keycloak import rotate as machine
     from ops.machine.observe import secret_versions
     from ops.plan.keycloak.rotate import VERB, rotation
     from ops.plan.wanted import with_versions
+    from ops.secret_steps import HandOver
     from ops.verbs.transition import again
 
     running = project.deployed

@@ -8,12 +8,12 @@ import pytest
 
 from ops.compose import parse_stack
 from ops.errors import UsageProblem
-from ops.keycloak_steps import HandOver, VerifySecret
 from ops.model import Plan, Seen
 from ops.plan.deploy import plan_deploy
 from ops.plan.keycloak.rotate import ADMINISTRATOR, CLIENTS, DATABASE, rotation, target_of
 from ops.plan.wanted import Wanted, pack, unpack, with_versions
 from ops.render import render_release
+from ops.secret_steps import HandOver, VerifySecret
 from ops.steps import GenerateSecret
 from tests.unit import builders
 from tests.unit.builders import allocation, before, deployed, done, keys, step, wanted, with_state
