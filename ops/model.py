@@ -75,8 +75,8 @@ class Service:
     late_secrets: tuple[str, ...] = ()
     """Secrets of which its container takes up a new version when it is next created for another reason."""
     hands: Mapping[str, str] = field(default_factory=dict)
-    """Secret -> who checks it, and is told of a new version before a container uses it: `role NAME` or `pair NAME` of PostgreSQL,
-    `redis NAME`, `client NAME` of Keycloak."""
+    """Secret -> who checks it, and is told of a new version before a container uses it: `role NAME` or `pair NAME` of
+    PostgreSQL, `redis NAME`, `client NAME` of Keycloak."""
     logins: Mapping[str, str] = field(default_factory=dict)
     """Secret whose versions belong to one of two accounts by turns -> the environment variable that names the account."""
     proves: tuple[str, ...] = ()

@@ -14,8 +14,8 @@ class HandOver(Step):
     secret: str = ""
     version: int = 1
     to: str = ""
-    """`role NAME` or `pair NAME` (two roles that are one) of PostgreSQL, `redis NAME`, `client NAME` of Keycloak, `user NAME` of
-    the realm master, `account NAME` of the product's realm."""
+    """`role NAME` or `pair NAME` (two roles that are one) of PostgreSQL, `redis NAME`, `client NAME` of Keycloak, `user NAME`
+    of the realm master, `account NAME` of the product's realm."""
     beside: int = 0
     """Version that goes on to be accepted beside it; 0: none."""
 

@@ -21,6 +21,7 @@ from ops.machine.keycloak.look import Place
 from ops.machine.keycloak.realm import bring_about, declared
 from ops.machine.observe import observe, secret_versions
 from ops.machine.project import Project
+from ops.machine.secrets import checkers
 from ops.machine.state import State
 from ops.machine.wait import until
 from ops.model import Step

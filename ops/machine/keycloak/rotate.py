@@ -1,38 +1,27 @@
-"""Secrets given to those who check them, and keys of the realm: how each is changed, and how it is seen to work."""
+"""Secrets of Keycloak's clients and users, and keys of the realm: how each is changed, and how it is seen to work."""
 
 from __future__ import annotations
 
-import hmac
-import re
 import time
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from ops import podman
 from ops.compose import placeholders
 from ops.errors import HostLacks, OpsError
 from ops.keycloak_steps import CreateKey, RetireKey, VerifyKeys
-from ops.machine.keycloak import database
-from ops.machine.keycloak.admin import OPERATIONS
+from ops.machine.keycloak.admin import OPERATIONS, secret
 from ops.machine.keycloak.api import Api
 from ops.machine.keycloak.edge import KEYS, Answer, request
+from ops.machine.keycloak.verify import CLIENT_SECRET
 from ops.machine.project import Project
 from ops.machine.wait import until
 from ops.plan.keycloak.facts import OPS_CLIENT, REALM
 from ops.plan.keycloak.keys import PROVIDER_TYPE, Provider, providers, valid_until
-from ops.render import container_name
-from ops.secret_steps import HandOver, VerifySecret
 
 MASTER = "master"
 ANSWERS_WITHIN = 60.0
 """Seconds: one that has just started is asked for a password's hash for longer than one answer is waited for."""
-SQL_SECONDS = 30.0
-URL_SAFE = re.compile(r"[A-Za-z0-9._~-]+")
-QUIET = " ".join((
-    "-c log_statement=none", "-c log_min_duration_statement=-1", "-c log_min_error_statement=panic",
-    "-c pg_stat_statements.track=none",
-))  # fmt: skip
-"""The statement holds a password: it must reach neither the log nor pg_stat_statements."""
 SEEN_SECONDS, PAUSE = 10.0, 0.5
 """For the public listener to show what the admin API has changed."""
 
@@ -49,13 +38,6 @@ def client_accepts(project: Project, name: str, version: int, value: str) -> boo
         return True
     # A client without an account of its own gets no token, but may ask what one is worth.
     return _status(project, realm, "token/introspect", {"token": "none", **credentials}) == 200
-
-
-def client_has(project: Project, name: str, value: str) -> bool:
-    """Whether this is its secret, enabled or not."""
-    api = _realm_of(project, name)
-    said = api.get(f"/clients/{_client(api, name)['id']}/client-secret")
-    return hmac.compare_digest(str(said.get("value", "")), value)
 
 
 def administrator_accepts(project: Project, name: str, version: int, value: str) -> bool:

@@ -13,8 +13,8 @@ OPTIONS = (
     "-c log_statement=none -c log_min_duration_statement=-1 -c log_min_error_statement=panic "
     "-c pg_stat_statements.track=none -c lock_timeout=15s -c statement_timeout=45s -c synchronous_commit=local"
 )
-"""Statements may hold passwords: they must reach neither the log nor pg_stat_statements. They wait for no receiver, which may be
-away because of the very change that they belong to."""
+"""Statements may hold passwords: they must reach neither the log nor pg_stat_statements. They wait for no receiver, which
+may be away because of the very change that they belong to."""
 
 
 def _psql(database: str, *more: str) -> tuple[str, ...]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from ops.model import Seen, Service, Step
-from ops.plan.secrets.table import OWNERS
+from ops.plan.secrets.table import OWNERS, TARGETS, Target
 from ops.plan.wanted import Wanted
 from ops.secret_steps import HandOver
 
@@ -38,6 +38,28 @@ def told(wanted: Wanted, seen: Seen, service: Service) -> tuple[HandOver, ...]:
         HandOver(f"hand {name}", f"give {to} its secret", secret=name, version=wanted.versions[name], to=to)
         for name, to in service.hands.items() if due(name, to.partition(" ")[0])
     )  # fmt: skip
+
+
+def moves_back(wanted: Wanted, target: Target) -> bool:
+    """Whether the way back to a release tells who checks a secret, as it replaces the containers that log in with it."""
+    running = set(wanted.slots())
+    return not target.to.startswith("client ") and any(
+        target.secret in service.hands and running.intersection(service.slots()) for service in wanted.stack.services.values()
+    )
+
+
+def today(owner: Service, versions: Mapping[str, int]) -> list[Step]:
+    """Everybody whose secrets a service checks is given those of today: after a restore it knows those of then.
+
+    Parameters
+    ----------
+    versions: secret -> newest version. Those that the service takes up by itself whenever it starts are left to it.
+    """
+    return [
+        HandOver(one.to, f"give {one.to} today's secret", secret=one.secret, version=version, to=one.to)
+        for one in TARGETS
+        if one.owner == owner.name and one.secret in owner.late_secrets and (version := versions.get(one.secret))
+    ]
 
 
 def after(steps: Iterable[HandOver], keys: Iterable[str]) -> list[Step]:

@@ -23,7 +23,7 @@ def version_for(target: Target, numbers: Sequence[int], taken: Sequence[int], ru
     """
     newest = max(numbers, default=0)
     begun = newest and running != newest
-    unsettled = target.marked and known is not None and tuple(known) != (newest,)
+    unsettled = known is not None and tuple(known) != (newest,)
     if begun or unsettled:
         return newest
     fresh = max(taken, default=0) + 1
@@ -31,27 +31,25 @@ def version_for(target: Target, numbers: Sequence[int], taken: Sequence[int], ru
     return fresh + 1 if target.kind == "pair" and (fresh - newest) % 2 == 0 else fresh
 
 
-def is_done(seen: Seen, target: Target, version: int) -> bool:
-    """Whether that version alone is accepted, as far as the state folder knows."""
-    return seen.secret_versions.get(target.secret, 0) >= version and accepted(seen, target.secret) == (version,)
-
-
 @dataclass(frozen=True)
 class Rotation:
     """A secret on its way to a new version.
 
-    done: whether that alone is accepted already. before: the version that must be refused afterwards.
+    before: the one that must be refused afterwards.
     """
 
     target: Target
     version: int
     before: int = 0
-    done: bool = False
+
+    def is_done(self, seen: Seen) -> bool:
+        """Whether that version alone is accepted, as far as the state folder knows."""
+        return accepted(seen, self.target.secret) == (self.version,)
 
 
 def rotations(plan: Plan, seen: Seen, wanted: Wanted, changes: Sequence[Rotation]) -> Plan:
     """A plan with what these secrets take besides: told, seen to let each container in, the old ones refused, and verified."""
-    left = [one for one in changes if not one.done]
+    left = [one for one in changes if not one.is_done(seen)]
     if not left:
         return plan
     steps = list(plan.steps)
@@ -65,8 +63,8 @@ def rotations(plan: Plan, seen: Seen, wanted: Wanted, changes: Sequence[Rotation
     everything = tuple(step.key for step in steps)
     steps += [
         VerifySecret(
-            f"verify {one.target.secret}", f"see the new secret of {one.target.to} accepted, and the old one refused", everything,
-            secret=one.target.secret, version=one.version, to=one.target.to, before=one.before,
+            f"verify {one.target.secret}", f"see the new secret of {one.target.to} accepted, and the old one refused",
+            everything, secret=one.target.secret, version=one.version, to=one.target.to, before=one.before,
         )
         for one in left
     ]  # fmt: skip

@@ -62,11 +62,6 @@ class Target:
         return SPOKEN.get(self.kind, self.command)
 
     @property
-    def marked(self) -> bool:
-        """Whether the state folder knows which versions are accepted; the others are asked."""
-        return self.owner in ("postgres", "redis")
-
-    @property
     def destroys(self) -> str:
         return f"the present secret of {self.to}: it is refused from then on, {self.users}"
 
@@ -89,7 +84,7 @@ DATABASE = Target(
     "and Keycloak is replaced: whoever logs in or renews a token meanwhile waits in nginx; open sessions go on",
 )  # fmt: skip
 TARGETS = (
-    Target("postgres-superuser", "role postgres", "and nobody notices: programs and people come through the socket, without it"),
+    Target("postgres-superuser", "role postgres", "and nobody notices: programs and people use the socket"),
     Target("postgres-app", "pair app", "and nobody notices: the backend's containers are replaced one by one"),
     DATABASE,
     Target("postgres-grafana", "role grafana", "and Grafana is replaced: it is away for some seconds"),
@@ -126,7 +121,10 @@ def target_named(secret: str) -> Target:
     """Raises UsageProblem, with a suggestion, where there is no such secret."""
     if repository := given(secret):
         return Target(
-            secret, "", instead="somebody else has made it", command=f"inv backup.credentials {repository} FILE, then inv deploy"
+            secret,
+            "",
+            instead="somebody else has made it",
+            command=f"inv backup.credentials {repository} FILE, then inv deploy",
         )
     if secret not in _BY_NAME:
         raise UsageProblem(f'there is no secret "{secret}"', did_you_mean(secret, _BY_NAME), "inv secrets")
@@ -135,9 +133,7 @@ def target_named(secret: str) -> Target:
 
 def consumers(stack: Stack, target: Target) -> tuple[str, ...]:
     """Services whose containers log in with it."""
-    return tuple(
-        name for name, service in stack.services.items() if target.secret in service.secrets and name != target.owner
-    )
+    return tuple(name for name, service in stack.services.items() if target.secret in service.secrets and name != target.owner)
 
 
 def rotatable(stack: Stack, names: Iterable[str]) -> tuple[Target, ...]:
@@ -152,7 +148,7 @@ def must_be_rotatable(stack: Stack, target: Target) -> None:
         raise UsageProblem(f"{target.secret} is not rotated by a command", target.instead, target.command)
     if target.secret not in stack.secrets:
         raise HostLacks(f"the release that runs has no secret {target.secret}", "it is of another version", "inv deploy")
-    if not target.marked:
+    if target.owner == "keycloak":
         return
     # Who checks it must keep a password over a restart, and who uses it must be replaced in the order that this takes.
     late = target.secret in stack.services[target.owner].late_secrets

@@ -119,7 +119,8 @@ def _sentence(value: Any) -> bool:
 
 
 def _listeners(value: Any) -> bool:
-    return isinstance(value, Mapping) and all(re.fullmatch("(role|pair|redis|client) [a-z0-9-]+", str(to)) for to in value.values())
+    known = "(role|pair|redis|client) [a-z0-9-]+"
+    return isinstance(value, Mapping) and all(re.fullmatch(known, str(to)) for to in value.values())
 
 
 def _certificate(value: Any) -> bool:
