@@ -194,14 +194,14 @@ def start(line: _Sequence, stack: Stack, facts: Facts, names: Sequence[str], cho
             AwaitHealthy(f"healthy {slot}", f"wait for {slot}", slot=slot, deadline=service.start_seconds) for slot in slots
         ))  # fmt: skip
         if chosen and name == "redis" and name in chosen.parts:
-            line.add(*handing.today(service, facts.secrets))
+            line.add(*handing.present(service, facts.secrets))
         if not chosen or chosen.postgres is None:
             continue
         if name == "postgres":
             if chosen.compare:
                 place, title = place_of(chosen.compare, "postgres"), f"compare with the manifest of {chosen.compare.name}"
                 line.add(CompareSet("compare", title, set=chosen.compare.name, repository=place))
-            line.add(*handing.today(service, facts.secrets))
+            line.add(*handing.present(service, facts.secrets))
         elif name == "keycloak" and slots:
             line.add(AgreeSecrets("agree", "give Keycloak's accounts today's secrets"))
 

@@ -23,8 +23,10 @@ STAMP = "20261125T120000Z"
 
 
 def facts(**changes: Any) -> Facts:
-    release = wanted()
-    base = Facts(stack(), deployed(release), {"targets": []}, "v1", {"postgres": 5_000_000}, {"postgres-keycloak": 4})
+    release, present = wanted(), {"postgres-keycloak": 4, "postgres-app": 2, "postgres-exporter": 3}
+    postgres = replace(stack().services["postgres"], late_secrets=("postgres-keycloak", "postgres-app"))
+    own = replace(stack(), services={**stack().services, "postgres": postgres})
+    base = Facts(own, deployed(release), {"targets": []}, "v1", {"postgres": 5_000_000}, present)
     return replace(base, **changes)
 
 
@@ -147,6 +149,9 @@ def test_nothing_is_touched_before_it_is_written_down_and_everybody_has_stopped(
     assert {"verify", "supervise"} <= before(plan, "forget")
     assert keys(plan)[-1] == "full"
     assert step(plan, "role keycloak").version == 4
+    assert step(plan, "pair app").version == 2
+    # What PostgreSQL takes up by itself whenever it starts is left to it.
+    assert "role exporter" not in keys(plan)
     assert any("everything" in loss or "not in the repository" in loss for loss in plan.destroys)
 
 

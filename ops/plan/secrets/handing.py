@@ -48,7 +48,7 @@ def moves_back(wanted: Wanted, target: Target) -> bool:
     )
 
 
-def today(owner: Service, versions: Mapping[str, int]) -> list[Step]:
+def present(owner: Service, versions: Mapping[str, int]) -> list[Step]:
     """Everybody whose secrets a service checks is given those of today: after a restore it knows those of then.
 
     Parameters
