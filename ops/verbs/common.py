@@ -194,7 +194,7 @@ def _hand_over(project: Project) -> None:
         archive.keep(project)
         metrics.write(project.state)
     except OSError as problem:
-        show.err.print(f"[yellow]note:[/yellow] backup and monitoring were not told of this change: {problem}; the next one tells them")
+        show.err.print(f"[yellow]note:[/yellow] the backup was not told of this change: {problem}; the next one tells it")
 
 
 def confirm(plan: Plan, yes: bool, word: str = "yes") -> None:

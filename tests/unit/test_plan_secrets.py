@@ -181,7 +181,7 @@ def test_everything_that_the_stack_declares_is_in_the_table_and_can_be_rotated_o
             assert target.users
         else:
             assert target.instead and target.command
-    assert len(rotatable(stack, stack.secrets)) == 17
+    assert len(rotatable(stack, stack.secrets)) == 18
     assert consumers(stack, target_named("redis-backup")) == ("backup",)
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_private_key
 
 from ops.errors import HostLacks, OpsError
 from ops.machine.project import Project
-from ops.machine.secrets import checkers, databases, versions
+from ops.machine.secrets import checkers, databases, metrics, signers, versions
 from ops.machine.secrets.search import Found, _chunks, _look, forms
 from ops.machine.secrets.survey import first_release
 from ops.machine.state import State
@@ -117,3 +120,37 @@ def test_since_which_release() -> None:
 
     assert first_release(sealed, "a", 2) == 2
     assert first_release(sealed, "a", 3) is None
+
+
+def test_public_key_is_that_of_the_private_one_which_the_container_makes(project: Project) -> None:
+    der = bytes.fromhex("302e020100300506032b657004220420") + hashlib.sha256(b"value-1").digest()
+    private = load_der_private_key(der, None)
+
+    assert signers.public_key("value-1") == private.public_key().public_bytes(
+        Encoding.PEM, PublicFormat.SubjectPublicKeyInfo
+    ).decode()  # fmt: skip
+
+
+def test_all_that_have_ever_signed_are_handed_to_the_backup(project: Project) -> None:
+    project.state.backup.mkdir()
+    folder = project.state.secrets / signers.SECRET
+    folder.mkdir()
+    for name in ("1", "2", "3.withdrawn"):
+        (folder / name).write_text(f"value-{name}")
+    signers.write(project.state)
+
+    assert signers.accepts(project, "backup", 1, "value-1") and signers.accepts(project, "backup", 2, "value-2")
+    assert not signers.accepts(project, "backup", 3, "value-3.withdrawn")
+    assert "value" not in (project.state.backup / signers.FILE).read_text()
+
+
+def test_age_is_that_of_the_newest_version_and_of_what_can_be_rotated(project: Project) -> None:
+    project.state.metrics.mkdir()
+    cipher = project.state.secrets / "backup-cipher"
+    cipher.mkdir()
+    (cipher / "1").write_text("value")
+    os.utime(project.state.secrets / SECRET / "2", (1000, 1000))
+    metrics.write(project.state)
+
+    lines = (project.state.metrics / metrics.FILE).read_text().splitlines()
+    assert lines[2:] == ['cc03_secret_created_timestamp_seconds{secret="postgres-app",service="postgres"} 1000']

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from ops.model import Seen, Service, Step
-from ops.plan.secrets.table import OWNERS, TARGETS, Target
+from ops.plan.secrets.table import BY_FILE, OWNERS, TARGETS, Target
 from ops.plan.wanted import Wanted
 from ops.secret_steps import HandOver
 
@@ -65,7 +65,12 @@ def present(owner: Service, versions: Mapping[str, int]) -> list[Step]:
 def after(steps: Iterable[HandOver], keys: Iterable[str]) -> list[Step]:
     """The steps behind these keys, and behind the start of whom they tell."""
     waits = tuple(keys)
-    return [replace(step, after=(*waits, f"healthy {OWNERS[step.to.partition(' ')[0]]}")) for step in steps]
+
+    def checker(step: HandOver) -> tuple[str, ...]:
+        kind = step.to.partition(" ")[0]
+        return () if kind in BY_FILE else (f"healthy {OWNERS[kind]}",)
+
+    return [replace(step, after=(*waits, *checker(step))) for step in steps]
 
 
 def beside(wanted: Wanted, seen: Seen, service: Service) -> list[HandOver]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from ops.model import Plan, Seen, Step
 from ops.plan.secrets.handing import accepted
-from ops.plan.secrets.table import Target
+from ops.plan.secrets.table import BY_FILE, Target
 from ops.plan.wanted import Wanted
 from ops.secret_steps import HandOver, ProveLogin, VerifySecret
 from ops.steps import GenerateSecret
@@ -66,7 +66,7 @@ def rotations(plan: Plan, seen: Seen, wanted: Wanted, changes: Sequence[Rotation
             f"verify {one.target.secret}", f"see the new secret of {one.target.to} accepted, and the old one refused",
             everything, secret=one.target.secret, version=one.version, to=one.target.to, before=one.before,
         )
-        for one in left
+        for one in left if one.target.kind not in BY_FILE
     ]  # fmt: skip
     return replace(plan, steps=tuple(steps), destroys=(*plan.destroys, *(one.target.destroys for one in left)))
 

@@ -16,6 +16,7 @@ PROBE = "cc03-probe"
 """Name of the client and of the user in whose name the commands log in."""
 OWNERS = {
     "role": "postgres", "pair": "postgres", "redis": "redis", "client": "keycloak", "user": "keycloak", "account": "keycloak",
+    "signer": "backup",
 }  # fmt: skip
 """Kind of account -> the service that checks its secret."""
 SPOKEN = {
@@ -23,8 +24,11 @@ SPOKEN = {
     "pair": "two roles that are one: both accepted while the containers move",
     "redis": "two passwords while the containers move",
     "client": "admin API", "user": "admin API", "account": "admin API",
+    "signer": "the old key goes on to verify",
 }  # fmt: skip
 """Kind of account -> the way of its rotation, in words."""
+BY_FILE = ("signer",)
+"""Kinds that are told by a file of the host: nobody has to run for it, and what is old stays good."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,8 @@ class Target:
 
     @property
     def destroys(self) -> str:
-        return f"the present secret of {self.to}: it is refused from then on, {self.users}"
+        end = "it makes no new signature" if self.kind in BY_FILE else "it is refused"
+        return f"the present secret of {self.to}: {end} from then on, {self.users}"
 
 
 _OWN = "and the commands of this repository use the new one at once"
@@ -109,10 +114,7 @@ TARGETS = (
         "backup-cipher", "", instead="what is in a repository stays encrypted with the key that it was made with",
         command="docs/how-to/secrets.md, backup-cipher",
     ),
-    Target(
-        "backup-signing", "", instead="every set made so far would count as signed by a stranger",
-        command="docs/how-to/secrets.md, backup-signing",
-    ),
+    Target("backup-signing", "signer backup", _BACKUP),
 )  # fmt: skip
 _BY_NAME = {one.secret: one for one in TARGETS}
 
@@ -133,7 +135,8 @@ def target_named(secret: str) -> Target:
 
 def consumers(stack: Stack, target: Target) -> tuple[str, ...]:
     """Services whose containers log in with it."""
-    return tuple(name for name, service in stack.services.items() if target.secret in service.secrets and name != target.owner)
+    owner = "" if target.kind in BY_FILE else target.owner
+    return tuple(name for name, service in stack.services.items() if target.secret in service.secrets and name != owner)
 
 
 def rotatable(stack: Stack, names: Iterable[str]) -> tuple[Target, ...]:
@@ -151,7 +154,7 @@ def must_be_rotatable(stack: Stack, target: Target) -> None:
     if target.owner == "keycloak":
         return
     # Who checks it must keep a password over a restart, and who uses it must be replaced in the order that this takes.
-    late = target.secret in stack.services[target.owner].late_secrets
+    late = target.kind in BY_FILE or target.secret in stack.services[target.owner].late_secrets
     told = all(target.secret in stack.services[name].hands for name in consumers(stack, target))
     if not late or not told:
         raise HostLacks(
