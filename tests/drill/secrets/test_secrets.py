@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,6 +17,7 @@ import pytest
 from ops.machine.measurement import Measurement, measured
 from ops.machine.releases import current_number
 from ops.machine.secrets import checkers, versions
+from ops.machine.state import State
 from ops.plan.measure import WEBSOCKET, summarise
 from ops.plan.secrets.table import BY_FILE, TARGETS, Target, rotatable, target_named
 from tests.drill.conftest import Record
@@ -41,6 +43,8 @@ MOMENTS = (
     (("secrets.rotate", "keycloak-keeper", "--yes"), "hand keycloak-keeper"),
 )  # fmt: skip
 """(command, step at which it is killed)"""
+UNFINISHED = ("hand postgres-app", "release", "healthy backend-surge", "remove backend-1", "prove redis-app in backend-2")
+"""Moments at which neither of the two has come to its end: what was begun is completed, not begun anew."""
 
 
 def rotated(*what: str) -> float:
@@ -93,14 +97,23 @@ class Load:
         assert any(sample.kind == WEBSOCKET for sample in self.site.samples)
 
 
+class Elsewhere(State):
+    """The state folder, with another place for what this drill's own prober writes: each rotation has one too."""
+
+    @property
+    def prober(self) -> Path:
+        return self.root / "prober-of-the-drill"
+
+
 @contextmanager
 def load(stack: Drill, live: Live, two: Two) -> Iterator[Load]:
-    project = stack.project
+    project, state = stack.project, Elsewhere(stack.project.state.root)
     with ExitStack() as within:
         held = within.enter_context(sessions(stack, live))
         tally = within.enter_context(people(live, two))
         users = within.enter_context(flood(live.ports["https"], live.ca, "kept", RATE))
-        site = within.enter_context(measured(project.settings, project.ports, project.state, 3600))
+        within.callback(shutil.rmtree, state.prober, ignore_errors=True)
+        site = within.enter_context(measured(project.settings, project.ports, state, 3600))
         site.baseline(2)
         yield Load(users, tally, held, site, time.time())
 
@@ -144,8 +157,8 @@ def test_rotation_that_was_killed_is_completed(
     assert answer.returncode == 0, answer.stdout + answer.stderr
     record(f"secrets.rotate after one killed in: {moment}", time.monotonic() - began)
     assert_newest_alone_is_accepted(stack, *targets)
-    if not moment.startswith(("generate", "verify")):
-        assert {target: newest(stack, target) for target in targets} == made, "what was begun is completed, not begun anew"
+    if command == APP and moment in UNFINISHED:
+        assert {target: newest(stack, target) for target in targets} == made
     assert stack.unhealthy() == "" and inv("secrets").returncode == 0
     assert editor("POST", "/items", json=item_input(sku=f"DRILL-{secrets.token_hex(6)}")).status_code == 201
     stack.assert_as_wanted()
