@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -102,7 +101,7 @@ class Elsewhere(State):
 
     @property
     def prober(self) -> Path:
-        return self.root / "prober-of-the-drill"
+        return self.root / "prober" / "drill"
 
 
 @contextmanager
@@ -112,7 +111,6 @@ def load(stack: Drill, live: Live, two: Two) -> Iterator[Load]:
         held = within.enter_context(sessions(stack, live))
         tally = within.enter_context(people(live, two))
         users = within.enter_context(flood(live.ports["https"], live.ca, "kept", RATE))
-        within.callback(shutil.rmtree, state.prober, ignore_errors=True)
         site = within.enter_context(measured(project.settings, project.ports, state, 3600))
         site.baseline(2)
         yield Load(users, tally, held, site, time.time())
