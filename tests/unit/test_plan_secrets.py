@@ -79,6 +79,14 @@ def test_both_are_accepted_while_the_containers_move_and_the_old_one_is_refused_
     assert "remove postgres" not in keys(plan)
 
 
+def test_what_waits_for_everything_waits_for_the_end_of_the_rotation() -> None:
+    plan = rotation(replace(deployed(release()), supervised="another list"))
+
+    assert defects(plan) == []
+    assert "settle postgres-app" in before(plan, "supervise")
+    assert "supervise" not in before(plan, "settle postgres-app")
+
+
 def test_nothing_is_left_afterwards() -> None:
     seen = deployed(release())
     seen = done(rotation(seen).steps, seen, NEW)
@@ -159,6 +167,15 @@ def test_several_at_once_wait_for_each_other_only_where_they_must() -> None:
     assert keys(plan)[-2:] == ["verify postgres-app", "verify postgres-superuser"]
     assert "hand postgres-superuser" in before(plan, "release")
     assert len(plan.destroys) == 2
+
+
+def test_keycloak_is_told_one_secret_after_the_other() -> None:
+    """In the name of an account that may be one of them: while its secret changes, neither the old nor the new one is sure."""
+    changes = [Rotation(target_named(name), 2, before=1) for name in ("keycloak-ops", "keycloak-keeper", "keycloak-admin")]
+    plan = rotations(Plan("secrets.rotate"), Seen(), NEW, changes)
+
+    assert "hand keycloak-ops" in before(plan, "hand keycloak-keeper")
+    assert "hand keycloak-keeper" in before(plan, "hand keycloak-admin")
 
 
 def test_container_alone_is_told_between_and_only_of_what_is_not_accepted() -> None:

@@ -12,6 +12,8 @@ from ops.plan.wanted import Wanted
 from ops.secret_steps import HandOver, ProveLogin, VerifySecret
 from ops.steps import GenerateSecret
 
+BY_API = ("client ", "user ", "account ")
+
 
 def version_for(target: Target, numbers: Sequence[int], taken: Sequence[int], running: int, known: Sequence[int] | None) -> int:
     """The version that a rotation makes; the newest one again, where a rotation to it was broken off.
@@ -55,11 +57,14 @@ def rotations(plan: Plan, seen: Seen, wanted: Wanted, changes: Sequence[Rotation
     steps = list(plan.steps)
     for one in left:
         steps = _given(steps, seen, one.target, one.version)
-    settling = [step for step in steps if step.key.startswith("settle ")]
-    steps = [step for step in steps if step not in settling]
-    shown = _proofs(wanted, [one.target.secret for one in left], tuple(step.key for step in steps))
-    steps += shown
-    steps += [replace(step, after=(*step.after, *(one.key for one in shown))) for step in settling]
+    settling = {step.key for step in steps if step.key.startswith("settle ")}
+    late = settling | {step.key for step in steps if settling.intersection(step.after)}
+    early = [step for step in steps if step.key not in late]
+    shown = _proofs(wanted, [one.target.secret for one in left], tuple(step.key for step in early))
+    gates = tuple(step.key for step in shown)
+    steps = [*early, *shown] + [
+        replace(step, after=(*step.after, *gates)) if step.key in settling else step for step in steps if step.key in late
+    ]
     everything = tuple(step.key for step in steps)
     steps += [
         VerifySecret(
@@ -92,6 +97,9 @@ def _given(steps: list[Step], seen: Seen, target: Target, version: int) -> list[
     if hand in keys or f"settle {secret}" in keys:
         return steps
     after = tuple(key for key in (generated,) if any(step.key == key for step in steps))
+    if target.owner == "keycloak":
+        # One after the other: the account in whose name Keycloak is told may be the one whose secret changes.
+        after += tuple(step.key for step in steps if isinstance(step, HandOver) and step.to.startswith(BY_API))[-1:]
     given = HandOver(hand, f"give {target.to} its secret", after, secret=secret, version=version, to=target.to)
     # Sealed only once it is accepted: a release whose secret is refused would be none.
     steps = [replace(step, after=(*step.after, hand)) if step.key == "release" else step for step in steps]
