@@ -24,8 +24,9 @@ def public_key(value: str) -> str:
 
 
 def write(state: State) -> None:
-    """Raises OSError where it cannot be written."""
-    keys = (public_key(versions.value_of(state, SECRET, number)) for number in versions.numbers(state, SECRET))
+    """Raises OSError where it cannot be written. A version whose file was emptied has signed nothing that could be proved."""
+    paths = (state.secrets / SECRET / str(number) for number in versions.numbers(state, SECRET))
+    keys = [public_key(value) for path in paths if (value := path.read_text().strip())]
     files.write(state.backup / FILE, "".join(keys))
 
 
