@@ -79,6 +79,24 @@ def test_set_is_restored_to_its_own_place_on_its_own_timeline() -> None:
     assert found.compare.name == "B"
 
 
+def test_redis_is_given_todays_passwords_as_soon_as_it_runs() -> None:
+    """Its users lie with its data: those of then are put in their place, and its container has older values."""
+    base = facts()
+    redis = replace(base.stack.services["postgres"], name="redis", late_secrets=("redis-app",))
+    own = replace(base.stack, services={**base.stack.services, "redis": redis})
+    release = base.seen.containers["postgres"]
+    seen = replace(base.seen, containers={**base.seen.containers, "redis": replace(release, slot="redis", name="cc03-redis")})
+    plan = plan_restore(
+        chosen(Target(set="B"), "redis"),
+        replace(base, stack=own, seen=seen, secrets={"redis-app": 5, "redis-backup": 2}),
+        STAMP,
+    )
+
+    assert step(plan, "redis app").version == 5
+    assert "healthy redis" in before(plan, "redis app")
+    assert "redis backup" not in keys(plan)
+
+
 def test_moment_takes_redis_from_the_newest_set_before_it() -> None:
     found = chosen(Target(at=NOW - timedelta(minutes=5)))
 
