@@ -126,6 +126,18 @@ def test_on_the_way_back_the_new_one_is_refused_again() -> None:
     assert {"healthy backend-1", "healthy backend-2"} <= before(back, "settle postgres-app")
 
 
+def test_on_the_way_back_from_the_very_end_both_are_accepted_again_while_the_containers_move() -> None:
+    seen = deployed(release())
+    seen = done(rotation(seen).steps, seen, NEW)
+    assert seen.accepted["postgres-app"] == (2,)
+    back = plan_deploy(release(), seen)
+
+    hand = step(back, "hand postgres-app")
+    assert (hand.version, hand.beside) == (1, 2)
+    assert "hand postgres-app" in before(back, "start backend-surge")
+    assert step(back, "settle postgres-app").version == 1
+
+
 def test_version_says_which_of_the_two_roles_logs_in() -> None:
     def user(of: Wanted, slot: str) -> str:
         return str(of.compose["services"][slot]["environment"]["CC03_DATABASE_USER"])

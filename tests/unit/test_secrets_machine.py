@@ -82,7 +82,16 @@ def test_number_that_was_taken_back_is_not_used_again(project: Project) -> None:
     assert versions.numbers(project.state, SECRET) == [1]
     assert versions.next_version(project.state, SECRET) == 3
     with pytest.raises(HostLacks):
-        versions.value_of(project.state, SECRET, 2)
+        versions.value_of(project.state, SECRET, 3)
+
+
+def test_what_was_taken_back_is_still_accepted_while_containers_leave_it(project: Project, told: list[Any]) -> None:
+    checkers.hand_over(project, hand(2))
+    versions.withdraw(project.state, SECRET, 2)
+    checkers.hand_over(project, hand(1, beside=2))
+
+    assert told[-1] == ("app", [(2, "value-2"), (1, "value-1")], (2,))
+    assert versions.accepted(project.state, SECRET) == (1, 2)
 
 
 @pytest.mark.parametrize(("values", "roles"), [([(1, "a"), (2, "b")], ["app_2"]), ([(2, "b")], ["app", "app_2"])])

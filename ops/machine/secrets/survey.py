@@ -55,7 +55,9 @@ def _row(project: Project, target: Target, now: float, sealed: Mapping[int, Any]
     known = versions.accepted(state, secret)
     running = project.deployed.versions.get(secret, newest)
     unfinished = ""
-    if running != newest:
+    if not newest:
+        pass  # never made: the service that needs it is left out
+    elif running != newest:
         unfinished = f"version {newest} was made, the release that runs has {running}"
     elif known is not None and known != (newest,):
         unfinished = f"version {newest} is in use, accepted for sure: {', '.join(map(str, known)) or 'none'}"

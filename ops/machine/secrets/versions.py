@@ -16,10 +16,17 @@ ACCEPTED = "accepted"
 """Name of the file, beside the versions of a secret, that lists those which who checks it surely accepts."""
 
 
+WITHDRAWN = ".withdrawn"
+
+
 def value_of(state: State, secret: str, version: int) -> str:
-    """A version of a secret. Raises HostLacks where the state folder does not hold it."""
+    """A version of a secret, also one that was taken back: containers may still have it.
+
+    Raises HostLacks where there is none.
+    """
+    path = state.secrets / secret / str(version)
     try:
-        value = (state.secrets / secret / str(version)).read_text().strip()
+        value = (path if path.exists() else path.with_name(path.name + WITHDRAWN)).read_text().strip()
     except OSError as problem:
         raise HostLacks(f"cannot read version {version} of {secret}", str(problem.strerror), "inv deploy") from problem
     if not URL_SAFE.fullmatch(value):
@@ -52,7 +59,7 @@ def withdraw(state: State, secret: str, version: int) -> None:
     """Take a version back: nothing uses it any more, and its number is not used again."""
     path = state.secrets / secret / str(version)
     if path.exists():
-        path.rename(path.with_name(f"{version}.withdrawn"))
+        path.rename(path.with_name(path.name + WITHDRAWN))
 
 
 def accepted(state: State, secret: str) -> tuple[int, ...] | None:

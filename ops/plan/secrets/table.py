@@ -134,8 +134,8 @@ def target_named(secret: str) -> Target:
 
 
 def consumers(stack: Stack, target: Target) -> tuple[str, ...]:
-    """Services whose containers log in with it."""
-    owner = "" if target.kind in BY_FILE else target.owner
+    """Services whose containers log in with it, or use it for what nobody else checks."""
+    owner = target.owner if target.to and target.kind not in BY_FILE else ""
     return tuple(name for name, service in stack.services.items() if target.secret in service.secrets and name != owner)
 
 
