@@ -23,6 +23,7 @@ from ops.verbs import (
     restore,
     rollback,
     scale,
+    secrets,
     service,
     status,
 )
@@ -56,6 +57,7 @@ namespace = Collection(
     ),
     Collection("backup", backup.make, backup.list_sets, backup.verify, backup.prune, backup.key, backup.credentials),
     Collection("certs", certs.show_certificates, certs.rotate, certs.ca, certs.import_certificate, certs_acme.acme),
+    Collection("secrets", secrets.show_secrets, secrets.rotate, secrets.check),
     Collection("audit", audit.walls, audit.log, audit.verify),
     Collection("service", service.install, service.remove),
 )

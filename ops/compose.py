@@ -172,6 +172,8 @@ def _service(
         migrate=tuple(own["migrate"]) if "migrate" in own else None,
         late_secrets=tuple(own.get("late_secrets", ())),
         hands=dict(own.get("hands", {})),
+        logins=dict(own.get("logins", {})),
+        proves=tuple(own.get("proves", ())),
         reconnect=tuple(own["reconnect"]) if "reconnect" in own else None,
         backup=tuple(own["backup"]) if "backup" in own else None,
         optional=own.get("optional"),

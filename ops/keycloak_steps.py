@@ -27,27 +27,6 @@ class ApplyRealm(Step):
 
 
 @dataclass(frozen=True)
-class HandOver(Step):
-    """Tell a version of a secret to the one who checks it."""
-
-    secret: str = ""
-    version: int = 1
-    to: str = ""
-    """`role NAME` of PostgreSQL, `client NAME` of Keycloak, or `user NAME` of the realm master."""
-
-
-@dataclass(frozen=True)
-class VerifySecret(Step):
-    """Log in with a version of a secret, and see one of before refused."""
-
-    secret: str = ""
-    version: int = 1
-    to: str = ""
-    before: int = 0
-    """Version that must not be accepted any more; 0: there was none."""
-
-
-@dataclass(frozen=True)
 class CreateKey(Step):
     """Have the realm sign with a fresh key; the one of before goes on to verify."""
 

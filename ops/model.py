@@ -75,7 +75,12 @@ class Service:
     late_secrets: tuple[str, ...] = ()
     """Secrets of which its container takes up a new version when it is next created for another reason."""
     hands: Mapping[str, str] = field(default_factory=dict)
-    """Secret -> who checks it and is told of a new version while no container uses the old one: `role NAME`, `client NAME`."""
+    """Secret -> who checks it, and is told of a new version before a container uses it: `role NAME` or `pair NAME` of
+    PostgreSQL, `redis NAME`, `client NAME` of Keycloak."""
+    logins: Mapping[str, str] = field(default_factory=dict)
+    """Secret whose versions belong to one of two accounts by turns -> the environment variable that names the account."""
+    proves: tuple[str, ...] = ()
+    """argv that tells, in its containers and given the name of a secret, whether that is accepted where it logs in."""
     reconnect: tuple[str, ...] | None = None
     """argv, run in its containers, that has clients open their long-lived connections anew."""
     backup: tuple[str, ...] | None = None
@@ -202,6 +207,8 @@ class Seen:
     podman_secrets: frozenset[str] = frozenset()
     secret_versions: Mapping[str, int] = field(default_factory=dict)
     """Secret name -> newest version in the state folder; a name that is absent has never been generated."""
+    accepted: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Secret -> versions that who checks it surely accepts; absent where it was never told of another than the first."""
     config_current: Mapping[str, str] = field(default_factory=dict)
     """Service -> hash of the configuration that its containers see."""
     config_loaded: Mapping[str, str] = field(default_factory=dict)

@@ -120,6 +120,10 @@ def image_remove(image: str) -> Argv:
     return ("podman", "rmi", image)
 
 
+def image_history(image: str) -> Argv:
+    return ("podman", "history", "--no-trunc", "--format", "json", image)
+
+
 def image_save(images: Sequence[str], archive: Path) -> Argv:
     return ("podman", "save", "--multi-image-archive", "--output", str(archive), *images)
 

@@ -102,6 +102,20 @@ def _secrets(service: Service, project: str, versions: Mapping[str, int]) -> lis
     ]
 
 
+def login_of(pair: str, version: int) -> str:
+    """The role, of two that are one, that a version of their secret belongs to."""
+    return pair if version % 2 else f"{pair}_2"
+
+
+def environment(service: Service, versions: Mapping[str, int]) -> dict[str, str]:
+    """Variables of a container, those among them that name the account of a version."""
+    names = {
+        variable: login_of(service.hands[secret].partition(" ")[2], versions[secret])
+        for secret, variable in service.logins.items()
+    }
+    return {**service.definition.get("environment", {}), **names}
+
+
 def _healthcheck(definition: Mapping[str, Any]) -> dict[str, Any]:
     check = dict(definition["healthcheck"])
     # One health ticker on every host, with systemd or without; Podman's own timers would exist on some hosts only.
@@ -152,6 +166,8 @@ def render_slot(
             "path": f"{state}/logs/{slot}.log", "max-size": f"{log_megabytes}mb"
         }},
     }  # fmt: skip
+    if service.logins:
+        rendered["environment"] = environment(service, versions)
     if service.secrets and service.definition.get("read_only"):
         # Podman 4.3 with runc cannot make the mount points of secrets on a read-only root.
         rendered["tmpfs"] = [*rendered.get("tmpfs", []), "/run/secrets:mode=0755,size=64k"]

@@ -1,5 +1,4 @@
--- Idempotent: run at every start. Passwords come from the secrets, so a drifted one mends itself; but for that of keycloak,
--- which is rotated while this container keeps the secret that it was created with (see below).
+-- Idempotent: run at every start. Passwords come from the secrets, each value once (see below).
 \set superuser_password `cat /run/secrets/postgres-superuser`
 \set app_password `cat /run/secrets/postgres-app`
 \set keycloak_password `cat /run/secrets/postgres-keycloak`
@@ -9,32 +8,40 @@
 \set receiver_password `cat /run/secrets/postgres-receiver`
 
 SELECT format('CREATE ROLE %I', name)
-  FROM unnest(ARRAY['app', 'keycloak', 'grafana', 'exporter', 'backup', 'receiver']) AS name
+  FROM unnest(ARRAY['app', 'app_2', 'keycloak', 'grafana', 'exporter', 'backup', 'receiver']) AS name
  WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) \gexec
 
 -- The limits add up to less than max_connections: no service can starve another, nor the monitoring.
-ALTER ROLE app      WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE CONNECTION LIMIT 50 PASSWORD :'app_password';
+ALTER ROLE app      WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE CONNECTION LIMIT 50;
+ALTER ROLE app_2    WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE CONNECTION LIMIT 50;
 ALTER ROLE keycloak WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE CONNECTION LIMIT 30;
-ALTER ROLE grafana  WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE CONNECTION LIMIT 10 PASSWORD :'grafana_password';
-ALTER ROLE exporter WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE CONNECTION LIMIT 5  PASSWORD :'exporter_password';
-ALTER ROLE backup   WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS CONNECTION LIMIT 8 PASSWORD :'backup_password';
-ALTER ROLE receiver WITH LOGIN REPLICATION NOSUPERUSER NOCREATEDB NOCREATEROLE CONNECTION LIMIT 4 PASSWORD :'receiver_password';
-ALTER ROLE postgres PASSWORD :'superuser_password';
+ALTER ROLE grafana  WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE CONNECTION LIMIT 10;
+ALTER ROLE exporter WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE CONNECTION LIMIT 5;
+ALTER ROLE backup   WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS CONNECTION LIMIT 8;
+ALTER ROLE receiver WITH LOGIN REPLICATION NOSUPERUSER NOCREATEDB NOCREATEROLE CONNECTION LIMIT 4;
 
--- Each value of this secret is set once, and its digest (of 256 random bits) remembered with the role: a restart with the
--- secret of before a rotation must not bring the old password back.
-SELECT encode(sha256(convert_to(:'keycloak_password', 'UTF8')), 'hex') AS mark \gset
-SELECT shobj_description('keycloak'::regrole, 'pg_authid') IS DISTINCT FROM :'mark' AS unknown \gset
-\if :unknown
-  BEGIN;
-  ALTER ROLE keycloak PASSWORD :'keycloak_password';
-  COMMENT ON ROLE keycloak IS :'mark';
-  COMMIT;
-\endif
+-- app_2 is another way to log in as app: a role has one password, and while it is rotated the containers of the backend, which
+-- are replaced one by one, need two. Who logs in so is app from the first statement on.
+GRANT app TO app_2;
+ALTER ROLE app_2 SET role = 'app';
+
+-- Each value of a secret is set once, and its digest (of 256 random bits) remembered with the role: passwords are rotated while
+-- this container keeps the secrets that it was created with, and a restart must not bring an old one back.
+CREATE TEMPORARY TABLE given (role text, password text);
+INSERT INTO given VALUES
+  ('postgres', :'superuser_password'), ('app', :'app_password'), ('app_2', :'app_password'), ('keycloak', :'keycloak_password'),
+  ('grafana', :'grafana_password'), ('exporter', :'exporter_password'), ('backup', :'backup_password'),
+  ('receiver', :'receiver_password');
+BEGIN;
+SELECT format('ALTER ROLE %I PASSWORD %L', role, password), format('COMMENT ON ROLE %I IS %L', role, mark)
+  FROM given, encode(sha256(convert_to(password, 'UTF8')), 'hex') AS mark
+ WHERE shobj_description(role::regrole, 'pg_authid') IS DISTINCT FROM mark \gexec
+COMMIT;
 
 GRANT pg_monitor TO exporter, backup;
 GRANT pg_read_all_data TO backup;
 ALTER ROLE app SET idle_in_transaction_session_timeout = '60s';
+ALTER ROLE app_2 SET idle_in_transaction_session_timeout = '60s';
 
 -- Schema public belongs to pg_database_owner since PostgreSQL 15, that is to the role that owns the database.
 SELECT format('CREATE DATABASE %I OWNER %I', name, name)

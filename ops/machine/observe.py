@@ -15,6 +15,7 @@ from ops.machine.certificates.folder import good_names
 from ops.machine.health import Target, assess, failure_of, state_of, stranded
 from ops.machine.host import Host
 from ops.machine.releases import activations
+from ops.machine.secrets.versions import all_accepted
 from ops.machine.state import State
 from ops.machine.supervise import ticker_version
 from ops.machine.ticker import epoch
@@ -169,6 +170,7 @@ def observe(host: Host, targets: Iterable[Target], *, with_health: bool = True) 
             containers={slot: container(slot, item, found) for slot, item in found.items()},
             images=frozenset(present.result()), networks=frozenset(networks.result()), volumes=frozenset(volumes.result()),
             podman_secrets=frozenset(secrets.result()), secret_versions=secret_versions(state),
+            accepted=all_accepted(state),
             config_current=config_versions(state, "current"), config_loaded=config_versions(state, "loaded"),
             certificates=good_names(state), release=files.read_json(state.current / "release.json"),
             gaps=last_gaps(state), unhealthy=unhealthy,

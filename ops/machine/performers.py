@@ -7,7 +7,8 @@ import ops.machine.backup.perform
 import ops.machine.certificates.perform
 import ops.machine.keycloak.perform
 import ops.machine.keycloak.perform_database
-import ops.machine.keycloak.perform_repair  # noqa: F401
+import ops.machine.keycloak.perform_repair
+import ops.machine.secrets.perform  # noqa: F401
 from ops.machine.perform import Performer
 
 __all__ = ["Performer"]

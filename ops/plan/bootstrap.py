@@ -21,11 +21,11 @@ from ops.backup_steps import (
     WriteHostArchive,
 )
 from ops.errors import HostLacks
-from ops.keycloak_steps import HandOver
 from ops.model import Plan, Step
 from ops.plan.backup.target import PARTS
 from ops.plan.restore import ROLE_SECRET
 from ops.repositories import LOCAL, Repository
+from ops.secret_steps import HandOver
 from ops.steps import AwaitHealthy, StartContainer
 
 STAMP = "19700101T000000Z"

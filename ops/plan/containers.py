@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from ops.keycloak_steps import HandOver
 from ops.model import Seen, Service, Step
+from ops.plan.secrets import handing
 from ops.plan.wanted import Wanted
 from ops.render import CHECK_SUFFIX, MIGRATE_SUFFIX, next_of, one_off
+from ops.secret_steps import HandOver
 from ops.steps import (
     AwaitHealthy,
     CreateContainers,
@@ -100,6 +101,9 @@ def _service(work: _Work, wanted: Wanted, seen: Seen, service: Service, ready: l
     gates = [f"healthy {slot}" for need in service.needs for slot in wanted.stack.services[need].slots()]
     # Who needs Keycloak needs the realm in it; the plan drops this where the realm is as it should be.
     gates += ["realm"] if "keycloak" in service.needs else []
+    accepting = handing.after(handing.beside(wanted, seen, service), [*ready, *gates])
+    work.steps += accepting
+    gates += [step.key for step in accepting]
     # A holder that is started gets a new network: who stands in the old one does not serve any more.
     moved = any(step.key == f"start {service.shares}" for step in work.steps)
     cleared = _clear(work, wanted, seen, service, [*ready, *gates]) if slots else []
@@ -118,7 +122,7 @@ def _service(work: _Work, wanted: Wanted, seen: Seen, service: Service, ready: l
     work.steps += fresh
     # What does not serve goes first: nothing is lost with it, and the others are left alone until it serves again.
     previous: list[str] = []
-    told = _told(wanted, seen, service)
+    told = handing.told(wanted, seen, service)
     for slot in idle:
         work.steps += _replace(service, slot, [*before, *previous], options, gate=service.replicated, told=told)
         previous = [f"healthy {slot}"]
@@ -130,8 +134,10 @@ def _service(work: _Work, wanted: Wanted, seen: Seen, service: Service, ready: l
             work.steps += _replace(service, slot, [*before, *previous], options, gate=False, told=told)
             previous = [f"healthy {slot}"]
     unchanged = [slot for slot in service.slots() if slot not in slots]
-    late = _handed(told, gates) if any(seen.containers[slot].state in NEVER_STARTED for slot in unchanged) else []
+    late = handing.after(told, gates) if any(seen.containers[slot].state in NEVER_STARTED for slot in unchanged) else []
     work.steps += [*late, *_mend(work, seen, service, unchanged, [*gates, *(step.key for step in late)], moved=moved)]
+    serve = [f"healthy {slot}" for slot in service.slots()] + [f"retire {service.surge_slot}"]
+    work.steps += handing.settled(wanted, seen, service, [*gates, *serve])
     if slots and len(slots) == len(service.slots()) and service.name in wanted.config:
         version = wanted.config[service.name]
         if seen.config_loaded.get(service.name) != version:
@@ -201,7 +207,7 @@ def _fresh(
     cleared: list[str],
 ) -> list[Step]:  # fmt: skip
     """Containers in places that are empty, or will be by then."""
-    steps: list[Step] = _handed(_told(wanted, seen, service), [*ready, *gates, *cleared]) if slots else []
+    steps: list[Step] = handing.after(handing.told(wanted, seen, service), [*ready, *gates, *cleared]) if slots else []
     gates = [*gates, *(step.key for step in steps)]
     together = not cleared and not any(step.key == f"create {service.shares}" for step in work.steps)
     for slot in slots:
@@ -217,21 +223,6 @@ def _fresh(
             steps.append(CreateContainers(f"create {slot}", f"create {slot}", after, slots=(slot,)))
             steps += _first(service, slot, f"create {slot}", gates)
     return steps
-
-
-def _told(wanted: Wanted, seen: Seen, service: Service) -> tuple[HandOver, ...]:
-    """Whom to tell the secrets of a service. A role is told each time: a command that was killed may have given it another
-    password. A client, which exists only once the realm does, is told of a change."""
-    last = (seen.release or {}).get("secrets", {})
-    return tuple(
-        HandOver(f"hand {name}", f"give {to} its secret", secret=name, version=wanted.versions[name], to=to)
-        for name, to in service.hands.items()
-        if not to.startswith("client ") or last.get(name, wanted.versions[name]) != wanted.versions[name]
-    )
-
-
-def _handed(told: Iterable[HandOver], after: Iterable[str]) -> list[Step]:
-    return [replace(step, after=(*after, *(("healthy keycloak",) if step.to.startswith("client ") else ()))) for step in told]
 
 
 def _promotion(slot: str, after: Iterable[str]) -> Step:
@@ -312,7 +303,7 @@ def _replace(
         if gate
         else AwaitHealthy(f"healthy {slot}", f"wait for {slot}", started, slot=slot, deadline=service.start_seconds)
     )
-    handed = _handed(told, [f"remove {slot}"])
+    handed = handing.after(told, [f"remove {slot}"])
     return [
         _removal(service, slot, after),
         *handed,

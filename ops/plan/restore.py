@@ -28,12 +28,12 @@ from ops.backup_steps import (
     WriteHostArchive,
 )
 from ops.errors import HostLacks
-from ops.keycloak_steps import HandOver
 from ops.model import Plan, Seen, Stack, Step
 from ops.plan.backup.sets import Safety, place_of, size
 from ops.plan.backup.target import PARTS, TO_BE_LOOKED_UP, Chosen, Target
 from ops.plan.containers import grace
 from ops.plan.lifecycle import stop_order
+from ops.plan.secrets import handing
 from ops.render import volume_name
 from ops.steps import (
     AwaitHealthy,
@@ -193,15 +193,15 @@ def start(line: _Sequence, stack: Stack, facts: Facts, names: Sequence[str], cho
         line.add(*(
             AwaitHealthy(f"healthy {slot}", f"wait for {slot}", slot=slot, deadline=service.start_seconds) for slot in slots
         ))  # fmt: skip
+        if chosen and name == "redis" and name in chosen.parts:
+            line.add(*handing.present(service, facts.secrets))
         if not chosen or chosen.postgres is None:
             continue
         if name == "postgres":
             if chosen.compare:
                 place, title = place_of(chosen.compare, "postgres"), f"compare with the manifest of {chosen.compare.name}"
                 line.add(CompareSet("compare", title, set=chosen.compare.name, repository=place))
-            if version := facts.secrets.get(ROLE_SECRET):
-                title = "give Keycloak's role today's password"
-                line.add(HandOver("role keycloak", title, secret=ROLE_SECRET, version=version, to="role keycloak"))
+            line.add(*handing.present(service, facts.secrets))
         elif name == "keycloak" and slots:
             line.add(AgreeSecrets("agree", "give Keycloak's accounts today's secrets"))
 

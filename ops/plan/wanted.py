@@ -10,7 +10,7 @@ from typing import Any
 
 from ops.model import LABEL_HASH, LABEL_SERVICE, SURGE, Allocation, Limits, Service, Stack
 from ops.plan.images import WantedImage
-from ops.render import ONE_OFFS, digest, hash_of, one_off, secret_name
+from ops.render import ONE_OFFS, digest, environment, hash_of, one_off, secret_name
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,8 @@ def with_versions(wanted: Wanted, versions: Mapping[str, int]) -> Wanted:
         secrets = [{**one, "source": renamed.get(one["source"], one["source"])} for one in slot["secrets"]]
         service = wanted.stack.services[slot["labels"][LABEL_SERVICE]]
         fresh = {**slot, "secrets": secrets}
+        if service.logins:
+            fresh["environment"] = environment(service, {**wanted.versions, **changed})
         label = hash_of(service, project, fresh, wanted.config.get(service.name, ""))
         return {**fresh, "labels": {**slot["labels"], LABEL_HASH: label}}
 
@@ -140,6 +142,8 @@ def with_versions(wanted: Wanted, versions: Mapping[str, int]) -> Wanted:
             first = services[wanted.stack.services[definition["labels"][LABEL_SERVICE]].slots()[0]]
             labels = {**definition["labels"], LABEL_HASH: first["labels"][LABEL_HASH]}
             services[slot] = {**definition, "secrets": first["secrets"], "labels": labels}
+            if "environment" in first:
+                services[slot]["environment"] = first["environment"]
     used = {renamed.get(name, name): dict(entry) for name, entry in wanted.compose["secrets"].items()}
     return replace(
         wanted, versions={**wanted.versions, **changed}, number=None,

@@ -184,14 +184,17 @@ def recorded(project: Project, plan: Plan) -> Iterator[None]:
 
 
 def _hand_over(project: Project) -> None:
-    """What this host knows goes to the backup after each change. That it fails is worth a word, no more."""
+    """What this host knows goes to the backup and to the monitoring after each change. That it fails is worth a word, no
+    more."""
     from ops import show
     from ops.machine.backup import archive
+    from ops.machine.secrets import metrics
 
     try:
         archive.keep(project)
+        metrics.write(project.state)
     except OSError as problem:
-        show.err.print(f"[yellow]note:[/yellow] the backup was not told of this change: {problem}; inv backup tries again")
+        show.err.print(f"[yellow]note:[/yellow] the backup was not told of this change: {problem}; the next one tells it")
 
 
 def confirm(plan: Plan, yes: bool, word: str = "yes") -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
+from ops import podman
 from tests.smoke.live import Live, eventually
 
-ROLES = ("app", "keycloak", "grafana")
-DATABASES = (*ROLES, "postgres")
+ROLES = {"app": "app", "app_2": "app", "keycloak": "keycloak", "grafana": "grafana"}
+"""Role -> its database, after which its secret is named."""
+DATABASES = ("app", "keycloak", "grafana", "postgres")
 
 
 def sql(live: Live, statement: str, database: str = "postgres") -> list[list[str]]:
@@ -47,39 +50,54 @@ def test_only_one_role_is_superuser(live: Live) -> None:
     assert sql(live, reaches) == [["postgres"]]
 
 
-def logins(live: Live, password_of: str) -> dict[tuple[str, str], str]:
-    """(role, database) -> "ok" or what PostgreSQL says, tried over the network with the password that a shell word gives."""
+def with_input(live: Live, script: str, text: str) -> str:
+    """What a script prints in PostgreSQL's container. `text`: its standard input, by which passwords travel."""
+    argv = podman.exec_with_input(str(live.container("postgres")["Name"]), ("bash", "-c", script))
+    return live.project.host.run(argv, stdin=text).stdout
+
+
+def logins(live: Live, passwords: Mapping[str, str]) -> dict[tuple[str, str], str]:
+    """(role, database) -> "ok" or what PostgreSQL says, tried over the network. `passwords`: role -> what it is tried with."""
     script = f"""
-for role in {" ".join(ROLES)}; do for database in {" ".join(DATABASES)}; do
-  said=$(PGPASSWORD={password_of} psql -XAt -w -h postgres -U "$role" -d "$database" -c "SELECT 'ok'" 2>&1) || true
+while read -r role password; do for database in {" ".join(DATABASES)}; do
+  said=$(PGPASSWORD=$password psql -XAt -w -h postgres -U "$role" -d "$database" -c "SELECT 'ok'" 2>&1 </dev/null) || true
   echo "$role|$database|${{said//$'\\n'/ }}"
 done; done"""
-    rows = (line.split("|", 2) for line in live.exec("postgres", "bash", "-c", script).stdout.splitlines())
+    text = "".join(f"{role} {password}\n" for role, password in passwords.items())
+    rows = (line.split("|", 2) for line in with_input(live, script, text).splitlines())
     return {(role, database): said for role, database, said in rows}
 
 
 def test_each_role_reaches_its_own_database_and_no_other(live: Live) -> None:
-    answers = logins(live, '"$(</run/secrets/postgres-$role)"')
+    answers = logins(live, {role: live.secret(f"postgres-{home}") for role, home in ROLES.items()})
 
     assert len(answers) == len(ROLES) * len(DATABASES)
     for (role, database), said in answers.items():
-        expected = "ok" if role == database else "no pg_hba.conf entry"
+        expected = "ok" if ROLES[role] == database else "no pg_hba.conf entry"
         assert expected in said, f"{role} -> {database}: {said}"
 
 
 def test_wrong_password_is_refused(live: Live) -> None:
-    answers = logins(live, "wrong")
+    answers = logins(live, dict.fromkeys(ROLES, "wrong"))
 
-    assert all("password authentication failed" in answers[role, role] for role in ROLES), answers
+    assert all("password authentication failed" in answers[role, home] for role, home in ROLES.items()), answers
+
+
+def test_second_login_of_the_application_is_the_application(live: Live) -> None:
+    script = (
+        'read -r PGPASSWORD; export PGPASSWORD; psql -XAt -w -h postgres -U app_2 -d app -c "SELECT current_user, session_user"'
+    )
+
+    assert with_input(live, script, live.secret("postgres-app") + "\n").strip() == "app|app_2"
 
 
 def test_connections_can_be_verified(live: Live) -> None:
     script = (
-        'PGPASSWORD="$(</run/secrets/postgres-app)" psql -XAt -w '
+        "read -r PGPASSWORD; export PGPASSWORD; psql -XAt -w "
         '"host=postgres user=app dbname=app sslmode=verify-full sslrootcert=/etc/tls/ca.pem" '
         '-c "SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid()"'
     )
-    assert live.exec("postgres", "bash", "-c", script).stdout.strip() in {"TLSv1.2", "TLSv1.3"}
+    assert with_input(live, script, live.secret("postgres-app") + "\n").strip() in {"TLSv1.2", "TLSv1.3"}
 
 
 def test_schema_is_migrated(live: Live) -> None:

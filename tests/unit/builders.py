@@ -20,6 +20,7 @@ from ops.plan.keycloak.realm import read_realm
 from ops.plan.release import manifest_of
 from ops.plan.wanted import Wanted
 from ops.render import MIGRATE_SUFFIX, ONE_OFFS, digest, next_of, render_release
+from ops.secret_steps import HandOver
 from ops.settings import Settings, parse_settings
 from tests.unit.realm_model import Model
 
@@ -301,6 +302,12 @@ def _(step: steps.RemoveContainer, seen: Seen, release: Wanted) -> Seen:
 @_effect.register
 def _(step: steps.Supervise, seen: Seen, release: Wanted) -> Seen:
     return replace(seen, ticker=step.version, supervised=step.version)
+
+
+@_effect.register
+def _(step: HandOver, seen: Seen, release: Wanted) -> Seen:
+    versions = (step.beside, step.version) if step.beside else (step.version,)
+    return replace(seen, accepted={**seen.accepted, step.secret: versions})
 
 
 @_effect.register

@@ -56,7 +56,7 @@ def test_archive_replaces_the_one_of_before_and_leaves_nothing_else(project: Pro
     (project.state.root / "allocation.json").write_text('{"ports": {}}')
     archive.keep(project)
 
-    assert [path.name for path in project.state.backup.iterdir()] == ["host.tar"]
+    assert sorted(path.name for path in project.state.backup.iterdir()) == ["host.tar", "signers.pem"]
 
 
 def test_nothing_is_written_where_there_is_no_project(tmp_path: Path) -> None:
@@ -115,4 +115,4 @@ def test_what_a_killed_command_left_is_gone_with_the_next_one(project: Project) 
     left.write_bytes(b"half of it")
 
     archive.keep(project)
-    assert [path.name for path in project.state.backup.iterdir()] == ["host.tar"]
+    assert sorted(path.name for path in project.state.backup.iterdir()) == ["host.tar", "signers.pem"]

@@ -40,7 +40,7 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[Answer | Exception]:
 def test_one_request_without_an_answer_is_sent_again(said: list[Answer | Exception]) -> None:
     said += [TimeoutError("timed out"), Answer(401, "{}")]
 
-    assert rotate._password_status(PROJECT, "admin", "value") == 401
+    assert rotate._password_status(PROJECT, "master", "admin-cli", "admin", "value") == 401
 
 
 def test_no_answer_at_all_ends_with_what_was_seen(said: list[Answer | Exception], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,5 +48,5 @@ def test_no_answer_at_all_ends_with_what_was_seen(said: list[Answer | Exception]
     said.append(TimeoutError("timed out"))
 
     with pytest.raises(OpsError, match="Keycloak does not answer") as caught:
-        rotate._password_status(PROJECT, "admin", "value")
+        rotate._password_status(PROJECT, "master", "admin-cli", "admin", "value")
     assert caught.value.why == "timed out"

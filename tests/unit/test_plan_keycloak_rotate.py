@@ -8,12 +8,14 @@ import pytest
 
 from ops.compose import parse_stack
 from ops.errors import UsageProblem
-from ops.keycloak_steps import HandOver, VerifySecret
 from ops.model import Plan, Seen
 from ops.plan.deploy import plan_deploy
-from ops.plan.keycloak.rotate import ADMINISTRATOR, CLIENTS, DATABASE, rotation, target_of
+from ops.plan.keycloak.rotate import target_of
+from ops.plan.secrets.rotate import Rotation, rotations
+from ops.plan.secrets.table import ADMINISTRATOR, CLIENTS, DATABASE
 from ops.plan.wanted import Wanted, pack, unpack, with_versions
 from ops.render import render_release
+from ops.secret_steps import HandOver, VerifySecret
 from ops.steps import GenerateSecret
 from tests.unit import builders
 from tests.unit.builders import allocation, before, deployed, done, keys, step, wanted, with_state
@@ -153,8 +155,8 @@ def test_release_read_back_from_disk_is_the_same_with_other_secrets() -> None:
 
 def test_rotation_of_a_client_seals_only_what_was_accepted_and_verifies() -> None:
     target = CLIENTS["cc03-ops"]
-    seen = deployed(release())
-    plan = rotation(plan_deploy(release(keycloak_ops=2), seen), seen, target, 2, holds=False)
+    seen, new = deployed(release()), release(keycloak_ops=2)
+    plan = rotations(plan_deploy(new, seen), seen, new, [Rotation(target, 2, before=1)])
 
     assert keys(plan) == ["generate keycloak-ops", "secret keycloak-ops", "hand keycloak-ops", "release", "verify keycloak-ops"]
     assert "hand keycloak-ops" in before(plan, "release")
@@ -165,7 +167,7 @@ def test_rotation_of_a_client_seals_only_what_was_accepted_and_verifies() -> Non
 
 def test_rotation_of_a_secret_that_no_container_mounts_makes_it_itself() -> None:
     seen = Seen(secret_versions={"keycloak-keeper": 4})
-    plan = rotation(Plan("keycloak.rotate"), seen, CLIENTS["cc03-keeper"], 5, holds=False)
+    plan = rotations(Plan("keycloak.rotate"), seen, release(), [Rotation(CLIENTS["cc03-keeper"], 5, before=4)])
 
     assert keys(plan) == ["generate keycloak-keeper", "hand keycloak-keeper", "verify keycloak-keeper"]
     assert isinstance(plan.steps[0], GenerateSecret) and plan.steps[0].version == 5
@@ -175,14 +177,16 @@ def test_rotation_of_a_secret_that_no_container_mounts_makes_it_itself() -> None
 def test_rotation_of_the_database_adds_the_verification_only() -> None:
     seen = deployed(release())
     base = plan_deploy(NEW, seen)
-    plan = rotation(base, seen, DATABASE, 2, holds=False)
+    plan = rotations(base, seen, NEW, [Rotation(DATABASE, 2, before=1)])
 
     assert keys(plan) == [*keys(base), f"verify {ROLE}"]
     assert "healthy keycloak" in before(plan, f"verify {ROLE}")
 
 
 def test_rotation_that_is_done_leaves_nothing() -> None:
-    assert rotation(Plan("keycloak.rotate"), Seen(), ADMINISTRATOR, 2, holds=True).steps == ()
+    seen = Seen(accepted={ADMINISTRATOR.secret: (2,)})
+
+    assert rotations(Plan("keycloak.rotate"), seen, release(), [Rotation(ADMINISTRATOR, 2, before=1)]).steps == ()
 
 
 @pytest.mark.parametrize(

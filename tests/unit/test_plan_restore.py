@@ -23,8 +23,10 @@ STAMP = "20261125T120000Z"
 
 
 def facts(**changes: Any) -> Facts:
-    release = wanted()
-    base = Facts(stack(), deployed(release), {"targets": []}, "v1", {"postgres": 5_000_000}, {"postgres-keycloak": 4})
+    release, present = wanted(), {"postgres-keycloak": 4, "postgres-app": 2, "postgres-exporter": 3}
+    postgres = replace(stack().services["postgres"], late_secrets=("postgres-keycloak", "postgres-app"))
+    own = replace(stack(), services={**stack().services, "postgres": postgres})
+    base = Facts(own, deployed(release), {"targets": []}, "v1", {"postgres": 5_000_000}, present)
     return replace(base, **changes)
 
 
@@ -75,6 +77,24 @@ def test_set_is_restored_to_its_own_place_on_its_own_timeline() -> None:
     )  # fmt: skip
     assert found.compare
     assert found.compare.name == "B"
+
+
+def test_redis_is_given_todays_passwords_as_soon_as_it_runs() -> None:
+    """Its users lie with its data: those of then are put in their place, and its container has older values."""
+    base = facts()
+    redis = replace(base.stack.services["postgres"], name="redis", late_secrets=("redis-app",))
+    own = replace(base.stack, services={**base.stack.services, "redis": redis})
+    release = base.seen.containers["postgres"]
+    seen = replace(base.seen, containers={**base.seen.containers, "redis": replace(release, slot="redis", name="cc03-redis")})
+    plan = plan_restore(
+        chosen(Target(set="B"), "redis"),
+        replace(base, stack=own, seen=seen, secrets={"redis-app": 5, "redis-backup": 2}),
+        STAMP,
+    )
+
+    assert step(plan, "redis app").version == 5
+    assert "healthy redis" in before(plan, "redis app")
+    assert "redis backup" not in keys(plan)
 
 
 def test_moment_takes_redis_from_the_newest_set_before_it() -> None:
@@ -147,6 +167,9 @@ def test_nothing_is_touched_before_it_is_written_down_and_everybody_has_stopped(
     assert {"verify", "supervise"} <= before(plan, "forget")
     assert keys(plan)[-1] == "full"
     assert step(plan, "role keycloak").version == 4
+    assert step(plan, "pair app").version == 2
+    # What PostgreSQL takes up by itself whenever it starts is left to it.
+    assert "role exporter" not in keys(plan)
     assert any("everything" in loss or "not in the repository" in loss for loss in plan.destroys)
 
 

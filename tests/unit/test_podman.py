@@ -45,6 +45,7 @@ EVERY = {
     "remove_all": podman.remove_all(["cc03-redis"]),
     "rename": podman.rename("cc03-redis-next", "cc03-redis"),
     "image_remove": podman.image_remove("image"),
+    "image_history": podman.image_history("image"),
     "image_save": podman.image_save(["image"], Path("/archive")),
     "image_load": podman.image_load(Path("/archive")),
     "compose_create": podman.compose_create(FILE, "cc03", ["nginx", "redis"]),

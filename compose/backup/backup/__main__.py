@@ -158,7 +158,7 @@ def _show(report: dict) -> None:
 def _extract(arguments: argparse.Namespace, places: Sequence[Repository]) -> int:
     repository = jobs.named(arguments.repository, places)
     chosen = jobs.named_set(arguments.set, observe.look(places).sets)
-    trust = arguments.trust.read_text() if arguments.trust else manifest.public_key()
+    trust = arguments.trust.read_text() if arguments.trust else manifest.public_keys()
     print(manifest.text(extract.extract(chosen, repository, arguments.target, arguments.only, trust=trust)), end="")
     return 0
 

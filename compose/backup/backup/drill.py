@@ -55,7 +55,7 @@ def _prove(chosen: Set, repository: Repository, found: dict, progress: Progress)
     held = chosen.repositories[repository.name]
     progress.phase("files", repository.name)
     restic.restore(repository, held["snapshot"], STAGE, FILES)
-    listed = manifest.read(FILES, manifest.public_key())
+    listed = manifest.read(FILES, manifest.public_keys())
     if listed["set"] != chosen.name:
         raise JobError(f"the manifest is that of the set {listed['set']}")
     restored: dict = {}

@@ -1,16 +1,20 @@
 """The signed list of what a set consists of. It ties PostgreSQL's backup to the files of the same moment."""
 
 import json
+import re
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from . import command
 from .errors import JobError
-from .paths import DATA, RUN
+from .paths import DATA, HOST, RUN
 
 VERSION = 1
 KEY = RUN / "signing.der"
+SIGNERS = HOST / "signers.pem"
+"""Public keys of all versions of the secret: what an older one has signed stays good."""
+PEM = re.compile("-----BEGIN PUBLIC KEY-----.*?-----END PUBLIC KEY-----\n", re.DOTALL)
 NAME, SIGNATURE = "manifest.json", "manifest.sig"
 FACTS = "facts.json"
 """Member of host.tar in which the host says what ran: release, checkout, images."""
@@ -39,8 +43,22 @@ def public_key(key: Path = KEY) -> str:
     return command.run(["openssl", "pkey", "-inform", "DER", "-in", key, "-pubout"], deadline=30)
 
 
+def public_keys(key: Path = KEY, signers: Path = SIGNERS) -> str:
+    """Those of this stack: the present one, and all that it has ever signed with, as the host says."""
+    return public_key(key) + (signers.read_text() if signers.exists() else "")
+
+
 def read(folder: Path, public: str) -> dict:
-    """Raises JobError where the signature is not of the host's key."""
+    """Raises JobError where the signature is of none of these keys. `public`: PEM, one after the other."""
+    if not any(_signed_by(folder, one) for one in dict.fromkeys(PEM.findall(public))):
+        raise JobError("the manifest was not signed by this stack, or was altered since")
+    document = json.loads((folder / NAME).read_text())
+    if document["version"] != VERSION:
+        raise JobError(f"the manifest has version {document['version']}, this program reads {VERSION}")
+    return document
+
+
+def _signed_by(folder: Path, public: str) -> bool:
     trusted = folder / "trusted.pem"
     trusted.write_text(public)
     try:
@@ -50,13 +68,10 @@ def read(folder: Path, public: str) -> dict:
             deadline=30,
         )  # fmt: skip
     except JobError:
-        raise JobError("the manifest was not signed by this stack, or was altered since") from None
+        return False
     finally:
         trusted.unlink()
-    document = json.loads((folder / NAME).read_text())
-    if document["version"] != VERSION:
-        raise JobError(f"the manifest has version {document['version']}, this program reads {VERSION}")
-    return document
+    return True
 
 
 def facts(archive: Path) -> dict:

@@ -16,7 +16,7 @@ TEMPORARY = VOLUME / "tmp"
 DATA = Path("/var/lib/cc03-data")
 """Volumes of other services, read-only: prometheus/, logs/, alertmanager/."""
 HOST = Path("/var/lib/cc03-host")
-"""What the host hands over, read-only: host.tar, escrowed."""
+"""What the host hands over, read-only: host.tar, escrowed, signers.pem."""
 
 CONFIG = Path("/etc/cc03/current")
 CERTIFICATES = Path("/etc/tls")

@@ -19,6 +19,7 @@ from ops.machine import state as files
 from ops.machine.checkout import origin
 from ops.machine.project import Project
 from ops.machine.releases import current_number
+from ops.machine.secrets import signers
 from ops.machine.state import State
 from ops.plan.backup.configuration import OWNER
 
@@ -53,6 +54,7 @@ def keep(project: Project) -> Path | None:
     state.backup.mkdir(mode=0o755, exist_ok=True)
     # Some commands change something without the project's lock; of those, each writes after the other.
     with lock.hold(state.root / ".archive.lock", "archive", patiently=True):
+        signers.write(state)
         _write(project, state.backup / NAME)
     return state.backup / NAME
 

@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from ops.errors import UsageProblem
 from ops.machine import state as files
-from ops.machine.keycloak.rotate import next_version
 from ops.machine.project import Project
+from ops.machine.secrets.versions import next_version
 from ops.repositories import Repository, read_credentials
 
 
@@ -36,7 +36,7 @@ def keep(project: Project, repository: Repository, values: Mapping[str, str]) ->
     for part, name in repository.secrets.items():
         folder = project.state.secrets / name
         folder.mkdir(mode=0o700, exist_ok=True)
-        files.write(folder / str(next_version(project, name)), values[part], mode=0o600)
+        files.write(folder / str(next_version(project.state, name)), values[part], mode=0o600)
     return True
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ops.errors import OpsError
-from ops.keycloak_steps import HandOver, RecoverAdmin, RestoreOperations
+from ops.keycloak_steps import RecoverAdmin, RestoreOperations
 from ops.machine import state as files
 from ops.machine.backup import volumes
 from ops.machine.keycloak import probe, rotate, verify
@@ -21,12 +21,14 @@ from ops.machine.keycloak.look import Place
 from ops.machine.keycloak.realm import bring_about, declared
 from ops.machine.observe import observe, secret_versions
 from ops.machine.project import Project
+from ops.machine.secrets import checkers
 from ops.machine.state import State
 from ops.machine.wait import until
 from ops.model import Step
 from ops.plan.backup.target import Chosen
 from ops.plan.containers import grace
 from ops.plan.restore import Facts
+from ops.secret_steps import HandOver
 from ops.steps import AwaitHealthy, StartContainer, StopContainer
 
 ADMIN_SECRET = "keycloak-admin"  # noqa: S105  (a name)
@@ -82,9 +84,9 @@ def agree(project: Project, perform: Callable[[Step], None], report: Callable[[s
     bring_about(declared(project), report, deletions=False)
     probe.ready(project, report)
     version = secret_versions(project.state).get(ADMIN_SECRET)
-    if version and not rotate.holds(project, f"user {HUMAN}", ADMIN_SECRET, version):
+    if version and not checkers.accepts(project, f"user {HUMAN}", ADMIN_SECRET, version):
         report("giving the administrator today's password")
-        rotate.hand_over(project, HandOver("agree admin", "", secret=ADMIN_SECRET, version=version, to=f"user {HUMAN}"))
+        checkers.hand_over(project, HandOver("agree admin", "", secret=ADMIN_SECRET, version=version, to=f"user {HUMAN}"))
 
 
 def prove(project: Project, deadline: float, report: Callable[[str], None]) -> None:

@@ -1,8 +1,8 @@
-"""How realm and secrets are brought about on this host. Registered with the Performer when that is imported."""
+"""How the realm and its keys are brought about on this host. Registered with the Performer when that is imported."""
 
 from __future__ import annotations
 
-from ops.keycloak_steps import ApplyRealm, CreateKey, HandOver, RemoveKey, RetireKey, VerifyKeys, VerifySecret
+from ops.keycloak_steps import ApplyRealm, CreateKey, RemoveKey, RetireKey, VerifyKeys
 from ops.machine.keycloak import rotate
 from ops.machine.keycloak.realm import Realm, bring_about
 from ops.machine.perform import Performer, does
@@ -14,16 +14,6 @@ def _apply_realm(self: Performer, step: ApplyRealm) -> None:
     self._touch()
     realm = Realm(self.project, read_realm(step.realm), step.versions, self.allocation.ports["ops"])
     bring_about(realm, lambda text: self.report(step.key, text), deletions=step.deletions)
-
-
-@does(HandOver)
-def _hand_over(self: Performer, step: HandOver) -> None:
-    rotate.hand_over(self.project, step)
-
-
-@does(VerifySecret)
-def _verify_secret(self: Performer, step: VerifySecret) -> None:
-    rotate.verify(self.project, step)
 
 
 @does(CreateKey)

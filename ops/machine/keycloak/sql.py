@@ -11,9 +11,10 @@ from ops.machine.host import Host
 SECONDS = 60.0
 OPTIONS = (
     "-c log_statement=none -c log_min_duration_statement=-1 -c log_min_error_statement=panic "
-    "-c pg_stat_statements.track=none -c lock_timeout=15s -c statement_timeout=45s"
+    "-c pg_stat_statements.track=none -c lock_timeout=15s -c statement_timeout=45s -c synchronous_commit=local"
 )
-"""Statements may hold passwords: they must reach neither the log nor pg_stat_statements."""
+"""Statements may hold passwords: they must reach neither the log nor pg_stat_statements. They wait for no receiver, which
+may be away because of the very change that they belong to."""
 
 
 def _psql(database: str, *more: str) -> tuple[str, ...]:
@@ -51,4 +52,4 @@ def execute(host: Host, container: str, database: str, statements: str, secrets:
     argv = podman.exec_with_input(container, _psql(database, "--single-transaction"))
     answer = host.run(argv, timeout=SECONDS, ok=None, stdin=script)
     if answer.returncode:
-        raise OpsError(f"PostgreSQL refused a repair of {database}", answer.last_words(1), "inv logs postgres --since 10m")
+        raise OpsError(f"PostgreSQL refused a change of {database}", answer.last_words(1), "inv logs postgres --since 10m")

@@ -14,9 +14,10 @@ import pytest
 
 from ops.machine.keycloak import rotate
 from ops.machine.observe import secret_versions
+from ops.machine.secrets import checkers
 from ops.machine.wait import until
 from ops.plan.keycloak.keys import providers
-from ops.plan.keycloak.rotate import DATABASE
+from ops.plan.secrets.table import DATABASE
 from tests.drill.conftest import Record, removal_problem
 from tests.drill.keycloak.logins import patient_login, people
 from tests.drill.stack import Drill, inv
@@ -161,7 +162,7 @@ def test_database_rotation_that_was_killed_is_completed(
     record(f"{going_on[0]} after a rotation killed in: {moment}", time.monotonic() - began)
     assert stack.unhealthy() == ""
     version = secret_versions(stack.project.state)["postgres-keycloak"]
-    assert rotate.holds(stack.project, DATABASE.to, DATABASE.secret, version)
+    assert checkers.accepts(stack.project, DATABASE.to, DATABASE.secret, version)
     assert patient_login(live).tokens(editor.username, editor.password)
     stack.assert_as_wanted()
 
@@ -181,5 +182,5 @@ def test_client_secret_is_put_back_where_the_new_one_does_not_work(stack: Drill,
     assert answer.returncode == 1, answer.stdout + answer.stderr
     assert "refused with its new secret" in answer.stderr
     assert secret_versions(stack.project.state)["keycloak-backend"] == before
-    assert rotate.holds(stack.project, "client cc03-backend", "keycloak-backend", before)
+    assert checkers.accepts(stack.project, "client cc03-backend", "keycloak-backend", before)
     stack.assert_as_wanted()

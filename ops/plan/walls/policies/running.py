@@ -119,7 +119,8 @@ def _sentence(value: Any) -> bool:
 
 
 def _listeners(value: Any) -> bool:
-    return isinstance(value, Mapping) and all(re.fullmatch("(role|client) [a-z0-9-]+", str(to)) for to in value.values())
+    known = "(role|pair|redis|client|signer) [a-z0-9-]+"
+    return isinstance(value, Mapping) and all(re.fullmatch(known, str(to)) for to in value.values())
 
 
 def _certificate(value: Any) -> bool:
@@ -151,7 +152,9 @@ OWN_KEYS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "optional": (_sentence, "a sentence: why the stack is complete without it, and the cure"),
     "smoke": (lambda value: isinstance(value, str) and value.startswith("/"), "a path such as /api/v1/health/ready"),
     "late_secrets": (lambda value: isinstance(value, list), "a list of secrets"),
-    "hands": (_listeners, "a mapping of secret: role NAME or client NAME"),
+    "hands": (_listeners, "a mapping of secret: role NAME, pair NAME, redis NAME, client NAME or signer NAME"),
+    "logins": (lambda value: isinstance(value, Mapping), "a mapping of secret: VARIABLE"),
+    "proves": (_words, "a list of words: the command and its arguments"),
     "reconnect": (_words, "a list of words: the command and its arguments"),
     "backup": (_words, "a list of words: the command and its arguments"),
     "tls": (_certificate, "listens: {\"PORT\": tls or postgres}; takes_up: a list of words; public: one of the ports"),

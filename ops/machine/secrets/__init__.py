@@ -1,0 +1,1 @@
+"""Secrets on this host: their versions, and those who check them."""

@@ -1,0 +1,33 @@
+"""How secrets are handed over and seen to work on this host. Registered with the Performer when that is imported."""
+
+from __future__ import annotations
+
+from ops import podman
+from ops.errors import OpsError
+from ops.machine.perform import Performer, does
+from ops.machine.secrets import checkers
+from ops.machine.wait import until
+from ops.secret_steps import HandOver, ProveLogin, VerifySecret
+
+LET_IN_SECONDS = 45.0
+"""An exporter and the health of a backend are asked anew every few seconds; a container that has just started is slow."""
+
+
+@does(HandOver)
+def _hand_over(self: Performer, step: HandOver) -> None:
+    checkers.hand_over(self.project, step)
+
+
+@does(VerifySecret)
+def _verify_secret(self: Performer, step: VerifySecret) -> None:
+    checkers.verify(self.project, step)
+
+
+@does(ProveLogin)
+def _prove_login(self: Performer, step: ProveLogin) -> None:
+    def refused() -> str:
+        answer = self.host.run(podman.exec_in(self.name(step.slot), step.argv), ok=None, timeout=20)
+        return "" if answer.returncode == 0 else answer.last_words(1) or f"exit code {answer.returncode}"
+
+    if why := until(refused, LET_IN_SECONDS):
+        raise OpsError(f"{step.slot} is not let in with {step.secret}", why, f"inv logs {step.slot} --since 10m")

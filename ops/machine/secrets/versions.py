@@ -1,0 +1,78 @@
+"""Versions of secrets in the state folder, and which of them are known to be accepted."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from ops.errors import HostLacks, OpsError
+from ops.machine import state as files
+from ops.machine.state import State
+
+URL_SAFE = re.compile(r"[A-Za-z0-9._~-]+")
+ACCEPTED = "accepted"
+"""Name of the file, beside the versions of a secret, that lists those which who checks it surely accepts."""
+
+
+WITHDRAWN = ".withdrawn"
+
+
+def value_of(state: State, secret: str, version: int) -> str:
+    """A version of a secret, also one that was taken back: containers may still have it.
+
+    Raises HostLacks where there is none.
+    """
+    path = state.secrets / secret / str(version)
+    try:
+        value = (path if path.exists() else path.with_name(path.name + WITHDRAWN)).read_text().strip()
+    except OSError as problem:
+        raise HostLacks(f"cannot read version {version} of {secret}", str(problem.strerror), "inv deploy") from problem
+    if not URL_SAFE.fullmatch(value):
+        raise OpsError(f"version {version} of {secret} cannot be used", "it is empty or not URL-safe", "inv secrets.rotate")
+    return value
+
+
+def _files(state: State, secret: str) -> Iterable[Path]:
+    folder = state.secrets / secret
+    return folder.iterdir() if folder.is_dir() else ()
+
+
+def numbers(state: State, secret: str) -> list[int]:
+    """Versions that there are, in their order."""
+    return sorted(int(path.name) for path in _files(state, secret) if path.name.isdigit())
+
+
+def taken(state: State, secret: str) -> list[int]:
+    """Numbers that a version has ever had, those that were taken back included."""
+    names = (path.name.partition(".")[0] for path in _files(state, secret))
+    return sorted(int(name) for name in names if name.isdigit())
+
+
+def next_version(state: State, secret: str) -> int:
+    """A number that no version of a secret has ever had."""
+    return max(taken(state, secret), default=0) + 1
+
+
+def withdraw(state: State, secret: str, version: int) -> None:
+    """Take a version back: nothing uses it any more, and its number is not used again."""
+    path = state.secrets / secret / str(version)
+    if path.exists():
+        path.rename(path.with_name(path.name + WITHDRAWN))
+
+
+def accepted(state: State, secret: str) -> tuple[int, ...] | None:
+    """Versions that are surely accepted; None where nobody was ever told."""
+    path = state.secrets / secret / ACCEPTED
+    return tuple(map(int, json.loads(path.read_text()))) if path.is_file() else None
+
+
+def all_accepted(state: State) -> dict[str, tuple[int, ...]]:
+    """Secret -> versions that are surely accepted, for those of which somebody was told one."""
+    folders = state.secrets.iterdir() if state.secrets.is_dir() else ()
+    return {folder.name: known for folder in folders if (known := accepted(state, folder.name)) is not None}
+
+
+def note(state: State, secret: str, versions: Iterable[int]) -> None:
+    files.write(state.secrets / secret / ACCEPTED, json.dumps(sorted(versions)) + "\n", mode=0o600)

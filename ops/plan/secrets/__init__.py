@@ -1,0 +1,1 @@
+"""Secrets: whose they are, how each is replaced, and where it must not lie."""

@@ -1,0 +1,108 @@
+"""The plan of a release with new versions of secrets, and what no release says: who is told, and that it is verified. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ops.model import Plan, Seen, Step
+from ops.plan.secrets.handing import accepted
+from ops.plan.secrets.table import BY_FILE, Target
+from ops.plan.wanted import Wanted
+from ops.secret_steps import HandOver, ProveLogin, VerifySecret
+from ops.steps import GenerateSecret
+
+BY_API = ("client ", "user ", "account ")
+
+
+def version_for(target: Target, numbers: Sequence[int], taken: Sequence[int], running: int, known: Sequence[int] | None) -> int:
+    """The version that a rotation makes; the newest one again, where a rotation to it was broken off.
+
+    Parameters
+    ----------
+    numbers: versions in the state folder. taken: those and all that were taken back: a number is never used twice.
+    running: that of the release that runs. known: what is surely accepted; None where nobody was ever told.
+    """
+    newest = max(numbers, default=0)
+    begun = newest and running != newest
+    unsettled = known is not None and tuple(known) != (newest,)
+    if begun or unsettled:
+        return newest
+    fresh = max(taken, default=0) + 1
+    # The version says which role of the pair it belongs to, and that must not be the one in use.
+    return fresh + 1 if target.kind == "pair" and (fresh - newest) % 2 == 0 else fresh
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """A secret on its way to a new version.
+
+    before: the one that must be refused afterwards.
+    """
+
+    target: Target
+    version: int
+    before: int = 0
+
+    def is_done(self, seen: Seen) -> bool:
+        """Whether that version alone is accepted, as far as the state folder knows."""
+        return accepted(seen, self.target.secret) == (self.version,)
+
+
+def rotations(plan: Plan, seen: Seen, wanted: Wanted, changes: Sequence[Rotation]) -> Plan:
+    """A plan with what these secrets take besides: told, seen to let each container in, the old ones refused, and verified."""
+    left = [one for one in changes if not one.is_done(seen)]
+    if not left:
+        return plan
+    steps = list(plan.steps)
+    for one in left:
+        steps = _given(steps, seen, one.target, one.version)
+    settling = {step.key for step in steps if step.key.startswith("settle ")}
+    late = settling | {step.key for step in steps if settling.intersection(step.after)}
+    early = [step for step in steps if step.key not in late]
+    shown = _proofs(wanted, [one.target.secret for one in left], tuple(step.key for step in early))
+    gates = tuple(step.key for step in shown)
+    steps = [*early, *shown] + [
+        replace(step, after=(*step.after, *gates)) if step.key in settling else step for step in steps if step.key in late
+    ]
+    everything = tuple(step.key for step in steps)
+    steps += [
+        VerifySecret(
+            f"verify {one.target.secret}", f"see the new secret of {one.target.to} accepted, and the old one refused",
+            everything, secret=one.target.secret, version=one.version, to=one.target.to, before=one.before,
+        )
+        for one in left if one.target.kind not in BY_FILE
+    ]  # fmt: skip
+    return replace(plan, steps=tuple(steps), destroys=(*plan.destroys, *(one.target.destroys for one in left)))
+
+
+def _proofs(wanted: Wanted, secrets: Sequence[str], after: tuple[str, ...]) -> list[Step]:
+    """Containers that log in with one of them show that they are let in."""
+    running = set(wanted.slots())
+    return [
+        ProveLogin(f"prove {secret} in {slot}", f"see {slot} let in with {secret}", after, slot=slot, secret=secret,
+                   argv=(*service.proves, secret))
+        for secret in secrets
+        for service in wanted.stack.services.values() if service.proves and secret in service.hands
+        for slot in service.slots() if slot in running
+    ]  # fmt: skip
+
+
+def _given(steps: list[Step], seen: Seen, target: Target, version: int) -> list[Step]:
+    """The steps, with those that make the secret and give it to who checks it, where no container's replacement does."""
+    secret, keys = target.secret, {step.key for step in steps}
+    generated, hand = f"generate {secret}", f"hand {secret}"
+    if seen.secret_versions.get(secret, 0) < version and generated not in keys:
+        steps.append(GenerateSecret(generated, f"generate secret {secret}", name=secret, version=version))
+    if hand in keys or f"settle {secret}" in keys:
+        return steps
+    after = tuple(key for key in (generated,) if any(step.key == key for step in steps))
+    if target.owner == "keycloak":
+        # One after the other: the account in whose name Keycloak is told may be the one whose secret changes.
+        after += tuple(step.key for step in steps if isinstance(step, HandOver) and step.to.startswith(BY_API))[-1:]
+    given = HandOver(hand, f"give {target.to} its secret", after, secret=secret, version=version, to=target.to)
+    # Sealed only once it is accepted: a release whose secret is refused would be none.
+    steps = [replace(step, after=(*step.after, hand)) if step.key == "release" else step for step in steps]
+    place = next((number for number, step in enumerate(steps) if step.key == "release"), len(steps))
+    steps.insert(place, given)
+    return steps

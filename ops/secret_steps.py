@@ -1,0 +1,40 @@
+"""Changes of secrets on both of their sides. Data only; `ops/machine/secrets/perform.py` knows how each is done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ops.model import Step
+
+
+@dataclass(frozen=True)
+class HandOver(Step):
+    """Tell a version of a secret to the one who checks it."""
+
+    secret: str = ""
+    version: int = 1
+    to: str = ""
+    """`role NAME` or `pair NAME` (two roles that are one) of PostgreSQL, `redis NAME`, `client NAME` of Keycloak, `user NAME`
+    of the realm master, `account NAME` of the product's realm, `signer NAME` of the backup."""
+    beside: int = 0
+    """Version that goes on to be accepted beside it; 0: none."""
+
+
+@dataclass(frozen=True)
+class VerifySecret(Step):
+    """Log in with a version of a secret, and see one of before refused."""
+
+    secret: str = ""
+    version: int = 1
+    to: str = ""
+    before: int = 0
+    """Version that must not be accepted any more; 0: there was none."""
+
+
+@dataclass(frozen=True)
+class ProveLogin(Step):
+    """See that a container is let in with the secret that it has."""
+
+    slot: str = ""
+    secret: str = ""
+    argv: tuple[str, ...] = ()

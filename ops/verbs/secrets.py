@@ -1,0 +1,179 @@
+"""inv secrets, secrets.rotate, secrets.check: what there is, another value in its place, and where none may lie."""
+
+from __future__ import annotations
+
+import json as json_module
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from invoke import Context
+
+from ops.errors import HostLacks, OpsError, UsageProblem
+from ops.verbs.common import verb
+
+if TYPE_CHECKING:
+    from ops.machine.project import Project
+    from ops.machine.secrets.survey import Row
+    from ops.model import Plan, Seen
+    from ops.plan.secrets.rotate import Rotation
+    from ops.plan.secrets.table import Target
+    from ops.verbs.transition import Goal
+
+VERB = "secrets.rotate"
+
+
+@verb(default=True, name="show", help={"json": "print everything for other programs"})
+def show_secrets(c: Context, json: bool = False) -> None:
+    """Every secret: who checks it, who uses it, how old it is, how it is replaced; exit code 1 for an unfinished rotation."""
+    from ops import show
+    from ops.machine.project import must_exist, open_project
+    from ops.machine.secrets.survey import survey
+
+    rows = survey(must_exist(open_project()))
+    if json:
+        print(json_module.dumps({"secrets": [row.as_json() for row in rows]}, indent=2))
+    else:
+        _draw(rows)
+        show.out.print("[dim]keys of the realm: inv keycloak.rotate keys; certificates: inv certs[/dim]")
+    if unfinished := [row for row in rows if row.unfinished]:
+        raise OpsError(
+            f"the rotation of {unfinished[0].secret} is unfinished", unfinished[0].unfinished,
+            f"inv secrets.rotate {unfinished[0].secret} completes it",
+        )  # fmt: skip
+
+
+def _draw(rows: Sequence[Row]) -> None:
+    from rich.table import Table
+
+    from ops import show
+
+    drawn = Table("SECRET", "VERSION", "AGE", "SINCE RELEASE", "CHECKED BY", "USED BY", "ROTATED BY", box=None, pad_edge=False)
+    for row in rows:
+        age = "–" if row.age_days is None else f"{row.age_days:.0f} d"
+        drawn.add_row(
+            row.secret, f"[red]{row.version}[/red]" if row.unfinished else str(row.version),
+            f"[yellow]{age}[/yellow]" if row.old else age, str(row.release or "–"), row.checked_by,
+            ", ".join(row.consumers) or "–", row.way,
+        )  # fmt: skip
+    show.out.print(drawn)
+
+
+@verb(positional=["names"], help={
+    "names": "which ones, such as redis-app or postgres-app,redis-app",
+    "all": "every secret that can be rotated, in one release",
+    "plan": "show what would be done, and for whom; do nothing",
+    "yes": "do not ask",
+})  # fmt: skip
+def rotate(c: Context, names: str = "", all: bool = False, plan: bool = False, yes: bool = False) -> None:
+    """New values: made, accepted, taken up by each container in turn and seen to work; then the old ones are refused."""
+    from ops import show
+    from ops.machine.project import must_exist, open_project
+    from ops.plan.secrets.table import rotatable, target_named
+
+    began = time.monotonic()
+    given = [name for name in names.split(",") if name]
+    if bool(given) == all:
+        raise UsageProblem("secrets.rotate needs NAME, or --all", "either of them, not both", "inv secrets")
+    asked = [target_named(name) for name in given]
+    project = must_exist(open_project())
+    targets = list(rotatable(project.deployed.stack, project.deployed.stack.secrets)) if all else asked
+    if steps := rotate_secrets(project, targets, VERB, plan_only=plan, yes=yes):
+        what = f"{len(targets)} secrets" if len(targets) > 1 else targets[0].secret
+        show.out.print(f"[bold green]{what} rotated[/bold green]: {steps} steps in {time.monotonic() - began:.1f} s")
+
+
+def rotate_secrets(project: Project, targets: Sequence[Target], name: str, *, plan_only: bool, yes: bool) -> int:
+    """The number of steps. `name`: of the command. Raises as `bring_about` does, and where a secret cannot be rotated here."""
+    from ops.machine.keycloak.rotate import must_answer
+    from ops.machine.releases import current_number
+    from ops.plan.secrets.table import must_be_rotatable
+    from ops.verbs.transition import bring_about
+
+    if current_number(project.state) is None:
+        raise HostLacks("nothing is deployed", "there is no release whose secret could be rotated", "inv deploy")
+    for target in targets:
+        must_be_rotatable(project.deployed.stack, target)
+    if any(target.kind in ("client", "user", "account") for target in targets):
+        must_answer(project)
+    return bring_about(rotation_goal(project, targets, name), plan_only=plan_only, yes=yes)
+
+
+def rotation_goal(project: Project, targets: Sequence[Target], name: str) -> Goal:
+    """The release that runs, with new versions of these secrets, which both sides know."""
+    from ops.machine.observe import secret_versions
+    from ops.machine.secrets import versions
+    from ops.plan.secrets.rotate import Rotation, rotations, version_for
+    from ops.plan.wanted import with_versions
+    from ops.verbs.transition import again
+
+    running, state = project.deployed, project.state
+
+    def begun(target: Target) -> Rotation:
+        secret = target.secret
+        numbers = versions.numbers(state, secret)
+        version = version_for(
+            target, numbers, versions.taken(state, secret), running.versions[secret], versions.accepted(state, secret)
+        )
+        return Rotation(target, version, before=max((number for number in numbers if number < version), default=0))
+
+    changes = [begun(target) for target in targets]
+    fresh = {one.target.secret: one.version for one in changes}
+    wanted = with_versions(running, {**secret_versions(state), **fresh})
+
+    def extend(plan: Plan, seen: Seen) -> Plan:
+        return rotations(plan, seen, wanted, changes)
+
+    def undo() -> None:
+        problems = []
+        for one in changes:
+            try:
+                _take_back(project, one)
+            except OpsError as problem:
+                # What can be put back is, whatever becomes of the others.
+                problems.append(problem)
+        if problems:
+            raise problems[0]
+
+    return again(project, wanted, name, extend=extend, undo=undo)
+
+
+def _take_back(project: Project, change: Rotation) -> None:
+    """The version of before counts again. Where containers move back, who checks it is told on the way."""
+    from ops.machine.secrets import checkers, versions
+    from ops.plan.secrets.handing import moves_back
+    from ops.secret_steps import HandOver
+
+    secret, to, state = change.target.secret, change.target.to, project.state
+    if not change.before:
+        return  # there is no other
+    if versions.accepted(state, secret) not in (None, (change.before,)) and not moves_back(project.deployed, change.target):
+        if change.target.kind == "account" and checkers.accepts(project, to, secret, change.version):
+            # Keycloak takes none of an account's last passwords back. Nothing but commands uses it, and they take the newest.
+            versions.note(state, secret, [change.version])
+            return
+        checkers.hand_over(project, HandOver("hand back", "", secret=secret, version=change.before, to=to))
+    versions.withdraw(state, secret, change.version)
+
+
+@verb(help={"json": "print everything for other programs"})
+def check(c: Context, json: bool = False) -> None:
+    """Look for the value of every secret where none belongs: inspect, processes, logs, images, state folder, backups."""
+    from ops import show
+    from ops.machine.project import must_exist, open_project
+    from ops.machine.secrets.search import search
+
+    found = search(must_exist(open_project()))
+    if json:
+        print(json_module.dumps(found.as_json(), indent=2))
+    else:
+        show.out.print(f"looked for {found.secrets} secrets in {found.places} places, {found.read_bytes / 1e6:.0f} MB")
+        for note in found.notes:
+            show.out.print(f"[dim]{note}[/dim]")
+    if found.leaks:
+        first = found.leaks[0]
+        raise OpsError(
+            f"{len(found.leaks)} findings",
+            "; ".join(f"{leak.where} holds {leak.secret}" for leak in found.leaks[:5]),
+            f"take it out there, then inv secrets.rotate {first.secret}: it has been read",
+        )

@@ -1,0 +1,238 @@
+"""Every secret is rotated under load; what is killed is completed, what is refused is put back, and no value lies about."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ops.machine.measurement import Measurement, measured
+from ops.machine.releases import current_number
+from ops.machine.secrets import checkers, versions
+from ops.machine.state import State
+from ops.plan.measure import WEBSOCKET, summarise
+from ops.plan.secrets.table import BY_FILE, TARGETS, Target, rotatable, target_named
+from tests.drill.conftest import Record
+from tests.drill.flood import failed, flood
+from tests.drill.keycloak.logins import Tally, people
+from tests.drill.secrets.conftest import Two
+from tests.drill.secrets.held import Held, sessions
+from tests.drill.stack import Drill, inv
+from tests.drill.test_kill import killed_until_healthy
+from tests.drill.test_killed_deploy import break_off
+from tests.smoke.accounts import Account
+from tests.smoke.conftest import item_input
+from tests.smoke.live import Live
+
+RATE = 100
+"""Requests a second of kept connections, beside the prober's, the people's and the held sessions'."""
+APP = ("secrets.rotate", "postgres-app,redis-app", "--yes")
+EXPORTERS = ("secrets.rotate", "postgres-exporter,redis-exporter", "--yes")
+MOMENTS = (
+    (APP, "generate postgres-app"), (APP, "hand postgres-app"), (APP, "release"), (APP, "healthy backend-surge"),
+    (APP, "remove backend-1"), (APP, "prove redis-app in backend-2"), (APP, "settle postgres-app"), (APP, "verify redis-app"),
+    (EXPORTERS, "hand redis-exporter"), (EXPORTERS, "promote prometheus"),
+    (("secrets.rotate", "keycloak-keeper", "--yes"), "hand keycloak-keeper"),
+)  # fmt: skip
+"""(command, step at which it is killed)"""
+UNFINISHED = ("hand postgres-app", "release", "healthy backend-surge", "remove backend-1", "prove redis-app in backend-2")
+"""Moments at which neither of the two has come to its end: what was begun is completed, not begun anew."""
+
+
+def rotated(*what: str) -> float:
+    """Rotate, which has to succeed; the seconds that it took."""
+    began = time.monotonic()
+    answer = inv("secrets.rotate", *what, "--yes")
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    return time.monotonic() - began
+
+
+def targets_of(stack: Drill) -> tuple[Target, ...]:
+    deployed = stack.project.deployed.stack
+    return rotatable(deployed, deployed.secrets)
+
+
+def newest(stack: Drill, target: Target) -> int:
+    return max(versions.numbers(stack.project.state, target.secret))
+
+
+def assert_newest_alone_is_accepted(stack: Drill, *targets: Target) -> None:
+    for target in targets:
+        last = newest(stack, target)
+        assert checkers.accepts(stack.project, target.to, target.secret, last), target
+        if target.kind in BY_FILE:
+            continue
+        for older in [number for number in versions.numbers(stack.project.state, target.secret) if number < last][-2:]:
+            assert not checkers.accepts(stack.project, target.to, target.secret, older), f"{target}: {older}"
+
+
+@dataclass
+class Load:
+    """What everybody met meanwhile."""
+
+    users: dict[str, Any]
+    people: Tally
+    held: Held
+    site: Measurement
+    began: float
+
+    def told(self) -> str:
+        asked = f"{self.users['requests']} + {len(self.site.samples)} requests, {failed(self.users)} failed"
+        return f"{asked}; {self.people.told()}; {self.held.told()}"
+
+    def assert_nobody_noticed(self) -> None:
+        assert failed(self.users) == 0, self.users
+        assert self.people.failures == [] and self.people.logins >= 3
+        assert self.held.failures == [] and min(self.held.answers.values()) > 10
+        summary = summarise(self.site.samples, self.began, time.time())
+        assert summary["failed"] == 0 and summary["requests"] > 0, summary
+        assert any(sample.kind == WEBSOCKET for sample in self.site.samples)
+
+
+class Elsewhere(State):
+    """The state folder, with another place for what this drill's own prober writes: each rotation has one too."""
+
+    @property
+    def prober(self) -> Path:
+        return self.root / "prober" / "drill"
+
+
+@contextmanager
+def load(stack: Drill, live: Live, two: Two) -> Iterator[Load]:
+    project, state = stack.project, Elsewhere(stack.project.state.root)
+    with ExitStack() as within:
+        held = within.enter_context(sessions(stack, live))
+        tally = within.enter_context(people(live, two))
+        users = within.enter_context(flood(live.ports["https"], live.ca, "kept", RATE))
+        site = within.enter_context(measured(project.settings, project.ports, state, 3600))
+        site.baseline(2)
+        yield Load(users, tally, held, site, time.time())
+
+
+def test_every_secret_is_rotated_twice_and_nobody_notices(stack: Drill, live: Live, two: Two, record: Record) -> None:
+    targets = targets_of(stack)
+    before = {target: newest(stack, target) for target in targets}
+    servers = {slot: stack.containers()[slot]["State"]["StartedAt"] for slot in ("postgres", "redis", "nginx")}
+    with load(stack, live, two) as met:
+        took = []
+        for _ in range(2):
+            took.append(rotated("--all"))
+            time.sleep(2)
+    record(f"secrets.rotate --all, the slower of 2 ({len(targets)} secrets)", max(took), note=met.told())
+
+    met.assert_nobody_noticed()
+    assert all(newest(stack, target) >= before[target] + 2 for target in targets)
+    assert {slot: stack.containers()[slot]["State"]["StartedAt"] for slot in servers} == servers
+    assert_newest_alone_is_accepted(stack, *targets)
+    # A crash does not bring back what the containers of the databases were created with.
+    for slot in ("postgres", "redis"):
+        killed_until_healthy(stack, slot)
+    assert_newest_alone_is_accepted(stack, *(one for one in targets if one.owner in ("postgres", "redis")))
+    stack.assert_as_wanted()
+    assert inv("secrets").returncode == 0
+
+
+@pytest.mark.parametrize(("command", "moment"), MOMENTS, ids=lambda value: value if isinstance(value, str) else value[1])
+def test_rotation_that_was_killed_is_completed(
+    stack: Drill, live: Live, editor: Account, record: Record, tmp_path: Path, command: tuple[str, ...], moment: str
+) -> None:
+    targets = [target_named(name) for name in command[1].split(",")]
+    break_off(stack, moment, tmp_path / "log", command=command)
+    made = {target: newest(stack, target) for target in targets}
+    # Crashes in between, whose starts set passwords from the secrets that the containers have.
+    for slot in ("postgres", "redis"):
+        killed_until_healthy(stack, slot)
+
+    began = time.monotonic()
+    answer = inv(*command)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    record(f"secrets.rotate after one killed in: {moment}", time.monotonic() - began)
+    assert_newest_alone_is_accepted(stack, *targets)
+    if command == APP and moment in UNFINISHED:
+        assert {target: newest(stack, target) for target in targets} == made
+    assert stack.unhealthy() == "" and inv("secrets").returncode == 0
+    assert editor("POST", "/items", json=item_input(sku=f"DRILL-{secrets.token_hex(6)}")).status_code == 201
+    stack.assert_as_wanted()
+
+
+@pytest.mark.parametrize("moment", ["remove backend-1", "settle postgres-app"])
+def test_deploy_completes_a_rotation_that_was_killed(stack: Drill, tmp_path: Path, moment: str) -> None:
+    break_off(stack, moment, tmp_path / "log", command=APP)
+    stack.deploy()
+    assert_newest_alone_is_accepted(stack, target_named("postgres-app"), target_named("redis-app"))
+    stack.assert_as_wanted()
+
+
+def test_consumer_that_refuses_is_put_back(stack: Drill, live: Live, two: Two, record: Record) -> None:
+    """The role of the new version may not log in: the first new container of the backend never becomes ready."""
+    app = target_named("postgres-app")
+    before = newest(stack, app)
+    other = "app_2" if before % 2 else "app"
+    stack.psql(f"ALTER ROLE {other} CONNECTION LIMIT 0")
+    try:
+        with load(stack, live, two) as met:
+            began = time.monotonic()
+            answer = inv("secrets.rotate", "postgres-app", "--yes")
+            took = time.monotonic() - began
+    finally:
+        stack.psql(f"ALTER ROLE {other} CONNECTION LIMIT 50")
+    record("secrets.rotate postgres-app, which the backend refuses", took, note=met.told())
+
+    assert answer.returncode == 1, answer.stdout + answer.stderr
+    assert newest(stack, app) == before
+    met.assert_nobody_noticed()
+    # The last thing that was told: the old one alone.
+    stack.deploy()
+    assert checkers.accepts(stack.project, app.to, app.secret, before)
+    assert versions.accepted(stack.project.state, app.secret) in (None, (before,))
+    rotated("postgres-app")
+    assert_newest_alone_is_accepted(stack, app)
+    stack.assert_as_wanted()
+
+
+def test_rollback_to_a_release_of_before_serves_with_todays_secrets(
+    stack: Drill, live: Live, editor: Account, record: Record
+) -> None:
+    before = current_number(stack.project.state)
+    rotated("postgres-app,redis-app,postgres-exporter")
+    assert current_number(stack.project.state) != before
+
+    began = time.monotonic()
+    answer = inv("rollback", "--to", str(before), "--yes")
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    record("inv rollback to a release of before a rotation", time.monotonic() - began)
+    stack.await_healthy()
+    assert editor("POST", "/items", json=item_input(sku=f"DRILL-{secrets.token_hex(6)}")).status_code == 201
+    assert_newest_alone_is_accepted(stack, target_named("postgres-app"), target_named("redis-app"))
+
+
+def test_no_value_lies_about_after_all_that_and_one_that_does_is_found(stack: Drill) -> None:
+    rotated("redis-app")
+    backup = inv("backup.make")
+    assert backup.returncode == 0, backup.stderr
+    clean = inv("secrets.check", "--json")
+    assert clean.returncode == 0, clean.stdout + clean.stderr
+    assert json.loads(clean.stdout)["secrets"] == len(TARGETS)
+
+    state = stack.project.state
+    canary = versions.value_of(state, "redis-app", newest(stack, target_named("redis-app")))
+    places = {"logs/drill.log": canary, "builds/drill.log": canary.encode().hex()}
+    for path, text in places.items():
+        (state.root / path).write_text(f"connecting with {text} now\n")
+    try:
+        found = inv("secrets.check", "--json")
+    finally:
+        for path in places:
+            (state.root / path).unlink()
+    assert found.returncode == 1
+    leaks = json.loads(found.stdout)["leaks"]
+    assert {(leak["secret"], leak["where"]) for leak in leaks} == {("redis-app", path) for path in places}
+    assert canary not in found.stdout + found.stderr
+    assert "inv secrets.rotate redis-app" in found.stderr

@@ -1,0 +1,165 @@
+"""What is written down about a secret before and after who checks it is told, and how values are looked for."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_private_key
+
+from ops.errors import HostLacks, OpsError
+from ops.machine.project import Project
+from ops.machine.secrets import checkers, databases, metrics, signers, versions
+from ops.machine.secrets.search import Found, _chunks, _look, forms
+from ops.machine.secrets.survey import first_release
+from ops.machine.state import State
+from ops.secret_steps import HandOver
+
+SECRET = "postgres-app"
+VALUE = b"Zx9-_Qw3rTyUiOpAsDfGhJkL1234567890abcdefgh"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    state = State(tmp_path)
+    (state.secrets / SECRET).mkdir(parents=True)
+    for number in (1, 2):
+        (state.secrets / SECRET / str(number)).write_text(f"value-{number}")
+    return cast(Project, SimpleNamespace(state=state, name="cc03"))
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch, project: Project) -> list[Any]:
+    """What the account was told, and what was written down at that moment."""
+    found: list[Any] = []
+
+    def tell(project: Project, name: str, values: Sequence[tuple[int, str]]) -> None:
+        found.append((name, values, versions.accepted(project.state, SECRET)))
+
+    monkeypatch.setitem(checkers.CHECKERS, "pair", checkers.Checker(tell, lambda *_: True))
+    return found
+
+
+def hand(version: int, beside: int = 0) -> HandOver:
+    return HandOver("hand", "", secret=SECRET, version=version, to="pair app", beside=beside)
+
+
+def test_only_what_is_sure_is_written_down_at_every_moment(project: Project, told: list[Any]) -> None:
+    checkers.hand_over(project, hand(2, beside=1))
+    assert told[-1] == ("app", [(1, "value-1"), (2, "value-2")], (1,))
+    assert versions.accepted(project.state, SECRET) == (1, 2)
+
+    checkers.hand_over(project, hand(2))
+    assert told[-1] == ("app", [(2, "value-2")], (2,))
+    assert versions.accepted(project.state, SECRET) == (2,)
+
+    # Back: neither is sure while it is told.
+    checkers.hand_over(project, hand(1))
+    assert told[-1][2] == ()
+    assert versions.accepted(project.state, SECRET) == (1,)
+    assert (project.state.secrets / SECRET / versions.ACCEPTED).stat().st_mode & 0o777 == 0o600
+
+
+def test_nothing_is_claimed_where_telling_fails(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(*_: Any) -> None:
+        raise OpsError("refused", "", "")
+
+    monkeypatch.setitem(checkers.CHECKERS, "pair", checkers.Checker(refuses, lambda *_: True))
+    with pytest.raises(OpsError):
+        checkers.hand_over(project, hand(2))
+    assert versions.accepted(project.state, SECRET) == ()
+
+
+def test_number_that_was_taken_back_is_not_used_again(project: Project) -> None:
+    versions.withdraw(project.state, SECRET, 2)
+
+    assert versions.numbers(project.state, SECRET) == [1]
+    assert versions.next_version(project.state, SECRET) == 3
+    with pytest.raises(HostLacks):
+        versions.value_of(project.state, SECRET, 3)
+
+
+def test_what_was_taken_back_is_still_accepted_while_containers_leave_it(project: Project, told: list[Any]) -> None:
+    checkers.hand_over(project, hand(2))
+    versions.withdraw(project.state, SECRET, 2)
+    checkers.hand_over(project, hand(1, beside=2))
+
+    assert told[-1] == ("app", [(2, "value-2"), (1, "value-1")], (2,))
+    assert versions.accepted(project.state, SECRET) == (1, 2)
+
+
+@pytest.mark.parametrize(("values", "roles"), [([(1, "a"), (2, "b")], ["app_2"]), ([(2, "b")], ["app", "app_2"])])
+def test_while_both_are_accepted_only_the_role_of_the_new_one_changes(
+    project: Project, monkeypatch: pytest.MonkeyPatch, values: list[tuple[int, str]], roles: list[str]
+) -> None:
+    changed: list[str] = []
+    monkeypatch.setattr(databases, "_set_roles", lambda project, names, value: changed.extend(names))
+    databases.set_pair(project, "app", values)
+
+    assert changed == roles
+
+
+@pytest.mark.parametrize("shift", range(6))
+def test_a_value_is_found_in_base64_wherever_it_begins(shift: int) -> None:
+    text = base64.b64encode(b"x" * shift + VALUE + b"tail")
+
+    assert any(form in text for form in forms(VALUE))
+    assert not any(form in base64.b64encode(b"x" * shift + VALUE[::-1]) for form in forms(VALUE))
+
+
+def test_a_value_is_found_across_pieces_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ops.machine.secrets.search.CHUNK", 600)
+    path = tmp_path / "file"
+    path.write_bytes(b"." * 580 + VALUE + b"." * 900)
+    found = Found()
+    _look(found, {"one": forms(VALUE), "other": forms(VALUE[::-1])}, "here", _chunks(path))
+
+    assert [(leak.secret, leak.where) for leak in found.leaks] == [("one", "here")]
+    assert VALUE.decode() not in str(found.as_json())
+
+
+def test_since_which_release() -> None:
+    sealed = {1: {"a": 1}, 2: {"a": 2}, 3: {"a": 2}, 5: {"a": 2}}
+
+    assert first_release(sealed, "a", 2) == 2
+    assert first_release(sealed, "a", 3) is None
+
+
+def test_public_key_is_that_of_the_private_one_which_the_container_makes(project: Project) -> None:
+    der = bytes.fromhex("302e020100300506032b657004220420") + hashlib.sha256(b"value-1").digest()
+    private = load_der_private_key(der, None)
+
+    assert signers.public_key("value-1") == private.public_key().public_bytes(
+        Encoding.PEM, PublicFormat.SubjectPublicKeyInfo
+    ).decode()  # fmt: skip
+
+
+def test_all_that_have_ever_signed_are_handed_to_the_backup(project: Project) -> None:
+    project.state.backup.mkdir()
+    folder = project.state.secrets / signers.SECRET
+    folder.mkdir()
+    for name in ("1", "2", "3.withdrawn"):
+        (folder / name).write_text(f"value-{name}")
+    signers.write(project.state)
+
+    assert signers.accepts(project, "backup", 1, "value-1") and signers.accepts(project, "backup", 2, "value-2")
+    assert not signers.accepts(project, "backup", 3, "value-3.withdrawn")
+    assert "value" not in (project.state.backup / signers.FILE).read_text()
+
+
+def test_age_is_that_of_the_newest_version_and_of_what_can_be_rotated(project: Project) -> None:
+    project.state.metrics.mkdir()
+    cipher = project.state.secrets / "backup-cipher"
+    cipher.mkdir()
+    (cipher / "1").write_text("value")
+    os.utime(project.state.secrets / SECRET / "2", (1000, 1000))
+    metrics.write(project.state)
+
+    lines = (project.state.metrics / metrics.FILE).read_text().splitlines()
+    assert lines[2:] == ['cc03_secret_created_timestamp_seconds{secret="postgres-app",service="postgres"} 1000']
