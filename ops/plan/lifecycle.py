@@ -7,6 +7,7 @@ from typing import Any
 
 from ops.model import Plan, Seen, Stack, Step
 from ops.plan.containers import grace
+from ops.repositories import given
 from ops.steps import (
     AwaitHealthy,
     EndSupervision,
@@ -138,6 +139,9 @@ def plan_destroy(stack: Stack, seen: Seen, *, keep_data: bool) -> Plan:
 
 
 def _belongs(name: str, stack: Stack) -> bool:
-    """Whether a Podman secret is this project's: `<project>-<secret>-<version>`, so that `cc03` never takes `cc03-test`'s."""
+    """Whether a Podman secret is this project's: `<project>-<secret>-<version>`, so that `cc03` never takes `cc03-test`'s.
+
+    Credentials of repositories count whether these are still declared or not.
+    """
     rest, _, version = name.removeprefix(f"{stack.project}-").rpartition("-")
-    return name.startswith(f"{stack.project}-") and version.isdigit() and rest in stack.secrets
+    return name.startswith(f"{stack.project}-") and version.isdigit() and (rest in stack.secrets or bool(given(rest)))

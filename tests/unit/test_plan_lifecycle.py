@@ -125,6 +125,20 @@ def test_destroy_of_one_project_never_takes_the_secrets_of_another_whose_name_be
     assert taken("cc03-test") == ["cc03-test-postgres-app-1"]
 
 
+def test_destroy_takes_the_credentials_of_repositories_that_are_no_longer_declared() -> None:
+    """Left behind, they are what a later deploy with such a repository takes for secrets that were lost."""
+    names = {
+        "cc03-repository-nas-key-1",
+        "cc03-repository-offsite-key-secret-2",
+        "cc03-repository-1",
+        "cc03-test-repository-nas-key-1",
+    }
+    plan = plan_destroy(stack(), Seen(podman_secrets=frozenset(names)), keep_data=True)
+
+    taken = [one.name for one in plan.steps if isinstance(one, steps.RemoveSecret)]
+    assert taken == ["cc03-repository-nas-key-1", "cc03-repository-offsite-key-secret-2"]
+
+
 def test_destroy_with_data_kept_has_nothing_to_do_on_an_empty_host() -> None:
     plan = plan_destroy(stack(), Seen(), keep_data=True)
 
