@@ -190,6 +190,16 @@ def test_keycloak_is_told_one_secret_after_the_other() -> None:
     assert "hand keycloak-keeper" in before(plan, "hand keycloak-admin")
 
 
+def test_what_is_no_login_is_not_tried_as_one() -> None:
+    stack = replace(NEW.stack, services={**NEW.stack.services, "backup": replace(whole().services["backup"], needs=())})
+    new = replace(NEW, stack=stack, compose={"services": {**NEW.compose["services"], "backup": {}}})
+    changes = [Rotation(target_named(name), 2, before=1) for name in ("backup-signing", "redis-backup")]
+    plan = rotations(Plan("secrets.rotate"), Seen(), new, changes)
+
+    assert [key for key in keys(plan) if key.startswith("prove")] == ["prove redis-backup in backup"]
+    assert "verify backup-signing" not in keys(plan)
+
+
 def test_container_alone_is_told_between_and_only_of_what_is_not_accepted() -> None:
     prometheus = whole().services["prometheus"]
     new = replace(NEW, versions={"postgres-exporter": 2, "redis-exporter": 1})

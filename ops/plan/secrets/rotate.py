@@ -83,7 +83,8 @@ def _proofs(wanted: Wanted, secrets: Sequence[str], after: tuple[str, ...]) -> l
         ProveLogin(f"prove {secret} in {slot}", f"see {slot} let in with {secret}", after, slot=slot, secret=secret,
                    argv=(*service.proves, secret))
         for secret in secrets
-        for service in wanted.stack.services.values() if service.proves and secret in service.hands
+        for service in wanted.stack.services.values()
+        if service.proves and not service.hands.get(secret, BY_FILE[0]).startswith(BY_FILE)
         for slot in service.slots() if slot in running
     ]  # fmt: skip
 
