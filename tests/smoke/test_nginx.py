@@ -77,7 +77,7 @@ def test_issuer_that_looks_for_an_answer_is_not_led_away_and_finds_nothing_else(
     for name in ("none", "tls.pem", "..%2f..%2f..%2f..%2fetc%2ftls%2ftls.pem"):
         answer = live.plain.get(f"/.well-known/acme-challenge/{name}", headers={"Host": "any.example"})
         assert "PRIVATE" not in answer.text
-        assert answer.status_code == 404 if name == "none" else answer.status_code in (308, 404), name
+        assert answer.status_code in ((404,) if name == "none" else (308, 400, 404)), name
 
 
 def test_ca_can_be_fetched(live: Live) -> None:

@@ -64,7 +64,7 @@ def test_keys_are_for_root_alone_and_nothing_is_left_for_challengers(acme: Acme)
         (state.challenges / "known").unlink()
     for other in ("none", "..%2f..%2ftls%2ftls.pem", ".hidden", ""):
         answer = requests.get(f"{site}/{other}", timeout=5, allow_redirects=False)
-        assert answer.status_code in (404, 308) and "PRIVATE" not in answer.text, other
+        assert answer.status_code in (308, 400, 404) and "PRIVATE" not in answer.text, other
 
 
 @pytest.fixture
