@@ -134,6 +134,9 @@ def test_commits_wait_while_the_backup_is_away_and_none_fails(
         stack.project.host.run(("podman", "unpause", backup))
         await_receiver(stack)
         eventually(lambda: ", ".join({"CommitsWait", "ReceiverAway"} & set(Backups(stack).alerts("prometheus"))), 180)
+        # Who could not write for minutes became ill by that; a deploy takes requests that fail for its own fault.
+        stack.watch()
+        stack.await_healthy()
 
         stack.deploy()
         eventually(lambda: "" if stack.psql(SET) == "/0" else f"PostgreSQL still waits: {stack.psql(SET)}", 60)
