@@ -219,9 +219,10 @@ def test_no_value_lies_about_after_all_that_and_one_that_does_is_found(stack: Dr
     assert backup.returncode == 0, backup.stderr
     clean = inv("secrets.check", "--json")
     assert clean.returncode == 0, clean.stdout + clean.stderr
-    assert json.loads(clean.stdout)["secrets"] == len(TARGETS)
-
     state = stack.project.state
+    made = [target for target in TARGETS if versions.numbers(state, target.secret)]
+    assert json.loads(clean.stdout)["secrets"] == len(made) >= 20
+
     canary = versions.value_of(state, "redis-app", newest(stack, target_named("redis-app")))
     places = {"logs/drill.log": canary, "builds/drill.log": canary.encode().hex()}
     for path, text in places.items():
