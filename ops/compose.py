@@ -180,6 +180,9 @@ def _service(
         has_tls=any(mount.endswith(":/etc/tls:ro") for mount in mounts),
         listens={str(port): str(protocol) for port, protocol in tls.get("listens", {}).items()},
         takes_up=tuple(tls.get("takes_up", ())),
+        trusts=tuple(tls.get("trusts", tls.get("takes_up", ()))),
+        takes_up_seconds=int(tls.get("within", 0)),
+        key_owner=tls.get("owner"),
         public=tls.get("public"),
     )
 

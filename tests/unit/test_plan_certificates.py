@@ -241,6 +241,15 @@ def test_old_root_is_dropped_last_and_only_when_the_new_one_alone_satisfies_ever
     assert keys(plan)[-1] == "new root still"
 
 
+def test_roots_are_taken_up_in_another_way_than_a_certificate_where_a_service_says_so() -> None:
+    nginx = replace(ALL[1], leaf=replace(ALL[1].leaf, trusts=("nginx", "-s", "reload")))
+    assert nginx.leaf.takes_up == ()
+    plan = plan_rollover(Authority("OLD"), [ALL[0], nginx], (), start=True, finish=True, bridged=True)
+
+    taken = {one.key: one.argv for one in plan.steps if isinstance(one, TakeUpCertificate) and one.service == "nginx"}
+    assert taken == {"trust nginx": ("nginx", "-s", "reload"), "forget nginx": ("nginx", "-s", "reload")}
+
+
 def test_rollover_goes_on_from_where_it_was_broken_off() -> None:
     prepared = keys(rollover(Authority("NEW", prepared=True)))
     assert prepared[0] == "trust" and "promote" in prepared

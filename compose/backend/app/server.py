@@ -22,6 +22,7 @@ from app import logs
 from app.main import create_app
 from app.middleware import RequestContext
 from app.settings import Settings, SettingsError
+from app.tls import Tls
 
 _log = logging.getLogger("app.server")
 
@@ -48,15 +49,17 @@ async def nothing_unread(sockets: Callable[[], Iterable[socket.socket]]) -> None
 
 
 class DrainingServer(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, context: RequestContext, drain_seconds: float) -> None:
+    def __init__(self, config: uvicorn.Config, context: RequestContext, tls: Tls, drain_seconds: float) -> None:
         super().__init__(config)
         self._context = context
+        self._tls = tls
         self._drain_seconds = drain_seconds
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def serve(self, sockets: list | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         self._loop.add_signal_handler(signal.SIGUSR1, self._reconnect)
+        self._loop.add_signal_handler(signal.SIGHUP, self._renew)
         await super().serve(sockets)
 
     async def shutdown(self, sockets: list | None = None) -> None:
@@ -80,6 +83,15 @@ class DrainingServer(uvicorn.Server):
         self._context.draining = True
         self._loop.call_soon_threadsafe(self._drain)
 
+    def _renew(self) -> None:
+        """Another certificate lies there, or other roots: connections stay, the next handshakes use them."""
+        try:
+            self._tls.reload()
+        except OSError as error:
+            _log.error("certificate not taken up", extra={"fields": {"reason": str(error)}})
+        else:
+            _log.info("certificate taken up")
+
     def _reconnect(self) -> None:
         """The proxy in front is about to end: its WebSockets would break off with it."""
         _log.info("closing every WebSocket, to be opened again")
@@ -100,16 +112,18 @@ class DrainingServer(uvicorn.Server):
 def main() -> int:
     try:
         settings = Settings.load()
-    except SettingsError as error:
+        tls = Tls(settings.tls)
+    except (SettingsError, OSError) as error:
         logs.configure("INFO")
         _log.error("not started", extra={"fields": {"reason": str(error)}})
         return 2
     logs.configure(settings.log_level)
-    context = RequestContext(create_app(settings))
+    context = RequestContext(create_app(settings, tls))
     config = uvicorn.Config(
         context,
         host="0.0.0.0",
         port=8000,
+        ssl_context_factory=lambda _config, _default: tls.server,
         loop="uvloop",
         http="httptools",
         ws="websockets-sansio",
@@ -125,7 +139,7 @@ def main() -> int:
         ws_ping_timeout=20.0,
     )
     _log.info("starting", extra={"fields": {"release": settings.release, "issuer": settings.issuer}})
-    DrainingServer(config, context, settings.drain_seconds).run()
+    DrainingServer(config, context, tls, settings.drain_seconds).run()
     _log.info("stopped")
     return 0
 

@@ -116,13 +116,14 @@ def _verify(self: Performer, step: VerifyServed) -> None:
 
 def must_be_served(project: Project, leaves: Iterable[Leaf], ca: str = "") -> None:
     """Waits until every listener shows the certificate in place. Raises OpsError, naming the first that does not."""
-    listening = listeners(project.state, project.stack, project.deployed.allocation, leaves)
+    of = {leaf.name: leaf for leaf in leaves}
+    listening = listeners(project.state, project.stack, project.deployed.allocation, of.values())
     running = _running(project, (listener.slot for listener in listening))
     for listener in listening:
         if listener.container not in running:
             continue
         pid = running[listener.container]
-        if why := until(partial(_wrong, listener, pid, ca), SEEN_SECONDS):
+        if why := until(partial(_wrong, listener, pid, ca), max(SEEN_SECONDS, of[listener.name].within)):
             raise OpsError(
                 f"{listener.service}:{listener.port} does not serve the certificate of {listener.name} as it should",
                 why, f"inv logs {listener.service} --since 5m",

@@ -68,16 +68,14 @@ def swapped(leaf: Leaf, after: tuple[str, ...], *, placed: bool = False) -> list
         steps.append(SwapCertificate(f"swap {leaf.name}", title, after, name=leaf.name))
         after = (steps[-1].key,)
     if leaf.takes_up:
-        steps.append(take_up(leaf, f"take up {leaf.name}", after))
+        steps.append(take_up(leaf, f"take up {leaf.name}", after, leaf.takes_up))
         after = (steps[-1].key,)
     title = f"see it on the wire: {_where(leaf)}"
     return [*steps, VerifyServed(f"verify {leaf.name}", title, after, name=leaf.name)]
 
 
-def take_up(leaf: Leaf, key: str, after: tuple[str, ...]) -> TakeUpCertificate:
-    return TakeUpCertificate(
-        key, f"have {leaf.service} read it", after, service=leaf.service, slots=leaf.slots, argv=leaf.takes_up
-    )  # fmt: skip
+def take_up(leaf: Leaf, key: str, after: tuple[str, ...], argv: tuple[str, ...]) -> TakeUpCertificate:
+    return TakeUpCertificate(key, f"have {leaf.service} read it", after, service=leaf.service, slots=leaf.slots, argv=argv)
 
 
 def _where(leaf: Leaf) -> str:
@@ -157,7 +155,7 @@ def plan_rollover(
 
 def _trust(leaves: Sequence[Stored], after: tuple[str, ...]) -> list[Step]:
     steps: list[Step] = [TrustBothRoots("trust", "have every service trust the old and the new root", after)]
-    steps += [take_up(one.leaf, f"trust {one.leaf.name}", ("trust",)) for one in leaves if one.leaf.takes_up]
+    steps += [take_up(one.leaf, f"trust {one.leaf.name}", ("trust",), one.leaf.trusts) for one in leaves if one.leaf.trusts]
     read = tuple(step.key for step in steps)
     steps += [
         VerifyServed(f"still {one.leaf.name}", f"{one.leaf.name} is served as before", read, name=one.leaf.name, settles=False)
@@ -171,6 +169,6 @@ def _drop(leaves: Sequence[Stored], after: tuple[str, ...]) -> list[Step]:
         VerifyRoot("new root", "every listener satisfies who trusts the new root alone", after),
         DropOldRoot("drop", "trust the new root alone", ("new root",)),
     ]
-    steps += [take_up(one.leaf, f"forget {one.leaf.name}", ("drop",)) for one in leaves if one.leaf.takes_up]
+    steps += [take_up(one.leaf, f"forget {one.leaf.name}", ("drop",), one.leaf.trusts) for one in leaves if one.leaf.trusts]
     read = tuple(step.key for step in steps)
     return [*steps, VerifyRoot("new root still", "every listener is served as before", read)]

@@ -100,7 +100,7 @@ def as_dev(definition: Definition) -> None:
 def answers_users(keycloak: Keycloak) -> str:
     """Its own build has no health page, and an empty database no realm of ours: any answer will do."""
     try:
-        status = keycloak.inside(8080, "/").status_code
+        status = keycloak.inside(8443, "/").status_code
     except (OSError, AssertionError) as problem:
         return str(problem)[:200]
     return f"it says {status}" if status >= 500 else ""

@@ -73,7 +73,11 @@ BREAKAGES = (
     edited("hostname-unset", "hostname-unset", conf(without="hostname hostname-admin"), suffers=fails_to_start),
     edited("hostname-admin-alone", "hostname-unset", conf(without="hostname"), suffers=fails_to_start),
     edited("proxy-headers-missing", "proxy-headers", conf(without="proxy-headers"), suffers=no_login),
-    edited("http-off", "https-key-missing", conf(http_enabled="false"), suffers=fails_to_start),
+    edited("management-plain", "management-plain", conf(http_management_scheme="http"), suffers=serves),
+    edited(
+        "no-certificate", "https-key-missing", conf(without="https-certificate-file https-certificate-key-file"),
+        suffers=fails_to_start,
+    ),
     edited(
         "truststore-missing", "truststore-missing", conf(truststore_paths="/etc/cc03/current/private-ca.pem"),
         suffers=fails_to_start,
