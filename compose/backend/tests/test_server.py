@@ -12,9 +12,10 @@ import pytest
 from fastapi import FastAPI
 
 from app.middleware import RequestContext
-from app.server import DrainingServer, configuration
+from app.server import LAST_REQUEST_SECONDS, DrainingServer, configuration
 
 SECONDS = 20.0
+LONGER = 2 * LAST_REQUEST_SECONDS
 ASK = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
@@ -85,7 +86,7 @@ def test_who_shakes_hands_while_the_last_door_closes_is_answered(running):
         address = running.address
         running.stop()
         running.until(lambda: socket.socket().connect_ex(address) != 0)
-        time.sleep(0.6)  # longer than is waited for a first request
+        time.sleep(LONGER)
         with running.client.wrap_socket(plain, server_hostname="localhost") as secured:
             return running.ask(secured)
 
@@ -98,6 +99,7 @@ def test_kept_connection_is_answered_once_more_and_told_to_end(running):
             kept = running.ask(secured)
             running.stop()
             running.until(lambda: running.server._context.draining)
+            time.sleep(LONGER)
             return kept, running.ask(secured), secured.recv(1)
 
     kept, last, end = running.meanwhile(act)
@@ -114,6 +116,6 @@ def test_nothing_is_waited_for_where_nobody_has_a_connection_to_use_again(tls):
             while secured.recv(4096):
                 pass
         running.stop()
+        running.until(lambda: running.server.should_exit)
 
     running.meanwhile(act)
-    assert running.server.should_exit
