@@ -13,6 +13,8 @@ LABEL_SLOT = "cc03.slot"
 LABEL_HASH = "cc03.config-hash"
 LABEL_TLS = "cc03.tls"
 """On a container that speaks TLS with its neighbours."""
+FROM_START = "start"
+"""What x-cc03.tls.trusts says of a service that reads its roots once."""
 EDGE = "nginx"
 """The one service through which users reach the others."""
 MAX_REPLICAS = 8
@@ -94,8 +96,8 @@ class Service:
     """argv, run in its containers, that makes it read a new certificate; empty: it reads the file by itself."""
     trusts: tuple[str, ...] = ()
     """argv, run in its containers, that makes it read the roots that it trusts."""
-    takes_up_seconds: int = 0
-    """How long it may take until it has read a new certificate by itself; 0: it reads the file at each handshake."""
+    trusts_from_start: bool = False
+    """Whether it reads those roots once, when it starts."""
     key_owner: int | None = None
     """The uid that reads the key of its certificate, where that is not the service's own."""
     public: int | None = None

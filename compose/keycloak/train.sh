@@ -17,6 +17,8 @@ cat "$work/key" "$work/ca.pem" >"$work/tls.pem"
 chown 10004:10004 "$work/tls.pem" "$work/ca.pem"
 chmod 0600 "$work/tls.pem"
 rm "$work/key"
+mkdir -p /etc/tls
+ln -s "$work/tls.pem" /etc/tls/tls.pem # as tls.options names it
 as_keycloak "$pg/initdb" --pgdata="$work/db" --username=keycloak --auth=trust --no-sync >/dev/null
 as_keycloak "$pg/pg_ctl" --pgdata="$work/db" --wait --silent --log="$work/db.log" \
   --options="-c unix_socket_directories=$work -c listen_addresses=127.0.0.1 -c fsync=off \
@@ -28,8 +30,7 @@ hostname=https://localhost/auth
 http-enabled=false
 https-certificate-file=$work/tls.pem
 https-certificate-key-file=$work/tls.pem
-https-certificates-reload-period=31s
-https-protocols=TLSv1.3,TLSv1.2
+https-certificates-reload-period=-1
 proxy-headers=xforwarded
 cache=local
 db-url-host=127.0.0.1
@@ -44,7 +45,8 @@ CONF
 touch "$cache"
 chown 10004:10004 "$cache" "$(dirname "$cache")"
 # Not through the function: a function in the background is one more shell, and the signal below would end that shell.
-setpriv --reuid=10004 --regid=10004 --clear-groups java @/opt/keycloak/conf/jvm.options -XX:AOTCacheOutput="$cache" \
+setpriv --reuid=10004 --regid=10004 --clear-groups java @/opt/keycloak/conf/jvm.options @/opt/keycloak/conf/tls.options \
+  -XX:AOTCacheOutput="$cache" \
   io.quarkus.bootstrap.runner.QuarkusEntryPoint --config-file="$work/keycloak.conf" start --optimized \
   >"$work/log" 2>&1 &
 server=$!
@@ -85,4 +87,4 @@ as_keycloak "$pg/pg_ctl" --pgdata="$work/db" --mode=immediate --silent stop
 [[ -s $cache ]] || { tail -n 20 "$work/log" >&2; exit 1; }
 chown root:root "$cache" "$(dirname "$cache")"
 chmod 0644 "$cache"
-rm -rf "$work"
+rm -rf "$work" /etc/tls

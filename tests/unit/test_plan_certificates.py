@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from ops import pki
-from ops.certificate_steps import PrepareCertificate, PrepareImported, PrepareOwn, TakeUpCertificate, VerifyServed
+from ops.certificate_steps import PrepareCertificate, PrepareImported, PrepareOwn, RestartForRoots, TakeUpCertificate, VerifyServed
 from ops.errors import UsageProblem
 from ops.model import Plan
 from ops.plan.certificates import check
@@ -248,6 +248,15 @@ def test_roots_are_taken_up_in_another_way_than_a_certificate_where_a_service_sa
 
     taken = {one.key: one.argv for one in plan.steps if isinstance(one, TakeUpCertificate) and one.service == "nginx"}
     assert taken == {"trust nginx": ("nginx", "-s", "reload"), "forget nginx": ("nginx", "-s", "reload")}
+
+
+def test_who_reads_the_roots_at_its_start_is_restarted_when_both_are_trusted_and_when_the_old_one_is_dropped() -> None:
+    grafana = replace(ALL[1], leaf=replace(ALL[1].leaf, restarts=True))
+    plan = plan_rollover(Authority("OLD"), [ALL[0], grafana], (), start=True, finish=True, bridged=True)
+
+    restarted = [one.key for one in plan.steps if isinstance(one, RestartForRoots) and one.slots == grafana.leaf.slots]
+    assert restarted == ["trust nginx", "forget nginx"]
+    assert "trust nginx" in builders.before(plan, "promote") and "drop" in builders.before(plan, "forget nginx")
 
 
 def test_rollover_goes_on_from_where_it_was_broken_off() -> None:

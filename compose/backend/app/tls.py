@@ -5,25 +5,25 @@ from pathlib import Path
 
 
 class Tls:
-    """Two contexts that can be renewed while connections go on.
+    """How this replica serves and how it asks; both can be renewed while connections go on.
 
-    PostgreSQL's library reads the files by itself at each connection: `files`. A root that is trusted no longer is forgotten
-    with the process.
+    `client` is another context after each renewal: one that is there never forgets a root. PostgreSQL's library reads the files by
+    itself at each connection: `files`.
     """
 
     def __init__(self, folder: Path) -> None:
         """Raises OSError (ssl.SSLError is one) where the files are not there or do not fit each other."""
         self.files = Files(folder)
         self.server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self.reload()
 
     def reload(self) -> None:
         """Take up what the files hold now; the next handshakes use it. Raises as above, and then nothing is changed."""
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.files.certificate)
-        for context in (self.server, self.client):
-            context.load_verify_locations(self.files.roots)
-            context.load_cert_chain(self.files.certificate)
+        client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        client.load_verify_locations(self.files.roots)
+        client.load_cert_chain(self.files.certificate)
+        self.server.load_cert_chain(self.files.certificate)
+        self.client = client
 
 
 class Files:

@@ -51,7 +51,18 @@ def test_a_server_of_another_authority_is_refused(tls, tmp_path):
         asyncio.run(_hello(Tls(elsewhere).server, tls.client))
 
 
-def test_a_renewed_certificate_is_shown_by_the_same_contexts(tls, tmp_path, authority):
+def test_a_root_that_is_dropped_is_trusted_no_longer(tls, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    Authority().issue(elsewhere)
+    (tmp_path / "ca.pem").write_bytes((elsewhere / "ca.pem").read_bytes())
+    tls.reload()
+    with pytest.raises(ssl.SSLCertVerificationError):
+        asyncio.run(_hello(tls.server, tls.client))
+    assert asyncio.run(_hello(Tls(elsewhere).server, tls.client))[0] == b"hello"
+
+
+def test_a_renewed_certificate_is_shown_by_the_same_server(tls, tmp_path, authority):
     before = _serial(asyncio.run(_hello(tls.server, tls.client))[1])
     renewed = authority.issue(tmp_path)
     assert _serial(asyncio.run(_hello(tls.server, tls.client))[1]) == before

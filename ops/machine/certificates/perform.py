@@ -22,6 +22,7 @@ from ops.certificate_steps import (
     PrepareImported,
     PrepareOwn,
     PromoteAuthority,
+    RestartForRoots,
     SwapCertificate,
     TakeUpCertificate,
     TrustBothRoots,
@@ -41,6 +42,7 @@ from ops.machine.wait import until
 from ops.plan.certificates import check
 from ops.plan.certificates.leaves import Leaf
 from ops.render import container_name
+from ops.steps import AwaitHealthy, RestartContainer
 
 SEEN_SECONDS = 15.0
 """Until a certificate that was put in place must be served; PostgreSQL takes up a new one within a second."""
@@ -96,6 +98,14 @@ def _take_up(self: Performer, step: TakeUpCertificate) -> None:
         self.host.run(podman.exec_in(name, step.argv))
 
 
+@does(RestartForRoots)
+def _restart_for_roots(self: Performer, step: RestartForRoots) -> None:
+    for slot in step.slots:
+        if _running(self.project, [slot]):
+            self.perform(RestartContainer(step.key, step.title, slot=slot))
+            self.perform(AwaitHealthy(step.key, step.title, slot=slot))
+
+
 def _running(project: Project, slots: Iterable[str]) -> dict[str, int]:
     """Container -> its main process, of those that run. One that does not run reads its certificate when it starts."""
     names = sorted({container_name(project.name, slot) for slot in slots})
@@ -116,14 +126,13 @@ def _verify(self: Performer, step: VerifyServed) -> None:
 
 def must_be_served(project: Project, leaves: Iterable[Leaf], ca: str = "") -> None:
     """Waits until every listener shows the certificate in place. Raises OpsError, naming the first that does not."""
-    of = {leaf.name: leaf for leaf in leaves}
-    listening = listeners(project.state, project.stack, project.deployed.allocation, of.values())
+    listening = listeners(project.state, project.stack, project.deployed.allocation, leaves)
     running = _running(project, (listener.slot for listener in listening))
     for listener in listening:
         if listener.container not in running:
             continue
         pid = running[listener.container]
-        if why := until(partial(_wrong, listener, pid, ca), max(SEEN_SECONDS, of[listener.name].within)):
+        if why := until(partial(_wrong, listener, pid, ca), SEEN_SECONDS):
             raise OpsError(
                 f"{listener.service}:{listener.port} does not serve the certificate of {listener.name} as it should",
                 why, f"inv logs {listener.service} --since 5m",

@@ -22,7 +22,7 @@ class Leaf:
 
     `names`: host names and addresses that it must be for. `ports`: where it is served -> how TLS begins there. `server_name`:
     what clients ask for. `takes_up`: argv, run in each container, that makes it read the file anew; empty where it does so by
-    itself, `within` so many seconds. `trusts`: argv that makes it read the roots anew.
+    itself. `trusts`: argv that makes it read the roots anew. `restarts`: it reads them when it starts, and only then.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Leaf:
     slots: tuple[str, ...]
     takes_up: tuple[str, ...] = ()
     trusts: tuple[str, ...] = ()
-    within: int = 0
+    restarts: bool = False
 
     @property
     def public(self) -> bool:
@@ -85,7 +85,7 @@ def _own(service: Service, names: tuple[str, ...]) -> Leaf:
     ports = {int(port): protocol for port, protocol in service.listens.items()}
     return Leaf(
         service.name, service.name, service.certificate_owner, names, service.name, ports, service.slots(), service.takes_up,
-        service.trusts, service.takes_up_seconds,
+        service.trusts, service.trusts_from_start,
     )  # fmt: skip
 
 

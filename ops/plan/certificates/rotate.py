@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ops.certificate_steps import (
@@ -13,6 +13,7 @@ from ops.certificate_steps import (
     PrepareImported,
     PrepareOwn,
     PromoteAuthority,
+    RestartForRoots,
     SwapCertificate,
     TakeUpCertificate,
     TrustBothRoots,
@@ -155,7 +156,7 @@ def plan_rollover(
 
 def _trust(leaves: Sequence[Stored], after: tuple[str, ...]) -> list[Step]:
     steps: list[Step] = [TrustBothRoots("trust", "have every service trust the old and the new root", after)]
-    steps += [take_up(one.leaf, f"trust {one.leaf.name}", ("trust",), one.leaf.trusts) for one in leaves if one.leaf.trusts]
+    steps += _roots_read(leaves, "trust", ("trust",))
     read = tuple(step.key for step in steps)
     steps += [
         VerifyServed(f"still {one.leaf.name}", f"{one.leaf.name} is served as before", read, name=one.leaf.name, settles=False)
@@ -164,11 +165,20 @@ def _trust(leaves: Sequence[Stored], after: tuple[str, ...]) -> list[Step]:
     return steps
 
 
+def _roots_read(leaves: Sequence[Stored], word: str, after: tuple[str, ...]) -> Iterator[Step]:
+    """Whoever does not read the roots at each handshake is told to, or starts anew."""
+    for leaf in (one.leaf for one in leaves):
+        if leaf.restarts:
+            yield RestartForRoots(f"{word} {leaf.name}", f"restart {leaf.service}, which reads them then", after, slots=leaf.slots)
+        elif leaf.trusts:
+            yield take_up(leaf, f"{word} {leaf.name}", after, leaf.trusts)
+
+
 def _drop(leaves: Sequence[Stored], after: tuple[str, ...]) -> list[Step]:
     steps: list[Step] = [
         VerifyRoot("new root", "every listener satisfies who trusts the new root alone", after),
         DropOldRoot("drop", "trust the new root alone", ("new root",)),
     ]
-    steps += [take_up(one.leaf, f"forget {one.leaf.name}", ("drop",), one.leaf.trusts) for one in leaves if one.leaf.trusts]
+    steps += _roots_read(leaves, "forget", ("drop",))
     read = tuple(step.key for step in steps)
     return [*steps, VerifyRoot("new root still", "every listener is served as before", read)]

@@ -20,7 +20,7 @@ LAST = "\nFROM java\nCOPY --from=trained /opt/keycloak /opt/keycloak\n"
 """How the last stage of the product's own Containerfile begins."""
 UNBUILT = (
     "\nFROM java\nCOPY --from=distribution /opt/keycloak /opt/keycloak\n"
-    "COPY jvm.options quarkus.properties /opt/keycloak/conf/\n"
+    "COPY jvm.options tls.options quarkus.properties /opt/keycloak/conf/\n"
 )
 """The same with the distribution as it is downloaded."""
 LINKED = "RUN rm -rf /opt/keycloak/data && ln -s /run/keycloak/data /opt/keycloak/data\n"

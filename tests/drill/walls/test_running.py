@@ -252,7 +252,7 @@ CHANGES: dict[str, tuple[str, frozenset[str], Act]] = {
     )),
     "metrics in public": ("6.7", NGINX, configured(
         "public.conf", "location = /grafana {",
-        "location /prometheus/ { proxy_pass http://prometheus; }\n location = /grafana {",
+        "location /prometheus/ { proxy_pass https://prometheus; }\n location = /grafana {",
     )),
     "operator's pages for neighbours": ("6.8", NGINX, configured("ops.conf", "if ($ops_allowed = 0)", "if ($ops_allowed = 2)")),
     "no limit of logins": ("6.14", NGINX, configured("public.conf", "limit_req zone=login burst=20 nodelay;", "")),

@@ -8,6 +8,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from ops.errors import did_you_mean
+from ops.model import FROM_START
 from ops.plan.walls.policies.core import Compose, Finding, limits, own, policy, services, size
 
 
@@ -126,9 +127,13 @@ def _positive(value: Any) -> bool:
     return type(value) is int and value > 0
 
 
+def _trusts(value: Any) -> Any:
+    return value == FROM_START or _words(value)
+
+
 def _certificate(value: Any) -> bool:
     """Where one is shown, how it and the roots are taken up, which of the ports strangers reach, and who reads the key."""
-    known = {"listens": None, "takes_up": _words, "trusts": _words, "within": _positive, "public": None, "owner": _positive}
+    known = {"listens": None, "takes_up": _words, "trusts": _trusts, "public": None, "owner": _positive}
     if not isinstance(value, Mapping) or not {"listens"} <= value.keys() <= known.keys():
         return False
     ports = value["listens"]
@@ -159,7 +164,7 @@ OWN_KEYS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "hands": (_listeners, "a mapping of secret: role NAME or client NAME"),
     "reconnect": (_words, "a list of words: the command and its arguments"),
     "backup": (_words, "a list of words: the command and its arguments"),
-    "tls": (_certificate, "listens: {PORT: tls or postgres}; takes_up, trusts: words; within: seconds; public: PORT; owner"),
+    "tls": (_certificate, "listens: {PORT: tls or postgres}; takes_up, trusts: words, or trusts: start; public: PORT; owner"),
     "gap_seconds": (lambda value: type(value) in (int, float) and 0 < value <= 3600, "a number of seconds up to 3600"),
     "interrupts": (_sentence, "who notices while it is replaced, in words"),
     "start_seconds": (lambda value: type(value) is int and 0 < value <= 3600, "a number of seconds up to 3600"),
