@@ -12,7 +12,14 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from ops import pki
-from ops.certificate_steps import PrepareCertificate, PrepareImported, PrepareOwn, RestartForRoots, TakeUpCertificate, VerifyServed
+from ops.certificate_steps import (
+    PrepareCertificate,
+    PrepareImported,
+    PrepareOwn,
+    RestartForRoots,
+    TakeUpCertificate,
+    VerifyServed,
+)
 from ops.errors import UsageProblem
 from ops.model import Plan
 from ops.plan.certificates import check

@@ -31,9 +31,10 @@ class Connection(HttpToolsProtocol):
 
     def reusable(self, seconds: float) -> bool:
         """Whether the client has been told that it may send another request here, and that not so many seconds ago."""
-        if self.cycle is None or not self.cycle.response_started or not self.cycle.keep_alive or self.transport.is_closing():
+        answer = self.cycle
+        if answer is None or not answer.response_started or not answer.keep_alive or self.transport.is_closing():
             return False
-        return not self.cycle.response_complete or self.loop.time() - self.answered_at < seconds
+        return not answer.response_complete or self.loop.time() - self.answered_at < seconds
 
 
 def any_shaking() -> bool:

@@ -169,7 +169,8 @@ def _roots_read(leaves: Sequence[Stored], word: str, after: tuple[str, ...]) -> 
     """Whoever does not read the roots at each handshake is told to, or starts anew."""
     for leaf in (one.leaf for one in leaves):
         if leaf.restarts:
-            yield RestartForRoots(f"{word} {leaf.name}", f"restart {leaf.service}, which reads them then", after, slots=leaf.slots)
+            title = f"restart {leaf.service}, which reads them then"
+            yield RestartForRoots(f"{word} {leaf.name}", title, after, slots=leaf.slots)
         elif leaf.trusts:
             yield take_up(leaf, f"{word} {leaf.name}", after, leaf.trusts)
 
