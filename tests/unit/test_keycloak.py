@@ -6,17 +6,18 @@ import base64
 import json
 import time
 import zipfile
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from ops.errors import OpsError
 from ops.machine.keycloak import container, database, edge
-from ops.machine.keycloak.look import Reads, _since
+from ops.machine.keycloak.look import Place, Reads, _since, _with_locks
 from ops.machine.run import Result
 from ops.machine.state import State
 from ops.plan.keycloak.facts import EdgeFacts, PostgresFacts, Role, Session
@@ -218,6 +219,19 @@ def test_read_that_fails_or_is_late_costs_one_fact() -> None:
 
     assert (given, late) == ([7, 7, 1], None)
     assert reads.unread == {"a": "podman exec: it is gone", "b": "ValueError: odd", "d": "no answer within 4.5 s"}
+
+
+def test_a_token_that_does_not_come_leaves_the_clock_unread(tmp_path: Path) -> None:
+    """Else a diagnosis that could not read Keycloak's clock would say that all is well."""
+    place = cast(
+        Place, SimpleNamespace(project=SimpleNamespace(state=SimpleNamespace(site_roots=tmp_path)), ops_url="https://ops")
+    )
+    silent: Future[edge.Admin] = Future()
+    silent.set_result(edge.Admin(EdgeFacts(admin=0, admin_said="timed out")))
+    with ThreadPoolExecutor(1) as pool:
+        reads = Reads(pool, time.monotonic() + 1)
+        _with_locks(place, reads, EdgeFacts(ready=200), silent, PostgresFacts())
+    assert list(reads.unread.items()) == [("operations client (Keycloak's clock, locked users)", "timed out")]
 
 
 def test_mounted_configuration_is_compared_with_the_release(tmp_path: Path) -> None:

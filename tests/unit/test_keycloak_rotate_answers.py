@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from ops.errors import OpsError
-from ops.machine.keycloak import rotate
+from ops.machine.keycloak import edge, rotate
 from ops.machine.keycloak.edge import Answer
 from ops.machine.project import Project
 
@@ -32,7 +32,7 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[Answer | Exception]:
 
         def close(self) -> None: ...
 
-    monkeypatch.setattr(rotate, "Listener", Asked)
+    monkeypatch.setattr(edge, "Listener", Asked)
     monkeypatch.setattr(rotate, "placeholders", lambda *_: {"CC03_OPS_URL": "https://stack.test"})
     return answers
 

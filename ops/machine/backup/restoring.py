@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -16,7 +15,7 @@ from ops.keycloak_steps import HandOver, RecoverAdmin, RestoreOperations
 from ops.machine import state as files
 from ops.machine.backup import volumes
 from ops.machine.keycloak import probe, rotate, verify
-from ops.machine.keycloak.edge import Listener
+from ops.machine.keycloak.edge import request
 from ops.machine.keycloak.login import HUMAN, Login
 from ops.machine.keycloak.look import Place
 from ops.machine.keycloak.realm import bring_about, declared
@@ -63,8 +62,15 @@ def agree(project: Project, perform: Callable[[Step], None], report: Callable[[s
     perform: does a step. deadline: seconds for Keycloak to start again.
     """
     login = Login(project)
-    if why := until(login.as_operations, 6.0):
-        report(f"the operations client is refused ({why}): making it anew")
+
+    def undecided() -> str:
+        why = login.as_operations()
+        return "" if login.refused else why
+
+    if why := until(undecided, rotate.ANSWERS_WITHIN):
+        raise OpsError("Keycloak does not answer", why, "inv keycloak; then run it again")
+    if login.refused:
+        report("the operations client is refused: making it anew")
         service = project.deployed.stack.services["keycloak"]
         compose = project.deployed.compose["services"]["keycloak"]
         perform(StopContainer("agree stop", "stop keycloak", slot="keycloak", grace=grace(service)))
@@ -97,11 +103,5 @@ def prove(project: Project, deadline: float, report: Callable[[str], None]) -> N
 
 def _asked(project: Project, method: str, path: str) -> str:
     headers = {"Idempotency-Key": str(uuid.uuid4())} if method == "POST" else {}
-    listener = Listener(Place(project, {}).public_url, project.state.site_roots)
-    try:
-        answer = listener.ask(method, path, "", **headers)
-    except (OSError, http.client.HTTPException) as problem:
-        return f"{method} {path}: {problem or type(problem).__name__}"
-    finally:
-        listener.close()
+    answer = request(Place(project, {}).public_url, project.state.site_roots, method, path, headers=headers)
     return "" if 200 <= answer.status < 300 else f"{method} {path}: HTTP {answer.status} {answer.text[:160]}"

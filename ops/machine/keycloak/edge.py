@@ -126,6 +126,26 @@ class Listener(http.client.HTTPSConnection):
         return (ssl.cert_time_to_seconds(end) - time.time()) / 86400 if isinstance(end, str) else None
 
 
+def request(
+    url: str,
+    ca: Path,
+    method: str,
+    path: str,
+    body: str = "",
+    *,
+    seconds: float = ASK_SECONDS,
+    headers: Mapping[str, str] | None = None,
+) -> Answer:
+    """One request over a connection of its own. Where nothing was answered: status 0, and the reason as the text."""
+    listener = Listener(url, ca, seconds)
+    try:
+        return listener.ask(method, path, body, **(headers or {}))
+    except (OSError, http.client.HTTPException) as problem:
+        return Answer(0, str(problem) or type(problem).__name__)
+    finally:
+        listener.close()
+
+
 def public(url: str, ca: Path, certificate: Path) -> EdgeFacts:
     """The discovery document and the keys as a browser gets them, and the certificate that it sees.
 
@@ -181,16 +201,12 @@ class Admin:
 def admin(url: str, ca: Path, secret: str) -> Admin:
     """A token for the operations client, which also tells Keycloak's clock."""
     grant = urlencode({"grant_type": "client_credentials", "client_id": OPS_CLIENT, "client_secret": secret})
-    listener = Listener(url, ca)
-    try:
-        began = time.time()
-        answer = listener.ask("POST", TOKEN, grant, **{"Content-Type": "application/x-www-form-urlencoded"})
-        said = answer.json()
-        token, middle = str(said.get("access_token", "")), (began + time.time()) / 2
-    except (OSError, http.client.HTTPException) as problem:
-        return Admin(EdgeFacts(admin=0, admin_said=str(problem) or type(problem).__name__))
-    finally:
-        listener.close()
+    began = time.time()
+    answer = request(url, ca, "POST", TOKEN, grant, headers={"Content-Type": "application/x-www-form-urlencoded"})
+    if answer.status == 0:
+        return Admin(EdgeFacts(admin=0, admin_said=answer.text))
+    said, middle = answer.json(), (began + time.time()) / 2
+    token = str(said.get("access_token", ""))
     issued = issued_at(token)
     offset = issued + 0.5 - middle if issued is not None else None
     return Admin(EdgeFacts(admin=answer.status, admin_said=str(said.get("error", "")), clock_offset=offset), token)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,7 @@ from urllib.parse import urlencode
 
 from ops.errors import OpsError
 from ops.machine.keycloak.admin import secret
-from ops.machine.keycloak.edge import TOKEN, Answer, Listener
+from ops.machine.keycloak.edge import TOKEN, Answer, request
 from ops.machine.keycloak.look import Place
 from ops.machine.project import Project
 from ops.plan.keycloak.facts import OPS_CLIENT, REALM
@@ -28,20 +27,18 @@ class Login:
 
     project: Project
     token: str = ""
+    refused: bool = False
+    """Whether the last grant was denied: an answer of Keycloak, and not of an nginx in front of one that is slow or away."""
 
     def _ask(self, method: str, path: str, body: str = "", **headers: str) -> Answer:
-        listener = Listener(Place(self.project, {}).ops_url, self.project.state.site_roots, ASK_SECONDS)
-        try:
-            return listener.ask(method, path, body, **headers)
-        except (OSError, http.client.HTTPException) as problem:
-            return Answer(0, str(problem) or type(problem).__name__)
-        finally:
-            listener.close()
+        url, ca = Place(self.project, {}).ops_url, self.project.state.site_roots
+        return request(url, ca, method, path, body, seconds=ASK_SECONDS, headers=headers)
 
     def log_in(self, **grant: str) -> str:
         """Why no token was granted; empty: it was."""
         form = {"Content-Type": "application/x-www-form-urlencoded"}
         answer = self._ask("POST", TOKEN, urlencode(grant), **form)
+        self.refused = answer.status in (400, 401, 403)
         self.token = str(answer.json().get("access_token", ""))
         said = str(answer.json().get("error_description") or answer.text[:120])
         return "" if self.token else f"HTTP {answer.status} {said}"

@@ -199,6 +199,8 @@ def _with_locks(
         return answers
     ca, url = place.project.state.site_roots, place.ops_url
     granted = reads.result("operations client", asked, edge.Admin(EdgeFacts()))
+    if granted.facts.admin == 0:
+        reads.unread["operations client (Keycloak's clock, locked users)"] = granted.facts.admin_said
     suspects = postgres.content.suspects if postgres.content else ()
     locked: tuple[str, ...] = ()
     if granted.token and suspects:

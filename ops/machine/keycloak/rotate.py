@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import http.client
 import re
 import time
 from typing import Any
@@ -16,7 +15,7 @@ from ops.keycloak_steps import CreateKey, HandOver, RetireKey, VerifyKeys, Verif
 from ops.machine.keycloak import database
 from ops.machine.keycloak.admin import OPERATIONS
 from ops.machine.keycloak.api import Api
-from ops.machine.keycloak.edge import KEYS, Answer, Listener
+from ops.machine.keycloak.edge import KEYS, Answer, request
 from ops.machine.project import Project
 from ops.machine.wait import until
 from ops.plan.keycloak.facts import OPS_CLIENT, REALM
@@ -116,18 +115,13 @@ def _password_status(project: Project, name: str, value: str) -> int:
 def _status(project: Project, realm: str, endpoint: str, form: dict[str, str]) -> int:
     """What an endpoint answers on the operator's listener."""
     url = placeholders(project.settings, project.ports)["CC03_OPS_URL"]
-    listener = Listener(url, project.state.site_roots)
     path, kind = f"/auth/realms/{realm}/protocol/openid-connect/{endpoint}", "application/x-www-form-urlencoded"
     answers: list[Answer] = []
 
     def ask() -> str:
-        try:
-            answers.append(listener.ask("POST", path, urlencode(form), **{"Content-Type": kind}))
-        except (OSError, http.client.HTTPException) as problem:
-            return str(problem) or type(problem).__name__
-        finally:
-            listener.close()
-        return ""
+        headers = {"Content-Type": kind}
+        answers.append(request(url, project.state.site_roots, "POST", path, urlencode(form), headers=headers))
+        return "" if answers[-1].status else answers[-1].text
 
     if why := until(ask, ANSWERS_WITHIN):
         raise OpsError("Keycloak does not answer", why, "inv keycloak")
@@ -230,10 +224,5 @@ class RealmKeys:
     def _published(self) -> set[str]:
         """Ids of the keys that everybody can fetch."""
         url = placeholders(self.project.settings, self.project.ports)["CC03_PUBLIC_URL"]
-        listener = Listener(url, self.project.state.site_roots)
-        try:
-            return {key["kid"] for key in listener.ask("GET", KEYS).json().get("keys", [])}
-        except (OSError, http.client.HTTPException):
-            return set()
-        finally:
-            listener.close()
+        answer = request(url, self.project.state.site_roots, "GET", KEYS)
+        return {key["kid"] for key in answer.json().get("keys", [])}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import http.client
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -13,7 +12,7 @@ from urllib.parse import urlencode
 
 from ops.errors import HostLacks, OpsError
 from ops.machine.keycloak.admin import secret
-from ops.machine.keycloak.edge import DISCOVERY, Answer, Listener
+from ops.machine.keycloak.edge import DISCOVERY, Answer, request
 from ops.machine.keycloak.look import Place
 from ops.machine.project import Project
 from ops.machine.wait import until
@@ -36,13 +35,10 @@ class _Probe:
     refresh: str = ""
 
     def ask(self, method: str, path: str, form: Mapping[str, str] | None = None, **headers: str) -> Answer:
-        listener = Listener(self.url, self.project.state.site_roots, ASK_SECONDS)
-        try:
-            return listener.ask(method, path, urlencode(form) if form else "", **{**(FORM if form else {}), **headers})
-        except (OSError, http.client.HTTPException) as problem:
-            return Answer(0, str(problem) or type(problem).__name__)
-        finally:
-            listener.close()
+        body, kind = urlencode(form) if form else "", FORM if form else {}
+        return request(
+            self.url, self.project.state.site_roots, method, path, body, seconds=ASK_SECONDS, headers={**kind, **headers}
+        )
 
     def secret(self, name: str) -> str:
         return secret(self.project, name)

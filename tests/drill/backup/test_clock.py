@@ -15,7 +15,7 @@ from tests.drill.stack import Drill, inv
 from tests.smoke.live import eventually
 
 CLOCK = "/run/ahead"
-LIBRARY = Path(__file__).with_name("clock.c")
+LIBRARY = Path(__file__).parents[1] / "clock.c"
 BUILD = f"""FROM ${{BASE_BOOKWORM}} AS clock
 RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev
 COPY clock.c /

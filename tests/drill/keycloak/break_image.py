@@ -16,6 +16,7 @@ from tests.drill.keycloak.hands import SLOT, Definition, Keycloak
 
 BUILD_SECONDS = 580.0
 CONTEXT = REPOSITORY / "compose" / SLOT
+LIBRARY = Path(__file__).parents[1] / "clock.c"
 LAST = "\nFROM java\nCOPY --from=trained /opt/keycloak /opt/keycloak\n"
 """How the last stage of the product's own Containerfile begins."""
 UNBUILT = (
@@ -30,10 +31,14 @@ BUILD = (
 )
 WITHOUT_DB = UNBUILT + LINKED + BUILD + "\n"
 JAR = "mkdir -p /opt/keycloak/providers && cp /opt/keycloak/lib/quarkus-run.jar /opt/keycloak/providers/own.jar"
-CLOCK = (
-    "apt-get update && apt-get install -y --no-install-recommends libfaketime "
-    "&& cp /usr/lib/*/faketime/libfaketimeMT.so.1 /opt/keycloak/ && rm -rf /var/lib/apt/lists/*"
-)
+CLOCK = """FROM {image} AS clock
+USER 0
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev
+COPY clock.c /
+RUN gcc -shared -fPIC -O2 -DSECONDS=90 -o /clock.so /clock.c -ldl
+FROM {image}
+COPY --from=clock /clock.so /opt/keycloak/clock.so
+"""
 
 
 def built_anew(keycloak: Keycloak, stage: str) -> str:
@@ -56,6 +61,7 @@ def image(keycloak: Keycloak, name: str, text: str) -> str:
     args = {f"BASE_{suite.upper()}": base for suite, base in keycloak.drill.project.images[SLOT].bases}
     try:
         shutil.copytree(CONTEXT, folder, dirs_exist_ok=True)
+        shutil.copy(LIBRARY, folder)
         (folder / "Containerfile").write_text(text)
         keycloak.drill.project.host.run(podman.image_build(folder, tag, args, {}, host_ca_bundle()), timeout=BUILD_SECONDS)
     finally:
@@ -112,11 +118,13 @@ ENTRY = (
 )
 
 
-def fake_clock(definition: Definition) -> None:
-    definition["environment"] = {
-        "LD_PRELOAD": "/opt/keycloak/libfaketimeMT.so.1", "FAKETIME": "+90s", "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        "DONT_FAKE_MONOTONIC": "1",
-    }  # fmt: skip
+def ahead(keycloak: Keycloak, text: str) -> str:
+    """The product's image with a library that moves the time of day for the program that loads it."""
+    return text.format(image=keycloak.drill.project.images[SLOT].tag)
+
+
+def with_its_clock(definition: Definition) -> None:
+    definition["environment"] = {"LD_PRELOAD": "/opt/keycloak/clock.so"}
 
 
 BREAKAGES = (
@@ -129,5 +137,5 @@ BREAKAGES = (
         "dev-mode", "dev-mode", made_of("h2", built_anew, WITHOUT_DB, as_dev), suffers=answers_users,
         suffers_within=300.0,
     ),
-    Breakage("clock-ahead", "clock-skew", made_of("clock", on_top, CLOCK, fake_clock), suffers=serves, mends=False),
+    Breakage("clock-ahead", "clock-skew", made_of("clock", ahead, CLOCK, with_its_clock), suffers=serves, mends=False),
 )  # fmt: skip
