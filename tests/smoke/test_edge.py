@@ -17,7 +17,7 @@ from tests.smoke.live import Live
 from tests.smoke.test_hardening import processes
 
 CONNECT_SECONDS = 3.0
-"""proxy_connect_timeout (config/nginx/proxy.conf)."""
+"""Less than proxy_connect_timeout (config/nginx/proxy.conf)."""
 
 
 def network(live: Live, slot: str) -> Path:

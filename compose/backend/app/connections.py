@@ -8,7 +8,7 @@ from weakref import WeakSet
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 # After this the proxy has given the handshake up, and asks elsewhere (proxy_connect_timeout, config/nginx/proxy.conf).
-HANDSHAKE_SECONDS = 3.0
+HANDSHAKE_SECONDS = 10.0
 
 
 class Connection(HttpToolsProtocol):
