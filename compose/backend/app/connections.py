@@ -7,8 +7,8 @@ from weakref import WeakSet
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-# After this the proxy has given the handshake up, and asks elsewhere (proxy_connect_timeout, config/nginx/proxy.conf).
-HANDSHAKE_SECONDS = 10.0
+# Older ones are no proxy's: nobody who means to send a request takes so long for his part of it.
+HANDSHAKE_SECONDS = 4.0
 
 
 class Connection(HttpToolsProtocol):
