@@ -117,7 +117,8 @@ class _Run:
         while True:
             found, diagnosis = self.look()
             fresh = set() if known is None else unsettled(diagnosis.findings) - known
-            again = fresh or (diagnosis.unread and not diagnosis.findings)
+            # The log alone may tell of a failure that is over: what could not be read is asked for again before it is believed.
+            again = fresh or (diagnosis.unread and not any(finding.certain for finding in diagnosis.findings))
             looks += bool(again)
             waits = (found.facts.starting and not diagnosis.findings) or (again and looks < LOOKS)
             if not waits or time.monotonic() > ends:

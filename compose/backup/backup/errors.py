@@ -5,6 +5,10 @@ class JobError(Exception):
     """What happened and why, in one line that an operator can act on."""
 
 
+class Unreached(JobError):
+    """A machine does not answer. That tells nothing of what it holds, and is tried again as soon as it does."""
+
+
 class CommandError(JobError):
     """A tool failed or did not end in time."""
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
-from . import catalog, pgbackrest, restic
+from . import catalog, pgbackrest, reserve, restic
 from .errors import JobError
 from .log import log
 from .paths import PGBACKREST_CONF, VOLUME
@@ -36,7 +36,8 @@ def expire(
             log("WARNING", "nothing is expired: the only proved set would go", repository=repository.name)
         else:
             try:
-                done[repository.name] = _one(repository, conf)
+                with reserve.lent(repository.folder):
+                    done[repository.name] = _one(repository, conf)
             except JobError as error:
                 errors.append(f"{repository.name}: {error}")
     if errors:
@@ -61,18 +62,23 @@ def expire_ahead(repositories: Iterable[Repository], now: datetime) -> dict[str,
                 f"all backups of {repository.name} are from the future: this host's clock is wrong ({now:%F %T} UTC)"
             )
     for repository in chosen:
-        before = pgbackrest.info(repository).backups
-        for backup in sorted((one for one in before if one.start > limit), key=lambda one: one.start):
-            # A full one takes along those that build upon it.
-            if any(one.label == backup.label for one in pgbackrest.info(repository).backups):
-                pgbackrest.run("expire", f"--repo={repository.number}", f"--set={backup.label}")
-        pgbackrest.forget_history(repository, limit)
-        gone = [one.id for one in restic.snapshots(repository) if one.made_at > limit]
-        restic.prepare(repository)
-        restic.forget(repository, gone, prune=True)
-        left = pgbackrest.info(repository).backups
-        done[repository.name] = f"{len(before) - len(left)} backups and {len(gone)} snapshots removed"
+        with reserve.lent(repository.folder):
+            done[repository.name] = _later(repository, limit)
     return done
+
+
+def _later(repository: Repository, limit: datetime) -> str:
+    before = pgbackrest.info(repository).backups
+    for backup in sorted((one for one in before if one.start > limit), key=lambda one: one.start):
+        # A full one takes along those that build upon it.
+        if any(one.label == backup.label for one in pgbackrest.info(repository).backups):
+            pgbackrest.run("expire", f"--repo={repository.number}", f"--set={backup.label}")
+    pgbackrest.forget_history(repository, limit)
+    gone = [one.id for one in restic.snapshots(repository) if one.made_at > limit]
+    restic.prepare(repository)
+    restic.forget(repository, gone, prune=True)
+    left = pgbackrest.info(repository).backups
+    return f"{len(before) - len(left)} backups and {len(gone)} snapshots removed"
 
 
 def _one(repository: Repository, conf: Path) -> str:

@@ -37,11 +37,11 @@ def extract(chosen: Set, repository: Repository, target: Path, only: Iterable[st
         if part in wanted - absent:
             restic.restore(repository, snapshot, DATA / part, target / part)
     if "logs" in wanted - absent:
-        _logs(repository, snapshot, target, listed["logs"]["days"])
+        gather_logs(repository, snapshot, target, listed["logs"]["days"])
     return listed
 
 
-def _logs(repository: Repository, snapshot: str, target: Path, days: Iterable[str]) -> None:
+def gather_logs(repository: Repository, snapshot: str, target: Path, days: Iterable[str]) -> None:
     """The days that were copied aside and those that were read in place become one folder again."""
     folder = target / "logs" / "data" / "partitions"
     folder.mkdir(parents=True)
@@ -51,6 +51,11 @@ def _logs(repository: Repository, snapshot: str, target: Path, days: Iterable[st
             aside.rename(folder / day)
         else:
             restic.restore(repository, snapshot, logs_copy.SOURCE / day, folder / day)
+    checkpoint = target / "logs" / logs_copy.CHECKPOINT.name
+    if checkpoint.exists():
+        # The collector is root without the right to pass over modes, and the copy will be the store's: one that it cannot read
+        # makes it take in every line of the log files a second time.
+        checkpoint.chmod(0o644)
     torn = logs_copy.faults(folder.parent)
     if torn:
         raise JobError(f"parts of the log store are missing: {', '.join(torn[:3])}")

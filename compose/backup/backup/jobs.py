@@ -19,11 +19,12 @@ from . import (
     observe,
     pgbackrest,
     receiver,
+    reserve,
     restic,
     sets,
     wal,
 )
-from .errors import CommandError, JobError
+from .errors import CommandError, JobError, Unreached
 from .log import log
 from .paths import RUN, VOLUME
 from .progress import Progress
@@ -72,23 +73,27 @@ def reachable(job: str) -> bool:
 
 
 def run(job: str, do: Callable[[], object]) -> tuple[str, object]:
-    """(error, what `do` returned): the error is empty on success."""
+    """(why not, what `do` returned): the first is empty on success."""
     with job_lock():
         log("INFO", "job started", job=job)
         started = time.monotonic()
-        error, result = "", None
+        error, unreached, result = "", "", None
         try:
             clean()
             result = do()
+        except Unreached as silence:
+            unreached = str(silence)
         except (JobError, OSError) as failure:
             error = _told(str(failure))
         seconds = round(time.monotonic() - started, 3)
-        journal.record(job, seconds=seconds, error=error)
+        journal.record(job, seconds=seconds, error=error, unreached=unreached)
         if error:
             log("ERROR", "job failed", job=job, seconds=seconds, error=error)
+        elif unreached:
+            log("WARNING", "job put off", job=job, seconds=seconds, unreached=unreached)
         else:
             log("INFO", "job done", job=job, seconds=seconds)
-        return error, result
+        return error or unreached, result
 
 
 def _told(error: str) -> str:
@@ -115,6 +120,9 @@ def scheduled(job: str, repositories: Sequence[Repository]) -> Callable[[], obje
 
 def make_set(kind: str, repositories: Sequence[Repository], progress: Progress) -> dict:
     here, gone = away.split(repositories)
+    for repository in here:
+        if repository.folder and not repository.append_only:
+            reserve.stock(repository.folder)
     made = sets.make(kind, here, progress, gone)
     if kind == "full":
         progress.phase("expire")
@@ -142,19 +150,34 @@ def check(repositories: Sequence[Repository]) -> None:
 
 
 def verify(repositories: Sequence[Repository], progress: Progress) -> None:
-    """Reads every file. Raises JobError with the faults of all of them."""
+    """Reads every file of those that answer. Raises JobError with the faults of all of them; without any, Unreached with those
+    that do not answer."""
     here, gone = away.split(repositories)
-    faults = list(gone.values())
+    faults: list[str] = []
     for repository in here:
-        for name, tool in (("postgres", _check_postgres), ("files", _check_files)):
-            progress.phase(f"verify {name}", repository.name)
-            try:
-                tool(repository)
-            except JobError as error:
-                faults.append(str(error))
+        try:
+            faults += _read(repository, progress)
+        except Unreached as silence:
+            gone[repository.name] = str(silence)
     progress.phase("")
     if faults:
-        raise JobError("; ".join(faults))
+        raise JobError("; ".join([*faults, *gone.values()]))
+    if gone:
+        raise Unreached("; ".join(gone.values()))
+
+
+def _read(repository: Repository, progress: Progress) -> list[str]:
+    """The faults of one repository. Raises Unreached where it goes away meanwhile: what the tools then say is of no damage."""
+    faults = []
+    for name, tool in (("postgres", _check_postgres), ("files", _check_files)):
+        progress.phase(f"verify {name}", repository.name)
+        try:
+            tool(repository)
+        except JobError as error:
+            if repository.remote and (why := away.greeting(repository)):
+                raise Unreached(why) from error
+            faults.append(str(error))
+    return faults
 
 
 def _check_postgres(repository: Repository) -> None:

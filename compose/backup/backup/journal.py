@@ -26,17 +26,17 @@ class Entry:
     failures_total: int = 0
     failures_in_row: int = 0
     last_error: str = ""
+    unreached: str = ""
+    """Who did not answer at the last attempt, which is then neither a success nor a failure."""
 
-    def after(self, *, ended: datetime, seconds: float, error: str) -> "Entry":
+    def after(self, *, ended: datetime, seconds: float, error: str, unreached: str) -> "Entry":
+        now = replace(self, last_attempt=ended, unreached=unreached)
         if error:
-            return replace(
-                self,
-                last_attempt=ended,
-                failures_total=self.failures_total + 1,
-                failures_in_row=self.failures_in_row + 1,
-                last_error=error,
-            )
-        return replace(self, last_attempt=ended, last_success=ended, last_seconds=seconds, failures_in_row=0, last_error="")
+            failures = {"failures_total": self.failures_total + 1, "failures_in_row": self.failures_in_row + 1}
+            return replace(now, last_error=error, **failures)
+        if unreached:
+            return now
+        return replace(now, last_success=ended, last_seconds=seconds, failures_in_row=0, last_error="")
 
 
 def read(path: Path = PATH, aside: Path = ASIDE) -> dict[str, Entry]:
@@ -48,10 +48,12 @@ def read(path: Path = PATH, aside: Path = ASIDE) -> dict[str, Entry]:
         return {}
 
 
-def record(job: str, *, seconds: float, error: str, path: Path = PATH, aside: Path = ASIDE) -> Entry:
+def record(
+    job: str, *, seconds: float, error: str = "", unreached: str = "", path: Path = PATH, aside: Path = ASIDE
+) -> Entry:  # fmt: skip
     """Callers hold the job lock, hence no two writers."""
     entries = read(path, aside)
-    entries[job] = entries.get(job, Entry()).after(ended=datetime.now(UTC), seconds=seconds, error=error)
+    entries[job] = entries.get(job, Entry()).after(ended=datetime.now(UTC), seconds=seconds, error=error, unreached=unreached)
     try:
         _write(entries, path)
         aside.unlink(missing_ok=True)

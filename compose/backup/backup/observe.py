@@ -31,6 +31,8 @@ class Place:
     append_only: bool
     seen: datetime
     error: str = ""
+    away: bool = False
+    """Whether its machine does not answer: the rest is then as it was seen before."""
     backups: tuple[pgbackrest.Backup, ...] = ()
     snapshots: tuple[restic.Snapshot, ...] = ()
     wal_min: str | None = None
@@ -70,7 +72,7 @@ def look(repositories: Sequence[Repository], before: Seen | None = None, *, ever
         if repository.name in gone:
             # What it held it holds still, as far as anybody knows.
             known = former or Place(repository.name, repository.kind, repository.append_only, now)
-            places[repository.name] = replace(known, error=gone[repository.name])
+            places[repository.name] = replace(known, error=gone[repository.name], away=True)
         elif former and repository.remote and fresh and not everywhere:
             places[repository.name] = former
         else:

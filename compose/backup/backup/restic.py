@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from . import command
+from . import command, reserve
 from .configuration import aws_file, known_hosts_file
 from .errors import CommandError, JobError
 from .paths import CACHE, CIPHER, CONFIG, FILES, RUN, TEMPORARY
@@ -21,6 +21,8 @@ LOOK = 60
 """Seconds for looking which snapshots there are: restic itself would try for a quarter of an hour."""
 MISSING_REPOSITORY, LOCKED, WRONG_KEY = 10, 11, 12
 """Exit codes since restic 0.17."""
+REWRITTEN = 2 << 30
+"""Bytes: a container of half a CPU must not repack for hours."""
 MEMORY = "160MiB"
 """What its collector aims to stay below, in a container of 512 MB that also holds pgBackRest."""
 
@@ -160,8 +162,13 @@ def forget(repository: Repository, ids: Sequence[str], *, prune: bool) -> None:
     if ids:
         run(repository, "forget", *ids)
     if prune:
-        # A bounded rewrite: a container of half a CPU must not repack for hours.
-        run(repository, "prune", "--max-unused", "10%", "--max-repack-size", "2G", deadline=DEADLINE)
+        most = str(most_rewritten(repository))
+        run(repository, "prune", "--max-unused", "10%", "--max-repack-size", most, deadline=DEADLINE)
+
+
+def most_rewritten(repository: Repository) -> int:
+    """Bytes that a prune may write anew: what it replaces goes only afterwards."""
+    return min(REWRITTEN, reserve.free(repository.folder) // 2) if repository.folder else REWRITTEN
 
 
 def check(repository: Repository) -> None:

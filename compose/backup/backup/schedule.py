@@ -1,7 +1,7 @@
 """Pure decisions: which job is due, and when a failed one is tried again."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
 from hashlib import sha256
 
@@ -13,6 +13,8 @@ LAST_RETRY = timedelta(minutes=15)
 HEAVY = ("drill", "verify", "verify-remote")
 """They read everything there is: after a failure they rest for longer, an hour to six."""
 HEAVY_FIRST, HEAVY_LAST = timedelta(hours=1), timedelta(hours=6)
+UNREACHED_RETRY = timedelta(minutes=1)
+"""From a job that met a machine which did not answer until the next one, once it does."""
 SLACK = timedelta(hours=12)
 """By which a full backup may come early: one every 7 days at 02:30 is due at that time on the seventh day, whatever the last
 one's minute was."""
@@ -87,9 +89,24 @@ def due(
     return [job for job, is_due in wanted.items() if is_due]
 
 
+def after_absence(done: Done, entry: Entry, *, away: bool) -> Done:
+    """What counts as done where a machine beyond this host did not answer. As long as it does not, the others were read at the
+    last attempt; once it does, all are to be read.
+
+    Parameters
+    ----------
+    entry: of reading them. away: whether one of them still does not answer.
+    """
+    return replace(done, verify_remote=entry.last_attempt if away else None) if entry.unreached else done
+
+
 def may_try(job: str, entry: Entry, now: datetime) -> bool:
     """After failures in a row the pause doubles, from seconds (a stack that starts) to a quarter of an hour."""
-    if entry.failures_in_row == 0 or entry.last_attempt is None or entry.last_attempt > now:
+    if entry.last_attempt is None or entry.last_attempt > now:
+        return True
+    if entry.unreached:
+        return now - entry.last_attempt >= UNREACHED_RETRY
+    if entry.failures_in_row == 0:
         return True
     first, last = (HEAVY_FIRST, HEAVY_LAST) if job in HEAVY else (FIRST_RETRY, LAST_RETRY)
     return now - entry.last_attempt >= min(first * 2 ** min(entry.failures_in_row - 1, 16), last)

@@ -10,10 +10,11 @@ from datetime import UTC, datetime
 
 from . import jobs, journal, observe
 from .errors import JobError
+from .journal import Entry
 from .log import log
 from .paths import CIPHER, HOST
 from .repositories import LOCAL, Repository
-from .schedule import due, next_job, offset, settled
+from .schedule import after_absence, due, next_job, offset, settled
 from .server import make_server
 from .sets import HOST_ARCHIVE
 from .settings import Settings
@@ -58,9 +59,12 @@ class Scheduler:
 
     def _next(self) -> str | None:
         state, now = self._state, datetime.now(UTC)
-        remote = any(place.snapshots for place in state.seen.places.values() if place.name != LOCAL)
+        further = [place for place in state.seen.places.values() if place.name != LOCAL]
+        remote = any(place.snapshots for place in further)
+        read = state.journal.get("verify-remote", Entry())
+        done = after_absence(state.done(now), read, away=any(place.away for place in further))
         ready = settled(self._settings, state.started, now, handed_over=(HOST / HOST_ARCHIVE).exists())
-        wanted = due(self._settings, state.done(now), now, self._late, remote=remote, ready=ready)
+        wanted = due(self._settings, done, now, self._late, remote=remote, ready=ready)
         return next_job(wanted, state.journal, now)
 
     def work_forever(self) -> None:

@@ -136,6 +136,7 @@ def warnings(state: State, now: datetime) -> list[str]:
     found = [
         f"repository {place.name}: {place.error}" for place in state.seen.places.values() if place.error and place.name != LOCAL
     ]
+    found += [f"{job} is put off: {entry.unreached}" for job, entry in state.entries.items() if entry.unreached]
     found += [f"set {name} is from the future: was the clock wrong?" for name in catalog.from_future(state.seen.sets, now)]
     if state.seen.sets:
         newest = state.seen.sets[0]

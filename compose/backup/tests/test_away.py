@@ -6,7 +6,8 @@ from contextlib import contextmanager
 
 import pytest
 from backup import away, configuration, jobs, pgbackrest, sets, wal
-from backup.errors import JobError
+from backup.errors import JobError, Unreached
+from backup.progress import Progress
 from backup.repositories import parse
 from test_configuration import PLACES, READ, TEMPLATE
 from test_settings import SFTP, document
@@ -100,3 +101,58 @@ def test_check_proves_the_local_archive_while_another_repository_is_away(checked
     monkeypatch.setattr(wal, "mark", late)
     with pytest.raises(JobError, match="did not reach"):
         jobs.check(PLACES)
+
+
+@pytest.fixture
+def reading(monkeypatch):
+    """Repositories are read without a fault, unless `faults` has one of them; `away` names who does not answer."""
+    found = {"read": [], "faults": {}, "away": {}, "goes": {}}
+
+    def tool(one):
+        found["read"].append(one.name)
+        found["away"] |= found["goes"]
+        if one.name in found["faults"]:
+            raise JobError(found["faults"][one.name])
+
+    monkeypatch.setattr(
+        away, "split", lambda places: ([one for one in places if one.name not in found["away"]], dict(found["away"]))
+    )
+    monkeypatch.setattr(away, "greeting", lambda one: found["away"].get(one.name, ""))
+    monkeypatch.setattr(jobs, "_check_postgres", tool)
+    monkeypatch.setattr(jobs, "_check_files", tool)
+    return found
+
+
+def test_one_that_is_away_is_put_off_and_the_others_are_read(reading):
+    reading["away"] = {"nas": "nas does not answer"}
+    with pytest.raises(Unreached, match="nas does not answer"):
+        jobs.verify(PLACES[1:], Progress())
+    assert set(reading["read"]) == {"offsite", "disk"}
+
+
+def test_what_the_tools_say_of_one_that_goes_away_meanwhile_is_no_damage(reading):
+    reading["goes"], reading["faults"] = {"nas": "nas does not answer"}, {"nas": "timeout after 60000ms"}
+    with pytest.raises(Unreached, match=r"^nas does not answer$"):
+        jobs.verify([PLACES[2]], Progress())
+
+
+def test_damage_is_told_whoever_else_is_away(reading):
+    reading["away"], reading["faults"] = {"nas": "nas does not answer"}, {"offsite": "missing: 64"}
+    with pytest.raises(JobError, match="missing: 64; missing: 64; nas does not answer") as told:
+        jobs.verify(PLACES[1:], Progress())
+    assert not isinstance(told.value, Unreached)
+
+
+@pytest.mark.parametrize(("failure", "kept"), [(Unreached("nas"), {"unreached": "nas"}), (JobError("torn"), {"error": "torn"})])
+def test_a_job_by_hand_says_why_not_and_the_journal_which_of_the_two(monkeypatch, tmp_path, failure, kept):
+    said = {}
+
+    def do():
+        raise failure
+
+    monkeypatch.setattr(jobs, "LOCK", tmp_path / "lock")
+    monkeypatch.setattr(jobs, "VOLUME", tmp_path)
+    monkeypatch.setattr(jobs, "clean", lambda: None)
+    monkeypatch.setattr(jobs.journal, "record", lambda job, *, seconds, **how: said.update(how))
+    assert jobs.run("verify-remote", do) == (str(failure), None)
+    assert {key: text for key, text in said.items() if text} == kept

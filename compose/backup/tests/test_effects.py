@@ -7,9 +7,10 @@ import time
 from pathlib import Path
 
 import pytest
-from backup import command, configuration, drill, logs_copy, manifest
+from backup import command, configuration, drill, extract, logs_copy, manifest
 from backup.errors import CommandError, JobError
 from backup.progress import Progress
+from test_configuration import PLACES
 
 
 def test_output_comes_back_and_lines_as_they_come():
@@ -75,6 +76,16 @@ def test_how_far_the_collector_has_got_goes_along(tmp_path):
     checkpoint.write_text('{"/var/log/containers/redis.log": {"offset": 7}}')
     logs_copy.stage(target, source, checkpoint)
     assert (target / "checkpoint.json").read_text() == checkpoint.read_text()
+
+
+def test_the_collector_may_read_how_far_it_had_got_whatever_the_mode_of_the_copy(tmp_path):
+    partition(tmp_path / "logs", "20260310", ["B"])
+    copy = tmp_path / "logs/checkpoint.json"
+    copy.write_text("{}")
+    copy.chmod(0o600)
+    extract.gather_logs(PLACES[0], "S", tmp_path, ["20260310"])
+    assert copy.stat().st_mode & 0o777 == 0o644
+    assert (tmp_path / "logs/data/partitions/20260310/datadb/B").is_dir()
 
 
 def test_a_part_that_is_gone_is_copied_by_a_newer_list_or_reported(tmp_path):

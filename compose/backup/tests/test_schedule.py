@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from backup import settings
 from backup.journal import Entry
-from backup.schedule import Done, due, latest_occurrence, may_try, next_job, offset, settled
+from backup.schedule import Done, after_absence, due, latest_occurrence, may_try, next_job, offset, settled
 
 SETTINGS = settings.parse((Path(__file__).parents[3] / "config/backup/backup.toml").read_text())
 NOON = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
@@ -79,6 +79,17 @@ def test_other_repositories_are_verified_where_there_are_any():
     assert due(SETTINGS, late, NOON, remote=True) == ["verify-remote"]
 
 
+def test_one_that_did_not_answer_is_waited_for_and_made_up_for_as_soon_as_it_does():
+    unreached = Entry(last_attempt=MINUTE_AGO, last_success=NOON - timedelta(days=8), unreached="nas does not answer")
+    late = replace(ALL_DONE, verify_remote=unreached.last_success)
+    waiting = after_absence(late, unreached, away=True)
+    assert due(SETTINGS, waiting, NOON, remote=True) == [], "the others were read a minute ago"
+    assert due(SETTINGS, waiting, NOON + timedelta(days=7), remote=True)[-1] == "verify-remote", "they are read each week"
+    back = after_absence(ALL_DONE, unreached, away=False)
+    assert next_job(due(SETTINGS, back, NOON, remote=True), {"verify-remote": unreached}, NOON) == "verify-remote"
+    assert after_absence(ALL_DONE, Entry(last_attempt=MINUTE_AGO, failures_in_row=1), away=True) == ALL_DONE
+
+
 def test_the_share_of_the_jitter_is_the_same_for_one_stack_and_within_bounds():
     shares = {offset(seed, timedelta(minutes=10)) for seed in map(str, range(200))}
     assert offset("1", timedelta(minutes=10)) == offset("1", timedelta(minutes=10))
@@ -105,6 +116,12 @@ def test_the_pause_after_failures_grows_to_a_quarter_of_an_hour():
 def test_what_reads_everything_rests_for_an_hour_to_six():
     assert waits("drill", 1, 3599) and not waits("drill", 1, 3600)
     assert waits("verify", 500, 6 * 3600 - 1) and not waits("verify", 500, 6 * 3600)
+
+
+def test_a_server_that_was_away_has_its_job_rest_for_a_minute_whatever_failed_before():
+    unreached = Entry(last_attempt=NOON, failures_in_row=3, unreached="nas does not answer")
+    assert not may_try("verify-remote", unreached, NOON + timedelta(seconds=59))
+    assert may_try("verify-remote", unreached, NOON + timedelta(seconds=60))
 
 
 def test_an_attempt_in_the_future_of_a_wrong_clock_holds_nothing_up():

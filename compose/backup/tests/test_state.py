@@ -99,6 +99,16 @@ def test_a_repository_that_is_no_longer_declared_is_forgotten():
     assert "verify-remote" not in metrics.render(state, True, NOW)
 
 
+def test_a_server_that_does_not_answer_is_no_damage():
+    silent = Entry(last_attempt=FRESH, last_success=FRESH, unreached="nas does not answer")
+    place = replace(GOOD.seen.places["local"], name="nas", error="nas does not answer", away=True)
+    state = with_journal("verify-remote", silent)
+    state = replace(state, seen=replace(state.seen, places={**state.seen.places, "nas": place}))
+    assert problems(state, SETTINGS, NOW) == []
+    assert "verify-remote is put off: nas does not answer" in warnings(state, NOW)
+    assert 'backup_failures_in_row{job_name="verify-remote"} 0' in metrics.render(state, True, NOW)
+
+
 def test_a_drill_long_ago_is_a_problem():
     old = (replace(PROVED[0], ended=NOW - timedelta(hours=27)),)
     assert problems(replace(GOOD, seen=seen(FRESH, drills=old)), SETTINGS, NOW) == ["drill: last 1 day, 3:00:00 ago"]
@@ -169,6 +179,17 @@ def test_the_journal_counts_failures_and_forgets_the_row_on_success(tmp_path):
     journal.record("full", seconds=2.5, error="", **places)
     entry = journal.read(**places)["full"]
     assert (entry.failures_in_row, entry.failures_total, entry.last_seconds, entry.last_error) == (0, 2, 2.5, "")
+
+
+def test_damage_that_was_found_stays_told_while_nobody_answers(tmp_path):
+    places = {"path": tmp_path / "journal.json", "aside": tmp_path / "aside.json"}
+    journal.record("verify-remote", seconds=1, error="missing: 64", **places)
+    journal.record("verify-remote", seconds=1, unreached="nas does not answer", **places)
+    entry = journal.read(**places)["verify-remote"]
+    assert (entry.failures_in_row, entry.last_error, entry.unreached) == (1, "missing: 64", "nas does not answer")
+    journal.record("verify-remote", seconds=1, **places)
+    entry = journal.read(**places)["verify-remote"]
+    assert (entry.failures_in_row, entry.last_error, entry.unreached) == (0, "", "")
 
 
 def test_the_journal_of_a_full_disk_is_kept_in_memory_until_there_is_room(tmp_path):

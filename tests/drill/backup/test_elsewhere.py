@@ -28,6 +28,8 @@ from tests.smoke.live import eventually
 JOB_SECONDS = 600.0
 LOOK_SECONDS = 90.0
 """Until the scheduler has seen what a job by hand has made."""
+RETRY_SECONDS = 300.0
+"""From a server that is back until all of it was read: it is noticed within a minute, and a small repository takes a minute."""
 Record = Callable[..., None]
 
 
@@ -152,14 +154,25 @@ def test_credentials_stand_nowhere_but_in_files(elsewhere: Elsewhere) -> None:
     assert [secret for secret in secrets if secret in said] == []
 
 
-def test_server_that_is_away_stops_no_backup_and_is_made_up_for(elsewhere: Elsewhere) -> None:
+def test_server_that_is_away_stops_no_backup_and_is_made_up_for(elsewhere: Elsewhere, record: Record) -> None:
     elsewhere.make()
     with elsewhere.s3.away():
         made = elsewhere.make()
         assert held(made) == {"local", "nas"}
         eventually(lambda: "" if elsewhere.place("offsite")["error"] else "nobody noticed", JOB_SECONDS)
         assert elsewhere.place("nas")["error"] == ""
+        name = f"{elsewhere.drill.project.name}-backup"
+        read = ("podman", "exec", name, "backup", "run", "verify", "--repository", "offsite")
+        answer = elsewhere.drill.project.host.run(read, ok=None, timeout=JOB_SECONDS)
+        assert answer.returncode == 1
+        assert "offsite does not answer" in answer.stdout
+        assert elsewhere.seen_anew()["jobs"]["verify-remote"]["failures_in_row"] == 0, "that is no damage"
+    back = datetime.now(UTC)
     eventually(lambda: elsewhere.place("offsite")["error"], JOB_SECONDS)
+    eventually(lambda: elsewhere.status()["jobs"]["verify-remote"]["unreached"], RETRY_SECONDS)
+    assert datetime.fromisoformat(elsewhere.status()["jobs"]["verify-remote"]["last_success"]) > back
+    assert elsewhere.status()["problems"] == []
+    record("from a server that is back until it is read again", (datetime.now(UTC) - back).total_seconds())
     assert held(elsewhere.make()) == {"local", "offsite", "nas"}
     waiting = "SELECT count(*) FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'"
     eventually(lambda: "" if elsewhere.psql(waiting) == "0" else "WAL waits", JOB_SECONDS)

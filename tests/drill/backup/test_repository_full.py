@@ -78,5 +78,8 @@ def test_room_can_be_made_on_a_full_disk(backups: Backups, disk: Disk) -> None:
         backups.make("full")
     backups.run("drill")
     disk.fill()
-    answer = inv("backup.prune", "--yes")
-    assert answer.returncode == 0, answer.stdout[-1000:] + answer.stderr
+    # Nothing goes, since fewer are kept than may be: the disk is as full afterwards, and the command can be given again.
+    for _ in range(2):
+        answer = inv("backup.prune", "--yes")
+        assert answer.returncode == 0, answer.stdout[-1000:] + answer.stderr
+        assert (disk.folder / "reserve").exists()

@@ -10,6 +10,7 @@ import pytest
 
 from ops.machine.host import REPOSITORY
 from ops.render import container_name, volume_name
+from tests.drill.backup.hands import Backups
 from tests.drill.backup.writer import TABLE, Writer, committing, survived
 from tests.drill.conftest import Record
 from tests.drill.stack import Drill, inv, kill
@@ -116,17 +117,23 @@ def test_commits_wait_while_the_backup_is_away_and_none_fails(
         record("kill -9 backup, until commits go on", time.monotonic() - began)
 
         backup = container_name(stack.project.name, "backup")
+        stack.await_healthy("backup")
+        await_receiver(stack)
+        stack.end_watch()
         stack.project.host.run(("podman", "pause", backup))
         eventually(lambda: "" if stack.psql(WAITS) == "1" else "nobody waits", 30)
         held = len(writer.acknowledged())
         time.sleep(2)
         assert len(writer.acknowledged()) == held
+        for alert in ("CommitsWait", "ReceiverAway"):
+            Backups(stack).await_alert(alert)
         # As docs/runbooks/ReceiverAway.md says.
         stack.psql("ALTER SYSTEM RESET synchronous_standby_names")
         stack.psql("SELECT pg_reload_conf()")
         writer.await_more(10)
         stack.project.host.run(("podman", "unpause", backup))
         await_receiver(stack)
+        eventually(lambda: ", ".join({"CommitsWait", "ReceiverAway"} & set(Backups(stack).alerts("prometheus"))), 180)
 
         stack.deploy()
         eventually(lambda: "" if stack.psql(SET) == "/0" else f"PostgreSQL still waits: {stack.psql(SET)}", 60)
