@@ -15,6 +15,7 @@ class Tls:
         """Raises OSError (ssl.SSLError is one) where the files are not there or do not fit each other."""
         self.files = Files(folder)
         self.server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.server.minimum_version = ssl.TLSVersion.TLSv1_3
         self.reload()
 
     def reload(self) -> None:

@@ -32,6 +32,7 @@ class Server(ThreadingHTTPServer):
         request.settimeout(HANDSHAKE_SECONDS)
         try:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.minimum_version = ssl.TLSVersion.TLSv1_3
             context.load_cert_chain(self._certificate)
             with context.wrap_socket(request, server_side=True) as secured:
                 super().finish_request(secured, client_address)

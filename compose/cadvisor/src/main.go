@@ -92,7 +92,7 @@ func run(log *slog.Logger) error {
 // renewed reads the file at each handshake, of which there are a few a minute: a new certificate needs no reload.
 func renewed(file string) *tls.Config {
 	return &tls.Config{
-		MinVersion: tls.VersionTLS12,
+		MinVersion: tls.VersionTLS13,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 			pair, err := tls.LoadX509KeyPair(file, file)
 			return &pair, err
