@@ -17,8 +17,8 @@ ED25519 = bytes.fromhex("302e020100300506032b657004220420")
 
 
 AWAY = RUN / "away.json"
-NOWHERE = "/dev/null/away"
-"""A place that nothing can be read from or written to, which pgBackRest finds out at once."""
+NOWHERE = "/dev/null"
+"""Nothing can be read from or written to a place below it, which pgBackRest finds out at once."""
 
 
 def pgbackrest(
@@ -36,7 +36,7 @@ def pgbackrest(
         lines += [f"{option}cipher-type=aes-256-cbc", f"{option}cipher-pass={read[str(CIPHER)]}"]
         lines += [f"{option}retention-full={repository.keep}"]
         if repository.name in away:
-            lines += [f"{option}type=posix", f"{option}path={NOWHERE}"]
+            lines += [f"{option}type=posix", f"{option}path={NOWHERE}/{repository.name}"]
         elif repository.name != LOCAL:
             lines += [f"{option}path={repository.postgres}", f"{option}bundle=y", f"{option}block=y"]
             lines += [f"{option}{name}={value}" for name, value in _place(repository, read).items()]

@@ -69,9 +69,16 @@ def test_tools_are_told_once_when_one_goes_and_once_when_it_comes(monkeypatch):
 def test_one_that_is_away_keeps_its_number_and_is_asked_nothing():
     lines = configuration.pgbackrest(TEMPLATE, PLACES, READ, frozenset({"offsite"})).splitlines()
 
-    assert "repo2-type=posix" in lines and "repo2-path=/dev/null/away" in lines
+    assert "repo2-type=posix" in lines and "repo2-path=/dev/null/offsite" in lines
     assert not [line for line in lines if line.startswith("repo2-s3")]
     assert "repo3-type=sftp" in lines
+
+
+def test_two_that_are_away_have_two_places():
+    """pgBackRest takes no two repositories in one place: with such a file even the local archive ends."""
+    lines = configuration.pgbackrest(TEMPLATE, PLACES, READ, frozenset({"offsite", "nas"})).splitlines()
+    paths = [line.partition("=")[2] for line in lines if "-path=" in line and line.startswith("repo")]
+    assert len(paths) == len(set(paths)) == len(PLACES)
 
 
 @pytest.fixture

@@ -195,6 +195,15 @@ class Sftp:
         argv = ("podman", "exec", "--interactive", self.name, "tee", "/etc/ssh/authorized/backup")
         self.host.run(argv, stdin=public + "\n")
 
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """As S3's."""
+        self.host.run(("podman", "pause", self.name))
+        try:
+            yield
+        finally:
+            self.host.run(("podman", "unpause", self.name))
+
     def entry(self) -> dict[str, Any]:
         key = " ".join((self.folder / "host_key.pub").read_text().split()[:2])
         place = {

@@ -10,7 +10,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from tests.smoke.live import eventually
 
 JOB_SECONDS = 600.0
 LOOK_SECONDS = 90.0
-"""Until the scheduler has seen what a job by hand has made."""
+"""Until the scheduler has seen what a job by hand has made; longer than it takes to look."""
 RETRY_SECONDS = 300.0
 """From a server that is back until all of it was read: it is noticed within a minute, and a small repository takes a minute."""
 Record = Callable[..., None]
@@ -70,12 +70,14 @@ class Elsewhere:
         return found[0]
 
     def seen_anew(self) -> dict[str, Any]:
-        """What there is, looked at after now: a set is listed while it is being made."""
+        """What there is, looked at after now: a set is listed while it is being made. A long job may run on."""
         since = datetime.now(UTC)
 
         def look() -> str:
             report = self.status()
-            return "" if datetime.fromisoformat(report["seen"]) > since and not report["running"] else "not looked at since"
+            after = datetime.fromisoformat(report["seen"]) - since
+            begun_since = after > timedelta(seconds=LOOK_SECONDS if report["running"] else 0)
+            return "" if begun_since else "not looked at since"
 
         eventually(look, JOB_SECONDS)
         return self.status()
@@ -161,6 +163,8 @@ def test_server_that_is_away_stops_no_backup_and_is_made_up_for(elsewhere: Elsew
         assert held(made) == {"local", "nas"}
         eventually(lambda: "" if elsewhere.place("offsite")["error"] else "nobody noticed", JOB_SECONDS)
         assert elsewhere.place("nas")["error"] == ""
+        with elsewhere.sftp.away():
+            assert held(elsewhere.make()) == {"local"}
         name = f"{elsewhere.drill.project.name}-backup"
         read = ("podman", "exec", name, "backup", "run", "verify", "--repository", "offsite")
         answer = elsewhere.drill.project.host.run(read, ok=None, timeout=JOB_SECONDS)
