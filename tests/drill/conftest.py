@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,10 @@ from tests.drill import report
 from tests.drill.report import Recovery
 from tests.drill.stack import Drill, refusal
 from tests.smoke.accounts import Account, Accounts
-from tests.smoke.live import Live
+from tests.smoke.live import Live, leading_here
 
 Record = Callable[..., None]
+Two = tuple[Account, Account]
 _recoveries: list[Recovery] = []
 
 
@@ -63,14 +65,35 @@ def live(stack: Drill) -> Live:
 
 
 @pytest.fixture
-def editor(live: Live) -> Iterator[Account]:
-    """A user who may write, for as long as the test lasts."""
+def here(live: Live) -> Iterator[None]:
+    """The site's public name leads to this host, whatever DNS says."""
+    with leading_here(live.domain):
+        yield
+
+
+@contextmanager
+def temporary_accounts(live: Live) -> Iterator[Accounts]:
+    """Users who are removed when the block ends, as soon as Keycloak can."""
     accounts = Accounts(live)
     try:
-        yield accounts.create("editor")
+        yield accounts
     finally:
         reason = until(lambda: removal_problem(accounts), 60)
         assert not reason, reason
+
+
+@pytest.fixture
+def editor(live: Live) -> Iterator[Account]:
+    """A user who may write, for as long as the test lasts."""
+    with temporary_accounts(live) as accounts:
+        yield accounts.create("editor")
+
+
+@pytest.fixture
+def two(live: Live) -> Iterator[Two]:
+    """Two people who can log in at the same time."""
+    with temporary_accounts(live) as accounts:
+        yield accounts.create("editor"), accounts.create("viewer")
 
 
 def removal_problem(accounts: Accounts) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,7 @@ import requests
 
 from ops.machine.project import open_project
 from tests.smoke.accounts import Account, Accounts
-from tests.smoke.live import Live
+from tests.smoke.live import Live, leading_here
 
 SKU_PREFIX = "SMOKE-"
 MakeItem = Callable[..., dict[str, Any]]
@@ -23,13 +22,7 @@ MakeItem = Callable[..., dict[str, Any]]
 def live() -> Iterator[Live]:
     """The project that CC03_PROJECT or stack.yaml names. Its public name leads to this host, whatever DNS says."""
     found = Live(open_project())
-    asked = socket.getaddrinfo
-
-    def here(host: Any, *rest: Any, **options: Any) -> Any:
-        return asked("127.0.0.1" if host == found.domain else host, *rest, **options)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(socket, "getaddrinfo", here)
+    with leading_here(found.domain):
         yield found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import requests
 
@@ -23,6 +25,18 @@ from ops.machine.run import Result
 from ops.machine.wait import until
 
 TIMEOUT = 15.0
+
+
+@contextmanager
+def leading_here(domain: str) -> Iterator[None]:
+    """A public name leads to this host during the block, whatever DNS says."""
+    asked = socket.getaddrinfo
+
+    def here(host: Any, *rest: Any, **options: Any) -> Any:
+        return asked("127.0.0.1" if host == domain else host, *rest, **options)
+
+    with patch.object(socket, "getaddrinfo", here):
+        yield
 
 
 class Client:

@@ -4,53 +4,29 @@ from __future__ import annotations
 
 import base64
 import json
-import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ops.machine.keycloak import rotate
 from ops.machine.observe import secret_versions
 from ops.machine.secrets import checkers
-from ops.machine.wait import until
 from ops.plan.keycloak.keys import providers
 from ops.plan.secrets.table import DATABASE
-from tests.drill.conftest import Record, removal_problem
+from tests.drill.conftest import Record, Two
 from tests.drill.keycloak.logins import patient_login, people
 from tests.drill.stack import Drill, inv
 from tests.drill.test_kill import killed_until_healthy
 from tests.drill.test_killed_deploy import break_off
-from tests.smoke.accounts import OPENID, Account, Accounts
+from tests.smoke.accounts import OPENID, Account
 from tests.smoke.live import Live
 
+pytestmark = pytest.mark.usefixtures("here")
+
 WITHOUT_A_FAILED_LOGIN = (("keys",), ("client", "cc03-ops"), ("client", "cc03-backend"), ("admin",))
-Two = tuple[Account, Account]
 MOMENTS = ("generate postgres-keycloak", "remove keycloak", "hand postgres-keycloak", "promote keycloak", "start keycloak")
 """Steps of a rotation of the database password, in their order."""
-
-
-@pytest.fixture(autouse=True)
-def here(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The site's public name leads to this host, whatever DNS says."""
-    asked = socket.getaddrinfo
-
-    def found(host: Any, *rest: Any, **options: Any) -> Any:
-        return asked("127.0.0.1" if host == live.domain else host, *rest, **options)
-
-    monkeypatch.setattr(socket, "getaddrinfo", found)
-
-
-@pytest.fixture
-def two(live: Live) -> Iterator[Two]:
-    accounts = Accounts(live)
-    try:
-        yield accounts.create("editor"), accounts.create("viewer")
-    finally:
-        reason = until(lambda: removal_problem(accounts), 60)
-        assert not reason, reason
 
 
 def rotated(*what: str) -> float:

@@ -19,10 +19,9 @@ from ops.machine.secrets import checkers, versions
 from ops.machine.state import State
 from ops.plan.measure import WEBSOCKET, summarise
 from ops.plan.secrets.table import BY_FILE, TARGETS, Target, rotatable, target_named
-from tests.drill.conftest import Record
+from tests.drill.conftest import Record, Two
 from tests.drill.flood import failed, flood
 from tests.drill.keycloak.logins import Tally, people
-from tests.drill.secrets.conftest import Two
 from tests.drill.secrets.held import Held, sessions
 from tests.drill.stack import Drill, inv
 from tests.drill.test_kill import killed_until_healthy
@@ -30,6 +29,8 @@ from tests.drill.test_killed_deploy import break_off
 from tests.smoke.accounts import Account
 from tests.smoke.conftest import item_input
 from tests.smoke.live import Live
+
+pytestmark = pytest.mark.usefixtures("here")
 
 RATE = 100
 """Requests a second of kept connections, beside the prober's, the people's and the held sessions'."""

@@ -12,10 +12,9 @@ import pytest
 
 from ops.machine.project import Project
 from ops.machine.run import run
-from ops.machine.wait import until
 from ops.plan.walls.http import leaks_trace
-from tests.drill.conftest import removal_problem
-from tests.smoke.accounts import Account, Accounts
+from tests.drill.conftest import temporary_accounts
+from tests.smoke.accounts import Account
 from tests.smoke.live import Live
 
 EXAMPLES = 40
@@ -29,16 +28,12 @@ LEAST = 200
 @pytest.fixture(scope="module")
 def administrator(project: Project) -> Iterator[Account]:
     """Somebody who may do everything that the API offers. What was made meanwhile is removed with the account."""
-    accounts = Accounts(Live(project))
-    try:
+    with temporary_accounts(Live(project)) as accounts:
         account = accounts.create("admin")
         before = items_of(account)
         yield account
         for item in items_of(account) - before:
             assert account("DELETE", f"/items/{item}").status_code in {204, 404}
-    finally:
-        reason = until(lambda: removal_problem(accounts), 60)
-        assert not reason, reason
 
 
 def items_of(account: Account) -> set[str]:
