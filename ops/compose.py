@@ -175,6 +175,7 @@ def _service(
         logins=dict(own.get("logins", {})),
         proves=tuple(own.get("proves", ())),
         reconnect=tuple(own["reconnect"]) if "reconnect" in own else None,
+        hold=tuple(own["hold"]) if "hold" in own else None,
         backup=tuple(own["backup"]) if "backup" in own else None,
         optional=own.get("optional"),
         start_seconds=settings.get("deadlines", "start", name) or int(own.get("start_seconds", 120)),

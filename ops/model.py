@@ -83,6 +83,8 @@ class Service:
     """argv that tells, in its containers and given the name of a secret, whether that is accepted where it logs in."""
     reconnect: tuple[str, ...] | None = None
     """argv, run in its containers, that has clients open their long-lived connections anew."""
+    hold: tuple[str, ...] | None = None
+    """argv, run in nginx before a container of it is stopped: its requests wait there from then on."""
     backup: tuple[str, ...] | None = None
     """argv, run in its container, of the verified backup that precedes a migration."""
     optional: str | None = None

@@ -234,6 +234,13 @@ class Performer:
     def _recover(self, slot: str) -> None:
         recover(self.name(slot), lambda *arguments: self.host.run(("podman", *arguments), ok=None))
 
+    def _hold(self, slot: str) -> None:
+        """Have nginx keep what comes for it from now on. Where nginx cannot (it is away, or of an older release), a request
+        that arrives as its port closes is cut, as one is at a crash."""
+        for service in self.stack.services.values():
+            if service.hold and slot in service.slots():
+                self.host.run(podman.exec_in(self.name(EDGE), service.hold), ok=None)
+
     def _list(self) -> None:
         """Tell cAdvisor what runs: it is not healthy before it has measured something, and the ticker begins at the end."""
         with self._guard:
@@ -253,18 +260,21 @@ class Performer:
             return
         self._touch()
         self._recover(step.slot)
+        self._hold(step.slot)
         self.host.run(podman.restart(self.name(step.slot), step.grace), timeout=step.grace + 120)
         self._list()
 
     @perform.register
     def _(self, step: StopContainer) -> None:
         self._recover(step.slot)
+        self._hold(step.slot)
         self.host.run(podman.stop(self.name(step.slot), step.grace), timeout=step.grace + 60)
 
     @perform.register
     def _(self, step: RemoveContainer) -> None:
         self._touch()
         self._recover(step.slot)
+        self._hold(step.slot)
         self.down_since[step.slot] = time.monotonic()
         self.host.run(podman.remove(self.name(step.slot), step.grace), timeout=step.grace + 120)
 

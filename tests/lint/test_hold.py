@@ -65,3 +65,12 @@ def test_idle_connections_end_before_keycloak_does() -> None:
 
     assert upstream and "keepalive_timeout 500ms;" in upstream[1]
     assert re.search(r"^shutdown-delay=1s$", settings, re.MULTILINE)
+
+
+def test_whoever_stops_keycloak_and_nginx_mean_the_same_flag() -> None:
+    compose = (REPOSITORY / "compose" / "compose.yaml").read_text()
+    assert "hold: [hold, keycloak]" in compose
+    assert "readonly flag=/run/hold-$1\n" in (REPOSITORY / "compose" / "nginx" / "hold").read_text()
+    # Neither is a request sent, nor does Keycloak count as ready, while it stops.
+    for name in ("keycloak.inc", "hold.inc"):
+        assert "if (-f /run/hold-keycloak) {" in (FOLDER / name).read_text(), name

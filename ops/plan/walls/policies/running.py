@@ -156,6 +156,7 @@ OWN_KEYS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "logins": (lambda value: isinstance(value, Mapping), "a mapping of secret: VARIABLE"),
     "proves": (_words, "a list of words: the command and its arguments"),
     "reconnect": (_words, "a list of words: the command and its arguments"),
+    "hold": (_words, "a list of words: the command and its arguments"),
     "backup": (_words, "a list of words: the command and its arguments"),
     "tls": (_certificate, "listens: {\"PORT\": tls or postgres}; takes_up: a list of words; public: one of the ports"),
     "gap_seconds": (lambda value: type(value) in (int, float) and 0 < value <= 3600, "a number of seconds up to 3600"),
