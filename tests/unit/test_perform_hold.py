@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -33,7 +34,7 @@ def performer(ran: list[tuple[str, ...]]) -> Performer:
     made = Performer.__new__(Performer)
     vars(made).update(
         project=SimpleNamespace(name="cc03"), host=SimpleNamespace(run=run), stack=SimpleNamespace(services=SERVICES),
-        down_since={}, _touched=True, _guard=perform.threading.Lock(),
+        down_since={}, _touched=True, _guard=threading.Lock(),
     )  # fmt: skip
     return made
 
