@@ -72,5 +72,5 @@ def test_whoever_stops_keycloak_and_nginx_mean_the_same_flag() -> None:
     assert "hold: [hold, keycloak]" in compose
     assert "readonly flag=/run/hold-$1\n" in (REPOSITORY / "compose" / "nginx" / "hold").read_text()
     # Neither is a request sent, nor does Keycloak count as ready, while it stops.
-    for name in ("keycloak.inc", "hold.inc"):
-        assert "if (-f /run/hold-keycloak) {" in (FOLDER / name).read_text(), name
+    assert "if (-f /run/hold-keycloak$keycloak_begins) {" in (FOLDER / "keycloak.inc").read_text()
+    assert "if (-f /run/hold-keycloak-new) {" in (FOLDER / "hold.inc").read_text()
