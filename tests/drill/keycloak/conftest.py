@@ -10,8 +10,9 @@ from tests.drill.keycloak.hands import Keycloak
 from tests.drill.stack import Drill
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def keycloak(drill: Drill) -> Iterator[Keycloak]:
+    """Its user and the state to go back to are those of this file: the one before may have put another database in place."""
     drill.await_healthy()
     made = Keycloak(drill)
     yield made
