@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from . import configuration, extract, jobs, log, manifest, observe, pgbackrest, receiver, repositories, restic, sets
+from . import away, configuration, extract, jobs, keys, log, manifest, observe, pgbackrest, receiver, repositories, restic, sets
 from .errors import JobError
 from .paths import RUN
 from .progress import Progress, to_stdout
@@ -36,6 +36,8 @@ def main() -> int:
         "received": lambda: receiver.pack(sys.stdout.buffer) or 0,
         "stanza-upgrade": _stanza_upgrade,
         "public-key": lambda: print(manifest.public_key(), end="") or 0,
+        "settle-keys": lambda: _settle_keys(places),
+        "opens": lambda: _opens(places),
         "write-config": lambda: _write_config(places),
         "check-config": lambda: print("configuration is valid") or 0,
     }
@@ -81,6 +83,8 @@ def _arguments() -> argparse.ArgumentParser:
     commands.add_parser("stanza-upgrade", help="accept a PostgreSQL cluster that was created anew or upgraded")
     commands.add_parser("public-key", help="by which manifests of this stack are verified")
     commands.add_parser("write-config", help="write what the tools read, with keys, on the tmpfs")
+    commands.add_parser("settle-keys", help="have the mounted key, and no other, open every repository that answers")
+    commands.add_parser("opens", help="whether the key on stdin opens all repositories that answer (0), none (1) or some (2)")
     commands.add_parser("check-config", help="read the configuration and stop")
     return parser
 
@@ -176,6 +180,20 @@ def _stanza_upgrade() -> int:
         print(pgbackrest.run("stanza-upgrade"))
         receiver.set_aside()
     return 0
+
+
+def _settle_keys(places: Sequence[Repository]) -> int:
+    keys.settle(away.split(places)[0])
+    return 0
+
+
+def _opens(places: Sequence[Repository]) -> int:
+    here, gone = away.split(places)
+    whole, part = keys.opened_by(sys.stdin.readline().strip(), here)
+    print(json.dumps({"opens": whole, "opens a part of": part, "away": sorted(gone)}))
+    if len(whole) == len(here):
+        return 0
+    return 2 if whole or part else 1
 
 
 def _write_config(places: Sequence[Repository]) -> int:

@@ -15,6 +15,7 @@ from . import (
     drill,
     expiry,
     journal,
+    keys,
     lists,
     observe,
     pgbackrest,
@@ -120,6 +121,7 @@ def scheduled(job: str, repositories: Sequence[Repository]) -> Callable[[], obje
 
 def make_set(kind: str, repositories: Sequence[Repository], progress: Progress) -> dict:
     here, gone = away.split(repositories)
+    keys.settle(here)
     for repository in here:
         if repository.folder and not repository.append_only:
             reserve.stock(repository.folder)
@@ -140,6 +142,7 @@ def check(repositories: Sequence[Repository]) -> None:
     One that is away has an alert of its own, and must not hide whether this host still archives.
     """
     here, gone = away.split(repositories)
+    keys.settle(here)
     sets.stanzas(here)
     if gone:
         # pgBackRest's own check asks all of them.

@@ -153,13 +153,14 @@ def remove_halves(repository: Repository) -> None:
     """Removes what a killed backup has left. pgBackRest itself does that with the newest one only where its list of files was
     written already, and calls any other one damaged when it verifies. Callers hold the job lock: none is being made."""
     folder = "backup/main"
-    for label in halves(_listed(repository, folder), (one.label for one in info(repository).backups)):
-        if "backup.manifest" not in _listed(repository, f"{folder}/{label}"):
+    for label in halves(listed(repository, folder), (one.label for one in info(repository).backups)):
+        if "backup.manifest" not in listed(repository, f"{folder}/{label}"):
             log("INFO", "removing half a backup", repository=repository.name, label=label)
             run("repo-rm", f"--repo={repository.number}", "--recurse", f"{folder}/{label}")
 
 
-def _listed(repository: Repository, folder: str, *options: str) -> dict[str, dict]:
+def listed(repository: Repository, folder: str, *options: str) -> dict[str, dict]:
+    """Name -> what it is, of all in a folder of a repository; empty where there is no such folder."""
     return json.loads(run(
         "repo-ls", f"--repo={repository.number}", "--output=json", "--log-level-console=off", *options, folder
     ))  # fmt: skip
@@ -183,7 +184,7 @@ def label_time(label: str) -> datetime:
 
 def forget_history(repository: Repository, limit: datetime) -> None:
     """Removes the manifests of expired backups, which pgBackRest keeps, from after a moment: it takes them for the latest."""
-    for path, about in _listed(repository, HISTORY, "--recurse").items():
+    for path, about in listed(repository, HISTORY, "--recurse").items():
         if about["type"] == "file" and label_time(path.rpartition("/")[2].partition(".")[0]) > limit:
             run("repo-rm", f"--repo={repository.number}", f"{HISTORY}/{path}")
 

@@ -40,8 +40,8 @@ class Snapshot:
     added_bytes: int = 0
 
 
-def argv(repository: Repository, *words: str | Path) -> list[str | Path]:
-    own: list[str | Path] = ["restic", "--repo", restic_url(repository), "--password-file", CIPHER, "--json"]
+def argv(repository: Repository, *words: str | Path, key: Path = CIPHER) -> list[str | Path]:
+    own: list[str | Path] = ["restic", "--repo", restic_url(repository), "--password-file", key, "--json"]
     own += ["--cache-dir", CACHE] if repository.remote else ["--no-cache"]
     return [*own, *_reach(repository), *words]
 
@@ -73,11 +73,12 @@ def environment(*repositories: Repository) -> dict[str, str]:
 
 def run(
     repository: Repository, *words: str | Path, deadline: float = SHORT, on_line: Callable[[str], None] | None = None,
-    cwd: Path | None = None, **more: object,
+    cwd: Path | None = None, key: Path = CIPHER, **more: object,
 ) -> str:  # fmt: skip
+    """What it printed. `key`: file that holds one that opens the repository."""
     TEMPORARY.mkdir(exist_ok=True)
     return command.run(
-        argv(repository, *words), deadline=deadline, env=environment(repository), on_line=on_line, cwd=cwd, **more
+        argv(repository, *words, key=key), deadline=deadline, env=environment(repository), on_line=on_line, cwd=cwd, **more
     )  # fmt: skip
 
 

@@ -5,6 +5,8 @@ set -euo pipefail
 umask 077
 mkdir -p /run/pgbackrest/{lock,drill,spool} /run/backup /var/lib/pgbackrest/postgres
 backup write-config
+# Before PostgreSQL's archiver asks. What goes wrong is told by the first job, which tries again.
+backup settle-keys || true
 rm -rf /run/s6
 cp -R /etc/s6 /run/s6
 exec s6-svscan /run/s6

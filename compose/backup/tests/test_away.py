@@ -86,6 +86,7 @@ def checked(monkeypatch):
     """How the archive was checked; `away` names who does not answer."""
     found = {"by": [], "away": {}}
     monkeypatch.setattr(away, "split", lambda places: ([one for one in places if one.name not in found["away"]], found["away"]))
+    monkeypatch.setattr(jobs.keys, "settle", lambda places: None)
     monkeypatch.setattr(sets, "stanzas", lambda places: found["by"].append([one.name for one in places]))
     monkeypatch.setattr(pgbackrest, "run", lambda name: found["by"].append("pgbackrest"))
     monkeypatch.setattr(wal, "mark", lambda name: found["by"].append("mark"))

@@ -79,6 +79,7 @@ def test_old_sets_are_removed_while_it_is_away(disk, tmp_path, monkeypatch):
 
 def test_each_set_begins_by_making_it_where_things_are_removed(disk, tmp_path, monkeypatch):
     monkeypatch.setattr(sets, "make", lambda *_: {})
+    monkeypatch.setattr(jobs.keys, "settle", lambda places: None)
     jobs.make_set("incr", [place(tmp_path, append_only=True)], Progress())
     assert list(tmp_path.iterdir()) == []
     jobs.make_set("incr", [place(tmp_path)], Progress())

@@ -1,0 +1,200 @@
+"""Another key for the same repositories: nothing but their own keys is written anew, so that every set stays readable.
+
+What restic and pgBackRest are given encrypts other keys, and only those encrypt data: restic's lie in keys/, pgBackRest's in
+two lists and a copy of each. Former keys come from host.tar, which has every version; what was killed half way is completed by
+the next start or job. The turn of a repository that is away comes when it answers again.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from . import pgbackrest, restic
+from .errors import CommandError, JobError
+from .log import log
+from .paths import CIPHER, HOST, PGBACKREST_CONF, RUN, VOLUME
+from .repositories import Repository
+from .sets import HOST_ARCHIVE
+
+SETTLED = VOLUME / "keys.json"
+"""Repository -> digest of the one key that opens it."""
+LISTS = ("archive/main/archive.info", "backup/main/backup.info")
+"""pgBackRest reads a list or its copy, whichever it can: the lists come first, so that one of both is readable all the time."""
+VERSION = re.compile(r"state/secrets/backup-cipher/(\d+)(?:\.withdrawn)?")
+WHOLE = b"backrest-checksum="
+"""Stands in every list. A wrong key is not always told from the right one by what it makes of the last block."""
+
+
+def settle(repositories: Sequence[Repository]) -> None:
+    """Have the mounted key, and no other, open these. Callers hold the job lock, or run before anything else does.
+
+    Raises JobError where one of them opens with no key that this host has.
+    """
+    mounted = CIPHER.read_text().strip()
+    digest = hashlib.sha256(mounted.encode()).hexdigest()[:16]
+    known = _settled()
+    for repository in repositories:
+        if known.get(repository.name) == digest:
+            continue
+        before = former(mounted)
+        changed = [_settle_files(repository, before), _settle_lists(repository, before)]
+        if any(changed):
+            log("INFO", "the repository has another key now", repository=repository.name)
+        known[repository.name] = digest
+        fresh = SETTLED.with_suffix(".new")
+        fresh.write_text(json.dumps(known))
+        fresh.rename(SETTLED)
+
+
+def _settled() -> dict[str, str]:
+    try:
+        return dict(json.loads(SETTLED.read_text()))
+    except (OSError, ValueError):
+        return {}
+
+
+def former(mounted: str, archive: Path = HOST / HOST_ARCHIVE) -> list[str]:
+    """Every other key that this host has or had, the newest first."""
+    found: dict[int, str] = {}
+    with contextlib.suppress(OSError, tarfile.TarError), tarfile.open(archive) as tar:
+        for member in tar:
+            match, content = VERSION.fullmatch(member.name), None
+            if match:
+                content = tar.extractfile(member)
+            if match and content:
+                found[int(match[1])] = content.read().decode().strip()
+    return [value for _, value in sorted(found.items(), reverse=True) if value and value != mounted]
+
+
+def opened_by(value: str, repositories: Sequence[Repository]) -> tuple[list[str], list[str]]:
+    """(names of those that a key opens, of those of which it opens a part)"""
+    whole, part = [], []
+    with _file(value) as key, _conf(value) as conf:
+        for one in repositories:
+            opens = [bool(_read(one, path, conf)) for path in _present(one)]
+            # Who may delete nothing there cannot take an old key away: that is done with other credentials.
+            opens += [] if one.append_only or (files := _opens(one, key)) is None else [files]
+            if all(opens):
+                whole.append(one.name)
+            elif any(opens):
+                part.append(one.name)
+    return whole, part
+
+
+# ---- restic
+
+
+def _settle_files(repository: Repository, before: Sequence[str]) -> bool:
+    try:
+        restic.unlock(repository)
+        opens = True
+    except CommandError as error:
+        if error.returncode == restic.MISSING_REPOSITORY:
+            return False
+        if error.returncode != restic.WRONG_KEY:
+            raise
+        opens = False
+    if not opens:
+        with _first(before, repository, "files", _file, lambda key: bool(_opens(repository, key))) as key:
+            restic.run(repository, "key", "add", "--new-password-file", CIPHER, key=key)
+        restic.unlock(repository)
+    return _only_own(repository) or not opens
+
+
+def _only_own(repository: Repository) -> bool:
+    """Whether there were other keys, which are removed."""
+    others = [one["id"] for one in json.loads(restic.run(repository, "key", "list")) if not one["current"]]
+    if others and repository.append_only:
+        log("WARNING", "the old key still opens the files: nothing is deleted here", repository=repository.name, keys=others)
+        return False
+    for one in others:
+        restic.run(repository, "key", "remove", one)
+    return bool(others)
+
+
+def _opens(repository: Repository, key: Path) -> bool | None:
+    """None: there is nothing to open yet."""
+    try:
+        restic.run(repository, "cat", "config", "--no-lock", key=key, deadline=restic.LOOK)
+    except CommandError as error:
+        if error.returncode not in (restic.WRONG_KEY, restic.MISSING_REPOSITORY):
+            raise
+        return None if error.returncode == restic.MISSING_REPOSITORY else False
+    return True
+
+
+# ---- pgBackRest
+
+
+def _present(repository: Repository) -> list[str]:
+    """The lists and copies that there are, the lists first."""
+    found = {folder: pgbackrest.listed(repository, folder) for folder in ("archive/main", "backup/main")}
+    wanted = [*LISTS, *(f"{path}.copy" for path in LISTS)]
+    return [path for path in wanted if path.rpartition("/")[2] in found[path.rpartition("/")[0]]]
+
+
+def _settle_lists(repository: Repository, before: Sequence[str]) -> bool:
+    wrong = [path for path in _present(repository) if not _read(repository, path, PGBACKREST_CONF)]
+    for path in wrong:
+        with _first(before, repository, path, _conf, lambda conf, path=path: bool(_read(repository, path, conf))) as conf:
+            content = _read(repository, path, conf)
+        with tempfile.TemporaryFile(dir=RUN) as file:
+            file.write(content)
+            file.seek(0)
+            pgbackrest.run("repo-put", f"--repo={repository.number}", path, stdin=file)
+    return bool(wrong)
+
+
+def _read(repository: Repository, path: str, conf: Path) -> bytes:
+    """A list in the clear, on a tmpfs; empty where this key does not open it."""
+    with tempfile.TemporaryFile(dir=RUN) as file:
+        try:
+            options = (f"--repo={repository.number}", "--log-level-console=off", path)
+            pgbackrest.run("repo-get", *options, conf=conf, stdout=file)
+        except CommandError:
+            return b""
+        file.seek(0)
+        content = file.read()
+    return content if WHOLE in content else b""
+
+
+# ---- Keys that are not the mounted one, as files that are gone after the block
+
+
+@contextlib.contextmanager
+def _first(
+    values: Sequence[str], repository: Repository, what: str, form: Callable[[str], contextlib.AbstractContextManager[Path]],
+    opens: Callable[[Path], bool],
+) -> Iterator[Path]:  # fmt: skip
+    """The first of the keys that opens something."""
+    for value in values:
+        with form(value) as path:
+            if opens(path):
+                yield path
+                return
+    raise JobError(f"{what} of the repository {repository.name}: none of the keys that this host has or had opens it")
+
+
+@contextlib.contextmanager
+def _file(value: str) -> Iterator[Path]:
+    descriptor, name = tempfile.mkstemp(dir=RUN, prefix="key-")
+    path = Path(name)
+    try:
+        with os.fdopen(descriptor, "w") as stream:
+            stream.write(value)
+        yield path
+    finally:
+        path.unlink()
+
+
+@contextlib.contextmanager
+def _conf(value: str) -> Iterator[Path]:
+    """pgbackrest.conf as it is, but for the key."""
+    with _file(re.sub(r"(?m)^(repo\d+-cipher-pass)=.*$", rf"\1={value}", PGBACKREST_CONF.read_text())) as path:
+        yield path
