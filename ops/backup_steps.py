@@ -15,6 +15,18 @@ class WriteHostArchive(Step):
 
 
 @dataclass(frozen=True)
+class ExportKey(Step):
+    """Write the newest key of the repositories into a file (0600) for a place that is not this host, and read it back."""
+
+    path: str = ""
+
+
+@dataclass(frozen=True)
+class NoteExported(Step):
+    """Write down that the key which is in use was exported."""
+
+
+@dataclass(frozen=True)
 class RunJob(Step):
     """Have the backup container do one of its jobs, and wait for its end."""
 

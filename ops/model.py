@@ -76,7 +76,7 @@ class Service:
     """Secrets of which its container takes up a new version when it is next created for another reason."""
     hands: Mapping[str, str] = field(default_factory=dict)
     """Secret -> who checks it, and is told of a new version before a container uses it: `role NAME` or `pair NAME` of
-    PostgreSQL, `redis NAME`, `client NAME` of Keycloak."""
+    PostgreSQL, `redis NAME`, `client NAME` of Keycloak, `signer NAME` and `cipher NAME` of the backup."""
     logins: Mapping[str, str] = field(default_factory=dict)
     """Secret whose versions belong to one of two accounts by turns -> the environment variable that names the account."""
     proves: tuple[str, ...] = ()

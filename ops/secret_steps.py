@@ -15,7 +15,7 @@ class HandOver(Step):
     version: int = 1
     to: str = ""
     """`role NAME` or `pair NAME` (two roles that are one) of PostgreSQL, `redis NAME`, `client NAME` of Keycloak, `user NAME`
-    of the realm master, `account NAME` of the product's realm, `signer NAME` of the backup."""
+    of the realm master, `account NAME` of the product's realm, `signer NAME` and `cipher NAME` of the backup."""
     beside: int = 0
     """Version that goes on to be accepted beside it; 0: none."""
 

@@ -61,15 +61,18 @@ def _draw(rows: Sequence[Row]) -> None:
 
 @verb(positional=["names"], help={
     "names": "which ones, such as redis-app or postgres-app,redis-app",
-    "all": "every secret that can be rotated, in one release",
+    "all": "every secret that can be rotated, in one release; the key of the backups only with --export",
+    "export": "backup-cipher: write the new key into this new file before it is used; the old export is worth nothing then",
     "plan": "show what would be done, and for whom; do nothing",
     "yes": "do not ask",
 })  # fmt: skip
-def rotate(c: Context, names: str = "", all: bool = False, plan: bool = False, yes: bool = False) -> None:
+def rotate(
+    c: Context, names: str = "", all: bool = False, export: str = "", plan: bool = False, yes: bool = False
+) -> None:  # fmt: skip
     """New values: made, accepted, taken up by each container in turn and seen to work; then the old ones are refused."""
     from ops import show
     from ops.machine.project import must_exist, open_project
-    from ops.plan.secrets.table import rotatable, target_named
+    from ops.plan.secrets.table import ESCROWED, rotatable, target_named
 
     began = time.monotonic()
     given = [name for name in names.split(",") if name]
@@ -77,14 +80,46 @@ def rotate(c: Context, names: str = "", all: bool = False, plan: bool = False, y
         raise UsageProblem("secrets.rotate needs NAME, or --all", "either of them, not both", "inv secrets")
     asked = [target_named(name) for name in given]
     project = must_exist(open_project())
-    targets = list(rotatable(project.deployed.stack, project.deployed.stack.secrets)) if all else asked
-    if steps := rotate_secrets(project, targets, VERB, plan_only=plan, yes=yes):
+    stack = project.deployed.stack
+    targets = list(rotatable(stack, stack.secrets, escrow=bool(export))) if all else asked
+    path = _place_for(project, targets, export) if export or any(one.kind in ESCROWED for one in targets) else ""
+    if steps := rotate_secrets(project, targets, VERB, export=path, plan_only=plan, yes=yes):
         what = f"{len(targets)} secrets" if len(targets) > 1 else targets[0].secret
         show.out.print(f"[bold green]{what} rotated[/bold green]: {steps} steps in {time.monotonic() - began:.1f} s")
 
 
-def rotate_secrets(project: Project, targets: Sequence[Target], name: str, *, plan_only: bool, yes: bool) -> int:
-    """The number of steps. `name`: of the command. Raises as `bring_about` does, and where a secret cannot be rotated here."""
+def _place_for(project: Project, targets: Sequence[Target], export: str) -> str:
+    """Absolute path of the file for the new key of the repositories."""
+    from pathlib import Path
+
+    from ops.machine.backup import key
+    from ops.machine.secrets import versions
+    from ops.plan.secrets.table import ESCROWED
+
+    if not any(one.kind in ESCROWED for one in targets):
+        raise UsageProblem("--export is for the key of the backups", "it is not among these secrets", "inv secrets")
+    if not export:
+        raise UsageProblem(
+            "the new key needs a file: --export FILE", "a host that is lost with the only copy loses every backup",
+            "inv secrets.rotate backup-cipher --export /media/usb/key.txt",
+        )  # fmt: skip
+    path = Path(export).absolute()
+    if not path.parent.is_dir():
+        raise UsageProblem(f"there is no folder {path.parent}", "the key is written to a file in it", "mount it, then again")
+    # What a rotation has written that was killed afterwards is that of the version which this one goes on with.
+    begun = versions.numbers(project.state, key.SECRET)[-1:] != [project.deployed.versions[key.SECRET]]
+    if not (begun and path.exists() and key.is_in(project, path)):
+        key.must_be_new(path)
+    return str(path)
+
+
+def rotate_secrets(
+    project: Project, targets: Sequence[Target], name: str, *, export: str = "", plan_only: bool, yes: bool
+) -> int:  # fmt: skip
+    """The number of steps. `name`: of the command. `export`: path for the new key of the backups, where that is among them.
+
+    Raises as `bring_about` does, and where a secret cannot be rotated here.
+    """
     from ops.machine.keycloak.rotate import must_answer
     from ops.machine.releases import current_number
     from ops.plan.secrets.table import must_be_rotatable
@@ -96,14 +131,14 @@ def rotate_secrets(project: Project, targets: Sequence[Target], name: str, *, pl
         must_be_rotatable(project.deployed.stack, target)
     if any(target.kind in ("client", "user", "account") for target in targets):
         must_answer(project)
-    return bring_about(rotation_goal(project, targets, name), plan_only=plan_only, yes=yes)
+    return bring_about(rotation_goal(project, targets, name, export), plan_only=plan_only, yes=yes)
 
 
-def rotation_goal(project: Project, targets: Sequence[Target], name: str) -> Goal:
+def rotation_goal(project: Project, targets: Sequence[Target], name: str, export: str = "") -> Goal:
     """The release that runs, with new versions of these secrets, which both sides know."""
     from ops.machine.observe import secret_versions
     from ops.machine.secrets import versions
-    from ops.plan.secrets.rotate import Rotation, rotations, version_for
+    from ops.plan.secrets.rotate import Rotation, rotations, version_for, with_export
     from ops.plan.wanted import with_versions
     from ops.verbs.transition import again
 
@@ -122,7 +157,8 @@ def rotation_goal(project: Project, targets: Sequence[Target], name: str) -> Goa
     wanted = with_versions(running, {**secret_versions(state), **fresh})
 
     def extend(plan: Plan, seen: Seen) -> Plan:
-        return rotations(plan, seen, wanted, changes)
+        rotated = rotations(plan, seen, wanted, changes)
+        return with_export(rotated, export) if export and rotated.steps else rotated
 
     def undo() -> None:
         problems = []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import tarfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,8 @@ from ops.machine.backup import archive, bootstrap, key
 from ops.machine.host import Host
 from ops.machine.project import Project
 from ops.machine.state import State
+from ops.plan.bootstrap import Found
+from ops.repositories import Repository
 from tests.unit.builders import settings
 
 
@@ -95,6 +99,23 @@ def test_key_is_exported_once_checked_and_noted(project: Project, tmp_path: Path
     (project.state.secrets / "backup-cipher" / "2").write_text("j" * 43)
     with pytest.raises(OpsError, match="another key"):
         key.check(project, target)
+
+
+def test_key_that_was_rotated_after_the_set_was_made_is_the_newest_on_the_new_host(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.chown", lambda *_, **__: None)
+    monkeypatch.setattr("os.lchown", lambda *_: None)
+    path, fresh = archive.keep(project), State(tmp_path / "fresh")
+    assert path
+    for made in ("k" * 43, "j" * 43):
+        fresh.root.mkdir(exist_ok=True)
+        shutil.copy(path, fresh.root / "bootstrap.tar")
+        found = Found("S", datetime.now(UTC), "1", (), "cc03", "", 7, {})
+        local = bootstrap.Source(Repository("local", "folder", {"path": "/copy"}), made, {})
+        bootstrap.put_in_place(Project(settings(), Host("cc03", fresh, tmp_path / "checkout")), local, found)
+        assert key.newest(fresh) == made
+    assert sorted(one.name for one in (fresh.secrets / "backup-cipher").iterdir()) == ["1", "2"]
 
 
 def test_repository_is_found_in_the_folder_or_in_a_volume(tmp_path: Path) -> None:

@@ -13,12 +13,12 @@ from ops.errors import HostLacks, UsageProblem
 from ops.model import Plan, Seen, Stack
 from ops.plan.deploy import plan_deploy
 from ops.plan.secrets import handing
-from ops.plan.secrets.rotate import Rotation, rotations, version_for
+from ops.plan.secrets.rotate import Rotation, rotations, version_for, with_export
 from ops.plan.secrets.table import TARGETS, consumers, must_be_rotatable, rotatable, target_named
 from ops.plan.wanted import Wanted, with_versions
 from ops.render import login_of, render_release
 from ops.secret_steps import HandOver, ProveLogin, VerifySecret
-from ops.steps import RemoveContainer
+from ops.steps import RemoveContainer, WriteRelease
 from tests.unit import builders
 from tests.unit.builders import allocation, before, defects, deployed, done, keys, step, wanted
 
@@ -200,6 +200,30 @@ def test_what_is_no_login_is_not_tried_as_one() -> None:
     assert "verify backup-signing" not in keys(plan)
 
 
+def test_key_of_the_backups_is_in_a_file_before_anything_uses_it() -> None:
+    backup = replace(whole().services["backup"], needs=())
+    stack = replace(NEW.stack, services={**NEW.stack.services, "backup": backup})
+    versions = {**NEW.versions, **dict.fromkeys(backup.secrets, 1)}
+    seen = replace(deployed(release()), secret_versions=versions)
+    new = replace(NEW, stack=stack, versions={**versions, "backup-cipher": 2})
+    changed = [Rotation(target_named("backup-cipher"), 2, before=1)]
+    rolled = Plan("secrets.rotate", (WriteRelease("release", "seal"), *handing.told(new, seen, backup)))
+    plan = with_export(rotations(rolled, seen, new, changed), "/media/usb/key.txt")
+
+    assert "generate backup-cipher" in before(plan, "export")
+    for key in ("release", "hand backup-cipher", "verify backup-cipher"):
+        assert "export" in before(plan, key), key
+    # What was exported before counts until the new one works.
+    assert "verify backup-cipher" in before(plan, "exported")
+    assert "no repository opens with it" in plan.destroys[0]
+
+
+def test_key_of_the_backups_is_left_out_where_it_cannot_be_exported() -> None:
+    stack = whole()
+    asked = [{one.secret for one in rotatable(stack, stack.secrets, escrow=escrow)} for escrow in (False, True)]
+    assert asked[1] - asked[0] == {"backup-cipher"}
+
+
 def test_container_alone_is_told_between_and_only_of_what_is_not_accepted() -> None:
     prometheus = whole().services["prometheus"]
     new = replace(NEW, versions={"postgres-exporter": 2, "redis-exporter": 1})
@@ -234,8 +258,8 @@ def test_every_late_secret_of_a_database_has_whom_to_tell() -> None:
 
 def test_what_cannot_be_rotated_is_refused_with_the_reason() -> None:
     with pytest.raises(UsageProblem, match="not rotated by a command") as refused:
-        must_be_rotatable(whole(), target_named("backup-cipher"))
-    assert "stays encrypted" in refused.value.why
+        must_be_rotatable(whole(), target_named("operator-password"))
+    assert "works once" in refused.value.why
     with pytest.raises(UsageProblem, match="there is no secret"):
         target_named("postgres-ap")
     assert "backup.credentials away FILE" in target_named("repository-away-key").command

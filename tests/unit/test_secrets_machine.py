@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from ops.errors import HostLacks, OpsError
 from ops.machine.project import Project
-from ops.machine.secrets import checkers, databases, metrics, signers, versions
+from ops.machine.run import Result
+from ops.machine.secrets import checkers, ciphers, databases, metrics, signers, versions
 from ops.machine.secrets.search import Found, _chunks, _look, forms
 from ops.machine.secrets.survey import first_release
 from ops.machine.state import State
@@ -31,7 +32,7 @@ def project(tmp_path: Path) -> Project:
     (state.secrets / SECRET).mkdir(parents=True)
     for number in (1, 2):
         (state.secrets / SECRET / str(number)).write_text(f"value-{number}")
-    return cast(Project, SimpleNamespace(state=state, name="cc03"))
+    return cast(Project, SimpleNamespace(state=state, name="cc03", host=SimpleNamespace()))
 
 
 @pytest.fixture
@@ -140,6 +141,35 @@ def test_public_key_is_that_of_the_private_one_which_the_container_makes(project
     ).decode()  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("code", "said", "opens"),
+    [(0, '{"opens": ["local"], "away": []}', True), (1, '{"opens": [], "away": ["vault"]}', False)],
+)
+def test_key_of_the_backups_is_tried_on_the_repositories_themselves(
+    project: Project, capsys: pytest.CaptureFixture[str], code: int, said: str, opens: bool
+) -> None:
+    asked: list[Any] = []
+
+    def run(argv: Sequence[str], **more: Any) -> Result:
+        asked.append((argv, more["stdin"]))
+        return Result((), code, said, "", 0.1)
+
+    project.host.run = run  # type: ignore[method-assign]
+    assert ciphers.accepts(project, "backup", 2, "value") is opens
+    # Never in argv.
+    assert asked == [(("podman", "exec", "--interactive", "cc03-backup", "backup", "opens"), "value\n")]
+    assert ("vault does not answer" in capsys.readouterr().out) is (not opens)
+
+
+@pytest.mark.parametrize(("code", "said"), [(2, '{"opens": ["local"], "opens a part of": ["vault"]}'), (125, ""), (1, "")])
+def test_key_that_opens_a_part_or_could_not_be_tried_is_neither_accepted_nor_refused(
+    project: Project, code: int, said: str
+) -> None:
+    project.host.run = lambda *_, **__: Result((), code, said, "no such container", 0.1)  # type: ignore[method-assign]
+    with pytest.raises(OpsError, match="does not open all"):
+        ciphers.accepts(project, "backup", 2, "value")
+
+
 def test_all_that_have_ever_signed_are_handed_to_the_backup(project: Project) -> None:
     project.state.backup.mkdir()
     folder = project.state.secrets / signers.SECRET
@@ -155,9 +185,9 @@ def test_all_that_have_ever_signed_are_handed_to_the_backup(project: Project) ->
 
 def test_age_is_that_of_the_newest_version_and_of_what_can_be_rotated(project: Project) -> None:
     project.state.metrics.mkdir()
-    cipher = project.state.secrets / "backup-cipher"
-    cipher.mkdir()
-    (cipher / "1").write_text("value")
+    once = project.state.secrets / "operator-password"
+    once.mkdir()
+    (once / "1").write_text("value")
     os.utime(project.state.secrets / SECRET / "2", (1000, 1000))
     metrics.write(project.state)
 

@@ -21,6 +21,7 @@ from ops.machine.backup import archive, credentials, key
 from ops.machine.images import build_image, obtain_base
 from ops.machine.observe import images
 from ops.machine.project import Project
+from ops.machine.secrets import versions
 from ops.plan.backup import configuration
 from ops.plan.bootstrap import Found, declared_as
 from ops.plan.images import image_steps
@@ -222,6 +223,9 @@ def put_in_place(project: Project, source: Source, found: Found) -> None:
     settings = project.host.repository / "config" / "stack.yaml"
     archive.unpack(_kept(project), state.root, settings)
     _kept(project).unlink()
+    # It may have been rotated after that set was made.
+    if key.newest(state) != source.key:
+        files.write(state.secrets / key.SECRET / str(versions.next_version(state, key.SECRET)), source.key, mode=0o600)
 
 
 def brought_near(project: Project, source: Source, found: Found, report: Callable[[str], None]) -> Found:

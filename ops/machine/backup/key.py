@@ -11,9 +11,17 @@ from ops.machine import state as files
 from ops.machine.backup.archive import ESCROWED
 from ops.machine.keycloak.admin import secret
 from ops.machine.project import Project
+from ops.machine.secrets import versions
+from ops.machine.state import State
 from ops.plan.backup.key import exported, parse
 
 SECRET = "backup-cipher"  # noqa: S105  (a name)
+
+
+def newest(state: State) -> str:
+    """The newest version in a state folder; empty where there is none."""
+    numbers = versions.numbers(state, SECRET)
+    return versions.value_of(state, SECRET, numbers[-1]) if numbers else ""
 
 
 def value(project: Project) -> str:
@@ -31,11 +39,32 @@ def export(project: Project, path: Path) -> None:
 
     Raises UsageProblem where the file exists: it may be another key's.
     """
+    must_be_new(path)
+    write(project, path)
+    note_exported(project)
+
+
+def must_be_new(path: Path) -> None:
     if path.exists():
         raise UsageProblem(f"{path} exists", "it might be the key of another stack", "give the name of a new file")
-    key = value(project)
-    files.write(path, exported(key, project.name, time.strftime("%Y-%m-%d")), mode=0o600)
+
+
+def is_in(project: Project, path: Path) -> bool:
+    """Whether a file holds the newest version."""
+    try:
+        check(project, path)
+    except OpsError:
+        return False
+    return True
+
+
+def write(project: Project, path: Path) -> None:
+    """The newest version into a file (0600), read back."""
+    files.write(path, exported(value(project), project.name, time.strftime("%Y-%m-%d")), mode=0o600)
     check(project, path)
+
+
+def note_exported(project: Project) -> None:
     project.state.backup.mkdir(mode=0o755, exist_ok=True)
     files.write(project.state.backup / ESCROWED, time.strftime("%Y-%m-%dT%H:%M:%S%z\n"))
 

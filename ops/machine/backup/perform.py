@@ -13,10 +13,12 @@ from ops.backup_steps import (
     CheckSpace,
     CompareSet,
     DropSafety,
+    ExportKey,
     FetchCluster,
     FetchFiles,
     FillVolume,
     ForgetRestore,
+    NoteExported,
     PutBack,
     RecoverCluster,
     RememberRestore,
@@ -28,7 +30,7 @@ from ops.backup_steps import (
 )
 from ops.errors import OpsError
 from ops.machine import state as files
-from ops.machine.backup import archive, container, credentials, restoring, volumes
+from ops.machine.backup import archive, container, credentials, key, restoring, volumes
 from ops.machine.perform import Performer, does
 from ops.plan.backup.target import TO_BE_LOOKED_UP
 from ops.plan.restore import progress_of
@@ -41,6 +43,16 @@ OTHER_HISTORY = "is not in the history of target timeline"
 @does(WriteHostArchive)
 def _archive(self: Performer, step: WriteHostArchive) -> None:
     archive.keep(self.project)
+
+
+@does(ExportKey)
+def _export(self: Performer, step: ExportKey) -> None:
+    key.write(self.project, Path(step.path))
+
+
+@does(NoteExported)
+def _note_exported(self: Performer, step: NoteExported) -> None:
+    key.note_exported(self.project)
 
 
 @does(RunJob)

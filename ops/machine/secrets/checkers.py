@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ops.errors import OpsError
 from ops.machine.keycloak import rotate as keycloak
 from ops.machine.project import Project
-from ops.machine.secrets import databases, signers
+from ops.machine.secrets import ciphers, databases, signers
 from ops.machine.secrets.versions import accepted, note, value_of
 from ops.secret_steps import HandOver, VerifySecret
 
@@ -32,6 +32,7 @@ CHECKERS = {
     "user": Checker(keycloak.set_administrator, keycloak.administrator_accepts),
     "account": Checker(keycloak.set_account, keycloak.account_accepts),
     "signer": Checker(signers.tell, signers.accepts),
+    "cipher": Checker(ciphers.tell, ciphers.accepts),
 }
 
 

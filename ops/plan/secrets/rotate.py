@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from ops.backup_steps import ExportKey, NoteExported
 from ops.model import Plan, Seen, Step
 from ops.plan.secrets.handing import accepted
-from ops.plan.secrets.table import BY_FILE, Target
+from ops.plan.secrets.table import UNTRIED, Target
 from ops.plan.wanted import Wanted
 from ops.secret_steps import HandOver, ProveLogin, VerifySecret
 from ops.steps import GenerateSecret
 
+CIPHER = "backup-cipher"
 BY_API = ("client ", "user ", "account ")
 
 
@@ -71,7 +73,7 @@ def rotations(plan: Plan, seen: Seen, wanted: Wanted, changes: Sequence[Rotation
             f"verify {one.target.secret}", f"see the new secret of {one.target.to} accepted, and the old one refused",
             everything, secret=one.target.secret, version=one.version, to=one.target.to, before=one.before,
         )
-        for one in left if one.target.kind not in BY_FILE
+        for one in left if one.target.kind not in UNTRIED
     ]  # fmt: skip
     return replace(plan, steps=tuple(steps), destroys=(*plan.destroys, *(one.target.destroys for one in left)))
 
@@ -84,9 +86,27 @@ def _proofs(wanted: Wanted, secrets: Sequence[str], after: tuple[str, ...]) -> l
                    argv=(*service.proves, secret))
         for secret in secrets
         for service in wanted.stack.services.values()
-        if service.proves and not service.hands.get(secret, BY_FILE[0]).startswith(BY_FILE)
+        if service.proves and not service.hands.get(secret, UNTRIED[0]).startswith(UNTRIED)
         for slot in service.slots() if slot in running
     ]  # fmt: skip
+
+
+def with_export(plan: Plan, path: str) -> Plan:
+    """The plan of a rotation in which the new key of the repositories is in a file before anything uses it: this host may be
+    lost at any moment.
+
+    Parameters
+    ----------
+    path: of a file that does not exist yet, or was written by the same rotation before it was killed.
+    """
+    made = tuple(step.key for step in plan.steps if step.key == f"generate {CIPHER}")
+    export = ExportKey("export", f"write the new key of the repositories to {path}", made, path=path)
+    waiting = ("release", f"hand {CIPHER}")
+    used = [replace(step, after=(*step.after, "export")) if step.key in waiting else step for step in plan.steps]
+    place = 1 + next((number for number, step in enumerate(used) if step.key in made), -1)
+    everything = (*(step.key for step in used), "export")
+    noted = NoteExported("exported", "note that it was exported", everything)
+    return replace(plan, steps=(*used[:place], export, *used[place:], noted))
 
 
 def _given(steps: list[Step], seen: Seen, target: Target, version: int) -> list[Step]:

@@ -16,7 +16,7 @@ PROBE = "cc03-probe"
 """Name of the client and of the user in whose name the commands log in."""
 OWNERS = {
     "role": "postgres", "pair": "postgres", "redis": "redis", "client": "keycloak", "user": "keycloak", "account": "keycloak",
-    "signer": "backup",
+    "signer": "backup", "cipher": "backup",
 }  # fmt: skip
 """Kind of account -> the service that checks its secret."""
 SPOKEN = {
@@ -24,11 +24,15 @@ SPOKEN = {
     "pair": "two roles that are one: both accepted while the containers move",
     "redis": "two passwords while the containers move",
     "client": "admin API", "user": "admin API", "account": "admin API",
-    "signer": "the old key goes on to verify",
+    "signer": "the old key goes on to verify", "cipher": "the keys beneath it are encrypted anew; takes --export FILE",
 }  # fmt: skip
 """Kind of account -> the way of its rotation, in words."""
-BY_FILE = ("signer",)
-"""Kinds that are told by a file of the host: nobody has to run for it, and what is old stays good."""
+BY_FILE = ("signer", "cipher")
+"""Kinds that are told by a file of the host: nobody has to run for it."""
+UNTRIED = ("signer",)
+"""Kinds that nobody logs in with: what is old stays good."""
+ESCROWED = ("cipher",)
+"""Kinds without which this host cannot come back: a new one is exported before it is used."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,9 @@ class Target:
 
     @property
     def destroys(self) -> str:
-        end = "it makes no new signature" if self.kind in BY_FILE else "it is refused"
+        end = {
+            "signer": "it makes no new signature", "cipher": "no repository opens with it, nor with exported copies of it,",
+        }.get(self.kind, "it is refused")  # fmt: skip
         return f"the present secret of {self.to}: {end} from then on, {self.users}"
 
 
@@ -110,10 +116,7 @@ TARGETS = (
         "grafana-admin", "", instead="Grafana reads it once, on an empty database, and keeps a hash of its own",
         command="docs/how-to/secrets.md, grafana-admin", keeper="grafana",
     ),
-    Target(
-        "backup-cipher", "", instead="what is in a repository stays encrypted with the key that it was made with",
-        command="docs/how-to/secrets.md, backup-cipher",
-    ),
+    Target("backup-cipher", "cipher backup", _BACKUP),
     Target("backup-signing", "signer backup", _BACKUP),
 )  # fmt: skip
 _BY_NAME = {one.secret: one for one in TARGETS}
@@ -139,10 +142,15 @@ def consumers(stack: Stack, target: Target) -> tuple[str, ...]:
     return tuple(name for name, service in stack.services.items() if target.secret in service.secrets and name != owner)
 
 
-def rotatable(stack: Stack, names: Iterable[str]) -> tuple[Target, ...]:
-    """Those of these secrets that can be rotated in a stack; of the others nothing is said."""
+def rotatable(stack: Stack, names: Iterable[str], *, escrow: bool = False) -> tuple[Target, ...]:
+    """Those of these secrets that can be rotated in a stack; of the others nothing is said.
+
+    Parameters
+    ----------
+    escrow: whether there is a place outside of this host for what has to be exported.
+    """
     found = (target_named(name) for name in names if name in stack.secrets)
-    return tuple(one for one in found if one.to)
+    return tuple(one for one in found if one.to and (escrow or one.kind not in ESCROWED))
 
 
 def must_be_rotatable(stack: Stack, target: Target) -> None:

@@ -199,7 +199,7 @@ def test_everything_moves_and_what_was_there_is_dumped(stack: Drill, file: Path,
     for realm in ("cc03", "shop"):
         answered = log_in(live, realm, "user1")
         assert answered.status_code == 200, f"{realm}: {answered.status_code} {answered.text[:200]}"
-    # A browser goes through another flow, with authenticators that this build may lack. Clients of ours come with the next deploy.
+    # A browser goes through another flow, with authenticators that this build may lack. Our clients come with the next deploy.
     browser = Login(live, "account-console")
     browser.redirect = f"{live.site.base}/auth/realms/cc03/account/"
     assert browser.tokens("user1", PASSWORD)["access_token"]

@@ -119,7 +119,7 @@ def _sentence(value: Any) -> bool:
 
 
 def _listeners(value: Any) -> bool:
-    known = "(role|pair|redis|client|signer) [a-z0-9-]+"
+    known = "(role|pair|redis|client|signer|cipher) [a-z0-9-]+"
     return isinstance(value, Mapping) and all(re.fullmatch(known, str(to)) for to in value.values())
 
 
@@ -152,7 +152,7 @@ OWN_KEYS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "optional": (_sentence, "a sentence: why the stack is complete without it, and the cure"),
     "smoke": (lambda value: isinstance(value, str) and value.startswith("/"), "a path such as /api/v1/health/ready"),
     "late_secrets": (lambda value: isinstance(value, list), "a list of secrets"),
-    "hands": (_listeners, "a mapping of secret: role NAME, pair NAME, redis NAME, client NAME or signer NAME"),
+    "hands": (_listeners, "a mapping of secret: role NAME, pair NAME, redis NAME, client NAME, signer NAME or cipher NAME"),
     "logins": (lambda value: isinstance(value, Mapping), "a mapping of secret: VARIABLE"),
     "proves": (_words, "a list of words: the command and its arguments"),
     "reconnect": (_words, "a list of words: the command and its arguments"),

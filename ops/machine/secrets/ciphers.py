@@ -1,0 +1,34 @@
+"""The key of the backup repositories: handed over with all former ones, and tried on the repositories themselves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from ops import podman
+from ops.errors import OpsError
+from ops.machine.backup import archive
+from ops.machine.project import Project
+from ops.render import container_name
+
+SECONDS = 180.0
+"""restic takes about a second of CPU to make of a key what opens a repository, of half a CPU, and a server may be slow."""
+NONE = 1
+"""Exit code of `backup opens` where the key opens nothing."""
+
+
+def tell(project: Project, name: str, values: Sequence[tuple[int, str]]) -> None:
+    """The container that starts next finds every version in host.tar, and has its own alone open the repositories."""
+    archive.keep(project)
+
+
+def accepts(project: Project, name: str, version: int, value: str) -> bool:
+    """Raises OpsError where a key opens some repositories and not others, or nothing could be tried."""
+    argv = podman.exec_with_input(container_name(project.name, name), ("backup", "opens"))
+    answer = project.host.run(argv, timeout=SECONDS, stdin=value + "\n", ok=None)
+    if answer.returncode not in (0, NONE) or not answer.stdout.strip():
+        why = answer.stdout.strip() or answer.last_words(1)
+        raise OpsError("the key does not open all repositories, or could not be tried", why, "inv logs backup --since 10m")
+    for away in json.loads(answer.stdout)["away"]:
+        print(f"note: repository {away} does not answer; it takes the new key when it does", flush=True)
+    return answer.returncode == 0
