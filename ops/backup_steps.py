@@ -16,9 +16,13 @@ class WriteHostArchive(Step):
 
 @dataclass(frozen=True)
 class ExportKey(Step):
-    """Write the newest key of the repositories into a file (0600) for a place that is not this host, and read it back."""
+    """Write the newest key of the repositories into a file (0600) for a place that is not this host, and read it back. Only
+    then may the repositories be given it."""
 
     path: str = ""
+    before: int = 0
+    """Version that they have now."""
+    version: int = 0
 
 
 @dataclass(frozen=True)

@@ -158,7 +158,7 @@ def rotation_goal(project: Project, targets: Sequence[Target], name: str, export
 
     def extend(plan: Plan, seen: Seen) -> Plan:
         rotated = rotations(plan, seen, wanted, changes)
-        return with_export(rotated, export) if export and rotated.steps else rotated
+        return with_export(rotated, export, changes) if export and rotated.steps else rotated
 
     def undo() -> None:
         problems = []

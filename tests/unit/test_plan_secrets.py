@@ -208,9 +208,10 @@ def test_key_of_the_backups_is_in_a_file_before_anything_uses_it() -> None:
     new = replace(NEW, stack=stack, versions={**versions, "backup-cipher": 2})
     changed = [Rotation(target_named("backup-cipher"), 2, before=1)]
     rolled = Plan("secrets.rotate", (WriteRelease("release", "seal"), *handing.told(new, seen, backup)))
-    plan = with_export(rotations(rolled, seen, new, changed), "/media/usb/key.txt")
+    plan = with_export(rotations(rolled, seen, new, changed), "/media/usb/key.txt", changed)
 
     assert "generate backup-cipher" in before(plan, "export")
+    assert (step(plan, "export").before, step(plan, "export").version) == (1, 2)
     for key in ("release", "hand backup-cipher", "verify backup-cipher"):
         assert "export" in before(plan, key), key
     # What was exported before counts until the new one works.

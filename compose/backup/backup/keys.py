@@ -26,7 +26,11 @@ SETTLED = VOLUME / "keys.json"
 """Repository -> digest of the one key that opens it."""
 LISTS = ("archive/main/archive.info", "backup/main/backup.info")
 """pgBackRest reads a list or its copy, whichever it can: the lists come first, so that one of both is readable all the time."""
-VERSION = re.compile(r"state/secrets/backup-cipher/(\d+)(?:\.withdrawn)?")
+FOLDER = "state/secrets/backup-cipher"
+VERSION = re.compile(rf"{FOLDER}/(\d+)(?:\.withdrawn)?")
+ROTATED = f"{FOLDER}/rotated"
+"""Lists the versions that a rotation went between. A key that somebody has merely put in the place of another is none of these:
+should it go as it came, nothing would open the repository any more."""
 WHOLE = b"backrest-checksum="
 """Stands in every list. A wrong key is not always told from the right one by what it makes of the last block."""
 
@@ -60,16 +64,22 @@ def _settled() -> dict[str, str]:
 
 
 def former(mounted: str, archive: Path = HOST / HOST_ARCHIVE) -> list[str]:
-    """Every other key that this host has or had, the newest first."""
+    """Keys between which and the mounted one a rotation went, the newest first."""
     found: dict[int, str] = {}
+    rotated: list[int] = []
     with contextlib.suppress(OSError, tarfile.TarError), tarfile.open(archive) as tar:
         for member in tar:
-            match, content = VERSION.fullmatch(member.name), None
-            if match:
-                content = tar.extractfile(member)
-            if match and content:
-                found[int(match[1])] = content.read().decode().strip()
-    return [value for _, value in sorted(found.items(), reverse=True) if value and value != mounted]
+            if match := VERSION.fullmatch(member.name):
+                found[int(match[1])] = _text(tar, member)
+            elif member.name == ROTATED:
+                rotated = json.loads(_text(tar, member))
+    keys = {number: value for number, value in found.items() if number in rotated and value}
+    return [value for _, value in sorted(keys.items(), reverse=True) if value != mounted] if mounted in keys.values() else []
+
+
+def _text(tar: tarfile.TarFile, member: tarfile.TarInfo) -> str:
+    content = tar.extractfile(member)
+    return content.read().decode().strip() if content else ""
 
 
 def opened_by(value: str, repositories: Sequence[Repository]) -> tuple[list[str], list[str]]:
@@ -178,7 +188,7 @@ def _first(
             if opens(path):
                 yield path
                 return
-    raise JobError(f"{what} of the repository {repository.name}: none of the keys that this host has or had opens it")
+    raise JobError(f"the key is not the one of the repository {repository.name} ({what}), nor is any that it came after")
 
 
 @contextlib.contextmanager

@@ -101,7 +101,7 @@ def test_a_key_that_was_taken_back_opens_the_way_back(tools):
 
 def test_with_no_key_that_opens_it_nothing_is_changed(tools):
     tools.files, tools.lists = {"first": "lost"}, dict.fromkeys(LISTS, "lost")
-    with pytest.raises(JobError, match="files of the repository local: none of the keys"):
+    with pytest.raises(JobError, match=r"the key is not the one of the repository local \(files\)"):
         keys.settle([PLACE])
     assert tools.changes == 0 and not keys.SETTLED.exists()
 
@@ -122,9 +122,12 @@ def test_what_does_not_exist_yet_has_no_key(tools):
 def test_former_keys_are_those_of_the_host_the_newest_first(tmp_path):
     archive = tmp_path / "host.tar"
     with tarfile.open(archive, "w") as tar:
-        for name, value in {"1": "one", "2.withdrawn": "two", "3": "three\n", "accepted": "[3]", "10": "ten"}.items():
+        files = {"1": "one", "2.withdrawn": "two", "3": "three\n", "4": "by hand", "10": "ten", "rotated": "[1, 2, 3, 10]"}
+        for name, value in files.items():
             member = tarfile.TarInfo(f"state/secrets/backup-cipher/{name}")
             member.size = len(value)
             tar.addfile(member, io.BytesIO(value.encode()))
     assert keys.former("three", archive) == ["ten", "two", "one"]
+    # Nothing is done for a key that was put in the place of another.
+    assert keys.former("by hand", archive) == keys.former("unknown", archive) == []
     assert keys.former("one", tmp_path / "none") == []

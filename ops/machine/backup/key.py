@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hmac
+import json
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from ops.errors import HostLacks, OpsError, UsageProblem
@@ -16,6 +18,8 @@ from ops.machine.state import State
 from ops.plan.backup.key import exported, parse
 
 SECRET = "backup-cipher"  # noqa: S105  (a name)
+ROTATED = "rotated"
+"""Name of the file beside its versions that lists those which a rotation went between."""
 
 
 def newest(state: State) -> str:
@@ -62,6 +66,13 @@ def write(project: Project, path: Path) -> None:
     """The newest version into a file (0600), read back."""
     files.write(path, exported(value(project), project.name, time.strftime("%Y-%m-%d")), mode=0o600)
     check(project, path)
+
+
+def allow(state: State, numbers: Iterable[int]) -> None:
+    """Note that the repositories may go from one of these versions to another (compose/backup, keys.py)."""
+    path = state.secrets / SECRET / ROTATED
+    known = json.loads(path.read_text()) if path.is_file() else []
+    files.write(path, json.dumps(sorted({*known, *numbers})) + "\n", mode=0o600)
 
 
 def note_exported(project: Project) -> None:

@@ -48,6 +48,7 @@ def _archive(self: Performer, step: WriteHostArchive) -> None:
 @does(ExportKey)
 def _export(self: Performer, step: ExportKey) -> None:
     key.write(self.project, Path(step.path))
+    key.allow(self.state, (step.before, step.version))
 
 
 @does(NoteExported)

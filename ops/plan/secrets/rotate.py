@@ -91,7 +91,7 @@ def _proofs(wanted: Wanted, secrets: Sequence[str], after: tuple[str, ...]) -> l
     ]  # fmt: skip
 
 
-def with_export(plan: Plan, path: str) -> Plan:
+def with_export(plan: Plan, path: str, changes: Sequence[Rotation]) -> Plan:
     """The plan of a rotation in which the new key of the repositories is in a file before anything uses it: this host may be
     lost at any moment.
 
@@ -99,8 +99,10 @@ def with_export(plan: Plan, path: str) -> Plan:
     ----------
     path: of a file that does not exist yet, or was written by the same rotation before it was killed.
     """
+    change = next(one for one in changes if one.target.secret == CIPHER)
     made = tuple(step.key for step in plan.steps if step.key == f"generate {CIPHER}")
-    export = ExportKey("export", f"write the new key of the repositories to {path}", made, path=path)
+    export = ExportKey("export", f"write the new key of the repositories to {path}", made, path=path, before=change.before,
+                       version=change.version)  # fmt: skip
     waiting = ("release", f"hand {CIPHER}")
     used = [replace(step, after=(*step.after, "export")) if step.key in waiting else step for step in plan.steps]
     place = 1 + next((number for number, step in enumerate(used) if step.key in made), -1)

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.drill.backup.hands import Backups, assert_told
+from ops import podman
+from ops.machine.backup import key
+from ops.machine.secrets import versions
+from tests.drill.backup.hands import Backups, assert_told, put_back
 from tests.drill.clone import Clone
+from tests.drill.conftest import Record
 from tests.drill.stack import inv
+from tests.drill.test_killed_deploy import break_off
 from tests.smoke.live import eventually
 
 KEY = "backup-cipher"
@@ -74,6 +80,75 @@ def test_another_key_in_its_place(backups: Backups) -> None:
     newest = backups.make()
     assert backups.rows() == 1500
     backups.run("drill", newest)
+
+
+def test_rotated_key_reads_every_set_and_the_old_one_opens_nothing(
+    backups: Backups, exported: Path, record: Record, tmp_path: Path
+) -> None:
+    old, before = backups.status()["sets"][0]["set"], backups.sums("ledger")
+    path = tmp_path / "new.txt"
+    assert_told(inv("secrets.rotate", KEY, "--yes"), "--export FILE")
+    began = time.monotonic()
+    answer = inv("secrets.rotate", KEY, "--export", str(path), "--yes")
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    record("secrets.rotate backup-cipher", time.monotonic() - began)
+
+    assert inv("backup.key", "--check", str(path)).returncode == 0
+    assert_told(inv("backup.key", "--check", str(exported)), "another key")
+    for copy, opens in ((path, 0), (exported, 1)):
+        assert opened(backups, copy) == opens
+    backups.await_archived()
+    for name in (old, backups.make()):
+        backups.run("drill", name)
+    backups.run("verify")
+    assert backups.sums("ledger") == before
+    assert inv("secrets").returncode == 0
+    backups.drill.assert_as_wanted()
+
+
+@pytest.mark.parametrize(
+    "moment", ["generate backup-cipher", "export", "hand backup-cipher", "start backup", "verify backup-cipher"]
+)
+def test_rotation_that_was_killed_goes_on_with_the_same_key(backups: Backups, tmp_path: Path, moment: str) -> None:
+    path, old = tmp_path / "new.txt", backups.status()["sets"][0]["set"]
+    command = ("secrets.rotate", KEY, "--export", str(path), "--yes")
+    break_off(backups.drill, moment, tmp_path / "log", command=command, later=2.0 if moment == "start backup" else 0.0)
+    numbers = versions.numbers(backups.drill.project.state, KEY)
+
+    answer = inv(*command)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert versions.numbers(backups.drill.project.state, KEY) == numbers
+    assert opened(backups, path) == 0
+    backups.await_archived()
+    backups.run("drill", old)
+    backups.run("drill", backups.make())
+    backups.drill.assert_as_wanted()
+
+
+def test_rotation_that_fails_is_put_back_and_the_old_key_is_right_again(
+    backups: Backups, exported: Path, tmp_path: Path
+) -> None:
+    """The new container finds no key for a list that somebody has written over: it is not let in."""
+    damaged = backups.mount() / "postgres" / "archive" / "main" / "archive.info.copy"
+    content, about = damaged.read_bytes(), damaged.stat()
+    damaged.write_bytes(b"nothing")
+    path = tmp_path / "new.txt"
+    try:
+        answer = inv("secrets.rotate", KEY, "--export", str(path), "--yes")
+        assert_told(answer, KEY)
+    finally:
+        put_back(damaged, content, about)
+    assert inv("backup.key", "--check", str(exported)).returncode == 0
+    backups.drill.deploy()
+    backups.await_archived()
+    assert (opened(backups, exported), opened(backups, path)) == (0, 1)
+    backups.run("drill", backups.make())
+
+
+def opened(backups: Backups, path: Path) -> int:
+    """Whether an exported key opens all repositories: exit code of `backup opens`."""
+    argv = podman.exec_with_input(backups.drill.name("backup"), ("backup", "opens"))
+    return backups.drill.project.host.run(argv, stdin=key.read(path) + "\n", ok=None, timeout=120).returncode
 
 
 def test_another_version_of_pgbackrest(backups: Backups, tmp_path: Path) -> None:
