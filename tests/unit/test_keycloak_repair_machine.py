@@ -12,9 +12,9 @@ import pytest
 
 from ops.errors import OpsError
 from ops.keycloak_steps import BringBackCertificate, KeepCertificate, RunStatements
-from ops.machine import authority
+from ops.machine import authority, postgres
 from ops.machine.host import Host
-from ops.machine.keycloak import mend, recover, sql, undo, verify
+from ops.machine.keycloak import mend, recover, undo, verify
 from ops.machine.keycloak.edge import Answer
 from ops.machine.performers import Performer
 from ops.machine.run import Result
@@ -55,7 +55,7 @@ def state(tmp_path: Path) -> State:
 
 def test_secret_travels_on_standard_input_alone_and_cannot_end_its_quotes() -> None:
     asked, recorder = host()
-    sql.execute(asked, "cc03-postgres", "postgres", "ALTER ROLE keycloak PASSWORD :'p';", {"p": "a'b\\c"})
+    postgres.execute(asked, "cc03-postgres", "postgres", "ALTER ROLE keycloak PASSWORD :'p';", {"p": "a'b\\c"})
 
     ((argv, stdin),) = recorder.asked
     assert "a'b" not in " ".join(argv)
@@ -65,7 +65,7 @@ def test_secret_travels_on_standard_input_alone_and_cannot_end_its_quotes() -> N
 
 def test_statements_with_passwords_reach_no_log_of_postgres() -> None:
     for setting in ("log_statement=none", "log_min_error_statement=panic", "pg_stat_statements.track=none"):
-        assert setting in sql.OPTIONS
+        assert setting in postgres.OPTIONS
 
 
 def test_refused_statement_is_told_with_the_words_of_postgres() -> None:
@@ -73,7 +73,7 @@ def test_refused_statement_is_told_with_the_words_of_postgres() -> None:
     recorder.answers = [3]
 
     with pytest.raises(OpsError) as refused:
-        sql.execute(asked, "cc03-postgres", "keycloak", "GRANT x;", {})
+        postgres.execute(asked, "cc03-postgres", "keycloak", "GRANT x;", {})
     assert "permission denied" in refused.value.why
 
 

@@ -97,20 +97,3 @@ def postgres_facts(host: Host, container: str) -> tuple[PostgresFacts, str]:
     facts = facts_of(found, (asked + time.time()) / 2)
     expected = facts.database is None or not facts.database.connectable
     return facts, "" if answer.returncode == 0 or expected else answer.last_words(1)
-
-
-def login(
-    host: Host, container: str, password: str, seconds: float = ASK_SECONDS, *, role: str = ROLE, name: str = ROLE
-) -> str:  # fmt: skip
-    """Why a role cannot log in with this password; empty: it can.
-
-    Parameters
-    ----------
-    password: travels on standard input, and inside the container in the environment of psql alone.
-    seconds: how long the answer may take. role, name: who logs in, to which database; Keycloak by default.
-    """
-    ask = f"psql --host=127.0.0.1 --username={role} --dbname={name} --no-psqlrc --quiet --tuples-only --command='SELECT 1'"
-    script = f"IFS= read -r PGPASSWORD; export PGPASSWORD PGCONNECT_TIMEOUT=3; exec {ask} >/dev/null"
-    command = podman.exec_with_input(container, ("bash", "-c", script))
-    answer = host.run(command, timeout=seconds, ok=None, stdin=password + "\n")
-    return "" if answer.returncode == 0 else answer.last_words(1)

@@ -11,12 +11,13 @@ from typing import Any, TypeVar
 
 from ops.compose import placeholders
 from ops.errors import OpsError
+from ops.machine import postgres
 from ops.machine.health import state_of
 from ops.machine.keycloak import admin, container, database, edge
 from ops.machine.observe import inspected_containers
 from ops.machine.operation import under_way
 from ops.machine.project import Project
-from ops.plan.keycloak.facts import REALM, EdgeFacts, Facts, PostgresFacts
+from ops.plan.keycloak.facts import REALM, ROLE, EdgeFacts, Facts, PostgresFacts
 from ops.plan.keycloak.log import log_lines
 from ops.render import container_name
 
@@ -160,7 +161,8 @@ def _login(place: Place) -> str | None:
     if place.state("postgres") != "running":
         return None
     name = container_name(place.project.name, "postgres")
-    return database.login(place.project.host, name, admin.secret(place.project, "postgres-keycloak"))
+    password = admin.secret(place.project, "postgres-keycloak")
+    return postgres.login_problem(place.project.host, name, ROLE, ROLE, password, database.ASK_SECONDS)
 
 
 def _edge(place: Place, reads: Reads) -> EdgeFacts:

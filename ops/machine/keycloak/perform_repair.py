@@ -31,9 +31,10 @@ from ops.keycloak_steps import (
     UndoStatements,
     VerifyLogins,
 )
+from ops.machine import postgres
 from ops.machine import state as files
 from ops.machine.health import state_of
-from ops.machine.keycloak import admin, mend, probe, recover, sql, undo
+from ops.machine.keycloak import admin, mend, probe, recover, undo
 from ops.machine.keycloak.container import Files
 from ops.machine.keycloak.verify import verify
 from ops.machine.observe import inspected_containers
@@ -50,17 +51,17 @@ HALTS, HALT_PAUSE = 3, 0.7
 def _statements(self: Performer, step: RunStatements) -> None:
     container = self.name("postgres")
     if step.undo_query:
-        text = sql.query(self.host, container, step.database, step.undo_query)
+        text = postgres.query(self.host, container, step.database, step.undo_query)
         undo.keep(self.state, "sql", finding=step.finding, database=step.database, statements=text)
     secrets = {variable: admin.secret(self.project, name) for variable, name in step.secrets.items()}
-    sql.execute(self.host, container, step.database, step.statements, secrets)
+    postgres.execute(self.host, container, step.database, step.statements, secrets)
 
 
 @does(UndoStatements)
 def _undo_statements(self: Performer, step: UndoStatements) -> None:
     kept = undo.read(self.state, step.entry)
     if kept.get("statements"):
-        sql.execute(self.host, self.name("postgres"), str(kept["database"]), str(kept["statements"]), {})
+        postgres.execute(self.host, self.name("postgres"), str(kept["database"]), str(kept["statements"]), {})
 
 
 @does(Halt)

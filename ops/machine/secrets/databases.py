@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from ops import podman
 from ops.errors import OpsError
-from ops.machine.keycloak import database, sql
+from ops.machine import postgres
 from ops.machine.project import Project
 from ops.render import container_name, login_of
 
@@ -34,7 +34,7 @@ def _set_roles(project: Project, names: Iterable[str], value: str) -> None:
     if not wrong:
         return
     statements = "\n".join(f"ALTER ROLE {name} PASSWORD :'value';" for name in wrong)
-    sql.execute(project.host, container, "postgres", statements, {"value": value})
+    postgres.execute(project.host, container, "postgres", statements, {"value": value})
     for name in wrong:
         if said := _refused(project, name, value):
             raise OpsError(f"PostgreSQL refuses {name} with the password that it was just given", said, "inv status")
@@ -42,7 +42,7 @@ def _set_roles(project: Project, names: Iterable[str], value: str) -> None:
 
 def _refused(project: Project, name: str, value: str) -> str:
     container = container_name(project.name, "postgres")
-    return database.login(project.host, container, value, SECONDS, role=name, name=HOME.get(name, "postgres"))
+    return postgres.login_problem(project.host, container, name, HOME.get(name, "postgres"), value, SECONDS)
 
 
 def role_accepts(project: Project, name: str, version: int, value: str) -> bool:

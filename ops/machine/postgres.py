@@ -1,4 +1,4 @@
-"""SQL as PostgreSQL's superuser through the socket. Everything, secrets above all, travels on standard input."""
+"""PostgreSQL asked and told by its superuser through the socket, and logins tried. Secrets travel on standard input alone."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from ops.errors import OpsError
 from ops.machine.host import Host
 
 SECONDS = 60.0
+"""Until an answer."""
 OPTIONS = (
     "-c log_statement=none -c log_min_duration_statement=-1 -c log_min_error_statement=panic "
     "-c pg_stat_statements.track=none -c lock_timeout=15s -c statement_timeout=45s -c synchronous_commit=local"
@@ -53,3 +54,20 @@ def execute(host: Host, container: str, database: str, statements: str, secrets:
     answer = host.run(argv, timeout=SECONDS, ok=None, stdin=script)
     if answer.returncode:
         raise OpsError(f"PostgreSQL refused a change of {database}", answer.last_words(1), "inv logs postgres --since 10m")
+
+
+def login_problem(
+    host: Host, container: str, role: str, database: str, password: str, seconds: float = SECONDS
+) -> str:  # fmt: skip
+    """Why a role cannot log in with this password; empty: it can.
+
+    Parameters
+    ----------
+    password: travels on standard input, and inside the container in the environment of psql alone.
+    seconds: how long the answer may take.
+    """
+    ask = f"psql --host=127.0.0.1 --username={role} --dbname={database} --no-psqlrc --quiet --tuples-only --command='SELECT 1'"
+    script = f"IFS= read -r PGPASSWORD; export PGPASSWORD PGCONNECT_TIMEOUT=3; exec {ask} >/dev/null"
+    command = podman.exec_with_input(container, ("bash", "-c", script))
+    answer = host.run(command, timeout=seconds, ok=None, stdin=password + "\n")
+    return "" if answer.returncode == 0 else answer.last_words(1)
