@@ -13,6 +13,7 @@ import re
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from . import pgbackrest, restic
@@ -44,16 +45,39 @@ def settle(repositories: Sequence[Repository]) -> None:
     digest = hashlib.sha256(mounted.encode()).hexdigest()[:16]
     known = _settled()
     for repository in repositories:
-        if known.get(repository.name) == digest:
-            continue
-        before = former(mounted)
-        changed = [_settle_files(repository, before), _settle_lists(repository, before)]
-        if any(changed):
-            log("INFO", "the repository has another key now", repository=repository.name)
-        known[repository.name] = digest
-        fresh = SETTLED.with_suffix(".new")
-        fresh.write_text(json.dumps(known))
-        fresh.rename(SETTLED)
+        if known.get(repository.name) != digest:
+            # From the first change on, the former key is not the one any more.
+            known.pop(repository.name, None)
+            if _settle(repository, former(mounted), lambda: _note(known)):
+                log("INFO", "the repository has another key now", repository=repository.name)
+            known[repository.name] = digest
+            _note(known)
+
+
+def _settle(repository: Repository, before: Sequence[str], begin: Callable[[], None]) -> bool:
+    """Whether there was anything to do. Nothing is changed where one part opens with no key.
+
+    Parameters
+    ----------
+    begin: called before the first change.
+    """
+    old = _first(before, repository, "files", _file, _opens) if _opens(repository, CIPHER) is False else None
+    wrong = [path for path in _present(repository) if not _read(repository, path, PGBACKREST_CONF)]
+    lists = {path: _first(before, repository, path, _conf, partial(_reads, path)) for path in wrong}
+    begin()
+    if old:
+        with _file(old) as key:
+            restic.run(repository, "key", "add", "--new-password-file", CIPHER, key=key)
+    for path, value in lists.items():
+        with _conf(value) as conf:
+            _write(repository, path, _read(repository, path, conf))
+    return any((_only_own(repository), old, lists))
+
+
+def _note(known: dict[str, str]) -> None:
+    fresh = SETTLED.with_suffix(".new")
+    fresh.write_text(json.dumps(known))
+    fresh.rename(SETTLED)
 
 
 def _settled() -> dict[str, str]:
@@ -100,25 +124,14 @@ def opened_by(value: str, repositories: Sequence[Repository]) -> tuple[list[str]
 # ---- restic
 
 
-def _settle_files(repository: Repository, before: Sequence[str]) -> bool:
+def _only_own(repository: Repository) -> bool:
+    """Whether there were other keys, which are removed."""
     try:
         restic.unlock(repository)
-        opens = True
     except CommandError as error:
         if error.returncode == restic.MISSING_REPOSITORY:
             return False
-        if error.returncode != restic.WRONG_KEY:
-            raise
-        opens = False
-    if not opens:
-        with _first(before, repository, "files", _file, lambda key: bool(_opens(repository, key))) as key:
-            restic.run(repository, "key", "add", "--new-password-file", CIPHER, key=key)
-        restic.unlock(repository)
-    return _only_own(repository) or not opens
-
-
-def _only_own(repository: Repository) -> bool:
-    """Whether there were other keys, which are removed."""
+        raise
     others = [one["id"] for one in json.loads(restic.run(repository, "key", "list")) if not one["current"]]
     if others and repository.append_only:
         log("WARNING", "the old key still opens the files: nothing is deleted here", repository=repository.name, keys=others)
@@ -149,16 +162,16 @@ def _present(repository: Repository) -> list[str]:
     return [path for path in wanted if path.rpartition("/")[2] in found[path.rpartition("/")[0]]]
 
 
-def _settle_lists(repository: Repository, before: Sequence[str]) -> bool:
-    wrong = [path for path in _present(repository) if not _read(repository, path, PGBACKREST_CONF)]
-    for path in wrong:
-        with _first(before, repository, path, _conf, lambda conf, path=path: bool(_read(repository, path, conf))) as conf:
-            content = _read(repository, path, conf)
-        with tempfile.TemporaryFile(dir=RUN) as file:
-            file.write(content)
-            file.seek(0)
-            pgbackrest.run("repo-put", f"--repo={repository.number}", path, stdin=file)
-    return bool(wrong)
+def _write(repository: Repository, path: str, content: bytes) -> None:
+    """With the mounted key."""
+    with tempfile.TemporaryFile(dir=RUN) as file:
+        file.write(content)
+        file.seek(0)
+        pgbackrest.run("repo-put", f"--repo={repository.number}", path, stdin=file)
+
+
+def _reads(path: str, repository: Repository, conf: Path) -> bool:
+    return bool(_read(repository, path, conf))
 
 
 def _read(repository: Repository, path: str, conf: Path) -> bytes:
@@ -177,17 +190,15 @@ def _read(repository: Repository, path: str, conf: Path) -> bytes:
 # ---- Keys that are not the mounted one, as files that are gone after the block
 
 
-@contextlib.contextmanager
 def _first(
     values: Sequence[str], repository: Repository, what: str, form: Callable[[str], contextlib.AbstractContextManager[Path]],
-    opens: Callable[[Path], bool],
-) -> Iterator[Path]:  # fmt: skip
+    opens: Callable[[Repository, Path], bool | None],
+) -> str:  # fmt: skip
     """The first of the keys that opens something."""
     for value in values:
         with form(value) as path:
-            if opens(path):
-                yield path
-                return
+            if opens(repository, path):
+                return value
     raise JobError(f"the key is not the one of the repository {repository.name} ({what}), nor is any that it came after")
 
 

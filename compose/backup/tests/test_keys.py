@@ -20,6 +20,7 @@ class Tools:
         self.files: dict[str, str] | None = {"first": key}
         self.lists = dict.fromkeys(LISTS, key)
         self.changes = 0
+        self.fails_at = ""
 
     def restic(self, repository, *words, key, **_):
         if self.files is None:
@@ -31,7 +32,7 @@ class Tools:
             case ("key", "list"):
                 return json.dumps([{"id": one, "current": one in mine} for one in self.files])
             case ("key", "add", _, file):
-                self.files["second"] = file.read_text()
+                self.files["third" if "second" in self.files else "second"] = file.read_text()
                 self.changes += 1
             case ("key", "remove", one):
                 del self.files[one]
@@ -42,6 +43,8 @@ class Tools:
         path, key = options[-1], conf.read_text().partition("cipher-pass=")[2].strip()
         if name == "repo-put":
             assert b"backrest-checksum=" in stdin.read()
+            if path == self.fails_at:
+                raise CommandError("the disk is full")
             self.lists[path] = key
             self.changes += 1
         elif self.lists[path] != key:
@@ -97,6 +100,37 @@ def test_a_key_that_was_taken_back_opens_the_way_back(tools):
     tools.files, tools.lists = {"first": "taken-back"}, dict.fromkeys(LISTS, "taken-back")
     keys.settle([PLACE])
     assert keys.opened_by("new", [PLACE]) == (["local"], [])
+
+
+def test_the_way_back_is_the_same(tools, monkeypatch):
+    """What was noted of the former key does not hold any more, from the first change on."""
+    keys.settle([PLACE])
+    other = keys.CIPHER.with_name("other")
+    other.write_text("old")
+    monkeypatch.setattr(keys, "former", lambda mounted: ["new"])
+    conf = keys.PGBACKREST_CONF.with_name("other.conf")
+    conf.write_text("[global]\nrepo1-cipher-pass=old\n")
+    with monkeypatch.context() as back:
+        back.setattr(keys, "CIPHER", other)
+        back.setattr(keys, "PGBACKREST_CONF", conf)
+        back.setattr(restic, "run", lambda repository, *words, key=other, **more: tools.restic(repository, *words, key=key))
+        back.setattr(
+            pgbackrest, "run", lambda name, *options, conf=conf, **more: tools.pgbackrest(name, *options, conf=conf, **more)
+        )
+        tools.fails_at = LISTS[2]
+        with pytest.raises(CommandError):
+            keys.settle([PLACE])
+        assert "local" not in json.loads(keys.SETTLED.read_text())
+        tools.fails_at = ""
+        keys.settle([PLACE])
+    assert set(tools.files.values()) == set(tools.lists.values()) == {"old"}
+
+
+def test_where_one_list_opens_with_no_key_nothing_is_changed(tools):
+    tools.lists[LISTS[2]] = "lost"
+    with pytest.raises(JobError, match=r"\(archive/main/archive.info.copy\)"):
+        keys.settle([PLACE])
+    assert tools.changes == 0 and tools.files == {"first": "old"}
 
 
 def test_with_no_key_that_opens_it_nothing_is_changed(tools):

@@ -87,7 +87,8 @@ def test_rotated_key_reads_every_set_and_the_old_one_opens_nothing(
 ) -> None:
     old, before = backups.status()["sets"][0]["set"], backups.sums("ledger")
     path = tmp_path / "new.txt"
-    assert_told(inv("secrets.rotate", KEY, "--yes"), "--export FILE")
+    refused = inv("secrets.rotate", KEY, "--yes")
+    assert refused.returncode == 2 and "--export FILE" in refused.stderr
     began = time.monotonic()
     answer = inv("secrets.rotate", KEY, "--export", str(path), "--yes")
     assert answer.returncode == 0, answer.stdout + answer.stderr
