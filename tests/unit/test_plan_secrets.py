@@ -113,6 +113,15 @@ def test_a_deploy_completes_it_wherever_it_was_killed(killed_after: int) -> None
     assert plan_deploy(NEW, seen).steps == ()
 
 
+def test_the_old_one_is_refused_once_more_where_nobody_knows_whether_it_was() -> None:
+    """Killed while PostgreSQL was told to refuse it."""
+    seen = deployed(release())
+    seen = replace(done(rotation(seen).steps, seen, NEW), accepted={"postgres-app": (0, 2)})
+
+    assert keys(plan_deploy(NEW, seen)) == ["settle postgres-app"]
+    assert {"settle postgres-app", "verify postgres-app"} <= set(keys(rotation(seen)))
+
+
 def test_on_the_way_back_the_new_one_is_refused_again() -> None:
     seen = deployed(release())
     half = [one for one in rotation(seen).steps if not one.key.startswith(("settle", "verify", "prove"))]

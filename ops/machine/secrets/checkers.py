@@ -9,7 +9,7 @@ from ops.errors import OpsError
 from ops.machine.keycloak import rotate as keycloak
 from ops.machine.project import Project
 from ops.machine.secrets import ciphers, databases, signers
-from ops.machine.secrets.versions import accepted, note, value_of
+from ops.machine.secrets.versions import OTHERS, accepted, note, value_of
 from ops.secret_steps import HandOver, VerifySecret
 
 Values = Sequence[tuple[int, str]]
@@ -51,7 +51,7 @@ def hand_over(project: Project, step: HandOver) -> None:
     versions = [step.beside, version] if step.beside else [version]
     values = [(number, value_of(state, secret, number)) for number in versions]
     present = accepted(state, secret) or ()
-    note(state, secret, [number for number in versions if number == step.beside or number in present])
+    note(state, secret, [OTHERS, *(number for number in versions if number == step.beside or number in present)])
     checker.tell(project, name, values)
     note(state, secret, versions)
 

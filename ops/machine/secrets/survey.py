@@ -60,7 +60,7 @@ def _row(project: Project, target: Target, now: float, sealed: Mapping[int, Any]
     elif running != newest:
         unfinished = f"version {newest} was made, the release that runs has {running}"
     elif known is not None and known != (newest,):
-        unfinished = f"version {newest} is in use, accepted for sure: {', '.join(map(str, known)) or 'none'}"
+        unfinished = f"version {newest} is in use, accepted for sure: {', '.join(map(str, filter(None, known))) or 'none'}"
     return Row(
         secret, newest, (now - path.stat().st_mtime) / 86400 if path.is_file() else None, first_release(sealed, secret, newest),
         target.to or target.owner, used_by or tuple(filter(None, [USERS.get(target.kind, "")])), target.way, bool(target.to),

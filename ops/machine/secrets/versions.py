@@ -16,6 +16,8 @@ ACCEPTED = "accepted"
 """Name of the file, beside the versions of a secret, that lists those which who checks it surely accepts."""
 
 
+OTHERS = 0
+"""In that list: older versions may be accepted besides, since somebody was told to refuse them and may not have done so."""
 WITHDRAWN = ".withdrawn"
 
 

@@ -33,7 +33,7 @@ def assert_clean(backups: Backups) -> None:
     eventually(lambda: "; ".join(backups.status()["problems"]), 120)
     backups.await_idle()
     assert {path.name for path in backups.mount().iterdir()} <= {
-        "postgres", "files", "tmp", "cache", "journal.json", "drills.jsonl", "redis", "received", "reserve",
+        "postgres", "files", "tmp", "cache", "journal.json", "keys.json", "drills.jsonl", "redis", "received", "reserve",
     }  # fmt: skip
     assert list(backups.drill.project.state.backup.glob(".host.tar*")) == []
     backups.run("verify")
