@@ -93,7 +93,6 @@ def _place_for(project: Project, targets: Sequence[Target], export: str) -> str:
     from pathlib import Path
 
     from ops.machine.backup import key
-    from ops.machine.secrets import versions
     from ops.plan.secrets.table import ESCROWED
 
     if not any(one.kind in ESCROWED for one in targets):
@@ -107,8 +106,7 @@ def _place_for(project: Project, targets: Sequence[Target], export: str) -> str:
     if not path.parent.is_dir():
         raise UsageProblem(f"there is no folder {path.parent}", "the key is written to a file in it", "mount it, then again")
     # What a rotation has written that was killed afterwards is that of the version which this one goes on with.
-    begun = versions.numbers(project.state, key.SECRET)[-1:] != [project.deployed.versions[key.SECRET]]
-    if not (begun and path.exists() and key.is_in(project, path)):
+    if not key.is_pending(project, path):
         key.must_be_new(path)
     return str(path)
 
@@ -136,9 +134,12 @@ def rotate_secrets(
 
 def rotation_goal(project: Project, targets: Sequence[Target], name: str, export: str = "") -> Goal:
     """The release that runs, with new versions of these secrets, which both sides know."""
+    from pathlib import Path
+
     from ops.machine.observe import secret_versions
     from ops.machine.secrets import versions
     from ops.plan.secrets.rotate import Rotation, rotations, version_for, with_export
+    from ops.plan.secrets.table import ESCROWED
     from ops.plan.wanted import with_versions
     from ops.verbs.transition import again
 
@@ -150,7 +151,9 @@ def rotation_goal(project: Project, targets: Sequence[Target], name: str, export
         version = version_for(
             target, numbers, versions.taken(state, secret), running.versions[secret], versions.accepted(state, secret)
         )
-        return Rotation(target, version, before=max((number for number in numbers if number < version), default=0))
+        again = target.kind in ESCROWED and Path(export).is_file()
+        version = numbers[-1] if again else version
+        return Rotation(target, version, max((number for number in numbers if number < version), default=0), again)
 
     changes = [begun(target) for target in targets]
     fresh = {one.target.secret: one.version for one in changes}
@@ -158,7 +161,7 @@ def rotation_goal(project: Project, targets: Sequence[Target], name: str, export
 
     def extend(plan: Plan, seen: Seen) -> Plan:
         rotated = rotations(plan, seen, wanted, changes)
-        return with_export(rotated, export, changes) if export and rotated.steps else rotated
+        return with_export(rotated, export, changes) if export else rotated
 
     def undo() -> None:
         problems = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tarfile
 from datetime import UTC, datetime
@@ -116,6 +117,20 @@ def test_key_that_was_rotated_after_the_set_was_made_is_the_newest_on_the_new_ho
         bootstrap.put_in_place(Project(settings(), Host("cc03", fresh, tmp_path / "checkout")), local, found)
         assert key.newest(fresh) == made
     assert sorted(one.name for one in (fresh.secrets / "backup-cipher").iterdir()) == ["1", "2"]
+
+
+def test_export_of_a_rotation_that_was_killed_is_told_from_any_other_file(project: Project, tmp_path: Path) -> None:
+    first, second = tmp_path / "first.txt", tmp_path / "second.txt"
+    key.export(project, first)
+    assert not key.is_pending(project, first) and not key.is_pending(project, second)
+    made = project.state.secrets / "backup-cipher" / "2"
+    made.write_text("j" * 43)
+    os.utime(project.state.backup / "escrowed", (1000, 1000))
+    key.write(project, second)
+
+    assert key.is_pending(project, second) and not key.is_pending(project, first)
+    key.note_exported(project)
+    assert not key.is_pending(project, second)
 
 
 def test_repository_is_found_in_the_folder_or_in_a_volume(tmp_path: Path) -> None:

@@ -228,6 +228,14 @@ def test_key_of_the_backups_is_in_a_file_before_anything_uses_it() -> None:
     assert "no repository opens with it" in plan.destroys[0]
 
 
+def test_one_that_was_killed_at_its_very_end_is_verified_and_noted_all_the_same() -> None:
+    seen = Seen(accepted={"backup-cipher": (2,)}, secret_versions={"backup-cipher": 2})
+    changed = [Rotation(target_named("backup-cipher"), 2, before=1, again=True)]
+    plan = with_export(rotations(Plan("secrets.rotate"), seen, NEW, changed), "/media/usb/key.txt", changed)
+
+    assert keys(plan) == ["export", "hand backup-cipher", "verify backup-cipher", "exported"]
+
+
 def test_key_of_the_backups_is_left_out_where_it_cannot_be_exported() -> None:
     stack = whole()
     asked = [{one.secret for one in rotatable(stack, stack.secrets, escrow=escrow)} for escrow in (False, True)]

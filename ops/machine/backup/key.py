@@ -53,8 +53,12 @@ def must_be_new(path: Path) -> None:
         raise UsageProblem(f"{path} exists", "it might be the key of another stack", "give the name of a new file")
 
 
-def is_in(project: Project, path: Path) -> bool:
-    """Whether a file holds the newest version."""
+def is_pending(project: Project, path: Path) -> bool:
+    """Whether a file was written by a rotation to the newest version that did not come to its end."""
+    made = project.state.secrets / SECRET / str(versions.numbers(project.state, SECRET)[-1])
+    noted = project.state.backup / ESCROWED
+    if not path.is_file() or (noted.is_file() and noted.stat().st_mtime >= made.stat().st_mtime):
+        return False
     try:
         check(project, path)
     except OpsError:

@@ -39,16 +39,17 @@ def version_for(target: Target, numbers: Sequence[int], taken: Sequence[int], ru
 class Rotation:
     """A secret on its way to a new version.
 
-    before: the one that must be refused afterwards.
+    before: the one that must be refused afterwards. again: whether one that was killed is gone on with, wherever it was.
     """
 
     target: Target
     version: int
     before: int = 0
+    again: bool = False
 
     def is_done(self, seen: Seen) -> bool:
         """Whether that version alone is accepted, as far as the state folder knows."""
-        return accepted(seen, self.target.secret) == (self.version,)
+        return not self.again and accepted(seen, self.target.secret) == (self.version,)
 
 
 def rotations(plan: Plan, seen: Seen, wanted: Wanted, changes: Sequence[Rotation]) -> Plan:
