@@ -19,6 +19,8 @@ CHECKPOINT = DATA / "logs" / "checkpoint.json"
 """How far the collector has got. A restored store without it would take in every line of the log files a second time."""
 RESTS_AFTER = 2 * 86400
 """Seconds without a change until a day counts as one that is no longer merged."""
+FLUSHED_AFTER = 7.0
+"""Seconds until the store has surely written what it was given: it does so every 5 (-inmemoryDataFlushInterval)."""
 ATTEMPTS = 20
 TABLES = ("datadb", "indexdb")
 
@@ -38,13 +40,24 @@ def _changed(partition: Path) -> float:
     )
 
 
-def stage(target: Path, source: Path = SOURCE, checkpoint: Path = CHECKPOINT) -> list[Path]:
-    """Copies the busy days below `target` and returns the folders of the others, to be read where they lie."""
+def mark(target: Path, checkpoint: Path = CHECKPOINT) -> float:
+    """Copies how far the collector has got, and tells when: before the store, which then holds a few seconds of lines more than
+    that says, and none less."""
     target.mkdir(parents=True, exist_ok=True)
-    # First: the store then holds a few lines more than it says, and none less. Not there: nothing was delivered yet; not
-    # readable: an older collector has written it.
+    # Not there: nothing was delivered yet; not readable: an older collector has written it.
     with contextlib.suppress(FileNotFoundError, PermissionError):
         shutil.copyfile(checkpoint, target / checkpoint.name)
+    return time.monotonic()
+
+
+def stage(target: Path, marked: float, source: Path = SOURCE) -> list[Path]:
+    """Copies the busy days below `target` and returns the folders of the others, to be read where they lie.
+
+    Parameters
+    ----------
+    marked: when `mark` was done. What was delivered by then may have been in the store's memory only, and is waited for.
+    """
+    time.sleep(max(0.0, marked + FLUSHED_AFTER - time.monotonic()))
     everything = partitions(source)
     moving = busy(everything, time.time())
     for name in moving:

@@ -131,8 +131,10 @@ def _gather(parts: dict, missing: list[str], progress: Progress) -> list[Path]:
         parts["prometheus"] = {"blocks": manifest.prometheus_blocks()}
         paths.append(DATA / "prometheus")
 
+    marked: list[float] = []
+
     def logs() -> None:
-        paths.extend(logs_copy.stage(STAGE / "logs"))
+        paths.extend(logs_copy.stage(STAGE / "logs", marked[0]))
         parts["logs"] = {"days": [day for day, _ in logs_copy.partitions()]}
 
     def alertmanager() -> None:
@@ -148,10 +150,11 @@ def _gather(parts: dict, missing: list[str], progress: Progress) -> list[Path]:
     def redis() -> None:
         parts["redis"] = redis_copy.take(STAGE / "redis.rdb")
 
-    for name, gather in (
-        ("redis", redis), ("prometheus", prometheus), ("logs", logs), ("alertmanager", alertmanager), ("host", host)
-    ):  # fmt: skip
+    component("logs", lambda: marked.append(logs_copy.mark(STAGE / "logs")))
+    for name, gather in (("redis", redis), ("prometheus", prometheus), ("alertmanager", alertmanager), ("host", host)):
         component(name, gather)
+    if marked:
+        component("logs", logs)
     return paths
 
 

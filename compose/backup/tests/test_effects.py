@@ -63,19 +63,29 @@ def test_busy_days_of_the_log_store_are_copied_and_others_read_in_place(tmp_path
     partition(source, "20260301", ["A"], age=5 * 86400)
     partition(source, "20260310", ["B", "C"])
     (source / "20260310/datadb/LEFT-OVER").mkdir()
-    checkpoint = tmp_path / "checkpoint.json"
-    assert logs_copy.stage(target, source, checkpoint) == [source / "20260301"]
+    assert logs_copy.stage(target, 0.0, source) == [source / "20260301"]
     assert sorted(path.name for path in (target / "20260310/datadb").iterdir()) == ["B", "C", "parts.json"]
     assert logs_copy.faults(target) == []
     assert not (target / "20260301").exists()
 
 
-def test_how_far_the_collector_has_got_goes_along(tmp_path):
+def test_how_far_the_collector_has_got_goes_along_and_the_store_is_copied_once_it_has_written_that(tmp_path, monkeypatch):
     source, target, checkpoint = tmp_path / "source", tmp_path / "target", tmp_path / "checkpoint.json"
     partition(source, "20260310", ["B"])
     checkpoint.write_text('{"/var/log/containers/redis.log": {"offset": 7}}')
-    logs_copy.stage(target, source, checkpoint)
+    marked = logs_copy.mark(target, checkpoint)
     assert (target / "checkpoint.json").read_text() == checkpoint.read_text()
+
+    waited = []
+    monkeypatch.setattr(logs_copy.time, "sleep", waited.append)
+    logs_copy.stage(target, marked, source)
+    logs_copy.stage(target, marked - 60, source)
+    assert 5 < waited[0] <= logs_copy.FLUSHED_AFTER and waited[1] == 0
+
+
+def test_nothing_is_noted_where_nothing_was_delivered_yet(tmp_path):
+    logs_copy.mark(tmp_path / "target", tmp_path / "none.json")
+    assert list((tmp_path / "target").iterdir()) == []
 
 
 def test_the_collector_may_read_how_far_it_had_got_whatever_the_mode_of_the_copy(tmp_path):
@@ -93,7 +103,7 @@ def test_a_part_that_is_gone_is_copied_by_a_newer_list_or_reported(tmp_path):
     partition(source, "20260310", ["B", "C"])
     (source / "20260310/datadb/C").rename(tmp_path / "gone")
     with pytest.raises(JobError, match="merged its parts faster"):
-        logs_copy.stage(target, source, tmp_path / "checkpoint.json")
+        logs_copy.stage(target, 0.0, source)
 
 
 def test_a_part_that_is_missing_from_a_restored_copy_is_named(tmp_path):
