@@ -134,8 +134,10 @@ def rotate_secrets(
 
 def rotation_goal(project: Project, targets: Sequence[Target], name: str, export: str = "") -> Goal:
     """The release that runs, with new versions of these secrets, which both sides know."""
+    from dataclasses import replace
     from pathlib import Path
 
+    from ops.machine.backup import key
     from ops.machine.observe import secret_versions
     from ops.machine.secrets import versions
     from ops.plan.secrets.rotate import Rotation, rotations, version_for, with_export
@@ -151,17 +153,20 @@ def rotation_goal(project: Project, targets: Sequence[Target], name: str, export
         version = version_for(
             target, numbers, versions.taken(state, secret), running.versions[secret], versions.accepted(state, secret)
         )
-        again = target.kind in ESCROWED and Path(export).is_file()
-        version = numbers[-1] if again else version
-        return Rotation(target, version, max((number for number in numbers if number < version), default=0), again)
+        # That export belongs to a rotation that was killed, or the command would not have come this far.
+        version = numbers[-1] if target.kind in ESCROWED and Path(export).is_file() else version
+        return Rotation(target, version, before=max((number for number in numbers if number < version), default=0))
 
     changes = [begun(target) for target in targets]
     fresh = {one.target.secret: one.version for one in changes}
     wanted = with_versions(running, {**secret_versions(state), **fresh})
 
     def extend(plan: Plan, seen: Seen) -> Plan:
-        rotated = rotations(plan, seen, wanted, changes)
-        return with_export(rotated, export, changes) if export else rotated
+        # Wherever it was killed, it is verified, and noted at its end: then this is no longer pending.
+        pending = bool(export) and key.is_pending(project, Path(export))
+        left = [replace(one, again=pending and one.target.kind in ESCROWED) for one in changes]
+        rotated = rotations(plan, seen, wanted, left)
+        return with_export(rotated, export, left) if export and (rotated.steps or pending) else rotated
 
     def undo() -> None:
         problems = []
