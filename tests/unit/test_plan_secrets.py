@@ -199,6 +199,15 @@ def test_keycloak_is_told_one_secret_after_the_other() -> None:
     assert "hand keycloak-keeper" in before(plan, "hand keycloak-admin")
 
 
+def test_logins_at_keycloak_are_tried_one_after_the_other() -> None:
+    """Two of them are logins of one user, and Keycloak refuses the second of two at once."""
+    changes = [Rotation(target_named(name), 2, before=1) for name in ("keycloak-probe", "redis-app", "keycloak-probe-user")]
+    plan = rotations(Plan("secrets.rotate"), Seen(), NEW, changes)
+
+    assert "verify keycloak-probe" in before(plan, "verify keycloak-probe-user")
+    assert "verify redis-app" not in before(plan, "verify keycloak-probe-user")
+
+
 def test_what_is_no_login_is_not_tried_as_one() -> None:
     stack = replace(NEW.stack, services={**NEW.stack.services, "backup": replace(whole().services["backup"], needs=())})
     new = replace(NEW, stack=stack, compose={"services": {**NEW.compose["services"], "backup": {}}})
