@@ -47,24 +47,19 @@ def settle(repositories: Sequence[Repository]) -> None:
     for repository in repositories:
         if known.get(repository.name) != digest:
             # From the first change on, the former key is not the one any more.
-            known.pop(repository.name, None)
-            if _settle(repository, former(mounted), lambda: _note(known)):
+            if known.pop(repository.name, None):
+                _note(known)
+            if _settle(repository, former(mounted)):
                 log("INFO", "the repository has another key now", repository=repository.name)
             known[repository.name] = digest
             _note(known)
 
 
-def _settle(repository: Repository, before: Sequence[str], begin: Callable[[], None]) -> bool:
-    """Whether there was anything to do. Nothing is changed where one part opens with no key.
-
-    Parameters
-    ----------
-    begin: called before the first change.
-    """
+def _settle(repository: Repository, before: Sequence[str]) -> bool:
+    """Whether there was anything to do. Nothing is changed where one part opens with no key."""
     old = _first(before, repository, "files", _file, _opens) if _opens(repository, CIPHER) is False else None
     wrong = [path for path in _present(repository) if not _read(repository, path, PGBACKREST_CONF)]
     lists = {path: _first(before, repository, path, _conf, partial(_reads, path)) for path in wrong}
-    begin()
     if old:
         with _file(old) as key:
             restic.run(repository, "key", "add", "--new-password-file", CIPHER, key=key)
