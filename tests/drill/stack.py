@@ -64,6 +64,13 @@ def inv(*arguments: str, root: Path = REPOSITORY, under: tuple[str, ...] = (), e
     return run(argv, timeout=INV_SECONDS, ok=None, env=env)
 
 
+def succeeds(*arguments: str) -> float:
+    """A command, which has to succeed; the seconds that it took."""
+    answer = inv(*arguments)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    return answer.seconds
+
+
 class Drill:
     """The project that may be broken. Everything is read anew each time: nothing that was true before has to be true now."""
 

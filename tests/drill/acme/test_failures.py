@@ -34,18 +34,22 @@ def third(acme: Acme, within: ExitStack, answers_at: int = 0) -> Pebble:
     return made
 
 
-def away(acme: Acme, within: ExitStack) -> Pebble:
+def known(acme: Acme, within: ExitStack) -> Pebble:
+    """A third issuer that has issued already."""
     made = third(acme, within)
     acme.declare(made.entry())
     acme.certify()
+    return made
+
+
+def away(acme: Acme, within: ExitStack) -> Pebble:
+    made = known(acme, within)
     made.remove()
     return made
 
 
 def silent(acme: Acme, within: ExitStack) -> Pebble:
-    made = third(acme, within)
-    acme.declare(made.entry())
-    acme.certify()
+    made = known(acme, within)
     made.pause()
     within.callback(made.resume)
     return made

@@ -16,7 +16,7 @@ from ops.plan.keycloak.keys import providers
 from ops.plan.secrets.table import DATABASE
 from tests.drill.conftest import Record, Two
 from tests.drill.keycloak.logins import patient_login, people
-from tests.drill.stack import Drill, inv
+from tests.drill.stack import Drill, inv, succeeds
 from tests.drill.test_kill import killed_until_healthy
 from tests.drill.test_killed_deploy import break_off
 from tests.smoke.accounts import OPENID, Account
@@ -30,11 +30,7 @@ MOMENTS = ("generate postgres-keycloak", "remove keycloak", "hand postgres-keycl
 
 
 def rotated(*what: str) -> float:
-    """Rotate, which has to succeed; the seconds that it took."""
-    began = time.monotonic()
-    answer = inv("keycloak.rotate", *what, "--yes")
-    assert answer.returncode == 0, answer.stdout + answer.stderr
-    return time.monotonic() - began
+    return succeeds("keycloak.rotate", *what, "--yes")
 
 
 def key_of(token: str) -> str:
@@ -132,10 +128,7 @@ def test_database_rotation_that_was_killed_is_completed(
     # A crash of PostgreSQL in between, whose start sets passwords from the secrets that its container has.
     killed_until_healthy(stack, "postgres")
 
-    began = time.monotonic()
-    answer = inv(*going_on)
-    assert answer.returncode == 0, answer.stdout + answer.stderr
-    record(f"{going_on[0]} after a rotation killed in: {moment}", time.monotonic() - began)
+    record(f"{going_on[0]} after a rotation killed in: {moment}", succeeds(*going_on))
     assert stack.unhealthy() == ""
     version = secret_versions(stack.project.state)["postgres-keycloak"]
     assert checkers.accepts(stack.project, DATABASE.to, DATABASE.secret, version)

@@ -23,7 +23,7 @@ from tests.drill.conftest import Record, Two
 from tests.drill.flood import failed, flood
 from tests.drill.keycloak.logins import Tally, people
 from tests.drill.secrets.held import Held, sessions
-from tests.drill.stack import Drill, inv
+from tests.drill.stack import Drill, inv, succeeds
 from tests.drill.test_kill import killed_until_healthy
 from tests.drill.test_killed_deploy import break_off
 from tests.smoke.accounts import Account
@@ -48,11 +48,7 @@ UNFINISHED = ("hand postgres-app", "release", "healthy backend-surge", "remove b
 
 
 def rotated(*what: str) -> float:
-    """Rotate, which has to succeed; the seconds that it took."""
-    began = time.monotonic()
-    answer = inv("secrets.rotate", *what, "--yes")
-    assert answer.returncode == 0, answer.stdout + answer.stderr
-    return time.monotonic() - began
+    return succeeds("secrets.rotate", *what, "--yes")
 
 
 def targets_of(stack: Drill) -> tuple[Target, ...]:
@@ -151,10 +147,7 @@ def test_rotation_that_was_killed_is_completed(
     for slot in ("postgres", "redis"):
         killed_until_healthy(stack, slot)
 
-    began = time.monotonic()
-    answer = inv(*command)
-    assert answer.returncode == 0, answer.stdout + answer.stderr
-    record(f"secrets.rotate after one killed in: {moment}", time.monotonic() - began)
+    record(f"secrets.rotate after one killed in: {moment}", succeeds(*command))
     assert_newest_alone_is_accepted(stack, *targets)
     if command == APP and moment in UNFINISHED:
         assert {target: newest(stack, target) for target in targets} == made
@@ -205,10 +198,7 @@ def test_rollback_to_a_release_of_before_serves_with_todays_secrets(
     rotated("postgres-app,redis-app,postgres-exporter")
     assert current_number(stack.project.state) != before
 
-    began = time.monotonic()
-    answer = inv("rollback", "--to", str(before), "--yes")
-    assert answer.returncode == 0, answer.stdout + answer.stderr
-    record("inv rollback to a release of before a rotation", time.monotonic() - began)
+    record("inv rollback to a release of before a rotation", succeeds("rollback", "--to", str(before), "--yes"))
     stack.await_healthy()
     assert editor("POST", "/items", json=item_input(sku=f"DRILL-{secrets.token_hex(6)}")).status_code == 201
     assert_newest_alone_is_accepted(stack, target_named("postgres-app"), target_named("redis-app"))
