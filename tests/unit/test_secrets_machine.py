@@ -101,10 +101,25 @@ def test_while_both_are_accepted_only_the_role_of_the_new_one_changes(
     project: Project, monkeypatch: pytest.MonkeyPatch, values: list[tuple[int, str]], roles: list[str]
 ) -> None:
     changed: list[str] = []
-    monkeypatch.setattr(databases, "_set_roles", lambda project, names, value: changed.extend(names))
+    monkeypatch.setattr(databases, "_set_roles", lambda project, names, value, user: changed.extend(names))
     databases.set_pair(project, "app", values)
 
     assert changed == roles
+
+
+@pytest.mark.parametrize(("version", "refused"), [(1, "app_2"), (2, "app")])
+def test_a_role_that_is_not_in_use_hinders_no_way_back(
+    project: Project, monkeypatch: pytest.MonkeyPatch, version: int, refused: str
+) -> None:
+    """The change is put back because of it: too many connections, say."""
+    monkeypatch.setattr(databases, "_refused", lambda project, name, value: "FATAL" if name == refused else "")
+    told: list[str] = []
+    monkeypatch.setattr("ops.machine.postgres.execute", lambda *args: told.append(args[3]))
+    databases.set_pair(project, "app", [(version, "a")])
+
+    assert told == [f"ALTER ROLE {refused} PASSWORD :'value';"]
+    with pytest.raises(OpsError, match=f"refuses {refused} "):
+        databases.set_pair(project, "app", [(version, "a"), (version + 1, "b")])
 
 
 @pytest.mark.parametrize("shift", range(6))

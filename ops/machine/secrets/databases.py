@@ -19,25 +19,29 @@ WRONG = 1
 
 def set_role(project: Project, name: str, values: Sequence[tuple[int, str]]) -> None:
     """Where it is so already, nothing is written."""
-    _set_roles(project, [name], values[-1][1])
+    _set_roles(project, [name], values[-1][1], name)
 
 
 def set_pair(project: Project, name: str, values: Sequence[tuple[int, str]]) -> None:
-    """With one value both roles get it: who knows nothing of the second one logs in as well. With two, only the newer one's."""
+    """With one value both roles get it: who knows nothing of the second one logs in as well. With two, only the newer one's.
+
+    Only the role of the newest version has to be let in: the other one may be what a change was put back for.
+    """
     version, value = values[-1]
-    _set_roles(project, [login_of(name, version)] if len(values) > 1 else [login_of(name, 1), login_of(name, 2)], value)
+    user = login_of(name, version)
+    _set_roles(project, [user] if len(values) > 1 else [login_of(name, 1), login_of(name, 2)], value, user)
 
 
-def _set_roles(project: Project, names: Iterable[str], value: str) -> None:
+def _set_roles(project: Project, names: Iterable[str], value: str, user: str) -> None:
+    """user: the one that has to be let in."""
     container = container_name(project.name, "postgres")
     wrong = [name for name in names if _refused(project, name, value)]
     if not wrong:
         return
     statements = "\n".join(f"ALTER ROLE {name} PASSWORD :'value';" for name in wrong)
     postgres.execute(project.host, container, "postgres", statements, {"value": value})
-    for name in wrong:
-        if said := _refused(project, name, value):
-            raise OpsError(f"PostgreSQL refuses {name} with the password that it was just given", said, "inv status")
+    if user in wrong and (said := _refused(project, user, value)):
+        raise OpsError(f"PostgreSQL refuses {user} with the password that it was just given", said, "inv status")
 
 
 def _refused(project: Project, name: str, value: str) -> str:

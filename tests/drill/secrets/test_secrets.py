@@ -98,7 +98,7 @@ class Elsewhere(State):
 
     @property
     def prober(self) -> Path:
-        return self.root / "prober" / "drill"
+        return self.root / "prober-of-the-drill"
 
 
 @contextmanager
@@ -164,22 +164,32 @@ def test_deploy_completes_a_rotation_that_was_killed(stack: Drill, tmp_path: Pat
     stack.assert_as_wanted()
 
 
-def test_consumer_that_refuses_is_put_back(stack: Drill, live: Live, two: Two, record: Record) -> None:
-    """The role of the new version may not log in: the first new container of the backend never becomes ready."""
+@pytest.mark.parametrize(
+    ("breaks", "mends", "says"),
+    [
+        ("CONNECTION LIMIT 0", "CONNECTION LIMIT 50", "PostgreSQL refuses"),
+        ("SET search_path = nowhere", "RESET search_path", "backend-surge"),
+    ],
+    ids=["checker", "consumer"],
+)
+def test_secret_that_is_refused_is_put_back(
+    stack: Drill, live: Live, two: Two, record: Record, breaks: str, mends: str, says: str
+) -> None:
+    """The role of the new version may not log in, or finds no tables: the first new container never gets ready."""
     app = target_named("postgres-app")
     before = newest(stack, app)
     other = "app_2" if before % 2 else "app"
-    stack.psql(f"ALTER ROLE {other} CONNECTION LIMIT 0")
+    stack.psql(f"ALTER ROLE {other} {breaks}")
     try:
         with load(stack, live, two) as met:
             began = time.monotonic()
             answer = inv("secrets.rotate", "postgres-app", "--yes")
             took = time.monotonic() - began
     finally:
-        stack.psql(f"ALTER ROLE {other} CONNECTION LIMIT 50")
-    record("secrets.rotate postgres-app, which the backend refuses", took, note=met.told())
+        stack.psql(f"ALTER ROLE {other} {mends}")
+    record(f"secrets.rotate postgres-app, put back: {says}", took, note=met.told())
 
-    assert answer.returncode == 1, answer.stdout + answer.stderr
+    assert answer.returncode == 1 and says in answer.stderr, answer.stdout + answer.stderr
     assert newest(stack, app) == before
     met.assert_nobody_noticed()
     # The last thing that was told: the old one alone.
