@@ -132,6 +132,7 @@ def test_every_secret_is_rotated_twice_and_nobody_notices(stack: Drill, live: Li
     for slot in ("postgres", "redis"):
         killed_until_healthy(stack, slot)
     assert_newest_alone_is_accepted(stack, *(one for one in targets if one.owner in ("postgres", "redis")))
+    stack.await_healthy()
     stack.assert_as_wanted()
     assert inv("secrets").returncode == 0
 
