@@ -49,7 +49,7 @@ def sessions(stack: Drill, live: Live) -> Iterator[Held]:
         def ask_postgres() -> None:
             assert process.stdin and process.stdout
             while not ended.wait(EVERY_SECONDS):
-                process.stdin.write("SELECT count(*) > 0 FROM items;\n")
+                process.stdin.write("SELECT count(*) > 0 FROM public.items;\n")
                 process.stdin.flush()
                 if (said := process.stdout.readline().strip()) not in ("t", "f"):
                     held.failures.append(("postgres", said or "the session has ended"))
