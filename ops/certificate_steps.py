@@ -71,6 +71,13 @@ class TakeUpCertificate(Step):
 
 
 @dataclass(frozen=True)
+class RestartForRoots(Step):
+    """Restart the running containers of a service that reads the roots it trusts only when it starts."""
+
+    slots: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class VerifyServed(Step):
     """Shake hands with each listener, as a client that verifies, until it shows the certificate in place."""
 

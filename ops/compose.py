@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from ops.errors import UsageProblem
-from ops.model import Limits, Service, Stack
+from ops.model import FROM_START, Limits, Service, Stack
 from ops.plan.backup.configuration import interruption, with_repositories
 from ops.settings import Settings, memory_bytes
 
@@ -138,6 +138,7 @@ def _service(
     definition = definitions[name]
     own = definition.get("x-cc03", {})
     tls = own.get("tls", {})
+    from_start = tls.get("trusts") == FROM_START
     shares = _shared(definition)
     limits = definition["deploy"]["resources"]["limits"]
     memory = settings.get("limits", name, "memory")
@@ -183,6 +184,9 @@ def _service(
         has_tls=any(mount.endswith(":/etc/tls:ro") for mount in mounts),
         listens={str(port): str(protocol) for port, protocol in tls.get("listens", {}).items()},
         takes_up=tuple(tls.get("takes_up", ())),
+        trusts=() if from_start else tuple(tls.get("trusts", tls.get("takes_up", ()))),
+        trusts_from_start=from_start,
+        key_owner=tls.get("owner"),
         public=tls.get("public"),
     )
 

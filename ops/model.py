@@ -11,6 +11,10 @@ LABEL_PROJECT = "cc03.project"
 LABEL_SERVICE = "cc03.service"
 LABEL_SLOT = "cc03.slot"
 LABEL_HASH = "cc03.config-hash"
+LABEL_TLS = "cc03.tls"
+"""On a container that speaks TLS with its neighbours."""
+FROM_START = "start"
+"""What x-cc03.tls.trusts says of a service that reads its roots once."""
 EDGE = "nginx"
 """The one service through which users reach the others."""
 MAX_REPLICAS = 8
@@ -96,9 +100,26 @@ class Service:
     listens: Mapping[str, str] = field(default_factory=dict)
     """Port at which it shows its certificate -> how TLS begins there: `tls` at once, `postgres` when asked for."""
     takes_up: tuple[str, ...] = ()
-    """argv, run in its containers, that makes it read a new certificate; empty: it reads the file at each handshake."""
+    """argv, run in its containers, that makes it read a new certificate; empty: it reads the file by itself."""
+    trusts: tuple[str, ...] = ()
+    """argv, run in its containers, that makes it read the roots that it trusts."""
+    trusts_from_start: bool = False
+    """Whether it reads those roots once, when it starts."""
+    key_owner: int | None = None
+    """The uid that reads the key of its certificate, where that is not the service's own."""
     public: int | None = None
     """Port at which strangers reach it, under the public name."""
+
+    @property
+    def behind_tls(self) -> bool:
+        """Whether its neighbours speak TLS with it. Redis and PostgreSQL, which tell their health otherwise, do not count here:
+        the site goes on without the one, and the other has always spoken it."""
+        return (self.probe or "").startswith("https:")
+
+    @property
+    def certificate_owner(self) -> int:
+        """The uid that reads its key."""
+        return self.owner if self.key_owner is None else self.key_owner
 
     @property
     def replicated(self) -> bool:
@@ -194,6 +215,8 @@ class Container:
     """How long its main process has been running; None when it does not run."""
     holder: str = ""
     """Slot in whose network it was created to stand; empty: it has its own."""
+    tls: bool = False
+    """Whether it was made to speak TLS with its neighbours; False of those that were made before any was."""
     stranded: bool = False
     """Whether it runs in a network that its holder has no more: nobody reaches it until it is started again."""
 

@@ -115,6 +115,16 @@ def bridges(old: Signed, new: Signed, intermediate: Signed, now: dt.datetime) ->
     return vouched(_load(new)[0], 1) + vouched(_load(intermediate)[0], 0)
 
 
+def one_way(chain: bytes) -> bytes:
+    """The beginning of a chain, PEM, in which each certificate is followed by the one that signed it."""
+    kept: list[x509.Certificate] = []
+    for one in x509.load_pem_x509_certificates(chain):
+        if kept and kept[-1].issuer != one.subject:
+            break
+        kept.append(one)
+    return b"".join(map(pem, kept))
+
+
 def make_intermediate(root: Signed, project: str, now: dt.datetime) -> Signed:
     """The authority that signs leaves; it can sign no further authority."""
     issuer, issuer_key = _load(root)

@@ -13,7 +13,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
-from ops.model import LABEL_HASH, LABEL_PROJECT, LABEL_SERVICE, LABEL_SLOT, Allocation, Service, Stack
+from ops.model import LABEL_HASH, LABEL_PROJECT, LABEL_SERVICE, LABEL_SLOT, LABEL_TLS, Allocation, Service, Stack
 
 MIGRATE_SUFFIX = "-migrate"
 CHECK_SUFFIX = "-migrate-check"
@@ -174,6 +174,7 @@ def render_slot(
     rendered["labels"] = {
         LABEL_PROJECT: project, LABEL_SERVICE: service.name, LABEL_SLOT: slot,
         LABEL_HASH: hash_of(service, project, rendered, config_hash),
+        **({LABEL_TLS: "1"} if service.behind_tls else {}),
     }  # fmt: skip
     return rendered
 

@@ -7,6 +7,7 @@ exec prometheus-alertmanager \
   --data.retention=120h \
   --cluster.listen-address= \
   --web.listen-address=:9093 \
+  --web.config.file=/etc/cc03/current/web.yml \
   --web.external-url="$(</etc/cc03/current/external-url)" \
   --web.route-prefix=/alertmanager \
   --log.format=json

@@ -32,5 +32,5 @@ fill_in "$settings/keycloak.conf" "$state/keycloak.conf"
 read -r nginx _ < <(getent ahostsv4 nginx) || fail "the name nginx is unknown here, so there is no proxy to trust"
 printf 'proxy-trusted-addresses=%s\n' "$nginx" >>"$state/keycloak.conf"
 
-exec java @/opt/keycloak/conf/jvm.options -XX:AOTCache=/opt/keycloak/lib/keycloak.aot \
+exec java @/opt/keycloak/conf/jvm.options @/opt/keycloak/conf/tls.options -XX:AOTCache=/opt/keycloak/lib/keycloak.aot \
   io.quarkus.bootstrap.runner.QuarkusEntryPoint --config-file="$state/keycloak.conf" start --optimized

@@ -281,7 +281,9 @@ def new_leaf(state: State, project: str, service: str, names: Sequence[str]) -> 
     """Key and chain of a fresh certificate, in one PEM. `names`: host names and addresses."""
     _, intermediate = authority(state, project)
     leaf = pki.issue(intermediate, service, names, _now())
-    return leaf.key + leaf.certificate + intermediate.certificate
+    sent = leaf.certificate + intermediate.certificate
+    # The other way round an old root is for strangers' clients, and Java takes no chain that forks.
+    return leaf.key + (sent if service == EDGE else pki.one_way(sent))
 
 
 def issue_certificate(state: State, project: str, service: str, owner: int, names: Sequence[str]) -> None:

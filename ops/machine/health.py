@@ -98,21 +98,22 @@ def probe(target: Target, pid: int) -> str:
 def _connection(target: Target, scheme: str, port: int | None, pid: int) -> http.client.HTTPConnection:
     if scheme != "https":
         return http.client.HTTPConnection(target.address, port, timeout=PROBE_TIMEOUT)
-    context = ssl.create_default_context(cafile=target.ca)
-    # The certificate names the service, not its address.
-    connection = _NamedConnection(target.address, port, timeout=PROBE_TIMEOUT, context=context)
-    connection.name = target.service
     # A port is shared by all who listen on it in one network; a file of the container is its own.
-    connection.path = f"/proc/{pid}/root{target.socket}" if target.socket else ""
-    return connection
+    path = f"/proc/{pid}/root{target.socket}" if target.socket else ""
+    return NamedConnection(target.address, port, target.service, target.ca, timeout=PROBE_TIMEOUT, path=path)
 
 
-class _NamedConnection(http.client.HTTPSConnection):
-    """HTTPS to an address, verified against a name."""
+class NamedConnection(http.client.HTTPSConnection):
+    """HTTPS to an address, verified against the name of a service: that is what certificates are for.
 
-    name = ""
-    path = ""
-    """Of the socket to connect to instead of the address."""
+    Parameters
+    ----------
+    ca: file of the roots that are trusted. timeout: seconds. path: of the socket to connect to instead of the address.
+    """
+
+    def __init__(self, address: str, port: int | None, name: str, ca: str, *, timeout: float, path: str = "") -> None:
+        super().__init__(address, port, timeout=timeout, context=ssl.create_default_context(cafile=ca))
+        self.name, self.path = name, path
 
     def connect(self) -> None:
         if self.path:

@@ -19,7 +19,7 @@ from ops.machine.secrets.versions import all_accepted
 from ops.machine.state import State
 from ops.machine.supervise import ticker_version
 from ops.machine.ticker import epoch
-from ops.model import LABEL_HASH, Container, Seen, Service
+from ops.model import LABEL_HASH, LABEL_TLS, Container, Seen, Service
 from ops.plan.images import WantedImage
 from ops.render import container_name
 
@@ -55,7 +55,8 @@ def container(slot: str, item: Mapping[str, Any], found: Mapping[str, Mapping[st
         image=item["ImageName"], health=health, restarts=int(item.get("RestartCount", 0)), started_at=str(state["StartedAt"]),
         exit_code=int(state.get("ExitCode", 0)), oom_killed=bool(state.get("OOMKilled")),
         running_seconds=time.time() - epoch(str(state["StartedAt"])) if what == "running" else None,
-        holder=holder, stranded=bool(holder) and what == "running" and stranded(item, found[holder]),
+        holder=holder, tls=LABEL_TLS in item["Config"]["Labels"],
+        stranded=bool(holder) and what == "running" and stranded(item, found[holder]),
     )  # fmt: skip
 
 

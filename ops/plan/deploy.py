@@ -37,6 +37,9 @@ from ops.steps import (
     WriteRelease,
 )
 
+TURNING_SECONDS = 60
+"""What it takes to replace everything from Redis to the frontend, Keycloak's start included."""
+
 
 def plan_deploy(
     wanted: Wanted, seen: Seen, *, only: str | None = None, verb: str = "deploy", options: Options | None = None,
@@ -74,9 +77,27 @@ def plan_deploy(
         steps = (*steps, *_orphans(wanted, seen, steps))
     if only != ONLY:
         steps = (*steps, *_supervision(wanted, seen, after=[step.key for step in steps]))
-    notes = tuple(f"{name} is left out: {why}" for name, why in sorted(seen.unavailable.items()))
+    notes = (
+        *(f"{name} is left out: {why}" for name, why in sorted(seen.unavailable.items())),
+        *_transport(wanted, seen, containers),
+    )
     destroys = realm_losses(wanted, seen) if with_realm else ()
     return Plan(verb, _prune(steps), notes, changes(wanted, seen, steps), destroys)
+
+
+def _transport(wanted: Wanted, seen: Seen, containers: Iterable[Step]) -> tuple[str, ...]:
+    """What users notice where services begin to speak TLS with each other, or stop to: old and new do not understand each
+    other, so each is away until its neighbours are of the same kind."""
+    made = {slot for step in containers if isinstance(step, CreateContainers) for slot in (*step.slots, *step.staged)}
+    turning = sorted(
+        service.name for service in wanted.stack.services.values() if service.probe and not service.shares
+        if any(slot in made and slot in seen.containers and seen.containers[slot].tls != service.behind_tls
+               for slot in service.slots())
+    )  # fmt: skip
+    if not turning:
+        return ()
+    how = "begin" if wanted.stack.services[turning[0]].behind_tls else "cease"
+    return (f"the site is away for about {TURNING_SECONDS} s: {', '.join(turning)} {how} to speak TLS with their neighbours",)
 
 
 def _changing(wanted: Wanted, only: str | None) -> tuple[str, ...]:
@@ -135,7 +156,7 @@ def _certificates(wanted: Wanted, seen: Seen, services: Iterable[Service]) -> li
     return [
         IssueCertificate(
             f"certificate {service.name}", f"issue certificate for {service.name}",
-            service=service.name, owner=service.owner, names=wanted.certificate_names[service.name],
+            service=service.name, owner=service.certificate_owner, names=wanted.certificate_names[service.name],
         )
         for service in services
         if service.has_tls and seen.certificates.get(service.name) != wanted.certificate_names[service.name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from invoke import Context
@@ -14,31 +15,38 @@ if TYPE_CHECKING:
     from ops.machine.project import Project
 
 LIMIT = 1000
+CONNECT_SECONDS, ANSWER_SECONDS = 3.0, 30.0
 OF_THE_COMMANDS = ("audit", "hooks")
 """What the commands themselves write to the log store, under names like those of services."""
 _STYLE = {"error": "red", "fatal": "bold red", "warn": "yellow", "debug": "dim"}
 
 
 def _rows(project: Project, path: str, query: str, **more: str) -> Iterator[Mapping[str, Any]]:
-    """Rows of the log store, as they arrive. Raises requests.RequestException where it does not answer."""
-    import requests
+    """Rows of the log store, as they arrive. Raises OSError or HTTPException where it does not answer."""
+    import http.client
+    from urllib.parse import urlencode
 
-    from ops.machine.health import network_of
+    from ops.machine.health import NamedConnection, network_of
     from ops.machine.observe import inspected_containers
     from ops.render import address
 
     store = inspected_containers(project.host).get("logs")
     if store is None or not store["State"]["Pid"]:
-        raise requests.ConnectionError("the log store does not run")
-    url = f"http://{address(project.allocation, 'app', 'logs')}:9428/select/logsql/{path}"
-    timeout = (3, 30 if path == "query" else None)
-    # The store is on internal networks only, where the host itself has no address.
-    with network_of(store["State"]["Pid"]):
-        answer = requests.post(url, data={"query": query, **more}, stream=True, timeout=timeout)
-    with answer:
-        answer.raise_for_status()
-        for line in answer.iter_lines():
-            if line:
+        raise ConnectionError("the log store does not run")
+    where, ca = address(project.allocation, "app", "logs"), str(project.state.ca / "root.pem")
+    connection = NamedConnection(where, 9428, "logs", ca, timeout=CONNECT_SECONDS)
+    with closing(connection):
+        # The store is on internal networks only, where the host itself has no address.
+        with network_of(store["State"]["Pid"]):
+            connection.connect()
+        connection.sock.settimeout(ANSWER_SECONDS if path == "query" else None)
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        connection.request("POST", f"/select/logsql/{path}", urlencode({"query": query, **more}), headers)
+        answer = connection.getresponse()
+        if answer.status != http.client.OK:
+            raise http.client.HTTPException(f"HTTP {answer.status}")
+        for line in answer:
+            if line.strip():
                 yield json.loads(line)
 
 
@@ -74,7 +82,7 @@ def logs(
     follow: bool = False, json: bool = False,
 ) -> None:  # fmt: skip
     """What the services said: by service, age, pattern or request id; --follow for more as it comes."""
-    import requests
+    from http.client import HTTPException
 
     from ops.machine.project import must_exist, open_project
     from ops.plan.logs import query
@@ -90,7 +98,7 @@ def logs(
         if follow:
             for row in _rows(project, "tail", query(service or None, "1m", grep, request_id).partition(" ")[2] or "*"):
                 _print(row, json)
-    except requests.RequestException:
+    except (OSError, HTTPException):
         _from_podman(project, service, since, follow)
 
 

@@ -18,13 +18,14 @@ from tests.bench.backup import backup
 from tests.bench.cold import cold
 from tests.bench.compose import HOW_TO_INSTALL, compose, program
 from tests.bench.figures import Figure
+from tests.bench.handshakes import handshakes
 from tests.bench.idle import idle
 from tests.bench.load import load
 from tests.bench.logins import logins
 from tests.bench.releases import releases
 from tests.drill.clone import RATE
 
-PARTS = ("start", "commands", "load", "logins", "idle", "releases", "compose", "backup")
+PARTS = ("start", "commands", "load", "handshakes", "logins", "idle", "releases", "compose", "backup")
 
 
 def options() -> argparse.Namespace:
@@ -57,6 +58,7 @@ def measure(chosen: argparse.Namespace, parts: list[str]) -> Iterator[Figure]:
         "start": lambda: commands.start(chosen.rounds),
         "commands": commands.nothing_to_do,
         "load": lambda: load(chosen.rounds),
+        "handshakes": handshakes,
         "logins": logins,
         "idle": lambda: idle(chosen.settle, chosen.idle),
         "releases": lambda: releases(chosen.rounds, chosen.rate),

@@ -32,7 +32,10 @@ TOGETHER = "UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE aid <= 100
 SPREAD = "UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE aid % 100 = 50"
 BACKUP_LIMIT, INCREMENTAL_LIMIT, P99_LIMIT, RTO_LIMIT = 1.2, 0.25, 2.0, 60.0
 HOME = "/var/lib/postgresql"
-REACH = "host=postgres user=receiver sslmode=verify-full sslrootcert=/etc/tls/ca.pem"
+REACH = (
+    "host=postgres user=receiver sslmode=verify-full sslrootcert=/etc/tls/ca.pem "
+    "sslcert=/etc/tls/tls.pem sslkey=/etc/tls/tls.pem"
+)
 
 
 class Subject:

@@ -69,7 +69,7 @@ def straight(live: Live, headers: Sequence[str]) -> Run:
 
     def one(slot: str) -> Run:
         inside = ("nsenter", "--net", "--target", str(live.pid(slot)))
-        return h2load(f"http://127.0.0.1:8000{PATH}", headers, connections=CONNECTIONS // len(slots), under=inside)
+        return h2load(f"https://127.0.0.1:8000{PATH}", headers, connections=CONNECTIONS // len(slots), under=inside)
 
     with ThreadPoolExecutor(max_workers=len(slots)) as pool:
         runs = list(pool.map(one, slots))

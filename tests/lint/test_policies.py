@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,14 @@ COMPOSE = REPOSITORY / "compose" / "compose.yaml"
 BROKEN: dict[str, dict[str, Any]] = yaml.safe_load((Path(__file__).parent / "broken.yaml").read_text())
 
 
-def service(name: str, uid: int, *networks: str, **more: Any) -> dict[str, Any]:
+def service(name: str, uid: int, *networks: str, own: Mapping[str, Any] | None = None, **more: Any) -> dict[str, Any]:
     return {
         "image": f"cc03/{name}", "build": f"./{name}", "user": f"{uid}:{uid}", "networks": list(networks),
         "restart": "unless-stopped", "stop_grace_period": "30s", "read_only": True, "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges:true"], "tmpfs": ["/tmp:mode=1777,size=16m"],
         "healthcheck": {"test": ["CMD", "healthy"], "interval": "30s", "timeout": "5s", "retries": 3, "start_period": "9s"},
         "deploy": {"resources": {"limits": {"memory": "512m", "cpus": "0.5"}}},
+        "x-cc03": {"tls": {"listens": {"8000": "tls"}}, **(own or {})},
         **more,
     }  # fmt: skip
 
@@ -37,14 +39,18 @@ GOOD: dict[str, Any] = {
         "redis": service("redis", 10006, "data", volumes=["redis-data:/var/lib/redis"], secrets=["redis-app"]),
         "backend": service(
             "backend", 10003, "app", "data", environment={"REDIS_PASSWORD_FILE": "/run/secrets/redis-app"},
-            **{"x-cc03": {"needs": ["redis"], "probe": "http://backend:8000/health"}},
+            own={"needs": ["redis"], "probe": "https://backend:8000/health"},
         ),
         "edge": service(
             "edge", 10013, "web", "app", "monitoring", ports=sorted(PORTS), **{"x-cc03": {"keep": True}}
         ),
         "nginx": {
-            **{key: value for key, value in service("nginx", 10001).items() if key != "networks"},
-            "network_mode": "service:edge", "x-cc03": {"needs": ["edge"], "socket": "/run/probe.sock"},
+            **{
+                key: value
+                for key, value in service("nginx", 10001, own={"needs": ["edge"], "socket": "/run/probe.sock"}).items()
+                if key != "networks"
+            },
+            "network_mode": "service:edge",
         },
         "alertmanager": service("alertmanager", 10009, "monitoring"),
     },

@@ -131,7 +131,8 @@ class Live:
         """GET on a port of a container, as the container itself would ask."""
         with requests.Session() as session, self.network(slot):
             session.trust_env = False
-            return session.get(f"http://127.0.0.1:{port}{path}", timeout=TIMEOUT, allow_redirects=False, **options)
+            session.verify = str(self.ca)
+            return session.get(f"https://127.0.0.1:{port}{path}", timeout=TIMEOUT, allow_redirects=False, **options)
 
     def exec(self, slot: str, *argv: str, ok: tuple[int, ...] | None = (0,)) -> Result:
         name = str(self.container(slot)["Name"])

@@ -5,19 +5,21 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
-import socket
-import ssl
 
 import pytest
 
-from ops.machine.certificates.wire import SSL_REQUEST
 from tests.smoke.live import Live, eventually
 
-POSTGRES_PORT = 5432
-LISTENERS = {
-    ("nginx", "nginx:8443"), ("nginx", "nginx:9443"), ("public", "nginx:8443"), ("postgres", "postgres:5432"),
-    ("postgres", "postgres:8432"), ("backup", "backup:8432"),
-}  # fmt: skip
+
+@pytest.fixture(scope="module")
+def declared(live: Live) -> set[tuple[str, str]]:
+    """(certificate, where) of everything that runs."""
+    of = live.project.stack.services
+    own = {
+        (name, f"{slot}:{port}")
+        for name, service in of.items() for slot in service.slots() if slot in live.containers for port in service.listens
+    }  # fmt: skip
+    return {*own, ("public", "nginx:8443")}
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +31,10 @@ def told(live: Live) -> dict[str, dict[str, object]]:
     return {one["name"]: one for one in content["certificates"]}
 
 
-def test_every_listener_shows_what_is_stored(told: dict[str, dict[str, object]]) -> None:
+def test_every_listener_shows_what_is_stored(told: dict[str, dict[str, object]], declared: set[tuple[str, str]]) -> None:
     found = {(name, at["at"]): at for name, one in told.items() for at in one["served"]}  # type: ignore[attr-defined]
 
-    assert set(found) == LISTENERS
+    assert set(found) == declared
     assert all(at["as_it_should_be"] and at["serial"] == told[name]["serial"] for (name, _), at in found.items())
 
 
@@ -48,31 +50,19 @@ KNOWN_SECONDS = 90.0
 """The health ticker looks at certificates as it starts, and Prometheus asks for what it has written each 30 s."""
 
 
-def test_prometheus_knows_the_end_of_each(live: Live) -> None:
+def test_prometheus_knows_the_end_of_each(live: Live, declared: set[tuple[str, str]]) -> None:
     def differing() -> str:
         found = live.query("cc03_certificate_served == 1")
         served = {(one["metric"]["certificate"], one["metric"]["listener"]) for one in found}
-        return str(served ^ LISTENERS) if served != LISTENERS else ""
+        return str(served ^ declared) if served != declared else ""
 
     # Right after a first deploy they have not been looked at yet, or not been asked for.
     eventually(differing, KNOWN_SECONDS)
     ends = live.query("cc03_certificate_expires_timestamp_seconds - time() > 9 * 86400")
-    assert len(ends) == len(LISTENERS)
+    assert len(ends) == len(declared)
     assert {one["metric"]["authority"] for one in live.query("cc03_authority_expires_timestamp_seconds")} == {
         "root", "intermediate",
     }  # fmt: skip
-
-
-@pytest.mark.parametrize(("slot", "port"), [("postgres", POSTGRES_PORT), ("postgres", 8432), ("backup", 8432)])
-def test_client_that_trusts_the_systems_roots_refuses_it(live: Live, slot: str, port: int) -> None:
-    with live.network(slot):
-        raw = socket.create_connection(("127.0.0.1", port), 5)
-    with raw:
-        if port == POSTGRES_PORT:
-            raw.sendall(SSL_REQUEST)
-            assert raw.recv(1) == b"S"
-        with pytest.raises(ssl.SSLCertVerificationError, match=r"self.signed certificate|unable to get"):
-            ssl.create_default_context().wrap_socket(raw, server_hostname=slot)
 
 
 def test_key_of_the_root_opens_with_its_passphrase_only(live: Live) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import stat
 from dataclasses import replace
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,9 @@ from ops.machine.health import Target, probe
 from ops.machine.walls.sockets import sockets_of
 from tests.smoke.live import Live
 from tests.smoke.test_hardening import processes
+
+CONNECT_SECONDS = 3.0
+"""Less than proxy_connect_timeout (config/nginx/proxy.conf)."""
 
 
 def network(live: Live, slot: str) -> Path:
@@ -67,3 +72,12 @@ def test_probe_fails_where_it_should(live: Live, wrong: dict[str, Any]) -> None:
     except OSError as refused:
         answer = str(refused)
     assert answer
+
+
+def test_address_that_nobody_holds_is_refused_by_the_kernel_before_nginx_gives_it_up(live: Live) -> None:
+    """As that of a container which is being replaced; else every request that meets it waits for proxy_connect_timeout."""
+    subnet = ip_network(live.project.allocation.subnets["app"])
+    nobody = str(subnet[-2])
+    assert nobody not in {str(subnet[number]) for number in live.project.allocation.hosts.values()}
+    with live.network("nginx"), pytest.raises(OSError, match="No route to host"):
+        socket.create_connection((nobody, 8000), CONNECT_SECONDS)

@@ -12,6 +12,8 @@ ROLES = {"app": "app", "app_2": "app", "keycloak": "keycloak", "grafana": "grafa
 """Role -> its database, after which its secret is named."""
 DATABASES = ("app", "keycloak", "grafana", "postgres")
 
+OWN_CERTIFICATE = "export PGSSLCERT=/etc/tls/tls.pem PGSSLKEY=/etc/tls/tls.pem"
+
 
 def sql(live: Live, statement: str, database: str = "postgres") -> list[list[str]]:
     """Rows of a statement that the superuser runs over the container's own socket."""
@@ -38,7 +40,7 @@ def test_every_password_is_kept_as_scram(live: Live) -> None:
     others = "SELECT rolname FROM pg_authid WHERE rolcanlogin AND (rolpassword LIKE 'SCRAM-SHA-256$%') IS NOT TRUE"
     assert sql(live, others) == []
     methods = sql(live, "SELECT DISTINCT type, auth_method FROM pg_hba_file_rules ORDER BY 1, 2")
-    assert methods == [["host", "scram-sha-256"], ["hostssl", "scram-sha-256"], ["local", "peer"]]
+    assert methods == [["hostssl", "scram-sha-256"], ["local", "peer"]]
 
 
 def test_only_one_role_is_superuser(live: Live) -> None:
@@ -58,7 +60,9 @@ def with_input(live: Live, script: str, text: str) -> str:
 
 def logins(live: Live, passwords: Mapping[str, str]) -> dict[tuple[str, str], str]:
     """(role, database) -> "ok" or what PostgreSQL says, tried over the network. `passwords`: role -> what it is tried with."""
+    # Where a role is asked for a certificate as well, any of this authority will do.
     script = f"""
+{OWN_CERTIFICATE}
 while read -r role password; do for database in {" ".join(DATABASES)}; do
   said=$(PGPASSWORD=$password psql -XAt -w -h postgres -U "$role" -d "$database" -c "SELECT 'ok'" 2>&1 </dev/null) || true
   echo "$role|$database|${{said//$'\\n'/ }}"
@@ -85,19 +89,29 @@ def test_wrong_password_is_refused(live: Live) -> None:
 
 def test_second_login_of_the_application_is_the_application(live: Live) -> None:
     script = (
-        'read -r PGPASSWORD; export PGPASSWORD; psql -XAt -w -h postgres -U app_2 -d app -c "SELECT current_user, session_user"'
+        f"{OWN_CERTIFICATE}; read -r PGPASSWORD; export PGPASSWORD; "
+        'psql -XAt -w -h postgres -U app_2 -d app -c "SELECT current_user, session_user"'
     )
 
     assert with_input(live, script, live.secret("postgres-app") + "\n").strip() == "app|app_2"
 
 
-def test_connections_can_be_verified(live: Live) -> None:
+def verified(live: Live, environment: str = "") -> str:
+    """The version of TLS with which the application's role connects, or why it does not."""
     script = (
         "read -r PGPASSWORD; export PGPASSWORD; psql -XAt -w "
         '"host=postgres user=app dbname=app sslmode=verify-full sslrootcert=/etc/tls/ca.pem" '
-        '-c "SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid()"'
+        '-c "SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid()" 2>&1 || true'
     )
-    assert with_input(live, script, live.secret("postgres-app") + "\n").strip() in {"TLSv1.2", "TLSv1.3"}
+    return with_input(live, environment + script, live.secret("postgres-app") + "\n").strip()
+
+
+def test_connections_can_be_verified(live: Live) -> None:
+    assert verified(live, f"{OWN_CERTIFICATE}; ") in {"TLSv1.2", "TLSv1.3"}
+
+
+def test_password_alone_opens_nothing_of_the_application(live: Live) -> None:
+    assert "requires a valid client certificate" in verified(live)
 
 
 def test_schema_is_migrated(live: Live) -> None:

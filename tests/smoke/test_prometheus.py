@@ -70,7 +70,7 @@ def test_no_critical_alert_fires(live: Live) -> None:
 def test_alerts_are_sent_to_alertmanager(live: Live) -> None:
     found = live.ops.json("/prometheus/api/v1/alertmanagers")["data"]
 
-    assert [one["url"] for one in found["activeAlertmanagers"]] == ["http://alertmanager:9093/alertmanager/api/v2/alerts"]
+    assert [one["url"] for one in found["activeAlertmanagers"]] == ["https://alertmanager:9093/alertmanager/api/v2/alerts"]
 
 
 def test_overview_needs_no_other_program(live: Live) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import secrets
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
+from ops.machine.certificates.folder import TLS
 from tests.smoke.live import Live
 
 
@@ -44,9 +46,11 @@ class Connection:
 @contextmanager
 def connection(live: Live, user: str = "") -> Iterator[Connection]:
     """A connection from within the data network, logged in as one of the users."""
+    context = ssl.create_default_context(cafile=str(live.ca))
+    context.load_cert_chain(live.project.state.certs / "redis" / TLS)
     with live.network("redis"):
-        connected = socket.create_connection(("127.0.0.1", 6379), timeout=5)
-    with connected:
+        raw = socket.create_connection(("127.0.0.1", 6379), timeout=5)
+    with context.wrap_socket(raw, server_hostname="redis") as connected:
         ask = Connection(connected)
         if user:
             assert ask("AUTH", user, live.secret(f"redis-{user}")) == "OK"

@@ -7,6 +7,7 @@ import os
 import stat
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -246,6 +247,12 @@ def test_another_root_takes_the_place_of_the_present_one(state: State) -> None:
     issue_certificate(state, "cc03", "nginx", os.getuid(), NAMES)
     chain = check.certificates_in(tls(state).read_bytes())
     assert check.path_of(chain[0], chain[1:], [old]) and check.path_of(chain[0], chain[1:], [new])
+
+    # Java, which takes no chain that forks, is sent one way: that by the new root, vouched for by the old one.
+    issue_certificate(state, "cc03", "keycloak", os.getuid(), ("keycloak",))
+    sent = check.certificates_in((state.certs / "keycloak" / "tls.pem").read_bytes())
+    assert len(chain) == len(sent) + 1 == 4 and all(one.issuer == by.subject for one, by in pairwise(sent))
+    assert check.path_of(sent[0], sent[1:], [old]) and check.path_of(sent[0], sent[1:], [new])
 
     authority.drop_old(state)
     assert roots(state) == [new] and seen.authority_seen(state).under_way is False

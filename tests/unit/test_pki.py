@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from ipaddress import ip_address
+from itertools import pairwise
 
 import pytest
 from cryptography import x509
@@ -108,6 +109,21 @@ def chain_of(leaf: pki.Signed, root: bytes, sent: bytes) -> int:
     store = Store([x509.load_pem_x509_certificate(root)])
     verifier = PolicyBuilder().store(store).time(NOW).build_server_verifier(x509.DNSName("postgres"))
     return len(verifier.verify(parsed(leaf), x509.load_pem_x509_certificates(sent)))
+
+
+def test_chain_that_forks_is_cut_where_it_does() -> None:
+    new = pki.make_root("cc03", NOW)
+    signer = pki.make_intermediate(new, "cc03", NOW)
+    leaf = pki.issue(signer, "keycloak", ["keycloak"], NOW)
+    forked = leaf.certificate + signer.certificate + pki.bridges(ROOT, new, signer, NOW)
+
+    kept = x509.load_pem_x509_certificates(pki.one_way(forked))
+    assert [one.public_bytes(Encoding.PEM) for one in kept] == [
+        one.public_bytes(Encoding.PEM) for one in x509.load_pem_x509_certificates(forked)[:3]
+    ]
+    # As Java's key stores look at it (PKCS12KeyStore.validateChain).
+    assert all(one.issuer == by.subject for one, by in pairwise(kept))
+    assert pki.one_way(leaf.certificate + signer.certificate) == leaf.certificate + signer.certificate
 
 
 def test_bridges_lead_who_trusts_the_old_root_to_what_the_new_authority_signed() -> None:

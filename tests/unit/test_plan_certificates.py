@@ -12,7 +12,14 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from ops import pki
-from ops.certificate_steps import PrepareCertificate, PrepareImported, PrepareOwn, TakeUpCertificate, VerifyServed
+from ops.certificate_steps import (
+    PrepareCertificate,
+    PrepareImported,
+    PrepareOwn,
+    RestartForRoots,
+    TakeUpCertificate,
+    VerifyServed,
+)
 from ops.errors import UsageProblem
 from ops.model import Plan
 from ops.plan.certificates import check
@@ -239,6 +246,24 @@ def test_old_root_is_dropped_last_and_only_when_the_new_one_alone_satisfies_ever
     assert {"verify postgres", "verify nginx", "new root"} <= builders.before(plan, "drop")
     assert isinstance(builders.step(plan, "forget postgres"), TakeUpCertificate)
     assert keys(plan)[-1] == "new root still"
+
+
+def test_roots_are_taken_up_in_another_way_than_a_certificate_where_a_service_says_so() -> None:
+    nginx = replace(ALL[1], leaf=replace(ALL[1].leaf, trusts=("nginx", "-s", "reload")))
+    assert nginx.leaf.takes_up == ()
+    plan = plan_rollover(Authority("OLD"), [ALL[0], nginx], (), start=True, finish=True, bridged=True)
+
+    taken = {one.key: one.argv for one in plan.steps if isinstance(one, TakeUpCertificate) and one.service == "nginx"}
+    assert taken == {"trust nginx": ("nginx", "-s", "reload"), "forget nginx": ("nginx", "-s", "reload")}
+
+
+def test_who_reads_the_roots_at_its_start_is_restarted_when_both_are_trusted_and_when_the_old_one_is_dropped() -> None:
+    grafana = replace(ALL[1], leaf=replace(ALL[1].leaf, restarts=True))
+    plan = plan_rollover(Authority("OLD"), [ALL[0], grafana], (), start=True, finish=True, bridged=True)
+
+    restarted = [one.key for one in plan.steps if isinstance(one, RestartForRoots) and one.slots == grafana.leaf.slots]
+    assert restarted == ["trust nginx", "forget nginx"]
+    assert "trust nginx" in builders.before(plan, "promote") and "drop" in builders.before(plan, "forget nginx")
 
 
 def test_rollover_goes_on_from_where_it_was_broken_off() -> None:

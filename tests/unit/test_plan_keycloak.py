@@ -73,7 +73,7 @@ CASES: dict[str, tuple[Facts, Facts]] = {
     "exited": (unseen(container(status="exited", exit_code=2)), container(exit_code=2)),
     "not-ready": (edge(ready=503, ready_said="Keycloak Initialized"), STARTING),
     "healthcheck-wrong": (container(healthcheck="unhealthy"), container(healthcheck="starting")),
-    "management-tls": (edge(ready=0, management_tls=True), HEALTHY),
+    "management-plain": (edge(ready=0, management_plain=True), HEALTHY),
     "secret-stale": (container(stale_secrets=("keycloak-ops",)), container(stale_secrets=())),
     "image-not-built": (replace(failing(), server=replace(HEALTHY.server, built={})), server(built=None)),
     "build-options-differ": (option(db="mariadb"), option(db="postgres", log_level="debug")),

@@ -193,7 +193,12 @@ def test_a_mount_of_the_host_is_found_beside_being_undeclared() -> None:
 def test_a_listener_without_tls_is_found() -> None:
     found = judge(clean(), (), TODAY).findings
 
-    assert ("5.1", "redis", "6379") in {(control.number, one.where, one.subject) for control, one in found}
+    assert ("5.1", "nginx", "8080") in {(control.number, one.where, one.subject) for control, one in found}
+
+
+def test_a_listener_that_is_declared_as_encrypted_and_is_not_is_found() -> None:
+    found = judge(with_handshakes(protocols=frozenset()), (), TODAY).findings
+    assert any(one.what.endswith("and speaks no TLS") for control, one in found if control.number == "5.1")
 
 
 # ---- What could not be looked at
@@ -346,7 +351,8 @@ def test_the_page_tells_findings_exceptions_and_what_was_not_checked() -> None:
 
     assert "| 2.5 | redis | process redis has no seccomp filter |" in text
     assert (
-        "| 5.1 | redis | redis:6379 speaks tcp without TLS | the reason is told in five words | operator | 2027-01-01 |" in text
+        "| 5.1 | nginx | nginx:8080 speaks http without TLS | the reason is told in five words | operator | 2027-01-01 |"
+        in text
     )
     assert "| 8.2 | The backend has no Python package with a known weakness | no \\| network |" in text
     assert "| 2.5 | Every process is confined by a seccomp filter | **failed** |" in text

@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 
 from app import metrics
 from app.settings import Settings
+from app.tls import Tls
 
 _log = logging.getLogger("app.cache")
 T = TypeVar("T")
@@ -70,9 +71,22 @@ class Breaker:
             _log.info("redis answers")
 
 
-def create_client(settings: Settings) -> redis.Redis:
+class TlsConnection(redis.Connection):
+    """By one context for all, whose certificate can be renewed: the library's own keeps what it has read with each connection."""
+
+    def __init__(self, *, tls: Tls, **options: Any) -> None:
+        super().__init__(**options)
+        self._tls = tls
+
+    def _connection_arguments(self) -> dict[str, Any]:
+        return {**super()._connection_arguments(), "ssl": self._tls.client}
+
+
+def create_client(settings: Settings, tls: Tls) -> redis.Redis:
     timeout = settings.redis_timeout_ms / 1000
     pool = redis.BlockingConnectionPool(
+        connection_class=TlsConnection,
+        tls=tls,
         host=settings.redis_host,
         port=settings.redis_port,
         username=settings.redis_user,

@@ -5,9 +5,11 @@ from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
 from app.settings import Settings
+from app.tls import Files
 
 
 def conninfo(settings: Settings, application_name: str, **extra: str) -> str:
+    files = Files(settings.tls)
     return make_conninfo(
         host=settings.database_host,
         port=settings.database_port,
@@ -15,6 +17,11 @@ def conninfo(settings: Settings, application_name: str, **extra: str) -> str:
         user=settings.database_user,
         password=settings.database_password.reveal(),
         application_name=application_name,
+        # Read anew at each connection.
+        sslmode="verify-full",
+        sslrootcert=str(files.roots),
+        sslcert=str(files.certificate),
+        sslkey=str(files.certificate),
         # A server whose encoding is SQL_ASCII would otherwise answer in bytes.
         client_encoding="utf8",
         connect_timeout=2,

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 
 from app import events, health, metrics, probe, problems
 from app.auth import dependencies as auth
-from app.auth.jwks import RealmKeys
+from app.auth.jwks import RealmKeys, fetcher
 from app.auth.tokens import TokenVerifier
 from app.cache import Breaker, ItemCache, create_client
 from app.database import create_pool
@@ -16,6 +16,7 @@ from app.items import routes as items
 from app.items.storage import ItemStore
 from app.middleware import MAX_BODY
 from app.settings import Settings
+from app.tls import Tls
 
 
 @asynccontextmanager
@@ -32,7 +33,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     await state.pool.close(timeout=5)
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings, tls: Tls) -> FastAPI:
     app = FastAPI(
         title="CC03 inventory",
         version=settings.release,
@@ -50,15 +51,15 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     for router in (items.router, auth.router, health.router, events.router, probe.router):
         app.include_router(router)
-    attach_state(app, settings)
+    attach_state(app, settings, tls)
     return app
 
 
-def attach_state(app: FastAPI, settings: Settings) -> None:
+def attach_state(app: FastAPI, settings: Settings, tls: Tls) -> None:
     state = app.state
     breaker = Breaker()
     state.pool = create_pool(settings)
-    state.redis = create_client(settings)
+    state.redis = create_client(settings, tls)
     # A second over the longest read: see the order described in cache.py.
     barrier = settings.statement_timeout_ms // 1000 + 1
     state.cache = ItemCache(state.redis, breaker, settings.cache_ttl_seconds, barrier)
@@ -66,7 +67,7 @@ def attach_state(app: FastAPI, settings: Settings) -> None:
     state.probes = probe.Probes()
     state.items = ItemStore(state.pool)
     state.tokens = TokenVerifier(settings.issuer, settings.audience)
-    state.keys = RealmKeys(settings.jwks_url, on_removed=state.tokens.forget)
+    state.keys = RealmKeys(settings.jwks_url, state.tokens.forget, fetcher(tls))
     state.readiness = health.Readiness(state)
     metrics.REGISTRY.register(metrics.PoolCollector(state.pool))
     metrics.BUILD.labels(settings.release).set(1)

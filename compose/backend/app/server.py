@@ -1,9 +1,9 @@
 """backend serve: one process, one event loop; replicas are what scales.
 
-SIGTERM drains in two steps. First, for CC03_DRAIN_SECONDS, requests are still answered, readiness says 503, each
+SIGTERM drains in two steps. First, for CC03_DRAIN_SECONDS at most, requests are still answered, readiness says 503, each
 response closes its connection and WebSocket clients are told to reconnect. Then the socket is closed and what is still
-running finishes. Closing at once would race with requests the proxy is just sending on an idle connection: by the end of
-the first step the proxy has closed those that were idle (after 1 s) and this side those that were not.
+running finishes. Closing at once would race with requests the proxy is just sending on an idle connection: the first step
+ends when none is left, because the proxy has closed those that were idle (after 1 s) and this side those that were not.
 """
 
 import asyncio
@@ -19,9 +19,11 @@ from types import FrameType
 import uvicorn
 
 from app import logs
+from app.connections import Connection, any_reusable, any_shaking
 from app.main import create_app
 from app.middleware import RequestContext
 from app.settings import Settings, SettingsError
+from app.tls import Tls
 
 _log = logging.getLogger("app.server")
 
@@ -32,6 +34,7 @@ LAST_REQUEST_SECONDS = 0.3
 # On a machine so busy that requests queue for seconds; usually this is over at once.
 SETTLE_SECONDS = 4.0
 FINISH_SECONDS = 12
+LOOK_SECONDS = 0.05
 
 
 async def nothing_unread(sockets: Callable[[], Iterable[socket.socket]]) -> None:
@@ -48,15 +51,18 @@ async def nothing_unread(sockets: Callable[[], Iterable[socket.socket]]) -> None
 
 
 class DrainingServer(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, context: RequestContext, drain_seconds: float) -> None:
+    def __init__(self, config: uvicorn.Config, context: RequestContext, tls: Tls, drain_seconds: float) -> None:
         super().__init__(config)
         self._context = context
+        self._tls = tls
         self._drain_seconds = drain_seconds
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._draining: asyncio.Task[None] | None = None
 
     async def serve(self, sockets: list | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         self._loop.add_signal_handler(signal.SIGUSR1, self._reconnect)
+        self._loop.add_signal_handler(signal.SIGHUP, self._renew)
         await super().serve(sockets)
 
     async def shutdown(self, sockets: list | None = None) -> None:
@@ -64,6 +70,9 @@ class DrainingServer(uvicorn.Server):
         await nothing_unread(lambda: [listener for server in self.servers for listener in server.sockets])
         for server in self.servers:
             server.close()
+        # The proxy sends its request right behind its last word of the handshake, which may not have been read here.
+        while any_shaking():
+            await asyncio.sleep(LOOK_SECONDS)
         # uvicorn would now close every connection without a request, also those whose first one is on its way.
         await asyncio.sleep(LAST_REQUEST_SECONDS)
         await nothing_unread(self._connections)
@@ -78,7 +87,16 @@ class DrainingServer(uvicorn.Server):
             super().handle_exit(sig, frame)
             return
         self._context.draining = True
-        self._loop.call_soon_threadsafe(self._drain)
+        self._loop.call_soon_threadsafe(self._begin_to_drain)
+
+    def _renew(self) -> None:
+        """Another certificate lies there, or other roots: connections stay, the next handshakes use them."""
+        try:
+            self._tls.reload()
+        except OSError as error:
+            _log.error("certificate not taken up", extra={"fields": {"reason": str(error)}})
+        else:
+            _log.info("certificate taken up")
 
     def _reconnect(self) -> None:
         """The proxy in front is about to end: its WebSockets would break off with it."""
@@ -87,31 +105,31 @@ class DrainingServer(uvicorn.Server):
         state.events.reconnect()
         state.probes.reconnect()
 
-    def _drain(self) -> None:
+    def _begin_to_drain(self) -> None:
         assert self._loop is not None
         _log.info("draining", extra={"fields": {"seconds": self._drain_seconds}})
         state = self._context.app.state  # type: ignore[attr-defined]
         state.readiness.draining = True
         state.events.drain()
         state.probes.drain()
-        self._loop.call_later(self._drain_seconds, setattr, self, "should_exit", True)
+        self._draining = self._loop.create_task(self._drain())
+
+    async def _drain(self) -> None:
+        assert self._loop is not None
+        deadline = self._loop.time() + self._drain_seconds
+        while self._loop.time() < deadline and any_reusable(self.server_state.connections, self._drain_seconds):
+            await asyncio.sleep(LOOK_SECONDS)
+        self.should_exit = True
 
 
-def main() -> int:
-    try:
-        settings = Settings.load()
-    except SettingsError as error:
-        logs.configure("INFO")
-        _log.error("not started", extra={"fields": {"reason": str(error)}})
-        return 2
-    logs.configure(settings.log_level)
-    context = RequestContext(create_app(settings))
-    config = uvicorn.Config(
+def configuration(context: RequestContext, tls: Tls, host: str = "0.0.0.0", port: int = 8000) -> uvicorn.Config:
+    return uvicorn.Config(
         context,
-        host="0.0.0.0",
-        port=8000,
+        host=host,
+        port=port,
+        ssl_context_factory=lambda _config, _default: tls.server,
         loop="uvloop",
-        http="httptools",
+        http=Connection,
         ws="websockets-sansio",
         lifespan="on",
         access_log=False,
@@ -124,8 +142,20 @@ def main() -> int:
         ws_ping_interval=20.0,
         ws_ping_timeout=20.0,
     )
+
+
+def main() -> int:
+    try:
+        settings = Settings.load()
+        tls = Tls(settings.tls)
+    except (SettingsError, OSError) as error:
+        logs.configure("INFO")
+        _log.error("not started", extra={"fields": {"reason": str(error)}})
+        return 2
+    logs.configure(settings.log_level)
+    context = RequestContext(create_app(settings, tls))
     _log.info("starting", extra={"fields": {"release": settings.release, "issuer": settings.issuer}})
-    DrainingServer(config, context, settings.drain_seconds).run()
+    DrainingServer(configuration(context, tls), context, tls, settings.drain_seconds).run()
     _log.info("stopped")
     return 0
 

@@ -46,6 +46,7 @@ class Settings:
     redis_password: Secret
     redis_timeout_ms: int
     cache_ttl_seconds: int
+    tls: Path
     drain_seconds: float
     websocket_limit: int
     log_level: str
@@ -90,8 +91,9 @@ class Settings:
             # Under 250 ms a merely busy machine looks like a dead Redis; a dead one costs this a few times only.
             redis_timeout_ms=number("CC03_REDIS_TIMEOUT_MS", 250, int, 10, 5000),
             cache_ttl_seconds=number("CC03_CACHE_TTL_SECONDS", 60, int, 1, 3600),
-            # A little more than nginx keeps an idle connection (0.5 s, config/nginx/upstreams.conf).
-            drain_seconds=number("CC03_DRAIN_SECONDS", 0.7, float, 0, 20),
+            tls=Path(value("CC03_TLS", "/etc/tls")),
+            # A little more than nginx keeps an idle connection (1 s, config/nginx/upstreams.conf).
+            drain_seconds=number("CC03_DRAIN_SECONDS", 1.2, float, 0, 20),
             websocket_limit=number("CC03_WEBSOCKET_LIMIT", 1000, int, 0, 10000),
             log_level=level,
             release=value("CC03_RELEASE", "dev"),

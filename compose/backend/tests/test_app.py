@@ -22,9 +22,9 @@ def settings(tmp_path):
 
 
 @pytest.fixture
-def client(settings, monkeypatch):
+def client(settings, tls, monkeypatch):
     monkeypatch.setattr(metrics, "REGISTRY", CollectorRegistry())
-    with TestClient(RequestContext(main.create_app(settings))) as client:
+    with TestClient(RequestContext(main.create_app(settings, tls))) as client:
         yield client
 
 

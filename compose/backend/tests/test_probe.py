@@ -45,13 +45,13 @@ class Pool:
 
 
 @pytest.fixture
-def app(tmp_path, monkeypatch):
+def app(tmp_path, tls, monkeypatch):
     monkeypatch.setattr(metrics, "REGISTRY", CollectorRegistry())
     for name in ("postgres-app", "redis-app"):
         (tmp_path / name).write_text("x")
     realm = {"CC03_ISSUER": "https://example.test", "CC03_JWKS_URL": "http://127.0.0.1:1/"}
     nowhere = {"CC03_REDIS_HOST": "127.0.0.1", "CC03_REDIS_PORT": "1", "CC03_RELEASE": "r7"}
-    made = main.create_app(Settings.load({**realm, **nowhere}, tmp_path))
+    made = main.create_app(Settings.load({**realm, **nowhere}, tmp_path), tls)
     made.state.pool = Pool()
     return made
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import ssl
 import sys
 import urllib.request
 from collections.abc import Callable, Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from . import away, configuration, extract, jobs, keys, log, manifest, observe, pgbackrest, receiver, repositories, restic, sets
 from .errors import JobError
-from .paths import RUN
+from .paths import CERTIFICATES, RUN
 from .progress import Progress, to_stdout
 from .repositories import LOCAL, Repository
 from .scheduler import serve
@@ -134,7 +135,8 @@ def _text(value: object) -> str:
 
 def _status(*, as_json: bool) -> int:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/status", timeout=5) as answer:
+        context = ssl.create_default_context(cafile=CERTIFICATES / "ca.pem")
+        with urllib.request.urlopen(f"https://127.0.0.1:{PORT}/status", timeout=5, context=context) as answer:
             report = json.load(answer)
     except OSError as error:
         print(f"the scheduler does not answer: {error}", file=sys.stderr)

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from .command import GENTLE, stop
 from .errors import JobError
-from .paths import CERTIFICATES, POSTGRES_BIN, RUN
+from .paths import CERTIFICATES, OWN_CERTIFICATE, POSTGRES_BIN, RUN
 
 PRIMARY = (
-    f"host=postgres user=backup sslmode=verify-full sslrootcert={CERTIFICATES}/ca.pem connect_timeout=5 application_name=backup"
+    f"host=postgres user=backup sslmode=verify-full sslrootcert={CERTIFICATES}/ca.pem sslcert={OWN_CERTIFICATE} "
+    f"sslkey={OWN_CERTIFICATE} connect_timeout=5 application_name=backup"
 )
 RECEIVER = PRIMARY.replace("user=backup", "user=receiver")
 END = "end-of-answer"

@@ -20,6 +20,8 @@ HOST = Path("/var/lib/cc03-host")
 
 CONFIG = Path("/etc/cc03/current")
 CERTIFICATES = Path("/etc/tls")
+OWN_CERTIFICATE = CERTIFICATES / "tls.pem"
+"""Key and chain."""
 SECRETS = Path("/run/secrets")
 CIPHER = SECRETS / "backup-cipher"
 RUN = Path("/run/backup")

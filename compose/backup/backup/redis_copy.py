@@ -7,9 +7,12 @@ from pathlib import Path
 
 from . import command
 from .errors import JobError
-from .paths import SECRETS
+from .paths import CERTIFICATES, OWN_CERTIFICATE, SECRETS
 
-FETCH = ["redis-cli", "-h", "redis", "--user", "backup", "--no-auth-warning", "--rdb"]
+FETCH = [
+    "redis-cli", "-h", "redis", "--tls", "--cacert", CERTIFICATES / "ca.pem", "--cert", OWN_CERTIFICATE,
+    "--key", OWN_CERTIFICATE, "--user", "backup", "--no-auth-warning", "--rdb",
+]  # fmt: skip
 CHECK = ["redis-check-rdb"]
 SECRET = SECRETS / "redis-backup"
 DEADLINE = 900

@@ -1,19 +1,49 @@
 """/health, /metrics and /status: read-only, so that no neighbour on the network can start or stop anything."""
 
 import json
+import socket
+import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 from . import metrics
+from .paths import OWN_CERTIFICATE
 from .report import status
 from .settings import Settings
 from .state import State, faults
 
 PORT = 9101
+HANDSHAKE_SECONDS = 5.0
 
 
-def make_server(view: Callable[[], State], settings: Settings, port: int = PORT) -> ThreadingHTTPServer:
+class Server(ThreadingHTTPServer):
+    """Over TLS. The certificate is read for each connection, of which there are a few a minute: a new one needs no reload."""
+
+    daemon_threads = True
+
+    def __init__(self, port: int, handler: type[BaseHTTPRequestHandler], certificate: Path) -> None:
+        super().__init__(("", port), handler)
+        self._certificate = certificate
+
+    def finish_request(self, request: socket.socket, client_address: object) -> None:
+        """In the connection's own thread: a client that is slow to shake hands keeps nobody waiting."""
+        request.settimeout(HANDSHAKE_SECONDS)
+        try:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.minimum_version = ssl.TLSVersion.TLSv1_3
+            context.load_cert_chain(self._certificate)
+            with context.wrap_socket(request, server_side=True) as secured:
+                super().finish_request(secured, client_address)
+        except OSError:
+            # Plain text, a client that does not trust this certificate, or one that has gone.
+            return
+
+
+def make_server(
+    view: Callable[[], State], settings: Settings, port: int = PORT, certificate: Path = OWN_CERTIFICATE
+) -> ThreadingHTTPServer:
     class Handler(BaseHTTPRequestHandler):
         server_version = "backup"
         sys_version = ""
@@ -42,6 +72,4 @@ def make_server(view: Callable[[], State], settings: Settings, port: int = PORT)
         def log_message(self, *args: object) -> None:
             """Probes every few seconds are not worth a line each."""
 
-    server = ThreadingHTTPServer(("", port), Handler)
-    server.daemon_threads = True
-    return server
+    return Server(port, Handler, certificate)

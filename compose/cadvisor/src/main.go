@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
@@ -31,6 +32,8 @@ import (
 
 const (
 	listen = ":8080"
+	// Key and chain in one file, replaced by one rename.
+	certificate = "/etc/tls/tls.pem"
 	// The scrape interval: reading the counters more often costs CPU and shows nothing more.
 	housekeeping = 30 * time.Second
 	// Two readings are enough, the history is kept in Prometheus.
@@ -72,7 +75,7 @@ func run(log *slog.Logger) error {
 	if err := m.Start(); err != nil {
 		return err
 	}
-	server := &http.Server{Addr: listen, Handler: routes(m), ReadHeaderTimeout: 5 * time.Second}
+	server := &http.Server{Addr: listen, Handler: routes(m), ReadHeaderTimeout: 5 * time.Second, TLSConfig: renewed(certificate)}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	go func() {
@@ -80,10 +83,21 @@ func run(log *slog.Logger) error {
 		_ = server.Close()
 	}()
 	log.Info("cadvisor listens", "address", listen)
-	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+	if err := server.ListenAndServeTLS("", ""); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil
+}
+
+// renewed reads the file at each handshake, of which there are a few a minute: a new certificate needs no reload.
+func renewed(file string) *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS13,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			pair, err := tls.LoadX509KeyPair(file, file)
+			return &pair, err
+		},
+	}
 }
 
 func routes(m manager.Manager) http.Handler {

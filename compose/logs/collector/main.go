@@ -22,7 +22,7 @@ import (
 const (
 	logDir         = "/var/log/containers"
 	checkpointFile = "/var/lib/logs/checkpoint.json"
-	insertURL      = "http://127.0.0.1:9428/insert/jsonline"
+	insertURL      = "http://127.0.0.1:9427/insert/jsonline"
 
 	pollEvery = time.Second
 	// VictoriaLogs keeps fresh rows in memory for five seconds. The checkpoint trails behind that, so that a kill -9 of the

@@ -21,6 +21,7 @@ from ops.certificate_steps import (
     PrepareImported,
     PrepareOwn,
     PromoteAuthority,
+    RestartForRoots,
     SwapCertificate,
     TakeUpCertificate,
     TrustBothRoots,
@@ -40,6 +41,7 @@ from ops.machine.wait import until
 from ops.plan.certificates import check
 from ops.plan.certificates.leaves import Leaf
 from ops.render import container_name
+from ops.steps import AwaitHealthy, RestartContainer
 
 SEEN_SECONDS = 15.0
 """Until a certificate that was put in place must be served; PostgreSQL takes up a new one within a second."""
@@ -90,6 +92,14 @@ def _swap(self: Performer, step: SwapCertificate) -> None:
 def _take_up(self: Performer, step: TakeUpCertificate) -> None:
     for name in _running(self.project, step.slots):
         self.host.run(podman.exec_in(name, step.argv))
+
+
+@does(RestartForRoots)
+def _restart_for_roots(self: Performer, step: RestartForRoots) -> None:
+    for slot in step.slots:
+        if _running(self.project, [slot]):
+            self.perform(RestartContainer(step.key, step.title, slot=slot))
+            self.perform(AwaitHealthy(step.key, step.title, slot=slot))
 
 
 def _running(project: Project, slots: Iterable[str]) -> dict[str, int]:

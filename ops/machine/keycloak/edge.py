@@ -6,7 +6,6 @@ import base64
 import http.client
 import json
 import re
-import socket
 import ssl
 import time
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from ops.machine.health import network_of
+from ops.machine.health import NamedConnection, network_of
 from ops.plan.keycloak.facts import OPS_CLIENT, REALM, EdgeFacts
 
 ASK_SECONDS = 2.5
@@ -53,9 +52,8 @@ def _asked(
     return Answer(answer.status, answer.read(LARGEST).decode(errors="replace"))
 
 
-def _inside(pid: int, address: str, port: int, path: str) -> Answer:
-    """A plain request from within the container's network."""
-    connection = http.client.HTTPConnection(address, port, timeout=ASK_SECONDS)
+def _inside(pid: int, connection: http.client.HTTPConnection, path: str) -> Answer:
+    """A request from within the container's network."""
     try:
         with network_of(pid):
             connection.connect()
@@ -66,34 +64,31 @@ def _inside(pid: int, address: str, port: int, path: str) -> Answer:
         connection.close()
 
 
-def _speaks_tls(pid: int, address: str, port: int) -> bool:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    # Only whether it is TLS is asked; nothing is sent.
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    try:
-        with network_of(pid):
-            plain = socket.create_connection((address, port), ASK_SECONDS)
-        with plain, context.wrap_socket(plain):
-            return True
-    except OSError:
-        return False
+def inside(pid: int, address: str, ca: Path) -> EdgeFacts:
+    """Readiness and metrics on 9000, the discovery document on 8443.
 
+    Parameters
+    ----------
+    pid: its main process. address: one of its own. ca: file of the roots that are trusted.
+    """
 
-def inside(pid: int, address: str) -> EdgeFacts:
-    """Readiness and metrics on 9000, the discovery document on 8080."""
-    ready = _inside(pid, address, 9000, "/health/ready")
+    def ask(port: int, path: str) -> Answer:
+        return _inside(pid, NamedConnection(address, port, "keycloak", str(ca), timeout=ASK_SECONDS), path)
+
+    ready = ask(9000, "/health/ready")
     if ready.status != 200:
         answers = {str(one.get("name", "")): one.get("status") == "UP" for one in ready.json().get("checks", [])}
         checks = [name for name, up in answers.items() if not up]
         told = ", ".join(checks) or (ready.text if ready.status == 0 else f"HTTP {ready.status}")
-        tls = ready.status in (0, 400) and _speaks_tls(pid, address, 9000)
+        plain = http.client.HTTPConnection(address, 9000, timeout=ASK_SECONDS)
         return EdgeFacts(
-            ready=ready.status, ready_said=" ".join(told.split())[:200], management_tls=tls,
+            ready=ready.status, ready_said=" ".join(told.split())[:200],
+            management_plain=ready.status == 0 and _inside(pid, plain, "/health/ready").status == 200,
             initialized=answers.get(INITIALIZED, False),
         )  # fmt: skip
-    metrics = _inside(pid, address, 9000, "/metrics").text
+    metrics = ask(9000, "/metrics").text
     return EdgeFacts(
-        ready=200, direct=_inside(pid, address, 8080, DISCOVERY).status,
+        ready=200, direct=ask(8443, DISCOVERY).status,
         pool_awaiting=gauge(metrics, "agroal_awaiting_count"), pool_active=gauge(metrics, "agroal_active_count"),
     )  # fmt: skip
 

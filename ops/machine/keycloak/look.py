@@ -175,7 +175,7 @@ def _edge(place: Place, reads: Reads) -> EdgeFacts:
     if place.state(container.SLOT) == "running":
         item = place.found[container.SLOT]
         address = min(container.addresses(item), default="127.0.0.1")
-        within = reads.start(edge.inside, int(item["State"]["Pid"]), address)
+        within = reads.start(edge.inside, int(item["State"]["Pid"]), address, project.state.ca / "root.pem")
     if place.state("nginx") == "running":
         through = reads.start(edge.public, place.public_url, ca, certificate)
     return edge.merged(

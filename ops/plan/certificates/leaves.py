@@ -21,8 +21,8 @@ class Leaf:
     """One certificate of one service.
 
     `names`: host names and addresses that it must be for. `ports`: where it is served -> how TLS begins there. `server_name`:
-    what clients ask for. `takes_up`: argv, run in each container, that makes it read the file anew; empty where it reads the
-    file at each handshake.
+    what clients ask for. `takes_up`: argv, run in each container, that makes it read the file anew; empty where it does so by
+    itself. `trusts`: argv that makes it read the roots anew. `restarts`: it reads them when it starts, and only then.
     """
 
     name: str
@@ -33,6 +33,8 @@ class Leaf:
     ports: Mapping[int, str]
     slots: tuple[str, ...]
     takes_up: tuple[str, ...] = ()
+    trusts: tuple[str, ...] = ()
+    restarts: bool = False
 
     @property
     def public(self) -> bool:
@@ -81,12 +83,15 @@ def leaves(stack: Stack, names: Mapping[str, tuple[str, ...]], domain: str, with
 
 def _own(service: Service, names: tuple[str, ...]) -> Leaf:
     ports = {int(port): protocol for port, protocol in service.listens.items()}
-    return Leaf(service.name, service.name, service.owner, names, service.name, ports, service.slots(), service.takes_up)
+    return Leaf(
+        service.name, service.name, service.certificate_owner, names, service.name, ports, service.slots(), service.takes_up,
+        service.trusts, service.trusts_from_start,
+    )  # fmt: skip
 
 
 def _public(service: Service, domain: str) -> Leaf:
     ports = {service.public: service.listens[str(service.public)]} if service.public else {}
-    return Leaf(PUBLIC, service.name, service.owner, (domain,), domain, ports, service.slots(), service.takes_up)
+    return Leaf(PUBLIC, service.name, service.certificate_owner, (domain,), domain, ports, service.slots(), service.takes_up)
 
 
 def chosen(all_leaves: Iterable[Leaf], wanted: Iterable[str]) -> tuple[Leaf, ...]:

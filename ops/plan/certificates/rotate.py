@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ops.certificate_steps import (
@@ -13,6 +13,7 @@ from ops.certificate_steps import (
     PrepareImported,
     PrepareOwn,
     PromoteAuthority,
+    RestartForRoots,
     SwapCertificate,
     TakeUpCertificate,
     TrustBothRoots,
@@ -68,16 +69,14 @@ def swapped(leaf: Leaf, after: tuple[str, ...], *, placed: bool = False) -> list
         steps.append(SwapCertificate(f"swap {leaf.name}", title, after, name=leaf.name))
         after = (steps[-1].key,)
     if leaf.takes_up:
-        steps.append(take_up(leaf, f"take up {leaf.name}", after))
+        steps.append(take_up(leaf, f"take up {leaf.name}", after, leaf.takes_up))
         after = (steps[-1].key,)
     title = f"see it on the wire: {_where(leaf)}"
     return [*steps, VerifyServed(f"verify {leaf.name}", title, after, name=leaf.name)]
 
 
-def take_up(leaf: Leaf, key: str, after: tuple[str, ...]) -> TakeUpCertificate:
-    return TakeUpCertificate(
-        key, f"have {leaf.service} read it", after, service=leaf.service, slots=leaf.slots, argv=leaf.takes_up
-    )  # fmt: skip
+def take_up(leaf: Leaf, key: str, after: tuple[str, ...], argv: tuple[str, ...]) -> TakeUpCertificate:
+    return TakeUpCertificate(key, f"have {leaf.service} read it", after, service=leaf.service, slots=leaf.slots, argv=argv)
 
 
 def _where(leaf: Leaf) -> str:
@@ -157,7 +156,7 @@ def plan_rollover(
 
 def _trust(leaves: Sequence[Stored], after: tuple[str, ...]) -> list[Step]:
     steps: list[Step] = [TrustBothRoots("trust", "have every service trust the old and the new root", after)]
-    steps += [take_up(one.leaf, f"trust {one.leaf.name}", ("trust",)) for one in leaves if one.leaf.takes_up]
+    steps += _roots_read(leaves, "trust", ("trust",))
     read = tuple(step.key for step in steps)
     steps += [
         VerifyServed(f"still {one.leaf.name}", f"{one.leaf.name} is served as before", read, name=one.leaf.name, settles=False)
@@ -166,11 +165,21 @@ def _trust(leaves: Sequence[Stored], after: tuple[str, ...]) -> list[Step]:
     return steps
 
 
+def _roots_read(leaves: Sequence[Stored], word: str, after: tuple[str, ...]) -> Iterator[Step]:
+    """Whoever does not read the roots at each handshake is told to, or starts anew."""
+    for leaf in (one.leaf for one in leaves):
+        if leaf.restarts:
+            title = f"restart {leaf.service}, which reads them then"
+            yield RestartForRoots(f"{word} {leaf.name}", title, after, slots=leaf.slots)
+        elif leaf.trusts:
+            yield take_up(leaf, f"{word} {leaf.name}", after, leaf.trusts)
+
+
 def _drop(leaves: Sequence[Stored], after: tuple[str, ...]) -> list[Step]:
     steps: list[Step] = [
         VerifyRoot("new root", "every listener satisfies who trusts the new root alone", after),
         DropOldRoot("drop", "trust the new root alone", ("new root",)),
     ]
-    steps += [take_up(one.leaf, f"forget {one.leaf.name}", ("drop",)) for one in leaves if one.leaf.takes_up]
+    steps += _roots_read(leaves, "forget", ("drop",))
     read = tuple(step.key for step in steps)
     return [*steps, VerifyRoot("new root still", "every listener is served as before", read)]

@@ -176,10 +176,10 @@ class EdgeFacts:
     ready_said: str = ""
     initialized: bool = False
     """Its start was completed, whether it is ready now or not."""
-    management_tls: bool = False
-    """Port 9000 speaks TLS where plain HTTP was asked."""
+    management_plain: bool = False
+    """Port 9000 answers plain HTTP, and no TLS."""
     direct: int | None = None
-    """HTTP status of the discovery document on port 8080, past nginx."""
+    """HTTP status of the discovery document on port 8443, past nginx."""
     public: int | None = None
     """HTTP status of the discovery document through nginx."""
     public_said: str = ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ops.plan.keycloak.facts import Facts
 from ops.plan.keycloak.rules_data import looked
-from ops.plan.keycloak.rules_start import given
+from ops.plan.keycloak.rules_start import given, reachable
 
 LOOKED_AT = frozenset({"role-missing", "role-cannot-login", "database-missing", "database-closed"})
 """What PostgreSQL itself was asked about."""
@@ -24,7 +24,7 @@ def refuted(facts: Facts) -> frozenset[str]:
     options, built = given(facts), facts.server.built
     if options.get("hostname"):
         found.add("hostname-unset")
-    if options.get("http-enabled") == "true":
+    if reachable(options):
         found.add("https-key-missing")
     if built:
         found.add("image-not-built")

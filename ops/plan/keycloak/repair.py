@@ -245,7 +245,7 @@ WAYS: Mapping[str, tuple[Way, ...]] = {
     **dict.fromkeys(("not-ready", "crash-loop", "out-of-memory", "heap-exhausted", "healthcheck-wrong"), _ANY_RELEASE),
     **dict.fromkeys(("secret-stale", "proxy-name-unknown", "database-unreachable"), _ANY_RELEASE),
     "secret-missing": (_rescue, *_ANY_RELEASE),
-    **dict.fromkeys(("heap-too-large", "management-tls", "image-not-built", "build-options-differ"), _RELEASE),
+    **dict.fromkeys(("heap-too-large", "management-plain", "image-not-built", "build-options-differ"), _RELEASE),
     **dict.fromkeys(("provider-updated", "rebuilds-at-start", "dev-mode", "option-removed", "option-unknown"), _RELEASE),
     **dict.fromkeys(("provider-option-old-name", "sessions-not-persistent", "h2-in-use", "h2-locked", "h2-version"), _RELEASE),
     **dict.fromkeys(("hostname-unset", "hostname-wrong", "https-key-missing", "cluster-timeouts"), _RELEASE),

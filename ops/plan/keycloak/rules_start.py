@@ -135,8 +135,15 @@ def _healthcheck(facts: Facts) -> str:
     return facts.container.healthcheck_said or "Podman says unhealthy, port 9000 says ready"
 
 
+def reachable(options: Mapping[str, str]) -> bool:
+    """Whether it is told to speak plain HTTP, or has a certificate."""
+    return options.get("http-enabled") == "true" or any(
+        options.get(name) for name in ("https-certificate-file", "https-key-store-file")
+    )
+
+
 def _management(facts: Facts) -> str:
-    return "plain HTTP was refused on port 9000, TLS was not" if facts.edge.management_tls else ""
+    return "TLS was refused on port 9000, plain HTTP was not" if facts.edge.management_plain else ""
 
 
 def _stale(facts: Facts) -> str:
@@ -219,7 +226,7 @@ def _h2_files(facts: Facts) -> str:
 RULES: Mapping[str, Rule] = {
     "container-missing": _missing, "container-lost": _lost, "heap-too-large": _heap, "out-of-memory": _killed,
     "memory-near-limit": _memory, "cpu-throttled": _throttled, "crash-loop": _loop, "stopped": _stopped, "exited": _exited,
-    "not-ready": _not_ready, "healthcheck-wrong": _healthcheck, "management-tls": _management, "secret-stale": _stale,
+    "not-ready": _not_ready, "healthcheck-wrong": _healthcheck, "management-plain": _management, "secret-stale": _stale,
     "secret-missing": _empty, "config-edited": _edited,
     "image-not-built": _not_built, "build-options-differ": _build_options, "rebuilds-at-start": _rebuilds, "dev-mode": _dev,
     "option-removed": _removed, "provider-option-old-name": _old_name, "sessions-not-persistent": _not_persistent,

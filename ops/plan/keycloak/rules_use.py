@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from ops.plan.keycloak.facts import OPS_CLIENT, REALM, Client, Facts
-from ops.plan.keycloak.rules_start import Rule, given
+from ops.plan.keycloak.rules_start import Rule, given, reachable
 
 SKEW_SECONDS = 5.0
 """Half of what Keycloak allows (10 s since 26.6): two clocks that are each within it may not be so together."""
@@ -57,8 +57,7 @@ def _headers(facts: Facts) -> str:
 
 def _https_key(facts: Facts) -> str:
     options = given(facts)
-    cert = any(options.get(name) for name in ("https-certificate-file", "https-key-store-file"))
-    missing = facts.server.options is not None and options.get("http-enabled") != "true" and not cert
+    missing = facts.server.options is not None and not reachable(options)
     return "http-enabled is not true, and there is no certificate" if missing and not facts.ready else ""
 
 

@@ -12,7 +12,7 @@ NUMBERED = (
     "networks", "published_ports", "read_only_root", "capabilities", "privilege_escalation", "user", "host_namespaces",
     "host_paths", "exemptions", "pinned_images", "configuration_mounts", "declared_volumes", "declared_secrets", "no_env_file",
     "no_literal_secret", "healthcheck", "resource_limits", "restart", "stop_grace", "sized_tmpfs", "no_depends_on", "needs",
-    "deployer_keys", "own_volumes", "processes", "tmpfs_options",
+    "deployer_keys", "own_volumes", "processes", "tmpfs_options", "speaks_tls",
 )  # fmt: skip
 """The policies in the order of their numbers: a new one is put at the end."""
 

@@ -30,6 +30,9 @@ def encrypted(facts: Facts) -> Iterator[Found]:
     for listener in sorted(facts.listeners):
         if not listener.encrypted:
             yield Found(listener.service, str(listener.port), f"{listener} speaks {listener.speaks} without TLS")
+    for listener, found in seen(facts):
+        if not found.protocols:
+            yield Found(listener.service, str(listener.port), f"{listener} is declared as {listener.speaks} and speaks no TLS")
 
 
 @control(
@@ -54,8 +57,8 @@ def old_protocols(facts: Facts) -> Iterator[Found]:
 )
 def newest_protocol(facts: Facts) -> Iterator[Found]:
     for listener, found in seen(facts):
-        if "TLSv1.3" not in found.protocols:
-            spoken = ", ".join(sorted(found.protocols)) or "no version of TLS"
+        if found.protocols and "TLSv1.3" not in found.protocols:
+            spoken = ", ".join(sorted(found.protocols))
             yield Found(listener.service, f"{listener.port} TLSv1.3", f"{listener} speaks {spoken}")
 
 

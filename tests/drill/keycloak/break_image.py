@@ -21,7 +21,7 @@ LAST = "\nFROM java\nCOPY --from=trained /opt/keycloak /opt/keycloak\n"
 """How the last stage of the product's own Containerfile begins."""
 UNBUILT = (
     "\nFROM java\nCOPY --from=distribution /opt/keycloak /opt/keycloak\n"
-    "COPY jvm.options quarkus.properties /opt/keycloak/conf/\n"
+    "COPY jvm.options tls.options quarkus.properties /opt/keycloak/conf/\n"
 )
 """The same with the distribution as it is downloaded."""
 LINKED = "RUN rm -rf /opt/keycloak/data && ln -s /run/keycloak/data /opt/keycloak/data\n"
@@ -106,7 +106,7 @@ def as_dev(definition: Definition) -> None:
 def answers_users(keycloak: Keycloak) -> str:
     """Its own build has no health page, and an empty database no realm of ours: any answer will do."""
     try:
-        status = keycloak.inside(8080, "/").status_code
+        status = keycloak.inside(8443, "/").status_code
     except (OSError, AssertionError) as problem:
         return str(problem)[:200]
     return f"it says {status}" if status >= 500 else ""

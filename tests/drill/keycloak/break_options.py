@@ -56,6 +56,16 @@ def argument(word: str) -> Act:
     return lambda keycloak: keycloak.remake(change)
 
 
+def plain_management(keycloak: Keycloak) -> None:
+    """Without tls.options, which would go before the option."""
+    option = "echo http-management-scheme=http >>$state/keycloak.conf"
+
+    def change(definition: dict[str, Any]) -> None:
+        definition["entrypoint"] = ["bash", "-c", ENTRY.replace("EDIT", option)]
+
+    keycloak.remake(change)
+
+
 BREAKAGES = (
     edited("build-option-at-run-time", "build-options-differ", conf(health_enabled="false"), suffers=fails_to_start),
     edited("feature-at-run-time", "build-options-differ", conf(features="docker"), suffers=fails_to_start),
@@ -73,7 +83,11 @@ BREAKAGES = (
     edited("hostname-unset", "hostname-unset", conf(without="hostname hostname-admin"), suffers=fails_to_start),
     edited("hostname-admin-alone", "hostname-unset", conf(without="hostname"), suffers=fails_to_start),
     edited("proxy-headers-missing", "proxy-headers", conf(without="proxy-headers"), suffers=no_login),
-    edited("http-off", "https-key-missing", conf(http_enabled="false"), suffers=fails_to_start),
+    Breakage("management-plain", "management-plain", plain_management, suffers=serves),
+    edited(
+        "no-certificate", "https-key-missing", conf(without="https-certificate-file https-certificate-key-file"),
+        suffers=fails_to_start,
+    ),
     edited(
         "truststore-missing", "truststore-missing", conf(truststore_paths="/etc/cc03/current/private-ca.pem"),
         suffers=fails_to_start,

@@ -15,8 +15,8 @@ from tests.smoke.test_redis import connection
 
 EVERY_SECONDS = 0.3
 OPEN = (
-    "IFS= read -r PGPASSWORD; export PGPASSWORD; exec psql --host=127.0.0.1 --username=app --dbname=app --no-psqlrc --quiet "
-    "--tuples-only --no-align --file=-"
+    "IFS= read -r PGPASSWORD; export PGPASSWORD PGSSLCERT=/etc/tls/tls.pem PGSSLKEY=/etc/tls/tls.pem; "
+    "exec psql --host=127.0.0.1 --username=app --dbname=app --no-psqlrc --quiet --tuples-only --no-align --file=-"
 )
 """The password, then statements, on standard input."""
 

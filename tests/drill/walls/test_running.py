@@ -232,6 +232,9 @@ CHANGES: dict[str, tuple[str, frozenset[str], Act]] = {
     "a key for everybody": ("3.4", QUICK, opened("ca/*.key")),
     "a secret in a log": ("3.3", QUICK, logged),
     "a rewritten audit trail": ("9.1", QUICK, rewritten),
+    "plain text among neighbours": ("5.1", NGINX, configured(
+        "monitoring.conf", "listen 8081 ssl reuseport;", "listen 8081 reuseport;"
+    )),
     "an old protocol": ("5.2", NGINX, configured(
         "tls.conf", "ssl_protocols TLSv1.2 TLSv1.3;\nssl_ciphers   ",
         "ssl_protocols TLSv1.1 TLSv1.2 TLSv1.3;\nssl_ciphers   @SECLEVEL=0:ECDHE-ECDSA-AES128-SHA:"
@@ -252,7 +255,7 @@ CHANGES: dict[str, tuple[str, frozenset[str], Act]] = {
     )),
     "metrics in public": ("6.7", NGINX, configured(
         "public.conf", "location = /grafana {",
-        "location /prometheus/ { proxy_pass http://prometheus; }\n location = /grafana {",
+        "location /prometheus/ { proxy_pass https://prometheus; }\n location = /grafana {",
     )),
     "operator's pages for neighbours": ("6.8", NGINX, configured("ops.conf", "if ($ops_allowed = 0)", "if ($ops_allowed = 2)")),
     "no limit of logins": ("6.14", NGINX, configured("public.conf", "limit_req zone=login burst=20 nodelay;", "")),

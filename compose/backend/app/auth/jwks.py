@@ -11,6 +11,7 @@ from typing import Any
 import jwt
 
 from app import metrics
+from app.tls import Tls
 
 _log = logging.getLogger("app.jwks")
 
@@ -22,11 +23,14 @@ MAX_DOCUMENT = 256 * 1024
 Fetch = Callable[[str], bytes]
 
 
-def fetch(url: str) -> bytes:
-    # The URL is the operator's own setting. The standard library in a thread will do for a document every 5 minutes.
-    request = urllib.request.Request(url, headers={"Accept": "application/json"})
-    with urllib.request.urlopen(request, timeout=3) as answer:
-        return answer.read(MAX_DOCUMENT)
+def fetcher(tls: Tls) -> Fetch:
+    def fetch(url: str) -> bytes:
+        # The URL is the operator's own setting. The standard library in a thread will do for a document every 5 minutes.
+        request = urllib.request.Request(url, headers={"Accept": "application/json"})
+        with urllib.request.urlopen(request, timeout=3, context=tls.client) as answer:
+            return answer.read(MAX_DOCUMENT)
+
+    return fetch
 
 
 def parse(document: bytes) -> dict[str, Any]:
@@ -44,7 +48,7 @@ def parse(document: bytes) -> dict[str, Any]:
 
 
 class RealmKeys:
-    def __init__(self, url: str, on_removed: Callable[[], None], fetch: Fetch = fetch) -> None:
+    def __init__(self, url: str, on_removed: Callable[[], None], fetch: Fetch) -> None:
         self._url = url
         self._on_removed = on_removed
         self._fetch = fetch

@@ -8,6 +8,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from ops.errors import did_you_mean
+from ops.model import FROM_START
 from ops.plan.walls.policies.core import Compose, Finding, limits, own, policy, services, size
 
 
@@ -123,9 +124,18 @@ def _listeners(value: Any) -> bool:
     return isinstance(value, Mapping) and all(re.fullmatch(known, str(to)) for to in value.values())
 
 
+def _positive(value: Any) -> bool:
+    return type(value) is int and value > 0
+
+
+def _trusts(value: Any) -> Any:
+    return value == FROM_START or _words(value)
+
+
 def _certificate(value: Any) -> bool:
-    """Where one is shown, how it is taken up, and which of the ports strangers reach."""
-    if not isinstance(value, Mapping) or not {"listens"} <= value.keys() <= {"listens", "takes_up", "public"}:
+    """Where one is shown, how it and the roots are taken up, which of the ports strangers reach, and who reads the key."""
+    known = {"listens": None, "takes_up": _words, "trusts": _trusts, "public": None, "owner": _positive}
+    if not isinstance(value, Mapping) or not {"listens"} <= value.keys() <= known.keys():
         return False
     ports = value["listens"]
     if not isinstance(ports, Mapping) or not ports or not set(ports.values()) <= {"tls", "postgres"}:
@@ -135,12 +145,12 @@ def _certificate(value: Any) -> bool:
     return (
         all(isinstance(port, str) and port.isdigit() for port in ports)
         and public
-        and ("takes_up" not in value or _words(value["takes_up"]))
+        and all(good is None or good(value[key]) for key, good in known.items() if key in value)
     )
 
 
 OWN_KEYS: dict[str, tuple[Callable[[Any], Any], str]] = {
-    "probe": (lambda value: isinstance(value, str) and re.match(r"https?://[a-z-]+:\d+/", value), "a URL such as http://redis:1234/health"),
+    "probe": (lambda value: isinstance(value, str) and re.match(r"https://[a-z-]+:\d+/", value), "a URL such as https://redis:1234/health"),
     "socket": (lambda value: isinstance(value, str) and value.startswith("/run/"), "a path such as /run/probe.sock"),
     "keep": (lambda value: value is True, "true, or absent"),
     "reload": (_words, "a list of words: the command and its arguments"),
@@ -158,13 +168,22 @@ OWN_KEYS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "reconnect": (_words, "a list of words: the command and its arguments"),
     "hold": (_words, "a list of words: the command and its arguments"),
     "backup": (_words, "a list of words: the command and its arguments"),
-    "tls": (_certificate, "listens: {\"PORT\": tls or postgres}; takes_up: a list of words; public: one of the ports"),
+    "tls": (_certificate, "listens: {PORT: tls or postgres}; takes_up, trusts: words, or trusts: start; public: PORT; owner"),
     "gap_seconds": (lambda value: type(value) in (int, float) and 0 < value <= 3600, "a number of seconds up to 3600"),
     "interrupts": (_sentence, "who notices while it is replaced, in words"),
     "start_seconds": (lambda value: type(value) is int and 0 < value <= 3600, "a number of seconds up to 3600"),
     "exempt": (lambda value: isinstance(value, Mapping), "a mapping of subject: reason"),
 }  # fmt: skip
 """Keys below x-cc03: how each is recognised, and its form in words."""
+
+
+@policy("whoever gets onto its network would read what its neighbours tell it, passwords and tokens included")
+def speaks_tls(compose: Compose) -> Iterator[Finding]:
+    for name, service in services(compose):
+        # What holds the address of another has no program that listens.
+        holds = any(other.get("network_mode") == f"service:{name}" for _, other in services(compose))
+        if not holds and not (own(service).get("tls") or {}).get("listens"):
+            yield name, "shows no certificate", 'name its ports in x-cc03.tls.listens ("8000": tls)'
 
 
 @policy("what the deployer does not know it ignores: a mistyped key would look like a setting and be none")

@@ -1,0 +1,70 @@
+"""What the scheduler answers, to whom speaks TLS and to nobody else."""
+
+import contextlib
+import http.client
+import json
+import socket
+import ssl
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+from backup.server import make_server
+from test_state import GOOD, SETTINGS
+
+
+def issue(file: Path) -> None:
+    """A key and a certificate for `localhost` that vouches for itself."""
+    argv = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1"]
+    own = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", "-", "-out", "-"]
+    fresh = file.with_suffix(".next")
+    fresh.write_bytes(subprocess.run([*argv, *own], check=True, capture_output=True).stdout)
+    fresh.replace(file)
+
+
+@pytest.fixture
+def file(tmp_path):
+    issue(tmp_path / "tls.pem")
+    return tmp_path / "tls.pem"
+
+
+@pytest.fixture
+def port(file):
+    server = make_server(lambda: GOOD, SETTINGS, 0, file)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    yield server.server_address[1]
+    server.shutdown()
+    server.server_close()
+
+
+def ask(port, file, path):
+    connection = http.client.HTTPSConnection("localhost", port, timeout=5, context=ssl.create_default_context(cafile=file))
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    return answer.status, answer.read()
+
+
+def test_health_is_told_over_tls(port, file):
+    status, body = ask(port, file, "/health")
+    assert status in (200, 503) and "healthy" in json.loads(body)
+    assert ask(port, file, "/run")[0] == 404
+
+
+def test_plain_text_gets_no_answer_and_keeps_nobody_waiting(port, file):
+    with socket.create_connection(("localhost", port), 5) as silent, socket.create_connection(("localhost", port), 5) as plain:
+        plain.sendall(b"GET /health HTTP/1.1\r\n\r\n")
+        with contextlib.suppress(ConnectionResetError):
+            assert not plain.recv(100).startswith(b"HTTP")
+        assert ask(port, file, "/health")[0] in (200, 503)
+        assert silent.fileno() >= 0
+
+
+def test_renewed_certificate_is_shown_at_once(port, file):
+    ask(port, file, "/health")
+    old = file.read_bytes()
+    issue(file)
+    assert ask(port, file, "/health")[0] in (200, 503)
+    file.with_suffix(".old").write_bytes(old)
+    with pytest.raises(ssl.SSLCertVerificationError):
+        ask(port, file.with_suffix(".old"), "/health")
