@@ -27,6 +27,10 @@ class WantedImage:
     source: str = ""
     """Reference by digest in a registry, for an image that is taken as its publisher made it."""
 
+    @property
+    def build_args(self) -> tuple[tuple[str, str], ...]:
+        return tuple((f"BASE_{suite.upper()}", tag) for suite, tag in self.bases)
+
 
 def content_hash(files: Iterable[tuple[str, int, bytes]], *more: str) -> str:
     """Hash of a build context: every file's path, executable bit and content, and whatever else goes into the build.
@@ -76,7 +80,6 @@ def image_steps(wanted: Mapping[str, WantedImage], present: frozenset[str], dead
             steps[key] = FetchImage(key, f"fetch {image.source}", name=image.name, tag=image.tag, source=image.source)
             continue
         after = tuple(f"base {suite}" for suite, tag in image.bases if tag not in present)
-        args = tuple((f"BASE_{suite.upper()}", tag) for suite, tag in image.bases)
         steps[key] = BuildImage(
             key,
             f"build {image.name}",
@@ -84,7 +87,7 @@ def image_steps(wanted: Mapping[str, WantedImage], present: frozenset[str], dead
             name=image.name,
             tag=image.tag,
             context=image.context,
-            args=args,
+            args=image.build_args,
             deadline=deadline,
         )
     return tuple(steps.values())

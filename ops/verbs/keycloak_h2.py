@@ -75,7 +75,7 @@ def _decide(project: Project, file: Path) -> tuple[Source, Plan]:
     export = ExportRealms(
         "export", "export every realm from a copy of the H2 file", folder=FOLDER, context=image.context, user=source.user,
         tag=image.tag.replace("/keycloak:", "/keycloak-distribution:"),
-        args=tuple((f"BASE_{suite.upper()}", tag) for suite, tag in image.bases),
+        args=image.build_args,
     )  # fmt: skip
     service = wanted.stack.services[SLOT]
     running = there[SLOT]["State"]["Status"] == "running"

@@ -1,0 +1,21 @@
+"""The backend's own tests, by the Python and the libraries that are deployed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ops import podman
+from ops.machine.authority import host_ca_bundle
+from ops.plan.images import REGISTRY
+
+from .deployed import Deployed
+
+SECONDS = 600.0
+
+
+def test_backend_passes_its_own_tests(deployed: Deployed) -> None:
+    image = deployed.project.images["backend"]
+    tag = f"{REGISTRY}/backend-tests:{image.tag.rpartition(':')[2]}"
+    argv = podman.image_build(Path(image.context), tag, dict(image.build_args), {}, host_ca_bundle(), target="test")
+    answer = deployed.project.host.run(argv, timeout=SECONDS, ok=None)
+    assert answer.returncode == 0, answer.stdout[-8000:]
