@@ -24,6 +24,7 @@ from tests.drill.certs.strict import Handshakes, shown, strict_clients
 from tests.drill.conftest import Record
 from tests.drill.disk import disk_of_its_own
 from tests.drill.flood import failed, flood
+from tests.drill.held import Held, sessions
 from tests.drill.stack import Drill, inv
 from tests.drill.test_killed_deploy import break_off
 from tests.smoke.live import Live
@@ -44,18 +45,20 @@ class Load:
 
     users: dict[str, Any]
     handshakes: Handshakes
+    held: Held
     site: Measurement
     began: float
 
     def told(self) -> str:
         return (
             f"{self.users['requests']} requests at {self.users['per_second']}/s, {failed(self.users)} failed; "
-            f"{self.handshakes.made} handshakes, {self.handshakes.refused.total()} failed"
+            f"{self.handshakes.made} handshakes, {self.handshakes.refused.total()} failed; {self.held.told()}"
         )
 
     def assert_nobody_noticed(self) -> None:
         assert failed(self.users) == 0, self.users
         assert self.handshakes.made > 0 and not self.handshakes.refused, self.handshakes.refused
+        self.held.assert_nobody_noticed()
         summary = summarise(self.site.samples, self.began, time.time())
         assert summary["failed"] == 0 and summary["requests"] > 0, summary
         assert any(sample.kind == WEBSOCKET for sample in self.site.samples)
@@ -63,14 +66,15 @@ class Load:
 
 @contextmanager
 def load(stack: Drill, live: Live, trusting: list[Path]) -> Iterator[Load]:
-    """Users on kept connections, a WebSocket and a download that are held, and strict clients of every listener."""
+    """Users on kept connections; what is held: database sessions, a WebSocket, a download; strict clients of every listener."""
     project = stack.project
     with ExitStack() as within:
+        held = within.enter_context(sessions(stack, live))
         handshakes = within.enter_context(strict_clients(stack, trusting))
         users = within.enter_context(flood(live.ports["https"], trusting[0] if trusting else live.ca, "kept", RATE))
         site = within.enter_context(measured(project.settings, project.ports, project.state, 3600))
         site.baseline(2)
-        yield Load(users, handshakes, site, time.time())
+        yield Load(users, handshakes, held, site, time.time())
 
 
 def did(*command: str) -> float:
@@ -88,7 +92,7 @@ def roots(stack: Drill) -> list[bytes]:
 
 def test_all_are_rotated_ten_times_and_nobody_notices(stack: Drill, live: Live, record: Record) -> None:
     before, took = shown(stack), []
-    sessions = stack.containers()["nginx"]["State"]["StartedAt"]
+    edge = stack.containers()["nginx"]["State"]["StartedAt"]
     with load(stack, live, []) as met:
         for _ in range(TIMES):
             took.append(did("certs.rotate"))
@@ -98,7 +102,7 @@ def test_all_are_rotated_ten_times_and_nobody_notices(stack: Drill, live: Live, 
     met.assert_nobody_noticed()
     assert all(len(set(serials)) >= TIMES for serials in met.handshakes.serials.values()), met.handshakes.serials
     assert not set(before.values()) & set(shown(stack).values())
-    assert stack.containers()["nginx"]["State"]["StartedAt"] == sessions
+    assert stack.containers()["nginx"]["State"]["StartedAt"] == edge
     stack.assert_as_wanted()
 
 

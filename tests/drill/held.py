@@ -1,4 +1,4 @@
-"""Sessions that stay open while passwords change: one of PostgreSQL and one of Redis, each asked a few times a second."""
+"""Sessions that stay open while passwords and certificates change: of PostgreSQL and of Redis, asked a few times a second."""
 
 from __future__ import annotations
 
@@ -27,6 +27,9 @@ class Held:
 
     answers: dict[str, int] = field(default_factory=lambda: {"postgres": 0, "redis": 0})
     failures: list[tuple[str, str]] = field(default_factory=list)
+
+    def assert_nobody_noticed(self) -> None:
+        assert self.failures == [] and min(self.answers.values()) > 10, (self.failures, self.answers)
 
     def told(self) -> str:
         return f"{self.answers['postgres']} and {self.answers['redis']} answers in held sessions, {len(self.failures)} failed"
