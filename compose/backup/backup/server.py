@@ -33,12 +33,19 @@ class Server(ThreadingHTTPServer):
         try:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.minimum_version = ssl.TLSVersion.TLSv1_3
-            context.load_cert_chain(self._certificate)
+            self._show_certificate(context)
             with context.wrap_socket(request, server_side=True) as secured:
                 super().finish_request(secured, client_address)
         except OSError:
             # Plain text, a client that does not trust this certificate, or one that has gone.
             return
+
+    def _show_certificate(self, context: ssl.SSLContext) -> None:
+        try:
+            context.load_cert_chain(self._certificate)
+        except ssl.SSLError:
+            # OpenSSL opens it once for the chain and once for the key: it may have been replaced in between.
+            context.load_cert_chain(self._certificate)
 
 
 def make_server(
