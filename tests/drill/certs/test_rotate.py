@@ -21,10 +21,11 @@ from ops.machine.wait import until
 from ops.plan.certificates import check
 from ops.plan.measure import WEBSOCKET, summarise
 from tests.drill.certs.strict import Handshakes, shown, strict_clients
-from tests.drill.conftest import Record
+from tests.drill.conftest import Record, Two
 from tests.drill.disk import disk_of_its_own
 from tests.drill.flood import failed, flood
 from tests.drill.held import Held, sessions
+from tests.drill.keycloak.logins import Tally, people
 from tests.drill.stack import Drill, inv
 from tests.drill.test_killed_deploy import break_off
 from tests.smoke.live import Live
@@ -46,35 +47,39 @@ class Load:
     users: dict[str, Any]
     handshakes: Handshakes
     held: Held
+    people: Tally
     site: Measurement
     began: float
 
     def told(self) -> str:
         return (
             f"{self.users['requests']} requests at {self.users['per_second']}/s, {failed(self.users)} failed; "
-            f"{self.handshakes.made} handshakes, {self.handshakes.refused.total()} failed; {self.held.told()}"
+            f"{self.handshakes.made} handshakes, {self.handshakes.refused.total()} failed, {self.handshakes.again} of Keycloak "
+            f"begun again; {self.held.told()}; {self.people.told()}"
         )
 
     def assert_nobody_noticed(self) -> None:
         assert failed(self.users) == 0, self.users
         assert self.handshakes.made > 0 and not self.handshakes.refused, self.handshakes.refused
         self.held.assert_nobody_noticed()
+        assert self.people.failures == [] and self.people.logins >= 3
         summary = summarise(self.site.samples, self.began, time.time())
         assert summary["failed"] == 0 and summary["requests"] > 0, summary
         assert any(sample.kind == WEBSOCKET for sample in self.site.samples)
 
 
 @contextmanager
-def load(stack: Drill, live: Live, trusting: list[Path]) -> Iterator[Load]:
-    """Users on kept connections; what is held: database sessions, a WebSocket, a download; strict clients of every listener."""
+def load(stack: Drill, live: Live, two: Two, trusting: list[Path]) -> Iterator[Load]:
+    """Kept connections; held sessions, WebSocket and download; people who log in; strict clients of every listener."""
     project = stack.project
     with ExitStack() as within:
+        tally = within.enter_context(people(live, two))
         held = within.enter_context(sessions(stack, live))
         handshakes = within.enter_context(strict_clients(stack, trusting))
         users = within.enter_context(flood(live.ports["https"], trusting[0] if trusting else live.ca, "kept", RATE))
         site = within.enter_context(measured(project.settings, project.ports, project.state, 3600))
         site.baseline(2)
-        yield Load(users, handshakes, held, site, time.time())
+        yield Load(users, handshakes, held, tally, site, time.time())
 
 
 def did(*command: str) -> float:
@@ -90,10 +95,10 @@ def roots(stack: Drill) -> list[bytes]:
     return [pki.pem(one) for one in found]
 
 
-def test_all_are_rotated_ten_times_and_nobody_notices(stack: Drill, live: Live, record: Record) -> None:
+def test_all_are_rotated_ten_times_and_nobody_notices(stack: Drill, live: Live, two: Two, record: Record) -> None:
     before, took = shown(stack), []
     edge = stack.containers()["nginx"]["State"]["StartedAt"]
-    with load(stack, live, []) as met:
+    with load(stack, live, two, []) as met:
         for _ in range(TIMES):
             took.append(did("certs.rotate"))
             time.sleep(1.5)
@@ -116,11 +121,11 @@ def test_one_is_rotated(stack: Drill, record: Record, name: str) -> None:
     assert {at.split(" at ")[1].partition(":")[0] for at in changed} == {name}
 
 
-def test_another_root_takes_over_and_nobody_notices(stack: Drill, live: Live, record: Record, tmp_path: Path) -> None:
+def test_another_root_takes_over_and_nobody_notices(stack: Drill, live: Live, two: Two, record: Record, tmp_path: Path) -> None:
     old, new = tmp_path / "old.pem", tmp_path / "new.pem"
     old.write_bytes(roots(stack)[0])
     before = shown(stack)
-    with load(stack, live, [old]) as met:
+    with load(stack, live, two, [old]) as met:
         took = did("certs.ca", "--rollover")
     record("certs.ca --rollover", took, note=f"clients that trust the old root alone: {met.told()}")
     met.assert_nobody_noticed()
@@ -129,7 +134,7 @@ def test_another_root_takes_over_and_nobody_notices(stack: Drill, live: Live, re
     both = roots(stack)
     assert len(both) == 2 and both[1] == old.read_bytes()
     new.write_bytes(both[0])
-    with load(stack, live, [new]) as met:
+    with load(stack, live, two, [new]) as met:
         took = did("certs.ca", "--finish")
     record("certs.ca --finish", took, note=f"clients that trust the new root alone: {met.told()}")
     met.assert_nobody_noticed()
