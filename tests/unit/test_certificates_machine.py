@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-import ssl
 import stat
 import time
 from collections.abc import Callable
@@ -21,7 +20,7 @@ from ops.machine import authority
 from ops.machine import state as files
 from ops.machine.authority import issue_certificate
 from ops.machine.backup import archive
-from ops.machine.certificates import folder, imported, seen, wire
+from ops.machine.certificates import folder, imported, seen
 from ops.machine.state import State
 from ops.plan.certificates import check
 
@@ -386,21 +385,3 @@ def test_backup_has_the_certificate_in_place_and_no_other(state: State) -> None:
     kept = {name for _, name in archive._members(state, state.root / "no-checkout") if "/certs/" in name}
     # A second name of the same file would be a link within the archive, which unpacks elsewhere than it was packed.
     assert kept == {f"state/certs/nginx{name}" for name in ("", "/tls.pem", "/cert.pem", "/key.pem", "/ca.pem", "/public.pem")}
-
-
-def test_client_shows_a_certificate_that_is_replaced_while_it_is_read(state: State) -> None:
-    """OpenSSL opens the file twice; the second time another pair lies there."""
-
-    class Context(ssl.SSLContext):
-        others = [state.certs / "nginx" / "other.pem"]
-
-        def load_cert_chain(self, certfile: Any, keyfile: Any = None, password: Any = None) -> None:
-            key = self.others.pop() if self.others else None
-            super().load_cert_chain(certfile, key, password)
-
-    Context.others[0].write_bytes(authority.new_leaf(state, "cc03", "nginx", NAMES))
-    wire.present(Context(ssl.PROTOCOL_TLS_CLIENT), tls(state))
-    assert not Context.others
-    (tls(state)).write_text("half a file")
-    with pytest.raises(ssl.SSLError):
-        wire.present(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), tls(state))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -15,11 +17,13 @@ import pytest
 
 from ops import pki
 from ops.errors import LockHeld
+from ops.machine import authority
 from ops.machine.certificates import renewing, watch
 from ops.machine.certificates.renewing import Renewal
 from ops.machine.certificates.watch import CertificateWatch, due_of, exposition
-from ops.machine.certificates.wire import Listener, Served, difference, stored
+from ops.machine.certificates.wire import Listener, Served, difference, present, stored
 from ops.machine.run import Result
+from ops.machine.state import State
 
 NOW = 1_000_000.0
 GOOD = Served(b"der", "", expires=NOW + 100, renew_after=NOW + 50)
@@ -244,3 +248,23 @@ def test_stack_that_never_asked_an_issuer_says_nothing_of_any(watched: Watched) 
     watched.shown = Served(b"der", "", time.time() + 100, time.time() + 50)
     watched.round([listener()], {}, busy=False)
     assert "acme" not in (watched.state / "metrics" / "certificates.prom").read_text()
+
+
+def test_client_shows_a_certificate_that_is_replaced_while_it_is_read(tmp_path: Path) -> None:
+    """OpenSSL opens the file twice; the second time another pair lies there."""
+    state, names = State(tmp_path / "cc03"), ("nginx",)
+    state.prepare()
+    authority.issue_certificate(state, "cc03", "nginx", os.getuid(), names)
+    file, other = state.certs / "nginx" / "tls.pem", tmp_path / "other.pem"
+    other.write_bytes(authority.new_leaf(state, "cc03", "nginx", names))
+    keys = [other]
+
+    class Context(ssl.SSLContext):
+        def load_cert_chain(self, certfile: Any, keyfile: Any = None, password: Any = None) -> None:
+            super().load_cert_chain(certfile, keys.pop() if keys else None, password)
+
+    present(Context(ssl.PROTOCOL_TLS_CLIENT), file)
+    assert not keys
+    file.write_text("half a file")
+    with pytest.raises(ssl.SSLError):
+        present(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), file)
