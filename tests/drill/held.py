@@ -9,16 +9,18 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 from ops import podman
+from ops.machine.observe import secret_versions
+from ops.render import login_of
 from tests.drill.stack import Drill
 from tests.smoke.live import Live
 from tests.smoke.test_redis import connection
 
 EVERY_SECONDS = 0.3
 OPEN = (
-    "IFS= read -r PGPASSWORD; export PGPASSWORD PGSSLCERT=/etc/tls/tls.pem PGSSLKEY=/etc/tls/tls.pem; "
-    "exec psql --host=127.0.0.1 --username=app --dbname=app --no-psqlrc --quiet --tuples-only --no-align --file=-"
+    "IFS= read -r PGUSER; IFS= read -r PGPASSWORD; export PGUSER PGPASSWORD PGSSLCERT=/etc/tls/tls.pem PGSSLKEY=/etc/tls/tls.pem; "
+    "exec psql --host=127.0.0.1 --dbname=app --no-psqlrc --quiet --tuples-only --no-align --file=-"
 )
-"""The password, then statements, on standard input."""
+"""The role, its password, then statements, on standard input."""
 
 
 @dataclass
@@ -46,7 +48,8 @@ def sessions(stack: Drill, live: Live) -> Iterator[Held]:
                              env={**stack.project.host.environment})
         )  # fmt: skip
         assert process.stdin and process.stdout
-        process.stdin.write(live.secret("postgres-app") + "\n")
+        version = secret_versions(stack.project.state)["postgres-app"]
+        process.stdin.write(f"{login_of('app', version)}\n{live.secret('postgres-app')}\n")
         redis = within.enter_context(connection(live, "app"))
 
         def ask_postgres() -> None:
