@@ -17,7 +17,8 @@ from tests.smoke.test_redis import connection
 
 EVERY_SECONDS = 0.3
 OPEN = (
-    "IFS= read -r PGUSER; IFS= read -r PGPASSWORD; export PGUSER PGPASSWORD PGSSLCERT=/etc/tls/tls.pem PGSSLKEY=/etc/tls/tls.pem; "
+    "IFS= read -r PGUSER; IFS= read -r PGPASSWORD; export PGUSER PGPASSWORD; "
+    "export PGSSLCERT=/etc/tls/tls.pem PGSSLKEY=/etc/tls/tls.pem; "
     "exec psql --host=127.0.0.1 --dbname=app --no-psqlrc --quiet --tuples-only --no-align --file=-"
 )
 """The role, its password, then statements, on standard input."""
