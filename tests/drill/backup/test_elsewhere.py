@@ -21,10 +21,12 @@ from botocore.exceptions import ClientError
 from ops.machine.backup.volumes import mountpoint
 from ops.machine.host import REPOSITORY
 from ops.machine.run import Result
+from ops.machine.secrets import checkers, versions
 from tests.drill.backup.servers import BUCKET, S3, Sftp, s3
 from tests.drill.stack import Drill, inv
 from tests.smoke.live import eventually
 
+KEY, BACKUP = "backup-cipher", "backup"
 JOB_SECONDS = 600.0
 LOOK_SECONDS = 90.0
 """Until the scheduler has seen what a job by hand has made; longer than it takes to look."""
@@ -229,6 +231,29 @@ def test_append_only_repository_is_pruned_by_its_owner_alone(elsewhere: Elsewher
     succeeded("backup.prune", "--repository", "offsite", "--credentials", owner, "--yes")
     eventually(lambda: "" if elsewhere.place("offsite")["backups"] < before else f"{before} are left", LOOK_SECONDS)
     assert "offsite" in held(elsewhere.make())
+
+
+def test_another_key_opens_all_of_them_and_the_old_one_none(elsewhere: Elsewhere, record: Record, tmp_path: Path) -> None:
+    """In the append-only one the old key still opens files, since nothing can be deleted there: the log says so."""
+    elsewhere.idle()
+    before, state = elsewhere.make(), elsewhere.drill.project.state
+    old = max(versions.numbers(state, KEY))
+    answer = succeeded("secrets.rotate", KEY, "--export", str(tmp_path / "new.txt"), "--yes")
+    record("secrets.rotate backup-cipher, of three repositories", answer.seconds)
+
+    assert "does not answer" not in answer.stdout + answer.stderr
+    assert not checkers.accepts(elsewhere.drill.project, f"cipher {BACKUP}", KEY, old)
+    elsewhere.idle()
+    after = elsewhere.make()
+    assert held(after) == {"local", "offsite", "nas"}
+    for made in (before, after):
+        succeeded("backup.verify", made["set"])
+        for name in ("offsite", "nas"):
+            succeeded("backup.verify", made["set"], "--repository", name)
+    said = elsewhere.podman("logs", f"{elsewhere.drill.project.name}-backup")
+    assert "the old key still opens the files" in said
+    assert inv("secrets").returncode == 0
+    elsewhere.drill.assert_as_wanted()
 
 
 @pytest.mark.parametrize(("name", "number"), [("nas", 10), ("offsite", 11)])
