@@ -68,7 +68,8 @@ def login_problem(
     """
     ask = f"psql --host=127.0.0.1 --username={role} --dbname={database} --no-psqlrc --quiet --tuples-only --command='SELECT 1'"
     # Some roles are asked for a certificate besides: any of this authority will do, and PostgreSQL has its own at hand.
-    certificate = "PGSSLCERT=/etc/tls/tls.pem PGSSLKEY=/etc/tls/tls.pem"
+    # Over TLS or not at all: else psql would try again without, and its last word be that nobody is let in like that.
+    certificate = "PGSSLMODE=require PGSSLCERT=/etc/tls/tls.pem PGSSLKEY=/etc/tls/tls.pem"
     script = f"IFS= read -r PGPASSWORD; export PGPASSWORD PGCONNECT_TIMEOUT=3 {certificate}; exec {ask} >/dev/null"
     command = podman.exec_with_input(container, ("bash", "-c", script))
     answer = host.run(command, timeout=seconds, ok=None, stdin=password + "\n")

@@ -5,7 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
+import pytest
+
 from ops import podman
+from ops.machine.postgres import login_problem
 from tests.smoke.live import Live, eventually
 
 ROLES = {"app": "app", "app_2": "app", "keycloak": "keycloak", "grafana": "grafana"}
@@ -145,3 +148,10 @@ def test_wal_reaches_the_archive(live: Live) -> None:
 
 def test_is_measured(live: Live) -> None:
     live.measures("pg_up")
+
+
+@pytest.mark.parametrize(("role", "database"), [("keycloak", "keycloak"), ("app", "app")])
+def test_a_wrong_password_is_told_as_that(live: Live, role: str, database: str) -> None:
+    """What a diagnosis and a rotation go by; not what is said of the second try that psql makes by itself, without TLS."""
+    said = login_problem(live.project.host, str(live.container("postgres")["Name"]), role, database, "not the password")
+    assert "password authentication failed" in said
