@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import http.client
+import os
 import re
 import shutil
+import ssl
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -13,9 +15,11 @@ from pathlib import Path
 import pytest
 
 from ops import podman
+from ops.machine.authority import issue_certificate
 from ops.machine.health import network_of
 from ops.machine.project import Project
 from ops.machine.run import Result, run
+from ops.machine.state import State
 from ops.machine.wait import until
 from tests.drill.walls.rootless import FIRST, USER
 
@@ -63,6 +67,17 @@ def hardened(project: Project) -> tuple[str, ...]:
     )  # fmt: skip
 
 
+def certificate(scratch: Path, folder: Path) -> Path:
+    """One that whoever it is in the container can read: it is of an authority that nobody trusts but this test."""
+    state = State(scratch / "state")
+    state.prepare()
+    issue_certificate(state, "rootless", SERVICE, os.getuid(), (SERVICE, "127.0.0.1"))
+    folder.mkdir(mode=0o755)
+    for source, name in ((state.certs / SERVICE / "tls.pem", "tls.pem"), (state.ca / "root.pem", "ca.pem")):
+        (folder / name).write_bytes(source.read_bytes())
+    return folder
+
+
 def status(text: str) -> dict[str, str]:
     return dict(re.findall(r"^(\w+):\s*(.*)$", text, re.MULTILINE))
 
@@ -86,18 +101,20 @@ def test_service_serves_without_root(project: Project, rootless: Rootless, tmp_p
     try:
         for name, text in project.config()[SERVICE].items():
             (config / name).write_text(text)
+        certificates = certificate(tmp_path, config / "tls")
         config.chmod(0o755)
         rootless(
             "podman", "run", "--detach", "--name", "served", *hardened(project), "--volume", f"{config}:/etc/cc03/current:ro",
-            project.images[SERVICE].tag,
+            "--volume", f"{certificates}:/etc/tls:ro", project.images[SERVICE].tag,
         )  # fmt: skip
+        strict = ssl.create_default_context(cafile=certificates / "ca.pem")
 
         # Asked from its network: to enter a container without root, runc needs more than some hosts allow.
         inner = int(rootless("podman", "inspect", "--format", "{{.State.Pid}}", "served").stdout)
 
         def ill() -> str:
             with network_of(inner):
-                asking = http.client.HTTPConnection("127.0.0.1", 8080, timeout=2)
+                asking = http.client.HTTPSConnection("127.0.0.1", 8080, timeout=2, context=strict)
                 try:
                     asking.connect()
                 except OSError as problem:
