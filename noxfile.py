@@ -34,6 +34,8 @@ def lint(session: nox.Session) -> None:
     session.run("shellcheck", "--external-sources", *SHELL)
     session.run("hadolint", *map(str, sorted((ROOT / "compose").glob("*/Containerfile"))))
     session.run("pytest", "--quiet", "tests/lint", *session.posargs)
+    # Drills are run by hand: that each of them can begin at all is seen here.
+    session.run("pytest", "--collect-only", "--quiet", "--quiet", "tests/drill", silent=True)
 
 
 @nox.session

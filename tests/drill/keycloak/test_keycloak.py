@@ -9,7 +9,7 @@ import pytest
 from ops.machine.wait import until
 from tests.drill.conftest import Record
 from tests.drill.keycloak.breakage import Breakage
-from tests.drill.keycloak.breakages import BREAKAGES, BY_ID, PAIRS
+from tests.drill.keycloak.breakages import BREAKAGES, PAIRS
 from tests.drill.keycloak.hands import DIAGNOSE_ONLY, Keycloak
 from tests.drill.stack import inv
 
@@ -51,9 +51,11 @@ def test_failure_is_named_and_mended(sound: Keycloak, breakage: Breakage, record
             sound.watch()
 
 
-@pytest.mark.parametrize("pair", PAIRS, ids="+".join)
-def test_two_failures_at_once_are_both_named_and_mended(sound: Keycloak, pair: tuple[str, str], record: Record) -> None:
-    before, both, passed = sound.counts(), [BY_ID[one] for one in pair], False
+@pytest.mark.parametrize("both", PAIRS, ids=lambda both: "+".join(one.id for one in both))
+def test_two_failures_at_once_are_both_named_and_mended(
+    sound: Keycloak, both: tuple[Breakage, Breakage], record: Record
+) -> None:  # fmt: skip
+    before, passed = sound.counts(), False
     try:
         if any(one.unwatched for one in both):
             sound.end_watch()
@@ -62,13 +64,13 @@ def test_two_failures_at_once_are_both_named_and_mended(sound: Keycloak, pair: t
         reason = until(lambda: both[1].suffers(sound), both[1].suffers_within, longest_pause=0.5)
         assert not reason, f"after {both[1].suffers_within:.0f} s: {reason}"
         diagnosis = sound.diagnosis()
-        record(f"diagnosis: {' and '.join(pair)}", diagnosis["seconds"], DIAGNOSIS_SECONDS, told(diagnosis)[:100])
+        record(f"diagnosis: {both[0].id} and {both[1].id}", diagnosis["seconds"], DIAGNOSIS_SECONDS, told(diagnosis)[:100])
         certain = {one["id"] for one in diagnosis["findings"] if one["certain"]}
         wanted = {one.finding for one in both}
         assert wanted <= certain <= wanted.union(*(one.beside for one in both)), told(diagnosis)
         assert diagnosis["seconds"] <= DIAGNOSIS_SECONDS
         if not DIAGNOSE_ONLY and all(one.mends for one in both):
-            mended(sound, f"{pair[0]} and {pair[1]}", before, record)
+            mended(sound, f"{both[0].id} and {both[1].id}", before, record)
         passed = True
     finally:
         sound.put_right(*(one.undo for one in reversed(both)), by_hand=not passed)
