@@ -32,7 +32,7 @@ from tests.smoke.live import Live
 
 pytestmark = pytest.mark.usefixtures("here")
 
-RATE = 100
+RATE = 200
 """Requests a second of kept connections, beside the prober's, the people's and the held sessions'."""
 APP = ("secrets.rotate", "postgres-app,redis-app", "--yes")
 EXPORTERS = ("secrets.rotate", "postgres-exporter,redis-exporter", "--yes")
