@@ -73,8 +73,7 @@ def rotations(plan: Plan, seen: Seen, wanted: Wanted, changes: Sequence[Rotation
         if one.target.kind in UNTRIED:
             continue
         # Keycloak refuses a login of a user while another one of the same user is under way: there one comes after the other.
-        last = [step.key for step in steps if isinstance(step, VerifySecret) and step.to.startswith(BY_API)][-1:]
-        after = (*everything, *(last if one.target.owner == "keycloak" else ()))
+        after = (*everything, *_before_in_keycloak(steps, one.target, VerifySecret))
         title = f"see the new secret of {one.target.to} accepted, and the old one refused"
         steps.append(VerifySecret(f"verify {one.target.secret}", title, after, secret=one.target.secret, version=one.version,
                                   to=one.target.to, before=one.before))  # fmt: skip
@@ -114,6 +113,13 @@ def with_export(plan: Plan, path: str, changes: Sequence[Rotation]) -> Plan:
     return replace(plan, steps=(*used[:place], export, *used[place:], noted))
 
 
+def _before_in_keycloak(steps: Sequence[Step], target: Target, kind: type[HandOver | VerifySecret]) -> tuple[str, ...]:
+    """The last step of its kind that goes to Keycloak, for one that goes there too."""
+    if target.owner != "keycloak":
+        return ()
+    return tuple(step.key for step in steps if isinstance(step, kind) and step.to.startswith(BY_API))[-1:]
+
+
 def _given(steps: list[Step], seen: Seen, target: Target, version: int) -> list[Step]:
     """The steps, with those that make the secret and give it to who checks it, where no container's replacement does."""
     secret, keys = target.secret, {step.key for step in steps}
@@ -123,9 +129,8 @@ def _given(steps: list[Step], seen: Seen, target: Target, version: int) -> list[
     if hand in keys or f"settle {secret}" in keys:
         return steps
     after = tuple(key for key in (generated,) if any(step.key == key for step in steps))
-    if target.owner == "keycloak":
-        # One after the other: the account in whose name Keycloak is told may be the one whose secret changes.
-        after += tuple(step.key for step in steps if isinstance(step, HandOver) and step.to.startswith(BY_API))[-1:]
+    # One after the other: the account in whose name Keycloak is told may be the one whose secret changes.
+    after += _before_in_keycloak(steps, target, HandOver)
     given = HandOver(hand, f"give {target.to} its secret", after, secret=secret, version=version, to=target.to)
     # Sealed only once it is accepted: a release whose secret is refused would be none.
     steps = [replace(step, after=(*step.after, hand)) if step.key == "release" else step for step in steps]

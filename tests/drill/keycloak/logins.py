@@ -49,6 +49,9 @@ class Tally:
             f"the slowest took {self.slowest:.1f} s"
         )
 
+    def assert_nobody_noticed(self) -> None:
+        assert self.failures == [] and self.logins >= 3, (self.failures, self.logins)
+
     def attempt(self, what: str, action: Callable[[], Any]) -> Any:
         """The result of one try; None where it failed."""
         began = time.monotonic()
