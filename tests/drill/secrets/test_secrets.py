@@ -5,24 +5,17 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from ops.machine.measurement import Measurement, measured
 from ops.machine.releases import current_number
 from ops.machine.secrets import checkers, versions
 from ops.machine.state import State
-from ops.plan.measure import WEBSOCKET, summarise
 from ops.plan.secrets.table import BY_FILE, TARGETS, Target, rotatable, target_named
 from tests.drill.conftest import Record, Two
-from tests.drill.flood import failed, flood
-from tests.drill.held import Held, sessions
-from tests.drill.keycloak.logins import Tally, people
+from tests.drill.flood import failed
+from tests.drill.load import Load, load
 from tests.drill.stack import Drill, inv, succeeds
 from tests.drill.test_kill import killed_until_healthy
 from tests.drill.test_killed_deploy import break_off
@@ -32,8 +25,6 @@ from tests.smoke.live import Live
 
 pytestmark = pytest.mark.usefixtures("here")
 
-RATE = 200
-"""Requests a second of kept connections, beside the prober's, the people's and the held sessions'."""
 APP = ("secrets.rotate", "postgres-app,redis-app", "--yes")
 EXPORTERS = ("secrets.rotate", "postgres-exporter,redis-exporter", "--yes")
 MOMENTS = (
@@ -70,29 +61,6 @@ def assert_newest_alone_is_accepted(stack: Drill, *targets: Target) -> None:
             assert not checkers.accepts(stack.project, target.to, target.secret, older), f"{target}: {older}"
 
 
-@dataclass
-class Load:
-    """What everybody met meanwhile."""
-
-    users: dict[str, Any]
-    people: Tally
-    held: Held
-    site: Measurement
-    began: float
-
-    def told(self) -> str:
-        asked = f"{self.users['requests']} + {len(self.site.samples)} requests, {failed(self.users)} failed"
-        return f"{asked}; {self.people.told()}; {self.held.told()}"
-
-    def assert_nobody_noticed(self) -> None:
-        assert failed(self.users) == 0, self.users
-        self.people.assert_nobody_noticed()
-        self.held.assert_nobody_noticed()
-        summary = summarise(self.site.samples, self.began, time.time())
-        assert summary["failed"] == 0 and summary["requests"] > 0, summary
-        assert any(sample.kind == WEBSOCKET for sample in self.site.samples)
-
-
 class Elsewhere(State):
     """The state folder, with another place for what this drill's own prober writes: each rotation has one too."""
 
@@ -101,28 +69,21 @@ class Elsewhere(State):
         return self.root / "prober-of-the-drill"
 
 
-@contextmanager
-def load(stack: Drill, live: Live, two: Two) -> Iterator[Load]:
-    project, state = stack.project, Elsewhere(stack.project.state.root)
-    with ExitStack() as within:
-        held = within.enter_context(sessions(stack, live))
-        tally = within.enter_context(people(live, two))
-        users = within.enter_context(flood(live.ports["https"], live.ca, "kept", RATE))
-        site = within.enter_context(measured(project.settings, project.ports, state, 3600))
-        site.baseline(2)
-        yield Load(users, tally, held, site, time.time())
+def told(met: Load) -> str:
+    asked = f"{met.users['requests']} + {len(met.site.samples)} requests, {failed(met.users)} failed"
+    return f"{asked}; {met.people.told()}; {met.held.told()}"
 
 
 def test_every_secret_is_rotated_twice_and_nobody_notices(stack: Drill, live: Live, two: Two, record: Record) -> None:
     targets = targets_of(stack)
     before = {target: newest(stack, target) for target in targets}
     servers = {slot: stack.containers()[slot]["State"]["StartedAt"] for slot in ("postgres", "redis", "nginx")}
-    with load(stack, live, two) as met:
+    with load(stack, live, two, state=Elsewhere(stack.project.state.root)) as met:
         took = []
         for _ in range(2):
             took.append(rotated("--all"))
             time.sleep(2)
-    record(f"secrets.rotate --all, the slower of 2 ({len(targets)} secrets)", max(took), note=met.told())
+    record(f"secrets.rotate --all, the slower of 2 ({len(targets)} secrets)", max(took), note=told(met))
 
     met.assert_nobody_noticed()
     assert all(newest(stack, target) >= before[target] + 2 for target in targets)
@@ -182,13 +143,13 @@ def test_secret_that_is_refused_is_put_back(
     other = "app_2" if before % 2 else "app"
     stack.psql(f"ALTER ROLE {other} {breaks}")
     try:
-        with load(stack, live, two) as met:
+        with load(stack, live, two, state=Elsewhere(stack.project.state.root)) as met:
             began = time.monotonic()
             answer = inv("secrets.rotate", "postgres-app", "--yes")
             took = time.monotonic() - began
     finally:
         stack.psql(f"ALTER ROLE {other} {mends}")
-    record(f"secrets.rotate postgres-app, put back: {says}", took, note=met.told())
+    record(f"secrets.rotate postgres-app, put back: {says}", took, note=told(met))
 
     assert answer.returncode == 1 and says in answer.stderr, answer.stdout + answer.stderr
     assert newest(stack, app) == before
