@@ -68,3 +68,18 @@ def test_renewed_certificate_is_shown_at_once(port, file):
     file.with_suffix(".old").write_bytes(old)
     with pytest.raises(ssl.SSLCertVerificationError):
         ask(port, file.with_suffix(".old"), "/health")
+
+
+def test_certificate_that_is_replaced_while_it_is_read_is_read_again(port, file, monkeypatch):
+    """OpenSSL opens the file twice; the second time another pair lies there."""
+    old, read, reads = file.with_suffix(".old"), ssl.SSLContext.load_cert_chain, []
+    old.write_bytes(file.read_bytes())
+    issue(file)
+
+    def replaced_in_between(context, certificate):
+        reads.append(certificate)
+        read(context, old if len(reads) == 1 else certificate, certificate)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", replaced_in_between)
+    assert ask(port, file, "/health")[0] in (200, 503)
+    assert reads == [file, file]
