@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 import pytest
 import requests
@@ -20,6 +22,22 @@ from tests.smoke.live import Live, leading_here
 Record = Callable[..., None]
 Two = tuple[Account, Account]
 _recoveries: list[Recovery] = []
+
+
+def pytest_configure() -> None:
+    """SIGTERM ends a drill as Ctrl-C does: fixtures put back what they have changed, and remove what they have put up."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # A shell that starts something in the background has it ignore Ctrl-C.
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _interrupt)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    __tracebackhide__ = True
+    # Who ends a drill often says so twice: timeout(1) to the process and then to its group, nox by SIGTERM 0.3 s after Ctrl-C.
+    # The second time must not break off what puts back. No SIG_IGN: every program that is started from now on would inherit it.
+    signal.signal(signal.SIGTERM, lambda number, frame: None)
+    raise KeyboardInterrupt
 
 
 @pytest.fixture(scope="session")
