@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
 
 import nox
 
@@ -58,11 +60,17 @@ def drill(session: nox.Session) -> None:
     Nothing or options of pytest: all of it. `-- keycloak`: one part, by its folder; `-- tests/drill/test_kill.py`: one file.
     """
     first, *more = session.posargs or [""]
-    for chosen in (f"tests/drill/{first}", first):
-        if first and (ROOT / chosen.partition("::")[0]).exists():
-            session.run("pytest", chosen, *more)
-            return
-    session.run("pytest", "tests/drill", *session.posargs)
+    found = [path for path in (f"tests/drill/{first}", first) if first and (ROOT / path.partition("::")[0]).exists()]
+    chosen = [found[0], *more] if found else ["tests/drill", *session.posargs]
+    signal.signal(signal.SIGTERM, _interrupt)
+    # What a drill has put up, it removes in minutes: it is told to end, and waited for.
+    session.run("pytest", *chosen, terminate_timeout=None)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """SIGTERM is Ctrl-C, once: when it comes again, nox waits already."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 @nox.session(default=False)
