@@ -11,6 +11,7 @@ from typing import Protocol
 from ops.errors import HostLacks, OpsError
 from ops.machine.journal import Journal
 from ops.machine.run import stop_all
+from ops.machine.wait import interrupted
 from ops.model import Plan, Step
 
 WORKERS = 16
@@ -68,7 +69,10 @@ class _Execution:
                         self._submit_ready(pool)
             except KeyboardInterrupt as interrupt:
                 self.problem = interrupt
+                interrupted.set()
                 stop_all()
+        # What is put back after an interrupt is waited for.
+        interrupted.clear()
         if self.problem is None and self.waiting:
             self.problem = OpsError(
                 f"the plan cannot go on: {', '.join(sorted(self.waiting))}", "each of these steps waits for another of them",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import _thread
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from threading import Barrier, Event
@@ -12,6 +14,7 @@ import pytest
 from ops.errors import OpsError
 from ops.machine.apply import apply
 from ops.machine.journal import Journal, entries, interrupted
+from ops.machine.wait import until
 from ops.model import Plan, Step
 
 PATIENCE = 5.0
@@ -178,6 +181,23 @@ def test_interrupt_from_the_operator_is_raised_and_closes_the_run(journal: Journ
         apply(plan(a="", b="a"), interrupt, journal, Witness())
 
     assert interrupted(journal.path) is None
+
+
+def test_interrupt_ends_a_step_that_waits(journal: Journal) -> None:
+    """Keycloak may take ten minutes: who presses Ctrl-C does not mean after that."""
+
+    def perform(step: Step) -> None:
+        if step.key == "b":
+            until(lambda: "not yet", 600)
+        else:
+            time.sleep(0.1)
+            _thread.interrupt_main()
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        apply(plan(a="", b=""), perform, journal, Witness())
+    assert time.monotonic() - began < 60
+    assert until(lambda: "not yet", 0.0) == "not yet"
 
 
 def test_step_that_removes_the_state_folder_is_no_failure(tmp_path: Path) -> None:
