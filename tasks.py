@@ -24,6 +24,7 @@ from ops.verbs import (
     rollback,
     scale,
     secrets,
+    secrets_at_rest,
     service,
     status,
 )
@@ -57,7 +58,15 @@ namespace = Collection(
     ),
     Collection("backup", backup.make, backup.list_sets, backup.verify, backup.prune, backup.key, backup.credentials),
     Collection("certs", certs.show_certificates, certs.rotate, certs.ca, certs.import_certificate, certs_acme.acme),
-    Collection("secrets", secrets.show_secrets, secrets.rotate, secrets.check),
+    Collection(
+        "secrets",
+        secrets.show_secrets,
+        secrets.rotate,
+        secrets.check,
+        secrets_at_rest.encrypt,
+        secrets_at_rest.unlock,
+        secrets_at_rest.decrypt,
+    ),
     Collection("audit", audit.walls, audit.log, audit.verify),
     Collection("service", service.install, service.remove),
 )

@@ -230,6 +230,8 @@ class Seen:
     networks: frozenset[str] = frozenset()
     volumes: frozenset[str] = frozenset()
     podman_secrets: frozenset[str] = frozenset()
+    handed: frozenset[str] = frozenset()
+    """Secrets, named as Podman's would be, that containers are given as files: all, where they are encrypted at rest."""
     secret_versions: Mapping[str, int] = field(default_factory=dict)
     """Secret name -> newest version in the state folder; a name that is absent has never been generated."""
     accepted: Mapping[str, tuple[int, ...]] = field(default_factory=dict)

@@ -116,6 +116,17 @@ def environment(service: Service, versions: Mapping[str, int]) -> dict[str, str]
     return {**service.definition.get("environment", {}), **names}
 
 
+def by_file(service: Mapping[str, Any], handed: Path) -> dict[str, Any]:
+    """A container's mapping with its secrets mounted as files, where Podman must keep no copy of them.
+
+    Parameters
+    ----------
+    handed: folder of these files, each `UID/NAME` with the name that the secret would have in Podman.
+    """
+    mounts = [f"{handed}/{one['uid']}/{one['source']}:/run/secrets/{one['target']}:ro" for one in service.get("secrets", ())]
+    return {**service, "volumes": [*service.get("volumes", ()), *mounts], "secrets": []}
+
+
 def _healthcheck(definition: Mapping[str, Any]) -> dict[str, Any]:
     check = dict(definition["healthcheck"])
     # One health ticker on every host, with systemd or without; Podman's own timers would exist on some hosts only.
@@ -253,3 +264,8 @@ def excerpt(compose: Mapping[str, Any], slots: Iterable[str], staged: Iterable[s
         key = f"{next_of(slot)}-{service['labels'][LABEL_HASH]}"
         services[key] = {**service, "container_name": next_of(service["container_name"])}
     return {**compose, "services": services}
+
+
+def excerpt_by_file(part: Mapping[str, Any], handed: Path) -> dict[str, Any]:
+    """An excerpt in which no container asks Podman for a secret."""
+    return {**part, "services": {key: by_file(one, handed) for key, one in part["services"].items()}, "secrets": {}}

@@ -32,6 +32,18 @@ class VerifySecret(Step):
 
 
 @dataclass(frozen=True)
+class Encrypt(Step):
+    """Keep secrets in memory, and encrypted on disk. `key_file`: where their key is, and is looked for after a boot."""
+
+    key_file: str = ""
+
+
+@dataclass(frozen=True)
+class Decrypt(Step):
+    """Keep secrets on disk as they are, again."""
+
+
+@dataclass(frozen=True)
 class ProveLogin(Step):
     """See that a container is let in with the secret that it has."""
 

@@ -11,6 +11,7 @@ from typing import Any
 from ops import podman
 from ops.errors import OpsError
 from ops.machine import state as files
+from ops.machine.at_rest import handed
 from ops.machine.certificates.folder import good_names
 from ops.machine.health import Target, assess, failure_of, state_of, stranded
 from ops.machine.host import Host
@@ -170,8 +171,8 @@ def observe(host: Host, targets: Iterable[Target], *, with_health: bool = True) 
         return Seen(
             containers={slot: container(slot, item, found) for slot, item in found.items()},
             images=frozenset(present.result()), networks=frozenset(networks.result()), volumes=frozenset(volumes.result()),
-            podman_secrets=frozenset(secrets.result()), secret_versions=secret_versions(state),
-            accepted=all_accepted(state),
+            podman_secrets=frozenset(secrets.result()), handed=handed.names(state, project),
+            secret_versions=secret_versions(state), accepted=all_accepted(state),
             config_current=config_versions(state, "current"), config_loaded=config_versions(state, "loaded"),
             certificates=good_names(state), release=files.read_json(state.current / "release.json"),
             gaps=last_gaps(state), unhealthy=unhealthy,

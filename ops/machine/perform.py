@@ -17,6 +17,7 @@ import yaml
 from ops import podman
 from ops.errors import NeedsPerson, OpsError
 from ops.machine import state as files
+from ops.machine.at_rest import handed, mirror, switch
 from ops.machine.authority import issue_certificate
 from ops.machine.checkout import origin
 from ops.machine.images import build_image, fetch_image, obtain_base
@@ -142,6 +143,8 @@ class Performer:
                 "its file is empty",
                 "inv keycloak.fix takes Keycloak's back from a container that holds it; else restore it from the backup",
             )
+        if mirror.is_on(self.state.root):
+            return  # who is created is given a file
         # The state folder is the source of truth; a secret of this name that it did not know of was left by a lost one.
         self.host.run(podman.secret_remove(name), ok=None)
         self.host.run(podman.secret_create(name), stdin=value)
@@ -210,7 +213,7 @@ class Performer:
             self.host.run(podman.remove_all([self.name(slot) for slot in passing]))
         compose = yaml.safe_load((self.state.current / "compose.yaml").read_text(encoding="utf-8"))
         file = self.state.builds / f"{step.key.replace(' ', '-')}.yaml"
-        files.write(file, json.dumps(excerpt(compose, step.slots, step.staged), indent=1))
+        files.write(file, json.dumps(handed.part_as_is(self.state, excerpt(compose, step.slots, step.staged)), indent=1))
         argv = podman.compose_create(file, self.project.name, ())
         answer = self.host.run(argv, timeout=180, ok=None)
         if missing := self._missing(names):
@@ -344,6 +347,8 @@ class Performer:
 
     @perform.register
     def _(self, step: RemoveState) -> None:
+        if mirror.is_on(self.state.root):
+            switch.forget(self.state.root)
         shutil.rmtree(self.state.root)
 
 

@@ -16,6 +16,7 @@ from ops.compose import parse_stack, placeholders
 from ops.errors import HostLacks
 from ops.machine import lock
 from ops.machine import state as files
+from ops.machine.at_rest import switch
 from ops.machine.certificates.listening import listeners
 from ops.machine.certificates.renewing import COMMAND
 from ops.machine.checkout import config_of, config_version, read_settings, realm_of, wanted_images
@@ -229,17 +230,22 @@ def ticker_sources(host: Host) -> dict[str, str]:
     return {name: (host.repository / "ops" / name).read_text(encoding="utf-8") for name in TICKER_FILES}
 
 
-def open_project(*, root_needed: bool = True) -> Project:
-    """Read the checkout. Nothing is made on this host: `Host.prepare` does that, where a command has something to apply.
+def open_project(*, root_needed: bool = True, secrets_needed: bool = True) -> Project:
+    """Read the checkout. Nothing is made on this host: `Host.prepare` does that, where a command has something to apply. Only
+    secrets that are encrypted at rest are decrypted into memory, where they are not there since the last boot.
 
-    Raises UsageProblem for settings that cannot be meant, HostLacks where root is needed and the caller is not.
+    Raises UsageProblem for settings that cannot be meant, HostLacks where root is needed and the caller is not, and where
+    secrets are encrypted and their key is not here.
     """
     settings = read_settings(REPOSITORY)
     if root_needed and os.geteuid() != 0:
         raise HostLacks(
             "this command needs root", "it gives containers fixed addresses, limits and low ports", "run it again with sudo"
         )
-    return Project(settings, Host(settings.project, State(state_root() / settings.project)))
+    state = State(state_root() / settings.project)
+    if root_needed and secrets_needed:
+        switch.open_again(state.root)
+    return Project(settings, Host(settings.project, state))
 
 
 def must_exist(project: Project) -> Project:

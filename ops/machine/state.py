@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ops.errors import HostLacks
+from ops.machine.at_rest import mirror
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,11 @@ class State:
         return self.root / "backup"
 
     @property
+    def handed(self) -> Path:
+        """Secrets as files that containers mount, `UID/NAME`, where they are encrypted at rest: Podman would copy its own."""
+        return self.root / "handed"
+
+    @property
     def prober(self) -> Path:
         return self.root / "prober"
 
@@ -132,7 +138,8 @@ class State:
         try:
             self.root.mkdir(parents=True, exist_ok=True, mode=0o755)
             for private in (self.secrets, self.ca, self.acme, self.dumps):
-                private.mkdir(exist_ok=True, mode=0o700)
+                if not private.is_symlink():
+                    private.mkdir(exist_ok=True, mode=0o700)
             for open_to_containers in (
                 self.certs,
                 self.challenges,
@@ -144,7 +151,8 @@ class State:
                 self.builds,
                 self.ticker,
             ):
-                open_to_containers.mkdir(exist_ok=True, mode=0o755)
+                if not open_to_containers.is_symlink():
+                    open_to_containers.mkdir(exist_ok=True, mode=0o755)
         except OSError as problem:
             raise HostLacks(f"cannot write {self.root}", str(problem.strerror), "run the command as root") from problem
 
@@ -171,10 +179,17 @@ def write(path: Path, content: str | bytes, *, mode: int = 0o644, owner: int | N
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        fresh.replace(path)
+        with mirror.kept(path, fresh):
+            fresh.replace(path)
     except BaseException:
         fresh.unlink(missing_ok=True)
         raise
+
+
+def move(old: Path, new: Path) -> None:
+    """Rename a file within its folder."""
+    with mirror.moved(old, new):
+        old.rename(new)
 
 
 def append_line(path: Path, entry: Mapping[str, Any]) -> None:

@@ -27,6 +27,7 @@ from typing import Any
 
 from ops.errors import OpsError
 from ops.machine import history, lock
+from ops.machine.certificates.renewing import run_command
 from ops.machine.certificates.watch import CertificateWatch
 from ops.machine.certificates.wire import Listener
 from ops.machine.health import Target, assess, state_of
@@ -43,6 +44,8 @@ FAILURES = 3
 """Rounds in a row that a container may fail before it is restarted."""
 LONGEST_PAUSE = 600.0
 """Seconds that repeated restarts of one container are kept apart at most."""
+UNLOCK, UNLOCK_SECONDS = ("secrets.unlock",), 120.0
+"""The command that decrypts secrets into memory, and how long it may take."""
 CONTAINERS = "containers.json"
 """Name of the list of containers among the metrics."""
 
@@ -98,6 +101,8 @@ class Ticker:
         self.listeners: tuple[Listener, ...] = ()
         self.certificates = CertificateWatch(state, self.say)
         self.version = ""
+        self.waiting = False
+        """Whether all that is down is to be started at once, as soon as that can be."""
         self.stop = threading.Event()
 
     def podman(self, *arguments: str, timeout: float = 60.0) -> Result:
@@ -115,6 +120,31 @@ class Ticker:
     def boot(self) -> None:
         """After a boot nothing runs: start everything at once, in the list's order, instead of noticing one by one."""
         self.load()
+        self.waiting = True
+        self.ready()
+
+    def ready(self) -> bool:
+        """Whether containers can be started. Where secrets are encrypted at rest, a boot has emptied the memory that has them:
+        the checkout decrypts them, if their key is there, and then everything is started that waited for it."""
+        secrets = self.state / "secrets"
+        if self.targets and secrets.is_symlink() and not secrets.exists():
+            self.waiting = True
+            if not self._unlock():
+                return False
+        if self.waiting:
+            self.waiting = False
+            self._start_all()
+        return True
+
+    def _unlock(self) -> bool:
+        try:
+            run_command(self.state, UNLOCK, UNLOCK_SECONDS)
+        except (OpsError, OSError, KeyError) as problem:
+            self.say(f"nothing can start: {getattr(problem, 'why', '') or problem}")
+            return False
+        return True
+
+    def _start_all(self) -> None:
         found = self.inspect()
         down = [t.container for t in self.targets if t.container in found and _running_seconds(found[t.container]) is None]
         if down:
@@ -205,7 +235,8 @@ class Ticker:
             began = time.monotonic()
             try:
                 self.load()
-                self.round()
+                if self.ready():
+                    self.round()
             except (OpsError, OSError, ValueError, KeyError) as problem:
                 self.say(f"this round failed: {type(problem).__name__}: {problem}")
             troubled = any(watch.reason for watch in self.watches.values())

@@ -187,11 +187,13 @@ def _hand_over(project: Project) -> None:
     """What this host knows goes to the backup and to the monitoring after each change. That it fails is worth a word, no
     more."""
     from ops import show
+    from ops.machine.at_rest import mirror
     from ops.machine.backup import archive
     from ops.machine.secrets import metrics
 
     try:
         archive.keep(project)
+        mirror.sync(project.state.root)
         metrics.write(project.state)
     except OSError as problem:
         show.err.print(f"[yellow]note:[/yellow] the backup was not told of this change: {problem}; the next one tells it")

@@ -92,7 +92,8 @@ def destroy(c: Context, keep_data: bool = True, yes: bool = False) -> None:
     from ops.machine.project import open_project
     from ops.plan.lifecycle import plan_destroy
 
-    project = open_project()
+    # With a key that is lost, that the rest can be removed is all the more wanted.
+    project = open_project(secrets_needed=False)
 
     def decide() -> Plan:
         return plan_destroy(project.deployed.stack, _seen(project), keep_data=keep_data)

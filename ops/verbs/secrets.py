@@ -28,13 +28,16 @@ def show_secrets(c: Context, json: bool = False) -> None:
     """Every secret: who checks it, who uses it, how old it is, how it is replaced; exit code 1 for an unfinished rotation."""
     from ops import show
     from ops.machine.project import must_exist, open_project
-    from ops.machine.secrets.survey import survey
+    from ops.machine.secrets.survey import at_rest, survey
 
-    rows = survey(must_exist(open_project()))
+    project = must_exist(open_project())
+    rows, rest = survey(project), at_rest(project.state)
     if json:
-        print(json_module.dumps({"secrets": [row.as_json() for row in rows]}, indent=2))
+        print(json_module.dumps({"secrets": [row.as_json() for row in rows], "at_rest": rest}, indent=2))
     else:
         _draw(rows)
+        if rest:
+            show.out.print(f"[dim]in memory; on disk encrypted for {rest['recipient']}, key {rest['key_file']}[/dim]")
         show.out.print("[dim]keys of the realm: inv keycloak.rotate keys; certificates: inv certs[/dim]")
     if unfinished := [row for row in rows if row.unfinished]:
         raise OpsError(

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ops.errors import OpsError, UsageProblem
+from ops.machine.at_rest import mirror, switch
 from ops.machine.backup import archive, bootstrap, key
 from ops.machine.host import Host
 from ops.machine.project import Project
@@ -54,6 +55,34 @@ def test_archive_holds_what_only_this_host_knows(project: Project) -> None:
     assert path.stat().st_mode & 0o777 == 0o400
     assert archive.read_facts(path)["release"] == 7
     assert archive.read_facts(path)["images"] == {"redis": "redis:1"}
+
+
+def test_archive_is_the_same_where_secrets_are_encrypted_at_rest(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host that is lost is lost with its key: the backup is read with another one, and brings back plain files."""
+    memory, fresh, own = tmp_path / "memory", tmp_path / "fresh", tmp_path / "stack.yaml"
+    for folder in (memory, fresh):
+        folder.mkdir()
+    own.write_text("")
+    monkeypatch.setattr(mirror, "PLACES", (memory,))
+    monkeypatch.setattr(mirror, "memory_below", lambda: memory)
+    switch.begin(project.state.root, tmp_path / "key.txt")
+    (project.state.handed / "0").mkdir()
+    path = archive.keep(project)
+    assert path
+    monkeypatch.setattr("os.chown", lambda *_, **__: None)
+    monkeypatch.setattr("os.lchown", lambda *_: None)
+    archive.unpack(path, fresh, own)
+
+    back = State(fresh)
+    assert (back.secrets / "backup-cipher" / "1").read_text() == "k" * 43
+    assert (back.secrets.is_symlink(), back.secrets.stat().st_mode & 0o777, back.ca.stat().st_mode & 0o777) == (
+        False,
+        0o700,
+        0o700,
+    )
+    assert not any((fresh / name).exists() for name in ("at-rest", "handed", "backup"))
 
 
 def test_archive_replaces_the_one_of_before_and_leaves_nothing_else(project: Project) -> None:

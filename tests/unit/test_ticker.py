@@ -5,11 +5,23 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from ops.machine.health import Target
-from ops.machine.ticker import FAILURES, LONGEST_PAUSE, Watch, container_list, due, epoch, exposition, judge, pause_after
+from ops.machine.ticker import (
+    FAILURES,
+    LONGEST_PAUSE,
+    Ticker,
+    Watch,
+    container_list,
+    due,
+    epoch,
+    exposition,
+    judge,
+    pause_after,
+)
 
 TARGET = Target("redis", "redis", "cc03-redis", "10.64.2.11", None, "/ca.pem", start_seconds=60, grace=30)
 
@@ -43,6 +55,48 @@ def test_pause_doubles_and_has_an_end(attempts: int, seconds: float) -> None:
 )
 def test_what_is_due(watch: Watch, running_seconds: float | None, action: str) -> None:
     assert due(watch, TARGET, running_seconds, now=100.0) == action
+
+
+class Locked(Ticker):
+    """Secrets that are encrypted at rest, after a boot; the key comes with the second look."""
+
+    def __init__(self, state: Path) -> None:
+        super().__init__(state)
+        self.targets, self.did = (TARGET,), list[str]()
+        (state / "secrets").symlink_to(state / "memory")
+
+    def _unlock(self) -> bool:
+        self.did.append("unlock")
+        if len(self.did) > 1:
+            (self.state / "memory").mkdir()
+        return len(self.did) > 1
+
+    def _start_all(self) -> None:
+        self.did.append("start all")
+
+
+def test_after_a_boot_nothing_is_started_until_secrets_can_be_read(tmp_path: Path) -> None:
+    ticker = Locked(tmp_path)
+
+    assert [ticker.ready() for _ in range(3)] == [False, True, True]
+    assert ticker.did == ["unlock", "unlock", "start all"]
+
+
+def test_who_unlocks_by_hand_is_followed_by_a_start(tmp_path: Path) -> None:
+    ticker = Locked(tmp_path)
+    assert not ticker.ready()
+    (tmp_path / "memory").mkdir()
+
+    assert ticker.ready()
+    assert ticker.did == ["unlock", "start all"]
+
+
+def test_nothing_is_unlocked_while_the_stack_is_stopped_on_purpose(tmp_path: Path) -> None:
+    ticker = Locked(tmp_path)
+    ticker.targets = ()
+
+    assert ticker.ready()
+    assert ticker.did == []
 
 
 def test_who_needs_what_is_ill_is_not_restarted_and_is_started_all_the_same() -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from ops.machine import lock
 from ops.machine import state as files
+from ops.machine.at_rest import mirror
 from ops.machine.checkout import origin
 from ops.machine.project import Project
 from ops.machine.releases import current_number
@@ -26,7 +27,10 @@ from ops.plan.backup.configuration import OWNER
 NAME, FACTS, ESCROWED = "host.tar", "facts.json", "escrowed"
 STATE, CHECKOUT = "state", "checkout"
 """Folders within the archive."""
-LEFT_OUT = {"logs", "builds", "metrics", "prober", "ticker", "backup", "dumps", "lock", "containers.conf", "restore.json"}
+LEFT_OUT = {
+    "logs", "builds", "metrics", "prober", "ticker", "backup", "dumps", "lock", "containers.conf", "restore.json", "at-rest",
+    "handed",
+}  # fmt: skip
 """Of the state folder: what is made anew, and dumps, which may be large and are in the database's own backup."""
 LARGEST = 64 << 20
 """Bytes. The container keeps its copy on a disk; still, something that large does not belong here."""
@@ -86,7 +90,15 @@ def _text(archive: tarfile.TarFile, name: str, text: str) -> None:
 
 def _members(state: State, repository: Path) -> Iterator[tuple[Path, str]]:
     """Every file, folder and link, folders before what they hold. What goes meanwhile is left out."""
-    for top, prefix, without in ((state.root, STATE, LEFT_OUT), (repository / "config", f"{CHECKOUT}/config", set[str]())):
+    # Folders that lie in memory are the same to who gets them back.
+    linked = [name for name in mirror.FOLDERS if (state.root / name).is_symlink()]
+    within_links = [((state.root / name).resolve(), f"{STATE}/{name}", set[str]()) for name in linked if name not in LEFT_OUT]
+    yield from ((top, prefix) for top, prefix, _ in within_links)
+    tops = (
+        (state.root, STATE, LEFT_OUT.union(linked)), *within_links,
+        (repository / "config", f"{CHECKOUT}/config", set[str]()),
+    )  # fmt: skip
+    for top, prefix, without in tops:
         for path in sorted(top.rglob("*")):
             within = path.relative_to(top)
             hidden = any(part.startswith(".") for part in within.parts)

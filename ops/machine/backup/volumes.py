@@ -16,6 +16,7 @@ import yaml
 
 from ops import podman
 from ops.errors import HostLacks, OpsError
+from ops.machine.at_rest.handed import service_as_is
 from ops.machine.host import Host
 from ops.machine.run import Result, stream
 from ops.plan.backup.sets import Safety
@@ -89,7 +90,7 @@ def _argv(host: Host, part: str, words: Sequence[str]) -> podman.Argv:
     name = container_name(host.project, f"{part}-restore")
     # What a killed command has left would still be at work.
     host.run(podman.remove_all([name]), ok=None)
-    return podman.run_as(name, _service(host, part), command)
+    return podman.run_as(name, service_as_is(host.state, _service(host, part)), command)
 
 
 def do(host: Host, part: str, words: Sequence[str], deadline: float = SHORT, source: Path | None = None) -> Result:

@@ -53,7 +53,7 @@ class Renewer:
         before = self.went()
         self.say(f"inv {' '.join(self.command)}: {why}")
         try:
-            self._run()
+            run_command(self.state, self.command, self.timeout)
             after = Renewal(succeeded=time.time(), tried=time.time())
         except LockHeld:
             return before
@@ -71,18 +71,21 @@ class Renewer:
         write(self.kept, json.dumps(asdict(renewal)))
         return renewal
 
-    def _run(self) -> None:
-        command = read(self.state / "ticker" / COMMAND)
-        if "repository" not in command:
-            raise OpsError("certificates cannot be renewed", f"there is no {COMMAND} beside {__name__}", "inv deploy writes it")
-        repository = str(command["repository"])
-        argv = (str(command["python"]), "-P", "-m", "invoke", "--search-root", repository, *self.command)
-        env = {"PYTHONPATH": repository, "CC03_PROJECT": self.state.name, "CC03_STATE": str(self.state.parent)}
-        answer = run(argv, timeout=self.timeout, ok=None, env=env)
-        if answer.returncode == LockHeld.exit_code:
-            raise LockHeld("another operation is under way", answer.last_words(), "wait")
-        if answer.returncode:
-            raise OpsError("certificates were not renewed", answer.last_words(), f"inv {' '.join(self.command)}")
+
+def run_command(state: Path, words: tuple[str, ...], timeout: float) -> None:
+    """Run a command of the checkout that worked on this project last. Raises LockHeld where another one is under way, OpsError
+    with its last words where it fails."""
+    command = read(state / "ticker" / COMMAND)
+    if "repository" not in command:
+        raise OpsError(f"inv {words[0]} cannot be run", f"there is no {COMMAND} beside {__name__}", "inv deploy writes it")
+    repository = str(command["repository"])
+    argv = (str(command["python"]), "-P", "-m", "invoke", "--search-root", repository, *words)
+    env = {"PYTHONPATH": repository, "CC03_PROJECT": state.name, "CC03_STATE": str(state.parent)}
+    answer = run(argv, timeout=timeout, ok=None, env=env)
+    if answer.returncode == LockHeld.exit_code:
+        raise LockHeld("another operation is under way", answer.last_words(), "wait")
+    if answer.returncode:
+        raise OpsError(f"inv {words[0]} failed", answer.last_words(), f"inv {' '.join(words)}")
 
 
 def read(path: Path) -> dict[str, Any]:

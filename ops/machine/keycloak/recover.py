@@ -14,6 +14,7 @@ from typing import Any
 from ops import podman
 from ops.errors import OpsError
 from ops.machine import state as files
+from ops.machine.at_rest.handed import service_as_is
 from ops.machine.keycloak.login import MASTER, Login
 from ops.machine.keycloak.mend import make_human, make_operations
 from ops.machine.project import Project
@@ -54,7 +55,7 @@ def bootstrap(project: Project, service: Mapping[str, Any]) -> None:
     value = random.token_urlsafe(32)
     files.write(place / "1", value, mode=0o600)
     name = container_name(project.name, "keycloak-recovery")
-    argv = podman.run_as(name, service, ("bash", "-c", SCRIPT, "recovery", TEMPORARY))
+    argv = podman.run_as(name, service_as_is(project.state, service), ("bash", "-c", SCRIPT, "recovery", TEMPORARY))
     project.host.run(podman.remove_all([name]), ok=None)
     answer = project.host.run(argv, timeout=SECONDS, stdin=value + "\n", ok=None)
     # It says that an account of this name is there already and ends with 0 or 1; only a token tells whether it works.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from ops import podman
 from ops.errors import OpsError
+from ops.machine.at_rest import switch
 from ops.machine.perform import Performer, does
 from ops.machine.secrets import checkers
 from ops.machine.wait import until
-from ops.secret_steps import HandOver, ProveLogin, VerifySecret
+from ops.secret_steps import Decrypt, Encrypt, HandOver, ProveLogin, VerifySecret
 
 LET_IN_SECONDS = 45.0
 """An exporter and the health of a backend are asked anew every few seconds; a container that has just started is slow."""
@@ -21,6 +24,16 @@ def _hand_over(self: Performer, step: HandOver) -> None:
 @does(VerifySecret)
 def _verify_secret(self: Performer, step: VerifySecret) -> None:
     checkers.verify(self.project, step)
+
+
+@does(Encrypt)
+def _encrypt(self: Performer, step: Encrypt) -> None:
+    switch.begin(self.state.root, Path(step.key_file))
+
+
+@does(Decrypt)
+def _decrypt(self: Performer, step: Decrypt) -> None:
+    switch.end(self.state.root)
 
 
 @does(ProveLogin)

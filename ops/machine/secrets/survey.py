@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ops.machine import state as files
+from ops.machine.at_rest import mirror
 from ops.machine.project import Project
 from ops.machine.secrets import versions
 from ops.machine.state import State
@@ -46,6 +47,12 @@ def survey(project: Project) -> list[Row]:
     stack, now = project.deployed.stack, time.time()
     sealed = _sealed(project.state)
     return [_row(project, target_named(name), now, sealed, consumers(stack, target_named(name))) for name in stack.secrets]
+
+
+def at_rest(state: State) -> dict[str, str] | None:
+    """For whom secrets are encrypted on disk, and where that key is looked for; None where they are not."""
+    root = state.root
+    return {"recipient": mirror.recipient(root), "key_file": str(mirror.key_file(root))} if mirror.is_on(root) else None
 
 
 def _row(project: Project, target: Target, now: float, sealed: Mapping[int, Any], used_by: tuple[str, ...]) -> Row:

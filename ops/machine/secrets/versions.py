@@ -26,14 +26,19 @@ def value_of(state: State, secret: str, version: int) -> str:
 
     Raises HostLacks where there is none.
     """
-    path = state.secrets / secret / str(version)
     try:
-        value = (path if path.exists() else path.with_name(path.name + WITHDRAWN)).read_text().strip()
+        value = path_of(state, secret, version).read_text().strip()
     except OSError as problem:
         raise HostLacks(f"cannot read version {version} of {secret}", str(problem.strerror), "inv deploy") from problem
     if not URL_SAFE.fullmatch(value):
         raise OpsError(f"version {version} of {secret} cannot be used", "it is empty or not URL-safe", "inv secrets.rotate")
     return value
+
+
+def path_of(state: State, secret: str, version: int) -> Path:
+    """Where a version is kept, also one that was taken back."""
+    path = state.secrets / secret / str(version)
+    return path if path.exists() else path.with_name(path.name + WITHDRAWN)
 
 
 def _files(state: State, secret: str) -> Iterable[Path]:
@@ -61,7 +66,7 @@ def withdraw(state: State, secret: str, version: int) -> None:
     """Take a version back: nothing uses it any more, and its number is not used again."""
     path = state.secrets / secret / str(version)
     if path.exists():
-        path.rename(path.with_name(path.name + WITHDRAWN))
+        files.move(path, path.with_name(path.name + WITHDRAWN))
 
 
 def accepted(state: State, secret: str) -> tuple[int, ...] | None:

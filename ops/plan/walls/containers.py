@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from ops.model import Service
 from ops.plan.backup.configuration import INSIDE as REPOSITORIES
 from ops.plan.walls.control import Found, control
-from ops.plan.walls.facts import Facts, SeenContainer
+from ops.plan.walls.facts import Facts, Mount, SeenContainer
 
 CAPABILITIES = (
     "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP", "LINUX_IMMUTABLE",
@@ -194,6 +194,13 @@ def host_mounts(facts: Facts) -> Iterator[Found]:
                 yield Found(seen.slot, subject, f"{may} {mount.source} of the host at {mount.target}")
 
 
+def _own_secret(project: str, service: Service, mount: Mount) -> bool:
+    """Whether a file is the service's own secret, which it mounts where secrets are encrypted at rest."""
+    name = mount.target.removeprefix("/run/secrets/")
+    file, _, version = mount.source.rpartition("-")
+    return name in service.secrets and version.isdigit() and file.endswith(f"/handed/{service.owner}/{project}-{name}")
+
+
 @control(
     "2.12",
     "Mounts are those that are declared",
@@ -206,7 +213,7 @@ def mounts(facts: Facts) -> Iterator[Found]:
         expected |= {"/etc/cc03"} if service.has_config else set()
         own = {f"{facts.stack.project}-{volume}" for volume in service.volumes}
         for mount in seen.mounts:
-            if not mount.source:
+            if not mount.source or _own_secret(facts.stack.project, service, mount):
                 continue
             if mount.target not in expected:
                 yield Found(seen.slot, mount.target, f"mounts {mount.source} at {mount.target}, which is not declared")

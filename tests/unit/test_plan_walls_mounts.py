@@ -1,9 +1,10 @@
-"""Repositories that the operator names in stack.yaml: the audit expects what they open, and no more."""
+"""What the audit expects to be mounted beyond compose.yaml: repositories that the operator names, and secrets as files."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 import yaml
 
 from ops.compose import parse_stack
@@ -35,3 +36,17 @@ def test_repositories_that_the_operator_names_are_no_findings() -> None:
 
 def test_another_folder_in_the_place_of_a_repository_is_a_finding() -> None:
     assert numbers(_with_repositories("/etc")) == {"2.11"}
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("/state/handed/10006/cc03-redis-app-3", False),
+        pytest.param("/state/handed/10005/cc03-redis-app-3", True, id="for another user"),
+        pytest.param("/state/handed/10006/cc03-postgres-app-3", True, id="another secret under its name"),
+        pytest.param("/state/handed/10006/cc03-redis-app", True, id="no version"),
+    ],
+)
+def test_a_secret_of_its_own_may_be_mounted_as_a_file(source: str, found: bool) -> None:
+    """Where secrets are encrypted at rest."""
+    assert ("2.12" in numbers(with_mount("redis", Mount(source, "/run/secrets/redis-app", False)))) == found

@@ -1,0 +1,56 @@
+"""Secrets as files that containers mount, where they are encrypted at rest.
+
+Podman copies a secret of its own into the folder of each container that has it, on disk and readable. So these are files in
+memory instead, one for each user that a secret is read by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ops.machine import state as files
+from ops.machine.at_rest import mirror
+from ops.machine.secrets.versions import path_of
+from ops.machine.state import State
+from ops.render import by_file, excerpt_by_file, secret_name
+
+MODE = 0o400
+
+
+def names(state: State, project: str) -> frozenset[str]:
+    """Secrets that can be handed over, by the names that Podman would have for them: those in memory, and those of which
+    there is an encrypted copy. None where secrets are not encrypted."""
+    if not mirror.is_on(state.root):
+        return frozenset()
+    places = (state.secrets, state.root / mirror.HOME / "files" / "secrets")
+    paths = (path for place in places for path in place.glob("*/[0-9]*"))
+    found = ((path.parent.name, path.name.removesuffix(mirror.SUFFIX)) for path in paths)
+    return frozenset(secret_name(project, name, int(version)) for name, version in found if version.isdigit())
+
+
+def hand(state: State, services: Iterable[Mapping[str, Any]]) -> None:
+    """Write the files that these containers mount."""
+    for one in (one for service in services for one in service.get("secrets", ())):
+        path = state.handed / str(one["uid"]) / str(one["source"])
+        path.parent.mkdir(exist_ok=True, mode=0o700)
+        version = int(path.name.rpartition("-")[2])
+        value = path_of(state, str(one["target"]), version).read_text()
+        if not path.is_file() or path.read_text() != value:
+            files.write(path, value, mode=MODE, owner=int(one["uid"]))
+
+
+def service_as_is(state: State, service: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A container's mapping as it is created on this host."""
+    if not mirror.is_on(state.root):
+        return service
+    hand(state, [service])
+    return by_file(service, state.handed)
+
+
+def part_as_is(state: State, part: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A part of a release's compose file as its containers are created on this host."""
+    if not mirror.is_on(state.root):
+        return part
+    hand(state, part["services"].values())
+    return excerpt_by_file(part, state.handed)

@@ -1,0 +1,193 @@
+"""Folders of the state that lie in memory, and their encrypted copies on disk.
+
+    secrets -> /run/cc03/PROJECT-…/secrets      a link, as are ca, acme, backup and handed
+    at-rest/recipient, at-rest/key-file         who can read the copies, and where that key is looked for
+    at-rest/files/secrets/NAME/VERSION.age      one file each, with its owner, mode and time
+
+The copies are age files (https://age-encryption.org/v1), so the program of that name opens them as well. A file is written
+through `kept`: nobody acts upon a value of which there is no copy on disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ops.errors import HostLacks
+from ops.machine import lock
+
+HOME = "at-rest"
+FOLDERS = ("secrets", "ca", "acme", "backup", "handed")
+"""Parts of the state folder that hold secrets. Not certs (keys of 30 days that containers read) and not dumps (databases)."""
+SUFFIX = ".age"
+OF = ".state"
+"""Name of the file in memory that names the state folder."""
+PLACES = (Path("/run"), Path("/dev/shm"))
+"""Where memory is mounted: /run on every host with an init system, /dev/shm on every Linux."""
+
+
+def memory_below(places: tuple[Path, ...] | None = None) -> Path:
+    """A folder that is in memory. Raises HostLacks where none is."""
+    kinds = dict(line.split()[1:3] for line in Path("/proc/self/mounts").read_text().splitlines())
+    for place in places or PLACES:
+        if kinds.get(str(place)) == "tmpfs":
+            return place
+    raise HostLacks(
+        "there is no memory to keep secrets in", f"neither of {', '.join(map(str, PLACES))} is a tmpfs",
+        "mount -t tmpfs -o mode=755 tmpfs /run",
+    )  # fmt: skip
+
+
+def memory_of(root: Path) -> Path:
+    """The folder in memory that belongs to a state folder."""
+    real = root.resolve()
+    return memory_below() / "cc03" / f"{real.name}-{hashlib.sha256(str(real).encode()).hexdigest()[:8]}"
+
+
+def is_on(root: Path) -> bool:
+    return (root / HOME / "recipient").is_file()
+
+
+def is_half(root: Path) -> bool:
+    """Whether the encryption was begun, and has not come to its end."""
+    return (root / HOME).is_dir() and not is_on(root)
+
+
+def is_locked(root: Path) -> bool:
+    """Whether secrets are encrypted and memory does not have them, as after a boot."""
+    return is_on(root) and not (memory_of(root) / OF).is_file()
+
+
+def recipient(root: Path) -> str:
+    return (root / HOME / "recipient").read_text().strip()
+
+
+def key_file(root: Path) -> Path:
+    return Path((root / HOME / "key-file").read_text().strip())
+
+
+@dataclass(frozen=True)
+class _Place:
+    root: Path
+    copy: Path
+
+
+def _place(path: Path) -> _Place | None:
+    """Where the copy of a file belongs; None where it needs none."""
+    real = path.parent.resolve() / path.name
+    if not any(real.is_relative_to(place / "cc03") for place in PLACES):
+        return None
+    memory = next((above for above in real.parents if (above / OF).is_file()), None)
+    if memory is None:
+        return None
+    root, within = Path((memory / OF).read_text()), real.relative_to(memory)
+    return _Place(root, copy_of(root, within)) if within.parts[0] in FOLDERS else None
+
+
+def copy_of(root: Path, within: Path) -> Path:
+    return root / HOME / "files" / within.with_name(within.name + SUFFIX)
+
+
+@contextmanager
+def alone(root: Path) -> Iterator[None]:
+    """One at a time writes copies."""
+    with lock.hold(root / HOME / "lock", "at-rest", patiently=True):
+        yield
+
+
+@contextmanager
+def kept(path: Path, fresh: Path) -> Iterator[None]:
+    """Around the moment in which `fresh` becomes `path`: its copy is on disk before."""
+    place = _place(path)
+    if place is None:
+        yield
+        return
+    with alone(place.root):
+        seal(fresh, place.copy, recipient(place.root))
+        yield
+
+
+@contextmanager
+def moved(old: Path, new: Path) -> Iterator[None]:
+    """Around a renaming: the copy has the new name before, and the old one no longer after it."""
+    before, after = _place(old), _place(new)
+    if before is None or after is None:
+        yield
+        return
+    with alone(before.root):
+        seal(old, after.copy, recipient(after.root))
+        yield
+        before.copy.unlink(missing_ok=True)
+
+
+def seal(clear: Path, copy: Path, to: str) -> None:
+    """Write the encrypted copy of a file, whole or not at all, with its owner, mode and time."""
+    import pyrage
+
+    about = clear.stat()
+    data = pyrage.encrypt(clear.read_bytes(), [pyrage.x25519.Recipient.from_str(to)])
+    copy.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    fresh = copy.with_name(f".{copy.name}.{secrets.token_hex(4)}")
+    try:
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        alike(fresh, about)
+        fresh.replace(copy)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def alike(path: Path, about: os.stat_result) -> None:
+    """The owner, mode and time of another one."""
+    if os.geteuid() == 0:
+        os.chown(path, about.st_uid, about.st_gid)
+    path.chmod(about.st_mode & 0o7777)
+    os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
+
+
+def sync(root: Path) -> None:
+    """Bring the copies up to what is in memory: what was removed there, linked or written otherwise than by `kept`."""
+    if not is_on(root) or is_locked(root):
+        return
+    memory, to = memory_of(root), recipient(root)
+    with alone(root):
+        for name in FOLDERS:
+            if (root / name).is_symlink():
+                sync_folder(memory / name, root / HOME / "files" / name, to)
+
+
+def sync_folder(clear: Path, copies: Path, to: str) -> None:
+    """Make `copies` the encrypted copy of a folder, file by file; what is the same already stays."""
+    copies.mkdir(parents=True, exist_ok=True, mode=0o700)
+    wanted = set()
+    for path in sorted(clear.rglob("*")):
+        within = path.relative_to(clear)
+        if path.name.startswith("."):
+            continue  # half a file of somebody who writes right now
+        if path.is_symlink():
+            link = copies / within
+            wanted.add(link)
+            if not link.is_symlink() or link.readlink() != path.readlink():
+                link.unlink(missing_ok=True)
+                link.symlink_to(path.readlink())
+        elif path.is_dir():
+            wanted.add(copies / within)
+            (copies / within).mkdir(exist_ok=True, mode=0o700)
+            alike(copies / within, path.stat())
+        else:
+            copy = copies / within.with_name(within.name + SUFFIX)
+            wanted.add(copy)
+            if not copy.exists() or copy.stat().st_mtime_ns != path.stat().st_mtime_ns:
+                seal(path, copy, to)
+    alike(copies, clear.stat())
+    for path in sorted(copies.rglob("*"), reverse=True):
+        if path not in wanted:
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)

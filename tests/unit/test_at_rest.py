@@ -1,0 +1,331 @@
+"""Secrets encrypted at rest: what is on disk, what is in memory, and what a killed command or a boot leaves of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ops.errors import HostLacks, OpsError, UsageProblem
+from ops.machine import state as files
+from ops.machine.at_rest import handed, mirror, switch
+from ops.machine.secrets import versions
+from ops.machine.state import State
+from ops.plan.lost import lost_secrets
+from ops.plan.secrets.at_rest import plan_decrypt, plan_encrypt
+from ops.render import by_file, excerpt_by_file
+from tests.unit.builders import deployed, stack, wanted
+
+VALUE = "Zx9-_Qw3rTyUiOpAsDfGhJkL1234567890abcdefgh"
+SERVICE = {
+    "volumes": ["data:/data"],
+    "secrets": [{"source": "cc03-redis-app-1", "target": "redis-app", "uid": str(os.getuid()), "gid": "0", "mode": "0400"}],
+}
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> State:
+    """A state folder with a secret, an authority and what the backup is handed; memory is a folder beside it."""
+    memory = tmp_path / "memory"
+    memory.mkdir()
+    monkeypatch.setattr(mirror, "PLACES", (memory,))
+    monkeypatch.setattr(mirror, "memory_below", lambda: memory)
+    state = State(tmp_path / "cc03")
+    state.prepare()
+    (state.secrets / "redis-app").mkdir(mode=0o700)
+    files.write(state.secrets / "redis-app" / "1", VALUE, mode=0o600)
+    files.write(state.ca / "root.key", VALUE + "ca", mode=0o600)
+    (state.ca / "link").symlink_to("root.key")
+    files.write(state.backup / "host.tar", VALUE + "tar", mode=0o400)
+    return state
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    return tmp_path / "stick" / "key.txt"
+
+
+@pytest.fixture
+def on(state: State, key: Path) -> State:
+    switch.begin(state.root, key)
+    return state
+
+
+def boot(state: State) -> None:
+    """Memory is empty."""
+    shutil.rmtree(mirror.memory_of(state.root).parent)
+
+
+def on_disk(state: State) -> Iterator[Path]:
+    """Files below the state folder that hold a value as it is. Links are not followed: those lead to memory."""
+    for folder, _, names in os.walk(state.root):
+        for path in (Path(folder) / name for name in names):
+            if path.is_file() and not path.is_symlink() and VALUE.encode() in path.read_bytes():
+                yield path
+
+
+def test_no_value_is_left_on_disk_and_every_path_reads_as_before(on: State) -> None:
+    assert list(on_disk(on)) == []
+    assert (on.secrets / "redis-app" / "1").read_text() == VALUE
+    assert (on.ca / "link").read_text() == VALUE + "ca"
+    assert (on.secrets / "redis-app" / "1").stat().st_mode & 0o777 == 0o600
+    assert versions.numbers(on, "redis-app") == [1]
+
+
+def test_key_is_for_its_owner_and_lies_elsewhere(on: State, key: Path) -> None:
+    assert key.stat().st_mode & 0o777 == 0o600
+    assert switch.read_key(key) not in "".join(path.read_text(errors="ignore") for path in (on.root / "at-rest").glob("[kr]*"))
+
+
+def test_what_is_written_is_on_disk_when_the_command_goes_on(on: State, key: Path) -> None:
+    files.write(on.secrets / "redis-app" / "2", VALUE + "2", mode=0o600)
+
+    boot(on)
+    switch.open_again(on.root)
+    assert (on.secrets / "redis-app" / "2").read_text() == VALUE + "2"
+
+
+def test_version_that_was_taken_back_stays_so_after_a_boot(on: State) -> None:
+    files.write(on.secrets / "redis-app" / "2", VALUE, mode=0o600)
+    versions.withdraw(on, "redis-app", 2)
+
+    boot(on)
+    switch.open_again(on.root)
+    assert versions.numbers(on, "redis-app") == [1]
+    assert versions.taken(on, "redis-app") == [1, 2]
+
+
+def test_what_was_removed_is_gone_after_the_next_change(on: State) -> None:
+    """The root's key is taken off the host: it must not come back with a boot."""
+    (on.ca / "root.key").unlink()
+    mirror.sync(on.root)
+
+    boot(on)
+    switch.open_again(on.root)
+    assert not (on.ca / "root.key").exists()
+    assert (on.ca / "link").is_symlink()
+
+
+def test_owners_modes_times_and_links_survive_a_boot(on: State) -> None:
+    def facts() -> dict[str, tuple[int, int, int]]:
+        found = {}
+        for name in mirror.FOLDERS:
+            for path in (on.root / name).resolve().rglob("*"):
+                about = path.lstat()
+                moment = 0 if path.is_symlink() or path.is_dir() else about.st_mtime_ns
+                found[f"{name}/{path.name}"] = (about.st_mode, about.st_uid, moment)
+        return found
+
+    before = facts()
+    boot(on)
+    switch.open_again(on.root)
+    assert facts() == before
+
+
+def test_boot_without_the_key_says_what_to_do_and_a_given_key_opens(on: State, key: Path) -> None:
+    identity = switch.read_key(key)
+    key.unlink()
+    boot(on)
+
+    with pytest.raises(HostLacks) as caught:
+        switch.open_again(on.root)
+    assert (str(key) in caught.value.why, "inv secrets.unlock" in caught.value.next_step) == (True, True)
+    assert not on.secrets.exists()
+    switch.unlock(on.root, identity)
+    assert (on.secrets / "redis-app" / "1").read_text() == VALUE
+
+
+def test_another_key_opens_nothing_and_leaves_nothing(on: State, tmp_path: Path) -> None:
+    other = switch.make_key(tmp_path / "other")
+    boot(on)
+
+    with pytest.raises(HostLacks, match="not the key"):
+        switch.unlock(on.root, other)
+    assert mirror.is_locked(on.root)
+
+
+def test_damaged_copy_is_told_and_nothing_is_half_opened(on: State) -> None:
+    copy = on.root / "at-rest" / "files" / "secrets" / "redis-app" / "1.age"
+    copy.write_bytes(copy.read_bytes()[:-1] + b"x")
+    boot(on)
+
+    with pytest.raises(HostLacks, match=r"1\.age cannot be decrypted"):
+        switch.open_again(on.root)
+    assert mirror.is_locked(on.root)
+
+
+def test_memory_may_lie_elsewhere_after_a_boot(on: State, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    boot(on)
+    (tmp_path / "other").mkdir()
+    monkeypatch.setattr(mirror, "PLACES", (tmp_path / "other",))
+    monkeypatch.setattr(mirror, "memory_below", lambda: tmp_path / "other")
+
+    switch.open_again(on.root)
+    assert (on.secrets / "redis-app" / "1").read_text() == VALUE
+
+
+def test_end_brings_everything_back_on_disk(on: State) -> None:
+    handed.hand(on, [SERVICE])
+    memory = mirror.memory_of(on.root)
+    switch.end(on.root)
+
+    assert not on.secrets.is_symlink()
+    assert (on.secrets / "redis-app" / "1").read_text() == VALUE
+    assert (on.ca / "link").readlink() == Path("root.key")
+    assert (on.secrets.stat().st_mode & 0o777, on.backup.stat().st_mode & 0o777) == (0o700, 0o755)
+    assert not any(path.exists() or path.is_symlink() for path in (on.root / "at-rest", on.handed, memory))
+    assert [path.name for path in on.root.iterdir() if path.name.startswith(".")] == []
+
+
+def killed_at(monkeypatch: pytest.MonkeyPatch, module: object, function: str, call: int) -> None:
+    """Every call from that one on ends as a kill would: nothing after it is done."""
+    real: Callable[..., object] = getattr(module, function)
+    calls: list[int] = []
+
+    def dies(*arguments: object, **named: object) -> object:
+        calls.append(1)
+        if len(calls) >= call:
+            raise KeyboardInterrupt
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(module, function, dies)
+
+
+MOMENTS = [
+    *((Path, "rename", call) for call in (1, 2, 3)), *((Path, "symlink_to", call) for call in (1, 2, 3, 4, 6)),
+    *((mirror, "sync_folder", call) for call in (1, 3, 5)), *((switch, "_note", call) for call in (1, 2, 3)),
+    *((switch, "_copy", call) for call in (1, 2, 4)), (os, "sync", 1), *((shutil, "rmtree", call) for call in (1, 4, 8, 10)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("module", "function", "call"), MOMENTS)
+@pytest.mark.parametrize("booted", [False, True])
+def test_beginning_that_was_killed_is_completed(
+    state: State, key: Path, module: object, function: str, call: int, *, booted: bool
+) -> None:
+    with pytest.MonkeyPatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        killed_at(patched, module, function, call)
+        switch.begin(state.root, key)
+    if booted and mirror.memory_of(state.root).parent.exists():
+        boot(state)
+    state.prepare()
+    if mirror.is_half(state.root):
+        with pytest.raises(HostLacks, match="encrypted in part"):
+            switch.open_again(state.root)
+    elif mirror.is_locked(state.root):
+        switch.open_again(state.root)
+
+    switch.begin(state.root, key)
+    assert list(on_disk(state)) == []
+    boot(state)
+    switch.open_again(state.root)
+    assert (state.secrets / "redis-app" / "1").read_text() == VALUE
+    assert (state.backup / "host.tar").read_text() == VALUE + "tar"
+
+
+ENDS = [
+    *((Path, "rename", call) for call in (1, 2, 4)), *((Path, "unlink", call) for call in (1, 2, 5)), (os, "sync", 1),
+    *((switch, "_copy", call) for call in (1, 3)), (switch, "forget", 1), *((shutil, "rmtree", call) for call in (1, 3, 7)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("module", "function", "call"), ENDS)
+@pytest.mark.parametrize("booted", [False, True])
+def test_end_that_was_killed_is_completed(
+    on: State, key: Path, module: object, function: str, call: int, *, booted: bool
+) -> None:
+    with pytest.MonkeyPatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        killed_at(patched, module, function, call)
+        switch.end(on.root)
+    if booted:
+        shutil.rmtree(mirror.memory_of(on.root).parent, ignore_errors=True)
+    switch.open_again(on.root)
+    on.prepare()
+
+    switch.end(on.root)
+    assert (on.secrets / "redis-app" / "1").read_text() == VALUE
+    assert (on.ca / "root.key").read_text() == VALUE + "ca"
+    assert not on.secrets.is_symlink()
+    assert [path.name for path in on.root.iterdir() if path.name.startswith(".")] == []
+
+
+def test_copy_that_does_not_come_back_removes_nothing(state: State, key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(switch, "opened", lambda copy, identity: b"something else")
+
+    with pytest.raises(OpsError, match="does not come back"):
+        switch.begin(state.root, key)
+    assert (state.secrets.is_symlink(), (state.secrets / "redis-app" / "1").read_text()) == (False, VALUE)
+
+
+@pytest.mark.parametrize("text", ["", "AGE-SECRET-KEY-1NONSENSE", "something"])
+def test_file_that_is_no_key_is_refused(state: State, key: Path, text: str) -> None:
+    key.parent.mkdir()
+    key.write_text(text)
+
+    with pytest.raises(UsageProblem):
+        switch.begin(state.root, key)
+    assert not state.secrets.is_symlink()
+
+
+def test_a_container_mounts_files_instead_of_asking_podman(on: State) -> None:
+    part = {"services": {"redis": SERVICE}, "secrets": {"cc03-redis-app-1": {"external": True}}}
+    created = handed.part_as_is(on, part)
+    source, target, mode = created["services"]["redis"]["volumes"][1].split(":")
+
+    assert (target, mode, created["services"]["redis"]["secrets"], created["secrets"]) == (
+        "/run/secrets/redis-app",
+        "ro",
+        [],
+        {},
+    )
+    assert Path(source).read_text() == VALUE
+    assert Path(source).stat().st_mode & 0o777 == 0o400
+    boot(on)
+    switch.open_again(on.root)
+    assert Path(source).read_text() == VALUE
+
+
+def test_withdrawn_version_is_still_handed_to_who_has_it(on: State) -> None:
+    versions.withdraw(on, "redis-app", 1)
+    assert Path(handed.service_as_is(on, SERVICE)["volumes"][1].partition(":")[0]).read_text() == VALUE
+
+
+def test_without_encryption_nothing_changes(state: State) -> None:
+    assert handed.part_as_is(state, {"services": {"redis": SERVICE}}) == {"services": {"redis": SERVICE}}
+    assert handed.names(state, "cc03") == frozenset()
+    mirror.sync(state.root)
+    assert not (state.root / "at-rest").exists()
+
+
+def test_rendering_leaves_what_it_was_given() -> None:
+    assert by_file({"image": "a"}, Path("/h")) == {"image": "a", "volumes": [], "secrets": []}
+    assert excerpt_by_file({"services": {"a": SERVICE}, "name": "x"}, Path("/h"))["name"] == "x"
+    assert SERVICE["volumes"] == ["data:/data"]
+
+
+def test_secret_of_which_only_the_encrypted_copy_is_left_counts_as_lost(on: State) -> None:
+    (on.secrets / "postgres-app").mkdir()
+    files.write(on.secrets / "postgres-app" / "1", VALUE)
+    shutil.rmtree(on.secrets / "postgres-app")
+    seen = deployed(wanted(), secret_versions={"redis-app": 1}, podman_secrets=frozenset(), handed=handed.names(on, "cc03"))
+
+    assert "postgres-app" in lost_secrets(stack(), seen)
+
+
+def test_plan_asks_for_a_stack_without_containers() -> None:
+    seen = deployed(wanted())
+    with pytest.raises(HostLacks) as caught:
+        plan_encrypt(seen, "/key", None)
+    assert "inv destroy" in caught.value.next_step
+    with pytest.raises(HostLacks):
+        plan_decrypt(seen, "/key")
+
+
+def test_plan_has_nothing_to_do_where_it_is_so_already() -> None:
+    seen = deployed(wanted())
+    assert plan_encrypt(seen, "/key", "/key").steps == plan_decrypt(seen, None).steps == ()
+    with pytest.raises(UsageProblem, match="encrypted already"):
+        plan_encrypt(seen, "/other", "/key")
