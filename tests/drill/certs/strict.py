@@ -19,19 +19,13 @@ from ops.machine.certificates.wire import Listener, look
 from tests.drill.stack import Drill
 
 EVERY_SECONDS = 1.0
-HUNG_UP_SECONDS = 2.0
 
 
 @dataclass
 class Handshakes:
-    """`made`: handshakes, `refused`: why one failed, and how often, `serials`: listener -> what it has shown, in order.
-
-    `again`: how often Keycloak hung up, as it does on whoever comes in the instant in which it takes up a certificate
-    (docs/adr/0020-tls-between-tiers.md). Its clients ask once more, and so does this one, for `HUNG_UP_SECONDS` at most.
-    """
+    """`made`: handshakes, `refused`: why one failed, and how often, `serials`: listener -> what it has shown, in order."""
 
     made: int = 0
-    again: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     serials: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
 
@@ -63,12 +57,6 @@ def strict_clients(stack: Drill, trusting: Sequence[Path] = ()) -> Iterator[Hand
 
     def one(listener: Listener, ca: str) -> None:
         served = look(listener, pids[listener.slot], ca)
-        deadline = time.monotonic() + HUNG_UP_SECONDS
-        while listener.slot == "keycloak" and "EOF" in served.refused and time.monotonic() < deadline:
-            with guard:
-                result.again += 1
-            time.sleep(0.1)
-            served = look(listener, pids[listener.slot], ca)
         with guard:
             result.made += 1
             if served.refused:

@@ -46,8 +46,8 @@ class Met:
         users = self.load.users
         return (
             f"{users['requests']} requests at {users['per_second']}/s, {failed(users)} failed; "
-            f"{self.handshakes.made} handshakes, {self.handshakes.refused.total()} failed, {self.handshakes.again} of Keycloak "
-            f"begun again; {self.load.held.told()}; {self.load.people.told()}"
+            f"{self.handshakes.made} handshakes, {self.handshakes.refused.total()} failed; "
+            f"{self.load.held.told()}; {self.load.people.told()}"
         )
 
     def assert_nobody_noticed(self) -> None:
