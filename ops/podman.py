@@ -52,6 +52,11 @@ def list_secrets() -> Argv:
     return ("podman", "secret", "ls", "--format", "{{.Name}}")
 
 
+def graph_root() -> Argv:
+    """Where Podman keeps containers, images and secrets."""
+    return ("podman", "info", "--format", "{{.Store.GraphRoot}}")
+
+
 def network_create(name: str, subnet: str, *, internal: bool, labels: Mapping[str, str]) -> Argv:
     """A bridge without DNS: addresses are fixed and written to /etc/hosts, so that no lookup can be lost or go stale."""
     flags = ("--internal",) if internal else ()

@@ -27,6 +27,7 @@ EVERY = {
     "list_subnets": podman.list_subnets(),
     "list_volumes": podman.list_volumes("cc03"),
     "list_secrets": podman.list_secrets(),
+    "graph_root": podman.graph_root(),
     "network_create": podman.network_create("cc03-data", "10.64.0.0/24", internal=True, labels=LABELS),
     "network_remove": podman.network_remove("cc03-data"),
     "inspect_networks": podman.inspect_networks(["cc03-data"]),

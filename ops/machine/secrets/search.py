@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ops import podman
+from ops.machine.at_rest import mirror
 from ops.machine.backup.volumes import mountpoint_of
 from ops.machine.observe import inspected_containers
 from ops.machine.project import Project
@@ -56,6 +57,9 @@ def search(project: Project) -> Found:
         _look(found, needles, where, [content])
     for path in _state_files(project.state):
         _look(found, needles, str(path.relative_to(project.state.root)), _chunks(path))
+    if mirror.is_on(project.state.root):
+        for path in _engines_own(project, containers):
+            _look(found, needles, f"Podman: {path}", _chunks(path))
     for volume in VOLUMES:
         _volume(project, volume, needles, found)
     found.notes += _handed_over(project.state)
@@ -91,6 +95,14 @@ def _state_files(state: State) -> Iterator[Path]:
         top = path.relative_to(state.root).parts[0]
         if top not in BELONG and top != HANDED and path.is_file() and not path.is_symlink():
             yield path
+
+
+def _engines_own(project: Project, containers: Mapping[str, Mapping[str, Any]]) -> Iterator[Path]:
+    """What Podman keeps of secrets and of each container. No value belongs there where secrets are encrypted at rest."""
+    root = Path(project.host.run(podman.graph_root()).stdout.strip())
+    folders = (root / "overlay-containers" / str(item["Id"]) / "userdata" for item in containers.values())
+    for folder in (root / "secrets", *folders):
+        yield from (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink())
 
 
 def _chunks(path: Path) -> Iterator[bytes]:

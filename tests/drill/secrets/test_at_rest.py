@@ -118,6 +118,18 @@ def test_disk_shows_no_secret_and_nothing_else_has_changed(
     encrypted.assert_as_wanted()
 
 
+def test_command_that_looks_for_values_finds_what_podman_keeps(encrypted: Drill) -> None:
+    succeeds("secrets.check")
+    value = values(encrypted.project.state)["redis-app"].decode()
+    name = f"{encrypted.project.name}-forgotten"
+    encrypted.project.host.run(("podman", "secret", "create", name, "-"), stdin=value)
+    try:
+        found = inv("secrets.check")
+    finally:
+        encrypted.project.host.run(("podman", "secret", "rm", name))
+    assert (found.returncode, "Podman: " in found.stderr, "redis-app" in found.stderr) == (1, True, True), found.stderr
+
+
 def test_rotation_is_as_before_and_outlives_a_boot(encrypted: Drill, key: Path, record: Record) -> None:
     record(
         "postgres-app and redis-app rotated, secrets encrypted at rest",
