@@ -109,3 +109,11 @@ def test_authority_that_nobody_asked_is_not_believed(live: Live) -> None:
                     assert raw.recv(1) == b"S"
                 with pytest.raises(ssl.SSLCertVerificationError, match=r"self.signed certificate|unable to get"):
                     ssl.create_default_context().wrap_socket(raw, server_hostname=at.server_name)
+
+
+def test_keycloak_hangs_up_on_nobody_while_it_takes_up_a_certificate(live: Live) -> None:
+    """Vert.x 4.5 would. Does another one still need the patch? docs/how-to/keycloak.md#upgrade"""
+    library = live.exec("keycloak", "sh", "-c", "echo /opt/keycloak/lib/lib/main/io.vertx.vertx-core-*").stdout
+    mended = live.exec("keycloak", "test", "-f", "/opt/keycloak/lib/vertx-core.patch", ok=None)
+
+    assert mended.returncode == 0, library
