@@ -86,7 +86,16 @@ def look(project: Project) -> Facts:
 
 def check_host(project: Project) -> None:
     """Raises HostLacks for the first finding with which a deploy cannot work."""
-    for finding in findings(look(project)):
+    _refuse(look(project))
+
+
+def check_host_to_build(project: Project) -> None:
+    """The same for a build, which publishes nothing: whose the ports are is no matter then."""
+    _refuse(replace(look(project), busy_ports={}))
+
+
+def _refuse(facts: Facts) -> None:
+    for finding in findings(facts):
         if finding.level == "bad":
             raise HostLacks(finding.what, finding.meaning, finding.cure)
 

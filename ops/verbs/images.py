@@ -31,7 +31,7 @@ def build(c: Context, service: str | None = None, plan: bool = False, refresh: b
     """Build every image that this checkout needs and the host lacks, side by side."""
     from ops import show
     from ops.machine import state as files
-    from ops.machine.preflight import check_host
+    from ops.machine.preflight import check_host_to_build
     from ops.machine.project import open_project
 
     began = time.monotonic()
@@ -40,7 +40,7 @@ def build(c: Context, service: str | None = None, plan: bool = False, refresh: b
     if refresh and not plan:
         project.host.prepare()
         files.write(project.state.root / "refresh", time.strftime("%Y-%m-%dT%H:%M:%S%z"))
-    if built := carry_out(project, lambda: decide(project, service), plan_only=plan, check=check_host):
+    if built := carry_out(project, lambda: decide(project, service), plan_only=plan, check=check_host_to_build):
         show.out.print(f"[bold green]built[/bold green]: {built} images in {time.monotonic() - began:.1f} s")
 
 
