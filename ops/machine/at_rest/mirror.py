@@ -1,6 +1,6 @@
 """Folders of the state that lie in memory, and their encrypted copies on disk.
 
-    secrets -> /run/cc03/PROJECT-…/secrets      a link, as are ca, acme, backup and handed
+    secrets -> /run/cc03/PROJECT-…/secrets      a link, as are ca, acme, backup, keycloak-fix and handed
     at-rest/recipient, at-rest/key-file         who can read the copies, and where that key is looked for
     at-rest/files/secrets/NAME/VERSION.age      one file each, with its owner, mode and time
 
@@ -23,7 +23,7 @@ from ops.errors import HostLacks
 from ops.machine import lock
 
 HOME = "at-rest"
-FOLDERS = ("secrets", "ca", "acme", "backup", "handed")
+FOLDERS = ("secrets", "ca", "acme", "backup", "keycloak-fix", "handed")
 """Parts of the state folder that hold secrets. Not certs (keys of 30 days that containers read) and not dumps (databases)."""
 SUFFIX = ".age"
 OF = ".state"
