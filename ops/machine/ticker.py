@@ -126,8 +126,7 @@ class Ticker:
     def ready(self) -> bool:
         """Whether containers can be started. Where secrets are encrypted at rest, a boot has emptied the memory that has them:
         the checkout decrypts them, if their key is there, and then everything is started that waited for it."""
-        secrets = self.state / "secrets"
-        if self.targets and secrets.is_symlink() and not secrets.exists():
+        if self.targets and _locked(self.state / "secrets"):
             self.waiting = True
             if not self._unlock():
                 return False
@@ -244,6 +243,14 @@ class Ticker:
 
     def _wait(self, until: float) -> None:
         self.stop.wait(max(0.0, until - time.monotonic()))
+
+
+def _locked(secrets: Path) -> bool:
+    """Whether secrets are in memory, and not there. What another account has put in their place does not count."""
+    if not secrets.is_symlink():
+        return False
+    place = secrets.readlink().parent.parent
+    return not secrets.exists() or place.is_symlink() or place.stat().st_uid != os.geteuid()
 
 
 def _running_seconds(item: Mapping[str, Any]) -> float | None:

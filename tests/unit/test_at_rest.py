@@ -157,6 +157,24 @@ def test_damaged_copy_is_told_and_nothing_is_half_opened(on: State) -> None:
     assert mirror.is_locked(on.root)
 
 
+@pytest.mark.parametrize("theirs", ["a link", "open to others"])
+def test_place_in_memory_that_somebody_else_has_made_is_refused(on: State, tmp_path: Path, theirs: str) -> None:
+    """/dev/shm is open to every account: whoever made our folder there first could hand us secrets of his own."""
+    memory = mirror.memory_of(on.root)
+    boot(on)
+    if theirs == "a link":
+        (tmp_path / "trap" / memory.name).mkdir(parents=True, mode=0o700)
+        (tmp_path / "trap" / memory.name / mirror.OF).write_text(str(on.root))
+        memory.parent.symlink_to(tmp_path / "trap")
+    else:
+        memory.parent.mkdir()
+        memory.parent.chmod(0o777)
+
+    assert mirror.is_locked(on.root)
+    with pytest.raises(HostLacks, match="belongs to somebody else"):
+        switch.open_again(on.root)
+
+
 def test_memory_may_lie_elsewhere_after_a_boot(on: State, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     boot(on)
     (tmp_path / "other").mkdir()

@@ -63,12 +63,12 @@ class Locked(Ticker):
     def __init__(self, state: Path) -> None:
         super().__init__(state)
         self.targets, self.did = (TARGET,), list[str]()
-        (state / "secrets").symlink_to(state / "memory")
+        (state / "secrets").symlink_to(state / "memory" / "cc03-1" / "secrets")
 
     def _unlock(self) -> bool:
         self.did.append("unlock")
         if len(self.did) > 1:
-            (self.state / "memory").mkdir()
+            (self.state / "memory" / "cc03-1" / "secrets").mkdir(parents=True)
         return len(self.did) > 1
 
     def _start_all(self) -> None:
@@ -85,10 +85,18 @@ def test_after_a_boot_nothing_is_started_until_secrets_can_be_read(tmp_path: Pat
 def test_who_unlocks_by_hand_is_followed_by_a_start(tmp_path: Path) -> None:
     ticker = Locked(tmp_path)
     assert not ticker.ready()
-    (tmp_path / "memory").mkdir()
+    (tmp_path / "memory" / "cc03-1" / "secrets").mkdir(parents=True)
 
     assert ticker.ready()
     assert ticker.did == ["unlock", "start all"]
+
+
+def test_what_another_account_has_put_in_the_place_of_secrets_is_not_taken_for_them(tmp_path: Path) -> None:
+    ticker = Locked(tmp_path)
+    (tmp_path / "elsewhere" / "cc03-1" / "secrets").mkdir(parents=True)
+    (tmp_path / "memory").symlink_to(tmp_path / "elsewhere")
+
+    assert not ticker.ready()
 
 
 def test_nothing_is_unlocked_while_the_stack_is_stopped_on_purpose(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -61,7 +62,31 @@ def is_half(root: Path) -> bool:
 
 def is_locked(root: Path) -> bool:
     """Whether secrets are encrypted and memory does not have them, as after a boot."""
-    return is_on(root) and not (memory_of(root) / OF).is_file()
+    return is_on(root) and not is_there(memory_of(root))
+
+
+def is_there(memory: Path) -> bool:
+    return is_ours(memory.parent) and (memory / OF).is_file()
+
+
+def is_ours(folder: Path) -> bool:
+    """Whether a folder is this user's alone. /dev/shm is open to every account of the host: one may have made it before us."""
+    try:
+        about = folder.lstat()
+    except FileNotFoundError:
+        return False
+    return stat.S_ISDIR(about.st_mode) and about.st_uid == os.geteuid() and not about.st_mode & 0o077
+
+
+def make_room(memory: Path) -> None:
+    """Make the folder in memory that a project's is in. Raises HostLacks where somebody else has."""
+    place = memory.parent
+    place.mkdir(exist_ok=True, mode=0o700)
+    if not is_ours(place):
+        raise HostLacks(
+            f"{place} belongs to somebody else", "whose it is could read and replace every secret in it",
+            f"find out who made it, remove it (rm -r {place}), then this again",
+        )  # fmt: skip
 
 
 def recipient(root: Path) -> str:

@@ -71,8 +71,8 @@ def begin(root: Path, key: Path) -> None:
     identity = read_key(key) if key.exists() else make_key(key)
     to, home = public(identity), root / HOME
     home.mkdir(mode=0o700, exist_ok=True)
-    memory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    memory.parent.chmod(0o700)
+    mirror.make_room(memory)
+    memory.mkdir(exist_ok=True, mode=0o700)
     with mirror.alone(root):
         for name in FOLDERS:
             _into_memory(root, name, memory / name, identity)
@@ -162,12 +162,12 @@ def unlock(root: Path, identity: str) -> None:
             "inv secrets.unlock --key FILE, with that key",
         )  # fmt: skip
     with mirror.alone(root):
-        if (memory / OF).is_file():
+        if mirror.is_there(memory):
             return
         fresh = memory.with_name(f"{memory.name}.new")
         shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir(parents=True, mode=0o700)
-        memory.parent.chmod(0o700)
+        mirror.make_room(memory)
+        fresh.mkdir(mode=0o700)
         _decrypt(root / HOME / "files", fresh, identity)
         for name in FOLDERS:
             (fresh / name).mkdir(exist_ok=True, mode=OPEN_FOLDERS.get(name, 0o700))
