@@ -110,6 +110,12 @@ class Performer:
     def name(self, slot: str) -> str:
         return container_name(self.project.name, slot)
 
+    def do(self, step: Step) -> None:
+        """Perform a step. Where secrets are encrypted at rest, what it has renamed or removed of them is so on disk as well
+        before the next one begins."""
+        self.perform(step)
+        mirror.sync(self.state.root)
+
     @singledispatchmethod
     def perform(self, step: Step) -> None:
         raise TypeError(f"nobody knows how to do {type(step).__name__}")
@@ -347,7 +353,7 @@ class Performer:
 
     @perform.register
     def _(self, step: RemoveState) -> None:
-        if mirror.is_on(self.state.root):
+        if (self.state.root / mirror.HOME).is_dir():
             switch.forget(self.state.root)
         shutil.rmtree(self.state.root)
 

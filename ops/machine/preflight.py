@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ops import podman
 from ops.errors import HostLacks, OpsError
+from ops.machine.at_rest import mirror
 from ops.machine.host import EVERYWHERE, host_facts, port_is_free
 from ops.machine.observe import images, inspected_containers
 from ops.machine.project import Project
@@ -70,6 +71,15 @@ def _folders(project: Project) -> dict[str, Folder]:
     return found
 
 
+def _secrets_closed(project: Project) -> str:
+    root = project.state.root
+    if os.geteuid() != 0 or not (root / mirror.HOME).is_dir():
+        return ""
+    if mirror.is_half(root):
+        return "inv secrets.encrypt was broken off"
+    return "they are encrypted, and locked since the last boot" if mirror.is_locked(root) else ""
+
+
 def look(project: Project) -> Facts:
     """The facts that decide whether a deploy can work; nothing that takes long."""
     version = podman_version(project)
@@ -81,6 +91,7 @@ def look(project: Project) -> Facts:
     return Facts(
         host=host_facts(), podman=version, images_missing=len(missing), free_bytes=_free_bytes(project),
         memory_bytes=_memory_bytes(), busy_ports=busy.result() if busy else {}, folders=_folders(project),
+        secrets_closed=_secrets_closed(project),
     )  # fmt: skip
 
 

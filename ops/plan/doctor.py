@@ -45,6 +45,8 @@ class Facts:
     registries: Mapping[str, bool] = field(default_factory=dict)
     folders: Mapping[str, Folder] = field(default_factory=dict)
     """Repository -> its folder."""
+    secrets_closed: str = ""
+    """Why secrets that are encrypted at rest cannot be read; empty where they can, and where they are not."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,10 @@ INSTALL = "./scripts/quick-deploy.sh installs what is missing"
 
 def findings(facts: Facts) -> tuple[Finding, ...]:
     """Every finding, good ones included, in the order in which they matter."""
-    return (*_programs(facts), *_kernel(facts), *_room(facts), *_ports(facts), *_repositories(facts), *_surroundings(facts))
+    return (
+        *_secrets(facts), *_programs(facts), *_kernel(facts), *_room(facts), *_ports(facts), *_repositories(facts),
+        *_surroundings(facts),
+    )  # fmt: skip
 
 
 def _programs(facts: Facts) -> Iterator[Finding]:
@@ -119,6 +124,12 @@ def _room(facts: Facts) -> Iterator[Finding]:
             "warning", f"{facts.memory_bytes / (1 << 30):.1f} GB of memory", "the stack may run out of it under load",
             "use a host with 4 GB, or lower limits in config/stack.yaml",
         )  # fmt: skip
+
+
+def _secrets(facts: Facts) -> Iterator[Finding]:
+    if facts.secrets_closed:
+        cure = "inv secrets.unlock --key FILE; docs/how-to/secrets.md#at-rest"
+        yield Finding("bad", f"secrets cannot be read: {facts.secrets_closed}", "no container can start without them", cure)
 
 
 def _ports(facts: Facts) -> Iterator[Finding]:

@@ -41,6 +41,8 @@ def refuse_lost_secrets(stack: Stack, seen: Seen, state: Path) -> None:
     back = f"bring {state} back from a copy, then inv deploy"
     if lost == (REPOSITORY_KEY,):
         back = "inv backup.key --import FILE takes it out of the safe, then inv deploy"
+    if all(any(copy.startswith(f"{stack.project}-{name}-") for copy in seen.handed) for name in lost):
+        back = "inv secrets.unlock brings back what the encrypted copies have, then inv deploy"
     holds = f"does not hold {', '.join(lost)}" if seen.secret_versions else "holds no secrets"
     raise HostLacks(
         f"volumes of project {stack.project} exist, but {state} {holds}",

@@ -39,7 +39,7 @@ def _carry_out(project: Project, plan: Plan) -> float:
     # The journal of the lock's holder is not to be mixed with that of a job beside it.
     journal = Journal.of_this_process(project.state.root / "backup.jsonl")
     with recorded(project, plan), show.progress(len(plan.steps)) as progress:
-        apply(plan, Performer(project, progress.report, project.deployed).perform, journal, progress)
+        apply(plan, Performer(project, progress.report, project.deployed).do, journal, progress)
     return time.monotonic() - began
 
 
@@ -245,7 +245,8 @@ def credentials(c: Context, name: str, file: str = "") -> None:
     project.host.prepare()
     private, public = kept.key_pair() if not file else ("", "")
     values = kept.read(kind, Path(file)) if file else {"key": private}
-    with audited(project, Plan("backup.credentials", (Step("keep", f"keep credentials of {name}"),))):
+    plan = Plan("backup.credentials", (Step("keep", f"keep credentials of {name}"),))
+    with locked(project, plan.verb), audited(project, plan):
         changed = kept.keep(project, remote[name], values)
     if public:
         show.out.print(f"a line for the authorized_keys of {remote[name].where['user']} there:\n{public}", soft_wrap=True)

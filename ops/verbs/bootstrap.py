@@ -20,11 +20,13 @@ def bring_back(where: str, key: str, credentials: str, *, plan_only: bool) -> No
     Raises HostLacks where this host has something of the project already.
     """
     from ops import show
+    from ops.machine.at_rest import mirror, switch
     from ops.machine.backup import bootstrap
     from ops.machine.project import open_project
 
     began = time.monotonic()
-    project, source = open_project(), bootstrap.source(where, key, credentials)
+    # Secrets that are locked, their key being lost, are replaced by those of the repository.
+    project, source = open_project(secrets_needed=False), bootstrap.source(where, key, credentials)
     bootstrap.must_be_empty(project)
     project.host.prepare()
     with locked(project, "restore"):
@@ -34,6 +36,8 @@ def bring_back(where: str, key: str, credentials: str, *, plan_only: bool) -> No
         show.out.print(bootstrap.told(found, project))
         if plan_only:
             return
+        if mirror.is_locked(project.state.root):
+            switch.set_aside(project.state.root)
         bootstrap.put_in_place(project, source, found)
     # Settings, addresses and secrets are those of then.
     project = open_project()
@@ -62,7 +66,7 @@ def _deploy(project: Project, found: Found) -> None:
     began = time.monotonic()
     with recorded(project, planned), show.progress(len(planned.steps)) as progress:
         performer = Performer(project, progress.report, wanted)
-        apply(planned, performer.perform, Journal.of_this_process(project.state.journal), progress)
+        apply(planned, performer.do, Journal.of_this_process(project.state.journal), progress)
     number = _number(project, planned, seen)
     seconds = round(time.monotonic() - began, 1)
     record_activation(project.state, Activation(number, "restore", time.strftime("%Y-%m-%dT%H:%M:%S%z"), GOOD, seconds=seconds))

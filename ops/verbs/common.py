@@ -132,7 +132,7 @@ def carry_out(
         journal = Journal.of_this_process(project.state.journal)
         with recorded(project, plan):
             with show.progress(len(plan.steps)) as progress:
-                apply(plan, Performer(project, progress.report, project.deployed).perform, journal, progress)
+                apply(plan, Performer(project, progress.report, project.deployed).do, journal, progress)
             if project.state.root.exists():
                 nothing_left(decide)
     return len(plan.steps)
@@ -148,7 +148,10 @@ def locked(project: Project, verb: str) -> Iterator[None]:
         if left:
             show.out.print(f"[dim]note: {left}; going on from what it left[/dim]")
         _refuse_half_a_restore(project, verb)
-        yield
+        try:
+            yield
+        finally:
+            _keep_encrypted(project)
 
 
 WITH_HALF_A_RESTORE = ("restore", "stop", "destroy")
@@ -187,16 +190,27 @@ def _hand_over(project: Project) -> None:
     """What this host knows goes to the backup and to the monitoring after each change. That it fails is worth a word, no
     more."""
     from ops import show
-    from ops.machine.at_rest import mirror
     from ops.machine.backup import archive
     from ops.machine.secrets import metrics
 
     try:
         archive.keep(project)
-        mirror.sync(project.state.root)
         metrics.write(project.state)
     except OSError as problem:
         show.err.print(f"[yellow]note:[/yellow] the backup was not told of this change: {problem}; the next one tells it")
+
+
+def _keep_encrypted(project: Project) -> None:
+    """What was changed beside the steps of a plan, where secrets are encrypted at rest."""
+    from ops import show
+    from ops.machine.at_rest import mirror
+
+    try:
+        mirror.sync(project.state.root)
+    except OSError as problem:
+        show.err.print(
+            f"[yellow]note:[/yellow] encrypted copies of secrets are behind: {problem}; a boot would undo this change"
+        )
 
 
 def confirm(plan: Plan, yes: bool, word: str = "yes") -> None:

@@ -290,7 +290,7 @@ class _Run:
         journal = Journal.of_this_process(self.project.state.journal)
         with recorded(self.project, plan), show.progress(len(plan.steps)) as shown:
             progress = Watch(None if self.quiet else shown, steps)
-            apply(plan, Performer(self.project, progress.report, wanted).perform, journal, progress)
+            apply(plan, Performer(self.project, progress.report, wanted).do, journal, progress)
 
     # The end.
 

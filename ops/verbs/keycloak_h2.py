@@ -136,4 +136,4 @@ def _apply(project: Project, plan: Plan) -> None:
 
     with show.progress(len(plan.steps)) as progress:
         performer = Performer(project, progress.report, project.deployed)
-        apply(plan, performer.perform, Journal.of_this_process(project.state.journal), progress)
+        apply(plan, performer.do, Journal.of_this_process(project.state.journal), progress)

@@ -78,7 +78,7 @@ def restart(c: Context, service: str) -> None:
         # Restarting is the wish itself, not a difference to what is wanted, so there is nothing to observe again but health.
         journal = Journal.of_this_process(project.state.journal)
         with recorded(project, plan), show.progress(len(plan.steps)) as progress:
-            apply(plan, Performer(project, progress.report, project.deployed).perform, journal, progress)
+            apply(plan, Performer(project, progress.report, project.deployed).do, journal, progress)
     show.out.print(f"[bold green]restarted[/bold green] {service}")
 
 

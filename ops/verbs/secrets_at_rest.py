@@ -33,34 +33,45 @@ def _present(project: Project) -> str | None:
 def encrypt(c: Context, key: str) -> None:
     """Keep secrets in memory, on disk encrypted (age) for a key of this host. Before the first deploy, or after inv destroy."""
     from ops import show
+    from ops.machine.at_rest import switch
     from ops.machine.project import open_project
     from ops.plan.secrets.at_rest import plan_encrypt
 
     # What a killed one has left is completed: half of it cannot be opened.
     project = open_project(secrets_needed=False)
-    path = _place_of(project, key)
+    root, path = project.state.root, _place_of(project, key)
 
     def decide() -> Plan:
-        return plan_encrypt(_seen(project), str(path), _present(project))
+        return plan_encrypt(_seen(project), str(path), _present(project), unfinished=switch.is_unfinished(root))
 
     if carry_out(project, decide):
         show.out.print(f"[bold green]encrypted[/bold green]; after each boot the key is looked for at {path}")
         show.out.print("without it, only a backup brings the secrets back: keep a copy of it elsewhere")
+        if path.stat().st_dev == root.stat().st_dev:
+            show.out.print("[yellow]note:[/yellow] it is on the disk of what it opens: a copy of that disk has both")
 
 
 def _place_of(project: Project, key: str) -> Path:
-    path = Path(key).absolute()
-    if path.is_relative_to(project.state.root.parent):
+    """Where a key is, or is to be made. Raises UsageProblem where it could not stay."""
+    from ops.machine.at_rest import mirror
+
+    path = Path(key).resolve()
+    if path.is_relative_to(project.state.root.parent.resolve()):
         raise UsageProblem(
             "the key cannot lie beside what it opens", f"{path} is in the state folder",
             "name a file that does not go with it: on another disk, a stick, a file system that is decrypted at boot",
         )  # fmt: skip
+    if path.is_dir() or not path.parent.is_dir():
+        what = "is a folder" if path.is_dir() else "is in no folder that there is"
+        raise UsageProblem(f"{path} {what}", "the key is one file", "name a file; mount first what it is to lie on")
+    if not path.exists() and mirror.is_in_memory(path.parent):
+        raise UsageProblem(f"{path} would be gone after a boot", "that folder is in memory", "a folder on a disk or a stick")
     return path
 
 
 @verb(help={"key": "file with the key; - for standard input; without, where it was when they were encrypted"})
 def unlock(c: Context, key: str = "") -> None:
-    """Decrypt secrets into memory, where a boot has emptied it. Done by itself where the key is in its place."""
+    """Decrypt secrets into memory, after a boot or where some are missing. Done by itself where the key is in its place."""
     from ops import show
     from ops.machine.at_rest import mirror, switch
     from ops.machine.project import open_project
@@ -69,28 +80,34 @@ def unlock(c: Context, key: str = "") -> None:
     root = project.state.root
     if not mirror.is_on(root):
         raise HostLacks("secrets are not encrypted at rest", "nothing has to be unlocked", "inv secrets.encrypt --key FILE")
-    if not mirror.is_locked(root):
-        show.out.print("nothing to do: the secrets are in memory")
-        return
-    if key:
-        said = sys.stdin.read() if key == "-" else Path(key).read_text(encoding="utf-8") if Path(key).is_file() else ""
-        switch.unlock(root, switch.identity_in(said, key))
+    where = Path(key) if key else mirror.key_file(root)
+    identity = switch.identity_in(sys.stdin.read(), "standard input") if key == "-" else switch.read_key(where)
+    locked = mirror.is_locked(root)
+    switch.unlock(root, identity)
+    if locked:
+        show.out.print("[bold green]unlocked[/bold green]; inv start starts what waited for it")
+    elif missing := switch.refill(root, identity):
+        show.out.print(f"brought back into memory: {', '.join(missing)}")
     else:
-        switch.open_again(root)
-    show.out.print("[bold green]unlocked[/bold green]; inv start starts what waited for it")
+        show.out.print("nothing to do: the secrets are in memory")
 
 
 @verb(help={"yes": "do not ask"})
 def decrypt(c: Context, yes: bool = False) -> None:
     """Keep secrets on disk as they are, again. After inv destroy; asks."""
     from ops import show
+    from ops.machine.at_rest import mirror, switch
     from ops.machine.project import open_project
     from ops.plan.secrets.at_rest import plan_decrypt
 
-    project = open_project()
+    # Half of it cannot be opened, and is taken back.
+    project = open_project(secrets_needed=False)
+    root = project.state.root
+    if mirror.is_locked(root):
+        switch.unlock(root, switch.read_key(mirror.key_file(root)))
 
     def decide() -> Plan:
-        return plan_decrypt(_seen(project), _present(project))
+        return plan_decrypt(_seen(project), _present(project), unfinished=switch.is_unfinished(root))
 
     if carry_out(project, decide, yes=yes):
         show.out.print("secrets lie on this disk as they are; [bold]inv deploy[/bold] gives them to containers as before")

@@ -251,7 +251,7 @@ class _Attempt:
         with show.progress(len(plan.steps)) as progress:
             performer = Performer(self.project, progress.report, wanted, first_touch)
             try:
-                apply(plan, performer.perform, journal, progress)
+                apply(plan, performer.do, journal, progress)
             finally:
                 for change in plan.changes:
                     # What was rolled was never away, though its container was.

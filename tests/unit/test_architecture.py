@@ -195,3 +195,11 @@ def test_every_service_has_its_smoke_test() -> None:
     missing = [name for name in DEFINED if not (REPOSITORY / "tests" / "smoke" / f"test_{name}.py").is_file()]
 
     assert missing == []
+
+
+def test_whoever_runs_a_container_of_a_service_asks_how_secrets_are_handed() -> None:
+    """Where they are encrypted at rest, Podman has none of them."""
+    for path in OPS:
+        for node in nodes(path):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "podman.run_as":
+                assert "service_as_is" in ast.unparse(node), f"{named(path)}: {ast.unparse(node)}"

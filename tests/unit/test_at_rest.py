@@ -1,25 +1,30 @@
-"""Secrets encrypted at rest: what is on disk, what is in memory, and what a killed command or a boot leaves of it."""
+"""Secrets encrypted at rest: what is on disk, what is in memory, and what a boot leaves of it."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from ops.errors import HostLacks, OpsError, UsageProblem
 from ops.machine import state as files
 from ops.machine.at_rest import handed, mirror, switch
+from ops.machine.backup import archive
+from ops.machine.host import Host
+from ops.machine.perform import Performer
+from ops.machine.project import Project
 from ops.machine.secrets import versions
 from ops.machine.state import State
+from ops.model import Step
 from ops.plan.lost import lost_secrets
 from ops.plan.secrets.at_rest import plan_decrypt, plan_encrypt
 from ops.render import by_file, excerpt_by_file
-from tests.unit.builders import deployed, stack, wanted
+from tests.unit.at_rest_state import VALUE, boot, encrypt, made, memory_at, on_disk
+from tests.unit.builders import deployed, settings, stack, wanted
 
-VALUE = "Zx9-_Qw3rTyUiOpAsDfGhJkL1234567890abcdefgh"
 SERVICE = {
     "volumes": ["data:/data"],
     "secrets": [{"source": "cc03-redis-app-1", "target": "redis-app", "uid": str(os.getuid()), "gid": "0", "mode": "0400"}],
@@ -28,19 +33,9 @@ SERVICE = {
 
 @pytest.fixture
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> State:
-    """A state folder with a secret, an authority and what the backup is handed; memory is a folder beside it."""
-    memory = tmp_path / "memory"
-    memory.mkdir()
-    monkeypatch.setattr(mirror, "PLACES", (memory,))
-    monkeypatch.setattr(mirror, "memory_below", lambda: memory)
-    state = State(tmp_path / "cc03")
-    state.prepare()
-    (state.secrets / "redis-app").mkdir(mode=0o700)
-    files.write(state.secrets / "redis-app" / "1", VALUE, mode=0o600)
-    files.write(state.ca / "root.key", VALUE + "ca", mode=0o600)
-    (state.ca / "link").symlink_to("root.key")
-    files.write(state.backup / "host.tar", VALUE + "tar", mode=0o400)
-    return state
+    memory_at(tmp_path / "memory", monkeypatch)
+    (tmp_path / "stick").mkdir()
+    return made(tmp_path / "cc03")
 
 
 @pytest.fixture
@@ -50,21 +45,8 @@ def key(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def on(state: State, key: Path) -> State:
-    switch.begin(state.root, key)
+    encrypt(state, key)
     return state
-
-
-def boot(state: State) -> None:
-    """Memory is empty."""
-    shutil.rmtree(mirror.memory_of(state.root).parent)
-
-
-def on_disk(state: State) -> Iterator[Path]:
-    """Files below the state folder that hold a value as it is. Links are not followed: those lead to memory."""
-    for folder, _, names in os.walk(state.root):
-        for path in (Path(folder) / name for name in names):
-            if path.is_file() and not path.is_symlink() and VALUE.encode() in path.read_bytes():
-                yield path
 
 
 def test_no_value_is_left_on_disk_and_every_path_reads_as_before(on: State) -> None:
@@ -107,6 +89,112 @@ def test_what_was_removed_is_gone_after_the_next_change(on: State) -> None:
     switch.open_again(on.root)
     assert not (on.ca / "root.key").exists()
     assert (on.ca / "link").is_symlink()
+
+
+def test_secret_that_vanished_from_memory_is_had_back_from_its_copy(on: State, key: Path) -> None:
+    """Somebody's mistake, or a cleaner of temporary files: the copies of secrets are removed by nothing but a command."""
+    shutil.rmtree(on.secrets / "redis-app")
+    mirror.sync(on.root)
+
+    assert switch.refill(on.root, switch.read_key(key)) == ["redis-app/1"]
+    assert (on.secrets / "redis-app" / "1").read_text() == VALUE
+    assert switch.refill(on.root, switch.read_key(key)) == []
+
+
+def test_secret_that_was_removed_on_purpose_stays_away(on: State) -> None:
+    files.write(on.secrets / "redis-app" / "2", VALUE)
+    shutil.rmtree(on.secrets / "redis-app")
+    mirror.removed(on.secrets / "redis-app")
+
+    boot(on)
+    switch.open_again(on.root)
+    assert not (on.secrets / "redis-app").exists()
+
+
+def test_what_a_step_has_renamed_is_so_on_disk_before_the_next_one(on: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next authority is made under another name: after a power cut, half of it under each would be none."""
+    performer = Performer.__new__(Performer)
+    performer.state = on
+    (on.ca / ".next.1").mkdir()
+    files.write(on.ca / ".next.1" / "root.key", VALUE)
+    monkeypatch.setattr(Performer, "perform", lambda self, step: (on.ca / ".next.1").rename(on.ca / "next"))
+    performer.do(Step("next", "make the next authority"))
+
+    boot(on)
+    switch.open_again(on.root)
+    assert (on.ca / "next" / "root.key").read_text() == VALUE
+
+
+def test_full_disk_keeps_nobody_from_opening(on: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    boot(on)
+    real = os.open
+
+    def full(path: str, flags: int, *rest: int, **named: int) -> int:
+        if flags & os.O_CREAT and Path(path).is_relative_to(on.root):
+            raise OSError(28, "No space left on device")
+        return real(path, flags, *rest, **named)
+
+    monkeypatch.setattr(os, "open", full)
+    switch.open_again(on.root)
+    assert (on.secrets / "redis-app" / "1").read_text() == VALUE
+
+
+def test_full_memory_is_told_and_left_as_it_was(on: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    boot(on)
+    monkeypatch.setattr(switch, "_open", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+
+    with pytest.raises(HostLacks, match="cannot be put into memory"):
+        switch.open_again(on.root)
+    assert [path.name for path in mirror.memory_of(on.root).parent.iterdir() if path.is_dir()] == []
+
+
+def test_beginning_with_another_key_is_refused(state: State, key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as a new one, because the stick was not mounted the second time: half the copies would be for the first."""
+    monkeypatch.setattr(os, "sync", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        encrypt(state, key)
+    monkeypatch.setattr(os, "sync", lambda: None)
+
+    key.rename(key.with_name("away"))
+    for other in (key, key.with_name("other")):
+        with pytest.raises(UsageProblem, match="begun with another key"):
+            encrypt(state, other)
+    key.with_name("away").rename(key)
+    encrypt(state, key)
+    assert list(on_disk(state)) == []
+
+
+def test_memory_that_is_too_small_is_told_before_anything_is_begun(
+    state: State, key: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
+
+    with pytest.raises(HostLacks, match="does not fit into memory"):
+        encrypt(state, key)
+    assert (key.exists(), switch.is_unfinished(state.root)) == (False, False)
+
+
+def test_key_that_is_lost_gives_way_to_a_backup(on: State, key: Path) -> None:
+    """Whose set brings plain files; the encrypted ones stay beside, should the key be found."""
+    boot(on)
+    switch.set_aside(on.root)
+    on.prepare()
+
+    assert not mirror.is_on(on.root) and not mirror.is_half(on.root)
+    assert (on.secrets.is_symlink(), on.secrets.is_dir()) == (False, True)
+    assert len(list(on.root.glob("at-rest.lost-*/files/secrets/redis-app/1.age"))) == 1
+
+
+def test_nothing_is_written_to_where_locked_folders_lead(on: State, tmp_path: Path) -> None:
+    memory = mirror.memory_of(on.root)
+    boot(on)
+    (tmp_path / "trap" / memory.name / "secrets").mkdir(parents=True)
+    (tmp_path / "trap" / memory.name / "backup").mkdir()
+    memory.parent.symlink_to(tmp_path / "trap")
+
+    project = Project(settings(), Host("cc03", on))
+    assert archive.keep(project) is None
+    assert list((tmp_path / "trap" / memory.name / "backup").iterdir()) == []
 
 
 def test_owners_modes_times_and_links_survive_a_boot(on: State) -> None:
@@ -157,7 +245,7 @@ def test_damaged_copy_is_told_and_nothing_is_half_opened(on: State) -> None:
     assert mirror.is_locked(on.root)
 
 
-@pytest.mark.parametrize("theirs", ["a link", "open to others"])
+@pytest.mark.parametrize("theirs", ["a link", "a link to nothing", "a file", "open to others"])
 def test_place_in_memory_that_somebody_else_has_made_is_refused(on: State, tmp_path: Path, theirs: str) -> None:
     """/dev/shm is open to every account: whoever made our folder there first could hand us secrets of his own."""
     memory = mirror.memory_of(on.root)
@@ -166,20 +254,22 @@ def test_place_in_memory_that_somebody_else_has_made_is_refused(on: State, tmp_p
         (tmp_path / "trap" / memory.name).mkdir(parents=True, mode=0o700)
         (tmp_path / "trap" / memory.name / mirror.OF).write_text(str(on.root))
         memory.parent.symlink_to(tmp_path / "trap")
+    elif theirs == "a link to nothing":
+        memory.parent.symlink_to(tmp_path / "nothing")
+    elif theirs == "a file":
+        memory.parent.write_text("")
     else:
         memory.parent.mkdir()
         memory.parent.chmod(0o777)
 
     assert mirror.is_locked(on.root)
-    with pytest.raises(HostLacks, match="belongs to somebody else"):
+    with pytest.raises(HostLacks, match="is not root's alone"):
         switch.open_again(on.root)
 
 
 def test_memory_may_lie_elsewhere_after_a_boot(on: State, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     boot(on)
-    (tmp_path / "other").mkdir()
-    monkeypatch.setattr(mirror, "PLACES", (tmp_path / "other",))
-    monkeypatch.setattr(mirror, "memory_below", lambda: tmp_path / "other")
+    memory_at(tmp_path / "other", monkeypatch)
 
     switch.open_again(on.root)
     assert (on.secrets / "redis-app" / "1").read_text() == VALUE
@@ -198,78 +288,6 @@ def test_end_brings_everything_back_on_disk(on: State) -> None:
     assert [path.name for path in on.root.iterdir() if path.name.startswith(".")] == []
 
 
-def killed_at(monkeypatch: pytest.MonkeyPatch, module: object, function: str, call: int) -> None:
-    """Every call from that one on ends as a kill would: nothing after it is done."""
-    real: Callable[..., object] = getattr(module, function)
-    calls: list[int] = []
-
-    def dies(*arguments: object, **named: object) -> object:
-        calls.append(1)
-        if len(calls) >= call:
-            raise KeyboardInterrupt
-        return real(*arguments, **named)
-
-    monkeypatch.setattr(module, function, dies)
-
-
-MOMENTS = [
-    *((Path, "rename", call) for call in (1, 2, 3)), *((Path, "symlink_to", call) for call in (1, 2, 3, 4, 6)),
-    *((mirror, "sync_folder", call) for call in (1, 3, 5)), *((switch, "_note", call) for call in (1, 2, 3)),
-    *((switch, "_copy", call) for call in (1, 2, 4)), (os, "sync", 1), *((shutil, "rmtree", call) for call in (1, 4, 8, 10)),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("module", "function", "call"), MOMENTS)
-@pytest.mark.parametrize("booted", [False, True])
-def test_beginning_that_was_killed_is_completed(
-    state: State, key: Path, module: object, function: str, call: int, *, booted: bool
-) -> None:
-    with pytest.MonkeyPatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        killed_at(patched, module, function, call)
-        switch.begin(state.root, key)
-    if booted and mirror.memory_of(state.root).parent.exists():
-        boot(state)
-    state.prepare()
-    if mirror.is_half(state.root):
-        with pytest.raises(HostLacks, match="encrypted in part"):
-            switch.open_again(state.root)
-    elif mirror.is_locked(state.root):
-        switch.open_again(state.root)
-
-    switch.begin(state.root, key)
-    assert list(on_disk(state)) == []
-    boot(state)
-    switch.open_again(state.root)
-    assert (state.secrets / "redis-app" / "1").read_text() == VALUE
-    assert (state.backup / "host.tar").read_text() == VALUE + "tar"
-
-
-ENDS = [
-    *((Path, "rename", call) for call in (1, 2, 4)), *((Path, "unlink", call) for call in (1, 2, 5)), (os, "sync", 1),
-    *((switch, "_copy", call) for call in (1, 3)), (switch, "forget", 1), *((shutil, "rmtree", call) for call in (1, 3, 7)),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("module", "function", "call"), ENDS)
-@pytest.mark.parametrize("booted", [False, True])
-def test_end_that_was_killed_is_completed(
-    on: State, key: Path, module: object, function: str, call: int, *, booted: bool
-) -> None:
-    with pytest.MonkeyPatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        killed_at(patched, module, function, call)
-        switch.end(on.root)
-    if booted:
-        shutil.rmtree(mirror.memory_of(on.root).parent, ignore_errors=True)
-    switch.open_again(on.root)
-    on.prepare()
-
-    switch.end(on.root)
-    assert (on.secrets / "redis-app" / "1").read_text() == VALUE
-    assert (on.ca / "root.key").read_text() == VALUE + "ca"
-    assert not on.secrets.is_symlink()
-    assert [path.name for path in on.root.iterdir() if path.name.startswith(".")] == []
-
-
 def test_copy_that_does_not_come_back_removes_nothing(state: State, key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(switch, "opened", lambda copy, identity: b"something else")
 
@@ -280,7 +298,6 @@ def test_copy_that_does_not_come_back_removes_nothing(state: State, key: Path, m
 
 @pytest.mark.parametrize("text", ["", "AGE-SECRET-KEY-1NONSENSE", "something"])
 def test_file_that_is_no_key_is_refused(state: State, key: Path, text: str) -> None:
-    key.parent.mkdir()
     key.write_text(text)
 
     with pytest.raises(UsageProblem):

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from ops.errors import OpsError, UsageProblem
-from ops.machine.at_rest import mirror, switch
+from ops.machine.at_rest import switch
 from ops.machine.backup import archive, bootstrap, key
 from ops.machine.host import Host
 from ops.machine.project import Project
 from ops.machine.state import State
 from ops.plan.bootstrap import Found
 from ops.repositories import Repository
+from tests.unit.at_rest_state import boot, encrypt, memory_at
 from tests.unit.builders import settings
 
 
@@ -61,13 +62,11 @@ def test_archive_is_the_same_where_secrets_are_encrypted_at_rest(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A host that is lost is lost with its key: the backup is read with another one, and brings back plain files."""
-    memory, fresh, own = tmp_path / "memory", tmp_path / "fresh", tmp_path / "stack.yaml"
-    for folder in (memory, fresh):
-        folder.mkdir()
+    fresh, own = tmp_path / "fresh", tmp_path / "stack.yaml"
+    fresh.mkdir()
+    memory_at(tmp_path / "memory", monkeypatch)
     own.write_text("")
-    monkeypatch.setattr(mirror, "PLACES", (memory,))
-    monkeypatch.setattr(mirror, "memory_below", lambda: memory)
-    switch.begin(project.state.root, tmp_path / "key.txt")
+    encrypt(project.state, tmp_path / "key.txt")
     (project.state.handed / "0").mkdir()
     path = archive.keep(project)
     assert path
@@ -83,6 +82,27 @@ def test_archive_is_the_same_where_secrets_are_encrypted_at_rest(
         0o700,
     )
     assert not any((fresh / name).exists() for name in ("at-rest", "handed", "backup"))
+
+
+def test_archive_is_unpacked_into_memory_where_secrets_are_encrypted_already(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new host, encrypted before anything is brought back to it: what is restored never lies on its disk."""
+    path, own, fresh = archive.keep(project), tmp_path / "stack.yaml", State(tmp_path / "fresh")
+    assert path
+    own.write_text("")
+    memory_at(tmp_path / "memory", monkeypatch)
+    fresh.prepare()
+    encrypt(fresh, tmp_path / "key.txt")
+    monkeypatch.setattr("os.chown", lambda *_, **__: None)
+    monkeypatch.setattr("os.lchown", lambda *_: None)
+    archive.unpack(path, fresh.root, own)
+
+    assert (fresh.secrets / "backup-cipher" / "1").read_text() == "k" * 43
+    assert fresh.secrets.is_symlink()
+    boot(fresh)
+    switch.open_again(fresh.root)
+    assert (fresh.secrets / "backup-cipher" / "1").read_text() == "k" * 43
 
 
 def test_archive_replaces_the_one_of_before_and_leaves_nothing_else(project: Project) -> None:

@@ -2,6 +2,7 @@
 
     secrets -> /run/cc03/PROJECT-…/secrets      a link, as are ca, acme, backup, keycloak-fix and handed
     at-rest/recipient, at-rest/key-file         who can read the copies, and where that key is looked for
+    at-rest/on                                  last of all: from then on the copies are what counts
     at-rest/files/secrets/NAME/VERSION.age      one file each, with its owner, mode and time
 
 The copies are age files (https://age-encryption.org/v1), so the program of that name opens them as well. A file is written
@@ -10,6 +11,7 @@ through `kept`: nobody acts upon a value of which there is no copy on disk.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import secrets
@@ -27,16 +29,28 @@ HOME = "at-rest"
 FOLDERS = ("secrets", "ca", "acme", "backup", "keycloak-fix", "handed")
 """Parts of the state folder that hold secrets. Not certs (keys of 30 days that containers read) and not dumps (databases)."""
 SUFFIX = ".age"
+ON = "on"
 OF = ".state"
 """Name of the file in memory that names the state folder."""
 PLACES = (Path("/run"), Path("/dev/shm"))
 """Where memory is mounted: /run on every host with an init system, /dev/shm on every Linux."""
 
 
-def memory_below(places: tuple[Path, ...] | None = None) -> Path:
+def _kinds() -> dict[str, str]:
+    """Mount point -> kind of file system (proc(5), /proc/PID/mounts)."""
+    return dict(line.split()[1:3] for line in Path("/proc/self/mounts").read_text().splitlines())
+
+
+def is_in_memory(folder: Path) -> bool:
+    """Whether the file system that a folder is on goes with a boot."""
+    kinds = _kinds()
+    return next((kinds[str(place)] for place in (folder, *folder.parents) if str(place) in kinds), "") in ("tmpfs", "ramfs")
+
+
+def memory_below() -> Path:
     """A folder that is in memory. Raises HostLacks where none is."""
-    kinds = dict(line.split()[1:3] for line in Path("/proc/self/mounts").read_text().splitlines())
-    for place in places or PLACES:
+    kinds = _kinds()
+    for place in PLACES:
         if kinds.get(str(place)) == "tmpfs":
             return place
     raise HostLacks(
@@ -52,7 +66,7 @@ def memory_of(root: Path) -> Path:
 
 
 def is_on(root: Path) -> bool:
-    return (root / HOME / "recipient").is_file()
+    return (root / HOME / ON).is_file()
 
 
 def is_half(root: Path) -> bool:
@@ -81,20 +95,30 @@ def is_ours(folder: Path) -> bool:
 def make_room(memory: Path) -> None:
     """Make the folder in memory that a project's is in. Raises HostLacks where somebody else has."""
     place = memory.parent
-    place.mkdir(exist_ok=True, mode=0o700)
+    with contextlib.suppress(FileExistsError):
+        place.mkdir(mode=0o700)
     if not is_ours(place):
         raise HostLacks(
-            f"{place} belongs to somebody else", "whose it is could read and replace every secret in it",
-            f"find out who made it, remove it (rm -r {place}), then this again",
+            f"{place} is not root's alone", "whose it is could read and replace every secret in it",
+            f"ls -ld {place}: of root, chmod 700 will do; of somebody else, find out why, and rename it",
         )  # fmt: skip
 
 
+def private(root: Path) -> Path:
+    """Where something secret may lie for a moment: in memory, where secrets are encrypted and open."""
+    return memory_of(root) if is_on(root) and not is_locked(root) else root
+
+
 def recipient(root: Path) -> str:
-    return (root / HOME / "recipient").read_text().strip()
+    return _noted(root / HOME / "recipient")
 
 
 def key_file(root: Path) -> Path:
-    return Path((root / HOME / "key-file").read_text().strip())
+    return Path(_noted(root / HOME / "key-file") or "an unknown place")
+
+
+def _noted(path: Path) -> str:
+    return path.read_text().strip() if path.is_file() else ""
 
 
 @dataclass(frozen=True)
@@ -121,8 +145,10 @@ def copy_of(root: Path, within: Path) -> Path:
 
 @contextmanager
 def alone(root: Path) -> Iterator[None]:
-    """One at a time writes copies."""
-    with lock.hold(root / HOME / "lock", "at-rest", patiently=True):
+    """One at a time writes copies. The lock is in memory, too: with a full disk secrets can still be opened."""
+    memory = memory_of(root)
+    make_room(memory)
+    with lock.hold(memory.with_name(f"{memory.name}.lock"), "at-rest", patiently=True):
         yield
 
 
@@ -136,6 +162,15 @@ def kept(path: Path, fresh: Path) -> Iterator[None]:
     with alone(place.root):
         seal(fresh, place.copy, recipient(place.root))
         yield
+
+
+def removed(path: Path) -> None:
+    """Forget the copies of a file or folder that was removed on purpose."""
+    place = _place(path)
+    if place is not None:
+        with alone(place.root):
+            place.copy.unlink(missing_ok=True)
+            shutil.rmtree(place.copy.with_name(path.name), ignore_errors=True)
 
 
 @contextmanager
@@ -166,8 +201,18 @@ def seal(clear: Path, copy: Path, to: str) -> None:
             os.fsync(file.fileno())
         alike(fresh, about)
         fresh.replace(copy)
+        to_disk(copy.parent)
     finally:
         fresh.unlink(missing_ok=True)
+
+
+def to_disk(folder: Path) -> None:
+    """Names that were made or changed in a folder are on the disk when this returns."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def alike(path: Path, about: os.stat_result) -> None:
@@ -190,7 +235,10 @@ def sync(root: Path) -> None:
 
 
 def sync_folder(clear: Path, copies: Path, to: str) -> None:
-    """Make `copies` the encrypted copy of a folder, file by file; what is the same already stays."""
+    """Make `copies` the encrypted copy of a folder, file by file; what is the same already stays.
+
+    Of secrets nothing is removed here: what was lost from memory by mistake can be had back from its copy (`switch.refill`).
+    """
     copies.mkdir(parents=True, exist_ok=True, mode=0o700)
     wanted = set()
     for path in sorted(clear.rglob("*")):
@@ -213,6 +261,6 @@ def sync_folder(clear: Path, copies: Path, to: str) -> None:
             if not copy.exists() or copy.stat().st_mtime_ns != path.stat().st_mtime_ns:
                 seal(path, copy, to)
     alike(copies, clear.stat())
-    for path in sorted(copies.rglob("*"), reverse=True):
+    for path in sorted(copies.rglob("*"), reverse=True) if copies.name != "secrets" else ():
         if path not in wanted:
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)

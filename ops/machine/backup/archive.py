@@ -53,7 +53,8 @@ def keep(project: Project) -> Path | None:
     Raises OSError where it cannot be written.
     """
     state = project.state
-    if not state.secrets.is_dir():
+    # What is in the place of secrets that are locked may be somebody else's.
+    if mirror.is_locked(state.root) or not state.secrets.is_dir():
         return None
     state.backup.mkdir(mode=0o755, exist_ok=True)
     # Some commands change something without the project's lock; of those, each writes after the other.
@@ -129,8 +130,13 @@ def unpack(archive: Path, state: Path, settings: Path) -> dict[str, Any]:
                     settings.replace(settings.with_name(f"{settings.name}.before-restore"))
                     files.write(settings, content)
             elif member.name.startswith(f"{STATE}/"):
-                inner = member.replace(name=member.name.removeprefix(f"{STATE}/"), deep=False)
-                opened.extract(inner, state, numeric_owner=True, filter="tar")
+                within = member.name.removeprefix(f"{STATE}/")
+                # Where secrets are encrypted at rest, their folder is a link, and what it leads to is outside of this one.
+                top, _, rest = within.partition("/")
+                linked = (state / top).is_symlink() and top in mirror.FOLDERS
+                inner = member.replace(name=(rest or ".") if linked else within, deep=False)
+                opened.extract(inner, (state / top).resolve() if linked else state, numeric_owner=True, filter="tar")
+    mirror.sync(state)
     return said
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from ops import podman
 from ops.errors import HostLacks, OpsError, UsageProblem
 from ops.machine import state as files
+from ops.machine.at_rest import mirror
 from ops.machine.backup import archive, credentials, key
 from ops.machine.images import build_image, obtain_base
 from ops.machine.observe import images
@@ -85,10 +86,11 @@ def must_be_empty(project: Project) -> None:
     if (state.root / MARK).is_file():
         return
     containers = project.host.run(podman.containers_of(project.name)).stdout.split()
-    if containers or (state.secrets.is_dir() and any(state.secrets.iterdir())):
+    there = not mirror.is_locked(state.root) and state.secrets.is_dir() and any(state.secrets.iterdir())
+    if containers or there:
         raise HostLacks(
             f"this host has the project {project.name} already", "its secrets would be replaced by those of the repository",
-            "inv restore brings data back here; to begin anew: inv destroy --no-keep-data",
+            "inv restore brings data back here; to begin anew, the repository being elsewhere: inv destroy --no-keep-data",
         )  # fmt: skip
 
 
@@ -116,7 +118,7 @@ class Reader:
         """What it answers. `target`: file that receives it instead. Raises OpsError where it cannot read."""
         repository, host = self.source.repository, self.project.host
         name = container_name(self.project.name, "bootstrap")
-        with tempfile.TemporaryDirectory(dir=self.project.state.root, prefix=".bootstrap-") as folder:
+        with tempfile.TemporaryDirectory(dir=mirror.private(self.project.state.root), prefix=".bootstrap-") as folder:
             mounts = self._files(Path(folder))
             argv = podman.run_reader(
                 name, self.image, ("backup", "read", "--repository", repository.name, "--", *words), mounts,
@@ -164,7 +166,7 @@ def look(project: Project, reader: Reader) -> Found:
 
     Raises OpsError where the key is wrong, HostLacks where no set has a host.tar.
     """
-    with tempfile.TemporaryDirectory(dir=project.state.root, prefix=".bootstrap-") as folder:
+    with tempfile.TemporaryDirectory(dir=mirror.private(project.state.root), prefix=".bootstrap-") as folder:
         out = Path(folder)
         listed = json.loads(reader.ask("snapshots"))
         for snapshot in sorted(listed, key=lambda one: str(one["time"]), reverse=True):
@@ -197,7 +199,7 @@ def _found(snapshot: dict[str, Any], tags: list[str], out: Path, project: Projec
 
 
 def _kept(project: Project) -> Path:
-    return project.state.root / "bootstrap.tar"
+    return mirror.private(project.state.root) / "bootstrap.tar"
 
 
 def told(found: Found, project: Project) -> str:

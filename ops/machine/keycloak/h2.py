@@ -12,6 +12,7 @@ from typing import Any
 from ops import podman
 from ops.errors import HostLacks, OpsError
 from ops.keycloak_steps import ExportRealms, ImportRealms
+from ops.machine.at_rest.handed import service_as_is
 from ops.machine.authority import host_ca_bundle
 from ops.machine.host import Host
 from ops.machine.keycloak import dump as dumps
@@ -166,7 +167,7 @@ def import_realms(host: Host, project_name: str, step: ImportRealms, operations:
         service["volumes"] = [*service.get("volumes", ()), f"{host.state.root / step.folder / 'export'}:/import:ro"]
         name = container_name(project_name, "keycloak-import")
         host.run(podman.remove_all([name]), ok=None)
-        argv = podman.run_as(name, service, ("bash", "-c", IMPORT, "import", fresh, operations))
+        argv = podman.run_as(name, service_as_is(host.state, service), ("bash", "-c", IMPORT, "import", fresh, operations))
         answer = host.run(argv, timeout=IMPORT_SECONDS, ok=None)
         said = answer.stdout + answer.stderr
         if answer.returncode and not ("cc03: imported" in said and "already exists" in said):

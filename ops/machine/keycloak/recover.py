@@ -14,6 +14,7 @@ from typing import Any
 from ops import podman
 from ops.errors import OpsError
 from ops.machine import state as files
+from ops.machine.at_rest import mirror
 from ops.machine.at_rest.handed import service_as_is
 from ops.machine.keycloak.login import MASTER, Login
 from ops.machine.keycloak.mend import make_human, make_operations
@@ -84,3 +85,4 @@ def remove_temporary(api: Login) -> None:
     for one in api.call("GET", f"{MASTER}/clients?clientId={TEMPORARY}"):
         api.call("DELETE", f"{MASTER}/clients/{one['id']}")
     shutil.rmtree(api.project.state.secrets / SECRET, ignore_errors=True)
+    mirror.removed(api.project.state.secrets / SECRET)

@@ -9,12 +9,12 @@ from ops.secret_steps import Decrypt, Encrypt
 ENCRYPT, DECRYPT = "secrets.encrypt", "secrets.decrypt"
 
 
-def plan_encrypt(seen: Seen, key_file: str, present: str | None) -> Plan:
+def plan_encrypt(seen: Seen, key_file: str, present: str | None, *, unfinished: bool = False) -> Plan:
     """Nothing to do where secrets are encrypted under that key.
 
     Parameters
     ----------
-    present: key file of an encryption that is on; None where none is.
+    present: key file of an encryption that is on; None where none is. unfinished: whether a command was killed half way.
 
     Raises UsageProblem where they are encrypted under another one, HostLacks where containers hold copies.
     """
@@ -24,18 +24,19 @@ def plan_encrypt(seen: Seen, key_file: str, present: str | None) -> Plan:
                 f"secrets are encrypted already, with the key {present}", "a second key would leave some under the first",
                 f"inv {DECRYPT}, then this again",
             )  # fmt: skip
-        return Plan(ENCRYPT)
+        if not unfinished:
+            return Plan(ENCRYPT)
     _must_be_alone(seen, ENCRYPT)
     return Plan(
         ENCRYPT,
         (Encrypt("encrypt", f"encrypt what holds secrets for the key {key_file}", key_file=key_file),),
-        notes=("what lay on this disk may be read from its free blocks: after the next deploy, inv secrets.rotate --all",),
+        notes=("what lay on this disk may be read from its free blocks: docs/how-to/secrets.md#at-rest says what to replace",),
     )
 
 
-def plan_decrypt(seen: Seen, present: str | None) -> Plan:
-    """`present`: as above. Raises HostLacks where containers mount what would go."""
-    if present is None:
+def plan_decrypt(seen: Seen, present: str | None, *, unfinished: bool = False) -> Plan:
+    """`present`, `unfinished`: as above. Raises HostLacks where containers mount what would go."""
+    if present is None and not unfinished:
         return Plan(DECRYPT)
     _must_be_alone(seen, DECRYPT)
     return Plan(

@@ -198,7 +198,15 @@ def _own_secret(project: str, service: Service, mount: Mount) -> bool:
     """Whether a file is the service's own secret, which it mounts where secrets are encrypted at rest."""
     name = mount.target.removeprefix("/run/secrets/")
     file, _, version = mount.source.rpartition("-")
-    return name in service.secrets and version.isdigit() and file.endswith(f"/handed/{service.owner}/{project}-{name}")
+    # Beside the certificates, which compose.yaml has from the state folder.
+    states = {
+        str(volume).partition("/certs/")[0] for volume in service.definition.get("volumes") or () if "/certs/" in str(volume)
+    }
+    return (
+        name in service.secrets
+        and version.isdigit()
+        and any(file == f"{state}/handed/{service.owner}/{project}-{name}" for state in states)
+    )
 
 
 @control(

@@ -1,0 +1,85 @@
+"""A state folder whose secrets are encrypted at rest, memory beside it, and the commands that do so."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ops.machine import state as files
+from ops.machine.at_rest import mirror, switch
+from ops.machine.state import State
+from ops.model import Seen
+from ops.plan.secrets.at_rest import plan_decrypt, plan_encrypt
+
+VALUE = "Zx9-_Qw3rTyUiOpAsDfGhJkL1234567890abcdefgh"
+
+
+def memory_at(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Have secrets kept in this folder, instead of in memory."""
+    place.mkdir(parents=True, exist_ok=True)
+    monkeypatch.setattr(mirror, "PLACES", (place,))
+    monkeypatch.setattr(mirror, "memory_below", lambda: place)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    return place
+
+
+def made(root: Path) -> State:
+    """A state folder with a secret, an authority and what the backup is handed."""
+    state = State(root)
+    state.prepare()
+    (state.secrets / "redis-app").mkdir(mode=0o700)
+    files.write(state.secrets / "redis-app" / "1", VALUE, mode=0o600)
+    files.write(state.ca / "root.key", VALUE + "ca", mode=0o600)
+    (state.ca / "link").symlink_to("root.key")
+    files.write(state.backup / "host.tar", VALUE + "tar", mode=0o400)
+    return state
+
+
+def whole(state: State) -> bool:
+    """Whether everything is there as it was made."""
+    expected = {
+        state.secrets / "redis-app" / "1": VALUE, state.ca / "root.key": VALUE + "ca", state.ca / "link": VALUE + "ca",
+        state.backup / "host.tar": VALUE + "tar",
+    }  # fmt: skip
+    return all(path.is_file() and path.read_text() == text for path, text in expected.items())
+
+
+def boot(state: State) -> None:
+    """Memory is empty."""
+    shutil.rmtree(mirror.memory_of(state.root).parent, ignore_errors=True)
+
+
+def on_disk(state: State) -> Iterator[Path]:
+    """Files below the state folder that hold a value as it is. Links are not followed: those lead to memory."""
+    for folder, _, names in os.walk(state.root):
+        for path in (Path(folder) / name for name in names):
+            if path.is_file() and not path.is_symlink() and VALUE.encode() in path.read_bytes():
+                yield path
+
+
+def present(state: State) -> str | None:
+    return str(mirror.key_file(state.root)) if mirror.is_on(state.root) else None
+
+
+def encrypt(state: State, key: Path) -> int:
+    """What `inv secrets.encrypt` does, without containers; the number of steps."""
+    state.prepare()
+    plan = plan_encrypt(Seen(), str(key), present(state), unfinished=switch.is_unfinished(state.root))
+    if plan.steps:
+        switch.begin(state.root, key)
+    return len(plan.steps)
+
+
+def decrypt(state: State) -> int:
+    """What `inv secrets.decrypt` does."""
+    if mirror.is_locked(state.root):
+        switch.unlock(state.root, switch.read_key(mirror.key_file(state.root)))
+    state.prepare()
+    plan = plan_decrypt(Seen(), present(state), unfinished=switch.is_unfinished(state.root))
+    if plan.steps:
+        switch.end(state.root)
+    return len(plan.steps)
