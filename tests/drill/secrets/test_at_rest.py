@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from ops.machine.at_rest import mirror, switch
+from ops.machine.backup.volumes import mountpoint_of
 from ops.machine.run import run
 from ops.machine.secrets import checkers, versions
 from ops.machine.secrets.search import forms
@@ -213,3 +214,59 @@ def test_second_key_is_refused(encrypted: Drill, tmp_path: Path) -> None:
     assert (refused.returncode, (tmp_path / "other.txt").exists()) == (2, False)
     inside = inv("secrets.encrypt", "--key", str(encrypted.project.state.root / "key.txt"))
     assert inside.returncode == 2
+
+
+def test_another_root_outlives_a_boot(encrypted: Drill) -> None:
+    """Its rollover renames folders of keys."""
+    succeeds("certs.ca", "--rollover", "--yes")
+    boot(encrypted)
+    succeeds("start")
+    encrypted.await_healthy()
+    succeeds("certs.ca", "--finish", "--yes")
+    encrypted.assert_as_wanted()
+    assert readable(encrypted) == []
+
+
+def test_broken_account_of_operations_is_mended(encrypted: Drill) -> None:
+    """By a container that is run for that, with the secrets of Keycloak."""
+    secret = "update client set secret = 'no' where client_id = 'cc03-ops'"
+    encrypted.psql(secret, "keycloak")
+    encrypted.project.host.run(("podman", "restart", encrypted.name("keycloak")), timeout=120)
+    encrypted.await_healthy()
+    succeeds("keycloak.fix", "--yes")
+    encrypted.assert_as_wanted()
+    assert readable(encrypted) == []
+
+
+def test_backup_is_restored(encrypted: Drill) -> None:
+    succeeds("backup")
+    succeeds("restore", "--yes")
+    encrypted.await_healthy()
+    encrypted.assert_as_wanted()
+    assert readable(encrypted) == []
+
+
+def test_key_that_is_lost_gives_way_to_the_backup(
+    encrypted: Drill, key: Path, tmp_path: Path, item: tuple[str, dict[str, object]], record: Record
+) -> None:
+    """The last one: what a backup brings back is not encrypted."""
+    succeeds("backup.key", "--export", str(tmp_path / "backup-key.txt"))
+    succeeds("backup")
+    repository = mountpoint_of(encrypted.project.host, "backup-repository")
+    root = encrypted.project.state.root
+    boot(encrypted)
+    key.unlink()
+    told = inv("deploy", "--plan")
+    assert (told.returncode, "#the-key-is-lost" in told.stderr) == (3, True), told.stderr
+
+    encrypted.destroy(keep_data=True)
+    record(
+        "restore --bootstrap on the same host, the key of its secrets being lost",
+        succeeds("restore", "--bootstrap", str(repository), "--key", str(tmp_path / "backup-key.txt")),
+    )
+    encrypted.await_healthy()
+    encrypted.assert_as_wanted()
+    assert (mirror.is_on(root), len(list(root.glob("at-rest.lost-*")))) == (False, 1)
+    live = Live(encrypted.project)
+    with leading_here(live.domain), temporary_accounts(live) as accounts:
+        assert accounts.create("viewer")("GET", item[0]).json() == item[1]
