@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ops import podman
 from ops.errors import HostLacks, OpsError
-from ops.machine.at_rest import mirror
+from ops.machine.at_rest import mirror, switch
 from ops.machine.host import EVERYWHERE, host_facts, port_is_free
 from ops.machine.observe import images, inspected_containers
 from ops.machine.project import Project
@@ -75,8 +75,8 @@ def _secrets_closed(project: Project) -> str:
     root = project.state.root
     if os.geteuid() != 0 or not (root / mirror.HOME).is_dir():
         return ""
-    if mirror.is_half(root):
-        return "inv secrets.encrypt was broken off"
+    if switch.is_unfinished(root):
+        return f"they are encrypted in part; inv secrets.encrypt --key {mirror.key_file(root)}, or inv secrets.decrypt"
     return "they are encrypted, and locked since the last boot" if mirror.is_locked(root) else ""
 
 

@@ -16,7 +16,7 @@ from ops.compose import parse_stack, placeholders
 from ops.errors import HostLacks
 from ops.machine import lock
 from ops.machine import state as files
-from ops.machine.at_rest import switch
+from ops.machine.at_rest import opening
 from ops.machine.certificates.listening import listeners
 from ops.machine.certificates.renewing import COMMAND
 from ops.machine.checkout import config_of, config_version, read_settings, realm_of, wanted_images
@@ -244,7 +244,7 @@ def open_project(*, root_needed: bool = True, secrets_needed: bool = True) -> Pr
         )
     state = State(state_root() / settings.project)
     if root_needed and secrets_needed:
-        switch.open_again(state.root)
+        opening.open_again(state.root)
     return Project(settings, Host(settings.project, state))
 
 

@@ -128,7 +128,7 @@ def _room(facts: Facts) -> Iterator[Finding]:
 
 def _secrets(facts: Facts) -> Iterator[Finding]:
     if facts.secrets_closed:
-        cure = "inv secrets.unlock --key FILE; docs/how-to/secrets.md#at-rest"
+        cure = "locked: inv secrets.unlock --key FILE; docs/how-to/secrets.md#at-rest"
         yield Finding("bad", f"secrets cannot be read: {facts.secrets_closed}", "no container can start without them", cure)
 
 

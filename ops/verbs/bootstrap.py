@@ -20,7 +20,7 @@ def bring_back(where: str, key: str, credentials: str, *, plan_only: bool) -> No
     Raises HostLacks where this host has something of the project already.
     """
     from ops import show
-    from ops.machine.at_rest import mirror, switch
+    from ops.machine.at_rest import mirror, opening
     from ops.machine.backup import bootstrap
     from ops.machine.project import open_project
 
@@ -37,7 +37,8 @@ def bring_back(where: str, key: str, credentials: str, *, plan_only: bool) -> No
         if plan_only:
             return
         if mirror.is_locked(project.state.root):
-            switch.set_aside(project.state.root)
+            opening.set_aside(project.state.root)
+            project.host.prepare()
         bootstrap.put_in_place(project, source, found)
     # Settings, addresses and secrets are those of then.
     project = open_project()

@@ -33,13 +33,15 @@ def _present(project: Project) -> str | None:
 def encrypt(c: Context, key: str) -> None:
     """Keep secrets in memory, on disk encrypted (age) for a key of this host. Before the first deploy, or after inv destroy."""
     from ops import show
-    from ops.machine.at_rest import switch
+    from ops.machine.at_rest import opening, switch
     from ops.machine.project import open_project
     from ops.plan.secrets.at_rest import plan_encrypt
 
     # What a killed one has left is completed: half of it cannot be opened.
     project = open_project(secrets_needed=False)
     root, path = project.state.root, _place_of(project, key)
+    if not switch.is_unfinished(root):
+        opening.open_again(root)
 
     def decide() -> Plan:
         return plan_encrypt(_seen(project), str(path), _present(project), unfinished=switch.is_unfinished(root))
@@ -73,7 +75,7 @@ def _place_of(project: Project, key: str) -> Path:
 def unlock(c: Context, key: str = "") -> None:
     """Decrypt secrets into memory, after a boot or where some are missing. Done by itself where the key is in its place."""
     from ops import show
-    from ops.machine.at_rest import mirror, switch
+    from ops.machine.at_rest import keys, mirror, opening
     from ops.machine.project import open_project
 
     project = open_project(secrets_needed=False)
@@ -81,12 +83,12 @@ def unlock(c: Context, key: str = "") -> None:
     if not mirror.is_on(root):
         raise HostLacks("secrets are not encrypted at rest", "nothing has to be unlocked", "inv secrets.encrypt --key FILE")
     where = Path(key) if key else mirror.key_file(root)
-    identity = switch.identity_in(sys.stdin.read(), "standard input") if key == "-" else switch.read_key(where)
+    identity = keys.identity_in(sys.stdin.read(), "standard input") if key == "-" else keys.read_key(where)
     locked = mirror.is_locked(root)
-    switch.unlock(root, identity)
+    opening.unlock(root, identity)
     if locked:
         show.out.print("[bold green]unlocked[/bold green]; inv start starts what waited for it")
-    elif missing := switch.refill(root, identity):
+    elif missing := opening.refill(root, identity):
         show.out.print(f"brought back into memory: {', '.join(missing)}")
     else:
         show.out.print("nothing to do: the secrets are in memory")
@@ -96,7 +98,7 @@ def unlock(c: Context, key: str = "") -> None:
 def decrypt(c: Context, yes: bool = False) -> None:
     """Keep secrets on disk as they are, again. After inv destroy; asks."""
     from ops import show
-    from ops.machine.at_rest import mirror, switch
+    from ops.machine.at_rest import keys, mirror, opening, switch
     from ops.machine.project import open_project
     from ops.plan.secrets.at_rest import plan_decrypt
 
@@ -104,7 +106,7 @@ def decrypt(c: Context, yes: bool = False) -> None:
     project = open_project(secrets_needed=False)
     root = project.state.root
     if mirror.is_locked(root):
-        switch.unlock(root, switch.read_key(mirror.key_file(root)))
+        opening.unlock(root, keys.read_key(mirror.key_file(root)))
 
     def decide() -> Plan:
         return plan_decrypt(_seen(project), _present(project), unfinished=switch.is_unfinished(root))

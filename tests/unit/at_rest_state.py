@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ops.machine import state as files
-from ops.machine.at_rest import mirror, switch
+from ops.machine.at_rest import keys, mirror, opening, switch
 from ops.machine.state import State
 from ops.model import Seen
 from ops.plan.secrets.at_rest import plan_decrypt, plan_encrypt
@@ -24,6 +24,7 @@ def memory_at(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(mirror, "PLACES", (place,))
     monkeypatch.setattr(mirror, "memory_below", lambda: place)
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    monkeypatch.setattr(os, "sync", lambda: None)
     return place
 
 
@@ -67,6 +68,8 @@ def present(state: State) -> str | None:
 
 def encrypt(state: State, key: Path) -> int:
     """What `inv secrets.encrypt` does, without containers; the number of steps."""
+    if not switch.is_unfinished(state.root):
+        opening.open_again(state.root)
     state.prepare()
     plan = plan_encrypt(Seen(), str(key), present(state), unfinished=switch.is_unfinished(state.root))
     if plan.steps:
@@ -77,7 +80,7 @@ def encrypt(state: State, key: Path) -> int:
 def decrypt(state: State) -> int:
     """What `inv secrets.decrypt` does."""
     if mirror.is_locked(state.root):
-        switch.unlock(state.root, switch.read_key(mirror.key_file(state.root)))
+        opening.unlock(state.root, keys.read_key(mirror.key_file(state.root)))
     state.prepare()
     plan = plan_decrypt(Seen(), present(state), unfinished=switch.is_unfinished(state.root))
     if plan.steps:

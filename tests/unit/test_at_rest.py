@@ -11,7 +11,7 @@ import pytest
 
 from ops.errors import HostLacks, OpsError, UsageProblem
 from ops.machine import state as files
-from ops.machine.at_rest import handed, mirror, switch
+from ops.machine.at_rest import handed, keys, mirror, opening, switch
 from ops.machine.backup import archive
 from ops.machine.host import Host
 from ops.machine.perform import Performer
@@ -59,14 +59,14 @@ def test_no_value_is_left_on_disk_and_every_path_reads_as_before(on: State) -> N
 
 def test_key_is_for_its_owner_and_lies_elsewhere(on: State, key: Path) -> None:
     assert key.stat().st_mode & 0o777 == 0o600
-    assert switch.read_key(key) not in "".join(path.read_text(errors="ignore") for path in (on.root / "at-rest").glob("[kr]*"))
+    assert keys.read_key(key) not in "".join(path.read_text(errors="ignore") for path in (on.root / "at-rest").glob("[kr]*"))
 
 
 def test_what_is_written_is_on_disk_when_the_command_goes_on(on: State, key: Path) -> None:
     files.write(on.secrets / "redis-app" / "2", VALUE + "2", mode=0o600)
 
     boot(on)
-    switch.open_again(on.root)
+    opening.open_again(on.root)
     assert (on.secrets / "redis-app" / "2").read_text() == VALUE + "2"
 
 
@@ -75,7 +75,7 @@ def test_version_that_was_taken_back_stays_so_after_a_boot(on: State) -> None:
     versions.withdraw(on, "redis-app", 2)
 
     boot(on)
-    switch.open_again(on.root)
+    opening.open_again(on.root)
     assert versions.numbers(on, "redis-app") == [1]
     assert versions.taken(on, "redis-app") == [1, 2]
 
@@ -86,7 +86,7 @@ def test_what_was_removed_is_gone_after_the_next_change(on: State) -> None:
     mirror.sync(on.root)
 
     boot(on)
-    switch.open_again(on.root)
+    opening.open_again(on.root)
     assert not (on.ca / "root.key").exists()
     assert (on.ca / "link").is_symlink()
 
@@ -96,9 +96,42 @@ def test_secret_that_vanished_from_memory_is_had_back_from_its_copy(on: State, k
     shutil.rmtree(on.secrets / "redis-app")
     mirror.sync(on.root)
 
-    assert switch.refill(on.root, switch.read_key(key)) == ["redis-app/1"]
+    assert opening.refill(on.root, keys.read_key(key)) == ["redis-app/1"]
     assert (on.secrets / "redis-app" / "1").read_text() == VALUE
-    assert switch.refill(on.root, switch.read_key(key)) == []
+    assert opening.refill(on.root, keys.read_key(key)) == []
+
+
+def test_memory_that_is_full_spoils_no_copy(on: State, key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.rmtree(on.secrets / "redis-app")
+    with pytest.MonkeyPatch.context() as full, pytest.raises(HostLacks, match="cannot be put into memory"):
+        full.setattr(Path, "write_bytes", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        opening.refill(on.root, keys.read_key(key))
+    mirror.sync(on.root)
+
+    assert opening.refill(on.root, keys.read_key(key)) == ["redis-app/1"]
+    assert (on.secrets / "redis-app" / "1").read_text() == VALUE
+
+
+def test_last_copies_are_not_thrown_away(on: State) -> None:
+    shutil.rmtree(on.secrets / "redis-app")
+
+    with pytest.raises(HostLacks, match="secrets are not in memory, such as redis-app/1"):
+        switch.end(on.root)
+    assert mirror.is_on(on.root)
+
+
+def test_folder_that_a_later_version_encrypts_too_is_taken_in(on: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    more = (*mirror.FOLDERS, "more")
+    monkeypatch.setattr(mirror, "FOLDERS", more)
+    monkeypatch.setattr(opening, "FOLDERS", more)
+    (on.root / "more").mkdir()
+    opening.open_again(on.root)
+    files.write(on.root / "more" / "a", VALUE)
+
+    assert list(on_disk(on)) == []
+    boot(on)
+    opening.open_again(on.root)
+    assert (on.root / "more" / "a").read_text() == VALUE
 
 
 def test_secret_that_was_removed_on_purpose_stays_away(on: State) -> None:
@@ -107,7 +140,7 @@ def test_secret_that_was_removed_on_purpose_stays_away(on: State) -> None:
     mirror.removed(on.secrets / "redis-app")
 
     boot(on)
-    switch.open_again(on.root)
+    opening.open_again(on.root)
     assert not (on.secrets / "redis-app").exists()
 
 
@@ -121,7 +154,7 @@ def test_what_a_step_has_renamed_is_so_on_disk_before_the_next_one(on: State, mo
     performer.do(Step("next", "make the next authority"))
 
     boot(on)
-    switch.open_again(on.root)
+    opening.open_again(on.root)
     assert (on.ca / "next" / "root.key").read_text() == VALUE
 
 
@@ -135,16 +168,16 @@ def test_full_disk_keeps_nobody_from_opening(on: State, monkeypatch: pytest.Monk
         return real(path, flags, *rest, **named)
 
     monkeypatch.setattr(os, "open", full)
-    switch.open_again(on.root)
+    opening.open_again(on.root)
     assert (on.secrets / "redis-app" / "1").read_text() == VALUE
 
 
 def test_full_memory_is_told_and_left_as_it_was(on: State, monkeypatch: pytest.MonkeyPatch) -> None:
     boot(on)
-    monkeypatch.setattr(switch, "_open", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(opening, "_open", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
 
     with pytest.raises(HostLacks, match="cannot be put into memory"):
-        switch.open_again(on.root)
+        opening.open_again(on.root)
     assert [path.name for path in mirror.memory_of(on.root).parent.iterdir() if path.is_dir()] == []
 
 
@@ -177,7 +210,7 @@ def test_memory_that_is_too_small_is_told_before_anything_is_begun(
 def test_key_that_is_lost_gives_way_to_a_backup(on: State, key: Path) -> None:
     """Whose set brings plain files; the encrypted ones stay beside, should the key be found."""
     boot(on)
-    switch.set_aside(on.root)
+    opening.set_aside(on.root)
     on.prepare()
 
     assert not mirror.is_on(on.root) and not mirror.is_half(on.root)
@@ -209,29 +242,29 @@ def test_owners_modes_times_and_links_survive_a_boot(on: State) -> None:
 
     before = facts()
     boot(on)
-    switch.open_again(on.root)
+    opening.open_again(on.root)
     assert facts() == before
 
 
 def test_boot_without_the_key_says_what_to_do_and_a_given_key_opens(on: State, key: Path) -> None:
-    identity = switch.read_key(key)
+    identity = keys.read_key(key)
     key.unlink()
     boot(on)
 
     with pytest.raises(HostLacks) as caught:
-        switch.open_again(on.root)
+        opening.open_again(on.root)
     assert (str(key) in caught.value.why, "inv secrets.unlock" in caught.value.next_step) == (True, True)
     assert not on.secrets.exists()
-    switch.unlock(on.root, identity)
+    opening.unlock(on.root, identity)
     assert (on.secrets / "redis-app" / "1").read_text() == VALUE
 
 
 def test_another_key_opens_nothing_and_leaves_nothing(on: State, tmp_path: Path) -> None:
-    other = switch.make_key(tmp_path / "other")
+    other = keys.make_key(tmp_path / "other")
     boot(on)
 
     with pytest.raises(HostLacks, match="not the key"):
-        switch.unlock(on.root, other)
+        opening.unlock(on.root, other)
     assert mirror.is_locked(on.root)
 
 
@@ -241,7 +274,7 @@ def test_damaged_copy_is_told_and_nothing_is_half_opened(on: State) -> None:
     boot(on)
 
     with pytest.raises(HostLacks, match=r"1\.age cannot be decrypted"):
-        switch.open_again(on.root)
+        opening.open_again(on.root)
     assert mirror.is_locked(on.root)
 
 
@@ -264,14 +297,14 @@ def test_place_in_memory_that_somebody_else_has_made_is_refused(on: State, tmp_p
 
     assert mirror.is_locked(on.root)
     with pytest.raises(HostLacks, match="is not root's alone"):
-        switch.open_again(on.root)
+        opening.open_again(on.root)
 
 
 def test_memory_may_lie_elsewhere_after_a_boot(on: State, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     boot(on)
     memory_at(tmp_path / "other", monkeypatch)
 
-    switch.open_again(on.root)
+    opening.open_again(on.root)
     assert (on.secrets / "redis-app" / "1").read_text() == VALUE
 
 
@@ -319,7 +352,7 @@ def test_a_container_mounts_files_instead_of_asking_podman(on: State) -> None:
     assert Path(source).read_text() == VALUE
     assert Path(source).stat().st_mode & 0o777 == 0o400
     boot(on)
-    switch.open_again(on.root)
+    opening.open_again(on.root)
     assert Path(source).read_text() == VALUE
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ops.errors import HostLacks
-from ops.machine.at_rest import mirror, switch
+from ops.machine.at_rest import mirror, opening, switch
 from ops.machine.state import State
 from tests.unit.at_rest_state import boot, decrypt, encrypt, made, memory_at, on_disk, whole
 
@@ -74,26 +74,29 @@ def states(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[in
 def another_command(state: State) -> None:
     """Whatever else is typed next: it opens what is locked, or says what to do, and leaves everything as it is."""
     try:
-        switch.open_again(state.root)
+        opening.open_again(state.root)
     except HostLacks as problem:
         assert "inv secrets." in problem.next_step, problem.lines()
     state.prepare()
 
 
 @pytest.mark.parametrize("booted", [False, True])
-@pytest.mark.parametrize("then", ["encrypt", "decrypt"])
-def test_beginning_that_was_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, then: str, *, booted: bool) -> None:
+@pytest.mark.parametrize(("then", "looked"), [("encrypt", True), ("encrypt", False), ("decrypt", True)])
+def test_beginning_that_was_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, then: str, *, looked: bool, booted: bool
+) -> None:
     for number, state, key in states(tmp_path, monkeypatch):
         with killed_at(number) as begun:
             encrypt(state, key)
         if booted:
             boot(state)
-        another_command(state)
+        if looked:
+            another_command(state)
         if then == "encrypt":
             encrypt(state, key)
             assert (whole(state), list(on_disk(state)), switch.is_unfinished(state.root)) == (True, [], False), number
             boot(state)
-            switch.open_again(state.root)
+            opening.open_again(state.root)
         else:
             decrypt(state)
             assert not mirror.is_on(state.root) and not state.secrets.is_symlink(), number
@@ -103,7 +106,7 @@ def test_beginning_that_was_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("booted", [False, True])
-@pytest.mark.parametrize("then", ["encrypt", "decrypt"])
+@pytest.mark.parametrize("then", ["decrypt", "encrypt at once"])
 def test_end_that_was_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, then: str, *, booted: bool) -> None:
     for number, state, key in states(tmp_path, monkeypatch):
         encrypt(state, key)
@@ -111,16 +114,31 @@ def test_end_that_was_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, th
             decrypt(state)
         if booted:
             boot(state)
-        another_command(state)
+        if then == "encrypt at once":
+            state.prepare()
+            encrypt(state, key)
+            assert (whole(state), list(on_disk(state)), switch.is_unfinished(state.root)) == (True, [], False), number
+        else:
+            another_command(state)
         decrypt(state)
         assert whole(state), number
         assert not any((state.root / name).is_symlink() for name in mirror.FOLDERS), number
         assert [path.name for path in state.root.iterdir() if path.name.startswith(".")] == [], number
-        if then == "encrypt":
+        if len(begun) < number:
+            return
+
+
+def test_beginning_that_was_killed_twice_with_a_boot_between(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number, state, key in states(tmp_path, monkeypatch):
+        with killed_at(40):
             encrypt(state, key)
-            boot(state)
-            switch.open_again(state.root)
-            assert (whole(state), list(on_disk(state))) == (True, []), number
+        boot(state)
+        with killed_at(number) as begun:
+            encrypt(state, key)
+        encrypt(state, key)
+        boot(state)
+        opening.open_again(state.root)
+        assert (whole(state), list(on_disk(state))) == (True, []), number
         if len(begun) < number:
             return
 
@@ -130,8 +148,8 @@ def test_opening_that_was_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         encrypt(state, key)
         boot(state)
         with killed_at(number) as begun:
-            switch.open_again(state.root)
-        switch.open_again(state.root)
+            opening.open_again(state.root)
+        opening.open_again(state.root)
         assert whole(state), number
         if len(begun) < number:
             return

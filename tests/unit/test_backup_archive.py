@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ops.errors import OpsError, UsageProblem
-from ops.machine.at_rest import switch
+from ops.machine.at_rest import opening
 from ops.machine.backup import archive, bootstrap, key
 from ops.machine.host import Host
 from ops.machine.project import Project
@@ -101,7 +101,7 @@ def test_archive_is_unpacked_into_memory_where_secrets_are_encrypted_already(
     assert (fresh.secrets / "backup-cipher" / "1").read_text() == "k" * 43
     assert fresh.secrets.is_symlink()
     boot(fresh)
-    switch.open_again(fresh.root)
+    opening.open_again(fresh.root)
     assert (fresh.secrets / "backup-cipher" / "1").read_text() == "k" * 43
 
 

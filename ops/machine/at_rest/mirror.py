@@ -171,6 +171,7 @@ def removed(path: Path) -> None:
         with alone(place.root):
             place.copy.unlink(missing_ok=True)
             shutil.rmtree(place.copy.with_name(path.name), ignore_errors=True)
+            to_disk(place.copy.parent)
 
 
 @contextmanager
@@ -184,6 +185,7 @@ def moved(old: Path, new: Path) -> Iterator[None]:
         seal(old, after.copy, recipient(after.root))
         yield
         before.copy.unlink(missing_ok=True)
+        to_disk(before.copy.parent)
 
 
 def seal(clear: Path, copy: Path, to: str) -> None:
@@ -243,24 +245,72 @@ def sync_folder(clear: Path, copies: Path, to: str) -> None:
     wanted = set()
     for path in sorted(clear.rglob("*")):
         within = path.relative_to(clear)
-        if path.name.startswith("."):
-            continue  # half a file of somebody who writes right now
-        if path.is_symlink():
-            link = copies / within
-            wanted.add(link)
-            if not link.is_symlink() or link.readlink() != path.readlink():
-                link.unlink(missing_ok=True)
-                link.symlink_to(path.readlink())
-        elif path.is_dir():
-            wanted.add(copies / within)
-            (copies / within).mkdir(exist_ok=True, mode=0o700)
-            alike(copies / within, path.stat())
-        else:
-            copy = copies / within.with_name(within.name + SUFFIX)
-            wanted.add(copy)
-            if not copy.exists() or copy.stat().st_mtime_ns != path.stat().st_mtime_ns:
-                seal(path, copy, to)
+        if any(part.startswith(".") for part in within.parts):
+            continue  # half a file, or half a folder, of somebody who writes right now
+        # Who removes something meanwhile brings the copies up to that after it.
+        with contextlib.suppress(FileNotFoundError):
+            wanted.add(_sync_one(path, copies, within, to))
     alike(copies, clear.stat())
+    changed = set()
     for path in sorted(copies.rglob("*"), reverse=True) if copies.name != "secrets" else ():
         if path not in wanted:
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
+            changed.add(path.parent)
+    for folder in changed:
+        if folder.is_dir():
+            to_disk(folder)
+
+
+def _sync_one(path: Path, copies: Path, within: Path, to: str) -> Path:
+    if path.is_symlink():
+        link = copies / within
+        if not link.is_symlink() or link.readlink() != path.readlink():
+            link.unlink(missing_ok=True)
+            link.symlink_to(path.readlink())
+            to_disk(link.parent)
+        return link
+    if path.is_dir():
+        if not (copies / within).is_dir():
+            (copies / within).mkdir(mode=0o700)
+            to_disk(copies / within.parent)
+        alike(copies / within, path.stat())
+        return copies / within
+    copy = copies / within.with_name(within.name + SUFFIX)
+    if not copy.exists() or copy.stat().st_mtime_ns != path.stat().st_mtime_ns:
+        seal(path, copy, to)
+    return copy
+
+
+def note(path: Path, text: str) -> None:
+    """Write a small file whole, on the disk when this returns."""
+    fresh = path.with_name(path.name + ".new")
+    with fresh.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+    to_disk(path.parent)
+
+
+def all_linked(root: Path) -> bool:
+    """Whether every folder that holds secrets is in memory."""
+    return all((root / name).is_symlink() for name in FOLDERS)
+
+
+def aside_of(root: Path, name: str) -> Path:
+    """Where a folder is while a link takes its place. What is there is whole."""
+    return root / f".{name}.clear"
+
+
+def drop_all(root: Path) -> None:
+    """Remove what can be read, once that is on the disk which cannot."""
+    for name in FOLDERS:
+        aside, gone = aside_of(root, name), root / f".{name}.gone"
+        shutil.rmtree(gone, ignore_errors=True)
+        if aside.is_dir():
+            aside.rename(gone)
+            shutil.rmtree(gone)
+        if (root / name).is_symlink():
+            # What an end that was killed had begun to copy.
+            shutil.rmtree(root / f".{name}.fresh", ignore_errors=True)
+    to_disk(root)

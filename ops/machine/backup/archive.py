@@ -103,7 +103,8 @@ def _members(state: State, repository: Path) -> Iterator[tuple[Path, str]]:
         for path in sorted(top.rglob("*")):
             within = path.relative_to(top)
             hidden = any(part.startswith(".") for part in within.parts)
-            if within.parts[0] in without or hidden or not (path.is_symlink() or path.is_file() or path.is_dir()):
+            lost = within.parts[0].startswith(f"{mirror.HOME}.")
+            if within.parts[0] in without or lost or hidden or not (path.is_symlink() or path.is_file() or path.is_dir()):
                 continue
             if path.is_symlink() or path.stat().st_size <= LARGEST:
                 yield path, f"{prefix}/{within}"
@@ -134,6 +135,9 @@ def unpack(archive: Path, state: Path, settings: Path) -> dict[str, Any]:
                 # Where secrets are encrypted at rest, their folder is a link, and what it leads to is outside of this one.
                 top, _, rest = within.partition("/")
                 linked = (state / top).is_symlink() and top in mirror.FOLDERS
+                if linked and not mirror.is_on(state):
+                    (state / top).unlink()
+                    linked = False
                 inner = member.replace(name=(rest or ".") if linked else within, deep=False)
                 opened.extract(inner, (state / top).resolve() if linked else state, numeric_owner=True, filter="tar")
     mirror.sync(state)

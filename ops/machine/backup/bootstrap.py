@@ -86,7 +86,8 @@ def must_be_empty(project: Project) -> None:
     if (state.root / MARK).is_file():
         return
     containers = project.host.run(podman.containers_of(project.name)).stdout.split()
-    there = not mirror.is_locked(state.root) and state.secrets.is_dir() and any(state.secrets.iterdir())
+    places = (state.secrets, state.root / mirror.HOME / "files" / "secrets")
+    there = not mirror.is_locked(state.root) and any(any(place.iterdir()) for place in places if place.is_dir())
     if containers or there:
         raise HostLacks(
             f"this host has the project {project.name} already", "its secrets would be replaced by those of the repository",

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.machine.at_rest import mirror, switch
+from ops.machine.at_rest import keys, mirror
 from ops.machine.backup.volumes import mountpoint_of
 from ops.machine.run import run
 from ops.machine.secrets import checkers, versions
@@ -171,7 +171,7 @@ def test_boot_without_the_key_waits_for_it(encrypted: Drill, key: Path) -> None:
             ).stdout.split()
             assert states == []
             wrong = away.with_name("wrong.txt")
-            switch.make_key(wrong)
+            keys.make_key(wrong)
             refused = inv("secrets.unlock", "--key", str(wrong))
             assert (refused.returncode, mirror.is_locked(root)) == (3, True)
             succeeds("secrets.unlock", "--key", str(away))
