@@ -197,6 +197,7 @@ def test_no_value_lies_about_after_all_that_and_one_that_does_is_found(stack: Dr
             (state.root / path).unlink()
     assert found.returncode == 1
     leaks = json.loads(found.stdout)["leaks"]
-    assert {(leak["secret"], leak["where"]) for leak in leaks} == {("redis-app", path) for path in places}
+    # The collector may have taken the line on to the log store already.
+    assert {("redis-app", path) for path in places} <= {(leak["secret"], leak["where"]) for leak in leaks}
     assert canary not in found.stdout + found.stderr
     assert "inv secrets.rotate redis-app" in found.stderr
