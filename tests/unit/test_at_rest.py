@@ -317,7 +317,7 @@ def test_end_brings_everything_back_on_disk(on: State) -> None:
     assert (on.secrets / "redis-app" / "1").read_text() == VALUE
     assert (on.ca / "link").readlink() == Path("root.key")
     assert (on.secrets.stat().st_mode & 0o777, on.backup.stat().st_mode & 0o777) == (0o700, 0o755)
-    assert not any(path.exists() or path.is_symlink() for path in (on.root / "at-rest", on.handed, memory))
+    assert not any(path.exists() or path.is_symlink() for path in (on.root / "at-rest", on.handed, memory.parent))
     assert [path.name for path in on.root.iterdir() if path.name.startswith(".")] == []
 
 

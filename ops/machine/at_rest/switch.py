@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -200,4 +201,8 @@ def _as_before(root: Path, name: str) -> None:
 
 def forget(root: Path) -> None:
     """Remove what is in memory."""
-    shutil.rmtree(mirror.memory_of(root), ignore_errors=True)
+    memory = mirror.memory_of(root)
+    shutil.rmtree(memory, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        memory.with_name(f"{memory.name}.lock").unlink(missing_ok=True)
+        memory.parent.rmdir()
