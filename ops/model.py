@@ -256,6 +256,11 @@ class Seen:
     realm: Mapping[str, Any] | None = None
     """Keycloak's realm as it is, without secrets; empty where there is none, None where nobody could look."""
 
+    @property
+    def given(self) -> frozenset[str]:
+        """Secrets that a container can be created with, one way or the other."""
+        return self.podman_secrets | self.handed
+
 
 @dataclass(frozen=True)
 class Step:

@@ -19,6 +19,7 @@ from typing import IO, Any
 from ops.errors import HostLacks, NeedsPerson, OpsError
 from ops.machine import state as files
 from ops.machine.checkout import origin
+from ops.machine.disk import to_disk
 from ops.machine.lock import Holder, boot_id, process_started
 from ops.machine.logfile import tell
 from ops.machine.project import Project
@@ -136,18 +137,9 @@ def append(state: State, content: Mapping[str, Any]) -> int:
         os.fsync(file.fileno())
         head = Head(tip.head.count + 1, trail.sha(line))
         files.write(state.audit_head, files.dump({"count": head.count, "hash": head.hash}), mode=0o600)
-        _to_disk(state.root)
+        to_disk(state.root)
     _to_log_store(state, trail.read(line) or {})
     return head.count
-
-
-def _to_disk(folder: Path) -> None:
-    """Names that were made or changed in a folder are on the disk when this returns."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _to_log_store(state: State, entry: Mapping[str, Any]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ops.errors import HostLacks
+from ops.machine import disk
 from ops.machine.at_rest import mirror
 
 
@@ -169,21 +170,8 @@ def state_root() -> Path:
 def write(path: Path, content: str | bytes, *, mode: int = 0o644, owner: int | None = None) -> None:
     """Write a whole file or none of it: a new file beside the old one, flushed to disk, then one rename."""
     data = content.encode() if isinstance(content, str) else content
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(file.fileno(), mode)
-            if owner is not None and os.geteuid() == 0:
-                os.fchown(file.fileno(), owner, owner)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        with mirror.kept(path, fresh):
-            fresh.replace(path)
-    except BaseException:
-        fresh.unlink(missing_ok=True)
-        raise
+    with disk.beside(path, data, mode=mode, owner=owner) as fresh, mirror.kept(path, fresh):
+        fresh.replace(path)
 
 
 def move(old: Path, new: Path) -> None:

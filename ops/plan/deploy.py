@@ -134,7 +134,6 @@ def _secrets(wanted: Wanted, seen: Seen, services: Iterable[Service], applying: 
     Raises HostLacks where one is missing that cannot be made up.
     """
     steps: list[Step] = []
-    there = seen.podman_secrets | seen.handed
     mounted = {secret for service in services for secret in service.secrets}
     for name in sorted({*mounted, *(secret for service in applying for secret in service.applies)}):
         version = wanted.versions[name]
@@ -147,7 +146,7 @@ def _secrets(wanted: Wanted, seen: Seen, services: Iterable[Service], applying: 
             )  # fmt: skip
         if not made:
             steps.append(GenerateSecret(f"generate {name}", f"generate secret {name}", name=name, version=version))
-        if name in mounted and (not made or secret_name(wanted.stack.project, name, version) not in there):
+        if name in mounted and (not made or secret_name(wanted.stack.project, name, version) not in seen.given):
             key = f"secret {name}"
             steps.append(StoreSecret(key, f"store secret {name}", (f"generate {name}",), name=name, version=version))
     return steps

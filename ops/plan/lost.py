@@ -24,7 +24,7 @@ def lost_secrets(stack: Stack, seen: Seen) -> tuple[str, ...]:
     missing = sorted(name for name in stack.secrets if name not in seen.secret_versions)
     if not seen.secret_versions:
         return tuple(missing)
-    copies = {name.rpartition("-")[0] for name in seen.podman_secrets | seen.handed}
+    copies = {name.rpartition("-")[0] for name in seen.given}
     return tuple(name for name in missing if f"{stack.project}-{name}" in copies)
 
 

@@ -22,7 +22,7 @@ from ops.errors import HostLacks, NeedsPerson, OpsError, UsageProblem
 
 if TYPE_CHECKING:
     from ops.machine.project import Project
-    from ops.model import Plan
+    from ops.model import Plan, Seen
 
 INTERRUPTED = 130
 """Exit code of a command that the operator broke off (128 + SIGINT)."""
@@ -90,6 +90,13 @@ def known_service(project: Project, name: str | None) -> None:
 
     if name is not None and name not in project.stack.services:
         raise UsageProblem(f'there is no service "{name}"', did_you_mean(name, project.stack.services), "inv status")
+
+
+def seen_without_health(project: Project) -> Seen:
+    """What there is, where nobody needs to know how it is."""
+    from ops.machine.observe import observe
+
+    return observe(project.host, (), with_health=False)
 
 
 def carry_out(

@@ -7,17 +7,10 @@ from typing import TYPE_CHECKING
 from invoke import Context
 
 from ops.errors import HostLacks
-from ops.verbs.common import carry_out, known_service, locked, recorded, verb
+from ops.verbs.common import carry_out, known_service, locked, recorded, seen_without_health, verb
 
 if TYPE_CHECKING:
-    from ops.machine.project import Project
-    from ops.model import Plan, Seen
-
-
-def _seen(project: Project) -> Seen:
-    from ops.machine.observe import observe
-
-    return observe(project.host, (), with_health=False)
+    from ops.model import Plan
 
 
 @verb()
@@ -30,7 +23,7 @@ def stop(c: Context) -> None:
     project = must_exist(open_project())
 
     def decide() -> Plan:
-        seen = _seen(project)
+        seen = seen_without_health(project)
         return plan_stop(project.deployed.stack, seen, ticker=bool(seen.ticker))
 
     if carry_out(project, decide):
@@ -47,7 +40,7 @@ def start(c: Context) -> None:
     project = must_exist(open_project())
 
     def decide() -> Plan:
-        seen = _seen(project)
+        seen = seen_without_health(project)
         if not seen.containers:
             raise HostLacks("nothing to start", f"project {project.name} has no containers", "inv deploy")
         wanted = project.deployed
@@ -72,7 +65,7 @@ def restart(c: Context, service: str) -> None:
     must_exist(project)
     project.host.prepare()
     with locked(project, "restart"):
-        plan = plan_restart(project.deployed.stack, _seen(project), service)
+        plan = plan_restart(project.deployed.stack, seen_without_health(project), service)
         if not plan.steps:
             raise HostLacks(f"{service} has no containers", "it was never deployed here", f"inv deploy --service {service}")
         # Restarting is the wish itself, not a difference to what is wanted, so there is nothing to observe again but health.
@@ -96,7 +89,7 @@ def destroy(c: Context, keep_data: bool = True, yes: bool = False) -> None:
     project = open_project(secrets_needed=False)
 
     def decide() -> Plan:
-        return plan_destroy(project.deployed.stack, _seen(project), keep_data=keep_data)
+        return plan_destroy(project.deployed.stack, seen_without_health(project), keep_data=keep_data)
 
     if carry_out(project, decide, yes=yes, word=project.name):
         kept = "its volumes and state are kept" if keep_data else "nothing of it is left but its images"

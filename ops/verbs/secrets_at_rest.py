@@ -9,17 +9,11 @@ from typing import TYPE_CHECKING
 from invoke import Context
 
 from ops.errors import HostLacks, UsageProblem
-from ops.verbs.common import carry_out, verb
+from ops.verbs.common import carry_out, seen_without_health, verb
 
 if TYPE_CHECKING:
     from ops.machine.project import Project
-    from ops.model import Plan, Seen
-
-
-def _seen(project: Project) -> Seen:
-    from ops.machine.observe import observe
-
-    return observe(project.host, (), with_health=False)
+    from ops.model import Plan
 
 
 def _present(project: Project) -> str | None:
@@ -44,7 +38,7 @@ def encrypt(c: Context, key: str) -> None:
         opening.open_again(root)
 
     def decide() -> Plan:
-        return plan_encrypt(_seen(project), str(path), _present(project), unfinished=switch.is_unfinished(root))
+        return plan_encrypt(seen_without_health(project), str(path), _present(project), unfinished=switch.is_unfinished(root))
 
     if carry_out(project, decide):
         show.out.print(f"[bold green]encrypted[/bold green]; after each boot the key is looked for at {path}")
@@ -109,7 +103,7 @@ def decrypt(c: Context, yes: bool = False) -> None:
         opening.unlock(root, keys.read_key(mirror.key_file(root)))
 
     def decide() -> Plan:
-        return plan_decrypt(_seen(project), _present(project), unfinished=switch.is_unfinished(root))
+        return plan_decrypt(seen_without_health(project), _present(project), unfinished=switch.is_unfinished(root))
 
     if carry_out(project, decide, yes=yes):
         show.out.print("secrets lie on this disk as they are; [bold]inv deploy[/bold] gives them to containers as before")

@@ -23,9 +23,9 @@ def names(state: State, project: str) -> frozenset[str]:
     there is an encrypted copy. None where secrets are not encrypted."""
     if not mirror.is_on(state.root):
         return frozenset()
-    places = (state.secrets, state.root / mirror.HOME / "files" / "secrets")
+    places = (state.secrets, mirror.copies_of(state.root) / "secrets")
     paths = (path for place in places for path in place.glob("*/[0-9]*"))
-    found = ((path.parent.name, path.name.removesuffix(mirror.SUFFIX)) for path in paths)
+    found = ((path.parent.name, mirror.clear_of(path).name) for path in paths)
     return frozenset(secret_name(project, name, int(version)) for name, version in found if version.isdigit())
 
 

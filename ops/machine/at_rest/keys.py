@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from ops.errors import HostLacks, UsageProblem
-from ops.machine.at_rest import mirror
+from ops.machine.disk import to_disk
 
 
 def read_key(path: Path) -> str:
@@ -38,7 +38,7 @@ def make_key(path: Path) -> str:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    mirror.to_disk(path.parent)
+    to_disk(path.parent)
     return str(identity)
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import secrets
 import shutil
 import stat
 from collections.abc import Iterator
@@ -23,7 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ops.errors import HostLacks
-from ops.machine import lock
+from ops.machine import disk, lock
+from ops.machine.disk import to_disk
 
 HOME = "at-rest"
 FOLDERS = ("secrets", "ca", "acme", "backup", "keycloak-fix", "handed")
@@ -136,11 +136,22 @@ def _place(path: Path) -> _Place | None:
     if memory is None:
         return None
     root, within = Path((memory / OF).read_text()), real.relative_to(memory)
-    return _Place(root, copy_of(root, within)) if within.parts[0] in FOLDERS else None
+    return _Place(root, copy_in(copies_of(root), within)) if within.parts[0] in FOLDERS else None
 
 
-def copy_of(root: Path, within: Path) -> Path:
-    return root / HOME / "files" / within.with_name(within.name + SUFFIX)
+def copies_of(root: Path) -> Path:
+    """The folder of encrypted copies, as the parts of the state folder that they are of."""
+    return root / HOME / "files"
+
+
+def copy_in(copies: Path, within: Path) -> Path:
+    """The copy of a file, in the copy of the folder that it is `within`."""
+    return copies / within.with_name(within.name + SUFFIX)
+
+
+def clear_of(within: Path) -> Path:
+    """The file that a copy is of."""
+    return within.with_name(within.name.removesuffix(SUFFIX))
 
 
 @contextmanager
@@ -195,26 +206,10 @@ def seal(clear: Path, copy: Path, to: str) -> None:
     about = clear.stat()
     data = pyrage.encrypt(clear.read_bytes(), [pyrage.x25519.Recipient.from_str(to)])
     copy.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    fresh = copy.with_name(f".{copy.name}.{secrets.token_hex(4)}")
-    try:
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+    with disk.beside(copy, data, mode=0o600) as fresh:
         alike(fresh, about)
         fresh.replace(copy)
-        to_disk(copy.parent)
-    finally:
-        fresh.unlink(missing_ok=True)
-
-
-def to_disk(folder: Path) -> None:
-    """Names that were made or changed in a folder are on the disk when this returns."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    to_disk(copy.parent)
 
 
 def alike(path: Path, about: os.stat_result) -> None:
@@ -233,13 +228,13 @@ def sync(root: Path) -> None:
     with alone(root):
         for name in FOLDERS:
             if (root / name).is_symlink():
-                sync_folder(memory / name, root / HOME / "files" / name, to)
+                sync_folder(memory / name, copies_of(root) / name, to)
 
 
 def sync_folder(clear: Path, copies: Path, to: str) -> None:
     """Make `copies` the encrypted copy of a folder, file by file; what is the same already stays.
 
-    Of secrets nothing is removed here: what was lost from memory by mistake can be had back from its copy (`switch.refill`).
+    Of secrets nothing is removed here: what was lost from memory by mistake can be had back from its copy (`opening.refill`).
     """
     copies.mkdir(parents=True, exist_ok=True, mode=0o700)
     wanted = set()
@@ -275,7 +270,7 @@ def _sync_one(path: Path, copies: Path, within: Path, to: str) -> Path:
             to_disk(copies / within.parent)
         alike(copies / within, path.stat())
         return copies / within
-    copy = copies / within.with_name(within.name + SUFFIX)
+    copy = copy_in(copies, within)
     if not copy.exists() or copy.stat().st_mtime_ns != path.stat().st_mtime_ns:
         seal(path, copy, to)
     return copy
@@ -283,12 +278,8 @@ def _sync_one(path: Path, copies: Path, within: Path, to: str) -> Path:
 
 def note(path: Path, text: str) -> None:
     """Write a small file whole, on the disk when this returns."""
-    fresh = path.with_name(path.name + ".new")
-    with fresh.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
+    with disk.beside(path, text.encode()) as fresh:
+        fresh.replace(path)
     to_disk(path.parent)
 
 
@@ -302,15 +293,29 @@ def aside_of(root: Path, name: str) -> Path:
     return root / f".{name}.clear"
 
 
+def fresh_of(root: Path, name: str) -> Path:
+    """Where a folder is while it is brought back. What is there may be half of it, as long as the link is."""
+    return root / f".{name}.fresh"
+
+
+def _gone_of(root: Path, name: str) -> Path:
+    return root / f".{name}.gone"
+
+
+def has_leftovers(root: Path) -> bool:
+    """Whether a beginning or an end was killed that had something readable beside what is in memory."""
+    return any(of(root, name).exists() for name in FOLDERS for of in (aside_of, fresh_of, _gone_of))
+
+
 def drop_all(root: Path) -> None:
     """Remove what can be read, once that is on the disk which cannot."""
     for name in FOLDERS:
-        aside, gone = aside_of(root, name), root / f".{name}.gone"
+        aside, gone = aside_of(root, name), _gone_of(root, name)
         shutil.rmtree(gone, ignore_errors=True)
         if aside.is_dir():
             aside.rename(gone)
             shutil.rmtree(gone)
         if (root / name).is_symlink():
             # What an end that was killed had begun to copy.
-            shutil.rmtree(root / f".{name}.fresh", ignore_errors=True)
+            shutil.rmtree(fresh_of(root, name), ignore_errors=True)
     to_disk(root)

@@ -10,6 +10,7 @@ from ops.errors import HostLacks
 from ops.machine.at_rest import mirror
 from ops.machine.at_rest.keys import opened, public, read_key
 from ops.machine.at_rest.mirror import FOLDERS, HOME, OF, SUFFIX
+from ops.machine.disk import to_disk
 
 OPEN_FOLDERS = {"backup": 0o755}
 """Folders that a container reads as another user; the rest is for root."""
@@ -37,7 +38,7 @@ def _fill(root: Path, memory: Path, identity: str) -> None:
     shutil.rmtree(fresh, ignore_errors=True)
     try:
         fresh.mkdir(mode=0o700)
-        _decrypt(root / HOME / "files", fresh, identity)
+        _decrypt(mirror.copies_of(root), fresh, identity)
         for name in FOLDERS:
             (fresh / name).mkdir(exist_ok=True, mode=OPEN_FOLDERS.get(name, 0o700))
         mirror.note(fresh / OF, str(root.resolve()))
@@ -59,7 +60,7 @@ def _decrypt(copies: Path, fresh: Path, identity: str) -> None:
             (fresh / within).mkdir()
             folders.append(path)
         elif path.suffix == SUFFIX and not path.name.startswith("."):
-            _open(path, fresh / within.with_name(within.name.removesuffix(SUFFIX)), identity)
+            _open(path, fresh / mirror.clear_of(within), identity)
     for path in reversed(folders):
         mirror.alike(fresh / path.relative_to(copies), path.stat())
 
@@ -94,8 +95,8 @@ def refill(root: Path, identity: str) -> list[str]:
 
 def vanished(root: Path) -> dict[str, Path]:
     """Secrets of which there is a copy, and which are not in memory: name and version -> copy."""
-    copies = root / HOME / "files" / "secrets"
-    found = {str(copy.relative_to(copies)).removesuffix(SUFFIX): copy for copy in sorted(copies.rglob(f"[!.]*{SUFFIX}"))}
+    copies = mirror.copies_of(root) / "secrets"
+    found = {str(mirror.clear_of(copy.relative_to(copies))): copy for copy in sorted(copies.rglob(f"[!.]*{SUFFIX}"))}
     return {name: copy for name, copy in found.items() if not (root / "secrets" / name).exists()}
 
 
@@ -136,7 +137,7 @@ def open_again(root: Path) -> None:
             f"the secrets of {root.name} are encrypted, and their key is not here", f"{key} does not exist",
             "bring it, or: inv secrets.unlock --key FILE; if it is lost: docs/how-to/secrets.md#the-key-is-lost",
         )  # fmt: skip
-    if any((root / f".{name}.{left}").exists() for name in FOLDERS for left in ("clear", "gone", "fresh")):
+    if mirror.has_leftovers(root):
         with mirror.alone(root):
             mirror.drop_all(root)
 
@@ -153,12 +154,17 @@ def _take_in(root: Path) -> None:
         folder.symlink_to(target)
 
 
-def set_aside(root: Path) -> None:
-    """Give up what is locked, its key being lost: the encrypted copies stay under another name, and nothing leads to memory."""
-    # In this order: killed in between, it is still locked, and this is done again.
+def lead_nowhere(root: Path) -> None:
+    """Remove the links into memory."""
     for name in FOLDERS:
         if (root / name).is_symlink():
             (root / name).unlink()
-    mirror.to_disk(root)
+    to_disk(root)
+
+
+def set_aside(root: Path) -> None:
+    """Give up what is locked, its key being lost: the encrypted copies stay under another name, and nothing leads to memory."""
+    # In this order: killed in between, it is still locked, and this is done again.
+    lead_nowhere(root)
     (root / HOME).rename(root / f"{HOME}.lost-{time.strftime('%Y%m%dT%H%M%S')}")
-    mirror.to_disk(root)
+    to_disk(root)

@@ -12,6 +12,7 @@ from ops.machine.at_rest import mirror
 from ops.machine.at_rest.keys import make_key, opened, public, read_key
 from ops.machine.at_rest.mirror import FOLDERS, HOME, OF, ON, SUFFIX
 from ops.machine.at_rest.opening import OPEN_FOLDERS, unlock, vanished
+from ops.machine.disk import to_disk
 
 GONE = f".{HOME}.gone"
 ROOM = 2
@@ -20,8 +21,8 @@ ROOM = 2
 
 def is_unfinished(root: Path) -> bool:
     """Whether a beginning or an end was killed: some parts are encrypted, or the readable ones are still there."""
-    left = any((root / f".{name}.{state}").exists() for name in FOLDERS for state in ("clear", "gone", "fresh"))
-    return mirror.is_half(root) or left or (root / GONE).exists() or (mirror.is_on(root) and not mirror.all_linked(root))
+    left = mirror.has_leftovers(root) or (root / GONE).exists()
+    return left or mirror.is_half(root) or (mirror.is_on(root) and not mirror.all_linked(root))
 
 
 def begin(root: Path, key: Path) -> None:
@@ -80,12 +81,12 @@ def _must_be_key_of(root: Path, key: Path) -> None:
 def _undo_an_end(root: Path, name: str) -> None:
     """What an end that was killed was about to put in place of a link; where the link has gone already, it is put there."""
     if (root / name).is_symlink():
-        shutil.rmtree(root / f".{name}.fresh", ignore_errors=True)
+        shutil.rmtree(mirror.fresh_of(root, name), ignore_errors=True)
     _in_place(root, name)
 
 
 def _into_memory(root: Path, name: str, target: Path, identity: str) -> None:
-    folder, aside, copies = root / name, mirror.aside_of(root, name), root / HOME / "files" / name
+    folder, aside, copies = root / name, mirror.aside_of(root, name), mirror.copies_of(root) / name
     if folder.is_symlink() and target.is_dir():
         return
     # Beside the one that was put aside, there can only be an empty one that a later command has made.
@@ -124,8 +125,7 @@ def _copy(source: Path, target: Path) -> None:
 
 def _compare(clear: Path, copies: Path, identity: str) -> None:
     for path in (path for path in clear.rglob("*") if path.is_file() and not path.is_symlink() and path.name[0] != "."):
-        within = path.relative_to(clear)
-        copy = copies / within.with_name(within.name + SUFFIX)
+        copy = mirror.copy_in(copies, path.relative_to(clear))
         if opened(copy, identity) != path.read_bytes():
             raise OpsError(f"{copy} does not come back as it was", "the disk or memory is faulty", "look at the kernel's log")
 
@@ -148,7 +148,7 @@ def end(root: Path) -> None:
             else:
                 for name in FOLDERS:
                     _as_before(root, name)
-            mirror.to_disk(root)
+            to_disk(root)
             os.sync()
             # In one step: a folder that lacks some of its files would say nothing true.
             home.rename(gone)
@@ -166,23 +166,22 @@ def _onto_disk(root: Path) -> None:
     memory, linked = mirror.memory_of(root), [name for name in FOLDERS if (root / name).is_symlink()]
     mirror.drop_all(root)
     for name in linked:
-        fresh = root / f".{name}.fresh"
+        fresh = mirror.fresh_of(root, name)
         shutil.rmtree(fresh, ignore_errors=True)
         # What containers were given as files they are given by Podman again.
         if name != "handed":
             _copy(memory / name, fresh)
     os.sync()
-    for name in linked:
-        if name != "handed":
-            _must_be_alike(memory / name, root / f".{name}.fresh")
-        (root / name).unlink()
-        _in_place(root, name)
     for name in FOLDERS:
+        if name in linked:
+            if name != "handed":
+                _must_be_alike(memory / name, mirror.fresh_of(root, name))
+            (root / name).unlink()
         _in_place(root, name)
 
 
 def _in_place(root: Path, name: str) -> None:
-    fresh = root / f".{name}.fresh"
+    fresh = mirror.fresh_of(root, name)
     if fresh.is_dir() and not (root / name).is_symlink():
         # It is whole. In its place there can only be an empty one that a later command has made.
         shutil.rmtree(root / name, ignore_errors=True)

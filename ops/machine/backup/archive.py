@@ -16,7 +16,7 @@ from typing import Any
 
 from ops.machine import lock
 from ops.machine import state as files
-from ops.machine.at_rest import mirror
+from ops.machine.at_rest import mirror, opening
 from ops.machine.checkout import origin
 from ops.machine.project import Project
 from ops.machine.releases import current_number
@@ -95,16 +95,16 @@ def _members(state: State, repository: Path) -> Iterator[tuple[Path, str]]:
     linked = [name for name in mirror.FOLDERS if (state.root / name).is_symlink()]
     within_links = [((state.root / name).resolve(), f"{STATE}/{name}", set[str]()) for name in linked if name not in LEFT_OUT]
     yield from ((top, prefix) for top, prefix, _ in within_links)
+    lost = [path.name for path in state.root.glob(f"{mirror.HOME}.*")]
     tops = (
-        (state.root, STATE, LEFT_OUT.union(linked)), *within_links,
+        (state.root, STATE, LEFT_OUT.union(linked, lost)), *within_links,
         (repository / "config", f"{CHECKOUT}/config", set[str]()),
     )  # fmt: skip
     for top, prefix, without in tops:
         for path in sorted(top.rglob("*")):
             within = path.relative_to(top)
             hidden = any(part.startswith(".") for part in within.parts)
-            lost = within.parts[0].startswith(f"{mirror.HOME}.")
-            if within.parts[0] in without or lost or hidden or not (path.is_symlink() or path.is_file() or path.is_dir()):
+            if within.parts[0] in without or hidden or not (path.is_symlink() or path.is_file() or path.is_dir()):
                 continue
             if path.is_symlink() or path.stat().st_size <= LARGEST:
                 yield path, f"{prefix}/{within}"
@@ -120,6 +120,9 @@ def unpack(archive: Path, state: Path, settings: Path) -> dict[str, Any]:
     Owners and modes are those of then: keys belong to the uid that reads them.
     """
     said: dict[str, Any] = {}
+    if not mirror.is_on(state):
+        # What a command was killed at that gave up encrypted ones.
+        opening.lead_nowhere(state)
     with tarfile.open(archive) as opened:
         for member in opened:
             if member.name == FACTS:
@@ -131,17 +134,18 @@ def unpack(archive: Path, state: Path, settings: Path) -> dict[str, Any]:
                     settings.replace(settings.with_name(f"{settings.name}.before-restore"))
                     files.write(settings, content)
             elif member.name.startswith(f"{STATE}/"):
-                within = member.name.removeprefix(f"{STATE}/")
-                # Where secrets are encrypted at rest, their folder is a link, and what it leads to is outside of this one.
-                top, _, rest = within.partition("/")
-                linked = (state / top).is_symlink() and top in mirror.FOLDERS
-                if linked and not mirror.is_on(state):
-                    (state / top).unlink()
-                    linked = False
-                inner = member.replace(name=(rest or ".") if linked else within, deep=False)
-                opened.extract(inner, (state / top).resolve() if linked else state, numeric_owner=True, filter="tar")
+                folder, within = _destination(state, member.name.removeprefix(f"{STATE}/"))
+                opened.extract(member.replace(name=within, deep=False), folder, numeric_owner=True, filter="tar")
     mirror.sync(state)
     return said
+
+
+def _destination(state: Path, name: str) -> tuple[Path, str]:
+    """(folder to extract to, name there). Where secrets are encrypted at rest, their folder is a link, and what it leads to is
+    outside of the state folder."""
+    top, _, rest = name.partition("/")
+    linked = top in mirror.FOLDERS and (state / top).is_symlink()
+    return ((state / top).resolve(), rest or ".") if linked else (state, name)
 
 
 def read_facts(archive: Path) -> dict[str, Any]:

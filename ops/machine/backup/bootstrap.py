@@ -86,7 +86,7 @@ def must_be_empty(project: Project) -> None:
     if (state.root / MARK).is_file():
         return
     containers = project.host.run(podman.containers_of(project.name)).stdout.split()
-    places = (state.secrets, state.root / mirror.HOME / "files" / "secrets")
+    places = (state.secrets, mirror.copies_of(state.root) / "secrets")
     there = not mirror.is_locked(state.root) and any(any(place.iterdir()) for place in places if place.is_dir())
     if containers or there:
         raise HostLacks(

@@ -32,8 +32,7 @@ def bring_back(project: Project, path: Path) -> int | None:
     present = sorted(int(one.name) for one in kept.glob("[0-9]*"))
     if present and values(project, key.SECRET)[0] == value:
         return None
-    seen = observe(project.host, (), with_health=False)
-    copies = seen.podman_secrets | seen.handed
+    copies = observe(project.host, (), with_health=False).given
     number = version_for(present, copies, f"{project.name}-{key.SECRET}")
     kept.mkdir(mode=0o700, exist_ok=True)
     files.write(kept / str(number), value, mode=0o600)
