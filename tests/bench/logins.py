@@ -98,6 +98,8 @@ def logins() -> Iterator[Figure]:
     with TemporaryDirectory() as folder:
         unlimited = Clone.make(Path(folder) / "checkout")
         unlimited.edit("config/nginx/limits.conf", "zone=login:4m rate=5r/s;", "zone=login:4m rate=1000r/s;")
+        unlimited.edit("config/nginx/limits.conf", "$login_key zone=forms:4m;", "$arg_none zone=forms:4m;")
+        unlimited.edit("config/nginx/limits.conf", "$login_key zone=tokens:4m;", "$arg_none zone=tokens:4m;")
         unlimited.deploy()
     keycloak = Keycloak(drill)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ops.plan.keycloak.mode import DATA, DEGRADED, DOWN, NOBODY, RESTART, RISK, Mode
 from ops.plan.keycloak.modes_start import LOOP, NOT_STARTED, RELEASE
+from ops.plan.keycloak.repair_sql import LIMIT
 
 NO_CONNECTION = ("database-unreachable", "migration-failed", "pool-exhausted", *NOT_STARTED)
 """What Keycloak says and shows when it gets no connection to its database."""
@@ -65,7 +66,7 @@ MODES = (
         severity=DOWN,
         title="Keycloak's role may not log in",
         means="NOLOGIN, an expired password or a connection limit of 0 was set",
-        repair=f"{LOOP}; ALTER ROLE keycloak LOGIN CONNECTION LIMIT 30 VALID UNTIL 'infinity'; {AGAIN}",
+        repair=f"{LOOP}; ALTER ROLE keycloak LOGIN CONNECTION LIMIT {LIMIT} VALID UNTIL 'infinity'; {AGAIN}",
         untouched=PASSWORDS,
         notice="logins are back within 20 s",
         source="compose/postgres/roles.sql",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ops.plan.keycloak.facts import ROLE, Facts, Session
 from ops.render import digest
 
-LIMIT = 30
+LIMIT = 50
 """Connections of the role (compose/postgres/roles.sql)."""
 WORKERS = ("pg_dump", "pg_restore", "pg_basebackup")
 """Programs that work on the database in good order, whoever started them."""

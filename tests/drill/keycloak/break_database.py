@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ops import podman
 from ops.machine.wait import until
+from ops.plan.keycloak.repair_sql import LIMIT
 from tests.drill.keycloak.breakage import Act, Breakage, at_once, no_login, restart, serves, sql, start, then
 from tests.drill.keycloak.hands import SLOT, Keycloak
 
@@ -103,7 +104,7 @@ BREAKAGES = (
     Breakage("role-nologin", "role-cannot-login", sql(f"ALTER ROLE {SLOT} NOLOGIN"), sql(f"ALTER ROLE {SLOT} LOGIN")),
     Breakage(
         "role-limit-zero", "role-cannot-login", sql(f"ALTER ROLE {SLOT} CONNECTION LIMIT 0"),
-        sql(f"ALTER ROLE {SLOT} CONNECTION LIMIT 30"),
+        sql(f"ALTER ROLE {SLOT} CONNECTION LIMIT {LIMIT}"),
     ),
     Breakage(
         "role-expired", "role-cannot-login", sql(f"ALTER ROLE {SLOT} VALID UNTIL '2020-01-01'"),
