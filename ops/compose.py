@@ -158,6 +158,7 @@ def _service(
         build=_context(name, definition, settings, repository),
         owner=int(str(definition.get("user", "0")).split(":")[0]),
         probe=own.get("probe"),
+        live=own.get("live"),
         socket=own.get("socket"),
         shares=shares,
         holds=next((other for other in definitions if _shared(definitions[other]) == name), None),

@@ -13,7 +13,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
@@ -28,7 +28,8 @@ class Target:
     """One container to watch. `address` is its own; `ca` verifies a probe over TLS.
 
     `socket`: path in the container at which it alone answers the probe. `holder`: container in whose network it stands.
-    `needs`: services without which it cannot do what its users need.
+    `needs`: services without which it cannot do what its users need. `live`: URL that answers as long as the process works at
+    all, however busy it is; empty: it has none.
     """
 
     slot: str
@@ -42,6 +43,7 @@ class Target:
     socket: str = ""
     holder: str = ""
     needs: tuple[str, ...] = ()
+    live: str = ""
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Target:
@@ -190,6 +192,13 @@ def assess(
     if target.holder and stranded(container, holder):
         return f"it has lost its network: {target.holder} has been stopped or started meanwhile"
     return probe(target, int(state["Pid"])) if target.probe else check(target.container)
+
+
+def is_live(target: Target, container: Mapping[str, Any] | None) -> bool:
+    """Whether a container that is not ready answers its liveness probe: it is busy, or waits for another service."""
+    if not target.live or container is None or state_of(container) != "running":
+        return False
+    return not probe(replace(target, probe=target.live), int(container["State"]["Pid"]))
 
 
 def failure_of(inspected: Mapping[str, Any]) -> str:

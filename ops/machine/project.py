@@ -211,7 +211,7 @@ def targets_of(
             address=address(allocation, service.networks[0], service.address_name(slot)), probe=service.probe,
             ca=str(state.ca / "root.pem"), start_seconds=service.start_seconds, grace=grace(service),
             socket=service.socket or "", holder=container_name(stack.project, service.shares) if service.shares else "",
-            needs=tuple(service.needs),
+            needs=tuple(service.needs), live=service.live or "",
         )
         for service in stack.services.values() if service.name not in without
         for slot in (*service.slots(), *((service.surge_slot,) if service.rolls and surge else ()))

@@ -30,7 +30,7 @@ from ops.machine import history, lock
 from ops.machine.certificates.renewing import run_command
 from ops.machine.certificates.watch import CertificateWatch
 from ops.machine.certificates.wire import Listener
-from ops.machine.health import Target, assess, state_of
+from ops.machine.health import Target, assess, is_live, state_of
 from ops.machine.lost import recover
 from ops.machine.run import Result, run
 
@@ -42,6 +42,8 @@ EXEC_SECONDS = 60.0
 """Between two health checks that have to be executed inside a container."""
 FAILURES = 3
 """Rounds in a row that a container may fail before it is restarted."""
+BUSY_SECONDS = 300.0
+"""How long a container that answers its liveness probe may be not ready before it is restarted all the same."""
 LONGEST_PAUSE = 600.0
 """Seconds that repeated restarts of one container are kept apart at most."""
 UNLOCK, UNLOCK_SECONDS = ("secrets.unlock",), 120.0
@@ -57,6 +59,7 @@ class Watch:
     reason: str = "not yet asked"
     since: float = 0.0
     failures: int = 0
+    not_ready_since: float | None = None
     asked: float = float("-inf")
     mended: int = 0
     next_mend: float = 0.0
@@ -68,12 +71,16 @@ def pause_after(attempts: int) -> float:
     return float(min(LONGEST_PAUSE, 30.0 * 2 ** max(0, attempts - 1)))
 
 
-def judge(watch: Watch, reason: str, now: float, wall: float) -> None:
-    """Take up one answer: empty means healthy."""
+def judge(watch: Watch, reason: str, now: float, wall: float, *, live: bool = False) -> None:
+    """Take up one answer: empty means healthy. `live`: a container that is not ready answers its liveness probe."""
     if bool(reason) != bool(watch.reason) or not watch.since:
         watch.since = wall
     watch.reason = reason
-    watch.failures = watch.failures + 1 if reason else 0
+    watch.failures = watch.failures + 1 if reason and not live else 0
+    if not reason:
+        watch.not_ready_since = None
+    elif watch.not_ready_since is None:
+        watch.not_ready_since = now
     if not reason and now > watch.next_mend + LONGEST_PAUSE:
         watch.mended = 0
 
@@ -86,7 +93,8 @@ def due(watch: Watch, target: Target, running_seconds: float | None, now: float,
     running_seconds: how long its main process has been running; None when it does not run. ill: services that do not do what
     their users need. Who needs one of them is not restarted: it cannot get better by that, and may still be of some use.
     """
-    if not watch.reason or watch.failures < FAILURES or now < watch.next_mend:
+    not_ready = 0.0 if watch.not_ready_since is None else now - watch.not_ready_since
+    if not watch.reason or now < watch.next_mend or (watch.failures < FAILURES and not_ready < BUSY_SECONDS):
         return ""
     if running_seconds is None:
         return "start"
@@ -169,11 +177,11 @@ class Ticker:
         now = time.monotonic()
         asked = [target for target in self.targets if self._worth_asking(target, now)]
         with ThreadPoolExecutor(max_workers=4) as pool:
-            reasons = list(pool.map(lambda target: self._assess(target, found), asked))
-        for target, reason in zip(asked, reasons, strict=True):
+            answers = list(pool.map(lambda target: self._assess(target, found), asked))
+        for target, (reason, live) in zip(asked, answers, strict=True):
             watch = self.watches.setdefault(target.slot, Watch())
             watch.asked = now
-            judge(watch, reason, now, time.time())
+            judge(watch, reason, now, time.time(), live=live)
             self._tell_podman(target, watch)
         busy = lock.busy(self.state / "lock")
         ill = {target.service for target in self.targets if self.watches[target.slot].reason}
@@ -182,8 +190,11 @@ class Ticker:
         self._write(found)
         self.certificates.round(self.listeners, found, busy=busy)
 
-    def _assess(self, target: Target, found: Mapping[str, Mapping[str, Any]]) -> str:
-        return assess(target, found.get(target.container), self.check, found.get(target.holder))
+    def _assess(self, target: Target, found: Mapping[str, Mapping[str, Any]]) -> tuple[str, bool]:
+        """Why a container is not healthy, and whether it is live nevertheless."""
+        container = found.get(target.container)
+        reason = assess(target, container, self.check, found.get(target.holder))
+        return reason, bool(reason) and is_live(target, container)
 
     def _worth_asking(self, target: Target, now: float) -> bool:
         watch = self.watches.setdefault(target.slot, Watch())
@@ -199,12 +210,15 @@ class Ticker:
     def _mend(self, target: Target, item: Mapping[str, Any] | None, now: float, ill: Collection[str]) -> None:
         watch = self.watches[target.slot]
         running = _running_seconds(item) if item else None
+        if set(target.needs).intersection(ill):
+            # It becomes ready some time after what it needs, not at once.
+            watch.not_ready_since = now
         action = due(watch, target, running, now, ill) if item else ""
         if not action:
             return
         watch.mended += 1
         watch.next_mend = now + pause_after(watch.mended)
-        watch.failures = 0
+        watch.failures, watch.not_ready_since = 0, None
         self.say(f"{action} {target.slot}, attempt {watch.mended}: {watch.reason}")
         recover(target.container, self.podman)
         grace = ("--time", str(target.grace)) if action == "restart" else ()

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from ops.machine.health import Target
+from ops.machine.run import Result
 from ops.machine.ticker import (
+    BUSY_SECONDS,
     FAILURES,
     LONGEST_PAUSE,
     Ticker,
@@ -55,6 +57,58 @@ def test_pause_doubles_and_has_an_end(attempts: int, seconds: float) -> None:
 )
 def test_what_is_due(watch: Watch, running_seconds: float | None, action: str) -> None:
     assert due(watch, TARGET, running_seconds, now=100.0) == action
+
+
+def test_container_that_is_live_is_not_restarted_for_being_busy() -> None:
+    watch, restarted = Watch(), []
+    for moment in (0.0, 5.0, 60.0, BUSY_SECONDS - 1, BUSY_SECONDS):
+        judge(watch, "HTTP 503", moment, wall=moment, live=True)
+        restarted.append(due(watch, TARGET, 1000.0, moment))
+
+    assert restarted == ["", "", "", "", "restart"]
+
+
+def test_container_that_is_neither_ready_nor_live_is_restarted_after_three_rounds() -> None:
+    watch, restarted = Watch(), []
+    for moment, live in ((0.0, True), (5.0, False), (10.0, False), (15.0, False)):
+        judge(watch, "timed out", moment, wall=moment, live=live)
+        restarted.append(due(watch, TARGET, 1000.0, moment))
+
+    assert restarted == ["", "", "", "restart"]
+
+
+def test_time_of_being_busy_ends_with_a_good_answer() -> None:
+    watch = Watch()
+    for moment, reason in ((0.0, "HTTP 503"), (BUSY_SECONDS - 1, ""), (BUSY_SECONDS, "HTTP 503")):
+        judge(watch, reason, moment, wall=moment, live=bool(reason))
+
+    assert due(watch, TARGET, 1000.0, BUSY_SECONDS + 1) == ""
+
+
+class Asked(Ticker):
+    """A service that runs as this very process and is not ready, and one that it needs."""
+
+    def __init__(self, state: Path) -> None:
+        super().__init__(state)
+        self.did = list[str]()
+
+    def podman(self, *arguments: str, timeout: float = 60.0) -> Result:
+        self.did.append(arguments[0])
+        return Result(arguments, 0, "", "", 0.0)
+
+
+def test_container_has_time_to_become_ready_after_what_it_needs(tmp_path: Path) -> None:
+    ticker = Asked(tmp_path)
+    backend = replace(TARGET, slot="backend-1", service="backend", needs=("postgres",))
+    watch = ticker.watches["backend-1"] = Watch(reason="HTTP 503", not_ready_since=0.0)
+    item = {"State": {"Status": "running", "StartedAt": "2026-01-31T12:00:00Z"}}
+
+    ticker._mend(backend, item, BUSY_SECONDS + 1, {"postgres"})
+    ticker._mend(backend, item, BUSY_SECONDS + 2, set())
+    assert (ticker.did, watch.mended) == ([], 0)
+
+    ticker._mend(backend, item, 2 * BUSY_SECONDS + 1, set())
+    assert ticker.did[-1] == "restart"
 
 
 class Locked(Ticker):

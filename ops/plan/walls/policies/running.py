@@ -151,6 +151,7 @@ def _certificate(value: Any) -> bool:
 
 OWN_KEYS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "probe": (lambda value: isinstance(value, str) and re.match(r"https://[a-z-]+:\d+/", value), "a URL such as https://redis:1234/health"),
+    "live": (lambda value: isinstance(value, str) and re.match(r"https://[a-z-]+:\d+/", value), "a URL such as https://redis:1234/live"),
     "socket": (lambda value: isinstance(value, str) and value.startswith("/run/"), "a path such as /run/probe.sock"),
     "keep": (lambda value: value is True, "true, or absent"),
     "reload": (_words, "a list of words: the command and its arguments"),
