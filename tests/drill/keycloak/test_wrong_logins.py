@@ -1,0 +1,147 @@
+"""Many wrong passwords at once: who has the right one logs in meanwhile, and Keycloak is not restarted for being busy."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from ipaddress import ip_network
+from pathlib import Path
+from statistics import median
+
+import pytest
+
+from ops.machine.host import REPOSITORY
+from ops.machine.run import run
+from ops.render import address, network_name
+from tests.drill.conftest import Record, temporary_accounts
+from tests.drill.keycloak.logins import patient_login
+from tests.drill.keycloak.wrong_logins import Site, burst
+from tests.drill.stack import PATIENCE, Drill
+from tests.drill.test_ticker import age
+from tests.smoke.accounts import Account
+from tests.smoke.live import Live, eventually
+
+SLOT = "keycloak"
+ROUNDS = 3
+PROMISED = 2.0
+"""Seconds for a login while others submit wrong passwords. Of a host that has nothing else to do: it is reported."""
+STALLED = 10.0
+"""Seconds that no login takes unless threads wait for connections, which they give up after 5 s, once or twice."""
+ADDRESSES = 5
+POOL_SIZE = int(
+    re.findall(r"^db-pool-max-size=(\d+)$", (REPOSITORY / "config" / SLOT / "keycloak.conf").read_text(), re.MULTILINE)[0]
+)
+
+
+@pytest.fixture(scope="module")
+def live(drill: Drill) -> Live:
+    """A Keycloak that has run for so long that the health ticker would restart it."""
+    drill.await_healthy()
+    patience = drill.project.stack.services[SLOT].start_seconds + 5.0
+    eventually(lambda: "" if age(drill, SLOT) > patience else "it may still be starting", patience)
+    return Live(drill.project)
+
+
+@pytest.fixture(scope="module")
+def user(live: Live) -> Iterator[Account]:
+    with temporary_accounts(live) as accounts:
+        yield accounts.create("viewer")
+
+
+@pytest.fixture(scope="module")
+def sources(drill: Drill) -> Iterator[list[str]]:
+    """Addresses of this host on nginx' public network. Connections to the published ports would all come from one."""
+    project = drill.project
+    name = network_name(project.name, "web")
+    inspected = project.host.run(("podman", "network", "inspect", name)).stdout
+    interface = re.search(r'"network_interface": "(\w+)"', inspected)
+    assert interface, inspected
+    hosts = list(ip_network(project.allocation.subnets["web"]).hosts())[-ADDRESSES:]
+    for host in hosts:
+        run(("ip", "address", "add", f"{host}/32", "dev", interface[1]), timeout=10)
+    try:
+        yield list(map(str, hosts))
+    finally:
+        for host in hosts:
+            run(("ip", "address", "del", f"{host}/32", "dev", interface[1]), timeout=10, ok=None)
+
+
+@dataclass
+class Outcome:
+    seconds: list[float] = field(default_factory=list)
+    """Of each login with the right password."""
+    statuses: Counter[str] = field(default_factory=Counter)
+    """Of the wrong ones."""
+    longest: float = 0.0
+
+    def described(self) -> str:
+        answers = ", ".join(f"{number} x {status}" for status, number in sorted(self.statuses.items()))
+        return f"median of {len(self.seconds)}: {median(self.seconds):.2f} s; wrong ones: {answers} within {self.longest} s"
+
+
+def attacked(site: Site, kind: str, number: int, sources: list[str], user: Account) -> Outcome:
+    """Wrong logins at once, several times, and logins of a user as long as they are under way."""
+    found = Outcome()
+    for _ in range(ROUNDS):
+        with burst(site, kind, number, sources) as wrong:
+            wrong.submit()
+            first = True
+            while first or wrong.under_way:
+                first = False
+                began = time.monotonic()
+                patient_login(user.live).tokens(user.username, user.password)
+                found.seconds.append(time.monotonic() - began)
+            result = wrong.result()
+        found.statuses.update(result["statuses"])
+        found.longest = max(found.longest, result["seconds"])
+    return found
+
+
+def connections_used(live: Live) -> int:
+    """The most connections that Keycloak's pool has had in use at once since its start."""
+    vars(live).pop("containers", None)
+    found = re.search(r"^agroal_max_used_count(?:\{.*\})? (\S+)$", live.inside(SLOT, 9000, "/metrics").text, re.MULTILINE)
+    assert found, "Keycloak has no figure of its connections"
+    return int(float(found[1]))
+
+
+@pytest.mark.parametrize("kind", ["form", "token"])
+@pytest.mark.parametrize("addresses", [1, ADDRESSES])
+@pytest.mark.parametrize("number", [40, 200])
+def test_login_succeeds_during_a_burst_of_wrong_passwords(
+    drill: Drill, live: Live, user: Account, sources: list[str], record: Record, number: int, addresses: int, kind: str
+) -> None:
+    before = drill.containers()[SLOT]["State"]["StartedAt"]
+    project = drill.project
+    site = Site(address(project.allocation, "web", "edge"), live.domain, live.site.base)
+
+    found = attacked(site, kind, number, sources[:addresses], user)
+
+    record(
+        f"a login, the slowest during {number} wrong ones at once ({kind}, {addresses} address{'es' if addresses > 1 else ''})",
+        max(found.seconds), PROMISED, f"{found.described()}; {connections_used(live)} connections at most",
+    )  # fmt: skip
+    assert max(found.seconds) < STALLED, found.described()
+    assert set(found.statuses) <= {"200", "400", "401", "429", "503"}, found.described()
+    assert connections_used(live) < POOL_SIZE
+    assert drill.unhealthy(SLOT) == ""
+    assert drill.containers()[SLOT]["State"]["StartedAt"] == before
+
+
+def test_keycloak_that_hangs_is_restarted(drill: Drill, live: Live, record: Record) -> None:
+    """It answers neither probe."""
+    frozen = drill.pid(SLOT)
+    began = time.monotonic()
+    os.kill(frozen, signal.SIGSTOP)
+    try:
+        eventually(lambda: "it is still frozen" if drill.pid(SLOT) in (0, frozen) else "", PATIENCE)
+    finally:
+        if Path(f"/proc/{frozen}").exists():
+            os.kill(frozen, signal.SIGCONT)
+    record("keycloak frozen (SIGSTOP)", time.monotonic() - began, note="restarted by the health ticker")
+    drill.await_healthy(SLOT, patience=600)
