@@ -11,7 +11,6 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -76,9 +75,14 @@ def _tell(problem: OpsError) -> None:
 
 
 def _defect(problem: Exception) -> NeedsPerson:
-    """A defect of this program: the traceback goes to a file, the operator gets three lines like any other."""
-    path = Path(tempfile.gettempdir()) / f"cc03-defect-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}.txt"
-    path.write_text("".join(traceback.format_exception(problem)))
+    """A defect of this program: the traceback goes to a file, the operator gets three lines like any other.
+
+    The file is new and for its owner alone: /tmp is open to every account, which could have laid a link under a name that can
+    be guessed.
+    """
+    descriptor, path = tempfile.mkstemp(prefix=f"cc03-defect-{time.strftime('%Y%m%dT%H%M%S')}-", suffix=".txt")
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write("".join(traceback.format_exception(problem)))
     return NeedsPerson(
         "this command met a defect in its own code", f"{type(problem).__name__}: {problem}", f"report it with {path}"
     )

@@ -10,12 +10,10 @@ from typing import Any
 import pytest
 
 from ops.errors import UsageProblem
-from ops.machine.walls.advisories import read_debsecan, read_npm_audit, read_pip_audit
 from ops.plan.walls.control import CONTROLS, SECTIONS
 from ops.plan.walls.exceptions import FILE as EXCEPTIONS
 from ops.plan.walls.exceptions import Accepted, flaws, parse_exceptions
 from ops.plan.walls.facts import Advisory, BurstSeen, Facts, Leak, Mount, Reach, Unread, Way
-from ops.plan.walls.http import BURSTS
 from ops.plan.walls.judge import ACCEPTED, FAILED, NOT_CHECKED, PASSED, as_json, judge
 from ops.plan.walls.listeners import Listener, parse_listeners
 from ops.plan.walls.markdown import page, share_told
@@ -356,44 +354,6 @@ def test_the_page_tells_findings_exceptions_and_what_was_not_checked() -> None:
     )
     assert "| 8.2 | The backend has no Python package with a known weakness | no \\| network |" in text
     assert "| 2.5 | Every process is confined by a seccomp filter | **failed** |" in text
-
-
-# ---- Answers of other programs
-
-
-def test_packages_that_nobody_could_be_asked_about_are_unread() -> None:
-    """pip-audit says so in a field and exits with 0."""
-    report = {"dependencies": [
-        {"name": "a", "version": "1", "vulns": []}, {"name": "b", "skip_reason": "Dependency not found on PyPI"}
-    ]}  # fmt: skip
-
-    assert read_pip_audit(report) == Unread("pip-audit could not ask about 1 of 2 packages (b …)")
-
-
-def test_answers_of_pip_audit_npm_and_debsecan_are_read() -> None:
-    vulnerable = {"name": "a", "version": "1", "vulns": [{"id": "PYSEC-1", "fix_versions": ["2"]}]}
-    assert read_pip_audit({"dependencies": [vulnerable]}) == (Advisory("a 1", "PYSEC-1", "2"),)
-    assert read_npm_audit({"message": "405 Method Not Allowed"}) == Unread("npm: 405 Method Not Allowed")
-    assert read_npm_audit({"vulnerabilities": {"b": {"via": [{"title": "Bad"}, "c"]}}}) == (
-        Advisory("b", "Bad"),
-        Advisory("b", "c"),
-    )
-    assert read_debsecan("CVE-2026-1 openssl\nCVE-2026-2 zlib1g (low urgency)\n") == (
-        Advisory("openssl", "CVE-2026-1"), Advisory("zlib1g", "CVE-2026-2")
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("seen", "proves"),
-    [
-        (BurstSeen(300, 1.0, False), False),
-        (BurstSeen(380, 1.0, False), True),
-        (BurstSeen(900, 9.0, False), False),
-        (BurstSeen(5, 1.0, True), True),
-    ],
-)
-def test_a_burst_proves_something_when_more_was_asked_than_is_let_through(seen: BurstSeen, proves: bool) -> None:
-    assert BURSTS["API"].proves(seen) is proves
 
 
 def test_a_page_that_is_not_there_is_not_public() -> None:

@@ -48,7 +48,7 @@ def declared_listeners() -> tuple[Listener, ...]:
 
 
 def _mounts(service: Service) -> tuple[Mount, ...]:
-    found = [Mount("", "/tmp", True, frozenset({"rw", "nosuid", "nodev"}))]
+    found = [Mount("", "/tmp", True, frozenset({"rw", "noexec", "nosuid", "nodev"}))]
     if service.has_config:
         found.append(Mount(f"{STATE}/config/{service.name}", "/etc/cc03", False))
     for mount in map(str, service.definition.get("volumes") or ()):
