@@ -129,6 +129,10 @@ def image_history(image: str) -> Argv:
     return ("podman", "history", "--no-trunc", "--format", "json", image)
 
 
+def image_exists(tag: str) -> Argv:
+    return ("podman", "image", "exists", tag)
+
+
 def image_save(images: Sequence[str], archive: Path) -> Argv:
     return ("podman", "save", "--multi-image-archive", "--output", str(archive), *images)
 

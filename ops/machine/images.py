@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ops import podman
@@ -13,13 +14,17 @@ from ops.errors import OpsError
 from ops.machine.authority import host_ca_bundle
 from ops.machine.host import Host
 from ops.machine.run import installed, tail
+from ops.machine.shared_lock import alone
 from ops.plan.diagnose import diagnose_build
 from ops.steps import BuildImage, FetchImage, ObtainBase
 
 PULL_SECONDS = 60.0
 """A registry that has not delivered a base image (30 MB) by then counts as absent; the base is bootstrapped instead."""
+BASE_SECONDS = 900.0
 AT_ONCE = 3
 """Builds side by side: they alternate between waiting for downloads and using a core."""
+LOCKS = ".builds"
+"""Folder beside those of the projects: they share their images."""
 _slots = threading.BoundedSemaphore(AT_ONCE)
 _STEP = re.compile(r"^(?:\[\d+/\d+\] )?STEP (\d+)/(\d+): (.*)$")
 
@@ -32,13 +37,21 @@ def obtain_base(host: Host, step: ObtainBase, report: Callable[[str], None]) -> 
     """Pull the suite's slim image, or bootstrap the same system from its packages; then add what every image here needs."""
     log = log_of(host, f"base-{step.suite}")
     log.write_text("")
+    with _only_builder(host, step.tag, BASE_SECONDS, report) as built:
+        if not built:
+            _obtain_base(host, step, log, report)
+
+
+def _obtain_base(host: Host, step: ObtainBase, log: Path, report: Callable[[str], None]) -> None:
     source = f"docker.io/library/debian:{step.suite}-slim"
     report("asking the registry")
     if not _pulled(host, source, log):
         source = _bootstrap(host, step.suite, log, report)
     report("adding common packages")
     context = host.repository / "compose" / "base"
-    _build(host, podman.image_build(context, step.tag, {"BOOTSTRAP": source}, {}, None), 900, log, f"base-{step.suite}")
+    _build(
+        host, podman.image_build(context, step.tag, {"BOOTSTRAP": source}, {}, None), BASE_SECONDS, log, f"base-{step.suite}"
+    )
 
 
 def _pulled(host: Host, reference: str, log: Path) -> bool:
@@ -72,10 +85,21 @@ def build_image(host: Host, step: BuildImage, report: Callable[[str], None]) -> 
     """Build one image. A failure names the step of the Containerfile and the log."""
     log = log_of(host, step.name)
     report("waiting for a free builder")
-    with _slots, _Follow(log, report):
-        bundle = host_ca_bundle()
-        argv = podman.image_build(Path(step.context), step.tag, dict(step.args), {}, bundle)
-        _build(host, argv, step.deadline, log, step.name)
+    with _slots, _only_builder(host, step.tag, step.deadline, report) as built:
+        if built:
+            return
+        with _Follow(log, report):
+            argv = podman.image_build(Path(step.context), step.tag, dict(step.args), {}, host_ca_bundle())
+            _build(host, argv, step.deadline, log, step.name)
+
+
+@contextmanager
+def _only_builder(host: Host, tag: str, seconds: float, report: Callable[[str], None]) -> Iterator[bool]:
+    """One build of an image at a time, whatever project asks for it. Yields whether another one has built it meanwhile."""
+    report("waiting for another build of the same image")
+    name = tag.rpartition("/")[2].replace(":", "-")
+    with alone(host.state.root.parent / LOCKS / name, seconds) as free:
+        yield not free and host.run(podman.image_exists(tag), ok=None).returncode == 0
 
 
 def _build(host: Host, argv: podman.Argv, deadline: float, log: Path, name: str) -> None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from ops.errors import LockHeld
+from ops.errors import LockHeld, OpsError
 from ops.machine.lock import Holder, boot_id, busy, hold, holder, process_started
+from ops.machine.shared_lock import alone
 
 
 @contextmanager
@@ -169,3 +172,27 @@ def test_process_that_has_ended_and_waits_to_be_collected_does_not_live(tmp_path
         assert process_started(child) is None
     finally:
         os.waitpid(child, 0)
+
+
+def test_shared_lock_is_waited_for_and_says_so(tmp_path: Path) -> None:
+    order: list[str] = []
+    path = tmp_path / "folder" / "image"
+
+    def second() -> None:
+        with alone(path, 10) as free:
+            order.append(f"second, at once: {free}")
+
+    with alone(path, 10) as free:
+        thread = threading.Thread(target=second)
+        thread.start()
+        time.sleep(0.2)
+        order.append(f"first, at once: {free}")
+    thread.join(10)
+
+    assert order == ["first, at once: True", "second, at once: False"]
+
+
+def test_shared_lock_that_is_not_free_in_time_is_an_error(tmp_path: Path) -> None:
+    refused = pytest.raises(OpsError, match="held by another process")
+    with alone(tmp_path / "image", 10), refused, alone(tmp_path / "image", 0.2):
+        pass

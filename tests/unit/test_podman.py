@@ -65,6 +65,7 @@ EVERY = {
     "unpause": podman.unpause("a"),
     "attached_to": podman.attached_to("cc03-data"),
     "containers_on": podman.containers_on("cc03-data"),
+    "image_exists": podman.image_exists("image"),
     "inspect_images": podman.inspect_images(["image"]),
     "ends": podman.ends("a", "10m"),
     "logs": podman.logs("a", follow=True, since="10m", tail=5),
