@@ -23,7 +23,12 @@ def kept(c: Context, file: str, note: str = "") -> None:
     """Something with a word that is needed."""
 
 
-COMMANDS = Collection(said, other, kept)
+@verb(help={"to": "number", "service": "which"})
+def back(c: Context, to: int = 0, service: str | None = None) -> None:
+    """Something with a number."""
+
+
+COMMANDS = Collection(said, other, kept, back)
 
 
 def parsed(*words: str) -> list[ParserContext]:
@@ -83,3 +88,46 @@ def test_tab_completion_still_finds_the_command_that_a_half_typed_option_belongs
 
     assert isinstance(caught.value, Exit)
     assert caught.value.context is not None and caught.value.context.name == "said"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("kept", "--help"), ("kept", "a", "--help"), ("kept", "-h"), ("said", "--help"), ("kept", "a", "--note", "--help")],
+)
+def test_help_works_in_any_place(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        Program(namespace=COMMANDS, binary="inv").run(["inv", *words])
+
+    printed = capsys.readouterr()
+    assert (caught.value.code, printed.err) == (0, "")
+    assert f"inv [--core-opts] {words[0]}" in printed.out
+
+
+@pytest.mark.parametrize("word", ["--hlep", "--note2", "-x"])
+def test_a_word_that_begins_with_a_dash_is_never_a_positional(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        Program(namespace=COMMANDS, binary="inv").run(["inv", "kept", word])
+
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.startswith(f"failed: inv kept has no option {word}\n")
+
+
+def test_a_single_dash_is_a_value() -> None:
+    assert parsed("kept", "-")[0].args["file"].value == "-"
+
+
+def test_option_that_needs_a_number_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        Program(namespace=COMMANDS, binary="inv").run(["inv", "back", "--to", "abc"])
+
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "failed: inv back: --to takes a whole number", '   why: "abc" is not one', "  next: inv --help back",
+    ]  # fmt: skip
+
+
+def test_a_service_as_a_word_is_answered_with_the_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        Program(namespace=COMMANDS, binary="inv").run(["inv", "back", "backend"])
+
+    assert capsys.readouterr().err.splitlines()[2] == "  next: inv back --service backend"
