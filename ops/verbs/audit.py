@@ -66,7 +66,7 @@ def broken(verdict: Verdict) -> OpsError:
 _OUTCOME = {"passed": "green", "accepted": "cyan", "failed": "red", "not checked": "yellow"}
 
 
-@verb(default=True, help={
+@verb(changes="report", default=True, help={
     "json": "print the result of every control for other programs",
     "report": "also write it as a Markdown page, to hand to an auditor",
     "advisories": "also ask for known weaknesses of packages (default; --no-advisories leaves them out)",
@@ -148,7 +148,7 @@ def _show_walls(found: Report, seconds: float) -> None:
     show.out.print(f"{share_told(found)}, in {seconds:.1f} s")
 
 
-@verb(help={
+@verb(changes=False, help={
     "json": "print a list for other programs, with every field",
     "limit": f"how many changes, the newest (default {LIMIT})",
     "verb": "only changes by this command, for example deploy",
@@ -173,7 +173,7 @@ def log(c: Context, json: bool = False, limit: int = LIMIT, verb: str | None = N
         show.err.print("[red]this record is not whole: inv audit.verify[/red]")
 
 
-@verb()
+@verb(changes=False)
 def verify(c: Context) -> None:
     """Whether the audit trail is whole: finds a line that was removed, altered, put in or moved. Exit code 1 where one was."""
     from ops import show

@@ -91,7 +91,7 @@ def _newest(project: Project, since: datetime) -> str:
     return f": {found[0].name}, {size(found[0].bytes)}, {size(found[0].added)} added"
 
 
-@verb(name="list", help={"json": "print what the container reports, and safety copies, for other programs"})
+@verb(changes=False, name="list", help={"json": "print what the container reports, and safety copies, for other programs"})
 def list_sets(c: Context, json: bool = False) -> None:
     """Every set: age, kind, size, what is inside, whether it is proved; and any moment that can be restored."""
     from ops.machine.backup.container import status

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ops.plan.certificates.leaves import Leaf
 
 
-@verb(default=True, name="show", help={"json": "print everything for other programs"})
+@verb(changes=False, default=True, name="show", help={"json": "print everything for other programs"})
 def show_certificates(c: Context, json: bool = False) -> None:
     """Every certificate as it is served and as it is stored; exit code 1 where the two differ or clients would refuse one."""
     from ops import show

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import signal
@@ -14,9 +15,10 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from invoke import Exit, Task, task
+from invoke import Context, Exit, Task, task
 
 from ops.arguments import VerbTask
+from ops.command_line import drop, options_for, unread_output
 from ops.errors import HostLacks, NeedsPerson, OpsError, UsageProblem
 
 if TYPE_CHECKING:
@@ -27,40 +29,71 @@ INTERRUPTED = 130
 """Exit code of a command that the operator broke off (128 + SIGINT)."""
 
 
-def verb(help: Mapping[str, str] | None = None, **options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
+def verb(
+    help: Mapping[str, str] | None = None, *, changes: bool | str = True, **options: Any
+) -> Callable[[Callable[..., None]], Task[Any]]:
     """Declare a command. Whatever it raises reaches the operator as three lines and an exit code, never as a traceback.
 
     Parameters
     ----------
     help: option name -> its line in `inv --help COMMAND`.
+    changes: whether the command changes anything; the name of an option: whether that is given. What only reads ends in
+    silence, with 0, when the operator or the reader of its output has enough.
     """
 
     def declare(function: Callable[..., None]) -> Task[Any]:
         @functools.wraps(function)
-        def guarded(*args: Any, **kwargs: Any) -> None:
-            signal.signal(signal.SIGTERM, _as_interrupt)
+        def guarded(context: Context, **given: Any) -> None:
+            _watch_signals()
+            changing = changes if isinstance(changes, bool) else bool(given.get(changes))
             try:
-                function(*args, **kwargs)
+                with unread_output(tolerated=changing):
+                    function(context, **options_for(function, context, changes, given))
             except OpsError as problem:
                 _tell(problem)
             except KeyboardInterrupt:
+                if not changing:
+                    raise Exit(code=0) from None
                 print(
                     "\ninterrupted: the same command finishes what was begun; after a deploy, inv rollback puts it back",
                     file=sys.stderr,
                 )
                 raise Exit(code=INTERRUPTED) from None
             except BrokenPipeError:
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                drop(sys.stdout)
                 raise Exit(code=0) from None
             except (Exit, SystemExit):
                 raise
             except Exception as problem:
-                _tell(_defect(problem))
+                _tell(_refused_by_the_host(problem) or _defect(problem))
 
         declared: Task[Any] = task(help=dict(help or {}), klass=VerbTask, **options)(guarded)
         return declared
 
     return declare
+
+
+def _watch_signals() -> None:
+    """SIGTERM is Ctrl-C, and so is SIGHUP, the end of a session over SSH, unless nohup has it ignored."""
+    signal.signal(signal.SIGTERM, _as_interrupt)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _as_interrupt)
+
+
+REFUSALS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM})
+"""Errors of the system that say something of the host, and nothing of this program."""
+
+
+def _refused_by_the_host(problem: Exception) -> HostLacks | None:
+    if not isinstance(problem, OSError) or problem.errno not in REFUSALS:
+        return None
+    where = f"{problem.filename}: " if problem.filename else ""
+    if os.geteuid() and problem.errno in (errno.EACCES, errno.EPERM):
+        return HostLacks("this command needs root", f"{where}{problem.strerror}", "sudo -i, then the same command")
+    drop(sys.stdout)
+    return HostLacks(
+        "this host refused to read or write", f"{where}{problem.strerror}", "inv doctor looks at space and permissions"
+    )
 
 
 def _as_interrupt(number: int, frame: FrameType | None) -> None:

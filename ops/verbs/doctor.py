@@ -13,7 +13,7 @@ from ops.verbs.common import verb
 _MARK = {"good": "[green]ok[/green]     ", "warning": "[yellow]warning[/yellow]", "bad": "[red]bad[/red]    "}
 
 
-@verb(help={"json": "print the findings for other programs"})
+@verb(changes=False, help={"json": "print the findings for other programs"})
 def doctor(c: Context, json: bool = False) -> None:
     """Check this host: Podman, cgroups, limits, space, ports, clock, registries. For each finding, what to type."""
     from ops import show

@@ -44,7 +44,7 @@ def build(c: Context, service: str | None = None, plan: bool = False, refresh: b
         show.out.print(f"[bold green]built[/bold green]: {built} images in {time.monotonic() - began:.1f} s")
 
 
-@verb(default=True, name="list", help={"json": "print a list for other programs"})
+@verb(changes=False, default=True, name="list", help={"json": "print a list for other programs"})
 def list_images(c: Context, json: bool = False) -> None:
     """The image of every service: tag, size, whether this host has it."""
     import json as json_module

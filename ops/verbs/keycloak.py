@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _COLOUR = {"down": "red", "degraded": "yellow", "risk": "cyan"}
 
 
-@verb(default=True, help={"json": "print the diagnosis for other programs"})
+@verb(changes=False, default=True, help={"json": "print the diagnosis for other programs"})
 def diagnose(c: Context, json: bool = False) -> None:
     """Diagnose Keycloak: container, image, database, host name, realm, accounts. Causes first, each with its repair."""
     from ops.machine.keycloak.look import look

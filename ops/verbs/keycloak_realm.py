@@ -47,7 +47,7 @@ def _declared(project: Project, file: str | None) -> Declaration:
     return parse_realm(fill_config(text, placeholders(project.settings, project.ports), {}, file), file)
 
 
-@verb(name="plan", help={
+@verb(changes=False, name="plan", help={
     "file": "compare with this declaration instead of config/keycloak/realm.yaml",
     "check": "exit code 1 where something differs",
     "json": "print the changes for other programs",
@@ -126,7 +126,9 @@ HEADER = """\
 """
 
 
-@verb(name="export", help={"output": "write to this file, which is made anew (0600), instead of the terminal"})
+@verb(
+    changes="output", name="export", help={"output": "write to this file, which is made anew (0600), instead of the terminal"}
+)
 def export(c: Context, output: str | None = None) -> None:
     """The live realm as a declaration, so that what was changed by hand can be kept."""
     import yaml

@@ -67,6 +67,7 @@ def _show(row: Mapping[str, Any]) -> None:
 
 
 @verb(
+    changes=False,
     positional=["service"],
     help={
         "service": "only this service; audit and hooks are the commands' own",

@@ -8,6 +8,7 @@ from ops.verbs.common import verb
 
 
 @verb(
+    changes=False,
     name="open",
     help={
         "password": "print the operator's one-time password, and nothing else",

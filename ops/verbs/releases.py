@@ -44,7 +44,7 @@ def _read(state: State) -> list[dict[str, Any]]:
 _COLOUR = {"good": "green", "reverted": "yellow", "failed": "red", "interrupted": "yellow", "unfinished": "yellow"}
 
 
-@verb(default=True, name="list", help={"json": "print a list for other programs"})
+@verb(changes=False, default=True, name="list", help={"json": "print a list for other programs"})
 def list_releases(c: Context, json: bool = False) -> None:
     """Every release that this host has kept: when, by whom, how it went, how long it took, failed requests."""
     from rich.table import Table
@@ -80,7 +80,12 @@ def _kept(state: State, number: int) -> Kept:
     return read_release(state, number)
 
 
-@verb(name="show", positional=["release"], help={"release": "its number", "json": "print everything for other programs"})
+@verb(
+    changes=False,
+    name="show",
+    positional=["release"],
+    help={"release": "its number", "json": "print everything for other programs"},
+)
 def show_release(c: Context, release: int, json: bool = False) -> None:
     """Everything about one release: images, configuration, settings, secret versions, and each time it was brought about."""
     from rich.markup import escape
@@ -114,7 +119,7 @@ def show_release(c: Context, release: int, json: bool = False) -> None:
         show.out.print(f"{entry.verb:<8} {entry.at}  {entry.outcome} in {entry.seconds:.1f} s{cost} {escape(entry.why)}")
 
 
-@verb(positional=["before", "after"], help={"before": "number of a release", "after": "number of another one"})
+@verb(changes=False, positional=["before", "after"], help={"before": "number of a release", "after": "number of another one"})
 def diff(c: Context, before: int, after: int) -> None:
     """What one release changed against another, in words."""
     from ops import show

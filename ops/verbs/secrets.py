@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 VERB = "secrets.rotate"
 
 
-@verb(default=True, name="show", help={"json": "print everything for other programs"})
+@verb(changes=False, default=True, name="show", help={"json": "print everything for other programs"})
 def show_secrets(c: Context, json: bool = False) -> None:
     """Every secret: who checks it, who uses it, how old it is, how it is replaced; exit code 1 for an unfinished rotation."""
     from ops import show
@@ -203,7 +203,7 @@ def _take_back(project: Project, change: Rotation) -> None:
     versions.withdraw(state, secret, change.version)
 
 
-@verb(help={"json": "print everything for other programs"})
+@verb(changes=False, help={"json": "print everything for other programs"})
 def check(c: Context, json: bool = False) -> None:
     """Look for the value of every secret where none belongs: inspect, processes, logs, images, state folder, backups."""
     from ops import show

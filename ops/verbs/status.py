@@ -141,7 +141,7 @@ def screen(project: Project) -> Group:
     return Group(table(project, rows), Text(f"in all: {cpu:.1f} % of a core, {total >> 20} MB", style="dim"), *reasons)
 
 
-@verb(help={"json": "print a list for other programs", "watch": "keep the screen current until interrupted"})
+@verb(changes=False, help={"json": "print a list for other programs", "watch": "keep the screen current until interrupted"})
 def status(c: Context, json: bool = False, watch: bool = False) -> None:
     """Every service on one screen: health, restarts, CPU, memory of its limit, and why not."""
     from ops import show
