@@ -2,6 +2,7 @@
 
 from invoke import Collection
 
+from ops import overview  # noqa: F401  (groups the commands of inv --list)
 from ops.verbs import (
     audit,
     backup,

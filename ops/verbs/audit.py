@@ -72,7 +72,10 @@ _OUTCOME = {"passed": "green", "accepted": "cyan", "failed": "red", "not checked
     "advisories": "also ask for known weaknesses of packages (default; --no-advisories leaves them out)",
 })  # fmt: skip
 def walls(c: Context, json: bool = False, report: str | None = None, advisories: bool = True) -> None:
-    """Does anything get in? Every control of the running stack, numbered. Exit code 1 on a finding that nobody has accepted."""
+    """Audit the security of the running stack.
+
+    Numbered controls of what runs. Exit code 1 on a finding that nobody has accepted.
+    """
     import json as json_module
 
     from ops.machine.project import must_exist, open_project
@@ -154,7 +157,7 @@ def _show_walls(found: Report, seconds: float) -> None:
     "verb": "only changes by this command, for example deploy",
 })  # fmt: skip
 def log(c: Context, json: bool = False, limit: int = LIMIT, verb: str | None = None) -> None:
-    """Who changed this host: when, by which command, with which outcome."""
+    """List who changed this host, when and how it ended."""
     import json as json_module
 
     from ops import show
@@ -175,7 +178,10 @@ def log(c: Context, json: bool = False, limit: int = LIMIT, verb: str | None = N
 
 @verb(changes=False)
 def verify(c: Context) -> None:
-    """Whether the audit trail is whole: finds a line that was removed, altered, put in or moved. Exit code 1 where one was."""
+    """Verify that no line of the audit log was tampered with.
+
+    Finds a line that was removed, altered, inserted or moved. Exit code 1 where one was.
+    """
     from ops import show
     from ops.machine import audit
     from ops.machine.project import open_project

@@ -45,7 +45,10 @@ def _carry_out(project: Project, plan: Plan) -> float:
 
 @verb(default=True, help={"kind": "full, diff (since the last full one) or incr (since the last one)"})
 def make(c: Context, kind: str = "incr") -> None:
-    """Make a set now: PostgreSQL, Redis, metrics, logs, silences, and what this host knows. The site is not touched."""
+    """Make a backup set now.
+
+    PostgreSQL, Redis, metrics, logs, silences, and the state of this host. The site is not touched.
+    """
     from ops import show
     from ops.backup_steps import RunJob, WriteHostArchive
     from ops.machine.backup.volumes import safeties
@@ -93,7 +96,10 @@ def _newest(project: Project, since: datetime) -> str:
 
 @verb(changes=False, name="list", help={"json": "print what the container reports, and safety copies, for other programs"})
 def list_sets(c: Context, json: bool = False) -> None:
-    """Every set: age, kind, size, what is inside, whether it is proved; and any moment that can be restored."""
+    """List backup sets and the moments that can be restored.
+
+    Age, kind, size, content, and whether a test restore has proved it.
+    """
     from ops.machine.backup.container import status
     from ops.machine.backup.volumes import safeties
     from ops.plan.backup.sets import newest_first
@@ -141,7 +147,10 @@ def _show(found: Status, kept: list[Safety]) -> None:
     "repository": "which copy of it to read",
 })  # fmt: skip
 def verify(c: Context, name: str = "", repository: str = "local") -> None:
-    """Prove a set: restore it into scratch space, start it, read every page, compare it with its manifest."""
+    """Prove a backup set by a test restore.
+
+    Restores it into scratch space, starts it, reads every page and compares it with its manifest.
+    """
     from ops import show
     from ops.backup_steps import RunJob
     from ops.model import Plan
@@ -164,7 +173,10 @@ def prune(
     c: Context, repository: str = "", credentials: str = "", safety: bool = False, force: bool = False, ahead: bool = False,
     yes: bool = False,
 ) -> None:  # fmt: skip
-    """Remove sets beyond the number to keep, with the WAL that only they need, and safety copies that are old enough."""
+    """Remove backup sets beyond the retention.
+
+    With the WAL that only they need, and safety copies that are old enough.
+    """
     from ops import show
     from ops.backup_steps import RunJob
     from ops.machine.backup.volumes import safeties
@@ -222,7 +234,10 @@ def _prune_elsewhere(project: Project, repository: str, credentials: str, forced
     "file": "S3: lines `key = …` and `key_secret = …`; SFTP: a private key. Without it a key pair is made, for SFTP",
 })  # fmt: skip
 def credentials(c: Context, name: str, file: str = "") -> None:
-    """Take the credentials of a repository elsewhere, or make a key pair for it. They are kept as secrets of this host."""
+    """Store the credentials of a remote backup repository.
+
+    Reads them from a file or makes a key pair. They become secrets of this host.
+    """
     from ops import show
     from ops.machine.audit import audited
     from ops.machine.backup import credentials as kept
@@ -259,7 +274,10 @@ def credentials(c: Context, name: str, file: str = "") -> None:
     "import": "put the key of this file where this host has lost it, if it opens the repository",
 })  # fmt: skip
 def key(c: Context, export: str = "", check: str = "", import_: str = "") -> None:
-    """The key of the repositories: export it once, check such a copy, bring it back. Without it no backup can be read."""
+    """Export, verify or restore the key of all backups.
+
+    Without this key no backup can be read.
+    """
     from ops import show
     from ops.machine.audit import audited
     from ops.machine.backup import key as keys

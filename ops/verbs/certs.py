@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 @verb(changes=False, default=True, name="show", help={"json": "print everything for other programs"})
 def show_certificates(c: Context, json: bool = False) -> None:
-    """Every certificate as it is served and as it is stored; exit code 1 where the two differ or clients would refuse one."""
+    """List certificates as served and as stored.
+
+    Exit code 1 where the two differ or clients would refuse one.
+    """
     from ops import show
     from ops.machine.certificates import seen
     from ops.machine.certificates.survey import roots_as_handed_out, survey
@@ -76,7 +79,10 @@ def _table(rows: list[Row]) -> Table:
     "yes": "do not ask",
 })  # fmt: skip
 def rotate(c: Context, names: str = "", due: bool = False, plan: bool = False, yes: bool = False) -> None:
-    """Issue certificates anew: checked, put in place, read, and seen on the wire; or the old ones are served as before."""
+    """Reissue certificates.
+
+    Checked, installed, loaded and seen in a handshake; on a failure the previous ones are served again.
+    """
     from ops.machine.certificates import seen
     from ops.machine.project import must_exist, open_project
     from ops.plan.certificates.leaves import ACME, IMPORTED, INTERNAL, chosen
@@ -170,7 +176,10 @@ def ca(
     c: Context, rollover: bool = False, finish: bool = False, lost_key: bool = False, export: str = "", offline: bool = False,
     bring: str = "", plan: bool = False, yes: bool = False,
 ) -> None:  # fmt: skip
-    """The internal authority: another root in place of the present one, or its key off this host and back."""
+    """Replace the internal root CA, or move its key away.
+
+    The root is replaced without a failed handshake; its key can be kept off this host.
+    """
     from ops.machine.project import must_exist, open_project
 
     wanted = [name for name, given in (("--rollover", rollover or finish), ("--export", export), ("--bring", bring)) if given]
@@ -247,7 +256,10 @@ def import_certificate(
     c: Context, certificate: str = "", key: str = "", chain: str = "", remove: bool = False, plan: bool = False,
     yes: bool = False,
 ) -> None:  # fmt: skip
-    """Serve a certificate from elsewhere under the public name; nothing changes where clients would refuse it."""
+    """Serve a certificate of your own under the public name.
+
+    It is refused, and nothing changes, where clients would refuse it.
+    """
     from ops.machine.certificates import imported, seen
     from ops.machine.project import must_exist, open_project
     from ops.plan.certificates.leaves import PUBLIC, chosen

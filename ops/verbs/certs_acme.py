@@ -30,7 +30,10 @@ def acme(
     c: Context, accept_terms: bool = False, staging: bool = False, again: bool = False, due: bool = False, plan: bool = False,
     yes: bool = False,
 ) -> None:  # fmt: skip
-    """Have an issuer of stack.yaml certify the public name; where it fails, the next one, else the old one is served on."""
+    """Get the public certificate from an ACME issuer.
+
+    Tries the issuers of stack.yaml in turn; where all fail, the present certificate stays.
+    """
     from ops.machine.acme import issuing
     from ops.machine.certificates import seen
     from ops.machine.project import must_exist, open_project

@@ -73,7 +73,10 @@ def backup_before(project: Project) -> tuple[str, tuple[str, ...]]:
 def deploy(
     c: Context, plan: bool = False, service: str | None = None, contracting: bool = False, yes: bool = False
 ) -> None:  # fmt: skip
-    """Bring the stack to what this checkout says: build, replace without dropping a request, or put everything back."""
+    """Make the stack what this checkout describes.
+
+    Builds, replaces containers without dropping a request, and reverts everything where a step fails.
+    """
     from ops import show
     from ops.machine.preflight import check_host
     from ops.machine.project import open_project

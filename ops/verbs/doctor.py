@@ -15,7 +15,10 @@ _MARK = {"good": "[green]ok[/green]     ", "warning": "[yellow]warning[/yellow]"
 
 @verb(changes=False, help={"json": "print the findings for other programs"})
 def doctor(c: Context, json: bool = False) -> None:
-    """Check this host: Podman, cgroups, limits, space, ports, clock, registries. For each finding, what to type."""
+    """Check this host and say what to type.
+
+    Podman, cgroups, limits, space, ports, clock, registries.
+    """
     from ops import show
     from ops.machine.preflight import look_around
     from ops.machine.project import open_project

@@ -28,7 +28,10 @@ def decide(project: Project, only: str | None) -> Plan:
     "refresh": "take up the distribution's security fixes: build everything anew on a fresh base",
 })  # fmt: skip
 def build(c: Context, service: str | None = None, plan: bool = False, refresh: bool = False) -> None:
-    """Build every image that this checkout needs and the host lacks, side by side."""
+    """Build the images that this host lacks.
+
+    Several at a time; nothing that runs is touched.
+    """
     from ops import show
     from ops.machine import state as files
     from ops.machine.preflight import check_host_to_build
@@ -46,7 +49,10 @@ def build(c: Context, service: str | None = None, plan: bool = False, refresh: b
 
 @verb(changes=False, default=True, name="list", help={"json": "print a list for other programs"})
 def list_images(c: Context, json: bool = False) -> None:
-    """The image of every service: tag, size, whether this host has it."""
+    """List the image of every service.
+
+    Tag, size, and whether this host has it.
+    """
     import json as json_module
 
     from rich.table import Table
@@ -73,7 +79,10 @@ def list_images(c: Context, json: bool = False) -> None:
 
 @verb(positional=["file"], help={"file": "archive to write, for example cc03-images.tar"})
 def save(c: Context, file: str) -> None:
-    """Write all images of this release into one archive, with their digests, for a host without network."""
+    """Save all images of this release to one archive.
+
+    With their digests, for a host without a network.
+    """
     from ops import show
     from ops.machine.archive import save_images
     from ops.machine.project import open_project
@@ -84,7 +93,10 @@ def save(c: Context, file: str) -> None:
 
 @verb(positional=["file"], help={"file": "archive written by images.save, or by podman save"})
 def load(c: Context, file: str) -> None:
-    """Take images from an archive, and verify that each is what the archive's list says."""
+    """Load images from an archive, verified.
+
+    Each image must be what the archive's list says.
+    """
     from ops import show
     from ops.machine.archive import load_images
     from ops.machine.audit import audited
@@ -98,7 +110,10 @@ def load(c: Context, file: str) -> None:
 
 @verb(help={"yes": "do not ask"})
 def prune(c: Context, yes: bool = False) -> None:
-    """Remove images of this stack that neither this checkout, nor a kept release, nor any container uses."""
+    """Remove images that nothing needs.
+
+    Neither this checkout, nor a kept release, nor a container uses them.
+    """
     from ops import show
     from ops.errors import OpsError
     from ops.machine.archive import prune_images, unused_images

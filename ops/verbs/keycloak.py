@@ -19,7 +19,10 @@ _COLOUR = {"down": "red", "degraded": "yellow", "risk": "cyan"}
 
 @verb(changes=False, default=True, help={"json": "print the diagnosis for other programs"})
 def diagnose(c: Context, json: bool = False) -> None:
-    """Diagnose Keycloak: container, image, database, host name, realm, accounts. Causes first, each with its repair."""
+    """Diagnose Keycloak; changes nothing.
+
+    Container, image, database, host name, realm, accounts: causes first, each with its repair.
+    """
     from ops.machine.keycloak.look import look
     from ops.machine.project import must_exist, open_project
     from ops.plan.keycloak import diagnose as decide

@@ -38,7 +38,9 @@ STARTING_SECONDS = 120.0
     "json": "print the outcome for other programs",
 })  # fmt: skip
 def fix(c: Context, plan: bool = False, yes: bool = False, json: bool = False) -> None:
-    """Mend Keycloak: stop a crash loop, dump, one repair at a time, verified by real logins; undone where it does not hold."""
+    """Repair Keycloak, verified by real logins.
+
+    Stops a crash loop, makes a dump, applies one repair at a time and undoes one that does not help."""
     from ops import show
     from ops.machine.project import must_exist, open_project
 

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     "yes": "do not ask",
 })  # fmt: skip
 def migrate_h2(c: Context, path: str, plan: bool = False, yes: bool = False) -> None:
-    """Move Keycloak from H2 to PostgreSQL. What PostgreSQL holds of Keycloak is replaced; on a failure it serves again."""
+    """Move Keycloak from H2 to PostgreSQL.
+
+    Replaces what PostgreSQL holds of Keycloak; on a failure the previous content serves again.
+    """
     from pathlib import Path
 
     from ops import show

@@ -53,7 +53,10 @@ def _declared(project: Project, file: str | None) -> Declaration:
     "json": "print the changes for other programs",
 })  # fmt: skip
 def plan(c: Context, file: str | None = None, check: bool = False, json: bool = False) -> None:
-    """How the live realm differs from its declaration. Changes nothing."""
+    """Show how the realm differs from its declaration.
+
+    Changes nothing.
+    """
     from rich.markup import escape
 
     from ops import show
@@ -109,7 +112,10 @@ def realm_goal(project: Project) -> Goal:
 
 @verb(name="apply", help={"plan": "show what would be done, and do nothing", "yes": "do not ask"})
 def apply(c: Context, plan: bool = False, yes: bool = False) -> None:
-    """Make the live realm as declared, as a release of its own: nothing else changes, nothing restarts."""
+    """Apply the declared realm to Keycloak.
+
+    As a release of its own: nothing else changes, nothing restarts.
+    """
     from ops import show
     from ops.machine.project import must_exist, open_project
     from ops.verbs.transition import bring_about
@@ -130,7 +136,10 @@ HEADER = """\
     changes="output", name="export", help={"output": "write to this file, which is made anew (0600), instead of the terminal"}
 )
 def export(c: Context, output: str | None = None) -> None:
-    """The live realm as a declaration, so that what was changed by hand can be kept."""
+    """Export the live realm as a declaration.
+
+    To keep what was changed by hand. Without secrets.
+    """
     import yaml
 
     from ops.compose import placeholders

@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 def rotate(
     c: Context, what: str, name: str = "", finish: bool = False, internal: bool = False, plan: bool = False, yes: bool = False
 ) -> None:  # fmt: skip
-    """Replace a secret or the signing keys of Keycloak: made, handed to both sides, verified, or put back."""
+    """Rotate a secret or the signing keys of Keycloak.
+
+    Set on both sides and verified by a login; on a failure reverted.
+    """
     from ops import show
     from ops.machine.project import must_exist, open_project
     from ops.plan.keycloak.rotate import TO_READ, VERB, target_of

@@ -30,7 +30,10 @@ def user(  # noqa: PLR0913, PLR0917  (each one is an option)
     c: Context, action: str, name: str = "", email: str = "", first: str = "", last: str = "", role: list[str] | None = None,
     search: str = "", keep_sessions: bool = False, json: bool = False, yes: bool = False,
 ) -> None:  # fmt: skip
-    """Add users, give new one-time passwords, unlock, disable and list them."""
+    """Manage users: add, reset, unlock, disable, enable, list.
+
+    New and reset users get a one-time password.
+    """
     from ops.machine.keycloak.users import Users
     from ops.machine.project import must_exist, open_project
     from ops.plan.keycloak.users import Asked, check

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 @verb()
 def stop(c: Context) -> None:
-    """Stop every container within its grace period, and the health ticker. Nothing is removed."""
+    """Stop the stack; nothing is removed.
+
+    Every container within its grace period, and the health supervisor.
+    """
     from ops import show
     from ops.machine.project import must_exist, open_project
     from ops.plan.lifecycle import plan_stop
@@ -32,7 +35,10 @@ def stop(c: Context) -> None:
 
 @verb()
 def start(c: Context) -> None:
-    """Start what was stopped, in order, wait until healthy, and have the health ticker watch it."""
+    """Start the stopped stack, in order.
+
+    Waits until it is healthy, and starts the health supervisor.
+    """
     from ops import show
     from ops.machine.project import must_exist, open_project
     from ops.plan.lifecycle import plan_start
@@ -52,7 +58,10 @@ def start(c: Context) -> None:
 
 @verb(help={"service": "name of the service"})
 def restart(c: Context, service: str) -> None:
-    """Restart one service, replica by replica, each healthy before the next."""
+    """Restart one service, one replica at a time.
+
+    Each is healthy before the next is restarted.
+    """
     from ops import show
     from ops.machine.apply import apply
     from ops.machine.journal import Journal
@@ -80,7 +89,10 @@ def restart(c: Context, service: str) -> None:
     "yes": "do not ask",
 })  # fmt: skip
 def destroy(c: Context, keep_data: bool = True, yes: bool = False) -> None:
-    """Remove the stack from this host. Data stays unless --no-keep-data is given; asks for the project's name."""
+    """Remove the stack; data stays unless told otherwise.
+
+    --no-keep-data removes the data too. Asks for the project's name.
+    """
     from ops import show
     from ops.machine.project import open_project
     from ops.plan.lifecycle import plan_destroy

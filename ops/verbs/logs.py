@@ -82,7 +82,10 @@ def logs(
     c: Context, service: str = "", since: str | None = None, grep: str | None = None, request_id: str | None = None,
     follow: bool = False, json: bool = False,
 ) -> None:  # fmt: skip
-    """What the services said: by service, age, pattern or request id; --follow for more as it comes."""
+    """Show log lines of services.
+
+    By service, age, pattern or request id; --follow shows new lines as they come.
+    """
     from http.client import HTTPException
 
     from ops.machine.project import must_exist, open_project

@@ -16,7 +16,7 @@ from ops.verbs.common import verb
     },
 )
 def open_urls(c: Context, password: bool = False, json: bool = False) -> None:
-    """The URLs of the site and of the operator's pages, and where the first login is kept."""
+    """Print the URLs and where the first login is kept."""
     import json as json_module
 
     from rich.table import Table

@@ -46,7 +46,10 @@ _COLOUR = {"good": "green", "reverted": "yellow", "failed": "red", "interrupted"
 
 @verb(changes=False, default=True, name="list", help={"json": "print a list for other programs"})
 def list_releases(c: Context, json: bool = False) -> None:
-    """Every release that this host has kept: when, by whom, how it went, how long it took, failed requests."""
+    """List the releases that this host has kept.
+
+    When, by whom, outcome, duration, failed requests.
+    """
     from rich.table import Table
 
     from ops import show
@@ -87,7 +90,10 @@ def _kept(state: State, number: int) -> Kept:
     help={"release": "its number", "json": "print everything for other programs"},
 )
 def show_release(c: Context, release: int, json: bool = False) -> None:
-    """Everything about one release: images, configuration, settings, secret versions, and each time it was brought about."""
+    """Show everything about one release.
+
+    Images, configuration, settings, secret versions, and each activation.
+    """
     from rich.markup import escape
 
     from ops import show
@@ -121,7 +127,10 @@ def show_release(c: Context, release: int, json: bool = False) -> None:
 
 @verb(changes=False, positional=["before", "after"], help={"before": "number of a release", "after": "number of another one"})
 def diff(c: Context, before: int, after: int) -> None:
-    """What one release changed against another, in words."""
+    """Show what differs between two releases.
+
+    In words.
+    """
     from ops import show
     from ops.machine.project import open_project
     from ops.plan.release import CONFIG, REALM, difference

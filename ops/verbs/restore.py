@@ -37,7 +37,10 @@ def restore(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     undo: bool = False, repository: str = "", bootstrap: str = "", key: str = "", credentials: str = "", plan: bool = False,
     yes: bool = False,
 ) -> None:  # fmt: skip
-    """Bring data back: to the newest point, a set or a moment. Proved, or the state of before is put back."""
+    """Restore data: the newest, a set, or a point in time.
+
+    Verified; on a failure the data from before the restore is back.
+    """
     from ops.machine.project import must_exist, open_project
     from ops.plan.backup.target import Target, read_parts, read_time
 

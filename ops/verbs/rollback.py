@@ -19,7 +19,10 @@ from ops.verbs.common import verb
 def rollback(
     c: Context, to: int = 0, plan: bool = False, with_database: bool = False, yes: bool = False
 ) -> None:  # fmt: skip
-    """Go back to an earlier release: its images, configuration, settings and secrets. Builds nothing, needs no network."""
+    """Go back to an earlier release.
+
+    Its images, configuration and settings. Builds nothing, needs no network.
+    """
     from ops import show
     from ops.machine.project import open_project
     from ops.machine.releases import activations, current_number, releases, schema_history

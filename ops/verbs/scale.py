@@ -59,7 +59,10 @@ def refuse_other_changes(project: Project) -> None:
     "yes": "do not ask",
 })  # fmt: skip
 def scale(c: Context, service: str, plan: bool = False, yes: bool = False) -> None:
-    """Have so many containers of a service, now and after every later deploy, without dropping a request."""
+    """Set the number of containers of a service.
+
+    Holds for later deploys too. No request is dropped.
+    """
     from ops import show
     from ops.machine import state as files
     from ops.machine.preflight import check_host

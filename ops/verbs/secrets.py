@@ -25,7 +25,10 @@ VERB = "secrets.rotate"
 
 @verb(changes=False, default=True, name="show", help={"json": "print everything for other programs"})
 def show_secrets(c: Context, json: bool = False) -> None:
-    """Every secret: who checks it, who uses it, how old it is, how it is replaced; exit code 1 for an unfinished rotation."""
+    """List secrets: verifier, users, age, how to rotate.
+
+    Exit code 1 for an unfinished rotation.
+    """
     from ops import show
     from ops.machine.project import must_exist, open_project
     from ops.machine.secrets.survey import at_rest, survey
@@ -72,7 +75,10 @@ def _draw(rows: Sequence[Row]) -> None:
 def rotate(
     c: Context, names: str = "", all: bool = False, export: str = "", plan: bool = False, yes: bool = False
 ) -> None:  # fmt: skip
-    """New values: made, accepted, taken up by each container in turn and seen to work; then the old ones are refused."""
+    """Rotate secrets without a failed login.
+
+    New values are made, set on their servers and used by each container in turn; then the old ones are revoked.
+    """
     from ops import show
     from ops.machine.project import must_exist, open_project
     from ops.plan.secrets.table import ESCROWED, rotatable, target_named
@@ -205,7 +211,10 @@ def _take_back(project: Project, change: Rotation) -> None:
 
 @verb(changes=False, help={"json": "print everything for other programs"})
 def check(c: Context, json: bool = False) -> None:
-    """Look for the value of every secret where none belongs: inspect, processes, logs, images, state folder, backups."""
+    """Search for secret values where none belongs.
+
+    In inspect output, processes, logs, images, the state folder and backups.
+    """
     from ops import show
     from ops.machine.project import must_exist, open_project
     from ops.machine.secrets.search import search

@@ -25,7 +25,10 @@ def _present(project: Project) -> str | None:
 
 @verb(help={"key": "file with the key, as age-keygen writes it; made where there is none"})
 def encrypt(c: Context, key: str) -> None:
-    """Keep secrets in memory, on disk encrypted (age) for a key of this host. Before the first deploy, or after inv destroy."""
+    """Encrypt secrets at rest.
+
+    In memory, and on disk encrypted (age) for a key of this host. Before the first deploy, or after inv destroy.
+    """
     from ops import show
     from ops.machine.at_rest import opening, switch
     from ops.machine.project import open_project
@@ -67,7 +70,10 @@ def _place_of(project: Project, key: str) -> Path:
 
 @verb(help={"key": "file with the key; - for standard input; without, where it was when they were encrypted"})
 def unlock(c: Context, key: str = "") -> None:
-    """Decrypt secrets into memory, after a boot or where some are missing. Done by itself where the key is in its place."""
+    """Decrypt secrets into memory after a boot.
+
+    Happens by itself where the key is in its place.
+    """
     from ops import show
     from ops.machine.at_rest import keys, mirror, opening
     from ops.machine.project import open_project
@@ -90,7 +96,10 @@ def unlock(c: Context, key: str = "") -> None:
 
 @verb(help={"yes": "do not ask"})
 def decrypt(c: Context, yes: bool = False) -> None:
-    """Keep secrets on disk as they are, again. After inv destroy; asks."""
+    """Store secrets unencrypted again.
+
+    After inv destroy; asks.
+    """
     from ops import show
     from ops.machine.at_rest import keys, mirror, opening, switch
     from ops.machine.project import open_project

@@ -13,7 +13,10 @@ UNITS = Path("/etc/systemd/system")
 
 @verb(help={"show": "print the unit, and install nothing"})
 def install(c: Context, show: bool = False) -> None:
-    """Install the unit that starts the stack at boot, in order, and keeps the health ticker running."""
+    """Start the stack at boot (systemd).
+
+    Installs a unit that also keeps the health supervisor running.
+    """
     from ops.errors import HostLacks
     from ops.machine import state as files
     from ops.machine.audit import audited
@@ -42,7 +45,10 @@ def install(c: Context, show: bool = False) -> None:
 
 @verb()
 def remove(c: Context) -> None:
-    """Remove the unit again. The running stack is left as it is."""
+    """Remove that unit again.
+
+    The running stack stays as it is.
+    """
     from ops.errors import HostLacks
     from ops.machine.audit import audited
     from ops.machine.host import host_facts

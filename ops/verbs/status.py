@@ -143,7 +143,10 @@ def screen(project: Project) -> Group:
 
 @verb(changes=False, help={"json": "print a list for other programs", "watch": "keep the screen current until interrupted"})
 def status(c: Context, json: bool = False, watch: bool = False) -> None:
-    """Every service on one screen: health, restarts, CPU, memory of its limit, and why not."""
+    """Show every service on one screen.
+
+    Health, restarts, CPU, memory of its limit, and why not.
+    """
     from ops import show
     from ops.machine.project import must_exist, open_project
 
