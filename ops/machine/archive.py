@@ -10,6 +10,7 @@ from ops import podman
 from ops.errors import HostLacks, OpsError, UsageProblem
 from ops.machine import state as files
 from ops.machine.observe import images
+from ops.machine.output import destination, whole
 from ops.machine.project import Project
 from ops.machine.retention import needed_images
 from ops.machine.state import State
@@ -28,12 +29,13 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def save_images(project: Project, file: str) -> str:
+def save_images(project: Project, file: str, *, overwrite: bool = False) -> str:
     """Write the archive and its list (image -> id, checksum of the archive).
 
-    Raises HostLacks where an image of the release is not on this host.
+    Raises HostLacks where an image of the release is not on this host, UsageProblem where one of the two files exists.
     """
-    archive = Path(file).absolute()
+    archive = destination(file, overwrite=overwrite)
+    destination(str(_sums(archive)), overwrite=overwrite)
     have = images(project.host)
     wanted = [image.tag for image in project.images.values() if image.context or image.tag in have]
     bases = sorted({tag for image in project.images.values() for _, tag in image.bases})
@@ -41,14 +43,14 @@ def save_images(project: Project, file: str) -> str:
     if missing:
         raise HostLacks(f"{len(missing)} images of this release are not here", ", ".join(missing), "inv build, then again")
     tags = [*wanted, *(tag for tag in bases if tag in have)]
-    archive.unlink(missing_ok=True)
-    project.host.run(podman.image_save(tags, archive), timeout=SECONDS)
-    stamp = project.state.root / "refresh"
-    content = {
-        "images": {tag: have[tag][0] for tag in tags},
-        "sha256": _sha256(archive),
-        "refresh": stamp.read_text() if stamp.exists() else "",
-    }
+    with whole(archive) as fresh:
+        project.host.run(podman.image_save(tags, fresh), timeout=SECONDS)
+        stamp = project.state.root / "refresh"
+        content = {
+            "images": {tag: have[tag][0] for tag in tags},
+            "sha256": _sha256(fresh),
+            "refresh": stamp.read_text() if stamp.exists() else "",
+        }
     files.write(_sums(archive), files.dump(content))
     return f"{len(tags)} images, {archive.stat().st_size >> 20} MB, in {archive} and {_sums(archive).name}: carry both files"
 

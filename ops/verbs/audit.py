@@ -68,24 +68,28 @@ _OUTCOME = {"passed": "green", "accepted": "cyan", "failed": "red", "not checked
 
 @verb(changes="report", default=True, help={
     "json": "print the result of every control for other programs",
-    "report": "also write it as a Markdown page, to hand to an auditor",
+    "report": "also write it as a Markdown page for an auditor, into this new file",
+    "overwrite": "replace the file of --report where it exists",
     "advisories": "also ask for known weaknesses of packages (default; --no-advisories leaves them out)",
 })  # fmt: skip
-def walls(c: Context, json: bool = False, report: str | None = None, advisories: bool = True) -> None:
+def walls(
+    c: Context, json: bool = False, report: str | None = None, overwrite: bool = False, advisories: bool = True
+) -> None:  # fmt: skip
     """Audit the security of the running stack.
 
     Numbered controls of what runs. Exit code 1 on a finding that nobody has accepted.
     """
     import json as json_module
 
+    from ops.machine.output import destination
     from ops.machine.project import must_exist, open_project
     from ops.machine.walls.look import ADVISORIES, PARTS, exceptions_text, look, today
     from ops.plan.walls.control import CONTROLS
     from ops.plan.walls.exceptions import parse_exceptions
     from ops.plan.walls.judge import as_json, judge
 
-    if report is not None:
-        _writable(Path(report))
+    # Before the audit rather than after it.
+    page = destination(report, overwrite=overwrite) if report is not None else None
     began = time.monotonic()
     project = must_exist(open_project())
     accepted = parse_exceptions(exceptions_text(project), CONTROLS)
@@ -96,17 +100,11 @@ def walls(c: Context, json: bool = False, report: str | None = None, advisories:
         print(json_module.dumps(as_json(found, seconds), indent=2))
     else:
         _show_walls(found, seconds)
-    if report is not None:
-        _write_page(project, found, Path(report), seconds)
+    if page is not None:
+        _write_page(project, found, page, seconds)
     if found.findings:
         first, where = found.findings[0]
         raise OpsError(f"{len(found.findings)} finding(s)", f"{first.number} {where.where}: {where.what}", first.cure)
-
-
-def _writable(path: Path) -> None:
-    """Raises UsageProblem for a page that could not be written: better before the audit than after it."""
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        raise UsageProblem(f"cannot write {path}", "it is a folder, or is in none", "inv audit --report audit.md")
 
 
 def _write_page(project: Project, found: Report, path: Path, seconds: float) -> None:

@@ -77,8 +77,10 @@ def list_images(c: Context, json: bool = False) -> None:
     show.out.print(drawn)
 
 
-@verb(positional=["file"], help={"file": "archive to write, for example cc03-images.tar"})
-def save(c: Context, file: str) -> None:
+@verb(positional=["file"], help={
+    "file": "archive to write, for example cc03-images.tar", "overwrite": "replace FILE where it exists",
+})  # fmt: skip
+def save(c: Context, file: str, overwrite: bool = False) -> None:
     """Save all images of this release to one archive.
 
     With their digests, for a host without a network.
@@ -88,7 +90,7 @@ def save(c: Context, file: str) -> None:
     from ops.machine.project import open_project
 
     project = open_project()
-    show.out.print(save_images(project, file))
+    show.out.print(save_images(project, file, overwrite=overwrite))
 
 
 @verb(positional=["file"], help={"file": "archive written by images.save, or by podman save"})

@@ -132,10 +132,10 @@ HEADER = """\
 """
 
 
-@verb(
-    changes="output", name="export", help={"output": "write to this file, which is made anew (0600), instead of the terminal"}
-)
-def export(c: Context, output: str | None = None) -> None:
+@verb(changes="output", name="export", help={
+    "output": "write to this new file (0600) instead of the terminal", "overwrite": "replace that file where it exists",
+})  # fmt: skip
+def export(c: Context, output: str | None = None, overwrite: bool = False) -> None:
     """Export the live realm as a declaration.
 
     To keep what was changed by hand. Without secrets.
@@ -145,8 +145,11 @@ def export(c: Context, output: str | None = None) -> None:
     from ops.compose import placeholders
     from ops.machine import state as files
     from ops.machine.checkout import REALM
+    from ops.machine.output import destination
     from ops.machine.project import must_exist, open_project
     from ops.plan.keycloak.realm_export import export as exported
+
+    path = destination(output, overwrite=overwrite) if output is not None else None
 
     project = must_exist(open_project())
     declaration = _declared(project, None)
@@ -160,10 +163,10 @@ def export(c: Context, output: str | None = None) -> None:
     document = exported(written, declaration.realm, live, urls)
     body = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
     text = HEADER.format(project=project.name) + body
-    if output is None:
+    if path is None:
         print(text, end="")
         return
     try:
-        files.write(Path(output).absolute(), text, mode=0o600)
+        files.write(path, text, mode=0o600)
     except OSError as problem:
         raise UsageProblem(f"cannot write {output}", str(problem.strerror), "name another file") from problem

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
-from ops.machine.archive import take_stamp
+from ops.errors import UsageProblem
+from ops.machine.archive import save_images, take_stamp
 from ops.machine.state import State
 
 
@@ -20,3 +22,13 @@ def test_stamp_is_that_of_the_archive_whatever_was_there(tmp_path: Path, before:
     take_stamp(State(tmp_path), stamp)
 
     assert (path.read_text() if path.exists() else "") == stamp
+
+
+@pytest.mark.parametrize("kept", ["images.tar", "images.tar.json"])
+def test_nothing_is_written_over_unasked(tmp_path: Path, kept: str) -> None:
+    (tmp_path / kept).write_text("an exported key")
+
+    with pytest.raises(UsageProblem, match="exists"):
+        save_images(cast(Any, None), str(tmp_path / "images.tar"))
+
+    assert (tmp_path / kept).read_text() == "an exported key"

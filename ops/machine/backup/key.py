@@ -12,6 +12,7 @@ from ops.errors import HostLacks, OpsError, UsageProblem
 from ops.machine import state as files
 from ops.machine.backup.archive import ESCROWED
 from ops.machine.keycloak.admin import secret
+from ops.machine.output import destination
 from ops.machine.project import Project
 from ops.machine.secrets import versions
 from ops.machine.state import State
@@ -49,8 +50,8 @@ def export(project: Project, path: Path) -> None:
 
 
 def must_be_new(path: Path) -> None:
-    if path.exists():
-        raise UsageProblem(f"{path} exists", "it might be the key of another stack", "give the name of a new file")
+    """Raises UsageProblem where the file exists: it might be the key of another stack, which nothing replaces."""
+    destination(str(path), overwrite=False, option="")
 
 
 def is_pending(project: Project, path: Path) -> bool:
