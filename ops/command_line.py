@@ -51,6 +51,19 @@ def _given(context: Context) -> Mapping[str, Any]:
     return found
 
 
+def whole_number(word: object, name: str) -> int:
+    """A positional word as a number. Raises UsageProblem where it is none.
+
+    Parameters
+    ----------
+    name: of the option, as `inv --help` shows it.
+    """
+    try:
+        return int(str(word))
+    except ValueError:
+        raise UsageProblem(f'{name} is "{word}"', "it must be a whole number", "inv releases lists the numbers") from None
+
+
 class Unread:
     """An output stream whose reader may go away: what nobody reads is dropped, and the command that writes it goes on."""
 

@@ -55,10 +55,18 @@ class NeedsPerson(OpsError):
     exit_code = 5
 
 
+ALIKE = 0.7
+"""Least similarity of a suggestion, from 0 to 1 (difflib): below it, a suggestion is more often wrong than right."""
+MOST_NAMES = 25
+"""Names that fit into one line of a message."""
+
+
 def did_you_mean(given: str, known: Iterable[str]) -> str:
     """A suggestion for a mistyped name, or the whole list of what is known."""
     choices = sorted(known)
-    close = get_close_matches(given, choices, n=1, cutoff=0.6)
+    close = get_close_matches(given, choices, n=1, cutoff=ALIKE)
     if close:
         return f'did you mean "{close[0]}"?'
-    return "known: " + ", ".join(choices)
+    if not choices:
+        return "there is none yet"
+    return "known: " + ", ".join(choices) if len(choices) <= MOST_NAMES else "no name is similar"

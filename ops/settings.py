@@ -215,7 +215,7 @@ def parse_settings(text: str, source: Path, project: str | None = None) -> Setti
         values[path] = _read(path, value, source, line)
     own = project in (None, values.get(("project",), "cc03"))
     if project is not None:
-        values["project",] = _read(("project",), project, Path("CC03_PROJECT"), 1)
+        values["project",] = _variable("CC03_PROJECT", ("project",), project)
     settings = Settings(values, source, own)
     _refuse_contradictions(settings)
     return settings
@@ -268,14 +268,23 @@ def _known_keys(path: tuple[str, ...]) -> set[str]:
     return (keys - {"*"}) | ({*SERVICES, *PARTS} if "*" in keys else set())
 
 
+def _variable(name: str, path: tuple[str, ...], value: str) -> Any:
+    """The setting that a variable of the environment gives."""
+    try:
+        return next(setting for setting in SETTINGS if setting.path == path).parse(value)
+    except ValueError as problem:
+        raise UsageProblem(f"{name} is {value!r}", f"it must be {problem}", f"export {name}=NAME, or unset {name}") from problem
+
+
 def _read(path: tuple[str, ...], value: Any, source: Path, line: int) -> Any:
     for setting in SETTINGS:
         if _matches(setting.path, path):
             try:
                 return setting.parse(value)
             except ValueError as problem:
+                said = "has no value" if value is None else f"is {value!r}"
                 raise UsageProblem(
-                    f"{source}:{line} {'.'.join(path)} is {value!r}", f"it must be {problem}", f"correct line {line}"
+                    f"{source}:{line} {'.'.join(path)} {said}", f"it must be {problem}", f"correct line {line}"
                 ) from problem
     raise UsageProblem(
         f"{source}:{line} {'.'.join(path)} needs keys below it", f"found {value!r}", "docs/reference/settings.md shows the form"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tarfile
 from pathlib import Path
 
 from ops import podman
@@ -63,6 +64,11 @@ def load_images(project: Project, file: str) -> str:
     archive = Path(file).absolute()
     if not archive.is_file():
         raise UsageProblem(f"cannot read {archive}", "there is no such file", "give the path of an archive of images.save")
+    if not _is_image_archive(archive):
+        raise UsageProblem(
+            f"{archive.name} is no archive of images", "it has no manifest.json, as podman save and docker save write it",
+            "give the path of an archive of images.save; nothing was loaded",
+        )  # fmt: skip
     content = json.loads(_sums(archive).read_text()) if _sums(archive).is_file() else None
     if content and content["sha256"] != _sha256(archive):
         raise OpsError(
@@ -89,6 +95,14 @@ def load_images(project: Project, file: str) -> str:
     return (
         f"{len(expected)} images loaded and verified" if content else "loaded; the archive has no list, so nothing was verified"
     )
+
+
+def _is_image_archive(path: Path) -> bool:
+    try:
+        with tarfile.open(path) as archive:
+            return any(member.name in ("manifest.json", "index.json") for member in archive)
+    except (tarfile.TarError, OSError):
+        return False
 
 
 def take_stamp(state: State, stamp: str) -> None:

@@ -34,6 +34,12 @@ def read_settings(repository: Path) -> Settings:
         text = source.read_text(encoding="utf-8")
     except OSError as problem:
         raise UsageProblem(f"cannot read {source}", str(problem.strerror), f"git checkout {source.name}") from problem
+    except UnicodeDecodeError as problem:
+        line = problem.object.count(b"\n", 0, problem.start) + 1
+        raise UsageProblem(
+            f"{source.name}:{line} is not UTF-8", f"byte {problem.object[problem.start]:#04x} begins no character",
+            f"correct line {line}, or convert the file: iconv -f latin1 -t utf-8",
+        ) from problem  # fmt: skip
     shown = source.relative_to(repository) if source.is_relative_to(repository) else source
     return parse_settings(text, shown, os.environ.get("CC03_PROJECT"))
 

@@ -153,9 +153,14 @@ def verify(c: Context, name: str = "", repository: str = "local") -> None:
     """
     from ops import show
     from ops.backup_steps import RunJob
+    from ops.machine.backup.container import status
     from ops.model import Plan
+    from ops.plan.backup.sets import choose, narrowed
 
     project = _project()
+    found = narrowed(status(project.host), repository)
+    if name:
+        choose(found, name)
     argv = ("drill", *((name,) if name else ()), "--repository", repository)
     seconds = _carry_out(project, Plan("backup.verify", (RunJob("drill", f"prove {name or 'the newest set'}", argv=argv),)))
     show.out.print(f"[bold green]proved[/bold green] in {seconds:.1f} s")

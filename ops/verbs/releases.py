@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from invoke import Context
 
+from ops.command_line import whole_number
 from ops.errors import HostLacks
 from ops.verbs.common import verb
 
@@ -101,7 +102,7 @@ def show_release(c: Context, release: int, json: bool = False) -> None:
     from ops.machine.releases import activations
 
     state = open_project().state
-    kept = _kept(state, int(release))
+    kept = _kept(state, whole_number(release, "RELEASE"))
     tries = [entry for entry in activations(state) if entry.release == kept.number]
     if json:
         print(json_module.dumps(
@@ -136,7 +137,7 @@ def diff(c: Context, before: int, after: int) -> None:
     from ops.plan.release import CONFIG, REALM, difference
 
     state = open_project().state
-    one, other = _kept(state, int(before)), _kept(state, int(after))
+    one, other = (_kept(state, whole_number(n, name)) for n, name in ((before, "BEFORE"), (after, "AFTER")))
     texts: dict[str, tuple[str | None, str | None]] = {}
     for index, kept in enumerate((one, other)):
         folder = state.releases / str(kept.number)

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from ops.errors import UsageProblem
-from ops.machine.archive import save_images, take_stamp
+from ops.machine.archive import load_images, save_images, take_stamp
 from ops.machine.state import State
 
 
@@ -32,3 +32,11 @@ def test_nothing_is_written_over_unasked(tmp_path: Path, kept: str) -> None:
         save_images(cast(Any, None), str(tmp_path / "images.tar"))
 
     assert (tmp_path / kept).read_text() == "an exported key"
+
+
+def test_file_that_holds_no_images_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "other.tar"
+    for content in (b"some text", b""):
+        path.write_bytes(content)
+        with pytest.raises(UsageProblem, match="no archive of images"):
+            load_images(cast(Any, None), str(path))

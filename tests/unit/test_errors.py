@@ -7,9 +7,15 @@ import pytest
 from ops.errors import HostLacks, LockHeld, NeedsPerson, OpsError, UsageProblem, did_you_mean
 
 
+def test_no_name_is_known_or_too_many_to_print() -> None:
+    assert did_you_mean("x", ()) == "there is none yet"
+    assert did_you_mean("zzz", {f"secret-{number}" for number in range(60)}) == "no name is similar"
+
+
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
+        ("rest", "known: nginx, postgres, redis"),
         ("postgre", 'did you mean "postgres"?'),
         ("ngnix", 'did you mean "nginx"?'),
         ("zzz", "known: nginx, postgres, redis"),

@@ -40,7 +40,14 @@ def test_project_of_the_environment_wins_over_the_file() -> None:
 
 
 def test_project_of_the_environment_is_checked_like_the_file() -> None:
-    assert "CC03_PROJECT" in refusal("", "Not A Name").what
+    problem = refusal("", "Not A Name")
+
+    assert problem.what == "CC03_PROJECT is 'Not A Name'"
+    assert "line" not in problem.next_step
+
+
+def test_key_without_a_value_says_so() -> None:
+    assert refusal("retention:\n  logs:\n").what == "stack.yaml:2 retention.logs has no value"
 
 
 @pytest.mark.parametrize(
