@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from invoke import Context
 
 from ops.verbs.common import verb
+
+if TYPE_CHECKING:
+    from ops.machine.project import Project
+
+OPERATOR, OPERATOR_PASSWORD, ADMIN_PASSWORD = "operator", "operator-password", "keycloak-admin"
 
 
 @verb(
@@ -25,15 +32,19 @@ def open_urls(c: Context, password: bool = False, json: bool = False) -> None:
     from ops.compose import placeholders
     from ops.errors import HostLacks
     from ops.machine.project import must_exist, open_project
+    from ops.machine.secrets.versions import numbers, path_of
 
     project = must_exist(open_project())
     values = placeholders(project.settings, project.ports)
-    kept = project.state.secrets / "operator-password" / "1"
-    if not kept.exists():
+    if not numbers(project.state, OPERATOR_PASSWORD) or not numbers(project.state, ADMIN_PASSWORD):
         raise HostLacks(
             "there is no first login yet", f"project {project.name} has not been deployed on this host", "inv deploy"
         )
+    kept, admin = (
+        path_of(project.state, name, numbers(project.state, name)[-1]) for name in (OPERATOR_PASSWORD, ADMIN_PASSWORD)
+    )
     if password:
+        _refuse_spent(project)
         print(kept.read_text())
         return
     site, ops = values["CC03_PUBLIC_URL"], values["CC03_OPS_URL"]
@@ -53,7 +64,22 @@ def open_urls(c: Context, password: bool = False, json: bool = False) -> None:
     for name, url in urls.items():
         drawn.add_row(name, url)
     drawn.add_row("first login", f"user operator, one-time password in {kept} (inv open --password)")
-    drawn.add_row("Keycloak's admin", f"user admin, password in {project.state.secrets / 'keycloak-admin' / '1'}")
+    drawn.add_row("Keycloak's admin", f"user admin, password in {admin}")
     show.out.print(drawn)
     tunnel = "ssh -L {0}:127.0.0.1:{0} HOST".format(project.ports["ops"])
     show.out.print(f"[dim]The operator's pages answer on this host only; from elsewhere: {tunnel}[/dim]")
+
+
+def _refuse_spent(project: Project) -> None:
+    """Raises OpsError where the one-time password is not valid any more. A Keycloak that does not answer cannot say so."""
+    from ops import show
+    from ops.errors import OpsError
+    from ops.machine.keycloak.users import Users
+
+    try:
+        why = Users.of(project).first_password_spent(OPERATOR)
+    except OpsError as problem:
+        show.err.print(f"[yellow]note:[/yellow] Keycloak did not say whether it is still valid: {problem.why}")
+        return
+    if why:
+        raise OpsError("the one-time password is not valid any more", why, f"inv keycloak.user reset {OPERATOR}")

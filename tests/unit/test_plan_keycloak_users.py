@@ -9,7 +9,7 @@ import pytest
 
 from ops.errors import UsageProblem
 from ops.plan.keycloak import users
-from ops.plan.keycloak.users import Asked, Seen, User
+from ops.plan.keycloak.users import Asked, Seen, User, first_password_spent
 
 ADD = Asked("add", "alice", "alice@example.test", "Alice", "Example", ("editor",))
 RAW = {
@@ -128,3 +128,22 @@ def test_list_for_programs_has_plain_values() -> None:
         "name": "a", "email": "a@b", "enabled": True, "locked": False, "roles": ["editor"], "last_login": 1.5, "sessions": 2,
         "required_actions": ["UPDATE_PASSWORD"],
     }  # fmt: skip
+
+
+DAY = 86_400_000
+
+
+@pytest.mark.parametrize(
+    ("actions", "age", "why"),
+    [
+        (["UPDATE_PASSWORD"], 40, ""),
+        (["UPDATE_PASSWORD"], DAY, "inv keycloak.user reset has replaced it"),
+        ([], DAY, "it was used, and the user has chosen another password"),
+        ([], None, "the user has no password"),
+    ],
+)
+def test_first_password_is_valid_until_it_was_used_or_replaced(actions: list[str], age: int | None, why: str) -> None:
+    user = {"createdTimestamp": 1_700_000_000_000, "requiredActions": actions}
+    passwords = [] if age is None else [{"type": "password", "createdDate": 1_700_000_000_000 + age}]
+
+    assert first_password_spent(user, [*passwords, {"type": "otp", "createdDate": 0}]) == why

@@ -50,6 +50,13 @@ class Users:
             suggestion = close if close.startswith("did you mean") else f"{len(names)} users, none of a name like it"
         raise UsageProblem(f'there is no user "{name}"', suggestion, "inv keycloak.user list")
 
+    def first_password_spent(self, name: str) -> str:
+        """Why the one-time password that a user was made with is not valid any more; empty where it still is."""
+        user = self.find(name)
+        if user is None:
+            return "the user does not exist any more"
+        return plan.first_password_spent(user, self.api.get(f"/users/{user['id']}/credentials"))
+
     def refuse(self, asked: Asked) -> None:
         """Raises UsageProblem where a user cannot be made as asked: the name is taken, or a role does not exist."""
         if self.find(asked.name):

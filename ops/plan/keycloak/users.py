@@ -190,3 +190,23 @@ def as_json(users: Sequence[User]) -> list[dict[str, Any]]:
         }
         for user in users
     ]  # fmt: skip
+
+
+MADE_WITH_SECONDS = 60.0
+"""A password that is younger than its user by more than this is not the one that the user was made with."""
+
+
+def first_password_spent(user: Mapping[str, Any], credentials: Iterable[Mapping[str, Any]]) -> str:
+    """Why the password that a user was made with is not valid any more; empty where it still is.
+
+    Parameters
+    ----------
+    user, credentials: UserRepresentation and CredentialRepresentation of Keycloak's admin API; times in milliseconds.
+    """
+    passwords = [float(one["createdDate"]) for one in credentials if one.get("type") == "password"]
+    if not passwords:
+        return "the user has no password"
+    if "UPDATE_PASSWORD" not in user.get("requiredActions", ()):
+        return "it was used, and the user has chosen another password"
+    late = max(passwords) - float(user["createdTimestamp"]) > MADE_WITH_SECONDS * 1000
+    return "inv keycloak.user reset has replaced it" if late else ""
