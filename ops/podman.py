@@ -214,15 +214,6 @@ def ends(container: str, since: str) -> Argv:
     return ("podman", "events", "--stream=false", "--since", since, *filters, "--format", "json")
 
 
-def logs(name: str, *, follow: bool, since: str | None, tail: int | None) -> Argv:
-    flags = [
-        *(("--follow",) if follow else ()),
-        *(("--since", since) if since else ()),
-        *(("--tail", str(tail)) if tail is not None else ()),
-    ]
-    return ("podman", "logs", "--timestamps", *flags, name)
-
-
 def run_as(name: str, service: Mapping[str, Any], argv: Sequence[str]) -> Argv:
     """A one-off container that stands where a service's own would: its image, networks, names, secrets and mounts, with
     standard input and another program. It goes when that ends.

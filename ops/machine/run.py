@@ -274,13 +274,5 @@ def alongside(argv: Sequence[str], *, log: Path, env: Mapping[str, str]) -> Iter
             process.stdin.close()
 
 
-def become(argv: Sequence[str], env: Mapping[str, str]) -> None:
-    """Turn into another program, which then owns the terminal (following a log, an interactive shell)."""
-    program = shutil.which(argv[0])
-    if program is None:
-        raise HostLacks(f"cannot run {argv[0]}", "it is not installed on this host", "./scripts/quick-deploy.sh")
-    os.execve(program, list(argv), {**os.environ, **env})
-
-
 def installed(program: str) -> bool:
     return shutil.which(program) is not None

@@ -5,24 +5,36 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from invoke import Context
 
+from ops.errors import UsageProblem
 from ops.verbs.common import known_service, verb
 
 if TYPE_CHECKING:
     from ops.machine.project import Project
+    from ops.plan.logs import Asked
 
 LIMIT = 1000
+MOST_WORDS = 500
 CONNECT_SECONDS, ANSWER_SECONDS = 3.0, 30.0
 OF_THE_COMMANDS = ("audit", "hooks")
 """What the commands themselves write to the log store, under names like those of services."""
 _STYLE = {"error": "red", "fatal": "bold red", "warn": "yellow", "debug": "dim"}
 
 
+class StoreAway(Exception):
+    """The log store does not answer."""
+
+
+class StoreRefuses(Exception):
+    """The log store cannot read the question; in its own words."""
+
+
 def _rows(project: Project, path: str, query: str, **more: str) -> Iterator[Mapping[str, Any]]:
-    """Rows of the log store, as they arrive. Raises OSError or HTTPException where it does not answer."""
+    """Rows of the log store, as they arrive. Raises StoreAway where it does not answer, StoreRefuses for a bad question."""
     import http.client
     from urllib.parse import urlencode
 
@@ -32,22 +44,27 @@ def _rows(project: Project, path: str, query: str, **more: str) -> Iterator[Mapp
 
     store = inspected_containers(project.host).get("logs")
     if store is None or not store["State"]["Pid"]:
-        raise ConnectionError("the log store does not run")
+        raise StoreAway
     where, ca = address(project.allocation, "app", "logs"), str(project.state.ca / "root.pem")
     connection = NamedConnection(where, 9428, "logs", ca, timeout=CONNECT_SECONDS)
-    with closing(connection):
-        # The store is on internal networks only, where the host itself has no address.
-        with network_of(store["State"]["Pid"]):
-            connection.connect()
-        connection.sock.settimeout(ANSWER_SECONDS if path == "query" else None)
-        headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        connection.request("POST", f"/select/logsql/{path}", urlencode({"query": query, **more}), headers)
-        answer = connection.getresponse()
-        if answer.status != http.client.OK:
-            raise http.client.HTTPException(f"HTTP {answer.status}")
-        for line in answer:
-            if line.strip():
-                yield json.loads(line)
+    try:
+        with closing(connection):
+            # The store is on internal networks only, where the host itself has no address.
+            with network_of(store["State"]["Pid"]):
+                connection.connect()
+            connection.sock.settimeout(ANSWER_SECONDS if path == "query" else None)
+            headers = {"Content-Type": "application/x-www-form-urlencoded"}
+            connection.request("POST", f"/select/logsql/{path}", urlencode({"query": query, **more}), headers)
+            answer = connection.getresponse()
+            if answer.status == http.client.BAD_REQUEST:
+                raise StoreRefuses(answer.read(MOST_WORDS).decode(errors="replace").strip())
+            if answer.status != http.client.OK:
+                raise StoreAway
+            for line in answer:
+                if line.strip():
+                    yield json.loads(line)
+    except (OSError, http.client.HTTPException) as problem:
+        raise StoreAway from problem
 
 
 def _show(row: Mapping[str, Any]) -> None:
@@ -70,40 +87,60 @@ def _show(row: Mapping[str, Any]) -> None:
     changes=False,
     positional=["service"],
     help={
-        "service": "only this service; audit and hooks are the commands' own",
-        "since": "how far back: 90s, 15m, 4h, 2d (default 15m)",
+        "service": "only these, with commas between them; audit and hooks are the commands' own",
+        "since": "from when on: an age (90s, 15m, 4h, 2d) or a time (2026-01-31T14:00); default 15m",
+        "until": "to when, likewise; default now",
+        "level": "only lines of this level and graver ones: debug, info, warn, error, fatal",
         "grep": "only lines that match this regular expression",
         "request-id": "only lines of this request, across all services",
+        "limit": "the last lines that are shown",
         "follow": "go on with new lines until interrupted",
         "json": "one JSON object a line, with every field",
     },
 )
-def logs(
-    c: Context, service: str = "", since: str | None = None, grep: str | None = None, request_id: str | None = None,
-    follow: bool = False, json: bool = False,
+def logs(  # noqa: PLR0913, PLR0917  (each one is an option)
+    c: Context, service: str = "", since: str | None = None, until: str | None = None, level: str | None = None,
+    grep: str | None = None, request_id: str | None = None, limit: int = LIMIT, follow: bool = False, json: bool = False,
 ) -> None:  # fmt: skip
     """Show log lines of services.
 
-    By service, age, pattern or request id; --follow shows new lines as they come.
+    By service, time, level, pattern or request id; --follow shows new lines as they come.
     """
-    from http.client import HTTPException
-
     from ops.machine.project import must_exist, open_project
-    from ops.plan.logs import query
+    from ops.plan.logs import live_query, no_pattern, query, read
 
     project = open_project()
-    if service not in OF_THE_COMMANDS:
-        known_service(project, service or None)
+    asked = read(service, since, until, level, grep, request_id, datetime.now(UTC))
+    for name in asked.services:
+        if name not in OF_THE_COMMANDS:
+            known_service(project, name)
+    if limit < 1 or (follow and until):
+        raise UsageProblem(
+            "these lines cannot be shown", "--limit is below 1, or --follow is given an end (--until)", "inv --help logs"
+        )
     must_exist(project)
-    asked = query(service or None, since, grep, request_id)
     try:
-        for row in sorted(_rows(project, "query", asked, limit=str(LIMIT)), key=lambda row: str(row["_time"])):
+        _print_last(list(_rows(project, "query", query(asked), limit=str(limit + 1))), limit, asked, json)
+        for row in _rows(project, "tail", live_query(asked)) if follow else ():
             _print(row, json)
-        if follow:
-            for row in _rows(project, "tail", query(service or None, "1m", grep, request_id).partition(" ")[2] or "*"):
-                _print(row, json)
-    except (OSError, HTTPException):
-        _from_podman(project, service, since, follow)
+    except StoreRefuses as problem:
+        raise no_pattern(asked, str(problem)) from problem
+    except StoreAway:
+        _from_files(project, asked, limit, follow, json)
+
+
+def _print_last(rows: list[Mapping[str, Any]], limit: int, asked: Asked, as_json: bool) -> None:
+    """The newest rows, the oldest of them first, and a word on what is not shown."""
+    from ops import show
+
+    for row in sorted(rows, key=lambda row: str(row["_time"]))[-limit:]:
+        _print(row, as_json)
+    if not rows:
+        show.err.print(
+            f"[dim]no line since {asked.since.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC; further back: inv logs --since 1d[/dim]"
+        )
+    elif len(rows) > limit:
+        show.err.print(f"[dim]only the last {limit} lines; --limit shows more, --since and --grep narrow the search[/dim]")
 
 
 def _print(row: Mapping[str, Any], as_json: bool) -> None:
@@ -113,25 +150,12 @@ def _print(row: Mapping[str, Any], as_json: bool) -> None:
         _show(row)
 
 
-def _from_podman(project: Project, service: str, since: str | None, follow: bool) -> None:
-    """The store is down: what Podman kept of one service's containers, unsorted between replicas and without --grep."""
-    from ops import podman, show
-    from ops.errors import HostLacks
-    from ops.machine.run import become
-    from ops.plan.logs import DEFAULT_SINCE
-    from ops.render import container_name
+def _from_files(project: Project, asked: Asked, limit: int, follow: bool, as_json: bool) -> None:
+    """The store is away: the same question to what Podman has kept of the containers' lines."""
+    from ops import show
+    from ops.machine import container_logs
 
-    if service not in project.stack.services:
-        raise HostLacks(
-            "the log store does not answer", "so lines of several services cannot be put in order", "inv logs SERVICE"
-        )
-    show.err.print("[yellow]the log store does not answer; these are the container's own lines[/yellow]")
-    slots = project.stack.services[service].slots()
-    if follow:
-        argv = podman.logs(container_name(project.name, slots[0]), follow=True, since=since or DEFAULT_SINCE, tail=None)
-        become(argv, project.host.environment)
-    for slot in slots:
-        answer = project.host.run(
-            podman.logs(container_name(project.name, slot), follow=False, since=since or DEFAULT_SINCE, tail=LIMIT), ok=(0, 125)
-        )  # fmt: skip
-        print(answer.stdout + answer.stderr, end="")
+    show.err.print("[yellow]the log store does not answer; these lines are from the containers' own files[/yellow]")
+    _print_last(container_logs.rows(project.state.logs, asked), limit, asked, as_json)
+    for row in container_logs.follow(project.state.logs, asked) if follow else ():
+        _print(row, as_json)

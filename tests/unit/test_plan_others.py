@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.errors import UsageProblem
 from ops.plan.diagnose import diagnose_build
-from ops.plan.logs import query
 from ops.plan.unit import unit, unit_name
 
 
@@ -56,25 +54,3 @@ def test_unit_is_one_that_systemd_can_read_and_needs_no_checkout() -> None:
     assert "Environment=PYTHONPATH=/var/lib/cc03/cc03-test/ticker/code" in text.splitlines()
     assert parsed["Service"]["ExecStart"].endswith("-m ops.machine.ticker /var/lib/cc03/cc03-test --boot")
     assert parsed["Service"]["KillMode"] == "process", "containers must survive the ticker"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        ((None, None, None, None), "_time:15m"),
-        (("nginx", "2d", None, None), '_time:2d service:="nginx"'),
-        ((None, None, None, "ab-1"), '_time:15m request_id:="ab-1"'),
-    ],
-)
-def test_query_of_the_logs(arguments: tuple[str | None, ...], expected: str) -> None:
-    assert query(*arguments) == expected
-
-
-def test_query_quotes_what_is_looked_for() -> None:
-    assert '_msg:~"say \\"no\\""' in query(None, None, 'say "no"', None)
-
-
-@pytest.mark.parametrize("since", ["yesterday", "15", "m", "1h30m", "15m OR *"])
-def test_query_refuses_an_age_that_cannot_be_read(since: str) -> None:
-    with pytest.raises(UsageProblem, match="cannot be read"):
-        query(None, since, None, None)

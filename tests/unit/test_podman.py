@@ -68,7 +68,6 @@ EVERY = {
     "image_exists": podman.image_exists("image"),
     "inspect_images": podman.inspect_images(["image"]),
     "ends": podman.ends("a", "10m"),
-    "logs": podman.logs("a", follow=True, since="10m", tail=5),
 }
 
 
@@ -156,18 +155,6 @@ def test_one_off_container_stands_where_its_service_would_and_is_no_place_for_a_
 def test_grace_period_is_given_in_seconds(builder: object) -> None:
     assert callable(builder)
     assert builder("a", 35)[2:] == ("--time", "35", "a")
-
-
-@pytest.mark.parametrize(
-    ("follow", "since", "tail", "flags"),
-    [
-        (False, None, None, ()),
-        (True, None, 0, ("--follow", "--tail", "0")),
-        (False, "10m", 5, ("--since", "10m", "--tail", "5")),
-    ],
-)
-def test_logs(follow: bool, since: str | None, tail: int | None, flags: tuple[str, ...]) -> None:
-    assert podman.logs("a", follow=follow, since=since, tail=tail) == ("podman", "logs", "--timestamps", *flags, "a")
 
 
 def test_file_that_is_nobody_s_business_is_read_without_network_or_rights() -> None:

@@ -87,14 +87,16 @@ class RequestContext:
         metrics.observe_request(method, route, status, None if route == _SLOW_ON_PURPOSE else seconds)
         if scope["path"] in _QUIET or (scope["path"] in _QUIET_WHEN_WELL and status < 400):
             return
+        milliseconds = round(seconds * 1000, 2)
         fields = {
             "method": scope["method"],
             "path": scope["path"],
             "status": status,
-            "duration_ms": round(seconds * 1000, 2),
+            "duration_ms": milliseconds,
             "user": scope.get("cc03.subject"),
         }
-        _log.log(logging.WARNING if status >= 500 else logging.INFO, "request", extra={"fields": fields})
+        said = f"{scope['method']} {scope['path']} {status} {milliseconds:.1f} ms"
+        _log.log(logging.WARNING if status >= 500 else logging.INFO, said, extra={"fields": fields})
 
 
 def _declared_length(scope: Scope) -> int:

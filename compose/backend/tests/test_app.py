@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 
 import pytest
 from fastapi.testclient import TestClient
@@ -91,3 +92,11 @@ def test_log_lines_are_json_and_drop_forbidden_fields():
     record.fields = {"status": 200, "Authorization": "Bearer canary"}
     text = logs.JsonFormatter().format(record)
     assert "canary" not in text and "\n" not in text and json.loads(text)["status"] == 200
+
+
+def test_line_of_a_request_says_what_was_asked_and_how_it_ended(client, caplog):
+    with caplog.at_level("INFO", logger="app.request"):
+        client.get("/api/v1/items?q=secret")
+
+    (said,) = [record.getMessage() for record in caplog.records if record.name == "app.request"]
+    assert re.fullmatch(r"GET /api/v1/items 401 \d+\.\d ms", said)
