@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,14 @@ def _place(stack: Stack, allocation: Allocation, service: Service, slot: str) ->
     }
 
 
+def _confined(service: Service, seccomp: str) -> Service:
+    """A service with a seccomp profile, where it declares none."""
+    options = [str(option) for option in service.definition.get("security_opt", ())]
+    if not seccomp or any(option.startswith("seccomp") for option in options):
+        return service
+    return replace(service, definition={**service.definition, "security_opt": [*options, f"seccomp={seccomp}"]})
+
+
 def render_slot(
     stack: Stack, allocation: Allocation, service: Service, slot: str, *,
     image: str, versions: Mapping[str, int], config_hash: str, state: Path, log_megabytes: int,
@@ -223,12 +232,17 @@ def render_migration(
 def render_release(
     stack: Stack, allocation: Allocation, *, images: Mapping[str, str], versions: Mapping[str, int],
     config_hashes: Mapping[str, str], state: Path, log_megabytes: int, without: frozenset[str] = frozenset(),
+    seccomp: str = "",
 ) -> dict[str, Any]:  # fmt: skip
-    """The whole flat file as a mapping. `without`: optional services whose image cannot be had."""
+    """The whole flat file as a mapping.
+
+    Parameters
+    ----------
+    without: optional services whose image cannot be had. seccomp: path of the profile of all containers, which its content
+    names; empty for Podman's own.
+    """
     services: dict[str, Any] = {}
-    for service in stack.services.values():
-        if service.name in without:
-            continue
+    for service in (_confined(service, seccomp) for service in stack.services.values() if service.name not in without):
         for slot in (*service.slots(), *((service.surge_slot,) if service.rolls else ())):
             services[slot] = render_slot(
                 stack, allocation, service, slot, image=images[service.name], versions=versions,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import re
+import shutil
 import socket
 import sys
 import tempfile
@@ -17,9 +19,13 @@ from ops.machine import state as files
 from ops.machine.run import Result, run
 from ops.machine.state import State
 from ops.plan.host import HostFacts, containers_conf
+from ops.plan.seccomp import rendered
+from ops.render import digest
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 EVERYWHERE = "0.0.0.0"  # noqa: S104  (only asked about, never listened on for longer)
+SECCOMP_DEFAULTS = (Path("/etc/containers/seccomp.json"), Path("/usr/share/containers/seccomp.json"))
+"""Where Podman looks for the default profile of containers, the operator's first."""
 QUICK = 60.0
 """Seconds for commands that only ask or change one small thing."""
 
@@ -35,23 +41,35 @@ class Host:
     @property
     def environment(self) -> dict[str, str]:
         """Variables that Podman needs here: for this command only, unless `prepare` has been called before."""
-        return _environment(self.state.containers_conf if self._prepared() else _scratch_conf(wanted_conf()))
+        return _environment(self.state.containers_conf if self._prepared() else _scratch_conf(seccomp_profile()))
 
     @property
     def lasting_environment(self) -> dict[str, str]:
         """The same for what outlives this command and begins after a deploy (the unit that starts the stack at boot)."""
         return _environment(self.state.containers_conf)
 
+    @property
+    def seccomp(self) -> Path | None:
+        """Where the profile of new containers is, once this host is prepared; None where the host has no default."""
+        profile = seccomp_profile()
+        return self.state.seccomp / f"{digest(profile)}.json" if profile else None
+
+    @property
+    def _conf(self) -> str:
+        return wanted_conf(self.seccomp)
+
     def _prepared(self) -> bool:
-        kept = self.state.containers_conf
-        return kept.is_file() and kept.read_text() == wanted_conf()
+        kept, profile = self.state.containers_conf, self.seccomp
+        return kept.is_file() and kept.read_text() == self._conf and (profile is None or profile.is_file())
 
     def prepare(self) -> None:
-        """Make the state folder, with the containers.conf that every container is created under. Only what is about to
-        change something calls this: a question about a project leaves no trace of it."""
+        """Make the state folder, with the containers.conf and the seccomp profile that every container is created under.
+        Only what is about to change something calls this: a question about a project leaves no trace of it."""
         self.state.prepare()
         if not self._prepared():
-            files.write(self.state.containers_conf, wanted_conf())
+            if profile := self.seccomp:
+                files.write(profile, seccomp_profile())
+            files.write(self.state.containers_conf, self._conf)
 
     def run(
         self, argv: Sequence[str], *, timeout: float = QUICK, ok: Sequence[int] | None = (0,),
@@ -71,19 +89,29 @@ def _environment(conf: Path) -> dict[str, str]:
 
 
 @cache
-def wanted_conf() -> str:
-    """The containers.conf that this host needs."""
-    return containers_conf(host_facts())
+def wanted_conf(seccomp: Path | None) -> str:
+    """The containers.conf that this host needs. `seccomp`: the profile of its containers."""
+    return containers_conf(host_facts(), str(seccomp or ""))
 
 
 @cache
-def _scratch_conf(text: str) -> Path:
-    """A containers.conf that goes with this process."""
-    descriptor, name = tempfile.mkstemp(prefix="cc03-containers-", suffix=".conf")
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    atexit.register(Path(name).unlink, missing_ok=True)
-    return Path(name)
+def seccomp_profile() -> str:
+    """Text of the profile of new containers; empty where this host has no default to make it from."""
+    default = next((path for path in SECCOMP_DEFAULTS if path.is_file()), None)
+    return rendered(json.loads(default.read_text(encoding="utf-8"))) if default else ""
+
+
+@cache
+def _scratch_conf(profile: str) -> Path:
+    """A containers.conf, and the seccomp profile that it names, that go with this process."""
+    folder = Path(tempfile.mkdtemp(prefix="cc03-containers-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    seccomp = folder / "seccomp.json" if profile else None
+    if seccomp:
+        seccomp.write_text(profile, encoding="utf-8")
+    conf = folder / "containers.conf"
+    conf.write_text(wanted_conf(seccomp), encoding="utf-8")
+    return conf
 
 
 def own_program(name: str) -> str:
@@ -148,6 +176,7 @@ def host_facts() -> HostFacts:
             name for name in ("podman", "crun", "runc", "netavark", "mmdebstrap", "conmon", "nft", "iptables") if _found(name)
         ),
         root=os.geteuid() == 0,
+        seccomp=bool(seccomp_profile()),
     )
 
 

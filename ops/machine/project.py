@@ -148,7 +148,7 @@ class Project:
         compose = render_release(
             self.stack, self.allocation, images={name: image.tag for name, image in self.images.items()}, versions=versions,
             config_hashes=config, state=self.state.root, without=without,
-            log_megabytes=self.settings.get("logs", "max_size_mb"),
+            log_megabytes=self.settings.get("logs", "max_size_mb"), seccomp=str(self.host.seccomp or ""),
         )  # fmt: skip
         served = leaves(self.stack, self._certificate_names(), self.settings.domain, without)
         supervise = {

@@ -26,6 +26,11 @@ class State:
         return self.root / "containers.conf"
 
     @property
+    def seccomp(self) -> Path:
+        """Seccomp profiles of containers, each named by its content: a release names the one that it was made with."""
+        return self.root / "seccomp"
+
+    @property
     def allocation(self) -> Path:
         return self.root / "allocation.json"
 
@@ -151,6 +156,7 @@ class State:
                 self.releases,
                 self.builds,
                 self.ticker,
+                self.seccomp,
             ):
                 if not open_to_containers.is_symlink():
                     open_to_containers.mkdir(exist_ok=True, mode=0o755)

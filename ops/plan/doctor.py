@@ -88,6 +88,11 @@ def _programs(facts: Facts) -> Iterator[Finding]:
         yield Finding("bad", f"{firewall} is not installed", "netavark cannot publish ports without it", INSTALL)
     if not facts.host.programs & {"crun", "runc"}:
         yield Finding("bad", "no OCI runtime is installed", "neither crun nor runc was found", "apt-get install runc")
+    if not facts.host.seccomp:
+        yield Finding(
+            "bad", "the default seccomp profile is not installed", "the stricter one of the stack's containers is made from it",
+            "apt-get install --reinstall golang-github-containers-common",
+        )  # fmt: skip
     if not facts.host.root:
         yield Finding("bad", "not root", "the stack needs fixed addresses, limits and low ports", "run the command with sudo")
 

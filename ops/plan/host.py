@@ -19,14 +19,20 @@ class HostFacts:
     nproc: int | None = None
     programs: frozenset[str] = field(default_factory=frozenset)
     root: bool = True
+    seccomp: bool = True
+    """Whether the default profile of containers is installed."""
 
 
-def containers_conf(facts: HostFacts) -> str:
+def containers_conf(facts: HostFacts, seccomp: str = "") -> str:
     """The file that CONTAINERS_CONF names.
 
     crun refuses hybrid cgroups, so runc runs there. Without CAP_SYS_RESOURCE a container may not be given higher limits than
     the host's own, which Podman 4.3 tries by default; so limits are set that fit within them. Podman 4.3 prefers CNI where
     networks of that kind exist, so netavark is named.
+
+    Parameters
+    ----------
+    seccomp: path of the profile of every container that names none, one-off containers included; empty for Podman's own.
     """
     lines = ["[network]", 'network_backend = "netavark"', "", "[engine]", 'events_logger = "file"']
     if not facts.systemd:
@@ -37,4 +43,6 @@ def containers_conf(facts: HostFacts) -> str:
     nofile = min(CONTAINER_NOFILE, facts.nofile or CONTAINER_NOFILE)
     nproc = min(CONTAINER_NPROC, facts.nproc or CONTAINER_NPROC)
     lines += ["", "[containers]", f'default_ulimits = ["nofile={nofile}:{nofile}", "nproc={nproc}:{nproc}"]']
+    if seccomp:
+        lines.append(f'seccomp_profile = "{seccomp}"')
     return "\n".join(lines) + "\n"

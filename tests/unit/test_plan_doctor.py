@@ -35,6 +35,7 @@ def test_host_that_has_all_gets_good_findings_only() -> None:
         (facts(HostFacts(programs=ALL - {"conmon"})), "bad", "conmon is not installed"),
         (facts(HostFacts(programs=ALL - {"crun", "runc"})), "bad", "no OCI runtime is installed"),
         (facts(HostFacts(programs=ALL, root=False)), "bad", "not root"),
+        (facts(HostFacts(programs=ALL, seccomp=False)), "bad", "the default seccomp profile is not installed"),
         (facts(HostFacts(programs=ALL - {"runc"}, cgroups="hybrid")), "bad", "cgroups hybrid without runc"),
         (facts(HostFacts(programs=ALL - {"runc"}, cgroups="v1")), "bad", "cgroups v1 without runc"),
         (facts(free_bytes={"/var": (1 << 30) - 1}), "bad", "1.0 GB free on /var"),

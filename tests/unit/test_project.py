@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from ops.machine.project import Project, must_exist, open_project
 from ops.machine.run import Result
 from ops.model import Plan, Step
 from ops.plan.allocate import as_json
+from ops.plan.seccomp import tightened
 from ops.verbs import logs, open, status
 from ops.verbs.common import carry_out
 
@@ -84,10 +85,56 @@ def test_file_of_an_earlier_version_is_not_used_and_replaced_when_something_is_a
     wanted = project.state.containers_conf.read_text()
     project.state.containers_conf.write_text("[engine]\n")
 
-    assert Path(project.host.environment["CONTAINERS_CONF"]).read_text() == wanted
+    scratch = Path(project.host.environment["CONTAINERS_CONF"])
+    assert _but_seccomp(scratch.read_text()) == _but_seccomp(wanted)
     assert project.state.containers_conf.read_text() == "[engine]\n"
     project.host.prepare()
     assert project.state.containers_conf.read_text() == wanted
+
+
+def _but_seccomp(conf: str) -> list[str]:
+    return [line for line in conf.splitlines() if not line.startswith("seccomp_profile")]
+
+
+DEFAULT = {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"names": ["read", "unshare"], "action": "SCMP_ACT_ALLOW"}]}
+
+
+@pytest.fixture
+def default_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The seccomp profile that this host installs for containers."""
+    path = tmp_path / "seccomp.json"
+    path.write_text(json.dumps(DEFAULT))
+    monkeypatch.setattr(host_module, "SECCOMP_DEFAULTS", (tmp_path / "none.json", path))
+    host_module.seccomp_profile.cache_clear()
+    yield path
+    host_module.seccomp_profile.cache_clear()
+
+
+@pytest.mark.usefixtures("default_profile")
+def test_every_container_gets_the_profile_that_is_made_from_the_default_of_the_host(project: Project) -> None:
+    scratch = Path(project.host.environment["CONTAINERS_CONF"])
+    project.host.prepare()
+    profile = project.host.seccomp
+
+    assert profile is not None
+    for conf, where in ((scratch, scratch.parent), (project.state.containers_conf, project.state.seccomp)):
+        named = Path(tomllib.loads(conf.read_text())["containers"]["seccomp_profile"])
+        assert named.parent == where
+        assert json.loads(named.read_text()) == tightened(DEFAULT)
+    assert Path(tomllib.loads(project.state.containers_conf.read_text())["containers"]["seccomp_profile"]) == profile
+
+
+def test_another_default_is_another_profile_and_the_former_one_stays(project: Project, default_profile: Path) -> None:
+    project.host.prepare()
+    before = project.host.seccomp
+    default_profile.write_text(json.dumps({**DEFAULT, "syscalls": []}))
+    host_module.seccomp_profile.cache_clear()
+    project.host.prepare()
+
+    assert before
+    assert before.is_file()
+    assert project.host.seccomp != before
+    assert str(project.host.seccomp) in project.state.containers_conf.read_text()
 
 
 def test_project_that_does_not_exist_is_told_with_those_that_do(project: Project) -> None:

@@ -159,6 +159,22 @@ def test_secret_version_changes_the_hash_of_whoever_mounts_it() -> None:
     assert changed(render(), after) == {"postgres"}
 
 
+def test_every_container_names_the_seccomp_profile_and_another_one_replaces_all() -> None:
+    before, after = render(seccomp="/state/seccomp/a.json"), render(seccomp="/state/seccomp/b.json")
+
+    assert {one["security_opt"][-1] for one in before["services"].values()} == {"seccomp=/state/seccomp/a.json"}
+    assert changed(before, after) == set(hashes(before))
+    assert not any("seccomp" in str(one.get("security_opt")) for one in render()["services"].values())
+
+
+def test_declared_seccomp_profile_is_left_as_it_is() -> None:
+    own = stack()
+    definition = {**own.services["nginx"].definition, "security_opt": ["seccomp=unconfined"]}
+    changed_stack = replace(own, services={**own.services, "nginx": replace(own.services["nginx"], definition=definition)})
+
+    assert render(changed_stack, seccomp="/state/a.json")["services"]["nginx"]["security_opt"] == ["seccomp=unconfined"]
+
+
 def test_limit_changes_the_hash() -> None:
     own = stack()
     smaller = replace(own.services["nginx"], limits=Limits(128 << 20, 0.5))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from collections.abc import Iterator, Mapping
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ops.machine.walls.sockets import gateways, listening
+from ops.plan.seccomp import gaps
 from ops.plan.walls.facts import Mount, Process, SeenContainer
 
 STANDARD_DEVICES = {"null", "zero", "full", "random", "urandom", "tty", "console", "ptmx"}
@@ -147,6 +149,13 @@ def published(item: Mapping[str, Any]) -> tuple[tuple[str, str, int], ...]:
     )
 
 
+def filter_of(item: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The seccomp filter that the runtime was given for a container; None where it was given none."""
+    specification = json.loads(Path(item["OCIConfigPath"]).read_text(encoding="utf-8"))
+    found: Mapping[str, Any] | None = specification["linux"].get("seccomp")
+    return found
+
+
 def look_inside(
     slot: str, service: str, item: Mapping[str, Any], networks: frozenset[str], processes: tuple[Process, ...]
 ) -> SeenContainer:  # fmt: skip
@@ -161,4 +170,5 @@ def look_inside(
         written=tuple(written_in(pid)), published=published(item), networks=networks, gateways=gateways(pid),
         listens=listening(pid), memory_bytes=int(limits["Memory"]), cpus=limits["NanoCpus"] / 1e9,
         pids=int(limits["PidsLimit"]), secrets=secrets_in(pid),
+        unfiltered=gaps(filter_of(item)),
     )  # fmt: skip

@@ -306,3 +306,16 @@ def images(facts: Facts) -> Iterator[Found]:
 def _same(one: str, other: str) -> bool:
     """Podman puts `localhost/` before the names of images that no registry has."""
     return one.removeprefix("localhost/") == other.removeprefix("localhost/")
+
+
+@control(
+    "2.19",
+    "Seccomp filters refuse namespaces, mounts, keys of the kernel and foreign sockets",
+    why="in a user namespace of its own a process has all capabilities, and reaches parts of the kernel that only root should",
+    cure="inv deploy, which creates the container with the profile of this host",
+)
+def seccomp_profile(facts: Facts) -> Iterator[Found]:
+    for seen in facts.containers.values():
+        if seen.unfiltered:
+            more = f", and {len(seen.unfiltered) - 1} more" if len(seen.unfiltered) > 1 else ""
+            yield Found(seen.slot, "seccomp", f"its filter lets through: {seen.unfiltered[0]}{more}")

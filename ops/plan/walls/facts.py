@@ -71,6 +71,8 @@ class SeenContainer:
     pids: int = 0
     secrets: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Mounted secret -> (uid, mode)."""
+    unfiltered: tuple[str, ...] = ()
+    """What its seccomp filter lets through, and should not (ops/plan/seccomp.py)."""
 
 
 @dataclass(frozen=True, order=True)

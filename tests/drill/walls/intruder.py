@@ -1,8 +1,7 @@
-"""An intruder in a container: this process, forked, in the namespaces of the container, with its user and its capabilities.
+"""An intruder in a container: this process, forked, in the namespaces of the container, with its user, its capabilities and the
+seccomp filter that the kernel has for its main process.
 
-The program that a container runs has been taken over, and can run anything: so the moves need no program in the image. One
-thing a fork cannot take along is the seccomp filter, so system calls that only the filter refuses are no moves here; that every
-process has one, the audit proves.
+The program that a container runs has been taken over, and can run anything: so the moves need no program in the image.
 """
 
 from __future__ import annotations
@@ -19,7 +18,13 @@ from ops.machine.walls.processes import status
 
 NAMESPACES = ("ipc", "uts", "net", "pid", "mnt")
 """In this order: after the last one the paths of the others would no longer be found."""
-PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS, PR_SET_KEEPCAPS = 24, 38, 8
+PR_SET_KEEPCAPS, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 8, 22, 24, 38
+SECCOMP_MODE_FILTER = 2
+PTRACE_DETACH, PTRACE_SEIZE, PTRACE_INTERRUPT, PTRACE_SECCOMP_GET_FILTER = 17, 0x4206, 0x4207, 0x420C
+INSTRUCTION_BYTES = 8
+"""Of one `struct sock_filter`."""
+WALL = 0x40000000
+"""__WALL of waitpid(2): a process that is traced and no child."""
 CAPABILITY_VERSION = 0x20080522
 """_LINUX_CAPABILITY_VERSION_3, from <linux/capability.h>."""
 LAST_CAPABILITY = 40
@@ -34,11 +39,12 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def tried(pid: int, moves: Mapping[str, Move]) -> dict[str, str]:
     """What each of the moves gains in the place of a process: nothing where it is refused."""
     found = status(pid)
+    filters = filters_of(pid, int(found.get("Seccomp_filters", "0")))
     namespaces = [os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY) for kind in NAMESPACES]
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        _attack(found, namespaces, writing, moves)
+        _attack(found, filters, namespaces, writing, moves)
     os.close(writing)
     for descriptor in namespaces:
         os.close(descriptor)
@@ -48,7 +54,50 @@ def tried(pid: int, moves: Mapping[str, Move]) -> dict[str, str]:
     return {name: result.get(name, "it could not be tried, which proves nothing") for name in moves}
 
 
-def _attack(found: Mapping[str, str], namespaces: list[int], writing: int, moves: Mapping[str, Move]) -> None:
+def filters_of(pid: int, number: int) -> list[bytes]:
+    """The seccomp filters of a process as the kernel has them, the first one first: ptrace(2). It stops for a moment.
+
+    Raises OSError where the kernel does not give them (CONFIG_CHECKPOINT_RESTORE).
+    """
+    if not number:
+        return []
+    _ptrace(PTRACE_SEIZE, pid, 0, None)
+    try:
+        _ptrace(PTRACE_INTERRUPT, pid, 0, None)
+        os.waitpid(pid, WALL)
+        found = []
+        for index in reversed(range(number)):
+            instructions = ctypes.create_string_buffer(_ptrace(PTRACE_SECCOMP_GET_FILTER, pid, index, None) * INSTRUCTION_BYTES)
+            _ptrace(PTRACE_SECCOMP_GET_FILTER, pid, index, instructions)
+            found.append(instructions.raw)
+        return found
+    finally:
+        _ptrace(PTRACE_DETACH, pid, 0, None)
+
+
+def _ptrace(request: int, pid: int, address: int, data: ctypes.Array[ctypes.c_char] | None) -> int:
+    result = _libc.ptrace(ctypes.c_long(request), ctypes.c_long(pid), ctypes.c_void_p(address), data)
+    if result == -1:
+        raise OSError(ctypes.get_errno(), f"ptrace {request:#x}: {os.strerror(ctypes.get_errno())}")
+    return int(result)
+
+
+class _Program(ctypes.Structure):
+    """struct sock_fprog: how many instructions, and where they are."""
+
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+
+
+def _confine(filters: list[bytes]) -> None:
+    for instructions in filters:
+        program = _Program(len(instructions) // INSTRUCTION_BYTES, instructions)
+        if _libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(program), 0, 0):
+            os._exit(5)
+
+
+def _attack(
+    found: Mapping[str, str], filters: list[bytes], namespaces: list[int], writing: int, moves: Mapping[str, Move]
+) -> None:  # fmt: skip
     """Never returns: the fork of a test must not go on as the test."""
     try:
         for descriptor in namespaces:
@@ -62,6 +111,7 @@ def _attack(found: Mapping[str, str], namespaces: list[int], writing: int, moves
             # Each in a process of its own: who has become somebody else tries the next one as that.
             if (one := os.fork()) == 0:
                 _take_rights(found)
+                _confine(filters)
                 os.write(writing, json.dumps({name: _result(move)}).encode() + b"\n")
                 os._exit(0)
             os.waitpid(one, 0)
@@ -112,6 +162,11 @@ def permitted(name: str, *arguments: object) -> str:
     if getattr(_libc, name)(*arguments) == -1 and ctypes.get_errno() in REFUSED:
         return ""
     return f"{name} is allowed"
+
+
+def syscall(number: int, *arguments: object) -> int:
+    """syscall(2), for calls that the C library has no function for; -1 where it fails."""
+    return int(_libc.syscall(ctypes.c_long(number), *arguments))
 
 
 def written(path: str) -> str:

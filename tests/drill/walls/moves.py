@@ -5,17 +5,22 @@ from __future__ import annotations
 import os
 import re
 import resource
+import signal
 import socket
 import stat
+import struct
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
-from tests.drill.walls.intruder import Move, permitted, read, written
+from tests.drill.walls.intruder import Move, permitted, read, syscall, written
 
 CONNECT_SECONDS = 0.4
-MS_REMOUNT, MS_BIND, CLONE_NEWNS = 32, 4096, 0x20000
+MS_REMOUNT, MS_BIND, CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWNET = 32, 4096, 0x20000, 0x10000000, 0x40000000
+CLONE, CLONE3, KEYCTL, PERF_EVENT_OPEN, BPF, USERFAULTFD, IO_URING_SETUP = 56, 435, 250, 298, 321, 323, 425
+"""Numbers of system calls on x86-64, from <asm/unistd_64.h>."""
+AF_ALG, AF_VSOCK, NETLINK_NETFILTER = 38, 40, 12
 METADATA, RESOLVER, ABROAD = "169.254.169.254", "9.9.9.9", "1.1.1.1"
 ENGINES = ("/run/podman/podman.sock", "/var/run/docker.sock", "/run/containerd/containerd.sock", "/run/crio/crio.sock")
 CGROUPS = ("/sys/fs/cgroup", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/devices")
@@ -37,7 +42,26 @@ def asks(address: str, port: int) -> str:
 
 def opens(family: int, kind: int, protocol: int) -> str:
     with socket.socket(family, kind, protocol):
-        return "has a raw socket"
+        return f"has a socket of the family {family}"
+
+
+def begins(number: int, *arguments: object) -> str:
+    """Whether a system call begins a process; that one ends at once."""
+    if (child := syscall(number, *arguments)) == 0:
+        os._exit(0)
+    if child > 0:
+        os.waitpid(child, 0)
+        return f"system call {number} has begun a process with users of its own"
+    return ""
+
+
+CLONE_ARGUMENTS_BYTES = 64
+"""CLONE_ARGS_SIZE_VER0 of <linux/sched.h>."""
+
+
+def clone_arguments(flags: int) -> bytes:
+    """struct clone_args: the flags first, the signal at its end fifth."""
+    return struct.pack("8Q", flags, 0, 0, 0, signal.SIGCHLD, 0, 0, 0)
 
 
 def engine_answers() -> str:
@@ -163,6 +187,19 @@ def moves(*, own_secrets: frozenset[str], values: tuple[str, ...], enclosed: boo
         "make the root writable": partial(permitted, "mount", None, b"/", None, MS_REMOUNT | MS_BIND, None),
         "mount a file system": partial(permitted, "mount", b"proc", b"/tmp", b"proc", 0, None),
         "have mounts of its own": partial(permitted, "unshare", CLONE_NEWNS),
+        "have users of its own (unshare)": partial(permitted, "unshare", CLONE_NEWUSER),
+        "have users of its own (clone)": partial(begins, CLONE, CLONE_NEWUSER | signal.SIGCHLD, 0, 0, 0, 0),
+        "have users of its own (clone3)": partial(begins, CLONE3, clone_arguments(CLONE_NEWUSER), CLONE_ARGUMENTS_BYTES),
+        "have a network of its own": partial(permitted, "unshare", CLONE_NEWUSER | CLONE_NEWNET),
+        "read keys of the kernel": partial(permitted, "syscall", KEYCTL, 0, -3, 1),
+        "load a program into the kernel": partial(permitted, "syscall", BPF, 5, None, 0),
+        "measure the kernel": partial(permitted, "syscall", PERF_EVENT_OPEN, None, 0, -1, -1, 0),
+        "catch page faults": partial(permitted, "syscall", USERFAULTFD, 1),
+        "have the kernel work through a queue": partial(permitted, "syscall", IO_URING_SETUP, 1, None),
+        "reach the hypervisor": partial(opens, AF_VSOCK, socket.SOCK_STREAM, 0),
+        "use the kernel's cryptography": partial(opens, AF_ALG, socket.SOCK_SEQPACKET, 0),
+        "reach the packet filter": partial(opens, socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER),
+        "trace a neighbour": partial(permitted, "ptrace", 0, 0, None, None),
         "leave the root folder": partial(permitted, "chroot", b"/tmp"),
         "become root": partial(becomes, os.setuid, 0),
         "become another service": partial(becomes, os.setuid, 10005),
