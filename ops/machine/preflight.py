@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ops import podman
 from ops.errors import HostLacks, OpsError
+from ops.machine.accounts import taken_ids
 from ops.machine.at_rest import mirror, switch
 from ops.machine.host import EVERYWHERE, host_facts, port_is_free
 from ops.machine.observe import images, inspected_containers
@@ -91,7 +92,7 @@ def look(project: Project) -> Facts:
     return Facts(
         host=host_facts(), podman=version, images_missing=len(missing), free_bytes=_free_bytes(project),
         memory_bytes=_memory_bytes(), busy_ports=busy.result() if busy else {}, folders=_folders(project),
-        secrets_closed=_secrets_closed(project),
+        secrets_closed=_secrets_closed(project), taken=taken_ids(project.stack),
     )  # fmt: skip
 
 
@@ -101,8 +102,8 @@ def check_host(project: Project) -> None:
 
 
 def check_host_to_build(project: Project) -> None:
-    """The same for a build, which publishes nothing: whose the ports are is no matter then."""
-    _refuse(replace(look(project), busy_ports={}))
+    """The same for a build, which publishes nothing and stores no data: whose ports and ids are is no matter then."""
+    _refuse(replace(look(project), busy_ports={}, taken=()))
 
 
 def _refuse(facts: Facts) -> None:

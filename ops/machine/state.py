@@ -137,12 +137,14 @@ class State:
         return self.root / "prober"
 
     def prepare(self) -> None:
-        """Make the folder and its parts; what holds secrets or keys is for its owner only.
+        """Make the folder and its parts. It is for its owner only, also where it was made with another mode: containers reach
+        what they mount of it past it, since the mounts are made by root.
 
         Raises HostLacks where it may not be written.
         """
         try:
-            self.root.mkdir(parents=True, exist_ok=True, mode=0o755)
+            self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.root.chmod(0o700)
             for private in (self.secrets, self.ca, self.acme, self.dumps):
                 if not private.is_symlink():
                     private.mkdir(exist_ok=True, mode=0o700)

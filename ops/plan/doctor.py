@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from ops.plan.accounts import Taken
 from ops.plan.backup.configuration import OWNER
 from ops.plan.host import HostFacts
 
@@ -45,6 +46,8 @@ class Facts:
     registries: Mapping[str, bool] = field(default_factory=dict)
     folders: Mapping[str, Folder] = field(default_factory=dict)
     """Repository -> its folder."""
+    taken: tuple[Taken, ...] = ()
+    """Accounts of the host that have an id of a container."""
     secrets_closed: str = ""
     """Why secrets that are encrypted at rest cannot be read; empty where they can, and where they are not."""
 
@@ -65,7 +68,8 @@ INSTALL = "./scripts/quick-deploy.sh installs what is missing"
 def findings(facts: Facts) -> tuple[Finding, ...]:
     """Every finding, good ones included, in the order in which they matter."""
     return (
-        *_secrets(facts), *_programs(facts), *_kernel(facts), *_room(facts), *_ports(facts), *_repositories(facts),
+        *_secrets(facts), *_programs(facts), *_kernel(facts), *_room(facts), *_ports(facts), *_accounts(facts),
+        *_repositories(facts),
         *_surroundings(facts),
     )  # fmt: skip
 
@@ -143,6 +147,23 @@ def _ports(facts: Facts) -> Iterator[Finding]:
             "bad", f"port {port} is taken by another program", f"nginx cannot publish ports.{name} there",
             f"stop it (ss -ltnp 'sport = :{port}' names it), or set ports.{name} in config/stack.yaml",
         )  # fmt: skip
+
+
+def _accounts(facts: Facts) -> Iterator[Finding]:
+    for one in facts.taken:
+        account = one.account
+        named = f"{account.kind} {account.name}"
+        if account.count > 1:
+            what = f"the range of {named} ({account.first}:{account.count}) holds the id {one.id}"
+            cure = f"give {account.name} another range in /etc/{account.kind}"
+        else:
+            what = f"the {named} has the id {one.id}"
+            program = "usermod -u" if account.kind == "user" else "groupmod -g"
+            cure = f"{program} NUMBER {account.name}, then chown its files; docs/how-to/doctor.md"
+        meaning = (
+            f"containers of {', '.join(one.services)} run with that id: the account could read their data and take them over"
+        )
+        yield Finding("bad", what, meaning, cure)
 
 
 def _repositories(facts: Facts) -> Iterator[Finding]:

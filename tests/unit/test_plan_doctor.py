@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from ops.plan.accounts import Account, taken
 from ops.plan.doctor import Facts, Finding, Folder, findings
 from ops.plan.host import HostFacts
 
@@ -82,6 +83,22 @@ def test_what_makes_a_deploy_impossible_has_a_cure() -> None:
 def test_what_the_stack_can_live_with_is_good(seen: Facts, what: str) -> None:
     assert without_good(seen) == []
     assert what in [finding.what for finding in findings(seen)]
+
+
+@pytest.mark.parametrize(
+    ("account", "what", "cure"),
+    [
+        (Account("user", "ann", 10011), "the user ann has the id 10011", "usermod -u NUMBER ann"),
+        (Account("group", "staff", 10011), "the group staff has the id 10011", "groupmod -g NUMBER staff"),
+        (Account("subuid", "ann", 10000, 65536), "the range of subuid ann (10000:65536) holds the id 10011", "/etc/subuid"),
+    ],
+)
+def test_account_with_an_id_of_a_container_keeps_the_stack_from_running(account: Account, what: str, cure: str) -> None:
+    (finding,) = without_good(facts(taken=taken({10011: ("backup",)}, [account])))
+
+    assert (finding.level, finding.what) == ("bad", what)
+    assert "backup" in finding.meaning
+    assert cure in finding.cure
 
 
 def test_unknown_clock_is_no_finding() -> None:

@@ -31,6 +31,7 @@ from tests.unit.walls_facts import (
     with_mount,
     with_process,
     with_realm,
+    with_taken,
 )
 
 TODAY = date(2026, 11, 27)
@@ -98,8 +99,7 @@ BROKEN: dict[str, list[Facts]] = {
     "2.15": [with_container("redis", devices=("/dev/mem",))],
     "2.16": [with_mount("redis", Mount("", "/scratch", True, frozenset({"nodev"})))],
     "2.17": [with_container("redis", memory_bytes=0), with_container("redis", cpus=0.0), with_container("redis", pids=-1)],
-    "2.18": [with_container("redis", image="cc03/redis:2")],
-    "2.19": [with_container("redis", unfiltered=("make a user namespace",))],
+    "2.18": [with_container("redis", image="cc03/redis:2")], "2.19": [with_container("redis", unfiltered=("call mount",))],
     "3.1": [with_container("nginx", secrets={"redis-app": (10001, 0o400)}), with_container("redis", secrets={})],
     "3.2": [with_container("grafana", secrets=dict.fromkeys(clean().containers["grafana"].secrets, (472, 0o444)))],
     "3.3": [replace(clean(), leaks=(Leak("redis-app", "logs/redis.log"),))],
@@ -152,7 +152,7 @@ BROKEN: dict[str, list[Facts]] = {
     "8.2": [replace(clean(), python=(Advisory("starlette 1", "CVE-2"),))],
     "8.3": [replace(clean(), javascript=(Advisory("react", "GHSA-3"),))],
     "8.4": [replace(clean(), image_days={"nginx": 45.0})],
-    "9.1": [with_host(trail=("line 7 has a gap before it",))],
+    "9.1": [with_host(trail=("line 7 has a gap",))], "9.2": [with_taken()], "9.3": [with_host(entered=("/state",))],
 }  # fmt: skip
 HOUSE_RULES = {"2.11": with_mount("redis", Mount("/etc", "/host", False)), "5.1": clean()}
 

@@ -71,6 +71,14 @@ def test_folders_of_secrets_and_keys_are_private(tmp_path: Path) -> None:
     assert [folder.stat().st_mode & 0o777 for folder in (state.secrets, state.ca)] == [0o700, 0o700]
 
 
+def test_state_folder_is_closed_to_other_accounts_also_where_it_was_open(tmp_path: Path) -> None:
+    state = State(tmp_path / "cc03")
+    state.root.mkdir(mode=0o755)
+    state.prepare()
+
+    assert state.root.stat().st_mode & 0o777 == 0o700
+
+
 def test_state_folder_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC03_STATE", "/elsewhere")
 

@@ -76,6 +76,17 @@ def test_what_others_may_read_is_found_among_secrets_and_keys(state: State) -> N
     }  # fmt: skip
 
 
+def test_folder_can_be_entered_only_where_all_above_it_let_others_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = tmp_path / "volumes" / "redis-data"
+    inner.mkdir(parents=True)
+    modes = dict.fromkeys((inner, *inner.parents), 493)
+    monkeypatch.setattr(Path, "stat", lambda self: os.stat_result((modes[self], *[0] * 9)))
+
+    assert list(files.entered([inner])) == [str(inner)]
+    modes[inner.parent] = 0o700
+    assert list(files.entered([inner])) == []
+
+
 def test_the_newest_value_of_a_secret_is_looked_for(state: State) -> None:
     (state.secrets / "short").mkdir()
     (state.secrets / "short" / "1").write_text("abc")

@@ -11,6 +11,7 @@ import yaml
 
 from ops.compose import fill, parse_stack, placeholders
 from ops.model import Service, Stack
+from ops.plan.accounts import Account, Taken
 from ops.plan.walls import listeners
 from ops.plan.walls.facts import Answer, BurstSeen, Facts, Handshakes, HostFiles, Mount, Process, Reach, SeenContainer, Way
 from ops.plan.walls.http import REQUESTS
@@ -151,3 +152,8 @@ def with_host(**changes: Any) -> Facts:
     facts = clean()
     assert isinstance(facts.host, HostFiles)
     return replace(facts, host=replace(facts.host, **changes))
+
+
+def with_taken() -> Facts:
+    """An account of the host has the id of Redis."""
+    return with_host(taken=(Taken(Account("user", "ann", 10006), 10006, ("redis",)),))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ops import podman
 from ops.machine import audit
+from ops.machine.accounts import taken_ids
 from ops.machine.observe import secret_versions
 from ops.machine.walls.processes import by_namespace, pids_of
 from ops.machine.walls.sockets import held_by
@@ -88,6 +89,21 @@ def open_to_others(state: State) -> dict[str, int]:
     return {path: mode & 0o7777 for path, mode in modes.items() if mode & 0o077}
 
 
+def entered(folders: Iterable[Path]) -> Iterator[str]:
+    """Those of these folders that others than root and their owners may enter: they and all above them let them pass."""
+    for folder in folders:
+        real = folder.resolve()
+        if all(one.stat().st_mode & 0o001 for one in (real, *real.parents)):
+            yield str(folder)
+
+
+def _volumes(containers: Mapping[str, Mapping[str, Any]]) -> list[Path]:
+    """Folders of the containers' volumes. Podman keeps each in one of its own, which is what is asked about: the modes of the
+    data are the service's."""
+    found = {one["Source"] for item in containers.values() for one in item["Mounts"] if one["Type"] == "volume"}
+    return [Path(path).parent for path in sorted(found)]
+
+
 def host_files(project: Project, containers: Mapping[str, Mapping[str, Any]], networks: Mapping[str, bool]) -> HostFiles:
     """`containers`: all of the project, whether they run or not. `networks`: declared network -> whether it is internal."""
     monitors = [int(item["State"]["ConmonPid"]) for item in containers.values() if item["State"]["Status"] == "running"]
@@ -98,6 +114,7 @@ def host_files(project: Project, containers: Mapping[str, Mapping[str, Any]], ne
         open_to_others=open_to_others(project.state), listens=frozenset(listens),
         open_networks=frozenset(_not_internal(project, [name for name, internal in networks.items() if internal])),
         strangers=_strangers(project, networks, own),
+        taken=taken_ids(project.stack), entered=tuple(entered([project.state.root, *_volumes(containers)])),
         trail=tuple(f"line {line} {what}" for line, what in verdict.findings),
     )  # fmt: skip
 

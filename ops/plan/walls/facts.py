@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ops.model import Stack
+from ops.plan.accounts import Taken
 from ops.plan.walls.listeners import Listener
 
 
@@ -148,12 +149,16 @@ class HostFiles:
     """Files and sockets of the host. `open_to_others`: path -> mode, where others than root may read what is secret."""
 
     open_to_others: Mapping[str, int] = field(default_factory=dict)
+    entered: tuple[str, ...] = ()
+    """The state folder and volumes, where others than root may enter them."""
     listens: frozenset[tuple[str, int]] = frozenset()
     """(address, port) that the project's container monitors listen on."""
     open_networks: frozenset[str] = frozenset()
     """Declared internal networks that are not internal."""
     strangers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Network -> containers on it that are not of this project."""
+    taken: tuple[Taken, ...] = ()
+    """Accounts of the host that have an id of a container."""
     trail: tuple[str, ...] = ()
     """What is wrong with the audit trail."""
 
