@@ -40,6 +40,9 @@ OVERLAYS = (
     Overlay("default capabilities kept", "1.4", "2.3", {"cap_drop": []}),
     Overlay("privileges can be gained", "1.5", "2.4", {"security_opt": []}),
     Overlay("no seccomp filter", "1.5", "2.5", {"security_opt": ["no-new-privileges:true", "seccomp=unconfined"]}),
+    Overlay("the engine's own seccomp filter", "1.5", "2.19", {
+        "security_opt": ["no-new-privileges:true", "seccomp=/usr/share/containers/seccomp.json"]
+    }),
     Overlay("writable root", "1.3", "2.9", {"read_only": False}),
     Overlay("runs as root", "1.6", "2.6", {"user": "0:0"}),
     Overlay("user of PostgreSQL", "1.6", "2.7", {"user": "10005:10005"}),

@@ -103,7 +103,8 @@ def listening(project: Project, folder: Path) -> Iterator[None]:
 def opened(part: str, mode: int = 0o644) -> Act:
     @contextmanager
     def act(project: Project, folder: Path) -> Iterator[None]:
-        path = next(iter(sorted(one for one in project.state.root.glob(part) if one.is_file())))
+        root = project.state.root
+        path = root if part == "." else next(iter(sorted(one for one in root.glob(part) if one.is_file())))
         before = path.stat().st_mode & 0o7777
         path.chmod(mode)
         try:
@@ -231,6 +232,7 @@ CHANGES: dict[str, tuple[str, frozenset[str], Act]] = {
     "a secret for everybody": ("3.4", QUICK, opened("secrets/redis-app/*")),
     "a key for everybody": ("3.4", QUICK, opened("ca/*.key")),
     "a secret in a log": ("3.3", QUICK, logged),
+    "an open state folder": ("9.3", QUICK, opened(".", 0o755)),
     "a rewritten audit trail": ("9.1", QUICK, rewritten),
     "plain text among neighbours": ("5.1", NGINX, configured(
         "monitoring.conf", "listen 8081 ssl reuseport;", "listen 8081 reuseport;"
