@@ -300,3 +300,7 @@ class Plan:
     changes: tuple[Change, ...] = ()
     destroys: tuple[str, ...] = ()
     """What cannot be brought back afterwards; not empty means that the command asks first."""
+    violations: tuple[str, ...] = ()
+    """Policies of this repository that the release violates."""
+    exemptions: tuple[str, ...] = ()
+    """Exemptions from them that the running release does not have."""

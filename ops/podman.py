@@ -88,19 +88,47 @@ def secret_remove(name: str) -> Argv:
     return ("podman", "secret", "rm", name)
 
 
+BUILD_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETFCAP", "SETGID", "SETUID")
+"""What the installation of packages needs, and a stage that ends a program of another user (compose/keycloak/train.sh)."""
+BUILD_NETWORK = "podman"
+"""The engine's default bridge: a build step has a loopback and addresses of its own there, and a way out."""
+HOST_NETWORK = "host"
+
+
 def image_build(
-    context: Path, tag: str, args: Mapping[str, str], labels: Mapping[str, str], ca: Path | None, target: str = ""
+    context: Path, tag: str, args: Mapping[str, str], labels: Mapping[str, str], ca: Path | None, target: str = "",
+    network: str = BUILD_NETWORK,
 ) -> Argv:  # fmt: skip
-    """Build with the host's network: package mirrors may be reachable from there only. `target`: the stage to stop at.
+    """Build an image with few capabilities, outside the host's network.
 
     With an eighth of a container's usual share of the CPU (1024): a host that builds goes on serving.
+
+    Parameters
+    ----------
+    ca: file of CA certificates that the build steps may read as the secret `ca`. target: the stage to stop at.
+    network: that of the build steps; `ops.machine.build_network` chooses it.
     """
     secret = ("--secret", f"id=ca,src={ca}") if ca else ()
     flags = [part for key, value in args.items() for part in ("--build-arg", f"{key}={value}")]
     return (
-        "podman", "build", "--network", "host", "--pull=never", "--cpu-shares", "128", *secret, *flags, *_labels(labels),
+        "podman", "build", "--network", network, "--cap-drop", "all", "--cap-add", ",".join(BUILD_CAPABILITIES),
+        "--pull=never", "--cpu-shares", "128", *secret, *flags, *_labels(labels),
         *(("--target", target) if target else ()),
         "--file", str(context / "Containerfile"), "--tag", tag, str(context),
+    )  # fmt: skip
+
+
+def mirror_probe(image: str, network: str) -> Argv:
+    """Fetch the signed lists of the image's package mirror, and nothing that they list, from a network."""
+    options = (
+        "APT::Update::Error-Mode=any", "Acquire::Retries=1", "Acquire::http::Timeout=10",
+        "Acquire::IndexTargets::deb::Packages::DefaultEnabled=false",
+        "Acquire::IndexTargets::deb::Translations::DefaultEnabled=false",
+    )  # fmt: skip
+    return (
+        "podman", "run", "--rm", "--pull=never", "--network", network, "--cap-drop", "all",
+        "--cap-add", ",".join(BUILD_CAPABILITIES), image,
+        "apt-get", "update", "--quiet=2", *(part for option in options for part in ("--option", option)),
     )  # fmt: skip
 
 

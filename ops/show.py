@@ -36,8 +36,17 @@ def plan(plan: Plan) -> None:
         out.print(f"{number:3}. {escape(step.title)}")
         for line in step.details():
             out.print(f"       {escape(line)}")
+    loosened(plan)
     for loss in plan.destroys:
         out.print(f"[bold red]destroys:[/bold red] {escape(loss)}")
+
+
+def loosened(plan: Plan) -> None:
+    """Policies that the wanted release violates, and its new exemptions from them."""
+    for violation in plan.violations:
+        out.print(f"[bold red]violates a policy:[/bold red] {escape(violation)}")
+    for exemption in plan.exemptions:
+        out.print(f"[bold yellow]new exemption:[/bold yellow] {escape(exemption)}")
 
 
 def _changes(plan: Plan) -> Table:

@@ -50,6 +50,8 @@ def audited(project: Project, plan: Plan) -> Iterator[Record]:
     content = _who() | {
         "project": project.name, "verb": plan.verb, "command": trail.typed(sys.argv),
         "plan": trail.plan_digest(plan), "steps": len(plan.steps), **origin(project.host.repository),
+        **({"violations": list(plan.violations)} if plan.violations else {}),
+        **({"exemptions": list(plan.exemptions)} if plan.exemptions else {}),
     }  # fmt: skip
     began, at = time.monotonic(), _now()
     try:

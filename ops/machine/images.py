@@ -12,14 +12,13 @@ from pathlib import Path
 from ops import podman
 from ops.errors import OpsError
 from ops.machine.authority import host_ca_bundle
+from ops.machine.build_network import network_for_builds
 from ops.machine.host import Host
 from ops.machine.run import installed, tail
 from ops.machine.shared_lock import alone
 from ops.plan.diagnose import diagnose_build
 from ops.steps import BuildImage, FetchImage, ObtainBase
 
-PULL_SECONDS = 60.0
-"""A registry that has not delivered a base image (30 MB) by then counts as absent; the base is bootstrapped instead."""
 BASE_SECONDS = 900.0
 AT_ONCE = 3
 """Builds side by side: they alternate between waiting for downloads and using a core."""
@@ -34,7 +33,7 @@ def log_of(host: Host, name: str) -> Path:
 
 
 def obtain_base(host: Host, step: ObtainBase, report: Callable[[str], None]) -> None:
-    """Pull the suite's slim image, or bootstrap the same system from its packages; then add what every image here needs."""
+    """Bootstrap a Debian suite from its signed packages, then add what every image here needs."""
     log = log_of(host, f"base-{step.suite}")
     log.write_text("")
     with _only_builder(host, step.tag, BASE_SECONDS, report) as built:
@@ -43,31 +42,20 @@ def obtain_base(host: Host, step: ObtainBase, report: Callable[[str], None]) -> 
 
 
 def _obtain_base(host: Host, step: ObtainBase, log: Path, report: Callable[[str], None]) -> None:
-    source = f"docker.io/library/debian:{step.suite}-slim"
-    report("asking the registry")
-    if not _pulled(host, source, log):
-        source = _bootstrap(host, step.suite, log, report)
+    report("bootstrapping from packages")
+    source = _bootstrap(host, step.suite, log)
     report("adding common packages")
-    context = host.repository / "compose" / "base"
-    _build(
-        host, podman.image_build(context, step.tag, {"BOOTSTRAP": source}, {}, None), BASE_SECONDS, log, f"base-{step.suite}"
-    )
+    context, network = host.repository / "compose" / "base", network_for_builds(host, source)
+    argv = podman.image_build(context, step.tag, {"BOOTSTRAP": source}, {}, None, network=network)
+    _build(host, argv, BASE_SECONDS, log, f"base-{step.suite}")
 
 
-def _pulled(host: Host, reference: str, log: Path) -> bool:
-    try:
-        return host.run(podman.image_pull(reference), timeout=PULL_SECONDS, ok=None, log=log).returncode == 0
-    except OpsError:
-        return False
-
-
-def _bootstrap(host: Host, suite: str, log: Path, report: Callable[[str], None]) -> str:
+def _bootstrap(host: Host, suite: str, log: Path) -> str:
+    """The image of a suite, made of packages whose signatures mmdebstrap verifies: nothing is taken by a mutable tag."""
     if not installed("mmdebstrap"):
         raise OpsError(
-            f"cannot obtain Debian {suite}", "no registry answers and mmdebstrap is not installed",
-            "apt-get install mmdebstrap debian-archive-keyring",
-        )  # fmt: skip
-    report("bootstrapping from packages")
+            f"cannot obtain Debian {suite}", "mmdebstrap is not installed", "apt-get install mmdebstrap debian-archive-keyring"
+        )
     tag = f"localhost/cc03/bootstrap-{suite}:latest"
     with tempfile.TemporaryDirectory(dir=host.state.root) as folder:
         tarball = Path(folder) / f"{suite}.tar"
@@ -89,7 +77,8 @@ def build_image(host: Host, step: BuildImage, report: Callable[[str], None]) -> 
         if built:
             return
         with _Follow(log, report):
-            argv = podman.image_build(Path(step.context), step.tag, dict(step.args), {}, host_ca_bundle())
+            network = network_for_builds(host, step.args[0][1] if step.args else "")
+            argv = podman.image_build(Path(step.context), step.tag, dict(step.args), {}, host_ca_bundle(), network=network)
             _build(host, argv, step.deadline, log, step.name)
 
 

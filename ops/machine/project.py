@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import yaml
+
 from ops import podman
 from ops.compose import parse_stack, placeholders
 from ops.errors import HostLacks
@@ -31,6 +33,7 @@ from ops.plan.backup.configuration import with_settings
 from ops.plan.certificates.leaves import leaves
 from ops.plan.containers import grace
 from ops.plan.images import WantedImage
+from ops.plan.walls.admission import violations
 from ops.plan.wanted import Wanted
 from ops.render import address, container_name, digest, render_release
 from ops.settings import Settings
@@ -88,9 +91,17 @@ class Project:
             )  # fmt: skip
 
     @cached_property
+    def _compose(self) -> str:
+        return (self.host.repository / "compose" / "compose.yaml").read_text(encoding="utf-8")
+
+    @cached_property
+    def violations(self) -> tuple[str, ...]:
+        """Policies that the checkout's compose.yaml violates."""
+        return violations(yaml.safe_load(self._compose))
+
+    @cached_property
     def stack(self) -> Stack:
-        text = (self.host.repository / "compose" / "compose.yaml").read_text(encoding="utf-8")
-        return parse_stack(text, self.settings, self.ports, self.host.repository, self.state.root, self.scaled)
+        return parse_stack(self._compose, self.settings, self.ports, self.host.repository, self.state.root, self.scaled)
 
     def with_scale(self, said: Mapping[str, Any]) -> Project:
         """The same project with other numbers of containers, before they are remembered."""
@@ -164,18 +175,22 @@ class Project:
                 **{".".join(path): value for path, value in sorted(self.settings.values.items())},
                 **{f"replicas.{name}": number for name, number in self.scaled.items()},
             },
-            realm=self.realm,
+            realm=self.realm, violations=self.violations,
         )  # fmt: skip
 
     @cached_property
     def deployed(self) -> Wanted:
         """What runs here: the current release, which may be another than the checkout's; before the first one, the checkout."""
+        # A damaged release is told by `inv releases` and by a rollback; to stop or remove what runs, the checkout will do.
+        return self.release or self.wanted(secret_versions(self.state), frozenset())
+
+    @property
+    def release(self) -> Wanted | None:
+        """The current release; None where there is none, or a damaged one."""
         number = current_number(self.state)
-        if number is not None:
-            # A damaged release is told by `inv releases` and by a rollback; to stop or remove what runs, the checkout will do.
-            with suppress(HostLacks):
-                return self.wanted_again(number)
-        return self.wanted(secret_versions(self.state), frozenset())
+        with suppress(HostLacks):
+            return self.wanted_again(number) if number is not None else None
+        return None
 
     def wanted_again(self, number: int) -> Wanted:
         """A sealed release as what should run. Raises HostLacks where it is gone or damaged."""

@@ -93,5 +93,10 @@ def image_steps(wanted: Mapping[str, WantedImage], present: frozenset[str], dead
     return tuple(steps.values())
 
 
+def builds(plan: Plan) -> bool:
+    """Whether a plan runs the steps of a Containerfile."""
+    return any(isinstance(step, ObtainBase | BuildImage) for step in plan.steps)
+
+
 def plan_build(wanted: Mapping[str, WantedImage], present: frozenset[str], deadline: int) -> Plan:
     return Plan("build", image_steps(wanted, present, deadline))

@@ -36,6 +36,8 @@ class Wanted:
     """What stack.yaml and `inv scale` say, key by key, for the record."""
     realm: str = ""
     """Declaration of Keycloak's realm; empty in a release from before there was one, which leaves the realm as it is."""
+    violations: tuple[str, ...] = ()
+    """Policies that the compose.yaml of this release violates."""
     number: int | None = None
     """Number of the sealed release that this was read from; None for a checkout."""
 
@@ -58,6 +60,7 @@ def pack(wanted: Wanted) -> dict[str, Any]:
         "supervise": dict(wanted.supervise),
         "certificate_names": {name: list(names) for name, names in wanted.certificate_names.items()},
         "settings": dict(wanted.settings),
+        **({"violations": list(wanted.violations)} if wanted.violations else {}),
     }
 
 
@@ -82,7 +85,7 @@ def unpack(
         versions=packed["versions"], config_files=config_files,
         supervise=supervise, supervise_version=digest([supervise, ticker]),
         certificate_names={name: tuple(names) for name, names in packed["certificate_names"].items()},
-        settings=packed["settings"], number=number, realm=realm,
+        settings=packed["settings"], number=number, realm=realm, violations=tuple(packed.get("violations", ())),
     )  # fmt: skip
 
 

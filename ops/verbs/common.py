@@ -227,7 +227,17 @@ def recorded(project: Project, plan: Plan) -> Iterator[None]:
             yield
             hooks.after(project, plan, show.aside, record.hooks.append)
     finally:
+        _warn_of_host_network(project, plan)
         _hand_over(project)
+
+
+def _warn_of_host_network(project: Project, plan: Plan) -> None:
+    from ops import show
+    from ops.machine.build_network import warning
+    from ops.plan.images import builds
+
+    if builds(plan) and (said := warning(project.state)):
+        show.err.print(f"[bold yellow]warning:[/bold yellow] {said}")
 
 
 def _hand_over(project: Project) -> None:

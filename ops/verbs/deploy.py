@@ -17,12 +17,15 @@ if TYPE_CHECKING:
     from ops.verbs.transition import Goal
 
 
-def checkout_goal(project: Project, only: str | None = None, *, verb: str = "deploy", contracting: bool = False) -> Goal:
+def checkout_goal(
+    project: Project, only: str | None = None, *, verb: str = "deploy", contracting: bool = False, accept: bool = False
+) -> Goal:  # fmt: skip
     """What the checkout says as the goal.
 
     Parameters
     ----------
     only: the one service that may change. contracting: whether a migration may take away what older releases need.
+    accept: whether policy violations of the checkout are accepted.
 
     Raises UsageProblem where one service is to be deployed into nothing.
     """
@@ -53,7 +56,7 @@ def checkout_goal(project: Project, only: str | None = None, *, verb: str = "dep
     options = Options(
         settle=project.settings.get("deploy", "settle"), contracting=contracting, backup_before=backup_before(project)
     )
-    return Goal(verb, project, want, options, only, without)
+    return Goal(verb, project, want, options, only, without, accept_violations=accept)
 
 
 def backup_before(project: Project) -> tuple[str, tuple[str, ...]]:
@@ -68,10 +71,12 @@ def backup_before(project: Project) -> tuple[str, tuple[str, ...]]:
     "plan": "show what would be done, and do nothing",
     "service": "change this one service only",
     "contracting": "allow a migration that takes away what older releases need: no rollback past it",
+    "accept-policy-violations": "deploy although compose.yaml violates policies; they are entered into the audit log",
     "yes": "do not ask",
 })  # fmt: skip
 def deploy(
-    c: Context, plan: bool = False, service: str | None = None, contracting: bool = False, yes: bool = False
+    c: Context, plan: bool = False, service: str | None = None, contracting: bool = False,
+    accept_policy_violations: bool = False, yes: bool = False,
 ) -> None:  # fmt: skip
     """Make the stack what this checkout describes.
 
@@ -85,6 +90,6 @@ def deploy(
     began = time.monotonic()
     project = open_project()
     known_service(project, service)
-    goal = checkout_goal(project, service, contracting=contracting)
+    goal = checkout_goal(project, service, contracting=contracting, accept=accept_policy_violations)
     if steps := bring_about(goal, plan_only=plan, yes=yes, check=check_host):
         show.out.print(f"[bold green]deployed[/bold green]: {steps} steps in {time.monotonic() - began:.1f} s")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from invoke import Context
 
@@ -14,10 +15,12 @@ from ops.verbs.common import verb
     "to": "number of the release (inv releases); without it, the newest one before the current that has served",
     "plan": "show what would be done, and do nothing",
     "with-database": "where that release has an older Keycloak: restore the dump from before the upgrade",
+    "accept-policy-violations": "go back to a release that violates policies; they are entered into the audit log",
     "yes": "do not ask",
 })  # fmt: skip
 def rollback(
-    c: Context, to: int = 0, plan: bool = False, with_database: bool = False, yes: bool = False
+    c: Context, to: int = 0, plan: bool = False, with_database: bool = False, accept_policy_violations: bool = False,
+    yes: bool = False,
 ) -> None:  # fmt: skip
     """Go back to an earlier release.
 
@@ -44,7 +47,7 @@ def rollback(
             f"release {number} cannot run on today's database", f"later migrations took away what it needs: {', '.join(gone)}",
             "go back to a later release (inv releases), or correct forward: inv deploy",
         )  # fmt: skip
-    goal = back_to(project, number, Rules(with_database=with_database))
+    goal = replace(back_to(project, number, Rules(with_database=with_database)), accept_violations=accept_policy_violations)
     if steps := bring_about(goal, plan_only=plan, yes=yes):
         show.out.print(
             f"[bold green]release {number} serves again[/bold green]: {steps} steps in {time.monotonic() - began:.1f} s"

@@ -56,9 +56,12 @@ def refuse_other_changes(project: Project) -> None:
 @verb(positional=["service"], help={
     "service": "which service and how many, for example backend=4",
     "plan": "show what would be done, and do nothing",
+    "accept-policy-violations": "scale although compose.yaml violates policies; they are entered into the audit log",
     "yes": "do not ask",
 })  # fmt: skip
-def scale(c: Context, service: str, plan: bool = False, yes: bool = False) -> None:
+def scale(
+    c: Context, service: str, plan: bool = False, accept_policy_violations: bool = False, yes: bool = False
+) -> None:  # fmt: skip
     """Set the number of containers of a service.
 
     Holds for later deploys too. No request is dropped.
@@ -80,7 +83,7 @@ def scale(c: Context, service: str, plan: bool = False, yes: bool = False) -> No
     refuse_other_changes(project)
     before = dict(files.read_json(project.state.scale) or {})
     said = {**before, name: {"replicas": number, "instead_of": project.settings.get("replicas", name)}}
-    goal = checkout_goal(project.with_scale(said), verb="scale")
+    goal = checkout_goal(project.with_scale(said), verb="scale", accept=accept_policy_violations)
     if not plan:
         # Before, so that whoever goes on after a killed command goes on towards this number.
         files.write(project.state.scale, files.dump(said))

@@ -45,6 +45,8 @@ class Goal:
     """Takes back what was done outside of the release, before the last one is put back."""
     rules: Rules = FORWARD
     """What it may do to Keycloak's database."""
+    accept_violations: bool | None = None
+    """Whether the operator accepts policy violations; None where the release was admitted before."""
 
     def decide(self) -> tuple[Wanted, Seen, Plan]:
         """Observe, then plan."""
@@ -65,7 +67,18 @@ class Goal:
         plan = plan_deploy(
             wanted, seen, only=self.only, verb=self.verb, options=self.options, next_number=next_number(project.state)
         )
-        return wanted, seen, with_schema(project, self.extend(plan, seen), wanted, seen, self.rules, wanted.number or 0)
+        plan = with_schema(project, self.extend(plan, seen), wanted, seen, self.rules, wanted.number or 0)
+        return wanted, seen, self._admitted(plan, wanted)
+
+    def _admitted(self, plan: Plan, wanted: Wanted) -> Plan:
+        """The plan with what it loosens, where that was not decided before."""
+        from ops.plan.walls.admission import new_exemptions
+
+        if self.accept_violations is None or not plan.steps:
+            return plan
+        running = self.project.release
+        exemptions = new_exemptions(wanted.stack, running.stack if running else None)
+        return replace(plan, violations=wanted.violations, exemptions=exemptions)
 
 
 def back_to(project: Project, number: int, rules: Rules = FORWARD) -> Goal:
@@ -125,6 +138,7 @@ def bring_about(
     a person is needed.
     """
     from ops import show
+    from ops.plan.walls.admission import refuse_violations
 
     project = goal.project
     if plan_only:
@@ -140,8 +154,10 @@ def bring_about(
             show.plan(plan)
             _recognise(project)
             return 0
+        refuse_violations(plan, bool(goal.accept_violations))
         if check:
             check(project)
+        show.loosened(plan)
         confirm(plan, yes)
         project.remember()
         with recorded(project, plan):

@@ -8,6 +8,7 @@ import pytest
 
 from ops import podman
 from ops.machine.authority import host_ca_bundle
+from ops.machine.build_network import network_for_builds
 from ops.plan.images import REGISTRY
 
 from .deployed import Deployed
@@ -20,6 +21,8 @@ def test_backend_passes_its_own_tests(deployed: Deployed) -> None:
     if " AS test\n" not in (Path(image.context) / "Containerfile").read_text():
         pytest.skip("the application that took its place has no stage `test` (docs/how-to/replace-the-application.md)")
     tag = f"{REGISTRY}/backend-tests:{image.tag.rpartition(':')[2]}"
-    argv = podman.image_build(Path(image.context), tag, dict(image.build_args), {}, host_ca_bundle(), target="test")
-    answer = deployed.project.host.run(argv, timeout=SECONDS, ok=None)
+    host, args = deployed.project.host, dict(image.build_args)
+    network = network_for_builds(host, next(iter(args.values()), ""))
+    argv = podman.image_build(Path(image.context), tag, args, {}, host_ca_bundle(), target="test", network=network)
+    answer = host.run(argv, timeout=SECONDS, ok=None)
     assert answer.returncode == 0, answer.stdout[-8000:]

@@ -35,6 +35,7 @@ EVERY = {
     "volume_remove": podman.volume_remove("cc03-data"),
     "secret_create": podman.secret_create("cc03-redis-app-1"),
     "secret_remove": podman.secret_remove("cc03-redis-app-1"),
+    "mirror_probe": podman.mirror_probe("base", podman.BUILD_NETWORK),
     "image_build": podman.image_build(Path("/compose/nginx"), "tag", {"BASE_TRIXIE": "base"}, LABELS, Path("/ca.pem")),
     "run_apart": podman.run_apart("cc03-h2", "image", ["bash"], {Path("/copy"): "/h2"}, read_only=True),
     "run_reader": podman.run_reader("cc03-read", "image", ["restic"], {Path("/copy"): "/repository:ro"}),
@@ -164,6 +165,16 @@ def test_file_that_is_nobody_s_business_is_read_without_network_or_rights() -> N
     assert argv[argv.index("--cap-drop") + 1] == "ALL"
     assert "--read-only" in argv
     assert "--read-only" not in podman.run_apart("a", "image", ["b"], {}, read_only=False)
+
+
+def test_build_step_stands_in_a_network_of_its_own_and_can_neither_forge_packets_nor_make_devices() -> None:
+    for argv in (EVERY["image_build"], EVERY["mirror_probe"]):
+        kept = set(argv[argv.index("--cap-add") + 1].split(","))
+
+        assert argv[argv.index("--network") + 1] == "podman"
+        assert argv[argv.index("--cap-drop") + 1] == "all"
+        assert not kept & {"NET_RAW", "NET_ADMIN", "NET_BIND_SERVICE", "MKNOD", "SYS_CHROOT", "SETPCAP", "AUDIT_WRITE"}
+    assert "host" in podman.image_build(Path("/c"), "tag", {}, {}, None, network=podman.HOST_NETWORK)
 
 
 def test_build_can_stop_at_a_stage() -> None:

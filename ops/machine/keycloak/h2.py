@@ -14,6 +14,7 @@ from ops.errors import HostLacks, OpsError
 from ops.keycloak_steps import ExportRealms, ImportRealms
 from ops.machine.at_rest.handed import service_as_is
 from ops.machine.authority import host_ca_bundle
+from ops.machine.build_network import network_for_builds
 from ops.machine.host import Host
 from ops.machine.keycloak import dump as dumps
 from ops.machine.keycloak.schema import schema_of
@@ -136,7 +137,9 @@ def export(host: Host, step: ExportRealms, report: Callable[[str], None]) -> Non
     log.write_text("")
     report("making Keycloak's distribution available, which the product's image leaves out parts of")
     bundle = host_ca_bundle()
-    build = podman.image_build(Path(step.context), step.tag, dict(step.args), {}, bundle, target="distribution")
+    args = dict(step.args)
+    network = network_for_builds(host, next(iter(args.values())))
+    build = podman.image_build(Path(step.context), step.tag, args, {}, bundle, target="distribution", network=network)
     host.run(build, timeout=BUILD_SECONDS, log=log)
     report("building it for H2 and exporting")
     target, name = folder / "export", container_name(host.project, "keycloak-h2")
