@@ -219,6 +219,8 @@ class Container:
     """Slot in whose network it was created to stand; empty: it has its own."""
     tls: bool = False
     """Whether it was made to speak TLS with its neighbours; False of those that were made before any was."""
+    networks: frozenset[str] = frozenset()
+    """Names of the networks that it was made to stand on."""
     stranded: bool = False
     """Whether it runs in a network that its holder has no more: nobody reaches it until it is started again."""
 
@@ -251,6 +253,9 @@ class Seen:
     """Version of the health ticker that runs; empty when none does."""
     supervised: str = ""
     """Hash of the list that the ticker works from."""
+    firewall: str = ""
+    """Rules of the project's packet filter, where the kernel has them unchanged; `altered` where it has not; empty where none
+    were ever loaded."""
     gaps: Mapping[str, float] = field(default_factory=dict)
     """Service -> seconds that its last replacement on this host took."""
     unavailable: Mapping[str, str] = field(default_factory=dict)

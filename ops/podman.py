@@ -252,6 +252,7 @@ def run_as(name: str, service: Mapping[str, Any], argv: Sequence[str]) -> Argv:
     """
     networks = [part for network in service["networks"] for part in ("--network", network)]
     hosts = [part for entry in service.get("extra_hosts", ()) for part in ("--add-host", entry)]
+    sysctls = [part for key, value in service.get("sysctls", {}).items() for part in ("--sysctl", f"{key}={value}")]
     volumes = [part for mount in service.get("volumes", ()) for part in ("--volume", mount)]
     tmpfs = [part for mount in service.get("tmpfs", ()) for part in ("--tmpfs", mount)]
     secrets = [
@@ -260,8 +261,8 @@ def run_as(name: str, service: Mapping[str, Any], argv: Sequence[str]) -> Argv:
     ]  # fmt: skip
     memory = str(service["deploy"]["resources"]["limits"]["memory"])
     return (
-        "podman", "run", "--rm", "--interactive", "--pull=never", "--name", name, *networks, *hosts, *volumes, *tmpfs,
-        *secrets, "--user", str(service.get("user", "0")), "--cap-drop", "ALL", "--read-only", "--memory", memory,
+        "podman", "run", "--rm", "--interactive", "--pull=never", "--name", name, *networks, *hosts, *sysctls, *volumes,
+        *tmpfs, *secrets, "--user", str(service.get("user", "0")), "--cap-drop", "ALL", "--read-only", "--memory", memory,
         "--log-driver", "none", "--entrypoint", argv[0], str(service["image"]), *argv[1:],
     )  # fmt: skip
 

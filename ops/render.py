@@ -22,9 +22,14 @@ ONE_OFFS = {MIGRATE_SUFFIX: (), CHECK_SUFFIX: ("--check",), "-migrate-contractin
 """Suffix of a one-off container -> what it adds to the service's migration command."""
 _COPIED = (
     "user", "read_only", "cap_drop", "cap_add", "security_opt", "tmpfs", "environment", "restart", "stop_grace_period",
-    "stop_signal", "ports", "devices", "privileged", "pid", "command", "entrypoint", "init", "shm_size", "sysctls",
+    "stop_signal", "ports", "devices", "privileged", "pid", "command", "entrypoint", "init", "shm_size",
     "group_add", "userns_mode",
 )  # fmt: skip
+
+
+NO_IPV6 = {"net.ipv6.conf.all.disable_ipv6": "1", "net.ipv6.conf.default.disable_ipv6": "1"}
+"""Kernel settings of a container's network. A bridge has a link-local IPv6 address of the host, also on internal networks: a
+container that speaks IPv6 reaches whatever listens on [::] of the host."""
 
 
 def digest(value: Any) -> str:
@@ -143,6 +148,7 @@ def _place(stack: Stack, allocation: Allocation, service: Service, slot: str) ->
     attached = {network: _attachment(address(allocation, network, name)) for network in service.networks}
     return {
         "hostname": slot,
+        "sysctls": {**service.definition.get("sysctls", {}), **NO_IPV6},
         "networks": {network_name(stack.project, network): one for network, one in attached.items()},
         "extra_hosts": [
             *(f"{other}:{where}" for other, where in sorted(hosts_of(stack, allocation, service).items()) if other != name),
@@ -278,6 +284,12 @@ def excerpt(compose: Mapping[str, Any], slots: Iterable[str], staged: Iterable[s
         key = f"{next_of(slot)}-{service['labels'][LABEL_HASH]}"
         services[key] = {**service, "container_name": next_of(service["container_name"])}
     return {**compose, "services": services}
+
+
+def without_ipv6_settings(service: Mapping[str, Any]) -> dict[str, Any]:
+    """A container's mapping for a kernel without IPv6, which does not know these settings and refuses to start with them."""
+    sysctls = {key: value for key, value in service.get("sysctls", {}).items() if key not in NO_IPV6}
+    return {**service, "sysctls": sysctls} if "sysctls" in service else dict(service)
 
 
 def excerpt_by_file(part: Mapping[str, Any], handed: Path) -> dict[str, Any]:

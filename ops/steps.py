@@ -70,6 +70,18 @@ class CreateNetwork(Step):
 
 
 @dataclass(frozen=True)
+class LoadFirewall(Step):
+    """Load the project's packet filter into the kernel, in place of what it has of it."""
+
+    rules: str = ""
+
+
+@dataclass(frozen=True)
+class RemoveFirewall(Step):
+    """Remove the project's packet filter from the kernel."""
+
+
+@dataclass(frozen=True)
 class CreateVolume(Step):
     name: str = ""
 

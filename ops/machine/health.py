@@ -60,6 +60,13 @@ def network_of(pid: int) -> Iterator[None]:
 
     Raises OSError where the process is gone.
     """
+    with network_at(Path(f"/proc/{pid}/ns/net")):
+        yield
+
+
+@contextmanager
+def network_at(path: Path) -> Iterator[None]:
+    """The same for a namespace that a file stands for, such as one of `ip netns`."""
     # os.setns exists from Python 3.12 only.
     setns = ctypes.CDLL(None, use_errno=True).setns
 
@@ -67,7 +74,7 @@ def network_of(pid: int) -> Iterator[None]:
         if setns(namespace.fileno(), CLONE_NEWNET):
             raise OSError(ctypes.get_errno(), "cannot enter the network namespace")
 
-    with Path("/proc/thread-self/ns/net").open("rb") as own, Path(f"/proc/{pid}/ns/net").open("rb") as theirs:
+    with Path("/proc/thread-self/ns/net").open("rb") as own, path.open("rb") as theirs:
         enter(theirs)
         try:
             yield

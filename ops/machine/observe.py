@@ -10,6 +10,7 @@ from typing import Any
 
 from ops import podman
 from ops.errors import OpsError
+from ops.machine import firewall
 from ops.machine import state as files
 from ops.machine.at_rest import handed
 from ops.machine.certificates.folder import good_names
@@ -57,6 +58,7 @@ def container(slot: str, item: Mapping[str, Any], found: Mapping[str, Mapping[st
         exit_code=int(state.get("ExitCode", 0)), oom_killed=bool(state.get("OOMKilled")),
         running_seconds=time.time() - epoch(str(state["StartedAt"])) if what == "running" else None,
         holder=holder, tls=LABEL_TLS in item["Config"]["Labels"],
+        networks=frozenset(item["NetworkSettings"].get("Networks") or {}),
         stranded=bool(holder) and what == "running" and stranded(item, found[holder]),
     )  # fmt: skip
 
@@ -176,5 +178,5 @@ def observe(host: Host, targets: Iterable[Target], *, with_health: bool = True) 
             config_current=config_versions(state, "current"), config_loaded=config_versions(state, "loaded"),
             certificates=good_names(state), release=files.read_json(state.current / "release.json"),
             gaps=last_gaps(state), unhealthy=unhealthy,
-            ticker=ticker_version(state), supervised=str(supervised.get("version", "")),
+            firewall=firewall.loaded(state.root), ticker=ticker_version(state), supervised=str(supervised.get("version", "")),
         )  # fmt: skip

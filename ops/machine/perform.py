@@ -16,6 +16,7 @@ import yaml
 
 from ops import podman
 from ops.errors import NeedsPerson, OpsError
+from ops.machine import firewall
 from ops.machine import state as files
 from ops.machine.at_rest import handed, mirror, switch
 from ops.machine.authority import issue_certificate
@@ -45,6 +46,7 @@ from ops.steps import (
     FetchImage,
     GenerateSecret,
     IssueCertificate,
+    LoadFirewall,
     MarkLoaded,
     Migrate,
     ObtainBase,
@@ -52,6 +54,7 @@ from ops.steps import (
     Reconnect,
     ReloadService,
     RemoveContainer,
+    RemoveFirewall,
     RemoveNetwork,
     RemoveSecret,
     RemoveState,
@@ -162,6 +165,14 @@ class Performer:
     @perform.register
     def _(self, step: CreateNetwork) -> None:
         self.host.run(podman.network_create(step.name, step.subnet, internal=step.internal, labels=self.labels))
+
+    @perform.register
+    def _(self, step: LoadFirewall) -> None:
+        firewall.load(self.state.root, step.rules)
+
+    @perform.register
+    def _(self, step: RemoveFirewall) -> None:
+        firewall.remove(self.state.root)
 
     @perform.register
     def _(self, step: CreateVolume) -> None:

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from ops.errors import OpsError
-from ops.machine import history, lock
+from ops.machine import firewall, history, lock
 from ops.machine.certificates.renewing import run_command
 from ops.machine.certificates.watch import CertificateWatch
 from ops.machine.certificates.wire import Listener
@@ -129,7 +129,13 @@ class Ticker:
         """After a boot nothing runs: start everything at once, in the list's order, instead of noticing one by one."""
         self.load()
         self.waiting = True
+        self.filter()
         self.ready()
+
+    def filter(self) -> None:
+        """Load the packet filter again where the kernel has lost it; while a command is at work, that is the command's."""
+        if not lock.busy(self.state / "lock") and firewall.ensure(self.state):
+            self.say("the packet filter of the published network was gone or altered, and has been loaded again")
 
     def ready(self) -> bool:
         """Whether containers can be started. Where secrets are encrypted at rest, a boot has emptied the memory that has them:
@@ -248,6 +254,7 @@ class Ticker:
             began = time.monotonic()
             try:
                 self.load()
+                self.filter()
                 if self.ready():
                     self.round()
             except (OpsError, OSError, ValueError, KeyError) as problem:

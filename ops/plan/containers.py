@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ops.model import Seen, Service, Step
+from ops.plan.placement import unreached
 from ops.plan.secrets import handing
 from ops.plan.wanted import Wanted
 from ops.render import CHECK_SUFFIX, MIGRATE_SUFFIX, next_of, one_off
@@ -73,6 +74,8 @@ class _Work:
     """Slots that nothing has to make room for: they are created together."""
     gone: set[str] = field(default_factory=set)
     """Slots whose containers are removed for the sake of another service's."""
+    unreached: frozenset[str] = frozenset()
+    """Slots whose new containers cannot be asked through nginx."""
 
 
 def differs(wanted: Wanted, seen: Seen, slot: str) -> bool:
@@ -90,7 +93,7 @@ def serves(seen: Seen, slot: str) -> bool:
 
 def container_steps(wanted: Wanted, seen: Seen, services: list[Service], ready: list[str], options: Options) -> list[Step]:
     """`ready`: keys of the steps that come before any container is touched."""
-    work = _Work()
+    work = _Work(unreached=unreached(wanted, seen, services))
     for service in services:
         _service(work, wanted, seen, service, ready, options)
     return [*_creations(wanted, work.fresh, ready), *work.steps]
@@ -111,7 +114,8 @@ def _service(work: _Work, wanted: Wanted, seen: Seen, service: Service, ready: l
     there = [slot for slot in slots if slot not in missing]
     serving = [slot for slot in there if serves(seen, slot) and not moved]
     idle = [slot for slot in there if slot not in serving]
-    rolled = serving if service.rolls else []
+    reached = not work.unreached.intersection(slots)
+    rolled = serving if service.rolls and reached else []
     staged = _stage(work, wanted, seen, service, there, rolled, ready, options)
     never_started = any(slot in seen.containers and seen.containers[slot].state in NEVER_STARTED for slot in service.slots())
     if service.migrate and options.migrate and (slots or never_started):
@@ -124,7 +128,7 @@ def _service(work: _Work, wanted: Wanted, seen: Seen, service: Service, ready: l
     previous: list[str] = []
     told = handing.told(wanted, seen, service)
     for slot in idle:
-        work.steps += _replace(service, slot, [*before, *previous], options, gate=service.replicated, told=told)
+        work.steps += _replace(service, slot, [*before, *previous], options, gate=service.replicated and reached, told=told)
         previous = [f"healthy {slot}"]
     if rolled:
         movers = _movers(wanted, seen) if service.shares else ()

@@ -10,9 +10,11 @@ from ops.errors import HostLacks
 from ops.model import Plan, Seen, Service, Step
 from ops.plan.changes import changes
 from ops.plan.containers import Options, container_steps
+from ops.plan.firewall import firewall_steps
 from ops.plan.images import image_steps
 from ops.plan.keycloak.realm_deploy import ONLY, realm_losses, realm_steps
 from ops.plan.keycloak.realm_deploy import SERVICE as KEYCLOAK
+from ops.plan.placement import unreached
 from ops.plan.release import manifest_of, release_files
 from ops.plan.wanted import Wanted
 from ops.render import network_name, next_of, secret_name, volume_name
@@ -80,6 +82,7 @@ def plan_deploy(
     notes = (
         *(f"{name} is left out: {why}" for name, why in sorted(seen.unavailable.items())),
         *_transport(wanted, seen, containers),
+        *_joined(wanted, seen, services),
     )
     destroys = realm_losses(wanted, seen) if with_realm else ()
     return Plan(verb, _prune(steps), notes, changes(wanted, seen, steps), destroys)
@@ -98,6 +101,12 @@ def _transport(wanted: Wanted, seen: Seen, containers: Iterable[Step]) -> tuple[
         return ()
     how = "begin" if wanted.stack.services[turning[0]].behind_tls else "cease"
     return (f"the site is away for about {TURNING_SECONDS} s: {', '.join(turning)} {how} to speak TLS with their neighbours",)
+
+
+def _joined(wanted: Wanted, seen: Seen, services: list[Service]) -> tuple[str, ...]:
+    """What users notice where a service moves to a network that nginx is yet to join."""
+    names = sorted({wanted.stack.service_of(slot).name for slot in unreached(wanted, seen, services)})
+    return (f"{', '.join(names)}: away from when it moves to its new network until nginx has joined that",) if names else ()
 
 
 def _changing(wanted: Wanted, only: str | None) -> tuple[str, ...]:
@@ -178,7 +187,8 @@ def _ground(wanted: Wanted, seen: Seen, generated: tuple[str, ...]) -> list[Step
         for name in wanted.stack.volumes
         if volume_name(project, name) not in seen.volumes
     ]
-    return [*networks, *volumes]
+    # Before any container starts: it never stands unfiltered.
+    return [*firewall_steps(wanted.firewall, seen), *networks, *volumes]
 
 
 def _configs(wanted: Wanted, seen: Seen, services: Iterable[Service]) -> list[Step]:

@@ -7,11 +7,13 @@ from typing import Any
 
 from ops.model import Plan, Seen, Stack, Step
 from ops.plan.containers import grace
+from ops.plan.firewall import firewall_steps
 from ops.repositories import given
 from ops.steps import (
     AwaitHealthy,
     EndSupervision,
     RemoveContainer,
+    RemoveFirewall,
     RemoveNetwork,
     RemoveSecret,
     RemoveState,
@@ -58,12 +60,18 @@ def plan_stop(stack: Stack, seen: Seen, *, ticker: bool) -> Plan:
     return Plan("stop", tuple(steps))
 
 
-def plan_start(stack: Stack, seen: Seen, supervise: Mapping[str, Any], version: str) -> Plan:
-    """Start what exists and does not run, in the order in which services need each other, then the health ticker."""
-    steps: list[Step] = []
+def plan_start(stack: Stack, seen: Seen, supervise: Mapping[str, Any], version: str, firewall: str = "") -> Plan:
+    """Start what exists and does not run, in the order in which services need each other, then the health ticker.
+
+    Parameters
+    ----------
+    firewall: rules of the packet filter that the kernel must have before a container starts.
+    """
+    steps: list[Step] = firewall_steps(firewall, seen)
+    filtered = tuple(step.key for step in steps)
     stopped = {slot for slot, container in seen.containers.items() if container.state != "running"}
     for service in stack.services.values():
-        gates = tuple(
+        gates = filtered + tuple(
             f"healthy {slot}" for need in service.needs for slot in stack.services[need].slots() if slot in stopped
         )  # fmt: skip
         for slot in service.slots():
@@ -122,6 +130,8 @@ def plan_destroy(stack: Stack, seen: Seen, *, keep_data: bool) -> Plan:
         before = tuple(f"remove {slot}" for slot in group)
     gone = tuple(step.key for step in steps)
     steps += [RemoveNetwork(f"network {name}", f"remove network {name}", gone, name=name) for name in sorted(seen.networks)]
+    if seen.firewall:
+        steps.append(RemoveFirewall("firewall", "remove the packet filter of the published network", gone))
     own = sorted(name for name in seen.podman_secrets if _belongs(name, stack))
     steps += [RemoveSecret(f"secret {name}", f"remove secret {name} from Podman", gone, name=name) for name in own]
     losses: tuple[str, ...] = ()

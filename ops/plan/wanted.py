@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ops.model import LABEL_HASH, LABEL_SERVICE, SURGE, Allocation, Limits, Service, Stack
+from ops.plan.firewall import rules
 from ops.plan.images import WantedImage
 from ops.render import ONE_OFFS, digest, environment, hash_of, one_off, secret_name
 
@@ -43,6 +44,11 @@ class Wanted:
 
     def slot_hash(self, slot: str) -> str:
         return str(self.compose["services"][slot]["labels"][LABEL_HASH])
+
+    @property
+    def firewall(self) -> str:
+        """The packet filter that its networks need on this host."""
+        return rules(self.stack, self.allocation)
 
     def slots(self) -> tuple[str, ...]:
         """Containers that run while nothing is being changed."""

@@ -50,7 +50,7 @@ def start(c: Context) -> None:
         if not seen.containers:
             raise HostLacks("nothing to start", f"project {project.name} has no containers", "inv deploy")
         wanted = project.deployed
-        return plan_start(wanted.stack, seen, wanted.supervise, wanted.supervise_version)
+        return plan_start(wanted.stack, seen, wanted.supervise, wanted.supervise_version, wanted.firewall)
 
     if carry_out(project, decide):
         show.out.print("[bold green]started[/bold green]")

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from ops.machine import firewall
 from ops.machine.run import run
+from ops.plan.firewall import table_name
 from tests.drill.conftest import Record
 from tests.drill.stack import Drill, inv, kill
 from tests.smoke.live import eventually
@@ -55,6 +57,15 @@ def test_container_that_runs_and_does_not_answer_is_restarted(stack: Drill, reco
             os.kill(frozen, signal.SIGCONT)
     record(f"{slot} frozen (SIGSTOP)", time.monotonic() - began, note="noticed and restarted by the health ticker")
     assert f"restart {slot}, attempt 1" in (stack.project.state.ticker / "ticker.log").read_text()
+
+
+def test_packet_filter_that_was_flushed_is_loaded_again(stack: Drill, record: Record) -> None:
+    state = stack.project.state
+    run(("nft", "delete", "table", "ip", table_name(stack.project.name)), timeout=10)
+    began = time.monotonic()
+    eventually(lambda: "" if firewall.loaded(state.root) != firewall.ALTERED else "it is gone", LONG)
+    record("packet filter flushed", time.monotonic() - began, note="loaded again by the health ticker")
+    assert "packet filter" in (state.ticker / "ticker.log").read_text()
 
 
 def test_container_that_was_stopped_by_hand_is_started(stack: Drill, record: Record) -> None:

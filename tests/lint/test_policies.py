@@ -42,7 +42,7 @@ GOOD: dict[str, Any] = {
             own={"needs": ["redis"], "probe": "https://backend:8000/health"},
         ),
         "edge": service(
-            "edge", 10013, "web", "app", "monitoring", ports=sorted(PORTS), **{"x-cc03": {"keep": True}}
+            "edge", 10013, "web", "frontend", "app", "monitoring", ports=sorted(PORTS), **{"x-cc03": {"keep": True}}
         ),
         "nginx": {
             **{
@@ -54,7 +54,7 @@ GOOD: dict[str, Any] = {
         },
         "alertmanager": service("alertmanager", 10009, "monitoring"),
     },
-    "networks": {"web": {}, "app": {"internal": True}, "data": {"internal": True}, "monitoring": {"internal": True}},
+    "networks": {"web": {}, **{name: {"internal": True} for name in ("frontend", "app", "data", "monitoring")}},
     "volumes": {"redis-data": {}},
     "secrets": {"redis-app": {"external": True}},
 }  # fmt: skip

@@ -7,11 +7,12 @@ import socket
 import pytest
 import yaml
 
+from ops.machine import firewall
 from ops.machine.host import REPOSITORY
 from ops.machine.observe import inspected_containers
 from ops.machine.walls.look import places_of, read_listeners
 from ops.machine.walls.reach import reach
-from ops.machine.walls.sockets import gateways, host_addresses, listening
+from ops.machine.walls.sockets import gateways, host_addresses, ipv6_addresses, listening
 from ops.plan.walls.facts import Reach, Way
 from ops.plan.walls.listeners import ports_of
 from ops.plan.walls.network import allowed, place
@@ -66,11 +67,28 @@ def test_no_other_port_is_open(live: Live) -> None:
 def test_internal_networks_have_no_way_out(live: Live, tried: Reach) -> None:
     internal = {name for name, is_internal in live.project.stack.networks.items() if is_internal}
     enclosed = [slot for slot in live.containers if set(networks_of(live, slot)) <= internal]
-    assert {"postgres", "redis", "keycloak", "prometheus"} <= set(enclosed)
+    assert {"postgres", "redis", "keycloak", "prometheus", *live.slots("frontend")} <= set(enclosed)
     assert host_addresses()
 
     assert {slot: gateways(live.pid(slot)) for slot in enclosed} == dict.fromkeys(enclosed, ())
     assert sorted(map(str, tried.outward)) == []
+
+
+def test_no_container_has_ipv6(live: Live) -> None:
+    """The bridge of an internal network has a link-local address of the host."""
+    assert {slot: ipv6_addresses(live.pid(slot)) for slot in live.containers} == dict.fromkeys(live.containers, ())
+
+
+def test_packet_filter_is_in_force(live: Live) -> None:
+    assert firewall.loaded(live.project.state.root) == live.project.deployed.firewall
+
+
+def test_nginx_answers_and_opens_no_connection_to_the_host(live: Live) -> None:
+    """Its network has a way out; the packet filter lets answers pass and nothing else."""
+    assert gateways(live.pid("edge"))
+    address = next(iter(sorted(host_addresses())))
+    with live.network("edge"), pytest.raises(TimeoutError):
+        socket.create_connection((address, live.ports["https"]), 1)
 
 
 def test_the_host_itself_is_reached_from_outside_only(live: Live) -> None:

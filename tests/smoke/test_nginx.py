@@ -177,7 +177,7 @@ def test_operators_pages_answer(live: Live, path: str) -> None:
 
 
 def test_another_container_gets_no_operators_page(live: Live) -> None:
-    address = live.container("edge")["NetworkSettings"]["Networks"][f"{live.project.name}-web"]["IPAddress"]
+    address = live.container("edge")["NetworkSettings"]["Networks"][f"{live.project.name}-frontend"]["IPAddress"]
     context = ssl.create_default_context(cafile=str(live.ca))
     with live.network(live.slots("frontend")[0]):
         raw = socket.create_connection((address, 9443), 5)

@@ -78,7 +78,7 @@ def test_prober_does_not_outlive_its_parent(live: Live, tmp_path: Path) -> None:
     "path", ["/api/v1/probe", "/api/v1/probe/slow", "/api/v1/probe/ws", "/api/v1/%70robe", "/api//v1/probe"]
 )
 def test_another_container_gets_nothing_through_the_edge(live: Live, path: str) -> None:
-    address = live.container("nginx")["NetworkSettings"]["Networks"][f"{live.project.name}-web"]["IPAddress"]
+    address = live.container("edge")["NetworkSettings"]["Networks"][f"{live.project.name}-frontend"]["IPAddress"]
     context = ssl.create_default_context(cafile=str(live.ca))
     with live.network(live.slots("frontend")[0]):
         raw = socket.create_connection((address, 8443), 5)

@@ -222,6 +222,16 @@ def _(step: steps.CreateNetwork, seen: Seen, release: Wanted) -> Seen:
 
 
 @_effect.register
+def _(step: steps.LoadFirewall, seen: Seen, release: Wanted) -> Seen:
+    return replace(seen, firewall=step.rules)
+
+
+@_effect.register
+def _(step: steps.RemoveFirewall, seen: Seen, release: Wanted) -> Seen:
+    return replace(seen, firewall="")
+
+
+@_effect.register
 def _(step: steps.CreateVolume, seen: Seen, release: Wanted) -> Seen:
     return replace(seen, volumes=seen.volumes | {step.name})
 

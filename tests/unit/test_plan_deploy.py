@@ -23,7 +23,7 @@ def test_first_deploy_has_every_step_once_and_in_an_order_that_can_run() -> None
         "base trixie", "image postgres", "image keycloak", "image backend", "image edge", "image nginx", "image grafana",
         "generate postgres-app", "secret postgres-app", "generate postgres-superuser", "secret postgres-superuser",
         "certificate postgres", "certificate nginx",
-        "network web", "network app", "network data", "volume postgres-data",
+        "firewall", "network web", "network app", "network data", "volume postgres-data",
         "config postgres", "config keycloak", "config nginx",
         "release",
         "create first", "create rest", "create nginx",

@@ -7,15 +7,18 @@ memory instead, one for each user that a secret is read by.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from ops.machine import state as files
 from ops.machine.at_rest import mirror
 from ops.machine.secrets.versions import path_of
 from ops.machine.state import State
-from ops.render import by_file, excerpt_by_file, secret_name
+from ops.render import by_file, excerpt_by_file, secret_name, without_ipv6_settings
 
 MODE = 0o400
+IPV6 = Path("/proc/sys/net/ipv6")
+"""Absent where the kernel was started without IPv6."""
 
 
 def names(state: State, project: str) -> frozenset[str]:
@@ -42,6 +45,7 @@ def hand(state: State, services: Iterable[Mapping[str, Any]]) -> None:
 
 def service_as_is(state: State, service: Mapping[str, Any]) -> Mapping[str, Any]:
     """A container's mapping as it is created on this host."""
+    service = service if IPV6.is_dir() else without_ipv6_settings(service)
     if not mirror.is_on(state.root):
         return service
     hand(state, [service])
@@ -50,6 +54,8 @@ def service_as_is(state: State, service: Mapping[str, Any]) -> Mapping[str, Any]
 
 def part_as_is(state: State, part: Mapping[str, Any]) -> Mapping[str, Any]:
     """A part of a release's compose file as its containers are created on this host."""
+    if not IPV6.is_dir():
+        part = {**part, "services": {key: without_ipv6_settings(one) for key, one in part["services"].items()}}
     if not mirror.is_on(state.root):
         return part
     hand(state, part["services"].values())

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ops import podman
-from ops.machine import audit
+from ops.machine import audit, firewall
 from ops.machine.accounts import taken_ids
 from ops.machine.observe import secret_versions
 from ops.machine.walls.processes import by_namespace, pids_of
 from ops.machine.walls.sockets import held_by
+from ops.plan.firewall import rules
 from ops.plan.walls.facts import HostFiles, Leak
 from ops.render import network_name
 
@@ -113,10 +114,17 @@ def host_files(project: Project, containers: Mapping[str, Mapping[str, Any]], ne
     return HostFiles(
         open_to_others=open_to_others(project.state), listens=frozenset(listens),
         open_networks=frozenset(_not_internal(project, [name for name, internal in networks.items() if internal])),
-        strangers=_strangers(project, networks, own),
+        strangers=_strangers(project, networks, own), firewall=_firewall(project),
         taken=taken_ids(project.stack), entered=tuple(entered([project.state.root, *_volumes(containers)])),
         trail=tuple(f"line {line} {what}" for line, what in verdict.findings),
     )  # fmt: skip
+
+
+def _firewall(project: Project) -> str:
+    found = firewall.loaded(project.state.root)
+    if found == rules(project.stack, project.allocation):
+        return ""
+    return "its rules were removed or altered" if found == firewall.ALTERED else "it was never loaded, or is of another release"
 
 
 def _not_internal(project: Project, names: Sequence[str]) -> Iterator[str]:

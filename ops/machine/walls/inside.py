@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ops.machine.walls.sockets import gateways, listening
+from ops.machine.walls.sockets import gateways, ipv6_addresses, listening
 from ops.plan.seccomp import gaps
 from ops.plan.walls.facts import Mount, Process, SeenContainer
 
@@ -168,7 +168,7 @@ def look_inside(
         devices=tuple(sorted(devices_of(pid))),
         sockets=tuple(one.target for one in mounts if one.source.startswith("/") and holds_sockets(pid, one)),
         written=tuple(written_in(pid)), published=published(item), networks=networks, gateways=gateways(pid),
-        listens=listening(pid), memory_bytes=int(limits["Memory"]), cpus=limits["NanoCpus"] / 1e9,
+        listens=listening(pid), ipv6=ipv6_addresses(pid), memory_bytes=int(limits["Memory"]), cpus=limits["NanoCpus"] / 1e9,
         pids=int(limits["PidsLimit"]), secrets=secrets_in(pid),
         unfiltered=gaps(filter_of(item)),
     )  # fmt: skip

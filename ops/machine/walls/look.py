@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 PARTS = ("reach", "handshakes", "answers", "bursts", "realm", "host", "leaks", "debian", "python", "javascript")
 ADVISORIES = ("debian", "python", "javascript")
+MONITORING = "prometheus"
+"""nginx answers it at a port of its own."""
 NOT_ASKED = Unread("left out by this call")
 Inspected = Mapping[str, Mapping[str, Any]]
 T = TypeVar("T")
@@ -140,14 +142,13 @@ def _containers(project: Project, found: Inspected, places: Mapping[str, Place])
 
 
 def _front(project: Project, places: Mapping[str, Place]) -> requests.Front | Unread:
-    """The site, and somebody beside nginx on its public network who has none of the host's privileges."""
-    public = next((name for name, internal in project.stack.networks.items() if not internal), "")
-    inner = addresses(project.stack, places, EDGE).get(public)
-    for slot, place in places.items():
-        if inner and public in place.addresses and place.addresses[public] != inner and slot in project.stack.slots():
-            values = placeholders(project.settings, project.ports)
-            return requests.Front(project.settings.domain, values["CC03_PUBLIC_URL"], project.ports, place.pid, inner)
-    return Unread("nginx, or every other container on its public network, does not run")
+    """The site, and another container on a network of nginx, which has none of the host's privileges."""
+    values = placeholders(project.settings, project.ports)
+    for network, inner in addresses(project.stack, places, EDGE).items():
+        for slot, place in places.items():
+            if place.addresses.get(network, inner) != inner and slot in project.stack.slots() and place.service != MONITORING:
+                return requests.Front(project.settings.domain, values["CC03_PUBLIC_URL"], project.ports, place.pid, inner)
+    return Unread("nginx, or every other container on its networks, does not run")
 
 
 def _handshakes(project: Project, places: Mapping[str, Place], listeners: tuple[Listener, ...]) -> dict[Listener, Handshakes]:

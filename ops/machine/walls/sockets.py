@@ -7,6 +7,7 @@ import socket
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from pathlib import Path
 
 LISTENING = "0A"
@@ -54,6 +55,13 @@ def gateways(process: int) -> tuple[str, ...]:
     """Where the default routes of a process lead."""
     rows = [line.split() for line in Path(f"/proc/{process}/net/route").read_text().splitlines()[1:]]
     return tuple(_address(row[2]) for row in rows if row[1] == "00000000")
+
+
+def ipv6_addresses(process: int | str) -> tuple[str, ...]:
+    """IPv6 addresses in the network of a process (`self`: of this one), loopback aside; none where the kernel has no IPv6."""
+    table = Path(f"/proc/{process}/net/if_inet6")
+    rows = [line.split() for line in table.read_text().splitlines()] if table.exists() else []
+    return tuple(str(IPv6Address(bytes.fromhex(row[0]))) for row in rows if row[5] != "lo")
 
 
 def host_addresses() -> frozenset[str]:

@@ -67,6 +67,8 @@ class SeenContainer:
     """Where its default routes lead."""
     listens: frozenset[int] = frozenset()
     """TCP ports that are open to others than itself."""
+    ipv6: tuple[str, ...] = ()
+    """IPv6 addresses of its networks."""
     memory_bytes: int = 0
     cpus: float = 0.0
     pids: int = 0
@@ -97,7 +99,7 @@ class Reach:
     tried: frozenset[Way]
     reached: frozenset[Way]
     outward: frozenset[Way] = frozenset()
-    """Those from containers without a network that leads out to an address of the host, where one came about."""
+    """Those to an address of the host that came about, from containers that need no way out."""
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,8 @@ class HostFiles:
     """Network -> containers on it that are not of this project."""
     taken: tuple[Taken, ...] = ()
     """Accounts of the host that have an id of a container."""
+    firewall: str = ""
+    """Why the packet filter of the published network is not in force; empty where it is."""
     trail: tuple[str, ...] = ()
     """What is wrong with the audit trail."""
 

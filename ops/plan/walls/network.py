@@ -104,15 +104,39 @@ def way_out(facts: Facts) -> Iterator[Found]:
 
 @control(
     "4.6",
-    "Enclosed containers do not reach the host",
+    "Containers do not reach the host",
     why="its services trust whoever is on the host",
-    cure="podman network inspect: the network has a gateway that it should not have",
+    cure="inv deploy loads the packet filter; podman network inspect: does an internal network have a gateway?",
     part="reach",
 )
 def to_the_host(facts: Facts) -> Iterator[Found]:
     if isinstance(facts.reach, Reach):
         for way in sorted(facts.reach.outward):
             yield Found(way.source, f"{way.address}:{way.port}", f"reaches the host at {way.address}:{way.port}")
+
+
+@control(
+    "4.9",
+    "Containers have no IPv6 address",
+    why="the bridge of an internal network has a link-local IPv6 address of the host: what listens on [::] there is reached",
+    cure="inv deploy: the container was made by an older release, or by hand",
+)
+def no_ipv6(facts: Facts) -> Iterator[Found]:
+    for seen in facts.containers.values():
+        for address in seen.ipv6:
+            yield Found(seen.slot, address, f"has the IPv6 address {address}")
+
+
+@control(
+    "4.10",
+    "The packet filter of the published network is in force",
+    why="without it other machines route to nginx' address past its published ports, and other containers count as the host",
+    cure="inv deploy, or inv start; nft list ruleset shows what the kernel has",
+    part="host",
+)
+def filtered(facts: Facts) -> Iterator[Found]:
+    if isinstance(facts.host, HostFiles) and facts.host.firewall:
+        yield Found("host", "firewall", facts.host.firewall)
 
 
 @control(

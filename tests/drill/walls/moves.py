@@ -7,10 +7,12 @@ import re
 import resource
 import signal
 import socket
+import ssl
 import stat
 import struct
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -29,6 +31,50 @@ CGROUPS = ("/sys/fs/cgroup", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/devices")
 def connects(address: str, port: int) -> str:
     with socket.create_connection((address, port), CONNECT_SECONDS):
         return f"reaches {address}:{port}"
+
+
+def connects_by_ipv6(addresses: Iterable[str], port: int) -> str:
+    """Link-local addresses of the host's bridges; which interface leads there is tried out."""
+    for index, name in socket.if_nameindex():
+        for address in addresses if name != "lo" else ():
+            with socket.socket(socket.AF_INET6) as started:
+                started.settimeout(CONNECT_SECONDS)
+                try:
+                    started.connect((address, port, 0, index))
+                except OSError:
+                    continue
+                return f"reaches [{address}%{name}]:{port}"
+    return ""
+
+
+@dataclass(frozen=True)
+class Page:
+    """What nginx has for the host's own processes alone: where, under which name, at which path."""
+
+    address: str
+    port: int
+    name: str
+    path: str
+
+
+def served_as_the_host(pages: Iterable[Page]) -> str:
+    for page in pages:
+        try:
+            status = status_of(page)
+        except OSError:
+            continue
+        if status not in ("403", "404"):
+            return f"{page} answers {status}"
+    return ""
+
+
+def status_of(page: Page) -> str:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    raw = socket.create_connection((page.address, page.port), CONNECT_SECONDS)
+    with raw, context.wrap_socket(raw, server_hostname=page.name) as secured:
+        secured.sendall(f"GET {page.path} HTTP/1.1\r\nHost: {page.name}\r\nConnection: close\r\n\r\n".encode())
+        return secured.recv(12).decode(errors="replace").partition(" ")[2]
 
 
 def asks(address: str, port: int) -> str:
@@ -153,13 +199,17 @@ def runs_from_tmp() -> str:
     return "" if "nosuid" in flags else "/tmp takes set-uid programs"
 
 
-def moves(*, own_secrets: frozenset[str], values: tuple[str, ...], enclosed: bool, host: str, port: int) -> Mapping[str, Move]:
+def moves(
+    *, own_secrets: frozenset[str], values: tuple[str, ...], enclosed: bool, host: str, port: int,
+    bridges: tuple[str, ...] = (), ipv6_port: int = 0, host_only: tuple[Page, ...] = (),
+) -> Mapping[str, Move]:  # fmt: skip
     """All of them.
 
     Parameters
     ----------
     own_secrets: that the container may have. values: of all secrets, to be looked for where they do not belong.
-    enclosed: whether its networks have no way out. host, port: where the host publishes the site.
+    enclosed: whether it needs no way out. host, port: where the host publishes the site. bridges: link-local IPv6 addresses of
+    the host. ipv6_port: at which the host listens on all of them. host_only: the pages of the host.
     """
     found: dict[str, Move] = {
         "write to the root file system": partial(written, "/intruder"),
@@ -214,6 +264,8 @@ def moves(*, own_secrets: frozenset[str], values: tuple[str, ...], enclosed: boo
         "listen to its neighbours": partial(opens, socket.AF_PACKET, socket.SOCK_RAW, 0x300),
         "forge packets": partial(opens, socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP),
         "command the container engine": engine_answers,
+        "reach the host by IPv6": partial(connects_by_ipv6, bridges, ipv6_port),
+        "be served as the host": partial(served_as_the_host, host_only),
     }
     if enclosed:
         found |= {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import socket
 import ssl
 import time
 from collections.abc import Iterator
@@ -17,14 +18,17 @@ from ops.machine.observe import inspected_containers, secret_versions
 from ops.machine.project import Project
 from ops.machine.walls.look import places_of
 from ops.machine.walls.reach import Place, addresses
-from ops.machine.walls.sockets import host_addresses
+from ops.machine.walls.sockets import host_addresses, ipv6_addresses
+from ops.plan.firewall import published_networks
 from tests.drill.walls.conftest import value_of
 from tests.drill.walls.intruder import tried
-from tests.drill.walls.moves import moves
+from tests.drill.walls.moves import Page, moves
 from tests.drill.walls.shapes import SHAPES, SLOW_SECONDS, answered, seconds_until_closed, secured_to, statuses
 from tests.smoke.live import eventually
 from tests.smoke.test_isolation import SERVICES
 
+PROBE, OPERATOR = "/api/v1/probe", "/prometheus/-/ready"
+"""What nginx serves to the host's own processes alone, on the public and on the operator's port."""
 EXPECTED = {
     ("logs", "become another service"), ("logs", "join another group"), ("logs", "become root"), ("logs", "read passwords"),
     ("postgres", "become another service"),
@@ -38,10 +42,35 @@ def places(project: Project) -> dict[str, Place]:
     return places_of(project, inspected_containers(project.host))
 
 
+def link_local() -> tuple[str, ...]:
+    found = tuple(address for address in ipv6_addresses("self") if address.startswith("fe80:"))
+    assert found, "this host has no IPv6: nothing would be tried"
+    return found
+
+
+@pytest.fixture(scope="module")
+def listener() -> Iterator[int]:
+    """Port of a program of the host that listens on all its addresses, as many do."""
+    with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as listening:
+        yield int(listening.getsockname()[1])
+
+
+def host_only(project: Project, places: dict[str, Place]) -> tuple[Page, ...]:
+    """At nginx' addresses, and at those of the host."""
+    domain, inner = project.settings.domain, addresses(project.stack, places, "nginx").values()
+    return tuple(
+        page for at, https, ops in (
+            *((address, 8443, 9443) for address in inner),
+            *((address, project.ports["https"], project.ports["ops"]) for address in sorted(host_addresses())),
+        )
+        for page in (Page(at, https, domain, PROBE), Page(at, ops, "localhost", OPERATOR))
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("service", SERVICES)
-def test_intruder_gains_nothing(project: Project, places: dict[str, Place], service: str) -> None:
+def test_intruder_gains_nothing(project: Project, places: dict[str, Place], listener: int, service: str) -> None:
     stack = project.stack
-    internal = {name for name, is_internal in stack.networks.items() if is_internal}
+    closed = published_networks(stack) | {name for name, is_internal in stack.networks.items() if is_internal}
     values = tuple(value_of(project, name) for name in secret_versions(project.state))
     outside = next(iter(sorted(host_addresses())))
     for slot in stack.services[service].slots():
@@ -50,14 +79,17 @@ def test_intruder_gains_nothing(project: Project, places: dict[str, Place], serv
             continue
         all_moves = moves(
             own_secrets=frozenset(stack.services[service].secrets), values=values,
-            enclosed=set(stack.services[service].networks) <= internal, host=outside, port=project.ports["https"],
+            enclosed=set(stack.services[service].networks) <= closed, host=outside, port=project.ports["https"],
+            bridges=link_local(), ipv6_port=listener, host_only=host_only(project, places),
         )  # fmt: skip
         assert len(all_moves) >= 30
         gained = {move: what for move, what in tried(places[slot].pid, all_moves).items() if what}
         assert {move: what for move, what in gained.items() if (service, move) not in EXPECTED} == {}, slot
 
 
-def test_the_same_moves_succeed_where_nothing_is_in_their_way(project: Project) -> None:
+def test_the_same_moves_succeed_where_nothing_is_in_their_way(
+    project: Project, places: dict[str, Place], listener: int
+) -> None:
     """On the host itself, as root: that they fail in containers means something."""
     harmless = {
         "read passwords",
@@ -69,8 +101,13 @@ def test_the_same_moves_succeed_where_nothing_is_in_their_way(project: Project) 
         "have users of its own (clone)",
         "have users of its own (clone3)",
         "reach the packet filter",
+        "reach the host by IPv6",
+        "be served as the host",
     }
-    everything = moves(own_secrets=frozenset(), values=(), enclosed=False, host="127.0.0.1", port=project.ports["https"])
+    everything = moves(
+        own_secrets=frozenset(), values=(), enclosed=False, host="127.0.0.1", port=project.ports["https"],
+        bridges=link_local(), ipv6_port=listener, host_only=host_only(project, places),
+    )  # fmt: skip
     gained = tried(os.getpid(), {name: move for name, move in everything.items() if name in harmless})
 
     assert {name for name, what in gained.items() if what} == harmless
@@ -82,7 +119,7 @@ def test_the_same_moves_succeed_where_nothing_is_in_their_way(project: Project) 
 @pytest.fixture(scope="module")
 def front(project: Project, places: dict[str, Place]) -> Iterator[tuple[int, str]]:
     """A process of a container beside nginx, and nginx' address there."""
-    yield places["frontend-1"].pid, addresses(project.stack, places, "nginx")["web"]
+    yield places["frontend-1"].pid, addresses(project.stack, places, "nginx")["frontend"]
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from ops import podman
+from ops.machine import firewall
 from ops.machine import state as files
 from ops.machine.authority import issue_certificate
 from ops.machine.certificates.folder import TLS
@@ -22,10 +23,11 @@ from ops.machine.keycloak.admin import OPERATIONS
 from ops.machine.keycloak.realm import bring_about, declared
 from ops.machine.observe import inspected_containers
 from ops.machine.project import Project
-from ops.machine.run import alongside
+from ops.machine.run import alongside, run
 from ops.machine.state import State
 from ops.machine.walls.processes import by_namespace, pids_of
 from ops.model import LABEL_PROJECT
+from ops.plan.firewall import table_name
 from ops.render import container_name, network_name
 from tests.drill.walls.conftest import QUICK, audited, told, value_of
 
@@ -95,6 +97,24 @@ def listening(project: Project, folder: Path) -> Iterator[None]:
         opened = socket.create_server(("", 4444))
     with opened:
         yield
+
+
+@contextmanager
+def unfiltered(project: Project, folder: Path) -> Iterator[None]:
+    run(("nft", "delete", "table", "ip", table_name(project.name)), timeout=10)
+    try:
+        yield
+    finally:
+        firewall.ensure(project.state.root)
+
+
+@contextmanager
+def loosened(project: Project, folder: Path) -> Iterator[None]:
+    run(("nft", "insert", "rule", "ip", table_name(project.name), "forward", "accept"), timeout=10)
+    try:
+        yield
+    finally:
+        firewall.ensure(project.state.root)
 
 
 # ---- Files
@@ -228,6 +248,9 @@ CHANGES: dict[str, tuple[str, frozenset[str], Act]] = {
     "an undeclared container": ("2.2", QUICK, beside("web", "--label", f"{LABEL_PROJECT}=PROJECT")),
     "a network more": ("4.3", QUICK, connected),
     "a way to the databases": ("4.1", QUICK, connected),
+    "IPv6 in a container": ("4.9", QUICK, beside("web", "--label", f"{LABEL_PROJECT}=PROJECT")),
+    "no packet filter": ("4.10", QUICK, unfiltered),
+    "a rule more in the packet filter": ("4.10", QUICK, loosened),
     "an open port": ("4.4", QUICK, listening),
     "a secret for everybody": ("3.4", QUICK, opened("secrets/redis-app/*")),
     "a key for everybody": ("3.4", QUICK, opened("ca/*.key")),

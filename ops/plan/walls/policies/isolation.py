@@ -9,7 +9,8 @@ from typing import Any
 from ops.plan.walls.policies.core import Compose, Finding, exempt, own, policy, services
 
 NETWORKS = {
-    "web": {"edge", "frontend"},
+    "web": {"edge"},
+    "frontend": {"edge", "frontend"},
     "app": {"edge", "backend", "keycloak", "prometheus", "grafana", "logs"},
     "data": {"backend", "keycloak", "postgres", "redis", "backup", "prometheus", "grafana"},
     "monitoring": {"edge", "prometheus", "grafana", "alertmanager", "cadvisor", "logs"},
