@@ -87,9 +87,10 @@ def _programs(facts: Facts) -> Iterator[Finding]:
     for program, use in (("netavark", "containers get no network"), ("conmon", "containers cannot be started")):
         if program not in facts.host.programs:
             yield Finding("bad", f"{program} is not installed", f"without it {use}", INSTALL)
-    firewall = "nft" if facts.podman and facts.podman >= NFTABLES_SINCE else "iptables"
-    if firewall not in facts.host.programs:
-        yield Finding("bad", f"{firewall} is not installed", "netavark cannot publish ports without it", INSTALL)
+    if "nft" not in facts.host.programs:
+        yield Finding("bad", "nft is not installed", "the packet filter of the published network cannot be loaded", INSTALL)
+    if "iptables" not in facts.host.programs and not (facts.podman and facts.podman >= NFTABLES_SINCE):
+        yield Finding("bad", "iptables is not installed", "netavark cannot publish ports without it", INSTALL)
     if not facts.host.programs & {"crun", "runc"}:
         yield Finding("bad", "no OCI runtime is installed", "neither crun nor runc was found", "apt-get install runc")
     if not facts.host.seccomp:

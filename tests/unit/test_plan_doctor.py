@@ -33,6 +33,8 @@ def test_host_that_has_all_gets_good_findings_only() -> None:
         (facts(podman=None), "bad", "Podman is not installed"),
         (facts(podman=(4, 2, 9)), "bad", "Podman 4.2.9 is too old"),
         (facts(HostFacts(programs=ALL - {"netavark"})), "bad", "netavark is not installed"),
+        (facts(HostFacts(programs=ALL - {"nft"}), podman=(4, 3, 1)), "bad", "nft is not installed"),
+        (facts(HostFacts(programs=ALL - {"iptables"}), podman=(4, 3, 1)), "bad", "iptables is not installed"),
         (facts(HostFacts(programs=ALL - {"conmon"})), "bad", "conmon is not installed"),
         (facts(HostFacts(programs=ALL - {"crun", "runc"})), "bad", "no OCI runtime is installed"),
         (facts(HostFacts(programs=ALL, root=False)), "bad", "not root"),
@@ -57,6 +59,10 @@ def test_trouble_is_one_finding_with_its_meaning(seen: Facts, level: str, what: 
     assert finding.meaning
 
 
+def test_podman_5_needs_no_iptables() -> None:
+    assert without_good(facts(HostFacts(programs=ALL - {"iptables"}))) == []
+
+
 def test_what_makes_a_deploy_impossible_has_a_cure() -> None:
     lacking = facts(
         HostFacts(programs=frozenset(), root=False, cgroups="hybrid"),
@@ -64,7 +70,7 @@ def test_what_makes_a_deploy_impossible_has_a_cure() -> None:
     )  # fmt: skip
 
     bad = [finding for finding in without_good(lacking) if finding.level == "bad"]
-    assert len(bad) == 9
+    assert len(bad) == 10
     assert [finding.what for finding in bad if not finding.cure] == []
 
 
