@@ -129,13 +129,16 @@ class Ticker:
         """After a boot nothing runs: start everything at once, in the list's order, instead of noticing one by one."""
         self.load()
         self.waiting = True
-        self.filter()
+        self.keep_filter()
         self.ready()
 
-    def filter(self) -> None:
-        """Load the packet filter again where the kernel has lost it; while a command is at work, that is the command's."""
-        if not lock.busy(self.state / "lock") and firewall.ensure(self.state):
-            self.say("the packet filter of the published network was gone or altered, and has been loaded again")
+    def keep_filter(self) -> None:
+        """Load the packet filter again where the kernel has lost it; not while a command, which does so itself, is at work."""
+        try:
+            if not lock.busy(self.state / "lock") and firewall.ensure(self.state):
+                self.say("the packet filter of the published network was gone or altered, and has been loaded again")
+        except OpsError as problem:
+            self.say(f"{problem.what}: {problem.why}")
 
     def ready(self) -> bool:
         """Whether containers can be started. Where secrets are encrypted at rest, a boot has emptied the memory that has them:
@@ -254,7 +257,7 @@ class Ticker:
             began = time.monotonic()
             try:
                 self.load()
-                self.filter()
+                self.keep_filter()
                 if self.ready():
                     self.round()
             except (OpsError, OSError, ValueError, KeyError) as problem:
