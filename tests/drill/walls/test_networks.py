@@ -19,8 +19,9 @@ from ops.machine.project import Project
 from ops.machine.run import run
 from ops.machine.walls.look import places_of
 from ops.machine.walls.reach import Place, addresses
+from ops.machine.walls.sockets import sockets_of
 from ops.plan.firewall import table_name
-from tests.drill.walls.moves import Page, connects, status_of
+from tests.drill.walls.moves import CONNECT_SECONDS, Page, connects, status_of
 
 LAN = "198.51.100"
 """TEST-NET-2 (RFC 5737): nobody has addresses of it."""
@@ -34,12 +35,17 @@ class Machine:
     network: Path
     host: str
 
-    def reaches(self, address: str, port: int) -> bool:
+    def reaches(self, address: str, port: int, pid: int = 0) -> bool:
+        """Whether a connection comes about; with `pid`, one that a container of that process knows of: for an address that this
+        host does not route, a machine beyond it may accept."""
         with network_at(self.network):
             try:
-                return bool(connects(address, port))
+                started = socket.create_connection((address, port), CONNECT_SECONDS)
             except OSError:
                 return False
+        with started:
+            own = started.getsockname()[1]
+            return not pid or any((one.port, one.peer_port) == (port, own) for one in sockets_of(pid))
 
 
 @pytest.fixture(scope="module")
@@ -89,10 +95,14 @@ def stranger(request: pytest.FixtureRequest) -> Machine:
     return found
 
 
-def behind(project: Project, places: dict[str, Place]) -> list[tuple[str, int]]:
-    """Every port of nginx at each of its addresses, and every port of a container that nginx alone may ask."""
-    inner = [(address, port) for address in addresses(project.stack, places, "nginx").values() for port in INNER]
-    return [*inner, *((address, 8080) for address in places["frontend-1"].addresses.values())]
+def behind(project: Project, places: dict[str, Place]) -> list[tuple[str, int, int]]:
+    """Every port of nginx at each of its addresses, and that of the frontend: address, port, a process there."""
+    inner = addresses(project.stack, places, "nginx").values()
+    frontend = places["frontend-1"]
+    return [
+        *((address, port, places["nginx"].pid) for address in inner for port in INNER),
+        *((address, 8080, frontend.pid) for address in frontend.addresses.values()),
+    ]
 
 
 def test_stranger_gets_published_ports_and_nothing_behind_them(
