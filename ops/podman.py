@@ -157,6 +157,11 @@ def image_history(image: str) -> Argv:
     return ("podman", "history", "--no-trunc", "--format", "json", image)
 
 
+def published_ports() -> Argv:
+    """Running containers of every project, with their labels and published ports."""
+    return ("podman", "ps", "--filter", f"label={LABEL_PROJECT}", "--format", "json")
+
+
 def image_exists(tag: str) -> Argv:
     return ("podman", "image", "exists", tag)
 

@@ -19,6 +19,7 @@ from ops.machine.host import EVERYWHERE, host_facts, port_is_free
 from ops.machine.observe import images, inspected_containers
 from ops.machine.project import Project
 from ops.machine.run import installed, run
+from ops.model import LABEL_PROJECT
 from ops.plan.backup.configuration import OWNER, declared
 from ops.plan.doctor import Facts, Folder, findings
 
@@ -59,6 +60,15 @@ def _busy_ports(project: Project) -> dict[str, int]:
     }  # fmt: skip
 
 
+def _port_owners(project: Project) -> dict[int, str]:
+    """Published port -> the project of this host that a running container publishes it for."""
+    answer = project.host.run(podman.published_ports(), ok=None)
+    found = json.loads(answer.stdout or "[]") if answer.returncode == 0 else []
+    return {
+        int(port["host_port"]): str(item["Labels"][LABEL_PROJECT]) for item in found or () for port in item.get("Ports") or ()
+    }
+
+
 def _folders(project: Project) -> dict[str, Folder]:
     local = _nearest(STORAGE).stat().st_dev
     found = {}
@@ -88,10 +98,12 @@ def look(project: Project) -> Facts:
     with ThreadPoolExecutor() as pool:
         busy = pool.submit(_busy_ports, project) if works else None
         present = images(project.host) if works else {}
+    ports = busy.result() if busy else {}
     missing = [image for image in project.images.values() if image.context and image.tag not in present]
     return Facts(
         host=host_facts(), podman=version, images_missing=len(missing), free_bytes=_free_bytes(project),
-        memory_bytes=_memory_bytes(), busy_ports=busy.result() if busy else {}, folders=_folders(project),
+        memory_bytes=_memory_bytes(), busy_ports=ports, port_owners=_port_owners(project) if ports else {},
+        folders=_folders(project),
         secrets_closed=_secrets_closed(project), taken=taken_ids(project.stack),
     )  # fmt: skip
 

@@ -42,6 +42,8 @@ class Facts:
     free_bytes: Mapping[str, int] = field(default_factory=dict)
     memory_bytes: int = 16 << 30
     busy_ports: Mapping[str, int] = field(default_factory=dict)
+    port_owners: Mapping[int, str] = field(default_factory=dict)
+    """Published port -> the project of this host whose container publishes it."""
     clock_offset: float | None = None
     registries: Mapping[str, bool] = field(default_factory=dict)
     folders: Mapping[str, Folder] = field(default_factory=dict)
@@ -144,6 +146,12 @@ def _secrets(facts: Facts) -> Iterator[Finding]:
 
 def _ports(facts: Facts) -> Iterator[Finding]:
     for name, port in facts.busy_ports.items():
+        if owner := facts.port_owners.get(port):
+            yield Finding(
+                "bad", f"port {port} is published by the project {owner} of this host", f"ports.{name} is {port} here too",
+                f"if {owner} is meant: project: {owner} in config/stack.yaml; for a second stack: export CC03_PROJECT=NAME",
+            )  # fmt: skip
+            continue
         yield Finding(
             "bad", f"port {port} is taken by another program", f"nginx cannot publish ports.{name} there",
             f"stop it (ss -ltnp 'sport = :{port}' names it), or set ports.{name} in config/stack.yaml",

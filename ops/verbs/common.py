@@ -166,6 +166,7 @@ def carry_out(
     if check:
         check(project)
     confirm(plan, yes, word)
+    refuse_before_anything(project, check)
     project.host.prepare()
     with locked(project, plan.verb):
         plan = decide()
@@ -180,6 +181,13 @@ def carry_out(
             if project.state.root.exists():
                 nothing_left(decide)
     return len(plan.steps)
+
+
+def refuse_before_anything(project: Project, check: Callable[[Project], None] | None) -> None:
+    """Raises what `check` raises where this host has nothing of the project yet: a refused first command leaves no folder
+    behind, of a mistyped name for example."""
+    if check and not project.state.root.exists():
+        check(project)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from ops.errors import HostLacks, NeedsPerson, OpsError
 from ops.model import EDGE
 from ops.plan.keycloak.dumps import STAMP
 from ops.plan.keycloak.upgrade import FORWARD, Rules
-from ops.verbs.common import confirm, locked, nothing_left, recorded
+from ops.verbs.common import confirm, locked, nothing_left, recorded, refuse_before_anything
 
 if TYPE_CHECKING:
     from ops.machine.project import Project
@@ -145,6 +145,7 @@ def bring_about(
         _, _, plan = goal.decide()
         show.plan(plan)
         return 0
+    refuse_before_anything(project, check)
     project.host.prepare()
     with locked(project, goal.verb):
         wanted, seen, plan = goal.decide()

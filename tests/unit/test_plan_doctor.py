@@ -45,6 +45,11 @@ def test_host_that_has_all_gets_good_findings_only() -> None:
         (facts(free_bytes={"/var": 7 << 30}, images_missing=1), "bad", "7.0 GB free on /var"),
         (facts(memory_bytes=2 << 30), "warning", "2.0 GB of memory"),
         (facts(busy_ports={"https": 443}), "bad", "port 443 is taken by another program"),
+        (
+            facts(busy_ports={"https": 443}, port_owners={443: "shop"}),
+            "bad",
+            "port 443 is published by the project shop of this host",
+        ),
         (facts(secrets_closed="locked"), "bad", "secrets cannot be read: locked"),
         (facts(clock_offset=11.0), "warning", "the clock is off by 11 s"),
         (facts(clock_offset=-3600.0), "warning", "the clock is off by -3600 s"),

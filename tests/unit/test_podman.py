@@ -66,6 +66,7 @@ EVERY = {
     "unpause": podman.unpause("a"),
     "attached_to": podman.attached_to("cc03-data"),
     "containers_on": podman.containers_on("cc03-data"),
+    "published_ports": podman.published_ports(),
     "image_exists": podman.image_exists("image"),
     "inspect_images": podman.inspect_images(["image"]),
     "ends": podman.ends("a", "10m"),
