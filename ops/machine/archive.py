@@ -12,7 +12,7 @@ from ops.errors import HostLacks, OpsError, UsageProblem
 from ops.machine import state as files
 from ops.machine.observe import images
 from ops.machine.output import destination, whole
-from ops.machine.project import Project
+from ops.machine.project import REFRESH, Project
 from ops.machine.retention import needed_images
 from ops.machine.state import State
 from ops.plan.images import REGISTRY
@@ -46,11 +46,10 @@ def save_images(project: Project, file: str, *, overwrite: bool = False) -> str:
     tags = [*wanted, *(tag for tag in bases if tag in have)]
     with whole(archive) as fresh:
         project.host.run(podman.image_save(tags, fresh), timeout=SECONDS)
-        stamp = project.state.root / "refresh"
         content = {
             "images": {tag: have[tag][0] for tag in tags},
             "sha256": _sha256(fresh),
-            "refresh": stamp.read_text() if stamp.exists() else "",
+            "refresh": project.kept_stamps,
         }
     files.write(_sums(archive), files.dump(content))
     return f"{len(tags)} images, {archive.stat().st_size >> 20} MB, in {archive} and {_sums(archive).name}: carry both files"
@@ -109,7 +108,7 @@ def take_stamp(state: State, stamp: str) -> None:
     """Make the archive's stamp of `inv build --refresh` this host's own; empty where its images were built without one.
 
     The stamp is part of every tag: with another this host would look for images that the archive does not have."""
-    path = state.root / "refresh"
+    path = state.root / REFRESH
     if stamp:
         files.write(path, stamp)
     else:

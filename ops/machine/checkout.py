@@ -12,7 +12,7 @@ from ops.compose import fill_config
 from ops.errors import OpsError, UsageProblem
 from ops.machine.run import run
 from ops.model import Service, Stack
-from ops.plan.images import REGISTRY, WantedImage, content_hash, pinned_digest, suites_of
+from ops.plan.images import REGISTRY, WantedImage, content_hash, pinned_digest, stamp_of, suites_of
 from ops.plan.keycloak.realm import parse_realm
 from ops.render import digest
 from ops.settings import Settings, parse_settings
@@ -70,8 +70,8 @@ def base_tag(repository: Path, suite: str, refresh: str) -> str:
     return f"{REGISTRY}/base-{suite}:{content_hash(files_of(repository / 'compose' / 'base'), suite, refresh)}"
 
 
-def wanted_images(stack: Stack, repository: Path, refresh: str) -> dict[str, WantedImage]:
-    """The image of every service, under the hash of all that goes into it."""
+def wanted_images(stack: Stack, repository: Path, stamps: str) -> dict[str, WantedImage]:
+    """The image of every service, under the hash of all that goes into it. `stamps`: of refreshes (plan/images.py)."""
     images = {}
     for service in stack.services.values():
         if service.build is None:
@@ -79,7 +79,7 @@ def wanted_images(stack: Stack, repository: Path, refresh: str) -> dict[str, Wan
             images[service.name] = WantedImage(service.name, f"{REGISTRY}/{service.name}:{digest(source)}", source=source)
             continue
         suites = suites_of((service.build / "Containerfile").read_text(encoding="utf-8"))
-        bases = tuple((suite, base_tag(repository, suite, refresh)) for suite in suites)
+        bases = tuple((suite, base_tag(repository, suite, stamp_of(stamps, service.name))) for suite in suites)
         tag = content_hash(files_of(service.build), *(base for _, base in bases))
         images[service.name] = WantedImage(service.name, f"{REGISTRY}/{service.name}:{tag}", str(service.build), bases)
     return images

@@ -38,6 +38,9 @@ from ops.plan.wanted import Wanted
 from ops.render import address, container_name, digest, render_release
 from ops.settings import Settings
 
+REFRESH = "refresh"
+"""Name of the file with the stamps of the last `inv build --refresh`."""
+
 
 @dataclass(frozen=True)
 class Project:
@@ -47,6 +50,8 @@ class Project:
     host: Host
     said: Mapping[str, Any] | None = None
     """What `inv scale` is about to say; None: what it has said."""
+    stamps: str | None = None
+    """Stamps of a refresh that is under way; None: those of the last one."""
 
     @property
     def name(self) -> str:
@@ -107,6 +112,16 @@ class Project:
         """The same project with other numbers of containers, before they are remembered."""
         return dataclasses.replace(self, said=said)
 
+    def with_stamps(self, stamps: str) -> Project:
+        """The same project with images of a refresh, before it has succeeded."""
+        return dataclasses.replace(self, stamps=stamps)
+
+    @property
+    def kept_stamps(self) -> str:
+        """Stamps of the last refresh that has succeeded; empty where there was none."""
+        path = self.state.root / REFRESH
+        return path.read_text() if path.exists() else ""
+
     @cached_property
     def scaled(self) -> dict[str, int]:
         """What `inv scale` has said. A number that stack.yaml has been given since is newer, and wins."""
@@ -129,8 +144,8 @@ class Project:
 
     @cached_property
     def images(self) -> dict[str, WantedImage]:
-        stamp = self.state.root / "refresh"
-        return wanted_images(self.stack, self.host.repository, stamp.read_text() if stamp.exists() else "")
+        stamps = self.kept_stamps if self.stamps is None else self.stamps
+        return wanted_images(self.stack, self.host.repository, stamps)
 
     def config(self, without: frozenset[str] = frozenset()) -> dict[str, dict[str, str]]:
         """Service -> its mounted files. `without`: optional services that are left out, and named in no file."""

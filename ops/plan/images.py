@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -48,6 +49,27 @@ def content_hash(files: Iterable[tuple[str, int, bytes]], *more: str) -> str:
     return total.hexdigest()[:16]
 
 
+def stamp_of(stamps: str, service: str) -> str:
+    """The stamp of the last refresh that a service's images were built with.
+
+    Parameters
+    ----------
+    stamps: one text for all services, or a JSON object of service -> stamp, with that of all others under "".
+    """
+    if not stamps.startswith("{"):
+        return stamps
+    known: Mapping[str, str] = json.loads(stamps)
+    return known.get(service, known.get("", ""))
+
+
+def refreshed(stamps: str, service: str | None, stamp: str) -> str:
+    """The stamps after a refresh of one service, or of all of them (None)."""
+    if service is None:
+        return stamp
+    known = json.loads(stamps) if stamps.startswith("{") else {"": stamps}
+    return json.dumps({**known, service: stamp}, sort_keys=True)
+
+
 def suites_of(containerfile: str) -> tuple[str, ...]:
     """Debian suites that a Containerfile builds on, by its `ARG BASE_<SUITE>` lines."""
     return tuple(sorted({name.lower() for name in BASE_ARG.findall(containerfile)}))
@@ -69,17 +91,20 @@ def image_steps(wanted: Mapping[str, WantedImage], present: frozenset[str], dead
     """Bases first, then every missing image; what does not depend on each other has no order."""
     missing = [image for image in wanted.values() if image.tag not in present]
     steps: dict[str, Step] = {}
+    bases: dict[str, str] = {}
+    """Tag of a missing base -> the key of the step that makes it. A service may be refreshed alone: a suite has two then."""
     for image in missing:
         for suite, tag in image.bases:
-            if tag not in present:
-                key = f"base {suite}"
+            if tag not in present and tag not in bases:
+                key = f"base {suite}" if f"base {suite}" not in steps else f"base {suite} of {image.name}"
+                bases[tag] = key
                 steps[key] = ObtainBase(key, f"obtain Debian {suite}", suite=suite, tag=tag)
     for image in missing:
         key = f"image {image.name}"
         if not image.context:
             steps[key] = FetchImage(key, f"fetch {image.source}", name=image.name, tag=image.tag, source=image.source)
             continue
-        after = tuple(f"base {suite}" for suite, tag in image.bases if tag not in present)
+        after = tuple(bases[tag] for _, tag in image.bases if tag in bases)
         steps[key] = BuildImage(
             key,
             f"build {image.name}",

@@ -35,15 +35,19 @@ def build(c: Context, service: str | None = None, plan: bool = False, refresh: b
     from ops import show
     from ops.machine import state as files
     from ops.machine.preflight import check_host_to_build
-    from ops.machine.project import open_project
+    from ops.machine.project import REFRESH, open_project
+    from ops.plan.images import refreshed
 
     began = time.monotonic()
     project = open_project()
     known_service(project, service)
-    if refresh and not plan:
-        project.host.prepare()
-        files.write(project.state.root / "refresh", time.strftime("%Y-%m-%dT%H:%M:%S%z"))
+    stamps = refreshed(project.kept_stamps, service, time.strftime("%Y-%m-%dT%H:%M:%S%z"))
+    if refresh:
+        project = project.with_stamps(stamps)
     if built := carry_out(project, lambda: decide(project, service), plan_only=plan, check=check_host_to_build):
+        if refresh:
+            # Only now: a refresh that failed must not leave a deploy without images.
+            files.write(project.state.root / REFRESH, stamps)
         show.out.print(f"[bold green]built[/bold green]: {built} images in {time.monotonic() - began:.1f} s")
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ops.errors import UsageProblem
-from ops.plan.images import content_hash, image_steps, pinned_digest, plan_build, suites_of
+from ops.plan.images import content_hash, image_steps, pinned_digest, plan_build, refreshed, stamp_of, suites_of
 from ops.steps import BuildImage, FetchImage, ObtainBase
 from tests.unit.builders import GRAFANA, GRAFANA_TAG, image, step
 
@@ -93,3 +95,29 @@ def test_build_on_a_base_that_is_there_waits_for_nothing() -> None:
     redis = image("redis")
     (only,) = plan_build({"redis": redis}, frozenset(tag for _, tag in redis.bases), 60).steps
     assert only.after == ()
+
+
+@pytest.mark.parametrize(
+    ("stamps", "service", "backend", "nginx"),
+    [("", None, "new", "new"), ("old", None, "new", "new"), ("", "backend", "new", ""), ("old", "backend", "new", "old")],
+)
+def test_refresh_of_one_service_leaves_the_others(stamps: str, service: str | None, backend: str, nginx: str) -> None:
+    after = refreshed(stamps, service, "new")
+
+    assert (stamp_of(after, "backend"), stamp_of(after, "nginx")) == (backend, nginx)
+
+
+def test_refresh_of_all_ends_what_was_refreshed_alone() -> None:
+    alone = refreshed(refreshed("old", "backend", "newer"), "nginx", "newest")
+
+    assert [stamp_of(alone, name) for name in ("backend", "nginx", "redis")] == ["newer", "newest", "old"]
+    assert refreshed(alone, None, "all") == "all"
+
+
+def test_two_bases_of_one_suite_are_both_obtained() -> None:
+    refreshed_backend = replace(image("backend"), bases=(("trixie", "localhost/cc03/base-trixie:2"),))
+    plan = plan_build({"nginx": image("nginx"), "backend": refreshed_backend}, frozenset(), 900)
+
+    obtained = {one.key: one.tag for one in plan.steps if isinstance(one, ObtainBase)}
+    after = {one.name: [obtained[key] for key in one.after] for one in plan.steps if isinstance(one, BuildImage)}
+    assert after == {"nginx": [BASE], "backend": ["localhost/cc03/base-trixie:2"]}
