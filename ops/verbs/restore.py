@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from invoke import Context
@@ -82,7 +82,7 @@ def _restore(project: Project, target: Target, parts: tuple[str, ...], *, plan_o
     from ops.plan.backup.target import select
     from ops.plan.restore import plan_restore
 
-    chosen: Chosen = select(target, parts, status(project.host))
+    chosen: Chosen = select(target, parts, status(project.host), datetime.now(UTC))
     stamp = time.strftime(STAMP, time.gmtime())
     planned = plan_restore(chosen, restoring.facts(project, chosen), stamp)
     show.plan(planned)

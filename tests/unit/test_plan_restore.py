@@ -31,7 +31,7 @@ def facts(**changes: Any) -> Facts:
 
 
 def chosen(target: Target, *only: str, status: Status | None = None) -> Chosen:
-    return select(target, only, status or three())
+    return select(target, only, status or three(), NOW + timedelta(days=1))
 
 
 def both() -> Status:
@@ -45,6 +45,25 @@ def test_time_is_that_of_the_host_unless_it_says_otherwise() -> None:
     assert read_time("2026-11-24T10:31:05+00:00", zone) == datetime(2026, 11, 24, 10, 31, 5, tzinfo=UTC)
     with pytest.raises(UsageProblem, match="not a time"):
         read_time("yesterday", zone)
+
+
+@pytest.mark.parametrize(
+    ("target", "what"),
+    [
+        (Target(at=NOW + timedelta(days=365)), "is in the future"),
+        (Target(at=NOW + timedelta(days=1, seconds=1)), "is in the future"),
+        (Target(timeline="newest"), "there is no timeline"),
+        (Target(timeline="0"), "there is no timeline"),
+    ],
+)
+def test_what_no_repository_can_have_is_refused_before_anything_stops(target: Target, what: str) -> None:
+    with pytest.raises(UsageProblem, match=what):
+        chosen(target)
+
+
+@pytest.mark.parametrize("timeline", ["3", "0x0000000A", "latest", "current"])
+def test_timeline_is_followed(timeline: str) -> None:
+    assert f"--target-timeline={timeline}" in (chosen(Target(timeline=timeline)).postgres or ())
 
 
 def test_parts_are_read() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -84,8 +85,9 @@ def read_parts(text: str) -> tuple[str, ...]:
     return names
 
 
-def select(target: Target, only: Sequence[str], status: Status) -> Chosen:
+def select(target: Target, only: Sequence[str], status: Status, now: datetime) -> Chosen:
     """Which backups that means. Raises UsageProblem or HostLacks where there is none that could do it."""
+    _refuse_impossible(target, now)
     if target.repository:
         status = narrowed(status, target.repository)
     if not status.sets:
@@ -129,6 +131,20 @@ def _repository(target: Target, base: Set | None, status: Status) -> tuple[str, 
     """Which one pgBackRest is to read. By itself it takes the first that has a backup of before that moment."""
     place = place_of(base, "postgres") if base else target.repository
     return (f"--repo={number_of(status, place)}",) if place and len(status.repositories) > 1 else ()
+
+
+def _refuse_impossible(target: Target, now: datetime) -> None:
+    """What no repository can have: PostgreSQL would be stopped, would not find it, and would have to be started again."""
+    if target.at and target.at > now:
+        raise UsageProblem(
+            f"{target.told} is in the future",
+            f"it is {now:%Y-%m-%d %H:%M:%S} UTC now",
+            "inv backup.list shows what can be restored",
+        )
+    if target.timeline and not re.fullmatch(r"latest|current|0*[1-9]\d{0,8}|0x[0-9a-fA-F]{1,8}", target.timeline):
+        raise UsageProblem(
+            f'there is no timeline "{target.timeline}"', "it is a number, current or latest", "inv --help restore"
+        )
 
 
 def _refuse_unreachable(target: Target, status: Status) -> None:
