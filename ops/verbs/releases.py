@@ -19,11 +19,18 @@ if TYPE_CHECKING:
 
 
 def rows(kept: Sequence[Kept], activations: Sequence[Activation], current: int | None) -> list[dict[str, Any]]:
-    """One row a release, newest first, with its last activation; those whose folder is gone are left out."""
+    """One row a release, newest first; those whose folder is gone are left out.
+
+    A release that has served is good, with the last activation that was: a rollback to it that failed later says nothing of it.
+    """
+    from ops.plan.release import GOOD
+
     found = []
     for one in sorted(kept, key=lambda one: -one.number):
         tries = [entry for entry in activations if entry.release == one.number]
-        last = tries[-1] if tries else None
+        served = [entry for entry in tries if entry.outcome == GOOD]
+        last = next(iter((served or tries)[-1:]), None)
+        latest = tries[-1] if tries else None
         requests = (last.requests or {}) if last else {}
         found.append({
             "release": one.number, "current": one.number == current, "intact": one.intact,
@@ -31,7 +38,9 @@ def rows(kept: Sequence[Kept], activations: Sequence[Activation], current: int |
             "dirty": one.manifest.get("dirty"), "bytes": one.bytes, "verb": last.verb if last else "",
             "outcome": last.outcome if last else "unfinished", "why": last.why if last else "",
             "seconds": last.seconds if last else None, "requests": requests.get("requests"),
-            "failed_requests": requests.get("failed"), "seal": one.manifest.get("seal", ""),
+            "failed_requests": requests.get("failed"),
+            "seal": one.manifest.get("seal", ""),
+            "last_attempt": {"verb": latest.verb, "at": latest.at, "outcome": latest.outcome} if latest else None,
         })  # fmt: skip
     return found
 

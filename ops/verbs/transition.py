@@ -27,6 +27,10 @@ LONGEST = 4 * 3600.0
 """The prober ends by itself then, whatever has become of the command."""
 
 
+BUILDING = ("deploy", "scale")
+"""Commands that build what is missing; the others go to what this host has run before."""
+
+
 @dataclass(frozen=True)
 class Goal:
     """Where a command wants to get."""
@@ -143,13 +147,15 @@ def bring_about(
     project = goal.project
     if plan_only:
         _, _, plan = goal.decide()
+        if goal.verb not in BUILDING:
+            refuse_missing_images(goal, plan)
         show.plan(plan)
         return 0
     refuse_before_anything(project, check)
     project.host.prepare()
     with locked(project, goal.verb):
         wanted, seen, plan = goal.decide()
-        if goal.verb not in ("deploy", "scale"):
+        if goal.verb not in BUILDING:
             refuse_missing_images(goal, plan)
         if not plan.steps:
             show.plan(plan)

@@ -12,6 +12,7 @@ from ops.errors import HostLacks
 from ops.machine import releases as disk
 from ops.machine.state import State
 from ops.plan.release import (
+    GOOD,
     Activation,
     Kept,
     contracted_since,
@@ -23,6 +24,7 @@ from ops.plan.release import (
     release_files,
 )
 from ops.plan.wanted import Wanted, pack, unpack, with_one_service
+from ops.verbs.releases import rows
 from tests.unit.builders import wanted
 
 
@@ -198,3 +200,16 @@ def test_one_service_alone_takes_nothing_else_of_the_checkout_along() -> None:
     assert after["config"] == before["config"]
     changed = {slot for slot in after["slots"] if after["slots"][slot] != before["slots"].get(slot)}
     assert changed == {"backend-1", "backend-2"}
+
+
+def test_release_that_has_served_stays_good_whatever_a_later_rollback_to_it_came_to() -> None:
+    kept = [Kept(1, {}), Kept(2, {}), Kept(3, {})]
+    tries = [
+        Activation(1, "deploy", "a", GOOD, 10.0), Activation(2, "deploy", "b", GOOD),
+        Activation(1, "rollback", "c", "failed", 3.0), Activation(3, "deploy", "d", "reverted"),
+    ]  # fmt: skip
+
+    shown = {row["release"]: row for row in rows(kept, tries, 2)}
+
+    assert {number: row["outcome"] for number, row in shown.items()} == {1: "good", 2: "good", 3: "reverted"}
+    assert (shown[1]["seconds"], shown[1]["last_attempt"]) == (10.0, {"verb": "rollback", "at": "c", "outcome": "failed"})
