@@ -26,6 +26,8 @@ BACKENDS = MAX_REPLICAS + 1
 """Containers of the backend: all replicas, and the extra one of a rolling update."""
 SPARE = 2
 """Connections of a role beside its pool: a login that proves a rotated password, a migration."""
+PRODUCT_DATABASES = 8
+"""Of a product team, beside those that roles.sql makes: a backup has a session in each of them at once."""
 REDIS_SUBSCRIPTIONS = 1
 REDIS_OTHERS = 20
 """Clients of Redis beside the backends: the exporter, the backup's replica, health checks."""
@@ -99,6 +101,16 @@ def test_all_backends_together_stay_within_their_roles() -> None:
 
 def test_grafana_stays_within_its_role() -> None:
     assert role_limits()["grafana"] >= pools()["`max_open_conn`"] + SPARE
+
+
+def test_a_backup_can_see_all_databases_at_one_moment() -> None:
+    """The snapshots are taken under one more session; the check of the WAL has one of its own."""
+    (own,) = re.findall(
+        r"unnest\(ARRAY\[([^]]+)\]\) AS name\n WHERE NOT EXISTS \(SELECT FROM pg_database", text("compose/postgres/roles.sql")
+    )
+    databases = len(own.split(",")) + 1 + PRODUCT_DATABASES
+
+    assert role_limits()["backup"] >= databases + 2 + 1
 
 
 def test_postgres_has_a_place_for_every_role_at_once() -> None:

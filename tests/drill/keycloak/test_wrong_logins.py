@@ -8,6 +8,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
@@ -33,9 +34,16 @@ PROMISED = 2.0
 STALLED = 10.0
 """Seconds that no login takes unless threads wait for connections, which they give up after 5 s, once or twice."""
 ADDRESSES = 5
-POOL_SIZE = int(
-    re.findall(r"^db-pool-max-size=(\d+)$", (REPOSITORY / "config" / SLOT / "keycloak.conf").read_text(), re.MULTILINE)[0]
-)
+
+
+def configured(file: str, pattern: str) -> int:
+    found = re.search(pattern, (REPOSITORY / "config" / file).read_text(), re.MULTILINE)
+    assert found, f"{file}: {pattern}"
+    return int(found[1])
+
+
+POOL_SIZE = configured("keycloak/keycloak.conf", r"^db-pool-max-size=(\d+)$")
+FORMS = configured("nginx/public.conf", r"^ +limit_conn forms (\d+);$")
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +126,7 @@ def test_login_succeeds_during_a_burst_of_wrong_passwords(
 ) -> None:
     before = drill.containers()[SLOT]["State"]["StartedAt"]
     project = drill.project
-    site = Site(address(project.allocation, "web", "edge"), live.domain, live.site.base)
+    site = Site(address(project.allocation, "web", "nginx"), live.domain, live.site.base)
 
     found = attacked(site, kind, number, sources[:addresses], user)
 
@@ -131,6 +139,19 @@ def test_login_succeeds_during_a_burst_of_wrong_passwords(
     assert connections_used(live) < POOL_SIZE
     assert drill.unhealthy(SLOT) == ""
     assert drill.containers()[SLOT]["State"]["StartedAt"] == before
+
+
+def test_users_behind_one_address_log_in_at_once(live: Live, record: Record) -> None:
+    """As many as nginx lets one address have under way."""
+
+    def login(account: Account) -> float:
+        began = time.monotonic()
+        patient_login(live).tokens(account.username, account.password)
+        return time.monotonic() - began
+
+    with temporary_accounts(live) as accounts, ThreadPoolExecutor(FORMS) as threads:
+        seconds = list(threads.map(login, [accounts.create("viewer") for _ in range(FORMS)]))
+    record(f"{FORMS} users behind one address log in at once, the slowest", max(seconds), PROMISED)
 
 
 def test_keycloak_that_hangs_is_restarted(drill: Drill, live: Live, record: Record) -> None:
