@@ -33,6 +33,8 @@ PATIENCE = 90.0
 """Seconds until an answer counts as lost."""
 AT_ONCE = 8
 """Forms that are fetched at once, before anything is submitted."""
+PAUSE = 0.5
+"""Seconds until a form that nginx refused, for one address asked too often, is asked for again."""
 FORM = re.compile(r'<form[^>]*id="kc-form-login"[^>]*action="([^"]+)"')
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -62,8 +64,10 @@ class Site:
             "client_id": "cc03-frontend", "response_type": "code", "scope": "openid", "redirect_uri": f"{self.url}/",
             "state": "x", "code_challenge": secrets.token_urlsafe(32), "code_challenge_method": "S256",
         })  # fmt: skip
-        streams = await self.connect(source)
-        status, answer = await exchanged(streams, self.request("GET", f"{OPENID}/auth?{query}"))
+        status, answer = 429, ""
+        while status == 429:
+            status, answer = await exchanged(await self.connect(source), self.request("GET", f"{OPENID}/auth?{query}"))
+            await asyncio.sleep(PAUSE if status == 429 else 0)
         form = FORM.search(answer)
         assert status == 200 and form, f"no login form: {status}"
         action = urlsplit(html.unescape(form[1]))
