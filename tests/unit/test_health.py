@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ops.machine.health import LOST, Target, assess, failure_of, probe, state_of, stranded
+from ops.machine.health import LOST, Target, assess, failure_of, is_live, probe, state_of, stranded
 
 TARGET = Target("redis", "redis", "cc03-redis", "10.64.2.11", None, "/ca.pem", start_seconds=60, grace=30)
 
@@ -108,3 +108,11 @@ def test_last_output_of_a_failed_check_is_told_in_one_line(name: str) -> None:
 @pytest.mark.parametrize("state", [{}, {"Health": None}, {"Health": {"Log": None}}, {"Health": {"Log": []}}])
 def test_check_that_never_ran_has_no_output(state: dict[str, Any]) -> None:
     assert failure_of({"State": state}) == ""
+
+
+@pytest.mark.parametrize("status", ["exited", "running"])
+def test_container_that_has_no_liveness_probe_or_does_not_run_is_not_live(status: str) -> None:
+    """Neither is asked: nobody answers at that address."""
+    target = replace(TARGET, live="https://redis:1/live" if status == "exited" else "")
+
+    assert not is_live(target, inspected(status, Pid=HERE, ConmonPid=HERE))
