@@ -65,6 +65,7 @@ def pools() -> dict[str, int]:
         "`http-pool-max-threads`": number(keycloak, r"^http-pool-max-threads=(\d+)$"),
         "`http-max-queued-requests`": number(keycloak, r"^http-max-queued-requests=(\d+)$"),
         "`db-pool-max-size`": number(keycloak, r"^db-pool-max-size=(\d+)$"),
+        "`db-pool-min-size`": number(keycloak, r"^db-pool-min-size=(\d+)$"),
         "`CC03_DATABASE_POOL_MAX`": number("compose/backend/app/settings.py", r'"CC03_DATABASE_POOL_MAX", (\d+),'),
         "`max_connections` of the Redis client": number("compose/backend/app/cache.py", r"^ +max_connections=(\d+),$"),
         "`max_open_conn`": number("config/grafana/grafana.ini", r"^max_open_conn = (\d+)$"),
@@ -85,6 +86,7 @@ def test_keycloak_has_a_connection_for_all_that_its_threads_can_hold() -> None:
     size = pools()
 
     assert size["`db-pool-max-size`"] >= size["`http-pool-max-threads`"] * NESTED + BACKGROUND
+    assert size["`db-pool-min-size`"] >= size["`http-pool-max-threads`"] + BRUTE_FORCE_THREADS
     assert role_limits()["keycloak"] >= size["`db-pool-max-size`"] + SPARE
 
 
