@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from ipaddress import ip_network
@@ -25,6 +26,8 @@ _COPIED = (
     "stop_signal", "ports", "devices", "privileged", "pid", "command", "entrypoint", "init", "shm_size",
     "group_add", "userns_mode",
 )  # fmt: skip
+ENGINES_TMPFS = ("/tmp", "/run", "/var/tmp")
+"""What Podman mounts over a read-only root (podman-run(1), --read-only-tmpfs)."""
 
 
 NO_IPV6 = {"net.ipv6.conf.all.disable_ipv6": "1", "net.ipv6.conf.default.disable_ipv6": "1"}
@@ -140,6 +143,25 @@ def _healthcheck(definition: Mapping[str, Any]) -> dict[str, Any]:
     return check
 
 
+def _tmpfs(service: Service) -> list[str]:
+    """File systems in memory. None of them takes programs, unless compose.yaml says `exec`."""
+    found = [str(mount) for mount in service.definition.get("tmpfs", ())]
+    if service.definition.get("read_only"):
+        # Podman would mount these by itself: unbounded, and with the right to execute.
+        declared = {mount.partition(":")[0] for mount in found}
+        found += [f"{path}:mode=1777,size=1m" for path in ENGINES_TMPFS if path not in declared]
+        if service.secrets:
+            # Podman 4.3 with runc cannot make the mount points of secrets on a read-only root.
+            found.append("/run/secrets:mode=0755,size=64k")
+    return [_without_programs(mount) for mount in found]
+
+
+def _without_programs(mount: str) -> str:
+    path, *options = re.split("[:,]", mount)
+    options += [f"no{option}" for option in ("exec", "suid", "dev") if not {option, f"no{option}"} & set(options)]
+    return f"{path}:{','.join(options)}"
+
+
 def _place(stack: Stack, allocation: Allocation, service: Service, slot: str) -> dict[str, Any]:
     """Where a container stands: on networks of its own, or in the network of another one and with its /etc/hosts."""
     if service.shares:
@@ -194,9 +216,8 @@ def render_slot(
     }  # fmt: skip
     if service.logins:
         rendered["environment"] = environment(service, versions)
-    if service.secrets and service.definition.get("read_only"):
-        # Podman 4.3 with runc cannot make the mount points of secrets on a read-only root.
-        rendered["tmpfs"] = [*rendered.get("tmpfs", []), "/run/secrets:mode=0755,size=64k"]
+    if tmpfs := _tmpfs(service):
+        rendered["tmpfs"] = tmpfs
     rendered["labels"] = {
         LABEL_PROJECT: project, LABEL_SERVICE: service.name, LABEL_SLOT: slot,
         LABEL_HASH: hash_of(service, project, rendered, config_hash),

@@ -69,6 +69,17 @@ def test_root_file_system_cannot_be_written(live: Live, service: str) -> None:
             assert writing(root / folder / "smoke-test") == errno.EROFS, f"{slot}: /{folder}"
 
 
+INTERPRETED = {"postgres", "backup", "backend", "keycloak", "grafana"}
+"""What these run is written in such a language (docs/explanation/security.md)."""
+
+
+@pytest.mark.parametrize("service", sorted({*SERVICES} - INTERPRETED))
+def test_image_has_no_interpreter_that_could_stand_in_for_a_program(live: Live, service: str) -> None:
+    for slot in containers(live, service):
+        programs = Path(f"/proc/{live.pid(slot)}/root/usr/bin")
+        assert [path.name for path in programs.iterdir() if re.match("perl|python|ruby|lua", path.name)] == [], slot
+
+
 @pytest.mark.parametrize("service", SERVICES)
 def test_limits_are_those_that_are_declared(live: Live, service: str) -> None:
     declared = live.project.stack.services[service]

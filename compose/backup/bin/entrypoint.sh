@@ -8,5 +8,5 @@ backup write-config
 # Before PostgreSQL's archiver asks. What goes wrong is told by the first job, which tries again.
 backup settle-keys || true
 rm -rf /run/s6
-cp -R /etc/s6 /run/s6
+cp -Rs /etc/s6 /run/s6 # links: nothing below /run can be executed
 exec s6-svscan /run/s6

@@ -12,5 +12,5 @@ ln -sf /run/log.pipe /run/postgresql/log/postgresql.log
 exec 3<>/run/log.pipe
 
 rm -rf /run/s6
-cp -R /etc/s6 /run/s6
+cp -Rs /etc/s6 /run/s6 # links: nothing below /run can be executed
 exec s6-svscan /run/s6

@@ -273,9 +273,14 @@ def devices(facts: Facts) -> Iterator[Found]:
     cure="drop suid and dev from the tmpfs options in compose.yaml, and deploy",
 )
 def temporary(facts: Facts) -> Iterator[Found]:
+    yield from _lacking(facts, "nosuid", "nodev")
+
+
+def _lacking(facts: Facts, *wanted: str) -> Iterator[Found]:
+    """File systems in memory that were mounted without an option."""
     for seen in facts.containers.values():
         for mount in seen.mounts:
-            for option in sorted({"nosuid", "nodev"} - mount.options) if not mount.source else ():
+            for option in sorted(set(wanted) - mount.options) if not mount.source else ():
                 yield Found(seen.slot, f"{mount.target} {option}", f"{mount.target} lacks {option}")
 
 
@@ -319,3 +324,13 @@ def seccomp_profile(facts: Facts) -> Iterator[Found]:
         if seen.unfiltered:
             more = f", and {len(seen.unfiltered) - 1} more" if len(seen.unfiltered) > 1 else ""
             yield Found(seen.slot, "seccomp", f"its filter lets through: {seen.unfiltered[0]}{more}")
+
+
+@control(
+    "2.21",
+    "File systems in memory run no programs",
+    why="an intruder brings tools along, and /tmp is the one place to put them",
+    cure="drop exec from the tmpfs options in compose.yaml, and deploy",
+)
+def programs(facts: Facts) -> Iterator[Found]:
+    yield from _lacking(facts, "noexec")

@@ -25,6 +25,8 @@ from ops.render import container_name, network_name, secret_name, volume_name
 from tests.drill.stack import Drill
 from tests.drill.walls.seeds import VICTIM, filled, merged
 
+CLOSED = "noexec,nosuid,nodev"
+"""As a deploy mounts what is in memory."""
 QUICK = frozenset({"reach", "host", "leaks"})
 """Parts of a look that a change of one container can show in."""
 
@@ -105,7 +107,7 @@ def _rendered(project: Project, change: Mapping[str, Any]) -> dict[str, Any]:
             {"source": secret_name(project.name, name, versions[name]), "target": name, "uid": "10009", "gid": "10009",
              "mode": "0400"} for name in found["secrets"]
         ]  # fmt: skip
-        found["tmpfs"] = ["/tmp:mode=1777,size=16m", "/run/secrets:mode=0755,size=64k"]
+        found["tmpfs"] = [f"/tmp:mode=1777,size=16m,{CLOSED}", f"/run/secrets:mode=0755,size=64k,{CLOSED}"]
     if found.get("volumes"):
         found["volumes"] = [_mount(project, str(mount)) for mount in found["volumes"]]
     return found

@@ -73,6 +73,7 @@ OVERLAYS = (
     Overlay("no CPU limit", "1.17", "2.17", {"deploy": {"resources": {"limits": {"cpus": None}}}}),
     Overlay("any number of processes", "1.25", "2.17", {"pids_limit": -1}),
     Overlay("set-uid programs in /tmp", "1.26", "2.16", {"tmpfs": ["/tmp:mode=1777,size=16m,suid"]}),
+    Overlay("programs in /tmp", "1.26", "2.21", {"tmpfs": ["/tmp:mode=1777,size=16m,exec"]}),
     Overlay("tmpfs without a size", "1.20", "", {"tmpfs": ["/tmp:mode=1777"]}),
     Overlay("an image by a moving tag", "1.10", "2.18", {"image": "cc03/alertmanager:latest"}),
     Overlay("no health check", "1.16", "", {"healthcheck": {"disable": True}}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -66,6 +67,11 @@ def own(service: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def exempt(service: Mapping[str, Any], subject: str) -> bool:
     return subject in (own(service).get("exempt") or {})
+
+
+def executable(mount: Any) -> bool:
+    """Whether a tmpfs is declared to hold programs: the deployer mounts all others `noexec`."""
+    return "exec" in re.split("[:,]", str(mount))
 
 
 def limits(service: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ops.plan.walls.policies.core import Compose, Finding, exempt, own, policy, services
+from ops.plan.walls.policies.core import Compose, Finding, executable, exempt, own, policy, services
 
 NETWORKS = {
     "web": {"edge"},
@@ -169,6 +169,8 @@ def _used(service: Mapping[str, Any]) -> Iterator[str]:
         yield "privileged"
     if service.get("read_only") is not True:
         yield "read-only"
+    if any(executable(mount) for mount in service.get("tmpfs") or ()):
+        yield "executable-tmpfs"
     if re.match(r"0+(:|$)", str(service.get("user", ""))):
         yield "root"
     sources = [source for source, target, _ in mounts_of(service) if target and _of_host(source)]

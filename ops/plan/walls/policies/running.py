@@ -9,7 +9,7 @@ from typing import Any
 
 from ops.errors import did_you_mean
 from ops.model import FROM_START
-from ops.plan.walls.policies.core import Compose, Finding, limits, own, policy, services, size
+from ops.plan.walls.policies.core import Compose, Finding, executable, exempt, limits, own, policy, services, size
 
 
 @policy("a service without a health check is believed to work: deploys, rollbacks and alerts would all be guesses")
@@ -42,12 +42,14 @@ def processes(compose: Compose) -> Iterator[Finding]:
             yield name, f"may start any number of processes (pids: {given})", "drop it: the engine's own limit is 2048"
 
 
-@policy("/tmp is the one place where an intruder can put a program: it must not be able to become another user by one")
+@policy("/tmp is the one place where an intruder can put a program: it must neither run there nor make anybody another user")
 def tmpfs_options(compose: Compose) -> Iterator[Finding]:
     for name, service in services(compose):
         for mount in service.get("tmpfs") or ():
             for option in sorted({"suid", "dev"} & set(re.split("[:,]", str(mount)))):
                 yield name, f"tmpfs {mount} allows {option}", f"drop {option}"
+            if executable(mount) and not exempt(service, "executable-tmpfs"):
+                yield name, f"tmpfs {mount} allows exec", "drop exec, or say why in x-cc03.exempt.executable-tmpfs"
 
 
 @policy("a crash at night must mend itself, and a container stopped by hand must stay stopped")
