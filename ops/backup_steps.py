@@ -47,6 +47,15 @@ class RunJob(Step):
 
 
 @dataclass(frozen=True)
+class ProveHostArchive(Step):
+    """Open what a set holds of the host with the recovery key, which the backup container does not have."""
+
+    set: str = ""
+    repository: str = "local"
+    deadline: int = 600
+
+
+@dataclass(frozen=True)
 class RememberRestore(Step):
     """Write down that a restore begins, so that whatever becomes of it can be put back."""
 

@@ -16,6 +16,7 @@ import yaml
 from ops.errors import HostLacks
 from ops.machine import state as files
 from ops.machine.journal import entries
+from ops.machine.secrets import versions
 from ops.machine.state import State
 from ops.plan.release import COMPOSE, CONFIG, REALM, RELEASE, STACK, Activation, Kept, seal
 from ops.plan.wanted import Wanted, unpack
@@ -140,9 +141,9 @@ def load_release(state: State, number: int, ticker: Any) -> Wanted:
     wanted = unpack(json.loads(content[STACK]), yaml.safe_load(content[COMPOSE]), configs, ticker, number, realm)
     serving = [one for one in wanted.stack.services.values() if one.slots()[0] in wanted.compose["services"]]
     gone = [
-        name for name, version in wanted.versions.items()
-        if any(name in (*service.secrets, *service.applies) for service in serving)
-        and not (state.secrets / name / str(version)).is_file()
+        name for name in wanted.versions
+        # It is given the newest version of each.
+        if any(name in (*service.secrets, *service.applies) for service in serving) and not versions.numbers(state, name)
     ]  # fmt: skip
     if gone:
         raise HostLacks(f"release {number} needs secrets that are gone", ", ".join(gone), "inv releases shows others")

@@ -10,13 +10,15 @@ from ops import podman
 from ops.machine.observe import config_versions
 from ops.machine.project import Project
 from ops.machine.releases import activations, current_number, releases
+from ops.machine.secrets.retiring import retire
 from ops.plan.images import REGISTRY
 from ops.plan.keycloak.h2 import FOLDER
 from ops.plan.release import Kept, expendable
 
 
 def clean_up(project: Project) -> list[int]:
-    """Remove releases beyond those to keep, then the images and configuration that only they had. Returns their numbers.
+    """Remove releases beyond those to keep, then the images and configuration that only they had, and former secrets.
+    Returns the numbers of the releases.
 
     Raises OpsError or OSError where something cannot be removed; what was removed until then is of no use to anybody.
     """
@@ -30,6 +32,7 @@ def clean_up(project: Project) -> list[int]:
     _remove_configuration(project, [kept for kept in found if kept.number not in gone])
     # It holds password hashes; a killed `inv keycloak.migrate-h2` has left it.
     shutil.rmtree(state.root / FOLDER, ignore_errors=True)
+    retire(project)
     return gone
 
 

@@ -49,6 +49,8 @@ class Found:
     """The one that the data come out of."""
     number: int = 1
     """By which pgBackRest knows it."""
+    unopened: int = 0
+    """How many newer sets the recovery keys did not open."""
 
 
 def declared_as(settings: Sequence[Repository], read: Repository) -> tuple[str, int]:

@@ -139,7 +139,7 @@ def _show(found: Status, kept: list[Safety]) -> None:
     for problem in found.problems:
         show.out.print(f"[red]problem:[/red] {escape(problem)}")
     if not found.escrowed:
-        show.out.print("[yellow]the repository key was never exported: inv backup.key --export FILE[/yellow]")
+        show.out.print("[yellow]the keys of the backups were never exported: inv backup.key --export FILE[/yellow]")
 
 
 @verb(positional=["name"], help={
@@ -149,20 +149,26 @@ def _show(found: Status, kept: list[Safety]) -> None:
 def verify(c: Context, name: str = "", repository: str = "local") -> None:
     """Prove a backup set by a test restore.
 
-    Restores it into scratch space, starts it, reads every page and compares it with its manifest.
+    Restores it into scratch space, starts it, reads every page, compares it with its manifest and opens its host archive.
     """
     from ops import show
-    from ops.backup_steps import RunJob
+    from ops.backup_steps import ProveHostArchive, RunJob
     from ops.machine.backup.container import status
-    from ops.model import Plan
-    from ops.plan.backup.sets import choose, narrowed
+    from ops.model import Plan, Step
+    from ops.plan.backup.sets import choose, narrowed, to_prove
 
     project = _project()
     found = narrowed(status(project.host), repository)
     if name:
         choose(found, name)
+    chosen = to_prove(found, name, repository)
+    name = chosen.name if chosen else name
     argv = ("drill", *((name,) if name else ()), "--repository", repository)
-    seconds = _carry_out(project, Plan("backup.verify", (RunJob("drill", f"prove {name or 'the newest set'}", argv=argv),)))
+    steps: tuple[Step, ...] = (RunJob("drill", f"prove {name or 'the newest set'}", argv=argv),)
+    if chosen and "host" in chosen.inside:
+        title = "open what it holds of this host with the recovery key"
+        steps += (ProveHostArchive("archive", title, ("drill",), set=name, repository=repository),)
+    seconds = _carry_out(project, Plan("backup.verify", steps))
     show.out.print(f"[bold green]proved[/bold green] in {seconds:.1f} s")
 
 
@@ -274,14 +280,14 @@ def credentials(c: Context, name: str, file: str = "") -> None:
 
 
 @verb(help={
-    "export": "write the key into this new file, for a safe place that is not this host",
-    "check": "say whether this file holds the right key",
+    "export": "write the keys into this new file, for a safe place that is not this host",
+    "check": "say whether this file holds the right keys",
     "import": "put the key of this file where this host has lost it, if it opens the repository",
 })  # fmt: skip
 def key(c: Context, export: str = "", check: str = "", import_: str = "") -> None:
-    """Export, verify or restore the key of all backups.
+    """Export, verify or restore the keys of all backups.
 
-    Without this key no backup can be read.
+    Without these keys no backup can be read.
     """
     from ops import show
     from ops.machine.audit import audited
@@ -295,7 +301,7 @@ def key(c: Context, export: str = "", check: str = "", import_: str = "") -> Non
         show.out.print(f"written to {export}, readable by its owner alone: print it or move it away from this host")
     if check:
         keys.check(project, Path(check))
-        show.out.print(f"[bold green]right[/bold green]: {check} holds the key of these backups")
+        show.out.print(f"[bold green]right[/bold green]: {check} holds the keys of these backups")
     if import_:
         _bring_back(project, Path(import_))
     if not export and not check and not import_:
@@ -304,7 +310,10 @@ def key(c: Context, export: str = "", check: str = "", import_: str = "") -> Non
         at = keys.escrowed(project)
         show.out.print(f"checksum {checksum(keys.value(project))}; " + (f"exported {at}" if at else "never exported"))
         if not at:
-            raise OpsError("the key was never exported", "without it no backup can be read", "inv backup.key --export FILE")
+            raise OpsError(
+                "the keys of the backups were never exported",
+                "an empty host needs them; a file of an earlier version has no recovery key", "inv backup.key --export FILE",
+            )  # fmt: skip
 
 
 def _bring_back(project: Project, path: Path) -> None:

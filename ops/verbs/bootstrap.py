@@ -45,7 +45,7 @@ def bring_back(where: str, key: str, credentials: str, *, plan_only: bool) -> No
     with locked(project, "restore"):
         found = bootstrap.brought_near(project, source, found, show.aside)
         _deploy(project, found)
-    bootstrap.done(project)
+    bootstrap.done(project, source)
     show.out.print(f"[bold green]brought back[/bold green] in {time.monotonic() - began:.1f} s; inv status, inv backup.list")
 
 

@@ -258,7 +258,7 @@ def _hand_over(project: Project) -> None:
     try:
         archive.keep(project)
         metrics.write(project.state)
-    except OSError as problem:
+    except (OSError, OpsError) as problem:
         show.err.print(f"[yellow]note:[/yellow] the backup was not told of this change: {problem}; the next one tells it")
 
 

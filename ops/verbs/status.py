@@ -135,7 +135,7 @@ def screen(project: Project) -> Group:
     rows = collect(project)
     reasons = [Text(f"{row.replica}: {row.reason}", style=_COLOUR[row.health]) for row in rows if row.reason]
     if any(row.service == "backup" for row in rows) and not escrowed(project):
-        reasons.append(Text("the key of the backups was never exported: inv backup.key --export FILE", style="yellow"))
+        reasons.append(Text("the keys of the backups were never exported: inv backup.key --export FILE", style="yellow"))
     total = sum(row.memory_bytes or 0 for row in rows)
     cpu = sum(row.cpu_percent or 0 for row in rows)
     return Group(table(project, rows), Text(f"in all: {cpu:.1f} % of a core, {total >> 20} MB", style="dim"), *reasons)

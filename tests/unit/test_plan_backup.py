@@ -219,16 +219,19 @@ def test_safety_copies_go_when_they_are_old_enough() -> None:
 
 
 def test_exported_key_is_read_again_however_it_was_typed() -> None:
-    text = key.exported(KEY, "shop", "2026-11-25")
+    identities = ("AGE-SECRET-KEY-1QQQQQQ", "AGE-SECRET-KEY-1PPPPPP")
+    text = key.exported(KEY, identities, "shop", "2026-11-25")
 
     assert key.parse(text, "f") == KEY
+    assert key.recovery_keys(text) == key.recovery_keys(text.replace("1QQQQQQ", "1 qqq qqq")) == identities
+    assert key.recovery_keys(KEY + "\n") == ()
     assert key.parse(KEY + "\n", "f") == KEY
     assert key.parse(text.replace("key: abcdef ghijkl", "key:abcdefghij  kl"), "f") == KEY
     assert KEY not in text, "in groups, so that it can be compared with a copy on paper"
 
 
 def test_mistyped_key_is_found_and_no_key_as_well() -> None:
-    text = key.exported(KEY, "shop", "2026-11-25")
+    text = key.exported(KEY, (), "shop", "2026-11-25")
     with pytest.raises(OpsError, match="mistyped"):
         key.parse(text.replace("abcdef", "abcdeF"), "f")
     with pytest.raises(OpsError, match="no key"):

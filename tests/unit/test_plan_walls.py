@@ -104,7 +104,7 @@ BROKEN: dict[str, list[Facts]] = {
     "3.1": [with_container("nginx", secrets={"redis-app": (10001, 0o400)}), with_container("redis", secrets={})],
     "3.2": [with_container("grafana", secrets=dict.fromkeys(clean().containers["grafana"].secrets, (472, 0o444)))],
     "3.3": [replace(clean(), leaks=(Leak("redis-app", "logs/redis.log"),))],
-    "3.4": [with_host(open_to_others={"ca/root.key": 0o644})],
+    "3.4": [with_host(open_to_others={"ca/root.key": 0o644})], "3.5": [with_host(handed=(Leak("redis-app", "host.tar"),))],
     "4.1": [_reached_too()],
     "4.2": [_less_reached()],
     "4.3": [with_container("redis", networks=frozenset({"data", "web"}))],

@@ -97,6 +97,14 @@ def test_release_that_is_gone_is_told_with_those_that_are_there(state: State) ->
     assert "releases on this host: 3" in caught.value.why
 
 
+def test_release_of_before_a_rotation_needs_no_former_secret(state: State) -> None:
+    sealed(state, 1, wanted())
+    for folder in state.secrets.iterdir():
+        (folder / "1").rename(folder / "2")
+
+    assert disk.load_release(state, 1, "").versions["postgres-app"] == 1
+
+
 def test_release_whose_secret_is_gone_is_refused(state: State) -> None:
     sealed(state, 1, wanted())
     (state.secrets / "postgres-app" / "1").unlink()

@@ -14,9 +14,10 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_private_key
 
 from ops.errors import HostLacks, OpsError
+from ops.machine import state as files
 from ops.machine.project import Project
 from ops.machine.run import Result
-from ops.machine.secrets import checkers, ciphers, databases, metrics, signers, versions
+from ops.machine.secrets import checkers, ciphers, databases, metrics, retiring, signers, versions
 from ops.machine.secrets.search import Found, _chunks, _look, forms
 from ops.machine.secrets.survey import first_release
 from ops.machine.state import State
@@ -209,3 +210,85 @@ def test_age_is_that_of_the_newest_version_and_of_what_can_be_rotated(project: P
 
     lines = (project.state.metrics / metrics.FILE).read_text().splitlines()
     assert lines[2:] == ['cc03_secret_created_timestamp_seconds{secret="postgres-app",service="postgres"} 1000']
+
+
+# ---- Former versions
+
+
+RELEASE = '{"secrets": {"postgres-app": 2, "backup-signing": 2, "backup-cipher": 2, "grafana-admin": 2, "redis-app": 2}}'
+
+
+class Podman:
+    """What the engine says to the commands that retiring takes. `opens`: answer of the backup container about the key."""
+
+    def __init__(self, stored: str, opens: str = '{"away": []}') -> None:
+        self.stored, self.opens, self.removed = stored, opens, list[str]()
+
+    def run(self, argv: Sequence[str], **_: Any) -> Result:
+        if argv[:3] == ("podman", "secret", "rm"):
+            self.removed.append(argv[3])
+        return Result(tuple(argv), 0, self.opens if "opens" in argv else self.stored, "", 0.0)
+
+
+@pytest.fixture
+def rotated(project: Project) -> Project:
+    """Each of these has gone from version 1 to 2; of redis-app version 1 may still be accepted."""
+    state = project.state
+    for secret in ("backup-signing", "backup-cipher", "grafana-admin", "redis-app"):
+        for number in (1, 2):
+            files.write(_folder(state, secret) / str(number), f"{secret}-value-{number}", mode=0o600)
+    for secret in ("postgres-app", "backup-signing", "backup-cipher"):
+        versions.note(state, secret, [2])
+    versions.note(state, "redis-app", [1, 2])
+    (state.releases / "7").mkdir(parents=True)
+    (state.releases / "7" / "release.json").write_text(RELEASE)
+    state.current.symlink_to("7")
+    state.backup.mkdir()
+    return project
+
+
+def _folder(state: State, secret: str) -> Path:
+    (state.secrets / secret).mkdir(exist_ok=True)
+    return state.secrets / secret
+
+
+def test_former_versions_go_from_the_state_folder_and_from_podman(rotated: Project) -> None:
+    state = rotated.state
+    signed = signers.public_key("backup-signing-value-1")
+    object.__setattr__(rotated, "host", engine := Podman("cc03-postgres-app-1\ncc03-postgres-app-2\ncc03-redis-app-1\n"))
+    assert retiring.retire(rotated) == ["backup-cipher 1", "backup-signing 1", "grafana-admin 1", "postgres-app 1"]
+
+    assert [versions.numbers(state, one) for one in ("postgres-app", "redis-app")] == [[2], [1, 2]]
+    assert engine.removed == ["cc03-postgres-app-1"]
+    kept = "".join(path.read_text() for path in state.secrets.rglob("*") if path.is_file())
+    assert "value-1" not in kept.replace("redis-app-value-1", "")
+    assert versions.next_version(state, "postgres-app") == 3, "the number stays taken"
+    signers.write(state)
+    assert signed in (state.backup / signers.FILE).read_text(), "what it has signed stays provable"
+    assert retiring.retire(rotated) == []
+
+
+@pytest.mark.parametrize("opens", ['{"away": ["offsite"]}', ""])
+def test_former_key_of_the_repositories_stays_while_one_may_need_it(rotated: Project, opens: str) -> None:
+    object.__setattr__(rotated, "host", Podman("", opens))
+    retiring.retire(rotated)
+
+    assert versions.numbers(rotated.state, "backup-cipher") == [1, 2]
+
+
+def test_nothing_is_retired_while_the_release_has_another_version(rotated: Project) -> None:
+    (rotated.state.releases / "7" / "release.json").write_text(RELEASE.replace("2", "1"))
+    object.__setattr__(rotated, "host", Podman(""))
+
+    assert retiring.retire(rotated) == []
+    assert versions.numbers(rotated.state, SECRET) == [1, 2]
+
+
+def test_withdrawn_version_is_retired_too(rotated: Project) -> None:
+    versions.withdraw(rotated.state, SECRET, 1)
+    object.__setattr__(rotated, "host", Podman(""))
+    retiring.retire(rotated)
+
+    assert versions.taken(rotated.state, SECRET) == [1, 2]
+    with pytest.raises(HostLacks):
+        versions.value_of(rotated.state, SECRET, 1)

@@ -1,8 +1,9 @@
 """Another key for the same repositories: nothing but their own keys is written anew, so that every set stays readable.
 
 What restic and pgBackRest are given encrypts other keys, and only those encrypt data: restic's lie in keys/, pgBackRest's in
-two lists and a copy of each. Former keys come from host.tar, which has every version; what was killed half way is completed by
-the next start or job. The turn of a repository that is away comes when it answers again.
+two lists and a copy of each. Former keys come from host.tar, which has them until the rotation is finished: all else in it is
+encrypted for a key that this container does not have. What was killed half way is completed by the next start or job. The turn
+of a repository that is away comes when it answers again.
 """
 
 import contextlib

@@ -75,7 +75,8 @@ def _signed_by(folder: Path, public: str) -> bool:
 
 
 def facts(archive: Path) -> dict:
-    """What host.tar says of itself, and how many files it holds. Raises JobError where it cannot be read to its end."""
+    """What host.tar says of itself, and how many members it has: what they hold is encrypted, and the host proves that it opens
+    (inv backup.verify). Raises JobError where it cannot be read to its end."""
     try:
         with tarfile.open(archive) as opened:
             names, said = 0, {}

@@ -145,7 +145,7 @@ def warnings(state: State, now: datetime) -> list[str]:
         if not newest.proved_at:
             found.append("the newest set is not proved yet")
     if not state.seen.escrowed:
-        found.append("the key of the repository was never exported: losing this host loses every backup (inv backup.key)")
+        found.append("the keys of the backups were never exported: losing this host loses every backup (inv backup.key)")
     return found
 
 

@@ -165,3 +165,12 @@ def test_former_keys_are_those_of_the_host_the_newest_first(tmp_path):
     # Nothing is done for a key that was put in the place of another.
     assert keys.former("by hand", archive) == keys.former("unknown", archive) == []
     assert keys.former("one", tmp_path / "none") == []
+
+
+def test_nothing_of_an_archive_that_the_host_has_encrypted_is_taken_for_a_key(tmp_path):
+    with tarfile.open(tmp_path / "host.tar", "w") as tar:
+        for name in ("facts.json", "sealed.age", "sealed.hmac"):
+            member = tarfile.TarInfo(name)
+            member.size = 2
+            tar.addfile(member, io.BytesIO(b"{}"))
+    assert keys.former("three", tmp_path / "host.tar") == []

@@ -1,4 +1,9 @@
-"""host.tar: what only this host knows, handed over to the backup container, which encrypts it as it stores it.
+"""host.tar: what only this host knows, handed over to the backup container, which stores it and cannot read it.
+
+    facts.json      what ran, for the manifest of the set
+    sealed.age      a tar file of the state folder and the settings, encrypted for the recovery key (recovery.py)
+    sealed.hmac     what tells that this host has made both
+    state/secrets/backup-cipher/…      former keys of the repositories, only while a rotation of them is not finished
 
 Written after each command that changes something, so that the newest set brings this host back as it is.
 """
@@ -8,23 +13,27 @@ from __future__ import annotations
 import io
 import json
 import os
+import stat
 import tarfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from ops.errors import HostLacks, OpsError
 from ops.machine import lock
 from ops.machine import state as files
 from ops.machine.at_rest import mirror, opening
+from ops.machine.backup import recovery
 from ops.machine.checkout import origin
 from ops.machine.project import Project
 from ops.machine.releases import current_number
-from ops.machine.secrets import signers
+from ops.machine.secrets import signers, versions
 from ops.machine.state import State
 from ops.plan.backup.configuration import OWNER
 
-NAME, FACTS, ESCROWED = "host.tar", "facts.json", "escrowed"
+NAME, FACTS, SEALED, SIGNED = "host.tar", "facts.json", "sealed.age", "sealed.hmac"
 STATE, CHECKOUT = "state", "checkout"
 """Folders within the archive."""
 LEFT_OUT = {
@@ -33,60 +42,113 @@ LEFT_OUT = {
 }  # fmt: skip
 """Of the state folder: what is made anew, and dumps, which may be large and are in the database's own backup."""
 LARGEST = 64 << 20
-"""Bytes. The container keeps its copy on a disk; still, something that large does not belong here."""
+"""Bytes of one file. What is larger is left out, and named in the facts: the archive is encrypted in memory."""
+FORMER = Path("secrets") / recovery.CIPHER
 
 
-def facts(project: Project) -> dict[str, Any]:
-    """What the archive says of itself; it goes into the manifest of the set."""
+def facts(project: Project, left_out: Mapping[str, int] = {}) -> dict[str, Any]:
+    """What the archive says of itself; it goes into the manifest of the set. `left_out`: file -> bytes."""
     state = project.state
     release = files.read_json(state.current / "release.json") or {}
     return {
         "version": 1, "project": project.name, "at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "release": current_number(state), "images": release.get("images", {}), "image_ids": release.get("image_ids", {}),
-        **origin(project.host.repository),
+        "left_out": dict(left_out), **origin(project.host.repository),
     }  # fmt: skip
 
 
 def keep(project: Project) -> Path | None:
     """Write the archive whole or not at all; None where there is no project any more, or nothing deployed yet.
 
-    Raises OSError where it cannot be written.
+    Raises OSError where it cannot be written, OpsError where the recovery key does not open it.
     """
     state = project.state
     # What is in the place of secrets that are locked may be somebody else's.
-    if mirror.is_locked(state.root) or not state.secrets.is_dir():
+    if mirror.is_locked(state.root) or not state.secrets.is_dir() or not any(state.secrets.iterdir()):
         return None
     state.backup.mkdir(mode=0o755, exist_ok=True)
     # Some commands change something without the project's lock; of those, each writes after the other.
     with lock.hold(state.root / ".archive.lock", "archive", patiently=True):
         signers.write(state)
         _write(project, state.backup / NAME)
+        recovery.mark(state)
     return state.backup / NAME
 
 
 def _write(project: Project, target: Path) -> None:
     # One name: what a command left that was killed meanwhile is replaced by the next one.
-    fresh = target.with_name(f".{NAME}.new")
+    fresh, identity = target.with_name(f".{NAME}.new"), recovery.present(project.state)
     fresh.unlink(missing_ok=True)
+    members = list(_members(project.state, project.host.repository))
+    large = {name: size for path, name in members if (size := _size(path)) > LARGEST}
+    content = _packed((path, name) for path, name in members if name not in large)
+    about, data = files.dump(facts(project, large)).encode(), recovery.sealed(content, identity)
     try:
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400), "wb") as file:
             with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
-                _text(archive, FACTS, files.dump(facts(project)))
-                for path, name in _members(project.state, project.host.repository):
-                    archive.add(path, name, recursive=False)
+                _add(archive, FACTS, about)
+                for path in _former(project.state):
+                    archive.add(path, f"{STATE}/{FORMER}/{path.name}", recursive=False)
+                _add(archive, SEALED, data)
+                _add(archive, SIGNED, recovery.signature([data, about], identity).encode())
             if os.geteuid() == 0:
                 os.fchown(file.fileno(), OWNER, OWNER)
             file.flush()
             os.fsync(file.fileno())
+        with tarfile.open(fresh) as archive:
+            intact = _opened(archive, [identity]) == content
+        if not intact:
+            raise OpsError("what was written for the backup does not open", f"{fresh.name} is damaged", "inv backup, again")
         fresh.replace(target)
     finally:
         fresh.unlink(missing_ok=True)
 
 
-def _text(archive: tarfile.TarFile, name: str, text: str) -> None:
+def _opened(outer: tarfile.TarFile, identities: Sequence[str]) -> bytes | None:
+    """What is encrypted in an archive; None in one of earlier versions. Raises HostLacks where these keys do not open it."""
+    data, about, signed = (_content(outer, name) for name in (SEALED, FACTS, SIGNED))
+    return None if data is None else recovery.opened(data, [about or b""], (signed or b"").decode(), identities)
+
+
+def _packed(members: Iterable[tuple[Path, str]]) -> bytes:
+    """In memory: nothing of it lies on the disk in the clear."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for path, name in members:
+            with suppress(FileNotFoundError):
+                archive.add(path, name, recursive=False)
+    return buffer.getvalue()
+
+
+def _former(state: State) -> list[Path]:
+    """Keys of the repositories, where there is more than one: the container needs the one that it had to take up another one
+    (compose/backup, keys.py). They are its own secret, and go as soon as no repository opens with them."""
+    kept = sorted((state.root / FORMER).glob("*"))
+    return kept if len([path for path in kept if versions.is_value(path)]) > 1 else []
+
+
+def _size(path: Path) -> int:
+    """Of a file; of anything else, and of what has gone meanwhile, nothing."""
+    try:
+        about = path.lstat()
+    except FileNotFoundError:
+        return 0
+    return about.st_size if stat.S_ISREG(about.st_mode) else 0
+
+
+def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
     about = tarfile.TarInfo(name)
-    about.size, about.mode, about.mtime = len(text.encode()), 0o400, int(time.time())
-    archive.addfile(about, io.BytesIO(text.encode()))
+    about.size, about.mode, about.mtime = len(content), 0o400, int(time.time())
+    archive.addfile(about, io.BytesIO(content))
+
+
+def _content(archive: tarfile.TarFile, name: str) -> bytes | None:
+    """Of a member; None where there is none."""
+    try:
+        stream = archive.extractfile(name)
+    except KeyError:
+        return None
+    return stream.read() if stream else None
 
 
 def _members(state: State, repository: Path) -> Iterator[tuple[Path, str]]:
@@ -106,38 +168,61 @@ def _members(state: State, repository: Path) -> Iterator[tuple[Path, str]]:
             hidden = any(part.startswith(".") for part in within.parts)
             if within.parts[0] in without or hidden or not (path.is_symlink() or path.is_file() or path.is_dir()):
                 continue
-            if path.is_symlink() or path.stat().st_size <= LARGEST:
-                yield path, f"{prefix}/{within}"
+            yield path, f"{prefix}/{within}"
 
 
-def unpack(archive: Path, state: Path, settings: Path) -> dict[str, Any]:
+@contextmanager
+def opened(archive: Path, identities: Sequence[str]) -> Iterator[tarfile.TarFile]:
+    """The tar file with the state folder. Earlier versions wrote it in the clear: then it is the archive itself.
+
+    Raises HostLacks where none of these recovery keys opens it.
+    """
+    with tarfile.open(archive) as outer:
+        content = _opened(outer, identities)
+        if content is None:
+            yield outer
+            return
+    with tarfile.open(fileobj=io.BytesIO(content)) as inner:
+        yield inner
+
+
+def is_sealed(archive: Path) -> bool:
+    with tarfile.open(archive) as outer:
+        return SEALED in outer.getnames()
+
+
+def opens(archive: Path, identities: Sequence[str]) -> bool:
+    try:
+        with opened(archive, identities):
+            return True
+    except HostLacks:
+        return False
+
+
+def unpack(archive: Path, state: Path, settings: Path, identities: Sequence[str]) -> dict[str, Any]:
     """Put the state folder in place, on a host that has none of it; what the archive says of itself.
 
     Parameters
     ----------
-    settings: file that receives the stack.yaml of then, beside nothing else of the checkout.
+    settings: file that receives the stack.yaml of then, beside nothing else of the checkout. identities: recovery keys.
 
     Owners and modes are those of then: keys belong to the uid that reads them.
     """
-    said: dict[str, Any] = {}
     if not mirror.is_on(state):
         # What a command was killed at that gave up encrypted ones.
         opening.lead_nowhere(state)
-    with tarfile.open(archive) as opened:
-        for member in opened:
-            if member.name == FACTS:
-                stream = opened.extractfile(member)
-                said = json.loads(stream.read()) if stream else {}
-            elif member.name == f"{CHECKOUT}/config/{settings.name}":
-                stream = opened.extractfile(member)
+    with opened(archive, identities) as inner:
+        for member in inner:
+            if member.name == f"{CHECKOUT}/config/{settings.name}":
+                stream = inner.extractfile(member)
                 if stream and settings.read_bytes() != (content := stream.read()):
                     settings.replace(settings.with_name(f"{settings.name}.before-restore"))
                     files.write(settings, content)
             elif member.name.startswith(f"{STATE}/"):
                 folder, within = _destination(state, member.name.removeprefix(f"{STATE}/"))
-                opened.extract(member.replace(name=within, deep=False), folder, numeric_owner=True, filter="tar")
+                inner.extract(member.replace(name=within, deep=False), folder, numeric_owner=True, filter="tar")
     mirror.sync(state)
-    return said
+    return read_facts(archive)
 
 
 def _destination(state: Path, name: str) -> tuple[Path, str]:
@@ -149,7 +234,6 @@ def _destination(state: Path, name: str) -> tuple[Path, str]:
 
 
 def read_facts(archive: Path) -> dict[str, Any]:
-    with tarfile.open(archive) as opened:
-        stream = opened.extractfile(FACTS)
-        found: dict[str, Any] = json.loads(stream.read()) if stream else {}
+    with tarfile.open(archive) as outer:
+        found: dict[str, Any] = json.loads(_content(outer, FACTS) or b"{}")
     return found

@@ -6,7 +6,6 @@ import hashlib
 import json
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -18,7 +17,7 @@ from ops import podman
 from ops.errors import HostLacks, OpsError, UsageProblem
 from ops.machine import state as files
 from ops.machine.at_rest import mirror
-from ops.machine.backup import archive, credentials, key
+from ops.machine.backup import archive, credentials, key, recovery
 from ops.machine.images import build_image, obtain_base
 from ops.machine.observe import images
 from ops.machine.project import Project
@@ -43,11 +42,13 @@ SERVICE = "backup"
 
 @dataclass(frozen=True)
 class Source:
-    """Where everything is brought back from, and by what it is read. credentials: part -> value."""
+    """Where everything is brought back from, and by what it is read. credentials: part -> value. recovery: keys that open what
+    sets hold of the host; none in files that earlier versions exported."""
 
     repository: Repository
     key: str
     credentials: Mapping[str, str]
+    recovery: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path | None:
@@ -58,16 +59,16 @@ class Source:
 def source(where: str, key_file: str, credentials_file: str) -> Source:
     """What the options of the command mean. Raises UsageProblem where that is no repository, or a file does not fit."""
     repository = from_url(where, lambda path: credentials.read_file(Path(path)))
-    value = key.read(Path(key_file))
+    value, identities = key.read(Path(key_file)), key.read_recovery(Path(key_file))
     if repository.remote != bool(credentials_file):
         raise UsageProblem(
             f"{where} takes {'a file of' if repository.remote else 'no'} credentials", "only a folder is read without",
             "inv --help restore; docs/runbooks/disaster.md has examples",
         )  # fmt: skip
     if repository.remote:
-        return Source(repository, value, credentials.read(repository.kind, Path(credentials_file)))
+        return Source(repository, value, credentials.read(repository.kind, Path(credentials_file)), identities)
     folder = place(Path(repository.where["path"]))
-    return Source(replace(repository, where={"path": str(folder)}), value, {})
+    return Source(replace(repository, where={"path": str(folder)}), value, {}, identities)
 
 
 def place(folder: Path) -> Path:
@@ -163,37 +164,64 @@ def opens(project: Project, repository: Path, value: str) -> None:
 
 
 def look(project: Project, reader: Reader) -> Found:
-    """The newest set, whose host.tar is left in the state folder as `bootstrap.tar`.
+    """The newest set whose host.tar the recovery keys open; it is left in the state folder as `bootstrap.tar`.
 
-    Raises OpsError where the key is wrong, HostLacks where no set has a host.tar.
+    Earlier versions wrote it in the clear, and anybody could: such a set is taken where no other can be opened.
+
+    Raises OpsError where the key is wrong, HostLacks where no set has a host.tar that can be opened.
     """
+    unopened, clear = 0, None
     with tempfile.TemporaryDirectory(dir=mirror.private(project.state.root), prefix=".bootstrap-") as folder:
         out = Path(folder)
         listed = json.loads(reader.ask("snapshots"))
         for snapshot in sorted(listed, key=lambda one: str(one["time"]), reverse=True):
-            tags = [str(tag) for tag in snapshot.get("tags") or ()]
-            if "missing=host" in tags:
+            if "missing=host" in _tags(snapshot):
                 continue
-            for member in ("manifest.json", archive.NAME):
-                reader.ask("dump", str(snapshot["id"]), f"{STAGE}/{member}", target=out / member)
-            return _found(snapshot, tags, out, project)
+            _fetch(reader, snapshot, out)
+            if not archive.opens(out / archive.NAME, reader.source.recovery):
+                unopened += 1
+            elif archive.is_sealed(out / archive.NAME):
+                return replace(_found(snapshot, out, project), unopened=unopened)
+            else:
+                clear = clear or (snapshot, unopened)
+                if not reader.source.recovery:
+                    break
+        if clear:
+            _fetch(reader, clear[0], out)
+            return replace(_found(clear[0], out, project), unopened=clear[1])
+    if unopened:
+        raise HostLacks(
+            f"none of the {unopened} sets can be opened with this key file",
+            "it has another recovery key than they were made with, or none, as files of earlier versions",
+            "--key FILE, with the newest file of inv backup.key --export",
+        )  # fmt: skip
     raise HostLacks(
         "no set has what the host knew", "every set was made without host.tar", "the oldest copy of the repository?"
     )
 
 
-def _found(snapshot: dict[str, Any], tags: list[str], out: Path, project: Project) -> Found:
+def _tags(snapshot: Mapping[str, Any]) -> list[str]:
+    return [str(tag) for tag in snapshot.get("tags") or ()]
+
+
+def _fetch(reader: Reader, snapshot: Mapping[str, Any], out: Path) -> None:
+    for member in ("manifest.json", archive.NAME):
+        reader.ask("dump", str(snapshot["id"]), f"{STAGE}/{member}", target=out / member)
+
+
+def _found(snapshot: Mapping[str, Any], out: Path, project: Project) -> Found:
     manifest = json.loads((out / "manifest.json").read_text())
     with (out / "host.tar").open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != manifest["host"]["sha256"]:
         raise OpsError("host.tar is not the one of the manifest", "the repository is damaged", "another copy of the repository")
     facts = archive.read_facts(out / "host.tar")
+    missing = tuple(tag.partition("=")[2] for tag in _tags(snapshot) if tag.startswith("missing="))
     shutil.move(out / "host.tar", _kept(project))
     _kept(project).chmod(0o600)
     return Found(
         set=manifest["set"], made=datetime.strptime(manifest["set"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC),
-        snapshot=snapshot["short_id"], missing=tuple(tag.partition("=")[2] for tag in tags if tag.startswith("missing=")),
+        snapshot=snapshot["short_id"], missing=missing,
         project=facts["project"], commit=str(facts.get("commit") or ""), release=facts.get("release"),
         images=facts.get("images", {}),
     )  # fmt: skip
@@ -216,7 +244,12 @@ def told(found: Found, project: Project) -> str:
     differing = [name for name, tag in found.images.items() if name in project.images and project.images[name].tag != tag]
     note = f"; this checkout has other images of {', '.join(differing)} than ran then" if differing else ""
     commit = f" (git checkout {found.commit[:12]} has exactly that)" if note and found.commit else ""
-    return f"newest set {found.set}, release {found.release} of {found.project}{note}{commit}"
+    skipped = (
+        f"\nnote: {found.unopened} newer sets were made with a recovery key that is not in the key file; what the host has "
+        "changed since then (secrets, certificates, settings) does not come back. A newer file of inv backup.key --export "
+        "opens them"
+    ) if found.unopened else ""  # fmt: skip
+    return f"newest set {found.set}, release {found.release} of {found.project}{note}{commit}{skipped}"
 
 
 def put_in_place(project: Project, source: Source, found: Found) -> None:
@@ -224,11 +257,13 @@ def put_in_place(project: Project, source: Source, found: Found) -> None:
     state = project.state
     files.write(state.root / MARK, files.dump({"set": found.set, "repository": source.repository.told}))
     settings = project.host.repository / "config" / "stack.yaml"
-    archive.unpack(_kept(project), state.root, settings)
+    archive.unpack(_kept(project), state.root, settings, source.recovery)
     _kept(project).unlink()
     # It may have been rotated after that set was made.
     if key.newest(state) != source.key:
         files.write(state.secrets / key.SECRET / str(versions.next_version(state, key.SECRET)), source.key, mode=0o600)
+    for identity in source.recovery[:1]:
+        recovery.take(state, versions.numbers(state, key.SECRET)[-1], identity)
 
 
 def brought_near(project: Project, source: Source, found: Found, report: Callable[[str], None]) -> Found:
@@ -265,7 +300,10 @@ def copy_repository(project: Project, repository: Path, report: Callable[[str], 
     project.host.run(("chmod", "0700", str(target)))
 
 
-def done(project: Project) -> None:
-    """The key has just been used: there is a copy of it elsewhere."""
-    files.write(project.state.backup / archive.ESCROWED, time.strftime("%Y-%m-%dT%H:%M:%S%z\n"))
+def done(project: Project, source: Source) -> None:
+    """The keys have just been used: there is a copy of them elsewhere, unless the file was of an earlier version."""
+    if recovery.present(project.state) in source.recovery:
+        recovery.note_exported(project.state)
+    else:
+        recovery.mark(project.state)
     (project.state.root / MARK).unlink(missing_ok=True)

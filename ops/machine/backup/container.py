@@ -18,6 +18,8 @@ from ops.render import container_name
 ASK_SECONDS = 30.0
 FETCHED = "/var/lib/pgbackrest/restore"
 """Where files of a set are unpacked: on the repository's own disk, and no job of the container touches it."""
+PROVING = "/var/lib/pgbackrest/proving"
+"""The same for a proof, which may run beside a restore."""
 LAST_LINES = 5
 
 
@@ -81,14 +83,16 @@ def _event(text: str) -> dict[str, Any] | None:
     return value if isinstance(value, dict) and "event" in value else None
 
 
-def fetch(host: Host, name: str, repository: str, parts: Sequence[str], deadline: float) -> dict[str, Any]:
+def fetch(
+    host: Host, name: str, repository: str, parts: Sequence[str], deadline: float, place: str = FETCHED
+) -> dict[str, Any]:  # fmt: skip
     """Unpack parts of a set in the container; its manifest, whose signature the container has verified.
 
     Raises OpsError where the set is damaged, was not signed by this stack, or lacks one of the parts.
     """
-    remove_fetched(host)
+    remove_fetched(host, place)
     only = [word for part in parts for word in ("--only", part)]
-    command = ("backup", "extract", name, "--repository", repository, "--target", FETCHED, *only)
+    command = ("backup", "extract", name, "--repository", repository, "--target", place, *only)
     answer = host.run(podman.exec_in(_name(host), command), timeout=deadline, ok=None)
     if answer.returncode:
         raise OpsError(f"{', '.join(parts)} of {name} cannot be read", answer.last_words(2), "inv backup.list shows other sets")
@@ -104,8 +108,18 @@ def manifest(host: Host, name: str, repository: str, deadline: float) -> dict[st
         remove_fetched(host)
 
 
-def remove_fetched(host: Host) -> None:
-    host.run(podman.exec_in(_name(host), ("rm", "-rf", FETCHED)), ok=None)
+def host_archive(host: Host, name: str, repository: str, target: Path, deadline: float) -> dict[str, Any]:
+    """What a set holds of this host, as a file for its owner alone, and the manifest of the set. Raises OpsError as `fetch`."""
+    try:
+        found = fetch(host, name, repository, ("host",), deadline, PROVING)
+        host.run(podman.exec_in(_name(host), ("cat", f"{PROVING}/host.tar")), timeout=deadline, target=target)
+        return found
+    finally:
+        remove_fetched(host, PROVING)
+
+
+def remove_fetched(host: Host, place: str = FETCHED) -> None:
+    host.run(podman.exec_in(_name(host), ("rm", "-rf", place)), ok=None)
 
 
 def pack(host: Host, part: str, target: Path, deadline: float) -> None:

@@ -1,4 +1,5 @@
-"""The repository key: exported for a safe, and checked against such a copy."""
+"""The keys that a lost host comes back with, exported for a safe and checked against such a copy: that of the repositories,
+and the recovery key of what the host has stored there."""
 
 from __future__ import annotations
 
@@ -10,15 +11,16 @@ from pathlib import Path
 
 from ops.errors import HostLacks, OpsError, UsageProblem
 from ops.machine import state as files
-from ops.machine.backup.archive import ESCROWED
+from ops.machine.at_rest.keys import public
+from ops.machine.backup import recovery
 from ops.machine.keycloak.admin import secret
 from ops.machine.output import destination
 from ops.machine.project import Project
 from ops.machine.secrets import versions
 from ops.machine.state import State
-from ops.plan.backup.key import exported, parse
+from ops.plan.backup.key import exported, parse, recovery_keys
 
-SECRET = "backup-cipher"  # noqa: S105  (a name)
+SECRET = recovery.CIPHER
 ROTATED = "rotated"
 """Name of the file beside its versions that lists those which a rotation went between."""
 
@@ -57,7 +59,7 @@ def must_be_new(path: Path) -> None:
 def is_pending(project: Project, path: Path) -> bool:
     """Whether a file was written by a rotation to the newest version that did not come to its end."""
     made = project.state.secrets / SECRET / str(versions.numbers(project.state, SECRET)[-1])
-    noted = project.state.backup / ESCROWED
+    noted = project.state.backup / recovery.ESCROWED
     if not path.is_file() or (noted.is_file() and noted.stat().st_mtime >= made.stat().st_mtime):
         return False
     try:
@@ -68,8 +70,9 @@ def is_pending(project: Project, path: Path) -> bool:
 
 
 def write(project: Project, path: Path) -> None:
-    """The newest version into a file (0600), read back."""
-    files.write(path, exported(value(project), project.name, time.strftime("%Y-%m-%d")), mode=0o600)
+    """The newest version, and every recovery key, into a file (0600), read back."""
+    cipher, known = value(project), recovery.identities(project.state)
+    files.write(path, exported(cipher, known, project.name, time.strftime("%Y-%m-%d")), mode=0o600)
     check(project, path)
 
 
@@ -81,29 +84,47 @@ def allow(state: State, numbers: Iterable[int]) -> None:
 
 
 def note_exported(project: Project) -> None:
-    project.state.backup.mkdir(mode=0o755, exist_ok=True)
-    files.write(project.state.backup / ESCROWED, time.strftime("%Y-%m-%dT%H:%M:%S%z\n"))
+    recovery.note_exported(project.state)
 
 
 def check(project: Project, path: Path) -> None:
-    """Raises OpsError where a file does not hold the key of these backups."""
+    """Raises OpsError where a file does not hold the keys of these backups."""
     if not hmac.compare_digest(read(path), value(project)):
         raise OpsError(
             f"{path} holds another key", "no backup of this stack can be read with it", "inv backup.key --export NEW-FILE"
         )
+    if recovery.present(project.state) not in read_recovery(path):
+        raise OpsError(
+            f"{path} lacks the recovery key of this host", "an empty host could not open what sets hold of this one",
+            "inv backup.key --export NEW-FILE",
+        )  # fmt: skip
 
 
-def read(path: Path) -> str:
-    """The key in a file. Raises UsageProblem where that cannot be read."""
+def _text(path: Path) -> str:
     try:
-        return parse(path.read_text(encoding="utf-8", errors="replace"), str(path))
+        return path.read_text(encoding="utf-8", errors="replace")
     except OSError as problem:
         raise UsageProblem(
             f"cannot read {path}", str(problem.strerror), "give the file of inv backup.key --export"
         ) from problem
 
 
+def read(path: Path) -> str:
+    """The key of the repositories in a file. Raises UsageProblem where that cannot be read."""
+    return parse(_text(path), str(path))
+
+
+def read_recovery(path: Path) -> tuple[str, ...]:
+    """The recovery keys in a file, today's first; none in one that an earlier version has written.
+
+    Raises UsageProblem where one is mistyped: each has a checksum of its own.
+    """
+    found = recovery_keys(_text(path))
+    for identity in found:
+        public(identity)
+    return found
+
+
 def escrowed(project: Project) -> str:
-    """When it was exported; empty: never."""
-    path = project.state.backup / ESCROWED
-    return path.read_text().strip() if path.is_file() else ""
+    """When today's keys were exported; empty: never."""
+    return recovery.exported_at(project.state)

@@ -19,6 +19,7 @@ from ops.backup_steps import (
     FillVolume,
     ForgetRestore,
     NoteExported,
+    ProveHostArchive,
     PutBack,
     RecoverCluster,
     RememberRestore,
@@ -30,7 +31,7 @@ from ops.backup_steps import (
 )
 from ops.errors import OpsError
 from ops.machine import state as files
-from ops.machine.backup import archive, container, credentials, key, restoring, volumes
+from ops.machine.backup import archive, container, credentials, key, proving, restoring, volumes
 from ops.machine.perform import Performer, does
 from ops.plan.backup.target import TO_BE_LOOKED_UP
 from ops.plan.restore import progress_of
@@ -42,7 +43,14 @@ OTHER_HISTORY = "is not in the history of target timeline"
 
 @does(WriteHostArchive)
 def _archive(self: Performer, step: WriteHostArchive) -> None:
-    archive.keep(self.project)
+    path = archive.keep(self.project)
+    for name, size in (archive.read_facts(path).get("left_out", {}) if path else {}).items():
+        print(f"note: {name} is not in the backup: it has {size:,} bytes, {archive.LARGEST:,} are the most", flush=True)
+
+
+@does(ProveHostArchive)
+def _prove_archive(self: Performer, step: ProveHostArchive) -> None:
+    self.report(step.key, proving.prove(self.project, step.set, step.repository, step.deadline))
 
 
 @does(ExportKey)

@@ -11,6 +11,7 @@ from typing import Any
 
 from ops import podman
 from ops.machine.at_rest import mirror
+from ops.machine.backup import recovery
 from ops.machine.backup.volumes import mountpoint_of
 from ops.machine.observe import inspected_containers
 from ops.machine.project import Project
@@ -24,7 +25,8 @@ VOLUME_BYTES = 512 << 20
 BELONG = {"secrets", "dumps", "ca", "keycloak-fix"}
 """Parts of the state folder that hold secrets, for root only. Dumps are of a database that keeps clients' secrets."""
 HANDED = "backup"
-"""What the host hands to the backup holds them too; the container encrypts it, and its mode is looked at instead."""
+"""What the host hands to the backup container, which has this secret of its own: a former key of the repositories lies there
+until every repository has the new one."""
 VOLUMES = ("backup-repository", "prometheus-data", "alertmanager-data", "logs-data", "redis-data")
 """Not PostgreSQL's, where Keycloak keeps its clients' secrets."""
 
@@ -56,13 +58,14 @@ def search(project: Project) -> Found:
     for where, content in _shown(project, containers):
         _look(found, needles, where, [content])
     for path in _state_files(project.state):
-        _look(found, needles, str(path.relative_to(project.state.root)), _chunks(path))
+        within = path.relative_to(project.state.root)
+        sought = {name: some for name, some in needles.items() if within.parts[0] != HANDED or name != recovery.CIPHER}
+        _look(found, sought, str(within), _chunks(path))
     if mirror.is_on(project.state.root):
         for path in _engines_own(project, containers):
             _look(found, needles, f"Podman: {path}", _chunks(path))
     for volume in VOLUMES:
         _volume(project, volume, needles, found)
-    found.notes += _handed_over(project.state)
     return found
 
 
@@ -93,7 +96,7 @@ def _shown(project: Project, containers: Mapping[str, Mapping[str, Any]]) -> Ite
 def _state_files(state: State) -> Iterator[Path]:
     for path in sorted(state.root.rglob("*")):
         top = path.relative_to(state.root).parts[0]
-        if top not in BELONG and top != HANDED and path.is_file() and not path.is_symlink():
+        if top not in BELONG and path.is_file() and not path.is_symlink():
             yield path
 
 
@@ -137,9 +140,3 @@ def _volume(project: Project, volume: str, needles: Mapping[str, tuple[bytes, ..
         _look(found, needles, f"volume {volume}: {path.relative_to(root)}", _chunks(path))
     if skipped:
         found.notes.append(f"volume {volume}: {skipped} files were not read, beyond {VOLUME_BYTES >> 20} MB of the newest")
-
-
-def _handed_over(state: State) -> Iterator[str]:
-    for path in sorted(state.backup.glob("*.tar")):
-        mode = path.stat().st_mode & 0o777
-        yield f"{HANDED}/{path.name} holds them by design, mode {mode:04o}: the backup encrypts it as it stores it"

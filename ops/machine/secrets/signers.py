@@ -25,9 +25,10 @@ def public_key(value: str) -> str:
 
 def write(state: State) -> None:
     """Raises OSError where it cannot be written. A version whose file was emptied has signed nothing that could be proved."""
-    paths = (state.secrets / SECRET / str(number) for number in versions.numbers(state, SECRET))
+    paths = [state.secrets / SECRET / str(number) for number in versions.numbers(state, SECRET)]
     keys = [public_key(value) for path in paths if (value := path.read_text().strip())]
-    files.write(state.backup / FILE, "".join(keys))
+    retired = sorted((state.secrets / SECRET).glob(f"*{versions.RETIRED}"))
+    files.write(state.backup / FILE, "".join([*(path.read_text() for path in retired), *keys]))
 
 
 def tell(project: Project, name: str, values: Sequence[tuple[int, str]]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ops.errors import HostLacks, OpsError
 from ops.machine import state as files
+from ops.machine.at_rest import mirror
 from ops.machine.state import State
 
 URL_SAFE = re.compile(r"[A-Za-z0-9._~-]+")
@@ -19,6 +20,8 @@ ACCEPTED = "accepted"
 OTHERS = 0
 """In that list: older versions may be accepted besides, since somebody was told to refuse them and may not have done so."""
 WITHDRAWN = ".withdrawn"
+RETIRED = ".retired"
+"""A version that nothing needs any more: its number stays taken, its value is gone."""
 
 
 def value_of(state: State, secret: str, version: int) -> str:
@@ -67,6 +70,24 @@ def withdraw(state: State, secret: str, version: int) -> None:
     path = state.secrets / secret / str(version)
     if path.exists():
         files.move(path, path.with_name(path.name + WITHDRAWN))
+
+
+def is_value(path: Path) -> bool:
+    """Whether a file in a secret's folder holds a value, also of a version that was taken back."""
+    return path.name.removesuffix(WITHDRAWN).isdigit()
+
+
+def former(state: State, secret: str) -> list[Path]:
+    """Files with values other than the newest version's."""
+    newest = str(max(numbers(state, secret), default=0))
+    return sorted(path for path in _files(state, secret) if is_value(path) and path.name != newest)
+
+
+def retire(path: Path, left: str = "") -> None:
+    """Remove a value. `left`: what is still needed of it, and no secret."""
+    files.write(path.with_name(path.name.partition(".")[0] + RETIRED), left, mode=0o600)
+    path.unlink(missing_ok=True)
+    mirror.removed(path)
 
 
 def accepted(state: State, secret: str) -> tuple[int, ...] | None:

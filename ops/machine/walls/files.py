@@ -64,6 +64,22 @@ def _places(project: Project, containers: Mapping[str, Mapping[str, Any]]) -> It
             yield str(path.relative_to(state.root)), _tail(path)
 
 
+PRIVATE = (b"PRIVATE KEY-----", b"AGE-SECRET-KEY-1")
+"""What a private key begins with, in the files of this stack."""
+
+
+def handed(project: Project) -> tuple[Leak, ...]:
+    """Secrets and private keys in what the host hands to the backup container, in the clear. Its own secrets it has anyway."""
+    state, found = project.state, []
+    own = set(project.stack.services["backup"].secrets) if "backup" in project.stack.services else set()
+    known = {name: value for name, value in values(state).items() if name not in own}
+    for path in sorted(path for path in state.backup.rglob("*") if path.is_file()):
+        content, where = path.read_bytes(), str(path.relative_to(state.root))
+        found += [Leak(name, where) for name, value in known.items() if value in content]
+        found += [Leak("private key", where)] if any(mark in content for mark in PRIVATE) else []
+    return tuple(found)
+
+
 def _tail(path: Path) -> bytes:
     with path.open("rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
@@ -116,7 +132,7 @@ def host_files(project: Project, containers: Mapping[str, Mapping[str, Any]], ne
         open_networks=frozenset(_not_internal(project, [name for name, internal in networks.items() if internal])),
         strangers=_strangers(project, networks, own), firewall=_firewall(project),
         taken=taken_ids(project.stack), entered=tuple(entered([project.state.root, *_volumes(containers)])),
-        trail=tuple(f"line {line} {what}" for line, what in verdict.findings),
+        trail=tuple(f"line {line} {what}" for line, what in verdict.findings), handed=handed(project),
     )  # fmt: skip
 
 

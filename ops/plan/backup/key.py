@@ -1,4 +1,4 @@
-"""The repository key on paper: printable, with a checksum that finds a typing error. Pure."""
+"""The keys of the backups on paper: printable, with checksums that find a typing error. Pure."""
 
 from __future__ import annotations
 
@@ -18,22 +18,35 @@ def checksum(key: str) -> str:
     return hashlib.sha256(b"cc03 repository key\n" + key.encode()).hexdigest()[:8]
 
 
-def exported(key: str, project: str, at: str) -> str:
-    """The file to print or to keep in a safe. `at`: date of the export."""
-    groups = " ".join(key[index : index + GROUP] for index in range(0, len(key), GROUP))
+def _grouped(key: str) -> str:
+    return " ".join(key[index : index + GROUP] for index in range(0, len(key), GROUP))
+
+
+def exported(key: str, recovery: Sequence[str], project: str, at: str) -> str:
+    """The file to print or to keep in a safe.
+
+    Parameters
+    ----------
+    key: of the repositories. recovery: identities of age that open what sets hold of the host, today's first.
+    at: date of the export.
+    """
+    further = "".join(f"recovery key: {_grouped(identity)}\n" for identity in recovery)
     return (
-        f"Key of the backups of {project}, exported {at}.\n"
+        f"Keys of the backups of {project}, exported {at}.\n"
         "\n"
-        "Whoever has this key and a copy of a backup repository can read everything in it, passwords included.\n"
-        "Without it no backup can be read by anybody. Keep it apart from the backups, and not on the same host.\n"
+        "Whoever has them and a copy of a backup repository can read everything in it, passwords included.\n"
+        "Without them no backup can be read by anybody. Keep them apart from the backups, and not on the same host.\n"
+        "The first opens the repositories. A recovery key opens what they hold of the host: secrets, certificates,\n"
+        "settings. Where there are several, the first is today's, and older sets need the others.\n"
         "\n"
-        f"key: {groups}\n"
+        f"key: {_grouped(key)}\n"
         f"checksum: {checksum(key)}\n"
+        f"{further}"
         "\n"
         "On an empty host, with a clone of this repository and this file:\n"
         "    inv restore --bootstrap FOLDER --key FILE\n"
         "Whether a copy of this file is still right: inv backup.key --check FILE\n"
-        "Blanks within the key do not count.\n"
+        "Blanks within a key do not count.\n"
     )
 
 
@@ -53,6 +66,12 @@ def parse(text: str, name: str) -> str:
             "compare it with the printed copy group by group",
         )  # fmt: skip
     return key
+
+
+def recovery_keys(text: str) -> tuple[str, ...]:
+    """The recovery keys in an exported file, in its order; none in one of earlier versions."""
+    found = re.findall(r"^\s*recovery key:\s*(.+)$", text, re.MULTILINE)
+    return tuple(re.sub(r"\s+", "", one).upper() for one in found)
 
 
 def version_for(present: Sequence[int], copies: Iterable[str], secret: str) -> int:

@@ -132,6 +132,12 @@ def number_of(status: Status, repository: str) -> int:
     return [str(one["name"]) for one in status.repositories].index(repository) + 1
 
 
+def to_prove(status: Status, name: str, repository: str) -> Set | None:
+    """The set of this name, or the newest one of which all is there; None where there is none."""
+    fitting = [one for one in status.sets if repository in one.held and (one.name == name if name else not one.missing)]
+    return max(fitting, key=lambda one: one.made, default=None)
+
+
 def place_of(one: Set, part: str) -> str:
     """The repository to read from: the local one where it can be."""
     places = one.held or tuple(one.labels)

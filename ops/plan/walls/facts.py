@@ -147,6 +147,14 @@ class Advisory:
 
 
 @dataclass(frozen=True)
+class Leak:
+    """The value of a secret at a place where it does not belong."""
+
+    secret: str
+    where: str
+
+
+@dataclass(frozen=True)
 class HostFiles:
     """Files and sockets of the host. `open_to_others`: path -> mode, where others than root may read what is secret."""
 
@@ -165,14 +173,8 @@ class HostFiles:
     """Why the packet filter of the published network is not in force; empty where it is."""
     trail: tuple[str, ...] = ()
     """What is wrong with the audit trail."""
-
-
-@dataclass(frozen=True)
-class Leak:
-    """The value of a secret at a place where it does not belong."""
-
-    secret: str
-    where: str
+    handed: tuple[Leak, ...] = ()
+    """What the backup container could read of the host's secrets."""
 
 
 @dataclass(frozen=True)

@@ -63,3 +63,16 @@ def on_the_host(facts: Facts) -> Iterator[Found]:
     if isinstance(facts.host, HostFiles):
         for path, mode in sorted(facts.host.open_to_others.items()):
             yield Found(path, f"{mode:04o}", f"{path} has mode {mode:04o}")
+
+
+@control(
+    "3.5",
+    "What the host hands to the backup holds no secret in the clear",
+    why="whoever takes over the backup container would have every secret and key of the host",
+    cure="inv backup writes it anew, encrypted; then rotate what is named: it could be read",
+    part="host",
+)
+def handed(facts: Facts) -> Iterator[Found]:
+    if isinstance(facts.host, HostFiles):
+        for leak in facts.host.handed:
+            yield Found("backup", f"{leak.where} {leak.secret}", f"{leak.where} holds {leak.secret} in the clear")

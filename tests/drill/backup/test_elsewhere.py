@@ -21,7 +21,7 @@ from botocore.exceptions import ClientError
 from ops.machine.backup.volumes import mountpoint
 from ops.machine.host import REPOSITORY
 from ops.machine.run import Result
-from ops.machine.secrets import checkers, versions
+from ops.machine.secrets import ciphers, versions
 from tests.drill.backup.servers import BUCKET, S3, Sftp, s3
 from tests.drill.stack import Drill, inv
 from tests.smoke.live import eventually
@@ -238,11 +238,13 @@ def test_another_key_opens_all_of_them_and_the_old_one_none(elsewhere: Elsewhere
     elsewhere.idle()
     before, state = elsewhere.make(), elsewhere.drill.project.state
     old = max(versions.numbers(state, KEY))
+    former = versions.value_of(state, KEY, old)
     answer = succeeded("secrets.rotate", KEY, "--export", str(tmp_path / "new.txt"), "--yes")
     record("secrets.rotate backup-cipher, of three repositories", answer.seconds)
 
     assert "does not answer" not in answer.stdout + answer.stderr
-    assert not checkers.accepts(elsewhere.drill.project, f"cipher {BACKUP}", KEY, old)
+    assert not ciphers.accepts(elsewhere.drill.project, BACKUP, old, former)
+    assert versions.numbers(state, KEY) == [old + 1], "every repository has the new key, so the former one is not kept"
     elsewhere.idle()
     after = elsewhere.make()
     assert held(after) == {"local", "offsite", "nas"}

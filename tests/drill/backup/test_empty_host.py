@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ops.machine.backup import key
 from ops.machine.run import run
 from tests.drill.backup.hands import Backups, assert_told
 from tests.drill.conftest import Record
@@ -69,18 +70,24 @@ def test_one_command_brings_everything_back(backups: Backups, person: Account, v
     eventually(lambda: "" if live.log_lines(f'"{tracer}"') else "the line of before is gone", 60)
     eventually(lambda: "" if backups.status()["sets"][0]["kind"] == "full" else "no set of this host", 120)
     backups.run("drill")
+    assert inv("backup.key", "--check", str(vault / "key.txt")).returncode == 0
+    assert inv("backup.verify").returncode == 0
 
 
 def test_the_key_of_another_repository(backups: Backups, vault: Path, tmp_path: Path) -> None:
     """As on an empty host: under the name of a project that is not here."""
-    wrong = tmp_path / "wrong.txt"
+    wrong, earlier = tmp_path / "wrong.txt", tmp_path / "earlier.txt"
     wrong.write_text("x" * 43)
+    earlier.write_text(key.read(vault / "key.txt"))
     empty = f"{backups.drill.project.name}-two"
     state = backups.drill.project.state.root.with_name(empty)
     try:
-        for key, said in ((wrong, "the key is not the one of this repository"), (vault / "key.txt", "CC03_PROJECT=")):
+        for file, said in (
+            (wrong, "the key is not the one of this repository"), (vault / "key.txt", "CC03_PROJECT="),
+            (earlier, "inv backup.key --export"),
+        ):  # fmt: skip
             answer = inv(
-                "restore", "--bootstrap", str(backups.mount()), "--key", str(key), "--plan", env={"CC03_PROJECT": empty}
+                "restore", "--bootstrap", str(backups.mount()), "--key", str(file), "--plan", env={"CC03_PROJECT": empty}
             )
             assert_told(answer, said)
         assert not any((state / "secrets").glob("*"))

@@ -91,12 +91,14 @@ def test_rotated_key_reads_every_set_and_the_old_one_opens_nothing(
     record("secrets.rotate backup-cipher", succeeds("secrets.rotate", KEY, "--export", str(path), "--yes"))
 
     assert inv("backup.key", "--check", str(path)).returncode == 0
+    assert len(key.read_recovery(path)) == len(key.read_recovery(exported)) + 1
+    assert versions.numbers(backups.drill.project.state, KEY) == versions.taken(backups.drill.project.state, KEY)[-1:]
     assert_told(inv("backup.key", "--check", str(exported)), "another key")
     for copy, opens in ((path, 0), (exported, 1)):
         assert opened(backups, copy) == opens
     backups.await_archived()
     for name in (old, backups.make()):
-        backups.run("drill", name)
+        succeeds("backup.verify", name)
     backups.run("verify")
     assert backups.sums("ledger") == before
     assert inv("secrets").returncode == 0
@@ -110,7 +112,7 @@ def test_rotation_that_was_killed_goes_on_with_the_same_key(backups: Backups, tm
     path, old = tmp_path / "new.txt", backups.status()["sets"][0]["set"]
     command = ("secrets.rotate", KEY, "--export", str(path), "--yes")
     break_off(backups.drill, moment, tmp_path / "log", command=command, later=2.0 if moment == "start backup" else 0.0)
-    numbers = versions.numbers(backups.drill.project.state, KEY)
+    numbers = versions.numbers(backups.drill.project.state, KEY)[-1:]
 
     answer = inv(*command)
     assert answer.returncode == 0, answer.stdout + answer.stderr

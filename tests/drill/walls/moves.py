@@ -156,6 +156,15 @@ def foreign_secrets(own: frozenset[str]) -> str:
     return f"has the secrets {found}" if found else ""
 
 
+def secrets_handed_over(values: Iterable[str]) -> str:
+    """What the host gives to the backup container, or to any other one by the same path."""
+    for path in sorted(Path("/var/lib/cc03-host").rglob("*")):
+        content = path.read_text(errors="replace") if path.is_file() else ""
+        if "PRIVATE KEY-----" in content or "AGE-SECRET-KEY-1" in content or any(value in content for value in values):
+            return f"{path} holds a secret"
+    return ""
+
+
 def set_uid_programs() -> str:
     """With no-new-privileges they are of no use, and the images should not have them either."""
     for folder in ("/usr/bin", "/usr/sbin", "/bin", "/sbin"):
@@ -221,6 +230,7 @@ def moves(
         "alter a secret": partial(written, "/run/secrets/intruder"),
         "read another's secret": partial(foreign_secrets, own_secrets),
         "read secrets in environments": partial(secrets_in_environments, values),
+        "read secrets in what the host hands over": partial(secrets_handed_over, values),
         "read the state folder": partial(read, "/var/lib/cc03/secrets"),
         "read passwords": partial(read, "/etc/shadow"),
         "have the host run a program (core_pattern)": partial(written, "/proc/sys/kernel/core_pattern"),

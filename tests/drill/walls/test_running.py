@@ -145,6 +145,22 @@ def logged(project: Project, folder: Path) -> Iterator[None]:
         path.unlink()
 
 
+def handed(secret: str) -> Act:
+    """What an earlier version gave to the backup container."""
+
+    @contextmanager
+    def act(project: Project, folder: Path) -> Iterator[None]:
+        path = project.state.backup / "seeded.tar"
+        text = f"state/secrets {value_of(project, secret)}" if secret else "-----BEGIN EC PRIVATE KEY-----"
+        path.write_text(text)
+        try:
+            yield
+        finally:
+            path.unlink()
+
+    return act
+
+
 @contextmanager
 def rewritten(project: Project, folder: Path) -> Iterator[None]:
     before = project.state.audit.read_bytes()
@@ -254,6 +270,7 @@ CHANGES: dict[str, tuple[str, frozenset[str], Act]] = {
     "an open port": ("4.4", QUICK, listening),
     "a secret for everybody": ("3.4", QUICK, opened("secrets/redis-app/*")),
     "a key for everybody": ("3.4", QUICK, opened("ca/*.key")),
+    "a secret handed over": ("3.5", QUICK, handed("redis-app")), "a private key handed over": ("3.5", QUICK, handed("")),
     "a secret in a log": ("3.3", QUICK, logged),
     "an open state folder": ("9.3", QUICK, opened(".", 0o755)),
     "a rewritten audit trail": ("9.1", QUICK, rewritten),
