@@ -21,9 +21,10 @@ from ops.backup_steps import (
     WriteHostArchive,
 )
 from ops.errors import HostLacks
-from ops.model import Plan, Step
+from ops.model import Plan, Stack, Step
 from ops.plan.backup.target import PARTS
 from ops.plan.restore import ROLE_SECRET
+from ops.plan.secrets import handing
 from ops.repositories import LOCAL, Repository
 from ops.secret_steps import HandOver
 from ops.steps import AwaitHealthy, StartContainer
@@ -68,14 +69,14 @@ def declared_as(settings: Sequence[Repository], read: Repository) -> tuple[str, 
     )  # fmt: skip
 
 
-def with_data(plan: Plan, found: Found, versions: Mapping[str, int]) -> Plan:
+def with_data(plan: Plan, found: Found, stack: Stack, versions: Mapping[str, int]) -> Plan:
     """The plan of a deploy, with every volume filled after its container was created and before it is started.
 
     What runs already was filled before a bootstrap of before was broken off, and is left alone.
 
     Parameters
     ----------
-    versions: secret -> version.
+    stack: whose secrets are verified. versions: secret -> version.
     """
     starts = {step.slot: step for step in plan.steps if isinstance(step, StartContainer)}
     parts = [part for part in PARTS if part in starts and (part == "postgres" or part not in found.missing)]
@@ -103,10 +104,12 @@ def with_data(plan: Plan, found: Found, versions: Mapping[str, int]) -> Plan:
         filled.append(FetchFiles("fetch files", title, after, set=found.set, repository=found.repository, parts=files))
         filled += [FillVolume(waits[part], f"move {part} into its place", ("fetch files",), part=part) for part in files]
         filled.append(RemoveFetched("tidy", "remove what was unpacked", tuple(waits[part] for part in files)))
-    return replace(plan, steps=_woven(plan, filled, waits, versions), destroys=())
+    return replace(plan, steps=_woven(plan, filled, waits, stack, versions), destroys=())
 
 
-def _woven(plan: Plan, filled: list[Step], waits: Mapping[str, str], versions: Mapping[str, int]) -> tuple[Step, ...]:
+def _woven(
+    plan: Plan, filled: list[Step], waits: Mapping[str, str], stack: Stack, versions: Mapping[str, int]
+) -> tuple[Step, ...]:  # fmt: skip
     agreed, known = "role keycloak", {step.key for step in plan.steps}
     steps: list[Step] = []
     for step in plan.steps:
@@ -122,9 +125,13 @@ def _woven(plan: Plan, filled: list[Step], waits: Mapping[str, str], versions: M
     drops = [
         DropSafety(f"drop {part}", f"nothing was in the place of {part}", ("verify",), part=part, stamp=STAMP) for part in waits
     ]
+    logins: list[Step] = []
+    for login in handing.verified(stack, stack.services, versions, {}):
+        # One after the other: Keycloak refuses a login of a user while another login of the same user is in progress.
+        logins.append(replace(login, after=(logins[-1].key if logins else "agree",)))
     end = (
-        AgreeSecrets("agree", "give Keycloak's accounts today's secrets", (*all_of_it, agreed)),
-        VerifyRestored("verify", "verify: a login, a read and a write", ("agree",)), *drops,
+        AgreeSecrets("agree", "set the present secrets of Keycloak's clients and users", (*all_of_it, agreed)), *logins,
+        VerifyRestored("verify", "verify: a login, a read and a write", (logins[-1].key if logins else "agree",)), *drops,
         WriteHostArchive("archive", "hand over settings, secrets and releases", ("verify",)),
         RunJob("full", "make a full set of the new timeline", ("archive", *(step.key for step in drops)),
                argv=("set", "--kind", "full"), grave=False),

@@ -34,6 +34,7 @@ from ops.plan.backup.target import PARTS, TO_BE_LOOKED_UP, Chosen, Target
 from ops.plan.containers import grace
 from ops.plan.lifecycle import stop_order
 from ops.plan.secrets import handing
+from ops.plan.secrets.table import BY_API
 from ops.render import volume_name
 from ops.steps import (
     AwaitHealthy,
@@ -57,11 +58,17 @@ RESERVE = 512 << 20
 SAFETY_DAYS = 3.0
 """How long a safety copy is kept where nobody removes it."""
 RECOVERY_SECONDS = 6 * 3600
+UNDO = "undo"
+"""Written down with an undo that somebody has asked for; a failed restore is reverted without."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What was seen. sizes: part -> bytes that it holds now. secrets: versions. left: of a restore that was broken off."""
+    """What was seen.
+
+    sizes: part -> bytes that it holds now. secrets: secret -> present version. retired: secret -> the newest version that must
+    be refused. left: what a restore or an undo has written down that did not come to its end.
+    """
 
     stack: Stack
     seen: Seen
@@ -69,6 +76,7 @@ class Facts:
     version: str
     sizes: Mapping[str, int] = field(default_factory=dict)
     secrets: Mapping[str, int] = field(default_factory=dict)
+    retired: Mapping[str, int] = field(default_factory=dict)
     left: Mapping[str, Any] | None = None
     until: datetime | None = None
 
@@ -109,6 +117,7 @@ def plan_restore(chosen: Chosen, facts: Facts, stamp: str) -> Plan:
     line, stack, parts = _Sequence(), facts.stack, chosen.parts
     if facts.left:
         _put_back(line, facts.left, stack, facts.seen)
+        line.add(ForgetRestore("forget first", "nothing is left over"))
     line.add(*_space(chosen, facts))
     line.add(*([EndSupervision("supervise off", "stop the health ticker")] if facts.seen.ticker else []))
     stopped = writers(stack, parts)
@@ -120,6 +129,7 @@ def plan_restore(chosen: Chosen, facts: Facts, stamp: str) -> Plan:
     line.add(*(SetAside(f"aside {part}", f"put the present {part} aside", part=part, stamp=stamp) for part in parts))
     _fill(line, chosen, stack)
     start(line, stack, facts, stopped, chosen)
+    verify_secrets(line, facts, (*stopped, *(["backup"] if chosen.postgres is not None else [])))
     line.add(VerifyRestored("verify", "verify: a login, a read and a write"))
     line.add(Supervise("supervise", "start the health ticker", content=facts.supervise, version=facts.version))
     line.add(ForgetRestore("forget", "the restore is done"))
@@ -185,7 +195,13 @@ def _fill(line: _Sequence, chosen: Chosen, stack: Stack) -> None:
 
 
 def start(line: _Sequence, stack: Stack, facts: Facts, names: Sequence[str], chosen: Chosen | None) -> None:
-    """What was stopped, in the order of start: PostgreSQL, then the secrets that it must know, then who needs it."""
+    """Start what was stopped, in the order of start. The present secrets are set at each verifier before its clients start: its
+    data may be from before a rotation.
+
+    Parameters
+    ----------
+    chosen: what is restored; None where the data of before a restore comes back.
+    """
     for name in names:
         service = stack.services[name]
         slots = [slot for slot in service.slots() if slot in facts.seen.containers or (chosen and not service.optional)]
@@ -193,17 +209,22 @@ def start(line: _Sequence, stack: Stack, facts: Facts, names: Sequence[str], cho
         line.add(*(
             AwaitHealthy(f"healthy {slot}", f"wait for {slot}", slot=slot, deadline=service.start_seconds) for slot in slots
         ))  # fmt: skip
-        if chosen and name == "redis" and name in chosen.parts:
+        if name == "postgres" and chosen and chosen.compare:
+            place, title = place_of(chosen.compare, "postgres"), f"compare with the manifest of {chosen.compare.name}"
+            line.add(CompareSet("compare", title, set=chosen.compare.name, repository=place))
+        if slots:
             line.add(*handing.present(service, facts.secrets))
-        if not chosen or chosen.postgres is None:
-            continue
-        if name == "postgres":
-            if chosen.compare:
-                place, title = place_of(chosen.compare, "postgres"), f"compare with the manifest of {chosen.compare.name}"
-                line.add(CompareSet("compare", title, set=chosen.compare.name, repository=place))
-            line.add(*handing.present(service, facts.secrets))
-        elif name == "keycloak" and slots:
-            line.add(AgreeSecrets("agree", "give Keycloak's accounts today's secrets"))
+        if name == "keycloak" and slots:
+            line.add(AgreeSecrets("agree", "set the present secrets of Keycloak's clients and users"))
+
+
+def verify_secrets(line: _Sequence, facts: Facts, owners: Iterable[str]) -> None:
+    """Log in with every secret that one of these services verifies; its retired value must be refused."""
+    steps = handing.verified(facts.stack, owners, facts.secrets, facts.retired)
+    line.add(*(step for step in steps if not step.to.startswith(BY_API)))
+    for step in steps:
+        # Keycloak refuses a login of a user while another login of the same user is in progress.
+        line.add(*([step] if step.to.startswith(BY_API) else []))
 
 
 def _losses(chosen: Chosen, facts: Facts, stamp: str) -> tuple[str, ...]:
@@ -220,38 +241,45 @@ def _losses(chosen: Chosen, facts: Facts, stamp: str) -> tuple[str, ...]:
     return (*said, f"({kept})")
 
 
-def _put_back(line: _Sequence, left: Mapping[str, Any], stack: Stack, seen: Seen) -> None:
-    """What a restore that was broken off has left. Everything that it stopped is stopped first."""
+def _put_back(line: _Sequence, left: Mapping[str, Any], stack: Stack, seen: Seen, *, remember: bool = False) -> None:
+    """Give the previous data its place again. Everything that the restore has stopped is stopped first.
+
+    Parameters
+    ----------
+    remember: whether nothing is written down yet that an interrupted command could be resumed from.
+    """
     names = [name for name in left["stopped"] if name in stack.services]
     line.add(*([EndSupervision("supervise first", "stop the health ticker")] if seen.ticker else []))
     _stop(line, stack, seen, names, already=False)
+    if remember:
+        line.add(RememberRestore("remember first", "write down that an undo begins", content={**left, UNDO: True}))
     line.add(*(
         PutBack(f"back {part}", f"put the {part} of before back", part=part, stamp=str(left["stamp"]))
         for part in left["parts"]
     ))  # fmt: skip
-    line.add(RemoveFetched("tidy first", "remove what was unpacked"), ForgetRestore("forget first", "nothing is left over"))
+    line.add(RemoveFetched("tidy first", "remove what was unpacked"))
 
 
-def plan_undo(left: Mapping[str, Any], facts: Facts, *, failed: bool = False) -> Plan:
-    """The state of before a restore, whether that was broken off, has failed or is done.
+def plan_undo(left: Mapping[str, Any], facts: Facts) -> Plan:
+    """Back to the data from before a restore that was interrupted, has failed or is done, with the present secrets.
+
+    Nothing is forgotten before every login works: the same command resumes one that was interrupted.
 
     Parameters
     ----------
-    left: what RememberRestore wrote, or what a safety copy says. failed: whether nobody has to be asked.
+    left: what RememberRestore wrote, or what a safety copy says.
     """
     line, stack = _Sequence(), facts.stack
-    _put_back(line, left, stack, facts.seen)
+    asked = facts.left is None or bool(left.get(UNDO))
+    _put_back(line, left, stack, facts.seen, remember=facts.left is None)
     names = [name for name in stack.services if name in left["stopped"]]
-    if "postgres" in left["parts"] and not failed:
-        # What was changed since may be from after a rotation of secrets, or from before one.
-        chosen = Chosen(Target(), (), {})
-        start(line, stack, facts, names, chosen)
-    else:
-        start(line, stack, facts, names, None)
+    start(line, stack, facts, names, None)
+    verify_secrets(line, facts, names)
     line.add(Supervise("supervise", "start the health ticker", content=facts.supervise, version=facts.version))
-    if "postgres" in left["parts"] and not failed:
+    line.add(ForgetRestore("forget", "nothing is left over"))
+    if "postgres" in left["parts"] and asked:
         line.add(RunJob("full", "make a full set of the new timeline", argv=("set", "--kind", "full"), grave=False))
-    losses = () if failed else (f"what was written since the restore of {left['stamp']}: {', '.join(left['parts'])}",)
+    losses = (f"what was written since the restore of {left['stamp']}: {', '.join(left['parts'])}",) if asked else ()
     return Plan(VERB, tuple(line.steps), (f"puts back what was before {left['stamp']}",), destroys=losses)
 
 

@@ -61,7 +61,7 @@ def _deploy(project: Project, found: Found) -> None:
 
     goal = checkout_goal(project, verb="restore")
     wanted, seen, planned = goal.decide()
-    planned = with_data(planned, found, wanted.versions)
+    planned = with_data(planned, found, wanted.stack, wanted.versions)
     show.plan(planned)
     project.remember()
     began = time.monotonic()

@@ -109,7 +109,7 @@ def _put_back(project: Project, problem: BaseException) -> None:
     try:
         facts = restoring.facts(project)
         if facts.left:
-            _apply(project, plan_undo(facts.left, facts, failed=True))
+            _apply(project, plan_undo(facts.left, facts))
         else:
             _apply(project, plan_start(facts.stack, facts.seen, facts.supervise, facts.version))
     except (OpsError, KeyboardInterrupt) as second:
@@ -134,7 +134,7 @@ def _undo(project: Project, stamp: str, *, plan_only: bool, yes: bool) -> None:
 
     facts = restoring.facts(project)
     left = facts.left or left_by(safeties(project.host), facts.stack, stamp)
-    planned = plan_undo(left, facts, failed=facts.left is not None)
+    planned = plan_undo(left, facts)
     show.plan(planned)
     if plan_only:
         return

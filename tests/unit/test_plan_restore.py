@@ -10,22 +10,26 @@ import pytest
 
 from ops.backup_steps import FetchCluster, FetchFiles, SetAside
 from ops.errors import HostLacks, UsageProblem
-from ops.model import Seen
+from ops.model import Plan, Seen
 from ops.plan import bootstrap
 from ops.plan.backup.sets import Safety, Status, read_status
 from ops.plan.backup.target import Chosen, Target, read_parts, read_time, select
 from ops.plan.deploy import plan_deploy
 from ops.plan.restore import Facts, left_by, plan_drop, plan_restore, plan_undo, progress_of, writers
+from ops.secret_steps import VerifySecret
 from tests.unit.builders import before, defects, deployed, keys, stack, step, wanted, with_state
 from tests.unit.test_plan_backup import NOW, entry, report, three
 
 STAMP = "20261125T120000Z"
+VERSIONS = {"postgres-keycloak": 2, "postgres-app": 1}
 
 
 def facts(**changes: Any) -> Facts:
-    release, present = wanted(), {"postgres-keycloak": 4, "postgres-app": 2, "postgres-exporter": 3}
+    release = wanted()
+    present = {"postgres-keycloak": 4, "postgres-app": 2, "postgres-exporter": 3, "keycloak-ops": 5, "keycloak-probe-user": 6,
+               "backup-cipher": 1, "backup-signing": 1}  # fmt: skip
     postgres = replace(stack().services["postgres"], late_secrets=("postgres-keycloak", "postgres-app"))
-    own = replace(stack(), services={**stack().services, "postgres": postgres})
+    own = replace(stack(), services={**stack().services, "postgres": postgres}, secrets=tuple(present))
     base = Facts(own, deployed(release), {"targets": []}, "v1", {"postgres": 5_000_000}, present)
     return replace(base, **changes)
 
@@ -98,22 +102,39 @@ def test_set_is_restored_to_its_own_place_on_its_own_timeline() -> None:
     assert found.compare.name == "B"
 
 
-def test_redis_is_given_todays_passwords_as_soon_as_it_runs() -> None:
-    """Its users lie with its data: those of then are put in their place, and its container has older values."""
+def with_redis() -> Facts:
+    """Facts of a stack with a Redis that takes up one of its two secrets by itself."""
     base = facts()
     redis = replace(base.stack.services["postgres"], name="redis", late_secrets=("redis-app",))
-    own = replace(base.stack, services={**base.stack.services, "redis": redis})
+    present = {"redis-app": 5, "redis-backup": 2}
+    own = replace(base.stack, services={**base.stack.services, "redis": redis}, secrets=tuple(present))
     release = base.seen.containers["postgres"]
     seen = replace(base.seen, containers={**base.seen.containers, "redis": replace(release, slot="redis", name="cc03-redis")})
-    plan = plan_restore(
-        chosen(Target(set="B"), "redis"),
-        replace(base, stack=own, seen=seen, secrets={"redis-app": 5, "redis-backup": 2}),
-        STAMP,
-    )
+    return replace(base, stack=own, seen=seen, secrets=present, retired={"redis-app": 4})
+
+
+def redis_plan(way: str) -> Plan:
+    """Redis alone: restored, its restore undone, its failed restore reverted, or an interrupted undo resumed."""
+    base, left = with_redis(), {"stamp": STAMP, "parts": ["redis"], "stopped": ["redis"]}
+    if way == "restore":
+        return plan_restore(chosen(Target(set="B"), "redis"), base, STAMP)
+    written = {"undo": None, "revert": left, "resume": {**left, "undo": True}}[way]
+    return plan_undo(written or left, replace(base, left=written))
+
+
+@pytest.mark.parametrize("way", ["restore", "undo", "revert", "resume"])
+def test_redis_gets_the_present_passwords_and_they_are_verified(way: str) -> None:
+    """Its users lie with its data: those of another time take their place, and its container has older values."""
+    plan = redis_plan(way)
 
     assert step(plan, "redis app").version == 5
     assert "healthy redis" in before(plan, "redis app")
     assert "redis backup" not in keys(plan)
+    verify = step(plan, "verify redis-app")
+    assert isinstance(verify, VerifySecret)
+    assert (verify.version, verify.before, verify.to) == (5, 4, "redis app")
+    assert "redis app" in before(plan, "verify redis-app")
+    assert {"verify redis-app", "verify redis-backup"} <= before(plan, "forget"), "what is not verified yet can be resumed"
 
 
 def test_moment_takes_redis_from_the_newest_set_before_it() -> None:
@@ -189,6 +210,11 @@ def test_nothing_is_touched_before_it_is_written_down_and_everybody_has_stopped(
     assert step(plan, "pair app").version == 2
     # What PostgreSQL takes up by itself whenever it starts is left to it.
     assert "role exporter" not in keys(plan)
+    verified = ["verify postgres-app", "verify postgres-exporter", "verify keycloak-ops", "verify keycloak-probe-user",
+                "verify backup-cipher"]  # fmt: skip
+    assert before(plan, "verify") >= {*verified, "agree", "healthy backend-2"}
+    assert "verify keycloak-ops" in before(plan, "verify keycloak-probe-user"), "one login in Keycloak after the other"
+    assert "verify backup-signing" not in keys(plan), "nobody logs in with it"
     assert any("everything" in loss or "not in the repository" in loss for loss in plan.destroys)
 
 
@@ -250,19 +276,33 @@ def test_undo_puts_back_and_starts_what_was_stopped() -> None:
     assert left["parts"] == ["postgres", "redis"]
     assert defects(plan) == []
     assert {"stop postgres", "stop keycloak"} <= before(plan, "back postgres")
-    assert {"back postgres", "forget first"} <= before(plan, "start postgres")
-    assert "agree" in keys(plan)
+    assert {"remember first", "tidy first"} <= before(plan, "start postgres")
+    assert {"remember first"} <= before(plan, "back postgres")
+    assert step(plan, "role keycloak").version == 4
+    assert "role keycloak" in before(plan, "start keycloak")
+    assert {"agree", "verify postgres-app", "verify keycloak-ops"} <= before(plan, "forget")
+    assert "verify backup-cipher" not in keys(plan), "a restore changes no repository's key, and the backup may be down"
     assert keys(plan)[-1] == "full", "it has a timeline of its own, of which there is no backup yet"
     assert plan.destroys
 
 
-def test_failed_restore_is_put_back_without_asking() -> None:
+def test_interrupted_undo_is_resumed_and_asks_as_it_did_before() -> None:
+    left = {"stamp": STAMP, "parts": ["postgres"], "stopped": ["postgres", "keycloak"], "undo": True}
+    plan = plan_undo(left, facts(left=left))
+
+    assert "remember first" not in keys(plan), "it is written down already"
+    assert keys(plan)[-1] == "full"
+    assert plan.destroys
+
+
+def test_failed_restore_is_reverted_with_the_present_secrets_without_asking() -> None:
     left = {"stamp": STAMP, "parts": ["postgres"], "stopped": ["postgres", "keycloak"]}
-    plan = plan_undo(left, facts(), failed=True)
+    plan = plan_undo(left, facts(left=left))
 
     assert plan.destroys == ()
-    assert "agree" not in keys(plan)
-    assert keys(plan)[-1] == "supervise"
+    assert "agree" in before(plan, "verify keycloak-ops")
+    assert step(plan, "pair app").version == 2
+    assert keys(plan)[-1] == "forget"
 
 
 def test_undo_without_a_safety_copy_is_refused() -> None:
@@ -290,26 +330,32 @@ def found(**changes: Any) -> bootstrap.Found:
 def test_empty_host_is_filled_between_creating_and_starting(monkeypatch: pytest.MonkeyPatch) -> None:
     # The small stack of these tests has no backup container: another one stands for it.
     monkeypatch.setattr(bootstrap, "BACKUP", "edge")
-    plan = bootstrap.with_data(plan_deploy(wanted(), Seen(), next_number=1), found(), {"postgres-keycloak": 2})
+    plan = bootstrap.with_data(
+        plan_deploy(wanted(), Seen(), next_number=1), found(), stack(), {"postgres-keycloak": 2, "postgres-app": 1}
+    )
 
     assert defects(plan) == []
     assert {"healthy edge", "aside postgres", "fetch postgres"} <= before(plan, "recover postgres")
     assert "recover postgres" in before(plan, "start postgres")
     assert "role keycloak" in before(plan, "start keycloak")
     assert {"agree", "verify", "archive", "drop postgres"} <= before(plan, "full")
+    assert "agree" in before(plan, "verify postgres-app")
+    assert "verify postgres-app" in before(plan, "verify")
     assert "clear postgres" in before(plan, "aside postgres")
     assert not any(isinstance(one, FetchFiles) for one in plan.steps)
 
 
 def test_empty_host_is_filled_out_of_the_repository_that_it_was_read_from() -> None:
     far = found(repository="offsite", number=3)
-    plan = bootstrap.with_data(plan_deploy(wanted(), Seen(), next_number=1), far, {"postgres-keycloak": 2})
+    plan = bootstrap.with_data(plan_deploy(wanted(), Seen(), next_number=1), far, stack(), {"postgres-keycloak": 2})
 
     assert step(plan, "fetch postgres").options == ("--type=default", "--repo=3")
 
 
 def test_what_runs_already_is_left_alone() -> None:
-    plan = bootstrap.with_data(plan_deploy(wanted(), deployed(wanted()), next_number=2), found(), {"postgres-keycloak": 2})
+    plan = bootstrap.with_data(
+        plan_deploy(wanted(), deployed(wanted()), next_number=2), found(), stack(), {"postgres-keycloak": 2, "postgres-app": 1}
+    )
 
     assert defects(plan) == []
-    assert keys(plan) == ["role keycloak", "agree", "verify", "archive", "full"]
+    assert keys(plan) == ["role keycloak", "agree", "verify postgres-app", "verify", "archive", "full"]

@@ -16,22 +16,21 @@ from ops.machine import state as files
 from ops.machine.backup import volumes
 from ops.machine.keycloak import probe, rotate, verify
 from ops.machine.keycloak.edge import request
-from ops.machine.keycloak.login import HUMAN, Login
+from ops.machine.keycloak.login import Login
 from ops.machine.keycloak.look import Place
 from ops.machine.keycloak.realm import bring_about, declared
 from ops.machine.observe import observe, secret_versions
 from ops.machine.project import Project
-from ops.machine.secrets import checkers
+from ops.machine.secrets import checkers, versions
 from ops.machine.state import State
 from ops.machine.wait import until
 from ops.model import Step
 from ops.plan.backup.target import Chosen
 from ops.plan.containers import grace
 from ops.plan.restore import Facts
+from ops.plan.secrets.table import TARGETS, target_named
 from ops.secret_steps import HandOver
 from ops.steps import AwaitHealthy, StartContainer, StopContainer
-
-ADMIN_SECRET = "keycloak-admin"  # noqa: S105  (a name)
 
 
 def journal(state: State) -> Path:
@@ -51,13 +50,32 @@ def facts(project: Project, chosen: Chosen | None = None) -> Facts:
     return Facts(
         stack=wanted.stack, seen=replace(seen, unhealthy={}), supervise=wanted.supervise, version=wanted.supervise_version,
         sizes={part: amount for part, amount in sizes.items() if amount is not None},
-        secrets=secret_versions(project.state), left=left_over(project.state),
+        secrets=(present := present_secrets(project)), retired=_retired(project.state, present), left=left_over(project.state),
     )  # fmt: skip
 
 
+def present_secrets(project: Project) -> dict[str, int]:
+    """Secret -> its version that is in use.
+
+    Containers log in with the version of the release that runs, also where a rotation was interrupted before they were
+    replaced. Keycloak's accounts belong to the commands, which use the newest one.
+    """
+    newest, running = secret_versions(project.state), project.deployed.versions
+    return {
+        name: number if target_named(name).owner == "keycloak" else running.get(name, number)
+        for name, number in newest.items() if name in project.deployed.stack.secrets
+    }  # fmt: skip
+
+
+def _retired(state: State, present: Mapping[str, int]) -> dict[str, int]:
+    """Secret -> the newest version before the present one, where the state folder has any."""
+    older = {name: [one for one in versions.numbers(state, name) if one < number] for name, number in present.items()}
+    return {name: max(numbers) for name, numbers in older.items() if numbers}
+
+
 def agree(project: Project, perform: Callable[[Step], None], report: Callable[[str], None], deadline: int) -> None:
-    """Keycloak's accounts get today's secrets. Where the operations client itself has an older one, the way in without it is
-    taken, which takes a stop of Keycloak.
+    """Set the present secret of every client and user of Keycloak. Where the operations client itself has an older one, the way
+    in without it is taken, which takes a stop of Keycloak.
 
     Parameters
     ----------
@@ -83,10 +101,15 @@ def agree(project: Project, perform: Callable[[Step], None], report: Callable[[s
     report("bringing the realm to its declaration")
     bring_about(declared(project), report, deletions=False)
     probe.ready(project, report)
-    version = secret_versions(project.state).get(ADMIN_SECRET)
-    if version and not checkers.accepts(project, f"user {HUMAN}", ADMIN_SECRET, version):
-        report("giving the administrator today's password")
-        checkers.hand_over(project, HandOver("agree admin", "", secret=ADMIN_SECRET, version=version, to=f"user {HUMAN}"))
+    present = present_secrets(project)
+    # The declaration covers clients. It cannot tell a user's password.
+    for one in TARGETS:
+        if not one.to or one.owner != "keycloak" or one.secret not in present:
+            continue
+        if not checkers.accepts(project, one.to, one.secret, present[one.secret]):
+            report(f"setting the present secret of {one.to}")
+            step = HandOver(f"agree {one.secret}", "", secret=one.secret, version=present[one.secret], to=one.to)
+            checkers.hand_over(project, step)
 
 
 def prove(project: Project, deadline: float, report: Callable[[str], None]) -> None:

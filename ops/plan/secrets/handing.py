@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from ops.model import Seen, Service, Step
-from ops.plan.secrets.table import BY_FILE, OWNERS, TARGETS, Target
+from ops.model import Seen, Service, Stack, Step
+from ops.plan.secrets.table import BY_API, BY_FILE, OWNERS, TARGETS, UNTRIED, Target
 from ops.plan.wanted import Wanted
-from ops.secret_steps import HandOver
+from ops.secret_steps import HandOver, VerifySecret
 
 FIRST = (1,)
 """What is accepted where nothing was ever told: who checks a secret has taken up the first version by itself."""
@@ -48,18 +48,34 @@ def moves_back(wanted: Wanted, target: Target) -> bool:
     )
 
 
-def present(owner: Service, versions: Mapping[str, int]) -> list[Step]:
-    """Everybody whose secrets a service checks is given those of today: after a restore it knows those of then.
+def present(owner: Service, versions: Mapping[str, int]) -> list[HandOver]:
+    """Set the present secrets at a service that verifies them: after a restore or an undo its data holds those of another time.
 
     Parameters
     ----------
-    versions: secret -> newest version. Those that the service takes up by itself whenever it starts are left to it.
+    versions: secret -> present version. Those that the service takes up by itself whenever it starts are left to it.
     """
     return [
-        HandOver(one.to, f"give {one.to} today's secret", secret=one.secret, version=version, to=one.to)
+        HandOver(one.to, f"set the present secret of {one.to}", secret=one.secret, version=version, to=one.to)
         for one in TARGETS
-        if one.owner == owner.name and one.secret in owner.late_secrets and (version := versions.get(one.secret))
-    ]
+        if one.owner == owner.name and one.secret in owner.late_secrets and not one.to.startswith(BY_API)
+        and (version := versions.get(one.secret))
+    ]  # fmt: skip
+
+
+def verified(
+    stack: Stack, owners: Iterable[str], versions: Mapping[str, int], retired: Mapping[str, int]
+) -> list[VerifySecret]:  # fmt: skip
+    """Log in with every present secret of these services, and see its retired version refused."""
+    names = set(owners)
+    return [
+        VerifySecret(
+            f"verify {one.secret}", f"see the present secret of {one.to} accepted", secret=one.secret,
+            version=versions[one.secret], to=one.to, before=retired.get(one.secret, 0),
+        )
+        for one in TARGETS
+        if one.to and one.kind not in UNTRIED and one.owner in names and one.secret in stack.secrets and one.secret in versions
+    ]  # fmt: skip
 
 
 def after(steps: Iterable[HandOver], keys: Iterable[str]) -> list[Step]:

@@ -8,13 +8,12 @@ from dataclasses import dataclass, replace
 from ops.backup_steps import ExportKey, NoteExported
 from ops.model import Plan, Seen, Step
 from ops.plan.secrets.handing import accepted
-from ops.plan.secrets.table import UNTRIED, Target
+from ops.plan.secrets.table import BY_API, UNTRIED, Target
 from ops.plan.wanted import Wanted
 from ops.secret_steps import HandOver, ProveLogin, VerifySecret
 from ops.steps import GenerateSecret
 
 CIPHER = "backup-cipher"
-BY_API = ("client ", "user ", "account ")
 
 
 def version_for(target: Target, numbers: Sequence[int], taken: Sequence[int], running: int, known: Sequence[int] | None) -> int:

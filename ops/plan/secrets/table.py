@@ -29,6 +29,8 @@ SPOKEN = {
 """Kind of account -> the way of its rotation, in words."""
 BY_FILE = ("signer", "cipher")
 """Kinds that are told by a file of the host: nobody has to run for it."""
+BY_API = ("client ", "user ", "account ")
+"""Beginnings of the accounts that Keycloak verifies."""
 UNTRIED = ("signer",)
 """Kinds that nobody logs in with: what is old stays good."""
 ESCROWED = ("cipher",)

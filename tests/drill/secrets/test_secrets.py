@@ -12,10 +12,11 @@ import pytest
 from ops.machine.releases import current_number
 from ops.machine.secrets import checkers, versions
 from ops.machine.state import State
-from ops.plan.secrets.table import BY_FILE, TARGETS, Target, rotatable, target_named
+from ops.plan.secrets.table import TARGETS, target_named
 from tests.drill.conftest import Record, Two
 from tests.drill.flood import failed
 from tests.drill.load import Load, load
+from tests.drill.secrets.logins import assert_newest_alone_is_accepted, newest, rotated, targets_of
 from tests.drill.stack import Drill, inv, succeeds
 from tests.drill.test_kill import killed_until_healthy
 from tests.drill.test_killed_deploy import break_off
@@ -23,7 +24,7 @@ from tests.smoke.accounts import Account
 from tests.smoke.conftest import item_input
 from tests.smoke.live import Live
 
-pytestmark = pytest.mark.usefixtures("here")
+pytestmark = pytest.mark.usefixtures("here", "remembered")
 
 APP = ("secrets.rotate", "postgres-app,redis-app", "--yes")
 EXPORTERS = ("secrets.rotate", "postgres-exporter,redis-exporter", "--yes")
@@ -36,44 +37,6 @@ MOMENTS = (
 """(command, step at which it is killed)"""
 UNFINISHED = ("hand postgres-app", "release", "healthy backend-surge", "remove backend-1", "prove redis-app in backend-2")
 """Moments at which neither of the two has come to its end: what was begun is completed, not begun anew."""
-
-
-def rotated(*what: str) -> float:
-    return succeeds("secrets.rotate", *what, "--yes")
-
-
-def targets_of(stack: Drill) -> tuple[Target, ...]:
-    deployed = stack.project.deployed.stack
-    return rotatable(deployed, deployed.secrets)
-
-
-KNOWN: dict[str, dict[int, str]] = {}
-"""Secret -> version -> value, of what a test began with: the host itself keeps no former one."""
-
-
-@pytest.fixture(autouse=True)
-def remembered(stack: Drill) -> None:
-    state = stack.project.state
-    for target in targets_of(stack):
-        for number in versions.numbers(state, target.secret):
-            KNOWN.setdefault(target.secret, {})[number] = versions.value_of(state, target.secret, number)
-
-
-def newest(stack: Drill, target: Target) -> int:
-    return max(versions.numbers(stack.project.state, target.secret))
-
-
-def assert_newest_alone_is_accepted(stack: Drill, *targets: Target) -> None:
-    for target in targets:
-        last = newest(stack, target)
-        assert checkers.accepts(stack.project, target.to, target.secret, last), target
-        if target.kind in BY_FILE:
-            continue
-        known = {number: value for number, value in KNOWN.get(target.secret, {}).items() if number < last}
-        for older in sorted(known)[-2:]:
-            accepts = checkers.CHECKERS[target.kind].accepts(stack.project, target.name, older, known[older])
-            assert not accepts, f"{target}: {older}"
-        assert versions.numbers(stack.project.state, target.secret) == [last], "former versions are still on this host"
 
 
 class Elsewhere(State):
