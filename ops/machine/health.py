@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import http.client
+import json
 import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +20,7 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 PROBE_TIMEOUT = 4.0
+ANSWER_BYTES = 4096
 LOST = "lost"
 """State of a container that Podman believes to run, and that has neither a process nor a monitor any more."""
 
@@ -86,22 +88,49 @@ def probe(target: Target, pid: int) -> str:
     """Ask over HTTP. Empty: it answers as it should; else the reason. `pid`: a process of the container."""
     if target.probe is None:
         raise ValueError(f"{target.slot} declares no probe")
-    url = urlsplit(target.probe)
     try:
-        connection = _connection(target, url.scheme, url.port, pid)
-        try:
-            with network_of(pid):
-                connection.connect()
-            connection.request("GET", url.path or "/", headers={"Host": "localhost", "User-Agent": "cc03-health"})
-            answer = connection.getresponse()
-            body = answer.read(300).decode(errors="replace")
-        finally:
-            connection.close()
+        status, body = _answer(target, target.probe, pid)
     except (OSError, http.client.HTTPException) as problem:
         return f"{target.probe}: {problem or type(problem).__name__}"
-    if 200 <= answer.status < 300:
+    if 200 <= status < 300:
         return ""
-    return f"{target.probe}: HTTP {answer.status} {' '.join(body.split())}"[:240]
+    return f"{target.probe}: HTTP {status} {' '.join(body[:300].split())}"[:240]
+
+
+def dependencies_down(target: Target, pid: int) -> str:
+    """Which dependencies a service does without although it is healthy, by its own answer to its probe; empty: none."""
+    if target.probe is None:
+        return ""
+    try:
+        return not_ok(_answer(target, target.probe, pid)[1])
+    except (OSError, http.client.HTTPException):
+        return ""
+
+
+def not_ok(body: str) -> str:
+    """Dependencies that a JSON answer names in `checks` with something else than "ok"; empty: none, or it is another answer."""
+    try:
+        said = json.loads(body)
+    except ValueError:
+        return ""
+    checks = said.get("checks") if isinstance(said, dict) else None
+    if not isinstance(checks, dict):
+        return ""
+    return ", ".join(f"{name}: {state}" for name, state in sorted(checks.items()) if state != "ok")[:240]
+
+
+def _answer(target: Target, address: str, pid: int) -> tuple[int, str]:
+    """Status and beginning of the body. Raises OSError or HTTPException where there is no answer."""
+    url = urlsplit(address)
+    connection = _connection(target, url.scheme, url.port, pid)
+    try:
+        with network_of(pid):
+            connection.connect()
+        connection.request("GET", url.path or "/", headers={"Host": "localhost", "User-Agent": "cc03-health"})
+        answer = connection.getresponse()
+        return answer.status, answer.read(ANSWER_BYTES).decode(errors="replace")
+    finally:
+        connection.close()
 
 
 def _connection(target: Target, scheme: str, port: int | None, pid: int) -> http.client.HTTPConnection:

@@ -44,7 +44,7 @@ def collect(project: Project) -> list[Row]:
     """Ask every container now: health by its probe or its own check, memory and CPU from its cgroup."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from ops.machine.observe import container, images, inspected_containers, missing_optional, reasons
+    from ops.machine.observe import container, dependencies_down, images, inspected_containers, missing_optional, reasons
     from ops.machine.project import targets_of
     from ops.machine.usage import usage
 
@@ -55,6 +55,7 @@ def collect(project: Project) -> list[Row]:
     with ThreadPoolExecutor(max_workers=3) as pool:
         targets = targets_of(project.state, running.stack, running.allocation)
         why = pool.submit(reasons, project.host, targets, inspected)
+        without = pool.submit(dependencies_down, targets, inspected)
         present = pool.submit(images, project.host)
         absent = missing_optional(running.stack.services.values(), running.images, present.result())
     rows = []
@@ -63,6 +64,8 @@ def collect(project: Project) -> list[Row]:
             seen = container(replica, inspected[replica], inspected) if replica in inspected else None
             reason = why.result().get(replica, "")
             health = "healthy" if seen and not reason else "unhealthy" if seen and seen.state == "running" else "none"
+            if health == "healthy" and (lacking := without.result().get(replica, "")):
+                health, reason = "degraded", f"it works without {lacking}"
             if seen is None and service.name in absent:
                 health, reason = "absent", absent[service.name]
             now = used.get(replica)
@@ -88,7 +91,7 @@ def _age(since: str) -> str:
     return f"{seconds:.0f} s"
 
 
-_COLOUR = {"healthy": "green", "unhealthy": "red", "none": "red", "absent": "yellow"}
+_COLOUR = {"healthy": "green", "unhealthy": "red", "none": "red", "degraded": "yellow", "absent": "yellow"}
 
 
 def table(project: Project, rows: list[Row]) -> Table:

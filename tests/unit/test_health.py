@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ops.machine.health import LOST, Target, assess, failure_of, is_live, probe, state_of, stranded
+from ops.machine.health import LOST, Target, assess, failure_of, is_live, not_ok, probe, state_of, stranded
 
 TARGET = Target("redis", "redis", "cc03-redis", "10.64.2.11", None, "/ca.pem", start_seconds=60, grace=30)
 
@@ -116,3 +116,20 @@ def test_container_that_has_no_liveness_probe_or_does_not_run_is_not_live(status
     target = replace(TARGET, live="https://redis:1/live" if status == "exited" else "")
 
     assert not is_live(target, inspected(status, Pid=HERE, ConmonPid=HERE))
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ('{"status": "degraded", "checks": {"redis": "down", "postgres": "ok", "realm_keys": "ok"}}', "redis: down"),
+        ('{"checks": {"redis": "down", "queue": "full"}}', "queue: full, redis: down"),
+        ('{"status": "ok", "checks": {"redis": "ok"}}', ""),
+        ('{"status": "UP", "checks": [{"name": "Keycloak database connections", "status": "UP"}]}', ""),
+        ('{"database": "ok"}', ""),
+        ("[]", ""),
+        ("healthy", ""),
+        ("", ""),
+    ],
+)
+def test_dependencies_that_a_healthy_service_lacks_are_read_from_its_answer(body: str, said: str) -> None:
+    assert not_ok(body) == said

@@ -37,6 +37,12 @@ class Readiness:
             _log.log(logging.INFO if status == 200 else logging.WARNING, "readiness changed", extra={"fields": body})
         return status, body
 
+    async def measure(self) -> None:
+        """Publish the same checks as metrics."""
+        _, body = await self._judge()
+        for name, found in body["checks"].items():
+            metrics.DEPENDENCY_UP.labels(name).set(found == "ok")
+
     async def _judge(self) -> tuple[int, dict[str, Any]]:
         checks = {
             "postgres": await self._ask_postgres(),
@@ -72,5 +78,6 @@ async def ready(request: Request) -> JSONResponse:
 
 
 @router.get("/metrics", include_in_schema=False)
-async def scrape() -> PlainTextResponse:
+async def scrape(request: Request) -> PlainTextResponse:
+    await request.app.state.readiness.measure()
     return PlainTextResponse(metrics.render(), media_type=CONTENT_TYPE_LATEST)

@@ -30,6 +30,7 @@ LATENCY = Histogram(
 IN_FLIGHT = Gauge("http_requests_in_flight", "Requests being answered now.", registry=REGISTRY)
 CACHE = Counter("cache_reads_total", "Cached reads by outcome.", ["outcome"], registry=REGISTRY)
 CACHE_UP = Gauge("cache_up", "1 while redis answers, 0 while the circuit is open.", registry=REGISTRY)
+DEPENDENCY_UP = Gauge("dependency_up", "1 while readiness calls it ok, else 0.", ["dependency"], registry=REGISTRY)
 TOKENS_REFUSED = Counter("auth_tokens_refused_total", "Tokens refused, by reason.", ["reason"], registry=REGISTRY)
 KEYS = Gauge("auth_realm_keys", "Signing keys of the realm known now.", registry=REGISTRY)
 KEYS_FETCHED = Gauge(

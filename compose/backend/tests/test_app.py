@@ -12,6 +12,8 @@ from app import logs, main, metrics
 from app.middleware import RequestContext
 from app.settings import Settings, SettingsError
 
+SCRAPED = metrics.REGISTRY
+
 
 @pytest.fixture
 def settings(tmp_path):
@@ -55,6 +57,12 @@ def test_alive_but_not_ready_while_the_neighbours_are_away(client):
     answer = client.get("/api/v1/health/ready")
     assert answer.status_code == 503
     assert answer.json()["checks"]["redis"] == "down"
+
+
+def test_metrics_say_which_dependencies_it_lacks(client):
+    assert client.get("/metrics").status_code == 200
+    for name in ("postgres", "realm_keys", "redis"):
+        assert SCRAPED.get_sample_value("dependency_up", {"dependency": name}) == 0
 
 
 def test_no_token_is_a_problem_with_a_challenge_and_the_request_id(client):

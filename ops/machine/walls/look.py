@@ -16,7 +16,7 @@ from ops import podman
 from ops.compose import fill, placeholders
 from ops.errors import HostLacks, OpsError
 from ops.machine.keycloak.realm import declared
-from ops.machine.observe import inspected_containers
+from ops.machine.observe import dependencies_down, inspected_containers
 from ops.machine.ticker import epoch
 from ops.machine.walls import advisories, files, requests, wire
 from ops.machine.walls.inside import look_inside
@@ -88,7 +88,8 @@ def look(project: Project, parts: frozenset[str] = frozenset(PARTS)) -> Facts:
             stack=stack, compose=yaml.safe_load((project.host.repository / "compose" / "compose.yaml").read_text()),
             listeners=listeners, ports=project.ports, site=placeholders(project.settings, project.ports)["CC03_PUBLIC_URL"],
             images={name: image.tag for name, image in project.images.items()}, image_days=_image_days(project, found),
-            containers=containers, reach=reached.result(), handshakes=shaken.result(), answers=answered.result(),
+            containers=containers, dependencies_down=dependencies_down(project.targets(), found),
+            reach=reached.result(), handshakes=shaken.result(), answers=answered.result(),
             bursts=burst.result(), realm=realm.result(), host=host.result(), leaks=leaked.result(),
             debian=debian.result(), python=python.result(), javascript=javascript.result(),
         )  # fmt: skip

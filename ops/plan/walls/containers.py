@@ -334,3 +334,14 @@ def seccomp_profile(facts: Facts) -> Iterator[Found]:
 )
 def programs(facts: Facts) -> Iterator[Found]:
     yield from _lacking(facts, "noexec")
+
+
+@control(
+    "2.22",
+    "Every service reaches all that it depends on",
+    why="a service that works without its cache or its login server hides an outage, or a secret that is refused",
+    cure="inv status and inv logs SERVICE say why; inv secrets.rotate NAME where a secret is refused",
+)
+def dependencies(facts: Facts) -> Iterator[Found]:
+    for slot, what in sorted(facts.dependencies_down.items()):
+        yield Found(slot, what.partition(":")[0], f"works without {what}")

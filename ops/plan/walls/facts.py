@@ -194,6 +194,8 @@ class Facts:
     site: str
     """Public address of the site."""
     containers: Mapping[str, SeenContainer]
+    dependencies_down: Mapping[str, str]
+    """Slot -> dependencies that it says that it works without."""
     reach: Reach | Unread
     handshakes: Mapping[Listener, Handshakes] | Unread
     answers: Mapping[str, Answer] | Unread
