@@ -4,24 +4,25 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-# PostgreSQL's text cannot hold NUL, and control characters have no place in one-line fields.
-Line = StringConstraints(strip_whitespace=True, pattern=r"^[^\x00-\x1f\x7f]*$")
+from app.items.text import line, paragraphs
+
+TRIMMED = StringConstraints(strip_whitespace=True)
 
 
 class ItemInput(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    name: Annotated[str, Line, Field(min_length=1, max_length=200)]
+    name: Annotated[str, TRIMMED, AfterValidator(line), Field(min_length=1, max_length=200)]
     sku: Annotated[
         str,
         StringConstraints(strip_whitespace=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$"),
         Field(min_length=1, max_length=64),
     ]
     quantity: Annotated[int, Field(ge=0, le=2_147_483_647, strict=True)]
-    location: Annotated[str, Line, Field(max_length=200)] = ""
-    notes: Annotated[str, StringConstraints(pattern=r"^[^\x00]*$"), Field(max_length=4000)] = ""
+    location: Annotated[str, TRIMMED, AfterValidator(line), Field(max_length=200)] = ""
+    notes: Annotated[str, AfterValidator(paragraphs), Field(max_length=4000)] = ""
 
 
 class Item(BaseModel):

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import unicodedata
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -83,7 +84,7 @@ async def list_items(
     limit: Annotated[int, Query(ge=1, le=100)] = 25,
     offset: Annotated[int, Query(ge=0, le=100_000)] = 0,
 ) -> ItemPage:
-    items, total = await _store(request).page(q.strip(), sort, limit, offset)
+    items, total = await _store(request).page(unicodedata.normalize("NFC", q).strip(), sort, limit, offset)
     page = ItemPage.model_construct(items=items, total=total, limit=limit, offset=offset)
     return Response(page.model_dump_json(), headers={"Cache-Control": "no-cache"}, media_type=JSON)  # type: ignore[return-value]
 
