@@ -13,7 +13,7 @@ import yaml
 from ops.machine.host import REPOSITORY
 from ops.plan.keycloak.facts import REALM
 from ops.plan.keycloak.realm import parse_realm
-from ops.plan.keycloak.realm_defaults import OWN_FLOWS
+from ops.plan.keycloak.realm_defaults import CLIENT, OWN_FLOWS
 from ops.plan.keycloak.realm_flows import bindings
 
 from .deployed import Deployed
@@ -62,6 +62,9 @@ def realm_problems(realm: dict[str, Any]) -> Iterator[str]:
 
 
 def rights_problems(realm: dict[str, Any]) -> Iterator[str]:
+    for role in realm.get("roles", {}).get("realm", []):
+        if role["name"].startswith("default-roles-") and "offline_access" in role["composites"]["realm"]:
+            yield "every user may have a token that outlives the login"
     mapped = {entry.get("client"): entry["roles"] for entry in realm.get("scopeMappings", [])}
     if mapped.get(PROBE) != []:
         yield "tokens of the probe may carry roles"
@@ -87,6 +90,8 @@ def client_problems(client: dict[str, Any]) -> Iterator[str]:
     if client.get("standardFlowEnabled", True):
         if attributes.get("pkce.code.challenge.method") != "S256":
             yield "PKCE is not enforced"
+        if "offline_access" in client.get("optionalClientScopes", CLIENT["optionalClientScopes"]):
+            yield "browsers may ask for a token that outlives the login"
         if not client.get("redirectUris"):
             yield "has a login and nowhere to return to"
     for flow in ("implicitFlowEnabled", "directAccessGrantsEnabled"):
@@ -138,6 +143,11 @@ def _client(realm: dict[str, Any]) -> dict[str, Any]:
     return next(client for client in realm["clients"] if client.get("redirectUris"))
 
 
+def _default_role(realm: dict[str, Any]) -> dict[str, Any]:
+    found = next(role for role in realm["roles"]["realm"] if role["name"].startswith("default-roles-"))
+    return dict(found["composites"])
+
+
 def _keeper(realm: dict[str, Any]) -> dict[str, Any]:
     return next(user for user in realm["users"] if user.get("serviceAccountClientId") == "cc03-keeper")
 
@@ -166,6 +176,8 @@ BROKEN: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "plain PKCE": (lambda realm: _client(realm)["attributes"].update({"pkce.code.challenge.method": "plain"}), "PKCE"),
     "implicit flow": (lambda realm: _client(realm).update(implicitFlowEnabled=True), "implicitFlowEnabled"),
     "password grant": (lambda realm: _client(realm).update(directAccessGrantsEnabled=True), "directAccessGrantsEnabled"),
+    "offline tokens by default": (lambda realm: _client(realm).pop("optionalClientScopes"), "outlives"),
+    "offline tokens for everybody": (lambda realm: _default_role(realm)["realm"].append("offline_access"), "every user"),
     "every role": (lambda realm: _client(realm).pop("fullScopeAllowed"), "every role"),
     "secret in clear": (lambda realm: _secret(realm).update(secret="hunter2"), "in clear"),
     "password in clear": (lambda realm: realm["users"][0]["credentials"][0].update(value="hunter2"), "in clear"),

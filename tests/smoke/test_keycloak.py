@@ -74,6 +74,12 @@ def test_code_is_worth_nothing_without_the_verifier(live: Live, viewer: Account)
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
 
 
+def test_browser_gets_no_token_that_outlives_its_login(live: Live) -> None:
+    answer = Login(live).authorize(scope="openid offline_access")
+
+    assert parse_qs(urlsplit(answer.headers.get("Location", "")).query).get("error") == ["invalid_scope"], answer.status_code
+
+
 def test_refresh_token_can_be_used_once(live: Live, viewer: Account) -> None:
     login = Login(live)
     first = login.tokens(viewer.username, viewer.password)["refresh_token"]

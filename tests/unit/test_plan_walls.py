@@ -150,6 +150,8 @@ BROKEN: dict[str, list[Facts]] = {
     "7.9": [with_realm(passwordPolicy="length(8)"), with_realm(passwordPolicy="")],
     "7.10": [with_realm(accessTokenLifespan=36000), with_realm(revokeRefreshToken=False)],
     "7.11": [with_realm(adminEventsEnabled=False)],
+    "7.13": [with_client(optionalClientScopes=["offline_access"]),
+             with_realm(roles={"realm": [{"name": "default-roles-cc03", "composites": {"realm": ["offline_access"]}}]})],
     "8.1": [replace(clean(), debian={"nginx": (Advisory("openssl", "CVE-1", "3.0.2"),)})],
     "8.2": [replace(clean(), python=(Advisory("starlette 1", "CVE-2"),))],
     "8.3": [replace(clean(), javascript=(Advisory("react", "GHSA-3"),))],

@@ -9,6 +9,8 @@ from typing import Any
 from ops.plan.walls.control import Found, control
 from ops.plan.walls.facts import Facts
 
+OFFLINE = "offline_access"
+"""The client scope that asks for a token which outlives the login, and the role without which no user gets one."""
 LEAST_LENGTH = 12
 LONGEST_TOKEN = 900
 """Seconds: the API checks tokens by their signature alone, so a revoked one works until it expires."""
@@ -172,3 +174,21 @@ def events(facts: Facts) -> Iterator[Found]:
     for key in ("eventsEnabled", "adminEventsEnabled"):
         if not realm_of(facts).get(key):
             yield Found("keycloak", key, f"{key} is off")
+
+
+@control(
+    "7.13",
+    "No browser gets a token that outlives its login",
+    why="an offline token that is stolen from a browser works for 30 days, after logout and without the user",
+    cure="optionalClientScopes and default-roles in config/keycloak/realm.yaml, then inv keycloak.apply",
+    part="realm",
+)
+def offline_tokens(facts: Facts) -> Iterator[Found]:
+    for name, client in clients(facts):
+        scopes = {*(client.get("optionalClientScopes") or ()), *(client.get("defaultClientScopes") or ())}
+        if client.get("standardFlowEnabled") and OFFLINE in scopes:
+            yield Found("keycloak", f"{name} {OFFLINE}", f"client {name} may ask for {OFFLINE}")
+    for role in realm_of(facts).get("roles", {}).get("realm", ()):
+        granted = (role.get("composites") or {}).get("realm") or ()
+        if str(role["name"]).startswith("default-roles-") and OFFLINE in granted:
+            yield Found("keycloak", OFFLINE, f"every user has the role {OFFLINE}")
