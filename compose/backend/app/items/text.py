@@ -1,4 +1,4 @@
-"""Text as it is stored: in Unicode's normal form NFC, without characters that a reader cannot see (docs/adr/0027-text.md)."""
+"""Text as it is stored: in Unicode's normal form NFC, without characters that a reader cannot see (docs/adr/0031-visible-text.md)."""
 
 import unicodedata
 
