@@ -13,7 +13,7 @@ import yaml
 from ops.machine.host import REPOSITORY
 from ops.plan.keycloak.facts import REALM
 from ops.plan.keycloak.realm import parse_realm
-from ops.plan.keycloak.realm_defaults import CLIENT, OWN_FLOWS
+from ops.plan.keycloak.realm_defaults import CLIENT, OWN_CLIENTS, OWN_FLOWS
 from ops.plan.keycloak.realm_flows import bindings
 
 from .deployed import Deployed
@@ -90,7 +90,8 @@ def client_problems(client: dict[str, Any]) -> Iterator[str]:
     if client.get("standardFlowEnabled", True):
         if attributes.get("pkce.code.challenge.method") != "S256":
             yield "PKCE is not enforced"
-        if "offline_access" in client.get("optionalClientScopes", CLIENT["optionalClientScopes"]):
+        scopes = client.get("optionalClientScopes", CLIENT["optionalClientScopes"])
+        if "offline_access" in scopes and client.get("clientId") not in OWN_CLIENTS:
             yield "browsers may ask for a token that outlives the login"
         if not client.get("redirectUris"):
             yield "has a login and nowhere to return to"

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ops.plan.keycloak.realm_defaults import OWN_CLIENTS
 from ops.plan.walls.control import Found, control
 from ops.plan.walls.facts import Facts
 
@@ -186,7 +187,8 @@ def events(facts: Facts) -> Iterator[Found]:
 def offline_tokens(facts: Facts) -> Iterator[Found]:
     for name, client in clients(facts):
         scopes = {*(client.get("optionalClientScopes") or ()), *(client.get("defaultClientScopes") or ())}
-        if client.get("standardFlowEnabled") and OFFLINE in scopes:
+        # Keycloak's own keep the scope: it grants nothing to users without the role.
+        if client.get("standardFlowEnabled") and OFFLINE in scopes and name not in OWN_CLIENTS:
             yield Found("keycloak", f"{name} {OFFLINE}", f"client {name} may ask for {OFFLINE}")
     for role in realm_of(facts).get("roles", {}).get("realm", ()):
         granted = (role.get("composites") or {}).get("realm") or ()
