@@ -189,6 +189,7 @@ def _service(
         trusts_from_start=from_start,
         key_owner=tls.get("owner"),
         public=tls.get("public"),
+        binds=str(own.get("binds", "")),
     )
 
 

@@ -111,6 +111,13 @@ class Service:
     """The uid that reads the key of its certificate, where that is not the service's own."""
     public: int | None = None
     """Port at which strangers reach it, under the public name."""
+    binds: str = ""
+    """The only one of its networks on which it listens; empty: on all of them."""
+
+    @property
+    def listens_on(self) -> tuple[str, ...]:
+        """The networks on which its ports are open."""
+        return (self.binds,) if self.binds else self.networks
 
     @property
     def behind_tls(self) -> bool:

@@ -19,6 +19,8 @@ from ops.model import LABEL_HASH, LABEL_PROJECT, LABEL_SERVICE, LABEL_SLOT, LABE
 
 MIGRATE_SUFFIX = "-migrate"
 CHECK_SUFFIX = "-migrate-check"
+LISTEN = "CC03_LISTEN"
+"""Variable with the address of a container on the network that its service binds."""
 ONE_OFFS = {MIGRATE_SUFFIX: (), CHECK_SUFFIX: ("--check",), "-migrate-contracting": ("--allow-contracting",)}
 """Suffix of a one-off container -> what it adds to the service's migration command."""
 _COPIED = (
@@ -77,13 +79,13 @@ def _attachment(where: str) -> dict[str, str]:
 
 
 def hosts_of(stack: Stack, allocation: Allocation, service: Service) -> dict[str, str]:
-    """Name -> address of every container that stands on a network of this service."""
+    """Name -> address of every container that listens on a network of this service."""
     entries: dict[str, str] = {}
     # In the stack's order of networks, not the service's own: two neighbours then know each other by the same network, and
     # who is asked sees the address that it knows the asker by.
     for network in (name for name in stack.networks if name in service.networks):
         for other in stack.services.values():
-            if network in other.networks:
+            if network in other.listens_on:
                 for slot in other.addresses():
                     entries.setdefault(slot, address(allocation, network, slot))
     return entries
@@ -173,7 +175,11 @@ def _place(stack: Stack, allocation: Allocation, service: Service, slot: str) ->
         "sysctls": {**service.definition.get("sysctls", {}), **NO_IPV6},
         "networks": {network_name(stack.project, network): one for network, one in attached.items()},
         "extra_hosts": [
-            *(f"{other}:{where}" for other, where in sorted(hosts_of(stack, allocation, service).items()) if other != name),
+            *(
+                f"{other}:{where}"
+                for other, where in sorted(hosts_of(stack, allocation, service).items())
+                if other != name or service.binds
+            ),
             *service.definition.get("extra_hosts", ()),
         ],
     }
@@ -214,8 +220,11 @@ def render_slot(
             "path": f"{state}/logs/{slot}.log", "max-size": f"{log_megabytes}mb"
         }},
     }  # fmt: skip
-    if service.logins:
+    if service.logins or service.binds:
         rendered["environment"] = environment(service, versions)
+    if service.binds:
+        where = address(allocation, service.binds, service.address_name(slot))
+        rendered["environment"] = {**rendered["environment"], LISTEN: where}
     if tmpfs := _tmpfs(service):
         rendered["tmpfs"] = tmpfs
     rendered["labels"] = {

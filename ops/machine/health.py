@@ -27,7 +27,7 @@ LOST = "lost"
 
 @dataclass(frozen=True)
 class Target:
-    """One container to watch. `address` is its own; `ca` verifies a probe over TLS.
+    """One container to watch. `address` is its own; `ca` verifies a probe over TLS, `certificate` is shown in it.
 
     `socket`: path in the container at which it alone answers the probe. `holder`: container in whose network it stands.
     `needs`: services without which it cannot do what its users need. `live`: URL that answers as long as the process works at
@@ -46,6 +46,7 @@ class Target:
     holder: str = ""
     needs: tuple[str, ...] = ()
     live: str = ""
+    certificate: str = ""
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Target:
@@ -138,7 +139,18 @@ def _connection(target: Target, scheme: str, port: int | None, pid: int) -> http
         return http.client.HTTPConnection(target.address, port, timeout=PROBE_TIMEOUT)
     # A port is shared by all who listen on it in one network; a file of the container is its own.
     path = f"/proc/{pid}/root{target.socket}" if target.socket else ""
-    return NamedConnection(target.address, port, target.service, target.ca, timeout=PROBE_TIMEOUT, path=path)
+    return NamedConnection(
+        target.address, port, target.service, target.ca, timeout=PROBE_TIMEOUT, path=path, certificate=target.certificate
+    )
+
+
+def present(context: ssl.SSLContext, file: str) -> None:
+    """Have a client show the certificate in a file. Raises OSError (ssl.SSLError is one) where it cannot be read."""
+    try:
+        context.load_cert_chain(file)
+    except ssl.SSLError:
+        # OpenSSL opens it once for the chain and once for the key: it may have been replaced in between.
+        context.load_cert_chain(file)
 
 
 class NamedConnection(http.client.HTTPSConnection):
@@ -147,10 +159,16 @@ class NamedConnection(http.client.HTTPSConnection):
     Parameters
     ----------
     ca: file of the roots that are trusted. timeout: seconds. path: of the socket to connect to instead of the address.
+    certificate: file of the certificate to show where the server asks for one, with its key; empty: none.
     """
 
-    def __init__(self, address: str, port: int | None, name: str, ca: str, *, timeout: float, path: str = "") -> None:
-        super().__init__(address, port, timeout=timeout, context=ssl.create_default_context(cafile=ca))
+    def __init__(
+        self, address: str, port: int | None, name: str, ca: str, *, timeout: float, path: str = "", certificate: str = ""
+    ) -> None:
+        context = ssl.create_default_context(cafile=ca)
+        if certificate and Path(certificate).is_file():
+            present(context, certificate)
+        super().__init__(address, port, timeout=timeout, context=context)
         self.name, self.path = name, path
 
     def connect(self) -> None:

@@ -19,6 +19,7 @@ from ops.errors import HostLacks
 from ops.machine import lock
 from ops.machine import state as files
 from ops.machine.at_rest import opening
+from ops.machine.certificates.folder import TLS
 from ops.machine.certificates.listening import listeners
 from ops.machine.certificates.renewing import COMMAND
 from ops.machine.checkout import config_of, config_version, read_settings, realm_of, wanted_images
@@ -238,10 +239,11 @@ def targets_of(
     return tuple(
         Target(
             slot=slot, service=service.name, container=container_name(stack.project, slot),
-            address=address(allocation, service.networks[0], service.address_name(slot)), probe=service.probe,
+            address=address(allocation, service.listens_on[0], service.address_name(slot)), probe=service.probe,
             ca=str(state.ca / "root.pem"), start_seconds=service.start_seconds, grace=grace(service),
             socket=service.socket or "", holder=container_name(stack.project, service.shares) if service.shares else "",
             needs=tuple(service.needs), live=service.live or "",
+            certificate=str(state.certs / service.name / TLS) if service.has_tls else "",
         )
         for service in stack.services.values() if service.name not in without
         for slot in (*service.slots(), *((service.surge_slot,) if service.rolls and surge else ()))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 LIMIT = 1000
 MOST_WORDS = 500
+STORE_PORT = 9427
 CONNECT_SECONDS, ANSWER_SECONDS = 3.0, 30.0
 OF_THE_COMMANDS = ("audit", "hooks")
 """What the commands themselves write to the log store, under names like those of services."""
@@ -38,18 +39,16 @@ def _rows(project: Project, path: str, query: str, **more: str) -> Iterator[Mapp
     import http.client
     from urllib.parse import urlencode
 
-    from ops.machine.health import NamedConnection, network_of
+    from ops.machine.health import network_of
     from ops.machine.observe import inspected_containers
-    from ops.render import address
 
     store = inspected_containers(project.host).get("logs")
     if store is None or not store["State"]["Pid"]:
         raise StoreAway
-    where, ca = address(project.allocation, "app", "logs"), str(project.state.ca / "root.pem")
-    connection = NamedConnection(where, 9428, "logs", ca, timeout=CONNECT_SECONDS)
+    connection = http.client.HTTPConnection("127.0.0.1", STORE_PORT, timeout=CONNECT_SECONDS)
     try:
         with closing(connection):
-            # The store is on internal networks only, where the host itself has no address.
+            # It listens on its container's loopback, which is reached from inside that network only.
             with network_of(store["State"]["Pid"]):
                 connection.connect()
             connection.sock.settimeout(ANSWER_SECONDS if path == "query" else None)

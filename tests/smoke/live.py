@@ -14,17 +14,31 @@ from typing import Any
 from unittest.mock import patch
 
 import requests
+from requests.adapters import HTTPAdapter
 
 from ops import podman
 from ops.compose import placeholders
+from ops.machine.certificates.folder import TLS
 from ops.machine.health import network_of
 from ops.machine.host import REPOSITORY
 from ops.machine.observe import inspected_containers, secret_versions
 from ops.machine.project import Project
 from ops.machine.run import Result
 from ops.machine.wait import until
+from ops.render import address
 
 TIMEOUT = 15.0
+
+
+class Named(HTTPAdapter):
+    """Connections to an address, verified against a name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, **options, server_hostname=self.name, assert_hostname=self.name)
 
 
 @contextmanager
@@ -129,10 +143,16 @@ class Live:
 
     def inside(self, slot: str, port: int, path: str, **options: Any) -> requests.Response:
         """GET on a port of a container, as the container itself would ask."""
+        service = self.project.stack.service_of(slot)
+        allocation = self.project.deployed.allocation
+        where = address(allocation, service.binds, service.address_name(slot)) if service.binds else "127.0.0.1"
         with requests.Session() as session, self.network(slot):
             session.trust_env = False
             session.verify = str(self.ca)
-            return session.get(f"https://127.0.0.1:{port}{path}", timeout=TIMEOUT, allow_redirects=False, **options)
+            session.cert = str(self.project.state.certs / service.name / TLS)
+            # Certificates are for names, and the addresses of containers have none here.
+            session.mount(f"https://{where}:", Named(service.name))
+            return session.get(f"https://{where}:{port}{path}", timeout=TIMEOUT, allow_redirects=False, **options)
 
     def exec(self, slot: str, *argv: str, ok: tuple[int, ...] | None = (0,)) -> Result:
         name = str(self.container(slot)["Name"])

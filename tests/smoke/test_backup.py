@@ -84,7 +84,7 @@ def test_repositories_are_encrypted(live: Live) -> None:
     assert config["version"] == 2
 
 
-def test_neighbours_may_look_and_nothing_else(live: Live) -> None:
+def test_its_page_tells_and_takes_no_orders(live: Live) -> None:
     assert live.inside("backup", 9101, "/run").status_code == 404
 
 

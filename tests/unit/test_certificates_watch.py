@@ -21,7 +21,8 @@ from ops.machine import authority
 from ops.machine.certificates import renewing, watch
 from ops.machine.certificates.renewing import Renewal
 from ops.machine.certificates.watch import CertificateWatch, due_of, exposition
-from ops.machine.certificates.wire import Listener, Served, difference, present, stored
+from ops.machine.certificates.wire import Listener, Served, difference, stored
+from ops.machine.health import present
 from ops.machine.run import Result
 from ops.machine.state import State
 
@@ -263,8 +264,8 @@ def test_client_shows_a_certificate_that_is_replaced_while_it_is_read(tmp_path: 
         def load_cert_chain(self, certfile: Any, keyfile: Any = None, password: Any = None) -> None:
             super().load_cert_chain(certfile, keys.pop() if keys else None, password)
 
-    present(Context(ssl.PROTOCOL_TLS_CLIENT), file)
+    present(Context(ssl.PROTOCOL_TLS_CLIENT), str(file))
     assert not keys
     file.write_text("half a file")
     with pytest.raises(ssl.SSLError):
-        present(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), file)
+        present(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), str(file))

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import ssl
 from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ops.machine.health import LOST, Target, assess, failure_of, is_live, not_ok, probe, state_of, stranded
+from ops import pki
+from ops.machine.health import LOST, NamedConnection, Target, assess, failure_of, is_live, not_ok, probe, state_of, stranded
 
 TARGET = Target("redis", "redis", "cc03-redis", "10.64.2.11", None, "/ca.pem", start_seconds=60, grace=30)
 
@@ -133,3 +137,40 @@ def test_container_that_has_no_liveness_probe_or_does_not_run_is_not_live(status
 )
 def test_dependencies_that_a_healthy_service_lacks_are_read_from_its_answer(body: str, said: str) -> None:
     assert not_ok(body) == said
+
+
+@pytest.mark.parametrize(("shown", "accepted"), [("redis.pem", True), ("none.pem", False), ("", False)])
+def test_probe_shows_the_certificate_of_the_service_where_the_server_wants_one(
+    tmp_path: Path, shown: str, accepted: bool
+) -> None:  # fmt: skip
+    now = datetime.now(UTC)
+    root = pki.make_root("project", now)
+    intermediate = pki.make_intermediate(root, "project", now)
+    leaf = pki.issue(intermediate, "redis", ("redis",), now)
+    ca, own = tmp_path / "ca.pem", tmp_path / "redis.pem"
+    ca.write_bytes(root.certificate)
+    own.write_bytes(leaf.key + leaf.certificate + intermediate.certificate)
+    wanting = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    wanting.load_cert_chain(own)
+    wanting.load_verify_locations(ca)
+    wanting.verify_mode = ssl.CERT_REQUIRED
+    connection = NamedConnection(
+        "10.64.2.11", 6379, "redis", str(ca), timeout=1.0, certificate=str(tmp_path / shown) if shown else ""
+    )
+
+    assert handshake(connection._context, wanting) is accepted  # type: ignore[attr-defined]
+
+
+def handshake(client: ssl.SSLContext, server: ssl.SSLContext) -> bool:
+    """Whether both agree, without a network. With TLS 1.3 the client ends before the server has seen its certificate."""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    near = client.wrap_bio(to_client, to_server, server_hostname="redis")
+    far = server.wrap_bio(to_server, to_client, server_side=True)
+    for side in (near, far, near, far):
+        try:
+            side.do_handshake()
+        except ssl.SSLWantReadError:
+            continue
+        except ssl.SSLError:
+            return False
+    return True

@@ -15,12 +15,12 @@ from ops.plan.walls.exceptions import FILE as EXCEPTIONS
 from ops.plan.walls.exceptions import Accepted, flaws, parse_exceptions
 from ops.plan.walls.facts import Advisory, BurstSeen, Facts, Leak, Mount, Reach, Unread, Way
 from ops.plan.walls.judge import ACCEPTED, FAILED, NOT_CHECKED, PASSED, as_json, judge
-from ops.plan.walls.listeners import Listener, parse_listeners
 from ops.plan.walls.markdown import page, share_told
 from tests.drill.walls.seeds import OVERLAYS, laid_over
 from tests.unit.builders import REPOSITORY
 from tests.unit.walls_facts import (
     COMPOSE,
+    REFUSED,
     clean,
     with_answer,
     with_client,
@@ -50,6 +50,10 @@ def accepted_of(facts: Facts) -> list[Accepted]:
 
 def _way(source: str, target: str, network: str) -> Way:
     return Way(source, target, network, "10.0.0.1", 1)
+
+
+def _asked(**changes: Any) -> Facts:
+    return replace(clean(), asked=frozenset({replace(REFUSED, **changes)}))
 
 
 def _reach(**changes: Any) -> Facts:
@@ -117,6 +121,7 @@ BROKEN: dict[str, list[Facts]] = {
             with_host(listens=frozenset({("0.0.0.0", 22)}))],  # noqa: S104
     "4.8": [with_host(strangers={"data": ("stranger",)})], "4.9": [with_container("redis", ipv6=("fe80::1",))],
     "4.10": [with_host(firewall="its rules were removed or altered")],
+    "4.11": [_asked(shows=False, status=200), _asked(shows=True, status=200), _asked(shows=True, status=404)],
     "5.2": [with_handshakes(protocols=frozenset({"TLSv1.1", "TLSv1.2", "TLSv1.3"}))],
     "5.3": [with_handshakes(protocols=frozenset({"TLSv1.2"}))],
     "5.4": [with_handshakes(weak=frozenset({"CBC"}))],
@@ -305,24 +310,6 @@ def test_an_exception_that_cannot_be_meant_is_refused(old: str, new: str, said: 
     assert parse_exceptions(WHOLE, CONTROLS)[0].until == date(2027, 1, 1)
     with pytest.raises(UsageProblem, match=said):
         parse_exceptions(WHOLE.replace(old, new), CONTROLS)
-
-
-# ---- Listeners
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("nginz: {80: {speaks: http}}", "names nginz"),
-        ("nginx: {80: {speaks: htps}}", "speaks is 'htps'"),
-        ("nginx: {80: {spaeks: http}}", "spaeks is not known"),
-        ("nginx: {eighty: {speaks: http}}", "nginx.eighty"),
-    ],
-)
-def test_a_listener_that_cannot_be_meant_is_refused(text: str, said: str) -> None:
-    assert parse_listeners("nginx: {80: {speaks: tls}}", ["nginx"]) == (Listener("nginx", 80, "tls", "nginx"),)
-    with pytest.raises(UsageProblem, match=said):
-        parse_listeners(text, ["nginx"])
 
 
 # ---- The report

@@ -222,3 +222,15 @@ def test_two_projects_share_no_name() -> None:
         assert not set(first[kind]) & set(second[kind])
     names = [{one["container_name"] for one in release["services"].values()} for release in (first, second)]
     assert not names[0] & names[1]
+
+
+def test_service_that_binds_one_network_is_known_by_it_alone() -> None:
+    own = stack()
+    bound = replace(own.services["keycloak"], binds="data")
+    services = render(replace(own, services={**own.services, "keycloak": bound}))["services"]
+    where = services["keycloak"]["networks"]["cc03-data"]["ipv4_address"]
+
+    assert services["keycloak"]["environment"]["CC03_LISTEN"] == where
+    assert f"keycloak:{where}" in services["keycloak"]["extra_hosts"], "it finds itself there"
+    assert f"keycloak:{where}" in services["backend-1"]["extra_hosts"]
+    assert not [entry for entry in services["edge"]["extra_hosts"] if entry.startswith("keycloak:")], "they share app alone"

@@ -13,7 +13,19 @@ from ops.compose import fill, parse_stack, placeholders
 from ops.model import Service, Stack
 from ops.plan.accounts import Account, Taken
 from ops.plan.walls import listeners
-from ops.plan.walls.facts import Answer, BurstSeen, Facts, Handshakes, HostFiles, Mount, Process, Reach, SeenContainer, Way
+from ops.plan.walls.facts import (
+    Answer,
+    Asked,
+    BurstSeen,
+    Facts,
+    Handshakes,
+    HostFiles,
+    Mount,
+    Process,
+    Reach,
+    SeenContainer,
+    Way,
+)  # fmt: skip
 from ops.plan.walls.http import REQUESTS
 from ops.plan.walls.listeners import Listener, parse_listeners, ports_of
 from ops.plan.walls.network import allowed
@@ -27,6 +39,7 @@ PAGE = Answer(200, {
     "content-security-policy": "default-src 'self'; object-src 'none'; frame-ancestors 'none'",
 }, "<html>")  # fmt: skip
 GOOD = Handshakes(frozenset({"TLSv1.2", "TLSv1.3"}), frozenset(), "", "EC 256", "sha256", 60.0, True)
+REFUSED = Asked("cadvisor", "logs", 9428, "/metrics", shows=True, status=403)
 REALM: Mapping[str, Any] = {
     "bruteForceProtected": True, "failureFactor": 5, "sslRequired": "external", "passwordPolicy": "length(12)",
     "accessTokenLifespan": 300, "revokeRefreshToken": True, "eventsEnabled": True, "adminEventsEnabled": True,
@@ -101,7 +114,8 @@ def clean() -> Facts:
         stack=stack, compose=COMPOSE, listeners=declared_listeners(), ports=PORTS, site=SITE,
         images={name: f"localhost/cc03/{name}:1" for name in stack.services}, image_days={"nginx": 1.0},
         containers={slot: _container(slot, stack.service_of(slot)) for slot in stack.slots()}, dependencies_down={},
-        reach=_reach(), handshakes={one: GOOD for one in declared_listeners() if one.encrypted}, answers=_answers(),
+        reach=_reach(), asked=frozenset({REFUSED}),
+        handshakes={one: GOOD for one in declared_listeners() if one.encrypted}, answers=_answers(),
         bursts={"API": BurstSeen(300, 1.0, True), "login": BurstSeen(22, 0.5, True)}, realm=REALM,
         host=HostFiles(listens=frozenset({("0.0.0.0", 80), ("0.0.0.0", 443), ("127.0.0.1", 9443)})), leaks=(),  # noqa: S104
         debian={}, python=(), javascript=(),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from . import away, configuration, extract, jobs, keys, log, manifest, observe, pgbackrest, receiver, repositories, restic, sets
 from .errors import JobError
-from .paths import CERTIFICATES, RUN
+from .paths import OWN_CERTIFICATE, ROOTS, RUN
 from .progress import Progress, to_stdout
 from .repositories import LOCAL, Repository
 from .scheduler import serve
@@ -135,7 +135,8 @@ def _text(value: object) -> str:
 
 def _status(*, as_json: bool) -> int:
     try:
-        context = ssl.create_default_context(cafile=CERTIFICATES / "ca.pem")
+        context = ssl.create_default_context(cafile=ROOTS)
+        context.load_cert_chain(OWN_CERTIFICATE)
         with urllib.request.urlopen(f"https://127.0.0.1:{PORT}/status", timeout=5, context=context) as answer:
             report = json.load(answer)
     except OSError as error:

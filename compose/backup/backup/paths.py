@@ -22,6 +22,8 @@ CONFIG = Path("/etc/cc03/current")
 CERTIFICATES = Path("/etc/tls")
 OWN_CERTIFICATE = CERTIFICATES / "tls.pem"
 """Key and chain."""
+ROOTS = CERTIFICATES / "ca.pem"
+"""What is trusted."""
 SECRETS = Path("/run/secrets")
 CIPHER = SECRETS / "backup-cipher"
 RUN = Path("/run/backup")

@@ -9,23 +9,26 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from . import metrics
-from .paths import OWN_CERTIFICATE
+from .paths import OWN_CERTIFICATE, ROOTS
 from .report import status
 from .settings import Settings
 from .state import State, faults
 
 PORT = 9101
 HANDSHAKE_SECONDS = 5.0
+CLIENTS = frozenset({"prometheus", "backup"})
+"""Who is served, by the names on their certificates. The backup itself is its health check."""
 
 
 class Server(ThreadingHTTPServer):
-    """Over TLS. The certificate is read for each connection, of which there are a few a minute: a new one needs no reload."""
+    """Over TLS, to declared clients. Certificate and roots are read for each connection, of which there are a few a minute: new
+    ones need no reload."""
 
     daemon_threads = True
 
-    def __init__(self, port: int, handler: type[BaseHTTPRequestHandler], certificate: Path) -> None:
+    def __init__(self, port: int, handler: type[BaseHTTPRequestHandler], certificate: Path, roots: Path) -> None:
         super().__init__(("", port), handler)
-        self._certificate = certificate
+        self._certificate, self._roots = certificate, roots
 
     def finish_request(self, request: socket.socket, client_address: object) -> None:
         """In the connection's own thread: a client that is slow to shake hands keeps nobody waiting."""
@@ -33,11 +36,14 @@ class Server(ThreadingHTTPServer):
         try:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.minimum_version = ssl.TLSVersion.TLSv1_3
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(self._roots)
             self._show_certificate(context)
             with context.wrap_socket(request, server_side=True) as secured:
-                super().finish_request(secured, client_address)
+                if names_of(secured) & CLIENTS:
+                    super().finish_request(secured, client_address)
         except OSError:
-            # Plain text, a client that does not trust this certificate, or one that has gone.
+            # Plain text, a client without a certificate or that does not trust this one, or one that has gone.
             return
 
     def _show_certificate(self, context: ssl.SSLContext) -> None:
@@ -48,8 +54,14 @@ class Server(ThreadingHTTPServer):
             context.load_cert_chain(self._certificate)
 
 
+def names_of(secured: ssl.SSLSocket) -> set[str]:
+    """The host names on the certificate of the other side."""
+    found = (secured.getpeercert() or {}).get("subjectAltName", ())
+    return {str(name) for kind, name in found if kind == "DNS"}
+
+
 def make_server(
-    view: Callable[[], State], settings: Settings, port: int = PORT, certificate: Path = OWN_CERTIFICATE
+    view: Callable[[], State], settings: Settings, port: int = PORT, certificate: Path = OWN_CERTIFICATE, roots: Path = ROOTS
 ) -> ThreadingHTTPServer:
     class Handler(BaseHTTPRequestHandler):
         server_version = "backup"
@@ -79,4 +91,4 @@ def make_server(
         def log_message(self, *args: object) -> None:
             """Probes every few seconds are not worth a line each."""
 
-    return Server(port, Handler, certificate)
+    return Server(port, Handler, certificate, roots)

@@ -14,10 +14,11 @@ from backup.server import make_server
 from test_state import GOOD, SETTINGS
 
 
-def issue(file: Path) -> None:
-    """A key and a certificate for `localhost` that vouches for itself."""
+def issue(file: Path, *names: str) -> None:
+    """A key and a certificate that vouches for itself, for `localhost` and other names."""
     argv = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1"]
-    own = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", "-", "-out", "-"]
+    alternatives = ",".join(f"DNS:{name}" for name in ("localhost", *names))
+    own = ["-subj", "/CN=localhost", "-addext", f"subjectAltName={alternatives}", "-keyout", "-", "-out", "-"]
     fresh = file.with_suffix(".next")
     fresh.write_bytes(subprocess.run([*argv, *own], check=True, capture_output=True).stdout)
     fresh.replace(file)
@@ -30,16 +31,29 @@ def file(tmp_path):
 
 
 @pytest.fixture
-def port(file):
-    server = make_server(lambda: GOOD, SETTINGS, 0, file)
+def roots(tmp_path):
+    """Trusted by the server: each of these clients vouches for itself."""
+    for name in ("prometheus", "backup", "postgres"):
+        issue(tmp_path / name, name)
+    trusted = tmp_path / "ca.pem"
+    trusted.write_bytes(b"".join((tmp_path / name).read_bytes() for name in ("prometheus", "backup", "postgres")))
+    return trusted
+
+
+@pytest.fixture
+def port(file, roots):
+    server = make_server(lambda: GOOD, SETTINGS, 0, file, roots)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
     yield server.server_address[1]
     server.shutdown()
     server.server_close()
 
 
-def ask(port, file, path):
-    connection = http.client.HTTPSConnection("localhost", port, timeout=5, context=ssl.create_default_context(cafile=file))
+def ask(port, file, path, shows="prometheus"):
+    context = ssl.create_default_context(cafile=file)
+    if shows:
+        context.load_cert_chain(file.with_name(shows))
+    connection = http.client.HTTPSConnection("localhost", port, timeout=5, context=context)
     connection.request("GET", path)
     answer = connection.getresponse()
     return answer.status, answer.read()
@@ -77,9 +91,26 @@ def test_certificate_that_is_replaced_while_it_is_read_is_read_again(port, file,
     issue(file)
 
     def replaced_in_between(context, certificate):
-        reads.append(certificate)
-        read(context, old if len(reads) == 1 else certificate, certificate)
+        if certificate == file:
+            reads.append(certificate)
+        read(context, old if reads == [certificate] else certificate, certificate)
 
     monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", replaced_in_between)
     assert ask(port, file, "/health")[0] in (200, 503)
     assert reads == [file, file]
+
+
+@pytest.mark.parametrize("shows", ["", "postgres", "tls.pem"])
+def test_neighbour_that_is_no_client_learns_nothing(port, file, shows):
+    """Without a certificate, with that of another service, and with one that nobody trusts."""
+    assert ask(port, file, "/status", "backup")[0] == 200
+    with pytest.raises((OSError, http.client.HTTPException)):
+        ask(port, file, "/status", shows)
+
+
+def test_client_of_a_new_root_is_served_without_a_restart(port, file, roots):
+    issue(file.with_name("other"), "prometheus")
+    with pytest.raises((OSError, http.client.HTTPException)):
+        ask(port, file, "/status", "other")
+    roots.write_bytes(file.with_name("other").read_bytes())
+    assert ask(port, file, "/status", "other")[0] == 200

@@ -22,7 +22,7 @@ def listeners(state: State, stack: Stack, allocation: Allocation, of: Iterable[L
     return tuple(
         Listener(
             name=leaf.name, service=leaf.service, slot=slot, container=container_name(stack.project, slot),
-            address=address(allocation, service.networks[0], service.address_name(slot)), port=port, protocol=protocol,
+            address=address(allocation, service.listens_on[0], service.address_name(slot)), port=port, protocol=protocol,
             server_name=leaf.server_name, file=str(file_of(state, leaf)), ca=str(state.ca / "root.pem"), public=leaf.public,
         )
         for leaf in of for service in (stack.services[leaf.service],) for slot in leaf.slots

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ops.machine.health import network_of
+from ops.machine.health import network_of, present
 from ops.renewal import renew_at
 
 HANDSHAKE_SECONDS = 4.0
@@ -100,7 +100,7 @@ def _words(problem: Exception) -> str:
 def _shake(listener: Listener, pid: int, context: ssl.SSLContext) -> tuple[bytes, Mapping[str, Any]]:
     # A server that asks for a certificate is shown its own, by which it knows nobody.
     if not listener.public and Path(listener.file).is_file():
-        present(context, Path(listener.file))
+        present(context, listener.file)
     with network_of(pid):
         raw = socket.create_connection((listener.address, listener.port), HANDSHAKE_SECONDS)
     with raw:
@@ -110,15 +110,6 @@ def _shake(listener: Listener, pid: int, context: ssl.SSLContext) -> tuple[bytes
                 raise OSError("it offers no TLS")
         with context.wrap_socket(raw, server_hostname=listener.server_name) as secured:
             return secured.getpeercert(binary_form=True) or b"", secured.getpeercert() or {}
-
-
-def present(context: ssl.SSLContext, file: Path) -> None:
-    """Have a client show the certificate in a file. Raises OSError (ssl.SSLError is one) where it cannot be read."""
-    try:
-        context.load_cert_chain(file)
-    except ssl.SSLError:
-        # OpenSSL opens it once for the chain and once for the key: it may have been replaced in between.
-        context.load_cert_chain(file)
 
 
 def stored(file: Path) -> bytes:

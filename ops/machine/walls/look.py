@@ -18,7 +18,7 @@ from ops.errors import HostLacks, OpsError
 from ops.machine.keycloak.realm import declared
 from ops.machine.observe import dependencies_down, inspected_containers
 from ops.machine.ticker import epoch
-from ops.machine.walls import advisories, files, requests, wire
+from ops.machine.walls import advisories, clients, files, requests, wire
 from ops.machine.walls.inside import look_inside
 from ops.machine.walls.processes import by_namespace, namespaces, processes_of
 from ops.machine.walls.reach import Place, addresses, reach
@@ -31,7 +31,7 @@ from ops.plan.walls.listeners import Listener, parse_listeners
 if TYPE_CHECKING:
     from ops.machine.project import Project
 
-PARTS = ("reach", "handshakes", "answers", "bursts", "realm", "host", "leaks", "debian", "python", "javascript")
+PARTS = ("reach", "asked", "handshakes", "answers", "bursts", "realm", "host", "leaks", "debian", "python", "javascript")
 ADVISORIES = ("debian", "python", "javascript")
 MONITORING = "prometheus"
 """nginx answers it at a port of its own."""
@@ -74,6 +74,7 @@ def look(project: Project, parts: frozenset[str] = frozenset(PARTS)) -> Facts:
 
         stack = project.stack
         reached = begin("reach", lambda: reach(stack, places, listeners, project.ports["https"]))
+        asked = begin("asked", lambda: clients.asked(project.state, stack, places, listeners))
         shaken = begin("handshakes", lambda: _handshakes(project, places, listeners))
         answered = begin("answers", lambda: front if isinstance(front, Unread) else requests.answers(front))
         realm = begin("realm", lambda: declared(project).read())
@@ -89,7 +90,7 @@ def look(project: Project, parts: frozenset[str] = frozenset(PARTS)) -> Facts:
             listeners=listeners, ports=project.ports, site=placeholders(project.settings, project.ports)["CC03_PUBLIC_URL"],
             images={name: image.tag for name, image in project.images.items()}, image_days=_image_days(project, found),
             containers=containers, dependencies_down=dependencies_down(project.targets(), found),
-            reach=reached.result(), handshakes=shaken.result(), answers=answered.result(),
+            reach=reached.result(), asked=asked.result(), handshakes=shaken.result(), answers=answered.result(),
             bursts=burst.result(), realm=realm.result(), host=host.result(), leaks=leaked.result(),
             debian=debian.result(), python=python.result(), javascript=javascript.result(),
         )  # fmt: skip
@@ -157,7 +158,9 @@ def _handshakes(project: Project, places: Mapping[str, Place], listeners: tuple[
     for listener in (one for one in listeners if one.encrypted):
         slot = next((slot for slot, place in places.items() if place.service == listener.service), None)
         if slot:
-            address = next(iter(addresses(project.stack, places, slot).values()), "127.0.0.1")
+            bound = project.stack.services[listener.service].listens_on
+            known = addresses(project.stack, places, slot)
+            address = next((known[network] for network in bound if network in known), "127.0.0.1")
             asked[listener] = wire.Speaker(listener, places[slot].pid, address, project.state)
     with ThreadPoolExecutor(max_workers=8) as pool:
         return dict(zip(asked, pool.map(wire.handshakes, asked.values()), strict=True))

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ops.machine.certificates import folder
-from ops.machine.certificates.wire import SSL_REQUEST, present, stored
-from ops.machine.health import network_of
+from ops.machine.certificates.wire import SSL_REQUEST, stored
+from ops.machine.health import network_of, present
 from ops.machine.state import State
 from ops.plan.walls.facts import Handshakes
 from ops.plan.walls.listeners import Listener
@@ -58,7 +58,7 @@ class Speaker:
 
     def with_own_certificate(self, context: ssl.SSLContext) -> ssl.SSLContext:
         if self.listener.client_certificate and self.stored.is_file():
-            present(context, self.stored)
+            present(context, str(self.stored))
         return context
 
     @contextmanager

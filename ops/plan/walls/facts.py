@@ -102,6 +102,25 @@ class Reach:
     """Those to an address of the host that came about, from containers that need no way out."""
 
 
+@dataclass(frozen=True, order=True)
+class Asked:
+    """One request of a container to a listener that serves declared clients only.
+
+    `shows`: whether it showed its own certificate. `status`: what it was answered; 0 where the connection was refused.
+    """
+
+    client: str
+    target: str
+    port: int
+    path: str
+    shows: bool
+    status: int
+
+    @property
+    def served(self) -> bool:
+        return self.status not in (0, 400, 401, 403)
+
+
 @dataclass(frozen=True)
 class Handshakes:
     """How a listener negotiates. Days are counted from the audit; `problem`: why its certificate is not accepted."""
@@ -197,6 +216,8 @@ class Facts:
     dependencies_down: Mapping[str, str]
     """Slot -> dependencies that it says that it works without."""
     reach: Reach | Unread
+    asked: frozenset[Asked] | Unread
+    """Requests of containers that are no clients of a listener, or that show no certificate."""
     handshakes: Mapping[Listener, Handshakes] | Unread
     answers: Mapping[str, Answer] | Unread
     bursts: Mapping[str, BurstSeen] | Unread

@@ -13,7 +13,7 @@ from ops.errors import UsageProblem, did_you_mean
 FILE = "config/audit/listeners.yaml"
 SPEAKS = ("http", "https", "tls", "tcp", "postgres")
 """`https` and `tls` begin with a handshake, `postgres` asks for one first (SSLRequest); `http` and `tcp` are not encrypted."""
-KEYS = {"speaks", "name", "published", "client_certificate"}
+KEYS = {"speaks", "name", "published", "client_certificate", "clients"}
 
 
 @dataclass(frozen=True, order=True)
@@ -21,7 +21,8 @@ class Listener:
     """One port.
 
     `name`: which the certificate is verified against. `published`: key of the port of the host below `ports`, where there is
-    one. `client_certificate`: whether nobody gets further than the handshake without one.
+    one. `client_certificate`: whether nobody gets further than the handshake without one. `clients`: (service, path) of each
+    service that is served, by the name on its certificate; empty: the listener does not tell its clients apart so.
     """
 
     service: str
@@ -30,6 +31,7 @@ class Listener:
     name: str = ""
     published: str = ""
     client_certificate: bool = False
+    clients: tuple[tuple[str, str], ...] = ()
 
     @property
     def encrypted(self) -> bool:
@@ -52,11 +54,11 @@ def parse_listeners(text: str, services: Iterable[str]) -> tuple[Listener, ...]:
         if service not in known:
             raise UsageProblem(f"{FILE} names {service}", did_you_mean(service, known), f"correct {FILE}")
         for port, spec in (ports or {}).items():
-            found.append(_listener(service, port, spec))
+            found.append(_listener(service, port, spec, known))
     return tuple(found)
 
 
-def _listener(service: str, port: Any, spec: Any) -> Listener:
+def _listener(service: str, port: Any, spec: Any, known: set[str]) -> Listener:
     where = f"{FILE}: {service}.{port}"
     if not isinstance(port, int) or not isinstance(spec, Mapping):
         raise UsageProblem(where, "it must be PORT: {speaks: …}", f"correct {FILE}")
@@ -66,9 +68,13 @@ def _listener(service: str, port: Any, spec: Any) -> Listener:
     speaks = str(spec.get("speaks"))
     if speaks not in SPEAKS:
         raise UsageProblem(f"{where}.speaks is {speaks!r}", did_you_mean(speaks, SPEAKS), f"correct {FILE}")
+    clients = spec.get("clients") or {}
+    for client in clients:
+        if client not in known:
+            raise UsageProblem(f"{where}.clients names {client}", did_you_mean(str(client), known), f"correct {FILE}")
     return Listener(
         service, port, speaks, str(spec.get("name", service)), str(spec.get("published", "")),
-        bool(spec.get("client_certificate")),
+        bool(clients or spec.get("client_certificate")), tuple(sorted((str(key), str(path)) for key, path in clients.items())),
     )  # fmt: skip
 
 

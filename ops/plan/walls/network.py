@@ -21,8 +21,8 @@ def place(stack: Stack, slot: str) -> str:
 
 
 def allowed(stack: Stack, way: Way) -> bool:
-    """Two containers may talk where they share a network."""
-    return way.network in stack.service_of(way.source).networks
+    """Two containers may talk where they share a network on which the target listens."""
+    return way.network in stack.service_of(way.source).networks and way.network in stack.service_of(way.target).listens_on
 
 
 def _told(way: Way) -> Found:
@@ -31,7 +31,7 @@ def _told(way: Way) -> Found:
 
 @control(
     "4.1",
-    "No container reaches another one that it shares no network with",
+    "No container reaches another one on a network that it is not on, or on which that one does not listen",
     why="the networks are the firewall between the tiers",
     cure="inv deploy; podman network inspect shows who stands where",
     part="reach",
@@ -171,3 +171,20 @@ def strangers(facts: Facts) -> Iterator[Found]:
         for network, names in sorted(facts.host.strangers.items()):
             for name in names:
                 yield Found(network, name, f"container {name} stands on {network}")
+
+
+@control(
+    "4.11",
+    "Logs, metrics and alerts are served to their declared clients alone",
+    why="who takes over a neighbour reads every log line, writes some, and silences alerts",
+    cure="client_allowed_sans of its web.yml, or compose/logs/proxy.conf; config/audit/listeners.yaml declares the clients",
+    part="asked",
+)
+def clients(facts: Facts) -> Iterator[Found]:
+    for asked in sorted(facts.asked) if isinstance(facts.asked, frozenset) else ():
+        if asked.served:
+            shown = f"with the certificate of {asked.client}" if asked.shows else "without a certificate"
+            yield Found(
+                asked.client, f"{asked.target}:{asked.port}{asked.path}",
+                f"is served {asked.path} by {asked.target}:{asked.port} {shown}",
+            )  # fmt: skip

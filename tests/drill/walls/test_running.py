@@ -174,12 +174,12 @@ def rewritten(project: Project, folder: Path) -> Iterator[None]:
 # ---- nginx
 
 
-def configured(file: str, old: str, new: str) -> Act:
-    """nginx with one change of its configuration."""
+def configured(file: str, old: str, new: str, service: str = "nginx") -> Act:
+    """A service with one change of its configuration."""
 
     @contextmanager
     def act(project: Project, folder: Path) -> Iterator[None]:
-        root = project.state.config / "nginx"
+        root = project.state.config / service
         before = (root / "current").readlink()
         changed = root / "seeded"
         shutil.copytree(root / before, changed)
@@ -188,20 +188,20 @@ def configured(file: str, old: str, new: str) -> Act:
         (changed / file).write_text(text.replace(old, new))
         try:
             files.link(root / "current", "seeded")
-            reload(project)
+            reload(project, service)
             yield
         finally:
             files.link(root / "current", str(before))
-            reload(project)
+            reload(project, service)
             shutil.rmtree(changed)
 
     return act
 
 
-def reload(project: Project) -> None:
-    argv = project.stack.services["nginx"].reload
+def reload(project: Project, service: str) -> None:
+    argv = project.stack.services[service].reload
     assert argv
-    project.host.run(podman.exec_in(container_name(project.name, "nginx"), argv))
+    project.host.run(podman.exec_in(container_name(project.name, service), argv))
     time.sleep(SETTLES)
 
 
@@ -268,6 +268,12 @@ CHANGES: dict[str, tuple[str, frozenset[str], Act]] = {
     "no packet filter": ("4.10", QUICK, unfiltered),
     "a rule more in the packet filter": ("4.10", QUICK, loosened),
     "an open port": ("4.4", QUICK, listening),
+    "alerts for every neighbour": ("4.11", frozenset({"asked"}), configured(
+        "web.yml", "client_auth_type: RequireAndVerifyClientCert", "client_auth_type: NoClientCert", "alertmanager"
+    )),
+    "alerts for who has a certificate": ("4.11", frozenset({"asked"}), configured(
+        "web.yml", "  client_allowed_sans:", "  # client_allowed_sans:", "alertmanager"
+    )),
     "a secret for everybody": ("3.4", QUICK, opened("secrets/redis-app/*")),
     "a key for everybody": ("3.4", QUICK, opened("ca/*.key")),
     "a secret handed over": ("3.5", QUICK, handed("redis-app")), "a private key handed over": ("3.5", QUICK, handed("")),

@@ -11,7 +11,7 @@ from ops.plan.walls.policies.core import Compose, Finding, executable, exempt, o
 NETWORKS = {
     "web": {"edge"},
     "frontend": {"edge", "frontend"},
-    "app": {"edge", "backend", "keycloak", "prometheus", "grafana", "logs"},
+    "app": {"edge", "backend", "keycloak", "prometheus", "grafana"},
     "data": {"backend", "keycloak", "postgres", "redis", "backup", "prometheus", "grafana"},
     "monitoring": {"edge", "prometheus", "grafana", "alertmanager", "cadvisor", "logs"},
 }

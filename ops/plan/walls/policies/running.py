@@ -156,6 +156,7 @@ OWN_KEYS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "live": (lambda value: isinstance(value, str) and re.match(r"https://[a-z-]+:\d+/", value), "a URL such as https://redis:1234/live"),
     "socket": (lambda value: isinstance(value, str) and value.startswith("/run/"), "a path such as /run/probe.sock"),
     "keep": (lambda value: value is True, "true, or absent"),
+    "binds": (lambda value: isinstance(value, str) and value, "one of its networks"),
     "reload": (_words, "a list of words: the command and its arguments"),
     "check": (_words, "a list of words: the command and its arguments"),
     "migrate": (_words, "a list of words: the command and its arguments"),
