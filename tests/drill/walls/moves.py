@@ -157,7 +157,9 @@ def foreign_secrets(own: frozenset[str]) -> str:
 
 
 def secrets_handed_over(values: Iterable[str]) -> str:
-    """What the host gives to the backup container, or to any other one by the same path."""
+    """What the host gives to the backup container, or to any other one by the same path. A container's own secrets it has."""
+    own = {path.read_text(errors="replace").strip() for path in Path("/run/secrets").glob("*")}
+    values = [value for value in values if value not in own]
     for path in sorted(Path("/var/lib/cc03-host").rglob("*")):
         content = path.read_text(errors="replace") if path.is_file() else ""
         if "PRIVATE KEY-----" in content or "AGE-SECRET-KEY-1" in content or any(value in content for value in values):
