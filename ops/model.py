@@ -52,7 +52,8 @@ class Service:
     probe: str | None = None
     """URL that tells, from the host, what the container's own health check tells; None: only the check itself does."""
     live: str | None = None
-    """URL that answers while the process works at all: it is not restarted for being busy. None: the probe alone counts."""
+    """URL that answers, or program in the container that succeeds, while the process works at all, however busy it is.
+    None: the probe alone counts."""
     socket: str | None = None
     """Path in the container at which it, and no other, answers the probe: containers that share a network share its ports."""
     shares: str | None = None

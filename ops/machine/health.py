@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 PROBE_TIMEOUT = 4.0
 ANSWER_BYTES = 4096
+PAUSED = "paused"
 LOST = "lost"
 """State of a container that Podman believes to run, and that has neither a process nor a monitor any more."""
 
@@ -30,8 +31,8 @@ class Target:
     """One container to watch. `address` is its own; `ca` verifies a probe over TLS, `certificate` is shown in it.
 
     `socket`: path in the container at which it alone answers the probe. `holder`: container in whose network it stands.
-    `needs`: services without which it cannot do what its users need. `live`: URL that answers as long as the process works at
-    all, however busy it is; empty: it has none.
+    `needs`: services without which it cannot do what its users need. `live`: URL that answers, or program in the container that
+    succeeds, as long as the process works at all, however busy it is; empty: it has none.
     """
 
     slot: str
@@ -240,6 +241,8 @@ def assess(
     state = container["State"]
     if state_of(container) == LOST:
         return "its process is gone and nobody told Podman (a power cut?)"
+    if state["Status"] == PAUSED:
+        return "it is paused"
     if state["Status"] != "running":
         killed = ", killed for lack of memory" if state.get("OOMKilled") else ""
         return f"it is {state['Status']} (exit code {state.get('ExitCode', '?')}{killed})"
@@ -248,10 +251,17 @@ def assess(
     return probe(target, int(state["Pid"])) if target.probe else check(target.container)
 
 
-def is_live(target: Target, container: Mapping[str, Any] | None) -> bool:
-    """Whether a container that is not ready answers its liveness probe: it is busy, or waits for another service."""
+def is_live(target: Target, container: Mapping[str, Any] | None, succeeds: Callable[[str, str], bool]) -> bool:
+    """Whether a container that is not ready answers its liveness probe: it is busy, recovers, or waits for another service.
+
+    Parameters
+    ----------
+    succeeds: given a container and a program in it, runs that.
+    """
     if not target.live or container is None or state_of(container) != "running":
         return False
+    if target.live.startswith("/"):
+        return succeeds(target.container, target.live)
     return not probe(replace(target, probe=target.live), int(container["State"]["Pid"]))
 
 

@@ -18,6 +18,11 @@ from typing import IO
 
 from ops.errors import LockHeld
 
+SUPERVISOR = "health supervisor"
+"""Holds the lock while it repairs one container; commands wait for that."""
+REPAIR_SECONDS = 180.0
+"""More than any restart takes: the longest grace period, and a minute."""
+
 
 @dataclass(frozen=True)
 class Holder:
@@ -41,7 +46,8 @@ class Holder:
         return started is not None and self.started in (0, started)
 
     def named(self) -> str:
-        return f"inv {self.verb} (process {self.pid or '?'})"
+        who = f"the {SUPERVISOR}" if self.verb == SUPERVISOR else f"inv {self.verb}"
+        return f"{who} (process {self.pid or '?'})"
 
 
 def boot_id() -> str:
@@ -76,7 +82,7 @@ def hold(
     with path.open("a+", encoding="utf-8") as file:
         if patiently:
             fcntl.flock(file, fcntl.LOCK_EX)
-        elif not _taken(file):
+        elif not _taken(file, verb):
             raise LockHeld(*_refusal(holder(path) or Holder(), doing())) from None
         file.seek(0)
         left = _parsed(file.read())
@@ -111,17 +117,24 @@ def _parsed(text: str) -> Holder:
         return Holder()
 
 
-def _taken(file: IO[str]) -> bool:
-    """Take the lock, trying for a moment: `busy` holds it for the blink of its question."""
-    until = time.monotonic() + 0.2
+def _taken(file: IO[str], verb: str) -> bool:
+    """Take the lock, trying for a moment: `busy` holds it for the blink of its question. A command waits for a repair of the
+    health supervisor, which waits for nobody."""
+    began = time.monotonic()
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
         except BlockingIOError:
-            if time.monotonic() > until:
+            waited = time.monotonic() - began
+            if waited > (REPAIR_SECONDS if verb != SUPERVISOR and _repairing(file) else 0.2):
                 return False
             time.sleep(0.02)
+
+
+def _repairing(file: IO[str]) -> bool:
+    file.seek(0)
+    return _parsed(file.read()).verb == SUPERVISOR
 
 
 def _refusal(who: Holder, doing: str) -> tuple[str, str, str]:

@@ -1,4 +1,6 @@
-"""Containers whose monitor ended together with them: Podman was told nothing, and goes on saying `running`.
+"""Containers that Podman can neither start nor stop as they are: paused ones, and those whose monitor ended with them.
+
+A paused container is let go on. Of one whose monitor has ended Podman was told nothing, and goes on saying `running`.
 
 Podman 4.3 and 5 learn of an end from one file that the monitor (conmon) writes, `<id>` in the exits folder of their temporary
 directory. Without it, `start` does nothing, `restart` and `stop` end in the state `stopping` for good, and only a new container
@@ -13,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ops.machine.health import LOST, state_of
+from ops.machine.health import LOST, PAUSED, state_of
 from ops.machine.run import Result
 
 EXITS = Path("/run/libpod/exits")
@@ -23,16 +25,18 @@ KILLED = "137"
 
 
 def recover(name: str, podman: Callable[..., Result]) -> bool:
-    """Let Podman know that a container is gone, if that is so and it does not know.
+    """Let a paused container go on; let Podman know that a container is gone, if that is so and it does not know.
 
     Parameters
     ----------
     podman: runs podman with these arguments, whatever its exit code.
 
-    Returns whether it was so. Afterwards the container is `exited` and can be started.
+    Returns whether there was anything to do. Afterwards the container can be started, stopped and removed.
     """
     answer = podman("container", "inspect", name)
     found: list[Mapping[str, Any]] = json.loads(answer.stdout or "[]") if answer.returncode == 0 else []
+    if found and state_of(found[0]) == PAUSED:
+        return podman("unpause", name).returncode == 0
     if not found or state_of(found[0]) != LOST or not EXITS.is_dir():
         return False
     (EXITS / str(found[0]["Id"])).write_text(KILLED)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ops.machine.journal import Run, interrupted, open_run
-from ops.machine.lock import Holder, hold, holder
+from ops.machine.lock import SUPERVISOR, Holder, hold, holder
 from ops.machine.state import State
 
 
@@ -25,7 +25,8 @@ class Operation:
         """One line for a screen. `now`: seconds of the epoch."""
         age = f" for {max(0, now - datetime.fromisoformat(self.since).timestamp()):.0f} s" if self.since else ""
         at = _at(self.steps)
-        return f"inv {self.verb} under way{age}" + (f": {at}" if at else "")
+        who = f"the {SUPERVISOR} repairs a container" if self.verb == SUPERVISOR else f"inv {self.verb} under way"
+        return f"{who}{age}" + (f": {at}" if at else "")
 
 
 @contextmanager

@@ -4,8 +4,8 @@
 
 Podman runs health checks by systemd timers only, so without systemd nothing would ever notice a container that runs and
 does not serve (podman#19326); with it, nothing would act. One process does both on every host. It asks over the network where
-a service declares a probe, restarts what stays unhealthy, waits longer after each attempt, and stands aside while a command
-holds the lock.
+a service declares a probe, restarts what stays unhealthy, and waits longer after each attempt. It takes the project's lock for
+each repair, and does not wait for it: while a command is at work, nothing is repaired.
 Standard library only; it runs from a copy in the state folder.
 """
 
@@ -19,13 +19,13 @@ import sys
 import threading
 import time
 from collections.abc import Collection, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ops.errors import OpsError
+from ops.errors import LockHeld, OpsError
 from ops.machine import firewall, history, lock
 from ops.machine.certificates.renewing import run_command
 from ops.machine.certificates.watch import CertificateWatch
@@ -42,8 +42,10 @@ EXEC_SECONDS = 60.0
 """Between two health checks that have to be executed inside a container."""
 FAILURES = 3
 """Rounds in a row that a container may fail before it is restarted."""
-BUSY_SECONDS = 300.0
-"""How long a container that answers its liveness probe may be not ready before it is restarted all the same."""
+BUSY_SECONDS, RECOVERY_SECONDS = 300.0, 1800.0
+"""How long a container that answers its liveness probe may be not ready before it is restarted all the same; the second for one
+that has a program for it, a database that recovers."""
+LIVE_SECONDS = 15.0
 LONGEST_PAUSE = 600.0
 """Seconds that repeated restarts of one container are kept apart at most."""
 UNLOCK, UNLOCK_SECONDS = ("secrets.unlock",), 120.0
@@ -93,8 +95,9 @@ def due(watch: Watch, target: Target, running_seconds: float | None, now: float,
     running_seconds: how long its main process has been running; None when it does not run. ill: services that do not do what
     their users need. Who needs one of them is not restarted: it cannot get better by that, and may still be of some use.
     """
+    patience = RECOVERY_SECONDS if target.live.startswith("/") else BUSY_SECONDS
     not_ready = 0.0 if watch.not_ready_since is None else now - watch.not_ready_since
-    if not watch.reason or now < watch.next_mend or (watch.failures < FAILURES and not_ready < BUSY_SECONDS):
+    if not watch.reason or now < watch.next_mend or (watch.failures < FAILURES and not_ready < patience):
         return ""
     if running_seconds is None:
         return "start"
@@ -112,6 +115,8 @@ class Ticker:
         self.waiting = False
         """Whether all that is down is to be started at once, as soon as that can be."""
         self.stop = threading.Event()
+        self.beside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="certificates")
+        self.renewal: Future[None] | None = None
 
     def podman(self, *arguments: str, timeout: float = 60.0) -> Result:
         return run(("podman", *arguments), timeout=timeout, ok=None)
@@ -148,8 +153,13 @@ class Ticker:
             if not self._unlock():
                 return False
         if self.waiting:
-            self.waiting = False
-            self._start_all()
+            try:
+                with lock.hold(self.state / "lock", lock.SUPERVISOR):
+                    self._start_all()
+                self.waiting = False
+            except LockHeld:
+                # A command starts what it needs; the rest is looked at in the next round.
+                return True
         return True
 
     def _unlock(self) -> bool:
@@ -192,18 +202,30 @@ class Ticker:
             watch.asked = now
             judge(watch, reason, now, time.time(), live=live)
             self._tell_podman(target, watch)
-        busy = lock.busy(self.state / "lock")
         ill = {target.service for target in self.targets if self.watches[target.slot].reason}
-        for target in () if busy else self.targets:
+        for target in self.targets:
             self._mend(target, found.get(target.container), now, ill)
         self._write(found)
-        self.certificates.round(self.listeners, found, busy=busy)
+        self._watch_certificates(found)
+
+    def _watch_certificates(self, found: Mapping[str, Mapping[str, Any]]) -> None:
+        """Beside the health checks: a renewal may take minutes, and an issuer may not answer."""
+        if self.renewal is not None:
+            if not self.renewal.done():
+                return
+            if problem := self.renewal.exception():
+                self.say(f"the watch of certificates failed: {type(problem).__name__}: {problem}")
+        busy = lock.busy(self.state / "lock")
+        self.renewal = self.beside.submit(self.certificates.round, self.listeners, found, busy=busy)
 
     def _assess(self, target: Target, found: Mapping[str, Mapping[str, Any]]) -> tuple[str, bool]:
         """Why a container is not healthy, and whether it is live nevertheless."""
         container = found.get(target.container)
         reason = assess(target, container, self.check, found.get(target.holder))
-        return reason, bool(reason) and is_live(target, container)
+        return reason, bool(reason) and is_live(target, container, self._succeeds)
+
+    def _succeeds(self, container: str, program: str) -> bool:
+        return self.podman("exec", container, program, timeout=LIVE_SECONDS).returncode == 0
 
     def _worth_asking(self, target: Target, now: float) -> bool:
         watch = self.watches.setdefault(target.slot, Watch())
@@ -225,6 +247,20 @@ class Ticker:
         action = due(watch, target, running, now, ill) if item else ""
         if not action:
             return
+        try:
+            with lock.hold(self.state / "lock", lock.SUPERVISOR):
+                if self._still_ill(target):
+                    self._act(target, watch, action, now)
+        except LockHeld:
+            # A command has begun since this round did: the container is its business.
+            return
+
+    def _still_ill(self, target: Target) -> bool:
+        """Whether it is, now that nobody else can mend it: a command may have done so since it was asked."""
+        found = self.inspect()
+        return target.container in found and bool(self._assess(target, found)[0])
+
+    def _act(self, target: Target, watch: Watch, action: str, now: float) -> None:
         watch.mended += 1
         watch.next_mend = now + pause_after(watch.mended)
         watch.failures, watch.not_ready_since = 0, None

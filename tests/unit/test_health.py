@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import ssl
 from dataclasses import asdict, replace
@@ -13,6 +14,8 @@ import pytest
 
 from ops import pki
 from ops.machine.health import LOST, NamedConnection, Target, assess, failure_of, is_live, not_ok, probe, state_of, stranded
+from ops.machine.lost import recover
+from ops.machine.run import Result
 
 TARGET = Target("redis", "redis", "cc03-redis", "10.64.2.11", None, "/ca.pem", start_seconds=60, grace=30)
 
@@ -119,7 +122,7 @@ def test_container_that_has_no_liveness_probe_or_does_not_run_is_not_live(status
     """Neither is asked: nobody answers at that address."""
     target = replace(TARGET, live="https://redis:1/live" if status == "exited" else "")
 
-    assert not is_live(target, inspected(status, Pid=HERE, ConmonPid=HERE))
+    assert not is_live(target, inspected(status, Pid=HERE, ConmonPid=HERE), lambda *_: True)
 
 
 @pytest.mark.parametrize(
@@ -174,3 +177,35 @@ def handshake(client: ssl.SSLContext, server: ssl.SSLContext) -> bool:
         except ssl.SSLError:
             return False
     return True
+
+
+@pytest.mark.parametrize("succeeds", [True, False])
+def test_program_in_the_container_tells_whether_it_is_live(succeeds: bool) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def run(container: str, program: str) -> bool:
+        asked.append((container, program))
+        return succeeds
+
+    target = replace(TARGET, live="/usr/local/bin/live")
+
+    assert is_live(target, inspected("running", Pid=HERE, ConmonPid=HERE), run) is succeeds
+    assert asked == [(TARGET.container, "/usr/local/bin/live")]
+
+
+def test_paused_container_is_named_as_such() -> None:
+    assert assess(TARGET, inspected("paused", Pid=HERE, ConmonPid=HERE), lambda _: "") == "it is paused"
+
+
+@pytest.mark.parametrize(
+    ("status", "did"), [("paused", ["container", "unpause"]), ("running", ["container"]), ("exited", ["container"])]
+)
+def test_paused_container_goes_on_before_it_is_started_stopped_or_removed(status: str, did: list[str]) -> None:
+    asked: list[str] = []
+
+    def podman(*arguments: str) -> Result:
+        asked.append(arguments[0])
+        return Result(arguments, 0, json.dumps([inspected(status, Pid=HERE, ConmonPid=HERE)]), "", 0.0)
+
+    assert recover("cc03-redis", podman) is (status == "paused")
+    assert asked == did

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ops.errors import LockHeld, OpsError
-from ops.machine.lock import Holder, boot_id, busy, hold, holder, process_started
+from ops.machine.lock import SUPERVISOR, Holder, boot_id, busy, hold, holder, process_started
 from ops.machine.shared_lock import alone
 
 
@@ -195,4 +195,17 @@ def test_shared_lock_is_waited_for_and_says_so(tmp_path: Path) -> None:
 def test_shared_lock_that_is_not_free_in_time_is_an_error(tmp_path: Path) -> None:
     refused = pytest.raises(OpsError, match="held by another process")
     with alone(tmp_path / "image", 10), refused, alone(tmp_path / "image", 0.2):
+        pass
+
+
+def test_command_waits_for_a_repair_and_the_supervisor_for_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with held_elsewhere(path, SUPERVISOR) as pid:
+        threading.Timer(0.8, os.kill, (pid, signal.SIGKILL)).start()
+        began = time.monotonic()
+        with hold(path, "deploy"):
+            waited = time.monotonic() - began
+    assert waited > 0.5
+
+    with held_elsewhere(path, "deploy"), pytest.raises(LockHeld), hold(path, SUPERVISOR):
         pass

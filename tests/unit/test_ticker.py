@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from ops.machine import lock
 from ops.machine.health import Target
 from ops.machine.run import Result
 from ops.machine.ticker import (
     BUSY_SECONDS,
     FAILURES,
     LONGEST_PAUSE,
+    RECOVERY_SECONDS,
     Ticker,
     Watch,
     container_list,
@@ -96,6 +99,11 @@ class Asked(Ticker):
         self.did.append(arguments[0])
         return Result(arguments, 0, "", "", 0.0)
 
+    def _still_ill(self, target: Target) -> bool:
+        return self.ill_when_locked
+
+    ill_when_locked = True
+
 
 def test_container_has_time_to_become_ready_after_what_it_needs(tmp_path: Path) -> None:
     ticker = Asked(tmp_path)
@@ -109,6 +117,85 @@ def test_container_has_time_to_become_ready_after_what_it_needs(tmp_path: Path) 
 
     ticker._mend(backend, item, 2 * BUSY_SECONDS + 1, set())
     assert ticker.did[-1] == "restart"
+
+
+def due_for_repair(tmp_path: Path) -> Asked:
+    ticker = Asked(tmp_path)
+    ticker.watches["redis"] = Watch(reason="HTTP 503", failures=FAILURES)
+    return ticker
+
+
+RUNNING = {"State": {"Status": "running", "StartedAt": "2026-01-31T12:00:00Z"}}
+
+
+def test_nothing_is_repaired_under_a_command_that_has_begun_since_the_round_did(tmp_path: Path) -> None:
+    ticker = due_for_repair(tmp_path)
+
+    with lock.hold(tmp_path / "lock", "deploy"):
+        ticker._mend(TARGET, RUNNING, 100.0, set())
+    assert (ticker.did, ticker.watches["redis"].mended) == ([], 0)
+
+    ticker._mend(TARGET, RUNNING, 100.0, set())
+    assert ticker.did[-1] == "restart"
+
+
+def test_what_a_command_has_repaired_meanwhile_is_left_alone(tmp_path: Path) -> None:
+    ticker = due_for_repair(tmp_path)
+    ticker.ill_when_locked = False
+
+    ticker._mend(TARGET, RUNNING, 100.0, set())
+
+    assert (ticker.did, ticker.watches["redis"].mended) == ([], 0)
+
+
+def test_lock_is_held_while_a_container_is_repaired_and_not_longer(tmp_path: Path) -> None:
+    ticker = due_for_repair(tmp_path)
+    held: list[str] = []
+
+    def act(*_: object) -> None:
+        who = lock.holder(tmp_path / "lock")
+        held.append(who.verb if who else "nobody")
+
+    ticker._act = act  # type: ignore[assignment, method-assign]
+    ticker._mend(TARGET, RUNNING, 100.0, set())
+
+    assert held == [lock.SUPERVISOR]
+    assert lock.holder(tmp_path / "lock") is None
+
+
+def test_health_checks_go_on_while_certificates_are_renewed(tmp_path: Path) -> None:
+    ticker = Asked(tmp_path)
+    begun, goes_on, rounds = threading.Event(), threading.Event(), list[bool]()
+
+    def renew(*_: object, busy: bool) -> None:
+        rounds.append(busy)
+        begun.set()
+        goes_on.wait(10)
+
+    ticker.certificates.round = renew  # type: ignore[assignment, method-assign]
+    ticker._watch_certificates({})
+    assert begun.wait(10)
+    ticker._watch_certificates({})
+    assert rounds == [False], "one at a time"
+
+    goes_on.set()
+    assert ticker.renewal is not None
+    ticker.renewal.result(10)
+    ticker._watch_certificates({})
+    assert ticker.renewal.result(10) is None and len(rounds) == 2
+
+
+@pytest.mark.parametrize(
+    ("live", "patience"), [("https://redis:1/live", BUSY_SECONDS), ("/usr/local/bin/live", RECOVERY_SECONDS)]
+)
+def test_database_that_recovers_has_more_time_than_a_busy_service(live: str, patience: float) -> None:
+    watch, target = Watch(), replace(TARGET, live=live)
+    actions = []
+    for moment in (0.0, patience - 1, patience):
+        judge(watch, "starting up", moment, wall=moment, live=True)
+        actions.append(due(watch, target, 10_000.0, moment))
+
+    assert actions == ["", "", "restart"]
 
 
 class Locked(Ticker):

@@ -153,7 +153,7 @@ def _certificate(value: Any) -> bool:
 
 OWN_KEYS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "probe": (lambda value: isinstance(value, str) and re.match(r"https://[a-z-]+:\d+/", value), "a URL such as https://redis:1234/health"),
-    "live": (lambda value: isinstance(value, str) and re.match(r"https://[a-z-]+:\d+/", value), "a URL such as https://redis:1234/live"),
+    "live": (lambda value: re.match(r"https://[a-z-]+:\d+/|/", str(value)), "a URL, or the path of a program in the container"),
     "socket": (lambda value: isinstance(value, str) and value.startswith("/run/"), "a path such as /run/probe.sock"),
     "keep": (lambda value: value is True, "true, or absent"),
     "binds": (lambda value: isinstance(value, str) and value, "one of its networks"),
