@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from invoke import Context
 
+from ops.errors import OpsError
 from ops.verbs.common import verb
 
 if TYPE_CHECKING:
@@ -128,24 +129,35 @@ def table(project: Project, rows: list[Row]) -> Table:
     return drawn
 
 
-def screen(project: Project) -> Group:
-    """The table, and below it every reason for which something is not healthy."""
+def screen(project: Project, rows: list[Row] | None = None) -> Group:
+    """What was done last, the table, and below it every reason for which something is not healthy."""
     from rich.console import Group
     from rich.text import Text
 
     from ops.machine.backup.key import escrowed
+    from ops.machine.health import LOST
+    from ops.machine.operation import under_way
+    from ops.machine.situation import situation
+    from ops.plan.headline import headline
 
-    rows = collect(project)
+    rows = collect(project) if rows is None else rows
+    head = [Text(line.text, style=line.style) for line in headline(situation(project.state))]
+    if at_work := under_way(project.state):
+        rows = [replace(row, reason=f"in change by inv {at_work.verb}") if row.state == LOST else row for row in rows]
     reasons = [Text(f"{row.replica}: {row.reason}", style=_COLOUR[row.health]) for row in rows if row.reason]
     if any(row.service == "backup" for row in rows) and not escrowed(project):
         reasons.append(Text("the keys of the backups were never exported: inv backup.key --export FILE", style="yellow"))
     total = sum(row.memory_bytes or 0 for row in rows)
     cpu = sum(row.cpu_percent or 0 for row in rows)
-    return Group(table(project, rows), Text(f"in all: {cpu:.1f} % of a core, {total >> 20} MB", style="dim"), *reasons)
+    return Group(*head, table(project, rows), Text(f"in all: {cpu:.1f} % of a core, {total >> 20} MB", style="dim"), *reasons)
 
 
-@verb(changes=False, help={"json": "print a list for other programs", "watch": "keep the screen current until interrupted"})
-def status(c: Context, json: bool = False, watch: bool = False) -> None:
+@verb(changes=False, help={
+    "json": "print a list for other programs",
+    "watch": "keep the screen current until interrupted",
+    "check": "exit with 1 where a container is not healthy or the stack is stopped, for scripts",
+})  # fmt: skip
+def status(c: Context, json: bool = False, watch: bool = False, check: bool = False) -> None:
     """Show every service on one screen.
 
     Health, restarts, CPU, memory of its limit, and why not.
@@ -154,12 +166,27 @@ def status(c: Context, json: bool = False, watch: bool = False) -> None:
     from ops.machine.project import must_exist, open_project
 
     project = must_exist(open_project())
-    if json:
-        print(_as_json(collect(project)))
-    elif watch:
+    if watch:
         _watch(project)
+        return
+    rows = collect(project)
+    if json:
+        print(_as_json(rows))
     else:
-        show.out.print(screen(project))
+        show.out.print(screen(project, rows))
+    if check:
+        _refuse_ill(rows)
+
+
+def _refuse_ill(rows: list[Row]) -> None:
+    """Raises OpsError where something that should run is not healthy."""
+    ill = [row for row in rows if row.health not in ("healthy", "absent")]
+    if ill:
+        raise OpsError(
+            f"{len(ill)} of {len(rows)} containers are not healthy",
+            "; ".join(f"{row.replica}: {row.reason or row.state}" for row in ill[:3]),
+            "inv status; inv start, where the stack was stopped",
+        )  # fmt: skip
 
 
 def _as_json(rows: list[Row]) -> str:
