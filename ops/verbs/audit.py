@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from invoke import Context
 
 from ops.errors import OpsError, UsageProblem
-from ops.verbs.common import verb
+from ops.verbs.common import must_run, verb
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -91,7 +91,7 @@ def walls(
     # Before the audit rather than after it.
     page = destination(report, overwrite=overwrite) if report is not None else None
     began = time.monotonic()
-    project = must_exist(open_project())
+    project = must_run(must_exist(open_project()))
     accepted = parse_exceptions(exceptions_text(project), CONTROLS)
     facts = look(project, frozenset(PARTS) - (frozenset() if advisories else frozenset(ADVISORIES)))
     found = judge(facts, accepted, today())

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from invoke import Context
 
 from ops.errors import OpsError, UsageProblem, did_you_mean
-from ops.verbs.common import confirm, locked, recorded, verb
+from ops.verbs.common import confirm, locked, must_run, recorded, verb
 
 if TYPE_CHECKING:
     from ops.machine.project import Project
@@ -25,7 +25,7 @@ KINDS = ("full", "diff", "incr")
 def _project() -> Project:
     from ops.machine.project import must_exist, open_project
 
-    return must_exist(open_project())
+    return must_run(must_exist(open_project()))
 
 
 def _carry_out(project: Project, plan: Plan) -> float:
@@ -292,9 +292,10 @@ def key(c: Context, export: str = "", check: str = "", import_: str = "") -> Non
     from ops import show
     from ops.machine.audit import audited
     from ops.machine.backup import key as keys
+    from ops.machine.project import must_exist, open_project
     from ops.model import Plan, Step
 
-    project = _project()
+    project = must_exist(open_project())
     if export:
         with audited(project, Plan("backup.key", (Step("export", "export the repository key"),))):
             keys.export(project, Path(export).absolute())

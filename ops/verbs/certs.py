@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from invoke import Context
 
 from ops.errors import NeedsPerson, OpsError, UsageProblem
-from ops.verbs.common import carry_out, verb
+from ops.verbs.common import carry_out, must_run, verb
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -47,6 +47,8 @@ def show_certificates(c: Context, json: bool = False) -> None:
             key = "key here" if one["key_here"] else "key not here" if one["signs"] else "trusted, signs no more"
             show.out.print(f"[dim]{one['kind']} {one['name']}, until {str(one['expires'])[:10]}, {key}[/dim]")
     if findings:
+        # Of a stack that is stopped no certificate is served, and a rotation would not mend that.
+        must_run(project)
         more = f" (and {len(findings) - 3} more)" if len(findings) > 3 else ""
         raise OpsError(
             f"{len(findings)} findings", "; ".join(findings[:3]) + more, "inv certs.rotate issues and verifies them anew"
@@ -88,7 +90,7 @@ def rotate(c: Context, names: str = "", due: bool = False, plan: bool = False, y
     from ops.plan.certificates.leaves import ACME, IMPORTED, INTERNAL, chosen
     from ops.plan.certificates.rotate import plan_rotate
 
-    project = must_exist(open_project())
+    project = must_run(must_exist(open_project()))
     known = seen.leaves_of(project)
     asked = _with_shared(chosen(known, filter(None, names.split(","))), known, project)
     at_first = {leaf.name: seen.stored(project.state, leaf, _now()) for leaf in asked}

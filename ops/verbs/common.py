@@ -121,6 +121,17 @@ def _defect(problem: Exception) -> NeedsPerson:
     )
 
 
+def must_run(project: Project) -> Project:
+    """The same project. Raises HostLacks where it was stopped on purpose: nothing answers, and nothing is wrong with it."""
+    from ops.machine.situation import is_stopped, situation
+    from ops.plan.headline import stopped_by
+
+    if is_stopped(project.state):
+        by = stopped_by(situation(project.state).operations)
+        raise HostLacks("the stack is stopped", f"{by}; this command needs it", "inv start, then the same command")
+    return project
+
+
 def known_service(project: Project, name: str | None) -> None:
     """Raises UsageProblem, with a suggestion, for a service that the stack does not have."""
     from ops.errors import did_you_mean

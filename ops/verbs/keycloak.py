@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from invoke import Context
 
 from ops.errors import HostLacks, OpsError
-from ops.verbs.common import verb
+from ops.verbs.common import must_run, verb
 
 if TYPE_CHECKING:
     from ops.plan.keycloak.mode import Diagnosis, Finding
@@ -29,7 +29,7 @@ def diagnose(c: Context, json: bool = False) -> None:
     from ops.plan.keycloak.diagnose import as_json
 
     began = time.monotonic()
-    diagnosis = decide.diagnose(look(must_exist(open_project())))
+    diagnosis = decide.diagnose(look(must_run(must_exist(open_project()))))
     seconds = time.monotonic() - began
     if json:
         print(json_module.dumps(as_json(diagnosis, seconds), indent=2))

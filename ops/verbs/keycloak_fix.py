@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from invoke import Context
 
 from ops.errors import HostLacks, NeedsPerson, OpsError
-from ops.verbs.common import locked, recorded, verb
+from ops.verbs.common import locked, must_run, recorded, verb
 
 if TYPE_CHECKING:
     from ops.machine.project import Project
@@ -47,8 +47,7 @@ def fix(c: Context, plan: bool = False, yes: bool = False, json: bool = False) -
     project = must_exist(open_project())
     if json:
         show.out.file = sys.stderr
-    if (project.state.ticker / "stopped").exists():
-        raise HostLacks("nothing was looked at", "the whole stack was stopped on purpose (inv stop)", "inv start")
+    must_run(project)
     run = _Run(project, yes=yes, quiet=json)
     if plan:
         run.show_plan()

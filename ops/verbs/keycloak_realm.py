@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from invoke import Context, Exit
 
 from ops.errors import HostLacks, UsageProblem
-from ops.verbs.common import verb
+from ops.verbs.common import must_run, verb
 
 if TYPE_CHECKING:
     from ops.machine.project import Project
@@ -63,7 +63,7 @@ def plan(c: Context, file: str | None = None, check: bool = False, json: bool = 
     from ops.machine.project import must_exist, open_project
     from ops.plan.keycloak.realm import plan_realm, undeclared
 
-    project = must_exist(open_project())
+    project = must_run(must_exist(open_project()))
     declaration = _declared(project, file)
     live = live_realm(project, declaration)
     changes = plan_realm(declaration, live)
@@ -121,7 +121,7 @@ def apply(c: Context, plan: bool = False, yes: bool = False) -> None:
     from ops.verbs.transition import bring_about
 
     began = time.monotonic()
-    project = must_exist(open_project())
+    project = must_run(must_exist(open_project()))
     if steps := bring_about(realm_goal(project), plan_only=plan, yes=yes):
         show.out.print(f"[bold green]the realm is as declared[/bold green]: {steps} steps in {time.monotonic() - began:.1f} s")
 
@@ -151,7 +151,7 @@ def export(c: Context, output: str | None = None, overwrite: bool = False) -> No
 
     path = destination(output, overwrite=overwrite) if output is not None else None
 
-    project = must_exist(open_project())
+    project = must_run(must_exist(open_project()))
     declaration = _declared(project, None)
     written = yaml.safe_load((project.host.repository / "config" / "keycloak" / REALM).read_text(encoding="utf-8"))
     values = placeholders(project.settings, project.ports)

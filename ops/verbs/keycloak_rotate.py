@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from invoke import Context
 
 from ops.errors import NeedsPerson, OpsError, UsageProblem
-from ops.verbs.common import verb
+from ops.verbs.common import must_run, verb
 
 if TYPE_CHECKING:
     from ops.machine.keycloak.rotate import RealmKeys
@@ -41,7 +41,7 @@ def rotate(
     for option, given in (("--finish", finish), ("--internal", internal)):
         if given and target:
             raise UsageProblem(f"keycloak.rotate {what} takes no {option}", "it is said of the keys", TO_READ)
-    project = must_exist(open_project())
+    project = must_run(must_exist(open_project()))
     if target:
         steps = rotate_secrets(project, [target], VERB, plan_only=plan, yes=yes)
     else:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from invoke import Context
 
-from ops.verbs.common import confirm, recorded, verb
+from ops.verbs.common import confirm, must_run, recorded, verb
 
 if TYPE_CHECKING:
     from ops.machine.keycloak.users import Users
@@ -39,7 +39,7 @@ def user(  # noqa: PLR0913, PLR0917  (each one is an option)
     from ops.plan.keycloak.users import Asked, check
 
     asked = check(Asked(action, name, email, first, last, tuple(role or ()), search, keep_sessions))
-    project = must_exist(open_project())
+    project = must_run(must_exist(open_project()))
     users = Users.of(project)
     if asked.action == "list":
         _list(users, asked, json)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from invoke import Context
 
 from ops.errors import HostLacks
-from ops.verbs.common import carry_out, known_service, locked, recorded, seen_without_health, verb
+from ops.verbs.common import carry_out, known_service, locked, must_run, recorded, seen_without_health, verb
 
 if TYPE_CHECKING:
     from ops.model import Plan
@@ -71,7 +71,7 @@ def restart(c: Context, service: str) -> None:
 
     project = open_project()
     known_service(project, service)
-    must_exist(project)
+    must_run(must_exist(project))
     project.host.prepare()
     with locked(project, "restart"):
         plan = plan_restart(project.deployed.stack, seen_without_health(project), service)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from invoke import Context
 
 from ops.errors import HostLacks, OpsError, UsageProblem
-from ops.verbs.common import verb
+from ops.verbs.common import must_run, verb
 
 if TYPE_CHECKING:
     from ops.machine.project import Project
@@ -88,7 +88,7 @@ def rotate(
     if bool(given) == all:
         raise UsageProblem("secrets.rotate needs NAME, or --all", "either of them, not both", "inv secrets")
     asked = [target_named(name) for name in given]
-    project = must_exist(open_project())
+    project = must_run(must_exist(open_project()))
     stack = project.deployed.stack
     targets = list(rotatable(stack, stack.secrets, escrow=bool(export))) if all else asked
     path = _place_for(project, targets, export) if export or any(one.kind in ESCROWED for one in targets) else ""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from ops.errors import HostLacks
 from ops.machine.situation import TAIL_BYTES, is_stopped, situation
 from ops.machine.state import State
 from ops.plan.headline import Situation, headline
 from ops.plan.release import GOOD, Activation
+from ops.verbs.common import must_run
 
 DEPLOYED = Activation(7, "deploy", "2026-01-31T12:00:00+0000", GOOD)
 BACK = Activation(6, "rollback", "2026-01-31T13:00:00+0000", GOOD)
@@ -72,3 +75,20 @@ def test_state_folder_is_read_and_only_the_end_of_a_long_audit_log(tmp_path: Pat
 
 def test_empty_state_folder_has_a_headline(tmp_path: Path) -> None:
     assert [line.text for line in headline(situation(State(tmp_path)))] == ["no release yet: inv deploy"]
+
+
+def test_command_that_needs_the_stack_says_that_it_was_stopped_and_by_whom(tmp_path: Path) -> None:
+    project: Any = SimpleNamespace(state=State(tmp_path))
+    assert must_run(project) is project
+    (tmp_path / "ticker").mkdir()
+    (tmp_path / "ticker" / "stopped").touch()
+    project.state.audit.write_text(json.dumps(entry("stop")))
+
+    with pytest.raises(HostLacks) as caught:
+        must_run(project)
+
+    assert caught.value.lines() == (
+        "failed: the stack is stopped",
+        "   why: by ada at 2026-01-31 13:05 (inv stop); this command needs it",
+        "  next: inv start, then the same command",
+    )
