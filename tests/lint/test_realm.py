@@ -28,6 +28,8 @@ PROBE = "cc03-probe"
 RIGHTS = {"manage-realm", "manage-clients", "manage-users", "view-events", "manage-identity-providers"}
 """What the keeper may hold: never the rights over other realms, nor those of an administrator as a whole."""
 
+BEARER_ONLY = {"broker", "realm-management"}
+"""Keycloak's own clients without a login of any kind. It refuses every change of the second (403)."""
 LONGEST_ACCESS_TOKEN = 15 * 60
 """Seconds. The backend checks tokens by signature alone: a revoked one works until it expires."""
 
@@ -51,8 +53,13 @@ def realm_problems(realm: dict[str, Any]) -> Iterator[str]:
         yield "a stolen refresh token can be used beside the user's own"
     if realm.get("eventsEnabled") is not True or realm.get("adminEventsEnabled") is not True:
         yield "logins and changes leave no trail"
-    for client in realm.get("clients", []):
-        yield from (f"{client.get('clientId')}: {problem}" for problem in client_problems(client))
+    clients = {client.get("clientId"): client for client in realm.get("clients", [])}
+    for name, client in clients.items():
+        yield from (f"{name}: {problem}" for problem in client_problems(client))
+    yield from (
+        f"{name}: Keycloak makes it in every realm, and nothing says what it may do"
+        for name in {*OWN_CLIENTS} - BEARER_ONLY - {*clients}
+    )
     declared = {flow["alias"] for flow in realm.get("authenticationFlows", [])}
     for what, alias in bindings(realm):
         if alias not in {*declared, *OWN_FLOWS}:
@@ -93,7 +100,7 @@ def client_problems(client: dict[str, Any]) -> Iterator[str]:
         scopes = client.get("optionalClientScopes", CLIENT["optionalClientScopes"])
         if "offline_access" in scopes and client.get("clientId") not in OWN_CLIENTS:
             yield "browsers may ask for a token that outlives the login"
-        if not client.get("redirectUris"):
+        if not client.get("redirectUris") and client.get("clientId") not in OWN_CLIENTS:
             yield "has a login and nowhere to return to"
     for flow in ("implicitFlowEnabled", "directAccessGrantsEnabled"):
         if client.get(flow) and (flow, client.get("clientId")) != ("directAccessGrantsEnabled", PROBE):
@@ -149,6 +156,10 @@ def _default_role(realm: dict[str, Any]) -> dict[str, Any]:
     return dict(found["composites"])
 
 
+def _own(realm: dict[str, Any], name: str) -> dict[str, Any]:
+    return next(client for client in realm["clients"] if client["clientId"] == name)
+
+
 def _keeper(realm: dict[str, Any]) -> dict[str, Any]:
     return next(user for user in realm["users"] if user.get("serviceAccountClientId") == "cc03-keeper")
 
@@ -179,6 +190,11 @@ BROKEN: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "password grant": (lambda realm: _client(realm).update(directAccessGrantsEnabled=True), "directAccessGrantsEnabled"),
     "offline tokens by default": (lambda realm: _client(realm).pop("optionalClientScopes"), "outlives"),
     "offline tokens for everybody": (lambda realm: _default_role(realm)["realm"].append("offline_access"), "every user"),
+    "own client not declared": (lambda realm: realm["clients"].remove(_own(realm, "admin-cli")), "Keycloak makes it"),
+    "own client takes passwords": (
+        lambda realm: _own(realm, "admin-cli").update(directAccessGrantsEnabled=True), "directAccessGrantsEnabled"
+    ),
+    "own client with a login": (lambda realm: _own(realm, "account").update(standardFlowEnabled=True), "PKCE"),
     "every role": (lambda realm: _client(realm).pop("fullScopeAllowed"), "every role"),
     "secret in clear": (lambda realm: _secret(realm).update(secret="hunter2"), "in clear"),
     "password in clear": (lambda realm: realm["users"][0]["credentials"][0].update(value="hunter2"), "in clear"),

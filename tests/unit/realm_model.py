@@ -12,7 +12,7 @@ from typing import Any
 
 from ops.plan.keycloak.realm import Declaration, parse_realm, plan_realm
 from ops.plan.keycloak.realm_change import Change, Ref
-from ops.plan.keycloak.realm_defaults import CLIENT, REALM, REQUIRED_ACTIONS
+from ops.plan.keycloak.realm_defaults import CLIENT, OWN_CLIENTS, REALM, REQUIRED_ACTIONS
 from ops.plan.keycloak.realm_flows import BINDINGS, OF_PROVIDERS, Flows, in_use
 from ops.plan.keycloak.realm_objects import OVERRIDES
 from ops.plan.keycloak.realm_rights import flat
@@ -75,7 +75,7 @@ class Model:
         self.live = {
             **copy.deepcopy(dict(REALM)), **body, "users": users,
             "roles": {"realm": [*own, *([] if default["name"] in given else [default]), *body["roles"]["realm"]], "client": {}},
-            "clients": [{"clientId": "realm-management"}],
+            "clients": [{"clientId": name, "directAccessGrantsEnabled": name == "admin-cli"} for name in OWN_CLIENTS],
             "clientScopes": [{"name": "basic", "protocolMappers": []}],
             "requiredActions": [
                 {"alias": alias, "enabled": on, "defaultAction": asked}
@@ -90,6 +90,7 @@ class Model:
             "authenticatorConfig": [], "clientProfiles": {"profiles": []}, "clientPolicies": {"policies": []},
         }  # fmt: skip
         for client in body["clients"]:
+            assert client["clientId"] not in OWN_CLIENTS, "Keycloak would not make it, nor its roles"
             self._new_client(client)
 
     def _new_client(self, client: dict[str, Any]) -> None:

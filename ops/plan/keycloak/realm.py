@@ -156,7 +156,8 @@ def _creation(realm: Mapping[str, Any]) -> dict[str, Any]:
         for role in roles
     ]}  # fmt: skip
     later = ("defaultClientScopes", "optionalClientScopes", objects.OVERRIDES)
-    body["clients"] = [without(client, later) for client in realm.get("clients", [])]
+    # Nor are Keycloak's own clients sent: it makes them, with the roles that belong to them, only where nobody else does.
+    body["clients"] = [without(client, later) for client in realm.get("clients", []) if client["clientId"] not in OWN_CLIENTS]
     default = f"default-roles-{realm['realm']}"
     for role in roles:
         if role["name"] == default:
@@ -183,7 +184,10 @@ def undeclared(realm: Mapping[str, Any], live: Mapping[str, Any]) -> dict[str, l
 
     declared_roles = {role["name"] for role in (realm.get("roles") or {}).get("realm") or []}
     own_roles = (*OWN_ROLES, f"default-roles-{realm['realm']}")
-    mappers = {one["clientId"]: one.get("protocolMappers") or [] for one in realm.get("clients") or []}
+    mappers = {
+        one["clientId"]: one.get("protocolMappers") or []
+        for one in realm.get("clients") or [] if one["clientId"] not in OWN_CLIENTS
+    }  # fmt: skip
     return {
         "authenticationFlows": flows.undeclared_flows(realm, live),
         **{

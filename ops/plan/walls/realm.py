@@ -12,6 +12,9 @@ from ops.plan.walls.facts import Facts
 
 OFFLINE = "offline_access"
 """The client scope that asks for a token which outlives the login, and the role without which no user gets one."""
+UNUSED = ("admin-cli", "security-admin-console")
+USERS_PAGE = ("account-console", "standardFlowEnabled")
+"""The one login of Keycloak's own clients that is meant."""
 LEAST_LENGTH = 12
 LONGEST_TOKEN = 900
 """Seconds: the API checks tokens by their signature alone, so a revoked one works until it expires."""
@@ -175,6 +178,25 @@ def events(facts: Facts) -> Iterator[Found]:
     for key in ("eventsEnabled", "adminEventsEnabled"):
         if not realm_of(facts).get(key):
             yield Found("keycloak", key, f"{key} is off")
+
+
+@control(
+    "7.12",
+    "Clients that Keycloak makes in every realm are closed",
+    why="everybody knows them: admin-cli takes passwords from anybody, past the login page",
+    cure="declare them in config/keycloak/realm.yaml, then inv keycloak.apply",
+    part="realm",
+)
+def own_clients(facts: Facts) -> Iterator[Found]:
+    for name, client in clients(facts):
+        if name not in OWN_CLIENTS:
+            continue
+        if name in UNUSED:
+            yield Found("keycloak", name, f"client {name} is enabled")
+        # Implicit flow and passwords: 7.5 and 7.6, for all clients.
+        for key in ("standardFlowEnabled", "serviceAccountsEnabled"):
+            if client.get(key) and (name, key) != USERS_PAGE:
+                yield Found("keycloak", f"{name} {key}", f"client {name}: {key} is on")
 
 
 @control(
