@@ -198,6 +198,50 @@ def test_page_of_another_origin_cannot_write(live: Live) -> None:
     assert answer.status_code == 403
 
 
+READABLE = [
+    "/prometheus/api/v1/query?query=up", "/alertmanager/api/v2/alerts", "/logs/select/logsql/query?query=*&limit=1",
+    "/auth/realms/master",
+]  # fmt: skip
+FOREIGN = "https://attacker.example"
+
+
+@pytest.mark.parametrize("path", READABLE)
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"},
+        {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"},
+        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "script"},
+        {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"},
+        {},
+    ],
+    ids=["script", "script of a neighbouring port", "script tag", "frame", "browser without Fetch Metadata"],
+)
+def test_page_of_another_origin_cannot_read(live: Live, path: str, said: dict[str, str]) -> None:
+    answer = live.ops.get(path, headers={"Origin": FOREIGN, **said})
+
+    assert answer.status_code == 403
+    assert "The request" not in answer.text and "This is not allowed" in answer.text, answer.text[:200]
+    assert not [name for name in answer.headers if name.lower().startswith("access-control-")]
+
+
+@pytest.mark.parametrize("path", READABLE)
+def test_no_service_allows_other_origins_for_the_operators_pages(live: Live, path: str) -> None:
+    """What VictoriaLogs and Prometheus would send; to clients that say nothing, too."""
+    for headers in ({}, {"Origin": live.ops.base}):
+        answer = live.ops.get(path, headers=headers)
+        assert answer.status_code == 200
+        assert not [name for name in answer.headers if name.lower().startswith("access-control-")]
+        assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin"
+
+
+@pytest.mark.parametrize("site", ["none", "same-origin", "same-site", "cross-site"])
+def test_link_to_an_operators_page_can_be_followed(live: Live, site: str) -> None:
+    said = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+
+    assert live.ops.get("/prometheus/-/ready", headers=said).status_code == 200
+
+
 def test_another_name_for_loopback_is_not_served(live: Live) -> None:
     assert live.ops.get("/", headers={"Host": "attacker.example"}).status_code == 421
 

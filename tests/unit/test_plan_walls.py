@@ -14,6 +14,7 @@ from ops.plan.walls.control import CONTROLS, SECTIONS
 from ops.plan.walls.exceptions import FILE as EXCEPTIONS
 from ops.plan.walls.exceptions import Accepted, flaws, parse_exceptions
 from ops.plan.walls.facts import Advisory, BurstSeen, Facts, Leak, Mount, Reach, Unread, Way
+from ops.plan.walls.http import READABLE
 from ops.plan.walls.judge import ACCEPTED, FAILED, NOT_CHECKED, PASSED, as_json, judge
 from ops.plan.walls.markdown import page, share_told
 from tests.drill.walls.seeds import OVERLAYS, laid_over
@@ -145,6 +146,8 @@ BROKEN: dict[str, list[Facts]] = {
              with_answer("login page", status=500)],
     "6.13": [with_answer("login for another site", status=302)],
     "6.14": [replace(clean(), bursts={"API": BurstSeen(500, 1.0, False)})],
+    "6.15": [with_answer(f"foreign script {READABLE[0]}", status=200),
+             with_header(f"readable {READABLE[0]}", "access-control-allow-origin", "*")],
     "7.1": [with_realm(bruteForceProtected=False), with_realm(failureFactor=30)],
     "7.2": [with_client(redirectUris=["https://*"])],
     "7.3": [with_client(webOrigins=["*"])],
@@ -155,6 +158,8 @@ BROKEN: dict[str, list[Facts]] = {
     "7.9": [with_realm(passwordPolicy="length(8)"), with_realm(passwordPolicy="")],
     "7.10": [with_realm(accessTokenLifespan=36000), with_realm(revokeRefreshToken=False)],
     "7.11": [with_realm(adminEventsEnabled=False)],
+    "7.12": [with_client(clientId="admin-cli", standardFlowEnabled=False),
+             with_client(clientId="account"), with_client(clientId="account-console", serviceAccountsEnabled=True)],
     "7.13": [with_client(optionalClientScopes=["offline_access"]),
              with_realm(roles={"realm": [{"name": "default-roles-cc03", "composites": {"realm": ["offline_access"]}}]})],
     "8.1": [replace(clean(), debian={"nginx": (Advisory("openssl", "CVE-1", "3.0.2"),)})],

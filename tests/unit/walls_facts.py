@@ -102,7 +102,10 @@ def _answers() -> dict[str, Answer]:
         "unsigned token": Answer(401, {}), "login for another site": Answer(400, {}),
         "login page": Answer(200, {"set-cookie": "AUTH_SESSION_ID=x; Secure; HttpOnly\nKC_RESTART=y; Secure; HttpOnly"}),
     }  # fmt: skip
-    by_kind = {"page": PAGE, "hidden": Answer(404, {}), "monitoring": PAGE, "garbled": Answer(422, {}), "ops": Answer(403, {})}
+    by_kind = {
+        "page": PAGE, "hidden": Answer(404, {}), "monitoring": PAGE, "garbled": Answer(422, {}), "ops": Answer(403, {}),
+        "foreign": Answer(403, {}), "readable": Answer(200, {}),
+    }  # fmt: skip
     return {name: special.get(name) or by_kind[name.partition(" ")[0]] for name in REQUESTS}
 
 

@@ -58,6 +58,16 @@ MONITORING = (
     "/stub_status",
     "/nginx_status",
 )
+READABLE = ("/prometheus/api/v1/status/buildinfo", "/alertmanager/api/v2/status", "/logs/select/logsql/query?query=*&limit=1")
+"""Metrics, alerts and logs, as scripts read them."""
+FOREIGN_PAGES: Mapping[str, Mapping[str, str]] = {
+    "script": {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"},
+    "script of a neighbouring port": {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"},
+    "image": {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"},
+    "frame": {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"},
+    "script of an old browser": {},
+}
+"""What a browser says of a request that a page of another origin makes."""
 GARBLED = ("/api/v1/items?limit=nothing", "/api/v1/items/not-an-id", "/api/v1/items/%00", "/api/v1/none", "/%ff%fe")
 OPENID = "/auth/realms/cc03/protocol/openid-connect/auth?client_id=cc03-frontend&response_type=code"
 
@@ -70,6 +80,9 @@ REQUESTS: dict[str, Request] = {
     "another name": Request(SITE, "/page", headers={"Host": FOREIGN}),
     "ops by another name": Request(OPS, "/", headers={"Host": FOREIGN}),
     "ops by another page": Request(OPS, "/alertmanager/api/v2/alerts", "POST", {"Sec-Fetch-Site": "cross-site"}, body="[]"),
+    **{f"foreign {page} {path}": Request(OPS, path, headers={"Origin": f"https://{FOREIGN}", **said})
+       for page, said in FOREIGN_PAGES.items() for path in READABLE},
+    **{f"readable {path}": Request(OPS, path) for path in READABLE},
     "ops by a neighbour": Request(OPS, "/prometheus/", neighbour=True),
     "ops claimed to be local": Request(OPS, "/prometheus/", headers={"X-Forwarded-For": "127.0.0.1"}, neighbour=True),
     "probe by a neighbour": Request(SITE, "/api/v1/probe", headers={"X-Forwarded-For": "127.0.0.1"}, neighbour=True),
@@ -88,6 +101,9 @@ REQUESTS: dict[str, Request] = {
 
 BURSTS = {
     "API": Burst("/api/v1/health/live", at_once=200, rate=100),
+    # With a slash at its end, which Keycloak does not mind: a limit for the exact path would not see it.
+    "token": Burst("/auth/realms/cc03/protocol/openid-connect/token/", at_once=40, rate=20, method="POST"),
+    "login page": Burst("/auth/realms/cc03/protocol/openid-connect/auth/", at_once=200, rate=10),
     # No form of Keycloak's: so many failed logins would be an alert, and an entry each in its events.
     "login": Burst("/auth/realms/cc03/login-actions/none", at_once=20, rate=5, method="POST"),
 }
@@ -320,3 +336,19 @@ def limits(facts: Facts) -> Iterator[Found]:
         for kind, seen in facts.bursts.items():
             if not seen.refused and BURSTS[kind].proves(seen):
                 yield Found("nginx", kind, f"{seen.through} requests got through within {seen.seconds:.1f} s")
+
+
+@control(
+    "6.15",
+    "Pages of other sites cannot read the operator's pages",
+    why="any page in the operator's browser would read logs, metrics and alerts, since there is no login",
+    cure="config/nginx/ops.conf, headers-ops.inc",
+    part="answers",
+)
+def operators_origins(facts: Facts) -> Iterator[Found]:
+    for kind, answer in answers(facts, "foreign"):
+        if answer.status != 403:
+            yield Found("nginx", kind, f"a page of another origin: {kind} is answered {answer.status}")
+    for path, answer in (*answers(facts, "foreign"), *answers(facts, "readable")):
+        if allowed := answer.headers.get("access-control-allow-origin"):
+            yield Found("nginx", f"{path} allows", f"{path}: Access-Control-Allow-Origin: {allowed}")
