@@ -53,7 +53,9 @@ def _changes(plan: Plan) -> Table:
     """What the plan means for each service, and for those who use it."""
     table = Table("SERVICE", "WHAT", "INTERRUPTION", "WHY", box=None, pad_edge=False)
     for change in plan.changes:
-        gap = f"about {change.gap_seconds:.0f} s: {change.whom}" if change.gap_seconds else "none"
+        gap = "none"
+        if change.gap_seconds:
+            gap = f"about {change.gap_seconds:.0f} s" + (f": {change.whom}" if change.whom else "")
         table.add_row(change.service, change.action, escape(gap), escape(change.why))
     return table
 

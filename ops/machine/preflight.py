@@ -102,7 +102,8 @@ def look(project: Project) -> Facts:
     missing = [image for image in project.images.values() if image.context and image.tag not in present]
     return Facts(
         host=host_facts(), podman=version, images_missing=len(missing), free_bytes=_free_bytes(project),
-        memory_bytes=_memory_bytes(), busy_ports=ports, port_owners=_port_owners(project) if ports else {},
+        memory_bytes=_memory_bytes(), limits={name: one.limits.memory_bytes for name, one in project.stack.services.items()},
+        busy_ports=ports, port_owners=_port_owners(project) if ports else {},
         folders=_folders(project),
         secrets_closed=_secrets_closed(project), taken=taken_ids(project.stack),
     )  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Any
 from ops.keycloak_steps import ApplyRealm
 from ops.model import Change, Seen, Service, Step
 from ops.plan.wanted import Wanted
+from ops.render import digest
 from ops.steps import (
     AwaitHealthy,
     CreateContainers,
@@ -84,14 +85,73 @@ def reasons(wanted: Wanted, seen: Seen, service: Service, slots: set[str]) -> st
     parts = []
     if name in wanted.images and last.get("images", {}).get(name) != wanted.images[name].tag:
         parts.append("image")
+    settings = changed_settings(wanted, last, name)
     if name in wanted.config and last.get("config", {}).get(name) != wanted.config[name]:
-        parts.append("configuration")
+        files = changed_files(wanted, last, name)
+        parts.append(f"configuration ({', '.join(files)})" if files else "configuration")
     rotated = [secret for secret in service.secrets if last.get("secrets", {}).get(secret) != wanted.versions[secret]]
     if rotated:
         parts.append(f"secrets {', '.join(rotated)}")
+    if (parts or slots) and settings:
+        return ", ".join([*(part for part in parts if not part.startswith("configuration")), *settings])
     if not parts and slots:
-        shown = [slot for slot in service.slots() if slot in slots and slot in seen.containers]
+        there = set(seen.containers).intersection(wanted.compose["services"])
+        shown = [slot for slot in service.slots() if slot in slots and slot in there]
         recorded = last.get("slots", {})
         drifted = shown and all(recorded.get(slot) == wanted.slot_hash(slot) for slot in shown)
-        parts.append("the container is not the one of the release" if drifted else "its definition or limits")
+        parts.append("the container is not the one of the release" if drifted else "its definition in compose.yaml")
     return ", ".join(parts)
+
+
+MOST_FILES = 3
+OF_SERVICES: Mapping[str, tuple[str, ...]] = {
+    "retention.metrics": ("prometheus",), "retention.logs": ("logs",), "backup": ("backup", "postgres"), "ports": (),
+    "domain": (),
+}  # fmt: skip
+"""Setting, or the first word of several -> the services that it changes; none named: every one whose definition differs."""
+
+
+def changed_files(wanted: Wanted, last: Mapping[str, Any], name: str) -> list[str]:
+    """Mounted files of a service that differ from the last release's; nothing where that kept no record of them."""
+    before: Mapping[str, str] | None = (last.get("files") or {}).get(name)
+    if before is None:
+        return []
+    after = file_hashes(wanted).get(name, {})
+    found = sorted(path for path in {*before, *after} if before.get(path) != after.get(path))
+    more = [f"{len(found) - MOST_FILES} more"] if len(found) > MOST_FILES else []
+    return [*found[:MOST_FILES], *more]
+
+
+def file_hashes(wanted: Wanted) -> dict[str, dict[str, str]]:
+    """Service -> path of a mounted file -> hash of its text."""
+    return {name: {path: digest(text) for path, text in files.items()} for name, files in wanted.config_files.items()}
+
+
+def changed_settings(wanted: Wanted, last: Mapping[str, Any], name: str) -> list[str]:
+    """Settings of a service that differ from the last release's, as `retention.logs 14d -> 30d`."""
+    before: Mapping[str, Any] | None = last.get("settings")
+    if before is None:
+        return []
+    keys = sorted(key for key in {*before, *wanted.settings} if before.get(key) != wanted.settings.get(key))
+    return [
+        f"{key} {setting_text(key, before.get(key))} -> {setting_text(key, wanted.settings.get(key))}"
+        for key in keys
+        if _concerns(key, name)
+    ]
+
+
+def _concerns(key: str, name: str) -> bool:
+    first, _, rest = key.partition(".")
+    if first in ("limits", "replicas", "build") or key.startswith("deadlines.start."):
+        return name in rest.split(".")
+    services = OF_SERVICES.get(key, OF_SERVICES.get(first))
+    return services is not None and (not services or name in services)
+
+
+def setting_text(key: str, value: Any) -> str:
+    """The value of a setting as stack.yaml has it; memory is in bytes. None: the default."""
+    if value is None:
+        return "default"
+    if key.endswith(".memory") and isinstance(value, int):
+        return next(f"{value // size}{unit}" for unit, size in (("g", 1 << 30), ("m", 1 << 20), ("", 1)) if value % size == 0)
+    return str(value)

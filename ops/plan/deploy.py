@@ -80,12 +80,20 @@ def plan_deploy(
     if only != ONLY:
         steps = (*steps, *_supervision(wanted, seen, after=[step.key for step in steps]))
     notes = (
-        *(f"{name} is left out: {why}" for name, why in sorted(seen.unavailable.items())),
+        *_left_out(wanted, seen),
         *_transport(wanted, seen, containers),
         *_joined(wanted, seen, services),
     )
     destroys = realm_losses(wanted, seen) if with_realm else ()
     return Plan(verb, _prune(steps), notes, changes(wanted, seen, steps), destroys)
+
+
+def _left_out(wanted: Wanted, seen: Seen) -> tuple[str, ...]:
+    """Optional services without an image, where that is news: the last release had them, or there is none yet."""
+    images = None if seen.release is None else seen.release.get("images", {})
+    return tuple(
+        f"{name} is left out: {why}" for name, why in sorted(seen.unavailable.items()) if images is None or name in images
+    )
 
 
 def _transport(wanted: Wanted, seen: Seen, containers: Iterable[Step]) -> tuple[str, ...]:

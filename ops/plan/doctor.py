@@ -50,6 +50,8 @@ class Facts:
     """Repository -> its folder."""
     taken: tuple[Taken, ...] = ()
     """Accounts of the host that have an id of a container."""
+    limits: Mapping[str, int] = field(default_factory=dict)
+    """Service -> bytes of memory that a container of it may take."""
     secrets_closed: str = ""
     """Why secrets that are encrypted at rest cannot be read; empty where they can, and where they are not."""
 
@@ -131,6 +133,13 @@ def _room(facts: Facts) -> Iterator[Finding]:
             )  # fmt: skip
         else:
             yield Finding("good", f"{free / (1 << 30):.0f} GB free on {path}")
+    for name, limit in facts.limits.items():
+        if limit > facts.memory_bytes:
+            yield Finding(
+                "bad", f"limits.{name}.memory is {limit / (1 << 30):.0f} GB",
+                f"this host has {facts.memory_bytes / (1 << 30):.0f} GB: the limit would never hold",
+                f"lower limits.{name}.memory in config/stack.yaml",
+            )  # fmt: skip
     if facts.memory_bytes < MEMORY_BYTES:
         yield Finding(
             "warning", f"{facts.memory_bytes / (1 << 30):.1f} GB of memory", "the stack may run out of it under load",

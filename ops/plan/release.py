@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from ops.plan.changes import file_hashes, setting_text
 from ops.plan.wanted import Wanted, pack
 from ops.render import digest
 
@@ -51,6 +52,7 @@ def manifest_of(wanted: Wanted, without: Iterable[str]) -> dict[str, Any]:
     return {
         "images": {name: image.tag for name, image in sorted(wanted.images.items()) if name not in left_out},
         "config": dict(sorted(wanted.config.items())),
+        "files": file_hashes(wanted),
         "secrets": dict(sorted(wanted.versions.items())),
         "slots": {slot: wanted.slot_hash(slot) for slot in wanted.slots()},
         "stack": digest(pack(wanted)),
@@ -113,7 +115,10 @@ def difference(
     files: path of a configuration file -> its text in both releases (None where it is not there).
     """
     lines = [f"{name} image" for name in _differing(before, after, "images")]
-    lines += [f"{name}: {_how(*both)}" for name, both in sorted(_values(before, after, "settings").items())]
+    lines += [
+        f"{name}: {setting_text(name, old)} to {setting_text(name, new)}"
+        for name, (old, new) in sorted(_values(before, after, "settings").items())
+    ]
     lines += [
         f"secret {name}: version {old or '–'} to {new or '–'}" for name, (old, new) in _values(before, after, "secrets").items()
     ]
@@ -127,10 +132,6 @@ def difference(
         changed = _differing(before, after, "slots")
         lines.append("definition of " + ", ".join(changed) if changed else "definition of the stack (deadlines, health checks)")
     return lines
-
-
-def _how(old: Any, new: Any) -> str:
-    return f"{'default' if old is None else old} to {'default' if new is None else new}"
 
 
 def _values(before: Mapping[str, Any], after: Mapping[str, Any], part: str) -> dict[str, tuple[Any, Any]]:

@@ -11,8 +11,11 @@ from ops.errors import UsageProblem
 from ops.verbs.common import known_service, verb
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ops.machine.project import Project
     from ops.model import Seen
+    from ops.plan.release import Activation
     from ops.plan.wanted import Wanted
     from ops.verbs.transition import Goal
 
@@ -83,13 +86,28 @@ def deploy(
     Builds, replaces containers without dropping a request, and reverts everything where a step fails.
     """
     from ops import show
+    from ops.machine.hooks import find_hooks
     from ops.machine.preflight import check_host
     from ops.machine.project import open_project
+    from ops.machine.releases import activations
     from ops.verbs.transition import bring_about
 
     began = time.monotonic()
     project = open_project()
     known_service(project, service)
     goal = checkout_goal(project, service, contracting=contracting, accept=accept_policy_violations)
+    # A hook that cannot run is said before anything else, in a plan as well.
+    find_hooks(project.host.repository / "config" / "hooks")
     if steps := bring_about(goal, plan_only=plan, yes=yes, check=check_host):
-        show.out.print(f"[bold green]deployed[/bold green]: {steps} steps in {time.monotonic() - began:.1f} s")
+        took = f"{steps} steps in {time.monotonic() - began:.1f} s"
+        show.out.print(f"[bold green]deployed[/bold green]: {deployed(activations(project.state))}{took}")
+
+
+def deployed(ended: Sequence[Activation]) -> str:
+    """What a deploy has come to, from its own entry, the last one; empty where it made no release of its own."""
+    last = ended[-1] if ended else None
+    if last is None or last.verb != "deploy":
+        return ""
+    cost = f", {last.requests['failed']} of {last.requests['requests']} requests failed" if last.requests else ""
+    back = f" (inv rollback goes back to {last.previous})" if last.previous and last.previous != last.release else ""
+    return f"release {last.release}{back}{cost}, "

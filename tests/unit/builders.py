@@ -155,6 +155,7 @@ def wanted(
         supervise,
         digest(supervise),
         certificate_names=names,
+        settings={".".join(path): value for path, value in sorted(settings(text).values.items())},
     )
 
 

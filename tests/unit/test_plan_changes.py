@@ -9,7 +9,8 @@ import pytest
 from ops.model import Change, Seen
 from ops.plan.deploy import plan_deploy
 from ops.plan.wanted import Wanted
-from tests.unit.builders import container, deployed, wanted, with_state
+from ops.render import digest
+from tests.unit.builders import container, deployed, done, wanted, with_state
 
 
 def told(release: Wanted, seen: Seen) -> dict[str, tuple[str, str, float]]:
@@ -21,21 +22,21 @@ def told(release: Wanted, seen: Seen) -> dict[str, tuple[str, str, float]]:
     [
         pytest.param(wanted(), {}, id="nothing"),
         pytest.param(wanted(tags={"backend": "2"}), {"backend": ("roll", "image", 0.0)}, id="replicas are rolled"),
-        pytest.param(wanted(config={"nginx": "2"}), {"nginx": ("reload", "configuration", 0.0)}, id="reload"),
+        pytest.param(wanted(config={"nginx": "2"}), {"nginx": ("reload", "configuration (file)", 0.0)}, id="reload"),
         pytest.param(
             wanted(tags={"postgres": "2"}, config={"postgres": "2"}),
-            {"postgres": ("recreate", "image, configuration", 10.0)}, id="a gap, as estimated",
+            {"postgres": ("recreate", "image, configuration (file)", 10.0)}, id="a gap, as estimated",
         ),
         pytest.param(
             wanted(text="limits: {grafana: {memory: 300m}}"),
-            {"grafana": ("recreate", "its definition or limits", 0.0)}, id="limit",
+            {"grafana": ("recreate", "limits.grafana.memory default -> 300m", 0.0)}, id="limit",
         ),
         pytest.param(wanted(tags={"nginx": "2"}), {"nginx": ("roll", "image", 0.0)}, id="nginx is rolled at its address"),
         pytest.param(wanted(tags={"edge": "2"}), {}, id="what is kept stays"),
         pytest.param(
             wanted(text="limits: {edge: {memory: 48m}}"),
             {
-                "edge": ("recreate", "its definition or limits", 0.0),
+                "edge": ("recreate", "limits.edge.memory default -> 48m", 0.0),
                 "nginx": ("recreate", "edge, which holds its address, is replaced", 5.0),
             }, id="the holder itself",
         ),
@@ -81,3 +82,50 @@ def test_what_the_stack_does_not_have_is_told_by_its_name() -> None:
     seen = replace(seen, containers={**seen.containers, "memcached": container("memcached", "old")})
 
     assert told(wanted(), seen) == {"memcached": ("remove", "the stack does not have it", 0.0)}
+
+
+def changed(before: Wanted, after: Wanted) -> dict[str, str]:
+    return {change.service: change.why for change in plan_deploy(after, deployed(before)).changes}
+
+
+def test_a_plan_speaks_in_settings() -> None:
+    before, after = wanted(text="limits: {grafana: {memory: 1g}}"), wanted(text="limits: {grafana: {memory: 1536m}}")
+
+    assert changed(before, after) == {"grafana": "limits.grafana.memory 1g -> 1536m"}
+
+
+def test_setting_of_another_service_is_not_named() -> None:
+    after = wanted(text="limits: {grafana: {memory: 300m}}", tags={"postgres": "2"})
+
+    assert changed(wanted(), after)["postgres"] == "image"
+
+
+def test_changed_files_are_named_and_the_many_counted() -> None:
+    def with_files(**files: str) -> Wanted:
+        release = wanted(config={"nginx": digest(files)})
+        mounted = {f"{name}.conf": text for name, text in files.items()}
+        return replace(release, config_files={**release.config_files, "nginx": mounted})
+
+    before = with_files(a="1", b="1", c="1", d="1", e="1")
+
+    assert changed(before, with_files(a="1", b="2", c="1", d="1", e="1")) == {"nginx": "configuration (b.conf)"}
+    assert changed(before, with_files(b="2", c="2", d="2", e="2", f="1"))["nginx"] == (
+        "configuration (a.conf, b.conf, c.conf, 3 more)"
+    )
+
+
+def test_release_of_an_earlier_version_that_kept_no_record_of_files_says_configuration() -> None:
+    seen = deployed(wanted())
+    kept = {key: value for key, value in (seen.release or {}).items() if key not in ("files", "settings")}
+
+    (change,) = plan_deploy(wanted(config={"nginx": "2"}), replace(seen, release=kept)).changes
+    assert change.why == "configuration"
+
+
+def test_what_is_left_out_is_said_once() -> None:
+    release, away = wanted(without=["grafana"]), {"grafana": "no registry offers it"}
+    empty = Seen(unavailable=away)
+    without = done(plan_deploy(release, empty).steps, empty, release)
+    before = replace(deployed(wanted()), unavailable=away)
+
+    assert [bool(plan_deploy(release, seen).notes) for seen in (empty, before, without)] == [True, True, False]

@@ -45,6 +45,7 @@ def test_host_that_has_all_gets_good_findings_only() -> None:
         (facts(free_bytes={"/var": 7 << 30}, images_missing=1), "bad", "7.0 GB free on /var"),
         (facts(memory_bytes=2 << 30), "warning", "2.0 GB of memory"),
         (facts(busy_ports={"https": 443}), "bad", "port 443 is taken by another program"),
+        (facts(memory_bytes=23 << 30, limits={"postgres": 800 << 30}), "bad", "limits.postgres.memory is 800 GB"),
         (
             facts(busy_ports={"https": 443}, port_owners={443: "shop"}),
             "bad",

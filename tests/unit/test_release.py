@@ -187,8 +187,11 @@ def test_difference_is_told_in_words() -> None:
 
 def test_difference_that_no_list_shows_is_told_all_the_same() -> None:
     assert difference(manifest_of(wanted(), ()), manifest_of(wanted(text="limits: {nginx: {memory: 300m}}"), ()), {}) == [
-        "definition of nginx"
+        "limits.nginx.memory: default to 300m"
     ]
+    own = manifest_of(wanted(), ())
+    other = {**own, "slots": {**own["slots"], "nginx": "another"}}
+    assert difference(own, other, {}) == ["definition of nginx"]
     assert difference(manifest_of(wanted(), ()), manifest_of(wanted(), ()), {}) == []
 
 
