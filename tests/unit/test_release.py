@@ -24,6 +24,7 @@ from ops.plan.release import (
     release_files,
 )
 from ops.plan.wanted import Wanted, pack, unpack, with_one_service
+from ops.verbs.deploy import deployed
 from ops.verbs.releases import rows
 from tests.unit.builders import wanted
 
@@ -224,3 +225,17 @@ def test_release_that_has_served_stays_good_whatever_a_later_rollback_to_it_came
 
     assert {number: row["outcome"] for number, row in shown.items()} == {1: "good", 2: "good", 3: "reverted"}
     assert (shown[1]["seconds"], shown[1]["last_attempt"]) == (10.0, {"verb": "rollback", "at": "c", "outcome": "failed"})
+
+
+@pytest.mark.parametrize(
+    ("last", "said"),
+    [
+        (None, ""),
+        (Activation(1, "deploy", "a", GOOD), "release 1, "),
+        (Activation(3, "deploy", "a", GOOD, previous=2, requests={"failed": 0, "requests": 845}),
+         "release 3 (inv rollback goes back to 2), 0 of 845 requests failed, "),
+        (Activation(3, "deploy", "a", GOOD, previous=3), "release 3, "),
+    ],
+)  # fmt: skip
+def test_deploy_ends_with_its_release_its_cost_and_the_way_back(last: Activation | None, said: str) -> None:
+    assert deployed([last] if last else []) == said
