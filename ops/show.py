@@ -75,6 +75,10 @@ def problem(error: OpsError) -> None:
     err.print(escape(next_step))
 
 
+def _in_one_line(problem: BaseException) -> str:
+    return f"{problem.what}: {problem.why}" if isinstance(problem, OpsError) else f"{type(problem).__name__}: {problem}"
+
+
 @dataclass
 class _Line:
     step: Step
@@ -127,7 +131,13 @@ class LiveProgress:
 
     def failed(self, step: Step, problem: BaseException) -> None:
         with self.guard:
-            self.lines.pop(step.key, None)
+            line = self.lines.pop(step.key, None)
+        after = f" after {time.monotonic() - line.began:.0f} s" if line else ""
+        # Above the table, which is gone with the command: what has failed stays to be read while it is reverted.
+        if isinstance(problem, KeyboardInterrupt):
+            out.print(f"[dim]ended{after}: {escape(step.title)}[/dim]")
+        else:
+            out.print(f"[bold red]failed[/bold red]{after}: {escape(step.title)}: {escape(_in_one_line(problem))}")
 
 
 class PlainProgress:
@@ -155,8 +165,9 @@ class PlainProgress:
             print(f"[{self.count}/{self.total}] {step.title} ({seconds:.1f} s)", flush=True)
 
     def failed(self, step: Step, problem: BaseException) -> None:
+        ended = isinstance(problem, KeyboardInterrupt)
         with self.guard:
-            print(f"[failed] {step.title}: {problem}", flush=True)
+            print(f"[ended] {step.title}" if ended else f"[failed] {step.title}: {_in_one_line(problem)}", flush=True)
 
 
 def progress(total: int) -> LiveProgress | PlainProgress:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import tempfile
 import threading
@@ -16,6 +17,7 @@ from ops.machine.build_network import network_for_builds
 from ops.machine.host import Host
 from ops.machine.run import installed, tail
 from ops.machine.shared_lock import alone
+from ops.machine.wait import until
 from ops.plan.diagnose import diagnose_build
 from ops.steps import BuildImage, FetchImage, ObtainBase
 
@@ -73,13 +75,23 @@ def build_image(host: Host, step: BuildImage, report: Callable[[str], None]) -> 
     """Build one image. A failure names the step of the Containerfile and the log."""
     log = log_of(host, step.name)
     report("waiting for a free builder")
-    with _slots, _only_builder(host, step.tag, step.deadline, report) as built:
+    with _free_builder(), _only_builder(host, step.tag, step.deadline, report) as built:
         if built:
             return
         with _Follow(log, report):
             network = network_for_builds(host, step.args[0][1] if step.args else "")
             argv = podman.image_build(Path(step.context), step.tag, dict(step.args), {}, host_ca_bundle(), network=network)
             _build(host, argv, step.deadline, log, step.name)
+
+
+@contextmanager
+def _free_builder() -> Iterator[None]:
+    """One of the builds that run side by side. Who waits for that begins none where the command comes to its end meanwhile."""
+    until(lambda: "" if _slots.acquire(blocking=False) else "all builders are busy", math.inf, longest_pause=0.5)
+    try:
+        yield
+    finally:
+        _slots.release()
 
 
 @contextmanager

@@ -72,28 +72,20 @@ def run(
     source: file that is its standard input, in place of `stdin`. target: file, made for its owner alone, that receives its
     standard output byte for byte: neither passes through this process.
 
-    Raises HostLacks when the program is not installed, OpsError when it fails or takes too long.
+    Raises HostLacks when the program is not installed, OpsError when it fails or takes too long, Ended when the command comes
+    to its end before its time.
     """
     began = time.monotonic()
     with _output(log, target) as (out, err), _input(stdin, source) as given:
         try:
-            process = subprocess.Popen(
-                list(argv), stdin=given, stdout=out, stderr=err,
-                text=True, env={**os.environ, **(env or {})}, start_new_session=True, errors="replace",
-            )  # fmt: skip
+            with _program(
+                argv, stdin=given, stdout=out, stderr=err, env={**os.environ, **(env or {})}, errors="replace"
+            ) as process:  # fmt: skip
+                stdout, stderr = process.communicate(stdin, timeout=timeout)
         except FileNotFoundError as problem:
             raise _not_installed(argv[0]) from problem
-        _running.add(process)
-        try:
-            stdout, stderr = process.communicate(stdin, timeout=timeout)
         except subprocess.TimeoutExpired as problem:
-            _end(process)
             raise OpsError(f"{shown(argv)}", f"did not end within {timeout:.0f} s and was stopped", _where(log)) from problem
-        except BaseException:
-            _end(process)
-            raise
-        finally:
-            _running.discard(process)
     result = Result(tuple(argv), process.returncode, stdout or "", stderr or "", time.monotonic() - began)
     if ok is not None and result.returncode not in ok:
         words = result.last_words() if log is None else tail(log)
@@ -107,13 +99,59 @@ def _not_installed(program: str) -> HostLacks:
     )
 
 
+GRACE_SECONDS = 5.0
+"""How long a program may take to end after SIGTERM."""
+KILLED_SECONDS = 5.0
+"""How long the kernel may take to end a program after SIGKILL; one that hangs in it for longer is left to it."""
+
+stopping = threading.Event()
+"""Set while a command comes to its end before its time, interrupted or after a failure: no program starts, nobody waits."""
 _running: set[subprocess.Popen[str]] = set()
+_ended: set[subprocess.Popen[str]] = set()
+"""Those of them that `stop_all` has ended."""
+_starting = threading.Lock()
 
 
-def stop_all() -> None:
-    """End every program that other threads are waiting for: the operator has interrupted the command."""
-    for process in list(_running):
-        _end(process)
+class Ended(KeyboardInterrupt):
+    """Raised where a program was ended, or not started, because the command comes to its end before its time.
+
+    As with KeyboardInterrupt itself, nothing that handles errors takes it for one.
+    """
+
+
+def stop_all(*, at_once: bool = False) -> None:
+    """End every program that threads are waiting for, side by side, and have none started until `stopping` is cleared.
+
+    Parameters
+    ----------
+    at_once: without a grace period.
+    """
+    with _starting:
+        stopping.set()
+        running = list(_running)
+        _ended.update(running)
+    _end(running, 0.0 if at_once else GRACE_SECONDS)
+
+
+@contextmanager
+def _program(argv: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """A program that runs while the block does, at the head of a process group of its own. It does not outlive the block."""
+    with _starting:
+        if stopping.is_set():
+            raise Ended
+        process: subprocess.Popen[str] = subprocess.Popen(list(argv), text=True, start_new_session=True, **options)
+        _running.add(process)
+    try:
+        yield process
+    except BaseException:
+        _end([process])
+        raise
+    else:
+        if process in _ended and process.returncode:
+            raise Ended
+    finally:
+        _running.discard(process)
+        _ended.discard(process)
 
 
 @contextmanager
@@ -150,17 +188,30 @@ def tail(log: Path, lines: int = 3) -> str:
     return " / ".join(said[-lines:]) or "it said nothing"
 
 
-def _end(process: subprocess.Popen[str]) -> None:
-    """End a program and what it started: politely, then for certain."""
-    for number, patience in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
-        try:
-            os.killpg(process.pid, number)
-            process.wait(patience)
-        except ProcessLookupError:
-            return
-        except subprocess.TimeoutExpired:
-            continue
-        return
+def _end(processes: Sequence[subprocess.Popen[str]], grace: float | None = None) -> None:
+    """End programs and what they started, side by side: politely, then for certain.
+
+    A further interrupt ends the grace period. It is raised when all of them have ended, and leaves none behind.
+    """
+    interrupt: KeyboardInterrupt | None = None
+    end = time.monotonic() + (GRACE_SECONDS if grace is None else grace)
+    for number, patience in ((signal.SIGTERM, 0.0), (signal.SIGKILL, KILLED_SECONDS)):
+        end = max(end, time.monotonic() + patience)
+        for process in processes:
+            # Also a group whose head has ended: some of its members outlive a SIGTERM.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+        for process in processes:
+            try:
+                process.wait(max(0.0, end - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                continue
+            except KeyboardInterrupt as problem:
+                interrupt, end = problem, time.monotonic()
+                if number == signal.SIGKILL:
+                    break
+    if interrupt:
+        raise interrupt
 
 
 def stream(
@@ -173,46 +224,34 @@ def stream(
     timeout: seconds until it is ended, with everything that it started. stdin: text for its standard input.
     env: the whole of its environment. cwd: folder that it runs in. each: called with every line, from another thread.
 
-    Returns its exit code; None where it did not end in time. Raises OpsError when it cannot be started.
+    Returns its exit code; None where it did not end in time. What it has left running in its process group is ended then:
+    nothing outlives the lock of the command. Raises OpsError when it cannot be started, Ended as `run` does.
     """
-    process: subprocess.Popen[str] | None = None
     teller: threading.Thread | None = None
-    try:
-        process = _started(argv, stdin, env, cwd)
-        _running.add(process)
-        teller = threading.Thread(target=_pass_on, args=(process, each), daemon=True)
-        teller.start()
-        return process.wait(timeout)
-    except subprocess.TimeoutExpired:
-        if process:
-            _end_group(process)
-        return None
-    except BaseException:
-        if process:
-            _end_group(process)
-        raise
-    finally:
-        if process:
-            _running.discard(process)
-        if teller:
-            # Something that it left running may hold its output open for ever.
-            teller.join(LAST_LINES_SECONDS)
-
-
-def _started(argv: Sequence[str], stdin: str, env: Mapping[str, str], cwd: Path) -> subprocess.Popen[str]:
     # A file and not a pipe: a program that does not read its input must not hold up the writer.
     with tempfile.TemporaryFile("w+", encoding="utf-8") as given:
         given.write(stdin)
         given.seek(0)
         try:
-            return subprocess.Popen(
-                list(argv), stdin=given, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-                env=dict(env), cwd=cwd, start_new_session=True,
-            )  # fmt: skip
+            with _program(
+                argv, stdin=given, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, errors="replace", env=dict(env), cwd=cwd
+            ) as process:  # fmt: skip
+                teller = threading.Thread(target=_pass_on, args=(process, each), daemon=True)
+                teller.start()
+                code = process.wait(timeout)
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                return code
+        except subprocess.TimeoutExpired:
+            return None
         except OSError as problem:
             raise OpsError(
                 f"cannot run {argv[0]}", str(problem.strerror), "its first line must name a program of this host: #!/bin/sh"
             ) from problem
+        finally:
+            if teller:
+                # What has left its process group may hold its output open for ever.
+                teller.join(LAST_LINES_SECONDS)
 
 
 LAST_LINES_SECONDS = 2.0
@@ -224,13 +263,6 @@ def _pass_on(process: subprocess.Popen[str], each: Callable[[str], None]) -> Non
     if process.stdout:
         for line in iter(lambda: process.stdout.readline(LONGEST_LINE), ""):  # type: ignore[union-attr]
             each(line.rstrip("\n"))
-
-
-def _end_group(process: subprocess.Popen[str]) -> None:
-    """`_end`, and then whatever of its group has outlived the program itself."""
-    _end(process)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
 
 
 def detach(argv: Sequence[str], *, log: Path, env: Mapping[str, str]) -> int:
@@ -267,11 +299,13 @@ def alongside(argv: Sequence[str], *, log: Path, env: Mapping[str, str]) -> Iter
     try:
         yield process.poll
     finally:
-        # One that was asked for its exit code has been forgotten by the kernel: its number may be another's by now.
-        if process.poll() is None:
-            _end(process)
-        if process.stdin:
-            process.stdin.close()
+        try:
+            # One that was asked for its exit code has been forgotten by the kernel: its number may be another's by now.
+            if process.poll() is None:
+                _end([process])
+        finally:
+            if process.stdin:
+                process.stdin.close()
 
 
 def installed(program: str) -> bool:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 
-interrupted = threading.Event()
-"""Set while a command that the operator has interrupted comes to its end: nobody waits any longer."""
+from ops.machine.run import Ended, stopping
 
 
 def until(answer: Callable[[], str], deadline: float, *, first_pause: float = 0.15, longest_pause: float = 1.0) -> str:
@@ -18,14 +16,14 @@ def until(answer: Callable[[], str], deadline: float, *, first_pause: float = 0.
     answer: returns why it is not so yet; empty ends the wait. deadline: seconds to wait at most.
 
     Returns the last reason, empty on success. Pauses grow: a quick start is noticed quickly, a slow one costs little.
-    Raises KeyboardInterrupt where the operator has interrupted the command; only its main thread is told that by itself.
+    Raises Ended where the command comes to its end before its time: nobody waits any longer then.
     """
     end = time.monotonic() + deadline
     pause = first_pause
     while reason := answer():
         if time.monotonic() + pause > end:
             return reason
-        if interrupted.wait(pause):
-            raise KeyboardInterrupt
+        if stopping.wait(pause):
+            raise Ended
         pause = min(longest_pause, pause * 1.3)
     return ""

@@ -117,15 +117,15 @@ def test_interrupt_ends_the_hook_and_goes_on(project: Project) -> None:
     ends(int((project.host.repository / "hook").read_text()))
 
 
-def test_hook_may_leave_a_program_running(project: Project) -> None:
+def test_what_a_hook_leaves_running_is_ended_with_it(project: Project) -> None:
+    """It would go on beside the next command, which has the lock then."""
     hook(project, "pre-deploy", "#!/bin/sh\nsleep 30 >/dev/null 2>&1 &\necho $! >left\necho started\n")
     began = time.monotonic()
 
     run(project)
 
     assert time.monotonic() - began < 2
-    left = int((project.host.repository / "left").read_text())
-    os.kill(left, signal.SIGKILL)
+    ends(int((project.host.repository / "left").read_text()))
 
 
 @pytest.mark.parametrize("text", ["echo no first line\n", "#!/no/such/program\n"])

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import _thread
+import os
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import Barrier, Event
+from threading import Barrier, BoundedSemaphore, Event, Thread
+from typing import Any
 
 import pytest
 
-from ops.errors import OpsError
-from ops.machine.apply import apply
+from ops.errors import HostLacks, OpsError
+from ops.machine.apply import WORKERS, apply
 from ops.machine.journal import Journal, entries, interrupted
+from ops.machine.run import Ended, run
 from ops.machine.wait import until
 from ops.model import Plan, Step
+from tests.unit.programs import Behaviour, Programs
+from tests.unit.programs import programs as programs  # noqa: PLC0414  (a fixture)
 
 PATIENCE = 5.0
 """Seconds until a test that hangs fails."""
@@ -27,6 +32,7 @@ class Witness:
 
     def __init__(self) -> None:
         self.told: list[tuple[str, str]] = []
+        self.problems: dict[str, type[BaseException]] = {}
 
     def started(self, step: Step) -> None:
         self.told.append(("started", step.key))
@@ -36,6 +42,7 @@ class Witness:
 
     def failed(self, step: Step, problem: BaseException) -> None:
         self.told.append(("failed", step.key))
+        self.problems[step.key] = type(problem)
 
 
 def plan(**after: str) -> Plan:
@@ -96,14 +103,16 @@ def test_first_failure_is_raised_and_nothing_begins_after_it(journal: Journal) -
     assert done == ["a"]
 
 
-def test_what_is_under_way_at_a_failure_comes_to_its_end(journal: Journal) -> None:
-    failed = Event()
+def test_step_that_neither_waits_nor_runs_a_program_comes_to_its_end(journal: Journal) -> None:
+    failed, begun = Event(), Event()
     done: list[str] = []
 
     def perform(step: Step) -> None:
         if step.key == "bad":
+            assert begun.wait(PATIENCE)
             failed.set()
             raise OpsError("bad failed", "why", "next")
+        begun.set()
         assert failed.wait(PATIENCE)
         done.append(step.key)
 
@@ -184,26 +193,193 @@ def test_interrupt_from_the_operator_is_raised_and_closes_the_run(journal: Journ
     assert interrupted(journal.path) is None
 
 
+@contextmanager
+def listening() -> Iterator[None]:
+    """What a shell starts in the background is deaf to SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def interrupt() -> None:
+    """Ctrl-C, as the main thread gets it."""
+    os.kill(os.getpid(), signal.SIGINT)
+
+
 def test_interrupt_ends_a_step_that_waits(journal: Journal) -> None:
     """Keycloak may take ten minutes: who presses Ctrl-C does not mean after that."""
+    waits = Event()
+
+    def not_yet() -> str:
+        waits.set()
+        return "not yet"
 
     def perform(step: Step) -> None:
         if step.key == "b":
-            until(lambda: "not yet", 30)
-        else:
-            time.sleep(0.1)
-            _thread.interrupt_main()
+            until(not_yet, 60)
+        assert waits.wait(PATIENCE)
+        interrupt()
 
-    # What a shell starts in the background is deaf to it.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     began = time.monotonic()
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            apply(plan(a="", b=""), perform, journal, Witness())
-    finally:
-        signal.signal(signal.SIGINT, before)
-    assert time.monotonic() - began < 20
-    assert until(lambda: "not yet", 0.0) == "not yet"
+    with listening(), pytest.raises(KeyboardInterrupt):
+        apply(plan(a="", b=""), perform, journal, Witness())
+    assert time.monotonic() - began < 3, "the longest pause of a wait is one second"
+    assert until(lambda: "not yet", 0.3) == "not yet", "what reverts the plan may wait again"
+
+
+def test_failure_ends_a_step_that_waits(journal: Journal) -> None:
+    """What reverts a deploy does not wait for the health of what it is about to replace."""
+    waits = Event()
+    ended: list[BaseException] = []
+
+    def not_yet() -> str:
+        waits.set()
+        return "not yet"
+
+    def perform(step: Step) -> None:
+        if step.key == "bad":
+            assert waits.wait(PATIENCE)
+            raise OpsError("bad failed", "why", "next")
+        try:
+            until(not_yet, 60)
+        except BaseException as problem:
+            ended.append(problem)
+            raise
+
+    witness = Witness()
+    began = time.monotonic()
+    with pytest.raises(OpsError, match="bad failed"):
+        apply(plan(bad="", waiting=""), perform, journal, witness)
+
+    assert time.monotonic() - began < 3
+    assert [type(problem) for problem in ended] == [Ended]
+    assert witness.problems == {"bad": OpsError, "waiting": Ended}, "which one failed stays clear"
+
+
+@pytest.mark.parametrize("by", ["interrupt", "failure"])
+def test_no_step_begins_afterwards(journal: Journal, by: str) -> None:
+    """More steps than threads are ready: those that had no thread yet began one after the other."""
+    keys = [f"s{number}" for number in range(3 * WORKERS)]
+    all_busy = Barrier(WORKERS)
+    begun: list[str] = []
+    stopped = Event()
+
+    def perform(step: Step) -> None:
+        begun.append(step.key)
+        if all_busy.wait(PATIENCE) == 0:
+            if by == "failure":
+                stopped.set()
+                raise OpsError("failed", "why", "next")
+            interrupt()
+            until(lambda: "not yet", 60)
+        with suppress(KeyboardInterrupt):
+            until(lambda: "not yet", 60)
+
+    with listening(), pytest.raises((OpsError, KeyboardInterrupt)):
+        apply(plan(**dict.fromkeys(keys, "")), perform, journal, Witness())
+
+    assert len(begun) == WORKERS
+    assert [entry["event"] for entry in entries(journal.path)].count("step") == WORKERS
+
+
+def test_second_interrupt_waits_for_what_is_under_way_all_the_same(journal: Journal) -> None:
+    """A step that outlives the command would go on beside a lock that is free."""
+    begun, may_end = Event(), Event()
+    ended: list[str] = []
+
+    def perform(step: Step) -> None:
+        begun.set()
+        assert may_end.wait(PATIENCE)
+        ended.append(step.key)
+
+    def hand() -> None:
+        assert begun.wait(PATIENCE)
+        for _ in range(3):
+            interrupt()
+            time.sleep(0.15)
+        may_end.set()
+
+    presses = Thread(target=hand)
+    presses.start()
+    with listening(), pytest.raises(KeyboardInterrupt):
+        apply(plan(a=""), perform, journal, Witness())
+    presses.join(PATIENCE)
+
+    assert ended == ["a"]
+    assert interrupted(journal.path) is None
+
+
+def test_interrupt_ends_the_programs_of_all_steps_and_starts_none(journal: Journal, programs: Programs) -> None:
+    """Seen: Ctrl-C killed three of twelve builds, and the other nine were built."""
+    keys = [f"image{number}" for number in range(12)]
+    programs.behaviours = {key: Behaviour(after_term=0.1) for key in keys}
+    slots = BoundedSemaphore(3)
+
+    def perform(step: Step) -> None:
+        with slots:
+            run((step.key,), timeout=60)
+
+    def hand() -> None:
+        while len(programs.started) < 3:
+            time.sleep(0.01)
+        interrupt()
+
+    Thread(target=hand, daemon=True).start()
+    witness = Witness()
+    with listening(), pytest.raises(KeyboardInterrupt):
+        apply(plan(**dict.fromkeys(keys, "")), perform, journal, witness)
+
+    assert len(programs.started) == 3
+    assert programs.living == []
+    assert set(witness.problems.values()) == {Ended}
+    assert run(("what-reverts-it",), timeout=1).returncode == 0
+
+
+def test_problem_that_is_none_of_ours_is_raised_as_it_is(journal: Journal) -> None:
+    def perform(step: Step) -> None:
+        raise KeyError(step.key)
+
+    with pytest.raises(KeyError):
+        apply(plan(a="", b="a"), perform, journal, Witness())
+    assert interrupted(journal.path) is None
+
+
+def test_full_disk_is_told_with_the_step_that_met_it(journal: Journal) -> None:
+    def perform(step: Step) -> None:
+        raise OSError(28, "No space left on device", "/var/lib/x")
+
+    with pytest.raises(HostLacks, match="cannot do a") as caught:
+        apply(plan(a=""), perform, journal, Witness())
+    assert caught.value.why == "No space left on device: /var/lib/x"
+
+
+def test_journal_that_cannot_be_written_never_hides_what_failed(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    def perform(step: Step) -> None:
+        monkeypatch.setattr(Journal, "write", full)
+        raise OpsError("a failed", "why", "next")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OpsError, match="a failed"):
+        apply(plan(a=""), perform, journal, Witness())
+
+
+def test_step_whose_beginning_cannot_be_written_down_is_not_begun(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    write = Journal.write
+
+    def full_for_b(self: Journal, event: str, **more: Any) -> None:
+        if more.get("step") == "b":
+            raise OSError(28, "No space left on device", "journal.jsonl")
+        write(self, event, **more)
+
+    monkeypatch.setattr(Journal, "write", full_for_b)
+    with pytest.raises(HostLacks, match="cannot do b"):
+        apply(plan(a="", b="a", c="b"), lambda step: done.append(step.key), journal, Witness())
+    assert done == ["a"]
 
 
 def test_step_that_removes_the_state_folder_is_no_failure(tmp_path: Path) -> None:
