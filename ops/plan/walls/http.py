@@ -103,7 +103,6 @@ BURSTS = {
     "API": Burst("/api/v1/health/live", at_once=200, rate=100),
     # With a slash at its end, which Keycloak does not mind: a limit for the exact path would not see it.
     "token": Burst("/auth/realms/cc03/protocol/openid-connect/token/", at_once=40, rate=20, method="POST"),
-    "login page": Burst("/auth/realms/cc03/protocol/openid-connect/auth/", at_once=200, rate=10),
     # No form of Keycloak's: so many failed logins would be an alert, and an entry each in its events.
     "login": Burst("/auth/realms/cc03/login-actions/none", at_once=20, rate=5, method="POST"),
 }
