@@ -31,8 +31,6 @@ SLOT = "keycloak"
 ROUNDS = 3
 PROMISED = 2.0
 """Seconds for a login while others submit wrong passwords. Of a host that has nothing else to do: it is reported."""
-STALLED = 10.0
-"""Seconds that no login takes unless threads wait for connections, which they give up after 5 s, once or twice."""
 ADDRESSES = 5
 
 
@@ -134,7 +132,7 @@ def test_login_succeeds_during_a_burst_of_wrong_passwords(
         f"a login, the slowest during {number} wrong ones at once ({kind}, {addresses} address{'es' if addresses > 1 else ''})",
         max(found.seconds), PROMISED, f"{found.described()}; {connections_used(live)} connections at most",
     )  # fmt: skip
-    assert max(found.seconds) < STALLED, found.described()
+    # A 504 or 500 means that threads waited for connections until they gave up; how slow a busy host is, says nothing.
     assert set(found.statuses) <= {"200", "400", "401", "429", "503"}, found.described()
     assert connections_used(live) < POOL_SIZE
     assert drill.unhealthy(SLOT) == ""
