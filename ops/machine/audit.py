@@ -19,7 +19,6 @@ from typing import IO, Any
 from ops.errors import HostLacks, NeedsPerson, OpsError
 from ops.machine import state as files
 from ops.machine.checkout import origin
-from ops.machine.disk import to_disk
 from ops.machine.lock import Holder, boot_id, process_started
 from ops.machine.logfile import tell
 from ops.machine.project import Project
@@ -139,7 +138,6 @@ def append(state: State, content: Mapping[str, Any]) -> int:
         os.fsync(file.fileno())
         head = Head(tip.head.count + 1, trail.sha(line))
         files.write(state.audit_head, files.dump({"count": head.count, "hash": head.hash}), mode=0o600)
-        to_disk(state.root)
     _to_log_store(state, trail.read(line) or {})
     return head.count
 

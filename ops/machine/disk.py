@@ -27,9 +27,17 @@ def beside(path: Path, data: bytes, *, mode: int = 0o644, owner: int | None = No
         fresh.unlink(missing_ok=True)
 
 
-def to_disk(folder: Path) -> None:
-    """Names that were made or changed in a folder are on the disk when this returns."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def make_folder(path: Path, *, mode: int) -> None:
+    """Make a folder where there is none, and those above it. Their names are on the disk when this returns."""
+    if not path.is_dir():
+        make_folder(path.parent, mode=mode)
+        path.mkdir(exist_ok=True, mode=mode)
+        to_disk(path.parent)
+
+
+def to_disk(path: Path) -> None:
+    """The content of a file, or the names in a folder, are on the disk when this returns."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

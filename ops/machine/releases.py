@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from typing import Any
 import yaml
 
 from ops.errors import HostLacks
+from ops.machine import disk
 from ops.machine import state as files
 from ops.machine.journal import entries
 from ops.machine.secrets import versions
@@ -61,14 +61,9 @@ def write_release(state: State, number: int, manifest: Mapping[str, Any], conten
         (fresh / path).chmod(0o444)
     with ThreadPoolExecutor(max_workers=16) as pool:
         # Side by side, so that the file system can write its journal once for many.
-        list(pool.map(_to_disk, [path for path in fresh.rglob("*") if path.is_file()]))
+        list(pool.map(disk.to_disk, [fresh, *fresh.rglob("*")]))
     fresh.rename(folder)
     files.link(state.current, str(number))
-
-
-def _to_disk(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 def _content(folder: Path) -> dict[str, str]:

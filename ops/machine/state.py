@@ -176,35 +176,42 @@ def state_root() -> Path:
 
 
 def write(path: Path, content: str | bytes, *, mode: int = 0o644, owner: int | None = None) -> None:
-    """Write a whole file or none of it: a new file beside the old one, flushed to disk, then one rename."""
+    """Write a whole file or none of it: a new file beside the old one, flushed to disk, then one rename. It is on the disk
+    when this returns."""
     data = content.encode() if isinstance(content, str) else content
     with disk.beside(path, data, mode=mode, owner=owner) as fresh, mirror.kept(path, fresh):
         fresh.replace(path)
+        disk.to_disk(path.parent)
 
 
 def move(old: Path, new: Path) -> None:
-    """Rename a file within its folder."""
+    """Rename a file within its folder. It has the new name on the disk when this returns."""
     with mirror.moved(old, new):
         old.rename(new)
+        disk.to_disk(new.parent)
 
 
 def append_line(path: Path, entry: Mapping[str, Any]) -> None:
     """Append one JSON object as a line, on disk when this returns. A line that a crash cut short does not swallow it."""
     with path.open("ab+") as file:
-        whole = file.seek(0, os.SEEK_END) == 0
-        if not whole:
+        whole = new = file.seek(0, os.SEEK_END) == 0
+        if not new:
             file.seek(-1, os.SEEK_END)
             whole = file.read() == b"\n"
         file.write(("" if whole else "\n").encode() + json.dumps(entry, sort_keys=True).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
+    if new:
+        disk.to_disk(path.parent)
 
 
 def link(path: Path, target: str) -> None:
-    """Point a symbolic link elsewhere in one rename: whoever opens it sees the old target or the new one, never none."""
+    """Point a symbolic link elsewhere in one rename: whoever opens it sees the old target or the new one, never none. The
+    names in its folder are on the disk when this returns."""
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     fresh.symlink_to(target)
     fresh.replace(path)
+    disk.to_disk(path.parent)
 
 
 def read_json(path: Path) -> Mapping[str, Any] | None:

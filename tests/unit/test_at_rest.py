@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,6 +25,7 @@ from ops.plan.secrets.at_rest import plan_decrypt, plan_encrypt
 from ops.render import by_file, excerpt_by_file
 from tests.unit.at_rest_state import VALUE, boot, encrypt, made, memory_at, on_disk
 from tests.unit.builders import deployed, settings, stack, wanted
+from tests.unit.power_cut import full, recorded
 
 SERVICE = {
     "volumes": ["data:/data"],
@@ -32,10 +34,12 @@ SERVICE = {
 
 
 @pytest.fixture
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> State:
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[State]:
     memory_at(tmp_path / "memory", monkeypatch)
     (tmp_path / "stick").mkdir()
-    return made(tmp_path / "cc03")
+    found = made(tmp_path / "cc03")
+    with recorded(found.root):
+        yield found
 
 
 @pytest.fixture
@@ -158,17 +162,21 @@ def test_what_a_step_has_renamed_is_so_on_disk_before_the_next_one(on: State, mo
     assert (on.ca / "next" / "root.key").read_text() == VALUE
 
 
-def test_full_disk_keeps_nobody_from_opening(on: State, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_keeps_nobody_from_opening(on: State) -> None:
     boot(on)
-    real = os.open
+    with full(on.root):
+        for write in (files.write, Path.write_text):
+            with pytest.raises(OSError, match="No space left"):
+                write(on.root / "scale.json", "{}")
+        opening.open_again(on.root)
 
-    def full(path: str, flags: int, *rest: int, **named: int) -> int:
-        if flags & os.O_CREAT and Path(path).is_relative_to(on.root):
-            raise OSError(28, "No space left on device")
-        return real(path, flags, *rest, **named)
+    assert (on.secrets / "redis-app" / "1").read_text() == VALUE
 
-    monkeypatch.setattr(os, "open", full)
-    opening.open_again(on.root)
+
+def test_full_disk_takes_no_secret_of_which_it_has_no_copy(on: State) -> None:
+    with full(on.root), pytest.raises(OSError, match="No space left"):
+        files.write(on.secrets / "redis-app" / "1", "another", mode=0o600)
+
     assert (on.secrets / "redis-app" / "1").read_text() == VALUE
 
 
@@ -271,6 +279,7 @@ def test_another_key_opens_nothing_and_leaves_nothing(on: State, tmp_path: Path)
 def test_damaged_copy_is_told_and_nothing_is_half_opened(on: State) -> None:
     copy = on.root / "at-rest" / "files" / "secrets" / "redis-app" / "1.age"
     copy.write_bytes(copy.read_bytes()[:-1] + b"x")
+    os.sync()
     boot(on)
 
     with pytest.raises(HostLacks, match=r"1\.age cannot be decrypted"):

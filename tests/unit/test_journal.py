@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ops.machine.journal import Journal, entries, interrupted, open_run
+from tests.unit.power_cut import recorded
 
 
 @pytest.fixture
@@ -83,8 +84,10 @@ def test_run_after_a_cut_off_line_is_journalled_whole(path: Path) -> None:
     assert [entry["event"] for entry in entries(path)] == ["begin", "begin", "end"]
 
 
-def test_entry_is_on_disk_when_write_returns(path: Path) -> None:
-    write(path, BEGIN)
+def test_entry_survives_a_power_cut_once_write_returns(path: Path) -> None:
+    with recorded(path.parent) as power:
+        write(path, BEGIN)
+        power.cut()
 
     (entry,) = entries(path)
     assert (entry["event"], entry["verb"], entry["run"]) == ("begin", "deploy", "run-1")

@@ -9,6 +9,7 @@ import pytest
 
 from ops.machine import state as files
 from ops.machine.state import State, state_root
+from tests.unit.power_cut import recorded
 
 
 def test_write_replaces_a_file_and_leaves_no_other_behind(tmp_path: Path) -> None:
@@ -46,9 +47,12 @@ def test_write_does_not_let_the_umask_open_or_close_a_file(tmp_path: Path) -> No
     assert (tmp_path / "public").stat().st_mode & 0o777 == 0o644
 
 
-def test_link_is_switched_in_one_rename(tmp_path: Path) -> None:
+def test_link_leads_to_the_new_target_and_at_every_moment_to_one(tmp_path: Path) -> None:
     files.link(tmp_path / "current", "1")
-    files.link(tmp_path / "current", "2")
+    with recorded(tmp_path, looks=True) as power:
+        files.link(tmp_path / "current", "2")
+        assert {image[Path("current")].target for image in power.images} == {"1", "2"}
+        power.cut()
 
     assert (tmp_path / "current").readlink() == Path("2")
     assert len(list(tmp_path.iterdir())) == 1

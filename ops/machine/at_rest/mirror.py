@@ -205,7 +205,7 @@ def seal(clear: Path, copy: Path, to: str) -> None:
 
     about = clear.stat()
     data = pyrage.encrypt(clear.read_bytes(), [pyrage.x25519.Recipient.from_str(to)])
-    copy.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    disk.make_folder(copy.parent, mode=0o700)
     with disk.beside(copy, data, mode=0o600) as fresh:
         alike(fresh, about)
         fresh.replace(copy)

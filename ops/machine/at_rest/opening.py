@@ -144,6 +144,8 @@ def open_again(root: Path) -> None:
 
 def _take_in(root: Path) -> None:
     """A folder that an earlier version of this did not know of, and in which there is nothing yet."""
+    if mirror.all_linked(root):
+        return
     for name in FOLDERS:
         folder, target = root / name, mirror.memory_of(root) / name
         if folder.is_symlink() or (folder.is_dir() and any(folder.iterdir())):
@@ -152,6 +154,7 @@ def _take_in(root: Path) -> None:
         if folder.is_dir():
             folder.rmdir()
         folder.symlink_to(target)
+    to_disk(root)
 
 
 def lead_nowhere(root: Path) -> None:
