@@ -211,10 +211,12 @@ def test_copies_of_what_other_programs_changed_are_on_the_disk(on: State) -> Non
         (on.ca / "next" / "root.key").write_text(VALUE)
         (on.ca / "other").symlink_to("next")
         (on.ca / "link").unlink()
+        (on.acme / "account").symlink_to("1")
         mirror.sync(on.root)
         boot(on)
     opening.open_again(on.root)
     assert (on.ca / "next" / "root.key").read_text() == VALUE
+    assert (on.acme / "account").readlink() == Path("1")
     assert ((on.ca / "other").readlink(), (on.ca / "link").is_symlink()) == (Path("next"), False)
 
 

@@ -1,8 +1,10 @@
 """Room to make room in: real files; how full the disk is, is told."""
 
+from dataclasses import replace
+from datetime import UTC, datetime
+
 import pytest
-from backup import expiry, jobs, reserve, restic, sets
-from backup.configuration import PGBACKREST_CONF
+from backup import expiry, jobs, reserve, restic
 from backup.errors import JobError
 from backup.progress import Progress
 from backup.repositories import Repository
@@ -68,22 +70,35 @@ def test_it_stays_while_there_is_room_and_nobody_misses_it_elsewhere(disk, tmp_p
         pass
 
 
-def test_old_sets_are_removed_while_it_is_away(disk, tmp_path, monkeypatch):
-    there = []
-    monkeypatch.setattr(expiry, "_one", lambda repository, conf: there.append((tmp_path / reserve.NAME).exists()) or "done")
-    reserve.stock(tmp_path)
-    disk["free"] = reserve.BYTES
-    expiry.expire([place(tmp_path)], [], conf=PGBACKREST_CONF)
-    assert there == [False]
+@pytest.mark.parametrize("clock", ["right", "was ahead"])
+def test_old_sets_are_removed_while_it_is_away(container, monkeypatch, clock):
+    """From the first thing that is removed to the last."""
+    folder = container.repositories[1].folder
+    told = {"free": 10 * reserve.BYTES}
+    monkeypatch.setattr(reserve, "free", lambda folder: told["free"])
+    reserve.stock(folder)
+    told["free"] = reserve.BYTES - 1
+    there = {}
+    container.held[2].stanza = container.held[2].created = True
+    container.held[2].snapshots["f" * 64] = (["set=20990101T000000Z"], folder)
+    for what in ("pgbackrest expire 2", "restic forget 2", "restic prune 2"):
+        container.fails[what] = lambda what=what: there.update({what: (folder / reserve.NAME).exists()})
+    if clock == "right":
+        expiry.expire(container.repositories[1:], [])
+    else:
+        expiry.expire_ahead(container.repositories[1:], datetime.now(UTC))
+        there = {"pgbackrest expire 2": False, **there}
+    assert there["restic prune 2"] is False and set(there.values()) == {False}
 
 
-def test_each_set_begins_by_making_it_where_things_are_removed(disk, tmp_path, monkeypatch):
-    monkeypatch.setattr(sets, "make", lambda *_: {})
-    monkeypatch.setattr(jobs.keys, "settle", lambda places: None)
-    jobs.make_set("incr", [place(tmp_path, append_only=True)], Progress())
-    assert list(tmp_path.iterdir()) == []
-    jobs.make_set("incr", [place(tmp_path)], Progress())
-    assert [path.name for path in tmp_path.iterdir()] == [reserve.NAME]
+@pytest.mark.parametrize("closed", [False, True])
+def test_each_set_begins_by_making_it_where_things_are_removed(container, closed):
+    container.repositories[1] = replace(container.repositories[1], append_only=closed)
+    folders = [one.folder for one in container.repositories]
+    seen = []
+    container.fails["pgbackrest backup 1"] = lambda: seen.append([(folder / reserve.NAME).exists() for folder in folders])
+    jobs.make_set("incr", container.repositories, Progress())
+    assert seen == [[True, not closed]]
 
 
 @pytest.mark.parametrize(("free", "most"), [(10 << 30, 2 << 30), (reserve.BYTES, reserve.BYTES // 2), (0, 0)])

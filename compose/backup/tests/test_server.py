@@ -7,11 +7,13 @@ import socket
 import ssl
 import subprocess
 import threading
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from backup.server import make_server
-from test_state import GOOD, SETTINGS
+from test_state import GOOD, PROVED, SETTINGS, seen
 
 
 def issue(file: Path, *names: str) -> None:
@@ -41,8 +43,16 @@ def roots(tmp_path):
 
 
 @pytest.fixture
-def port(file, roots):
-    server = make_server(lambda: GOOD, SETTINGS, 0, file, roots)
+def view():
+    """What the scheduler has seen: all is well, a minute ago."""
+    now = datetime.now(UTC)
+    fresh = now - timedelta(minutes=1)
+    return {"state": replace(GOOD, started=now - timedelta(days=3), seen_at=fresh, seen=seen(fresh, drills=PROVED))}
+
+
+@pytest.fixture
+def port(file, roots, view):
+    server = make_server(lambda: view["state"], SETTINGS, 0, file, roots)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
     yield server.server_address[1]
     server.shutdown()
@@ -60,9 +70,16 @@ def ask(port, file, path, shows="prometheus"):
 
 
 def test_health_is_told_over_tls(port, file):
-    status, body = ask(port, file, "/health")
-    assert status in (200, 503) and "healthy" in json.loads(body)
+    assert ask(port, file, "/health") == (200, b'{"healthy": true, "problems": []}\n')
     assert ask(port, file, "/run")[0] == 404
+
+
+def test_health_that_is_gone_is_told_with_what_is_wrong(port, file, view):
+    view["state"] = replace(view["state"], seen_at=datetime.now(UTC) - timedelta(days=1))
+    status, body = ask(port, file, "/health")
+    said = json.loads(body)
+    assert (status, said["healthy"], len(said["problems"])) == (503, False, 1)
+    assert "the repository was last looked at 1 day" in said["problems"][0]
 
 
 def test_plain_text_gets_no_answer_and_keeps_nobody_waiting(port, file):
@@ -70,7 +87,7 @@ def test_plain_text_gets_no_answer_and_keeps_nobody_waiting(port, file):
         plain.sendall(b"GET /health HTTP/1.1\r\n\r\n")
         with contextlib.suppress(ConnectionResetError):
             assert not plain.recv(100).startswith(b"HTTP")
-        assert ask(port, file, "/health")[0] in (200, 503)
+        assert ask(port, file, "/health")[0] == 200
         assert silent.fileno() >= 0
 
 
@@ -78,7 +95,7 @@ def test_renewed_certificate_is_shown_at_once(port, file):
     ask(port, file, "/health")
     old = file.read_bytes()
     issue(file)
-    assert ask(port, file, "/health")[0] in (200, 503)
+    assert ask(port, file, "/health")[0] == 200
     file.with_suffix(".old").write_bytes(old)
     with pytest.raises(ssl.SSLCertVerificationError):
         ask(port, file.with_suffix(".old"), "/health")
@@ -96,7 +113,7 @@ def test_certificate_that_is_replaced_while_it_is_read_is_read_again(port, file,
         read(context, old if reads == [certificate] else certificate, certificate)
 
     monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", replaced_in_between)
-    assert ask(port, file, "/health")[0] in (200, 503)
+    assert ask(port, file, "/health")[0] == 200
     assert reads == [file, file]
 
 

@@ -1,0 +1,144 @@
+"""A set is restored, started and compared; any difference fails. Programs stand in at the edge of the process (stack.py)."""
+
+import json
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from backup import drill, drills, jobs, paths, pgbackrest
+from backup.errors import CommandError, JobError
+from backup.progress import Progress
+from stack import KEY, Stack, made
+
+LOCAL, DISK = 1, 2
+
+
+@pytest.fixture
+def redis(monkeypatch) -> None:
+    monkeypatch.setattr(drill.scratch_redis.command, "stop", lambda child, how=15: child.send_signal(how))
+
+
+@pytest.mark.usefixtures("redis")
+def test_a_drill_proves_what_it_restores(container):
+    name = made(container)["set"]
+    result = jobs.prove("", "local", container.repositories, Progress())
+
+    assert (result.set, result.repository, result.error, result.compared, result.passed) == (name, "local", "", True, True)
+    assert result.restored == {"host_members": 1, "redis": "loaded", "databases": 2, "tables": 1, "rows": 2}
+    assert result.data_loss == 0.0 and result.seconds >= 0
+    assert list(result.seconds_of) == ["files/local", "redis/local", "restore/local", "recovery/local", "compare/local",
+                                       "amcheck/local", "data loss"]  # fmt: skip
+    assert drills.read() == [result]
+    assert not paths.SCRATCH.exists()
+    assert container.asked.index("pgbackrest restore 1") < container.asked.index("pg_amcheck")
+    assert jobs.prove(name, "disk", container.repositories, Progress()).repository == "disk"
+    assert "pgbackrest restore 2" in container.asked
+
+
+@pytest.mark.usefixtures("redis")
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (lambda one: one.restored.update(app={"public.items": {"rows": 1, "sum": "7"}}), "has 1 rows in place of 2"),
+        (lambda one: one.restored.update(app={"public.items": {"rows": 2, "sum": "8"}}), "contents of public.items differ"),
+        (lambda one: one.restored.pop("app"), "database app is missing"),
+        (lambda one: one.fails.update({"pg_amcheck": CommandError("index is corrupt")}), "index is corrupt"),
+        (lambda one: one.fails.update({"pgbackrest restore": CommandError("file missing")}), "file missing"),
+        (lambda one: setattr(one, "keys", 4), "Redis has 4 keys"),
+        (lambda one: _staged(one, "host.tar").write_bytes(b"x"), "host.tar is not the one of the manifest"),
+        (lambda one: _staged(one, "redis.rdb").write_bytes(b"x"), "copy of Redis is not the one of the manifest"),
+        (lambda one: _staged(one, "manifest.sig").write_bytes(b"x" * 64), "not signed by this stack"),
+        (lambda one: _staged(one, "manifest.json").unlink(), "manifest"),
+        (lambda one: shutil.rmtree(_staged(one, "logs/20260310/datadb/PART")), "parts of the log store are missing"),
+    ],
+)  # fmt: skip
+def test_a_drill_fails_and_says_so(container, spoil, why):
+    name = made(container)["set"]
+    container.restored = json.loads(json.dumps(container.tables))
+    spoil(container)
+    with pytest.raises(JobError, match=f"the set {name} of local did not pass: .*{why}"):
+        jobs.prove("", "local", container.repositories, Progress())
+    (noted,) = drills.read()
+    assert why in noted.error and not noted.passed
+    assert not paths.SCRATCH.exists()
+
+
+def _staged(container: Stack, name: str) -> Path:
+    (_, folder) = next(iter(container.held[LOCAL].snapshots.values()))
+    return folder / paths.STAGE.relative_to("/") / name
+
+
+@pytest.mark.usefixtures("redis")
+def test_manifest_of_another_set_is_no_proof(container):
+    made(container)
+    ((name, (tags, folder)),) = container.held[LOCAL].snapshots.items()
+    for backup in container.held[LOCAL].backups:
+        backup["annotation"]["set"] = "20200101T000000Z"
+    container.held[LOCAL].snapshots[name] = (["set=20200101T000000Z", "kind=full"], folder)
+    with pytest.raises(JobError, match="the manifest is that of the set 20"):
+        jobs.prove("", "local", container.repositories[:1], Progress())
+    assert tags
+
+
+@pytest.mark.usefixtures("redis")
+def test_set_without_components_is_proved_as_far_as_it_goes(container):
+    (paths.HOST / "host.tar").unlink()
+    shutil.rmtree(paths.DATA / "logs")
+    container.fails["redis-cli"] = CommandError("refused")
+    container.writers = 1
+    made(container)
+    container.fails, container.restored = {}, {"app": {"public.items": {"rows": 9, "sum": "1"}}, "postgres": {}}
+    result = jobs.prove("", "local", container.repositories, Progress())
+    assert (result.compared, result.restored) == (False, {"databases": 2, "tables": 1, "rows": 9})
+
+
+@pytest.mark.usefixtures("redis")
+def test_data_loss_that_cannot_be_measured_is_no_fault_of_the_set(container):
+    made(container)
+    container.fails["pg_amcheck"] = lambda: container.fails.update({"psql postgres": CommandError("down")})
+    assert jobs.prove("", "local", container.repositories, Progress()).data_loss is None
+
+
+@pytest.mark.usefixtures("redis")
+def test_data_that_no_archive_has_is_measured(container):
+    made(container)
+    container.fails["pg_waldump"] = lambda: setattr(container, "xid", 650)
+    assert jobs.prove("", "local", container.repositories, Progress()).data_loss > 0
+
+
+@pytest.mark.usefixtures("redis")
+def test_drill_that_does_not_fit_begins_nothing(container, monkeypatch):
+    made(container)
+    container.asked.clear()
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=drill.RESERVE, used=1, total=1))
+    with pytest.raises(JobError, match=r"a drill needs .* bytes of disk"):
+        jobs.prove("", "local", container.repositories, Progress())
+    assert "restic restore 1" not in container.asked
+    assert len(drills.read()) == 1
+
+
+def test_drill_needs_ten_percent_and_the_reserve_beside_the_set():
+    drill.must_fit(1000, 1100 + drill.RESERVE)
+    with pytest.raises(JobError):
+        drill.must_fit(1000, 1099 + drill.RESERVE)
+
+
+def test_drill_needs_a_whole_set_in_its_repository(container):
+    with pytest.raises(JobError, match="does not exist yet"):
+        jobs.prove("", "local", container.repositories, Progress())
+    container.held[LOCAL].stanza = True
+    with pytest.raises(JobError, match="there is no complete set in local yet"):
+        jobs.prove("", "local", container.repositories, Progress())
+    container.fails["restic copy 2"] = CommandError("no")
+    name = made(container)["set"]
+    with pytest.raises(JobError, match=f"disk does not hold all of the set {name}"):
+        jobs.prove(name, "disk", container.repositories, Progress())
+    with pytest.raises(JobError, match="there is no set X"):
+        jobs.prove("X", "local", container.repositories, Progress())
+
+
+def test_key_of_the_repositories_is_in_no_command_line(container):
+    made(container)
+    assert KEY not in " ".join(container.asked)
+    assert pgbackrest.info(container.repositories[0]).backups
