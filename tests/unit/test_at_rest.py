@@ -25,7 +25,7 @@ from ops.plan.secrets.at_rest import plan_decrypt, plan_encrypt
 from ops.render import by_file, excerpt_by_file
 from tests.unit.at_rest_state import VALUE, boot, encrypt, made, memory_at, on_disk
 from tests.unit.builders import deployed, settings, stack, wanted
-from tests.unit.power_cut import full, recorded
+from tests.unit.power_cut import recorded
 
 SERVICE = {
     "volumes": ["data:/data"],
@@ -160,24 +160,6 @@ def test_what_a_step_has_renamed_is_so_on_disk_before_the_next_one(on: State, mo
     boot(on)
     opening.open_again(on.root)
     assert (on.ca / "next" / "root.key").read_text() == VALUE
-
-
-def test_full_disk_keeps_nobody_from_opening(on: State) -> None:
-    boot(on)
-    with full(on.root):
-        for write in (files.write, Path.write_text):
-            with pytest.raises(OSError, match="No space left"):
-                write(on.root / "scale.json", "{}")
-        opening.open_again(on.root)
-
-    assert (on.secrets / "redis-app" / "1").read_text() == VALUE
-
-
-def test_full_disk_takes_no_secret_of_which_it_has_no_copy(on: State) -> None:
-    with full(on.root), pytest.raises(OSError, match="No space left"):
-        files.write(on.secrets / "redis-app" / "1", "another", mode=0o600)
-
-    assert (on.secrets / "redis-app" / "1").read_text() == VALUE
 
 
 def test_full_memory_is_told_and_left_as_it_was(on: State, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from ops.machine.state import State
 from ops.plan.release import Activation, manifest_of, release_files
 from tests.unit.at_rest_state import VALUE, boot, encrypt, made, memory_at, on_disk, whole
 from tests.unit.builders import wanted
-from tests.unit.power_cut import Disk, Image, recorded
+from tests.unit.power_cut import Disk, Image, full, recorded
 
 WHO = {"who": "me", "command": "inv deploy", "event": "begin", "at": "2026-03-10T12:00:00+0000"}
 
@@ -249,6 +249,24 @@ def test_power_cut_while_secrets_are_decrypted_loses_none(on: State) -> None:
             assert whole(on), number
 
     assert not (on.root / "at-rest").exists()
+
+
+def test_full_disk_keeps_nobody_from_opening(on: State) -> None:
+    boot(on)
+    with full(on.root):
+        for write in (files.write, Path.write_text):
+            with pytest.raises(OSError, match="No space left"):
+                write(on.root / "scale.json", "{}")
+        opening.open_again(on.root)
+
+    assert (on.secrets / "redis-app" / "1").read_text() == VALUE
+
+
+def test_full_disk_takes_no_secret_of_which_it_has_no_copy(on: State) -> None:
+    with full(on.root), pytest.raises(OSError, match="No space left"):
+        files.write(on.secrets / "redis-app" / "1", "another", mode=0o600)
+
+    assert (on.secrets / "redis-app" / "1").read_text() == VALUE
 
 
 def test_line_is_json_of_one_line(folder: Path) -> None:
