@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,6 +112,9 @@ _ended: set[subprocess.Popen[str]] = set()
 _starting = threading.Lock()
 
 
+PROC = Path("/proc")
+
+
 class Ended(KeyboardInterrupt):
     """Raised where a program was ended, or not started, because the command comes to its end before its time.
 
@@ -194,6 +197,7 @@ def _end(processes: Sequence[subprocess.Popen[str]], grace: float | None = None)
     A further interrupt ends the grace period. It is raised when all of them have ended, and leaves none behind.
     """
     interrupt: KeyboardInterrupt | None = None
+    outside = _descendants({process.pid for process in processes})
     end = time.monotonic() + (GRACE_SECONDS if grace is None else grace)
     for number, patience in ((signal.SIGTERM, 0.0), (signal.SIGKILL, KILLED_SECONDS)):
         end = max(end, time.monotonic() + patience)
@@ -201,6 +205,8 @@ def _end(processes: Sequence[subprocess.Popen[str]], grace: float | None = None)
             # Also a group whose head has ended: some of its members outlive a SIGTERM.
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, number)
+        if number == signal.SIGKILL:
+            _kill(outside)
         for process in processes:
             try:
                 process.wait(max(0.0, end - time.monotonic()))
@@ -212,6 +218,35 @@ def _end(processes: Sequence[subprocess.Popen[str]], grace: float | None = None)
                     break
     if interrupt:
         raise interrupt
+
+
+MONITOR = "conmon"
+"""Podman's monitor of a container: it outlives the command that starts the container, and so does the container."""
+
+
+def _descendants(heads: Set[int]) -> dict[int, str]:
+    """Process id -> start time of what descends from these, in whatever session. A step of a build runs in one of its own,
+    and goes on when `podman build` ends."""
+    found: dict[int, tuple[int, str]] = {}
+    for stat in PROC.glob("[0-9]*/stat"):
+        with suppress(OSError, IndexError, ValueError):
+            # proc(5): "pid (name) state ppid ...", the start time is the 22nd field.
+            head, _, rest = stat.read_text(errors="replace").rpartition(")")
+            fields = rest.split()
+            if head.partition("(")[2] != MONITOR:
+                found[int(stat.parent.name)] = (int(fields[1]), fields[19])
+    family = set(heads)
+    while more := {pid for pid, (parent, _) in found.items() if parent in family} - family:
+        family |= more
+    return {pid: found[pid][1] for pid in family - heads if pid in found}
+
+
+def _kill(processes: Mapping[int, str]) -> None:
+    """End those of `_descendants` that still live: a process number may be another's by now, with another start time."""
+    for pid, started in processes.items():
+        with suppress(OSError, IndexError):
+            if (PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()[19] == started:
+                os.kill(pid, signal.SIGKILL)
 
 
 def stream(

@@ -135,3 +135,12 @@ def test_file_that_is_no_program_refuses(project: Project, text: str) -> None:
     with pytest.raises(OpsError, match="refused") as caught:
         run(project)
     assert "its first line must name a program" in caught.value.why
+
+
+def test_hook_that_takes_too_long_is_ended_with_what_has_left_its_session(project: Project) -> None:
+    hook(project, "pre-deploy", "#!/bin/sh\nsetsid sh -c 'echo $$ >child; sleep 60' &\nsleep 60\n")
+
+    with pytest.raises(OpsError, match="refused"):
+        run(project)
+
+    ends(int((project.host.repository / "child").read_text()))

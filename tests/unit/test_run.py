@@ -176,3 +176,36 @@ def test_build_that_waits_for_a_builder_begins_none_when_the_command_ends(progra
     with ExitStack() as builders:
         for _ in range(images.AT_ONCE):
             builders.enter_context(images._free_builder())
+
+
+def test_what_has_left_the_process_group_is_killed_too(
+    programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen: `podman build` ends at once at SIGTERM; the step that it runs is in a session of its own, and went on for ever."""
+    killed: list[int] = []
+
+    def process(pid: int, parent: int, name: str, started: int = 7) -> None:
+        (tmp_path / str(pid)).mkdir(exist_ok=True)
+        fields = " ".join(["S", str(parent), *["0"] * 17, str(started), "0"])
+        (tmp_path / str(pid) / "stat").write_text(f"{pid} ({name}) {fields}\n")
+
+    def reused(pid: int, number: int) -> None:
+        programs.killpg(pid, number)
+        process(204, 1, "another of that number", started=8)
+
+    process(100_000, 1, "podman")
+    process(201, 100_000, "buildah (oci) runtime")
+    process(202, 201, "sh")
+    process(203, 1, "somebody else")
+    process(204, 202, "ends by itself")
+    process(205, 100_000, "conmon")
+    process(206, 205, "a container")
+    monkeypatch.setattr(running, "PROC", tmp_path)
+    monkeypatch.setattr(os, "kill", lambda pid, number: killed.append(pid))
+    monkeypatch.setattr(os, "killpg", reused)
+
+    with pytest.raises(OpsError, match="podman build"):
+        programs.behaviours = {"podman": Behaviour()}
+        run(("podman", "build"), timeout=0.05)
+
+    assert sorted(killed) == [201, 202]
