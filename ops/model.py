@@ -290,6 +290,10 @@ class Step:
         return ()
 
 
+EVERYBODY = "everybody"
+"""What `interrupts` of a service begins with where every request to the site fails while its container is replaced."""
+
+
 @dataclass(frozen=True)
 class Change:
     """What a plan means for one service and for those who use it."""
@@ -301,6 +305,12 @@ class Change:
     gap_seconds: float = 0.0
     """How long its users have to do without it; 0 where another container serves meanwhile."""
     whom: str = ""
+
+    @property
+    def stops_requests(self) -> bool:
+        """Whether it is announced that requests to the site fail meanwhile. Most services are none that a request needs, or
+        requests wait for them."""
+        return self.gap_seconds > 0 and self.whom.partition(";")[0] == EVERYBODY
 
 
 @dataclass(frozen=True)
@@ -317,3 +327,5 @@ class Plan:
     """Policies of this repository that the release violates."""
     exemptions: tuple[str, ...] = ()
     """Exemptions from them that the running release does not have."""
+    stops_requests: bool = False
+    """Whether a note announces that requests to the site fail throughout, whichever services are replaced."""

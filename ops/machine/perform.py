@@ -99,6 +99,8 @@ class Performer:
         self.down_since: dict[str, float] = {}
         self.gaps: dict[str, float] = {}
         """Slot -> seconds from the order to stop its old container until the new one was good."""
+        self.away: dict[str, list[tuple[float, float]]] = {}
+        """Slot -> beginning and end of each time without it, in seconds since the epoch."""
         self._first_touch = first_touch
         self._touched = False
         self._guard = threading.Lock()
@@ -281,6 +283,7 @@ class Performer:
         self._touch()
         self._recover(step.slot)
         self._hold(step.slot)
+        self.down_since.setdefault(step.slot, time.monotonic())
         self.host.run(podman.restart(self.name(step.slot), step.grace), timeout=step.grace + 120)
         self._list()
 
@@ -288,6 +291,7 @@ class Performer:
     def _(self, step: StopContainer) -> None:
         self._recover(step.slot)
         self._hold(step.slot)
+        self.down_since.setdefault(step.slot, time.monotonic())
         self.host.run(podman.stop(self.name(step.slot), step.grace), timeout=step.grace + 60)
 
     @perform.register
@@ -295,7 +299,7 @@ class Performer:
         self._touch()
         self._recover(step.slot)
         self._hold(step.slot)
-        self.down_since[step.slot] = time.monotonic()
+        self.down_since.setdefault(step.slot, time.monotonic())
         self.host.run(podman.remove(self.name(step.slot), step.grace), timeout=step.grace + 120)
 
     @perform.register
@@ -303,7 +307,9 @@ class Performer:
         edge = container_name(self.project.name, EDGE)
         prove(self.host, step, self.targets[step.slot], edge, lambda text: self.report(step.key, text))
         if step.slot in self.down_since:
-            self.gaps[step.slot] = round(time.monotonic() - self.down_since[step.slot], 2)
+            seconds, now = time.monotonic() - self.down_since.pop(step.slot), time.time()
+            self.gaps[step.slot] = round(seconds, 2)
+            self.away.setdefault(step.slot, []).append((now - seconds, now))
 
     @perform.register
     def _(self, step: Migrate) -> None:

@@ -79,13 +79,10 @@ def plan_deploy(
         steps = (*steps, *_orphans(wanted, seen, steps))
     if only != ONLY:
         steps = (*steps, *_supervision(wanted, seen, after=[step.key for step in steps]))
-    notes = (
-        *_left_out(wanted, seen),
-        *_transport(wanted, seen, containers),
-        *_joined(wanted, seen, services),
-    )
+    away = (*_transport(wanted, seen, containers), *_joined(wanted, seen, services))
+    notes = (*_left_out(wanted, seen), *away)
     destroys = realm_losses(wanted, seen) if with_realm else ()
-    return Plan(verb, _prune(steps), notes, changes(wanted, seen, steps), destroys)
+    return Plan(verb, _prune(steps), notes, changes(wanted, seen, steps), destroys, stops_requests=bool(away))
 
 
 def _left_out(wanted: Wanted, seen: Seen) -> tuple[str, ...]:

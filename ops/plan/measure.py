@@ -10,7 +10,8 @@ from typing import Any
 
 GET, POST, WEBSOCKET, DOWNLOAD = KINDS = ("get", "post", "websocket", "download")
 MOST_FAILURES = 10
-"""Failures that a summary names; the rest are counted. The first ones tell what happened."""
+"""Failures that a summary names; the rest are counted. The first ones tell what happened, those that were not announced
+before all others."""
 ORDERLY_CLOSES = frozenset({1000, 1001, 1005, 1012, 1013})
 """RFC 6455 and the IANA registry: done, going away, no code, service restart, try again later: clients just connect anew."""
 SERVER_ERROR = 500
@@ -124,29 +125,46 @@ def _latencies(windows: Mapping[str, Sequence[Sample]], percent: float) -> dict[
     }
 
 
-def summarise(samples: Iterable[Sample], began: float, ended: float) -> dict[str, Any]:
+AFTERWARDS_SECONDS = 5.0
+"""How long after an interruption a request may still fail of it: pools open their connections anew."""
+
+
+def _of(interruptions: Iterable[tuple[float, float]], sample: Sample) -> bool:
+    return any(sample.ended >= began and sample.at <= ended + AFTERWARDS_SECONDS for began, ended in interruptions)
+
+
+def summarise(
+    samples: Iterable[Sample], began: float, ended: float, interruptions: Iterable[tuple[float, float]] = ()
+) -> dict[str, Any]:
     """What a release records about the requests of its deploy.
 
     Parameters
     ----------
-    samples: in any order. began, ended: of the deploy, in seconds since the epoch.
+    samples: in any order. began, ended: of the deploy, in seconds since the epoch. interruptions: beginning and end of each
+    time in which requests fail as the plan has announced.
 
     Counts are of the requests that the deploy can have touched, so of those during and after it; `failed_before` tells
-    whether all was well before. Percentiles are nearest-rank, in milliseconds; null where nothing was measured.
+    whether all was well before, `announced` how many of the failed ones belong to interruptions. Percentiles are nearest-rank,
+    in milliseconds; null where nothing was measured.
     """
     windows: dict[str, list[Sample]] = {"before": [], "during": [], "after": []}
     for sample in sorted(samples, key=lambda sample: sample.at):
         windows[_window(sample, began, ended)].append(sample)
     touched = [*windows["during"], *windows["after"]]
-    failures = [sample for sample in touched if sample.failed]
+    away = list(interruptions)
+    failures = sorted((sample for sample in touched if sample.failed), key=lambda sample: _of(away, sample))
     return {
         "requests": len(touched),
         "failed": len(failures),
+        "announced": sum(_of(away, sample) for sample in failures),
         "failed_before": sum(bool(sample.failed) for sample in windows["before"]),
         "retried": sum(sample.retried for sample in touched),
         "repeated": sum((sample.attempts or 1) > 1 for sample in touched),
         "refused": sum(400 <= sample.status < SERVER_ERROR for sample in touched),
-        "failures": [{"at": s.at, "kind": s.kind, "why": s.failed} for s in failures[:MOST_FAILURES]],
+        "failures": [
+            {"at": s.at, "kind": s.kind, "why": s.failed, **({"announced": True} if _of(away, s) else {})}
+            for s in failures[:MOST_FAILURES]
+        ],
         "p50_ms": _latencies(windows, 50),
         "p99_ms": _latencies(windows, 99),
         "websocket_closed": sum(sample.closed is not None for sample in touched),

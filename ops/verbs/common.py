@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -13,7 +14,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from invoke import Context, Exit, Task, task
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 """Exit code of a command that the operator broke off (128 + SIGINT)."""
+GOES_ON = "the same command finishes what was begun"
+"""Said of an interrupt, where nothing more exact is known of the state that is left."""
 
 
 def verb(
@@ -51,13 +54,10 @@ def verb(
                     function(context, **options_for(function, context, changes, given))
             except OpsError as problem:
                 _tell(problem)
-            except KeyboardInterrupt:
+            except KeyboardInterrupt as interrupt:
                 if not changing:
                     raise Exit(code=0) from None
-                print(
-                    "\ninterrupted: the same command finishes what was begun; after a deploy, inv rollback puts it back",
-                    file=sys.stderr,
-                )
+                print(f"\ninterrupted: {interrupt or GOES_ON}", file=sys.stderr)
                 raise Exit(code=INTERRUPTED) from None
             except BrokenPipeError:
                 drop(sys.stdout)
@@ -65,7 +65,10 @@ def verb(
             except (Exit, SystemExit):
                 raise
             except Exception as problem:
-                _tell(_refused_by_the_host(problem) or _defect(problem))
+                told = as_told(problem)
+                if isinstance(told, HostLacks):
+                    drop(sys.stdout)  # it may be what cannot be written
+                _tell(told)
 
         declared: Task[Any] = task(help=dict(help or {}), klass=VerbTask, **options)(guarded)
         return declared
@@ -84,13 +87,12 @@ REFUSALS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.
 """Errors of the system that say something of the host, and nothing of this program."""
 
 
-def _refused_by_the_host(problem: Exception) -> HostLacks | None:
+def _refused_by_the_host(problem: BaseException) -> HostLacks | None:
     if not isinstance(problem, OSError) or problem.errno not in REFUSALS:
         return None
     where = f"{problem.filename}: " if problem.filename else ""
     if os.geteuid() and problem.errno in (errno.EACCES, errno.EPERM):
         return HostLacks("this command needs root", f"{where}{problem.strerror}", "sudo -i, then the same command")
-    drop(sys.stdout)
     return HostLacks(
         "this host refused to read or write", f"{where}{problem.strerror}", "inv doctor looks at space and permissions"
     )
@@ -107,7 +109,20 @@ def _tell(problem: OpsError) -> None:
     raise Exit(code=problem.exit_code) from None
 
 
-def _defect(problem: Exception) -> NeedsPerson:
+def as_told(problem: BaseException) -> OpsError:
+    """Whatever went wrong, as the three lines that an operator gets. Raises nothing: there is a state to be reverted."""
+    if isinstance(problem, OpsError):
+        return problem
+    if isinstance(problem, KeyboardInterrupt):
+        return OpsError("interrupted", "by the operator", "run it again")
+    try:
+        return _refused_by_the_host(problem) or _defect(problem)
+    except OSError as second:
+        why = f"{type(problem).__name__}: {problem}; its traceback cannot be kept: {second.strerror}"
+        return NeedsPerson("this command met a defect in its own code", why, "report it")
+
+
+def _defect(problem: BaseException) -> NeedsPerson:
     """A defect of this program: the traceback goes to a file, the operator gets three lines like any other.
 
     The file is new and for its owner alone: /tmp is open to every account, which could have laid a link under a name that can
@@ -179,8 +194,12 @@ def carry_out(
     confirm(plan, yes, word)
     refuse_before_anything(project, check)
     project.host.prepare()
-    with locked(project, plan.verb):
-        plan = decide()
+
+    def decided() -> tuple[Plan, Callable[[], int]]:
+        fresh = decide()
+        return fresh, functools.partial(_do, fresh)
+
+    def _do(plan: Plan) -> int:
         if not plan.steps:
             show.plan(plan)
             return 0
@@ -191,7 +210,43 @@ def carry_out(
                 apply(plan, Performer(project, progress.report, project.deployed).do, journal, progress)
             if project.state.root.exists():
                 nothing_left(decide)
-    return len(plan.steps)
+        return len(plan.steps)
+
+    return with_consent(project, plan.verb, decided, lambda plan: confirm(plan, yes, word), yes=yes, agreed=plan)
+
+
+T = TypeVar("T")
+
+
+def with_consent(
+    project: Project, verb: str, decide: Callable[[], tuple[Plan, Callable[[], T]]], ask: Callable[[Plan], None], *,
+    yes: bool, agreed: Plan | None = None,
+) -> T:  # fmt: skip
+    """Plan under the project's lock, and act under the same lock once the operator has agreed to what the plan destroys.
+
+    Nobody is asked while the lock is held: a question that nobody answers would stop repairs and renewals. It is asked with the
+    lock free; then all is planned afresh, and asked again only where the plan destroys something else by now.
+
+    Parameters
+    ----------
+    decide: plans, and says how the plan is carried out. ask: shows what the operator has to see first, and raises where he does
+    not agree. yes: whether he agrees to everything. agreed: what he has agreed to before.
+    """
+    while True:
+        with locked(project, verb):
+            plan, act = decide()
+            asked = agreed is not None and _gist(plan) <= _gist(agreed)
+            if yes or asked or not plan.destroys:
+                if not asked:
+                    ask(plan)  # nothing that waits for an answer
+                return act()
+        ask(plan)
+        agreed = plan
+
+
+def _gist(plan: Plan) -> frozenset[str]:
+    """What a plan destroys, without what was measured at the moment: `postgres (1.2 GB now)`."""
+    return frozenset(re.sub(r"\([^()]*\)", "", loss).strip() for loss in plan.destroys)
 
 
 def refuse_before_anything(project: Project, check: Callable[[Project], None] | None) -> None:
@@ -286,13 +341,18 @@ def _keep_encrypted(project: Project) -> None:
         )
 
 
-def confirm(plan: Plan, yes: bool, word: str = "yes") -> None:
-    """Ask where something is destroyed. Raises OpsError where the answer is not `word`."""
+def confirm(plan: Plan, yes: bool, word: str = "yes", *, shown: bool = False) -> None:
+    """Ask where something is destroyed. Raises OpsError where the answer is not `word`.
+
+    Parameters
+    ----------
+    shown: whether the operator has what the plan destroys on the screen already.
+    """
     from ops import show
 
     if not plan.destroys or yes:
         return
-    for loss in plan.destroys:
+    for loss in () if shown else plan.destroys:
         show.out.print(f"[bold red]destroys:[/bold red] {loss}")
     if not show.ask(f"Type {word} to go on.", word):
         raise OpsError("nothing was changed", "it was not confirmed", f"type {word} when asked, or give --yes")

@@ -6,13 +6,14 @@ import json as json_module
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from invoke import Context
 
 from ops.errors import HostLacks, NeedsPerson, OpsError
-from ops.verbs.common import locked, must_run, recorded, verb
+from ops.plan.keycloak.repaired import Done, Unasked
+from ops.verbs.common import as_told, locked, must_run, recorded, verb
 
 if TYPE_CHECKING:
     from ops.machine.project import Project
@@ -55,11 +56,12 @@ def fix(c: Context, plan: bool = False, yes: bool = False, json: bool = False) -
         return
     project.host.prepare()
     try:
-        with locked(project, VERB):
-            run.mend()
-    except OpsError as problem:
-        run.problem = problem
-        raise
+        run.run()
+    except KeyboardInterrupt as interrupt:
+        raise KeyboardInterrupt(f"{len(run.done)} repairs were made and not verified; inv keycloak.fix goes on") from interrupt
+    except Exception as problem:
+        run.problem = as_told(problem)
+        raise run.problem from problem
     finally:
         _print(run, json)
 
@@ -70,28 +72,16 @@ def _print(run: _Run, json: bool, planned: bool = False) -> None:
 
 
 @dataclass
-class _Done:
-    """One repair that was carried out. outcome: `kept`, `undone`."""
-
-    repair: Repair
-    wanted: Wanted | None
-    """The release that was the current one before it."""
-    steps: list[dict[str, Any]] = field(default_factory=list)
-    entries: list[Entry] = field(default_factory=list)
-    """What undoes it."""
-    seconds: float = 0.0
-    outcome: str = ""
-    why: str = ""
-
-
-@dataclass
 class _Run:
     project: Project
     yes: bool
     quiet: bool
     began: float = field(default_factory=time.monotonic)
-    done: list[_Done] = field(default_factory=list)
+    done: list[Done] = field(default_factory=list)
     tried: set[tuple[str, str]] = field(default_factory=set)
+    agreed: set[tuple[str, str]] = field(default_factory=set)
+    known: set[str] | None = None
+    """Findings that the operator was told of."""
     verified: list[str] = field(default_factory=list)
     left: list[dict[str, Any]] = field(default_factory=list)
     problem: OpsError | None = None
@@ -166,28 +156,32 @@ class _Run:
         problem = self.problem
         return {
             "mended": not planned and problem is None, "planned": planned, "seconds": round(time.monotonic() - self.began, 1),
-            "repairs": [
-                {
-                    "finding": one.repair.finding, "kind": one.repair.kind, "title": one.repair.title, "steps": one.steps,
-                    "seconds": round(one.seconds, 1), "outcome": one.outcome, "why": one.why,
-                } for one in self.done
-            ],
+            "repairs": [one.as_json() for one in self.done],
             "verified": self.verified, "left": self.left, "exit_code": problem.exit_code if problem else 0,
             "problem": list(problem.lines()) if problem else [],
         }  # fmt: skip
 
     # Mending.
 
+    def run(self) -> None:
+        """Mend under the lock. The operator is asked with the lock free, and then all is looked at afresh."""
+        while True:
+            try:
+                with locked(self.project, VERB):
+                    return self.mend()
+            except Unasked as question:
+                self._ask(question.repair)
+
     def mend(self) -> None:
         from ops.machine.keycloak import undo
         from ops.plan.keycloak.repair import first_repair
 
-        if broken_off := undo.kept(self.project.state):
+        if self.known is None and (broken_off := undo.kept(self.project.state)):
             self.say(f"[dim]note: an earlier run was broken off; {len(broken_off)} of its changes can still be undone[/dim]")
         found, diagnosis = self.settled(None)
-        self._tell(diagnosis)
+        self._tell(diagnosis, told=self.known)
         while len(self.done) < ROUNDS and (repair := first_repair(found, diagnosis, frozenset(self.tried))):
-            known = {finding.id for finding in diagnosis.findings}
+            known = self.known = {finding.id for finding in diagnosis.findings}
             self._one(repair, found, len(diagnosis.findings))
             found, diagnosis = self._judge(found, known)
             self._tell(diagnosis, told=known)
@@ -216,33 +210,39 @@ class _Run:
         from ops.machine.keycloak import undo
         from ops.model import Plan
 
+        self._confirm(repair, found)
         number = len(self.done) + 1
         self.say(
             f"repair {number} of {number - 1 + findings}: {escape(repair.title)} "
             f"[dim]({repair.finding}; users: {escape(repair.notice)})[/dim]"
         )
-        self._confirm(repair, found)
         self.tried.add((repair.finding, repair.kind))
-        one = _Done(repair, found.wanted)
+        one = Done(repair, found.wanted)
         self.done.append(one)
         before, began = {entry.name for entry in undo.kept(self.project.state)}, time.monotonic()
         if repair.kind == "earlier release" and found.wanted is not None:
             undo.keep(self.project.state, "release", number=found.wanted.number)
         try:
             self._apply(Plan(VERB, repair.steps), found.wanted, one.steps, repair=repair)
-        except OpsError as problem:
-            one.why = f"{problem.what}: {problem.why}"
+        except Exception as problem:
+            # Also what nobody has foreseen is undone where the finding is still there.
+            told = as_told(problem)
+            one.why = f"{told.what}: {told.why}"
             self.say(f"  [yellow]{escape(one.why)}[/yellow]")
         one.seconds = time.monotonic() - began
         one.entries = [entry for entry in undo.kept(self.project.state) if entry.name not in before]
 
     def _confirm(self, repair: Repair, found: Situation) -> None:
+        needed = repair.kind == "earlier release" or (repair.restarts and found.facts.ready)
+        if needed and not self.yes and (repair.finding, repair.kind) not in self.agreed:
+            raise Unasked(repair)
+
+    def _ask(self, repair: Repair) -> None:
         from ops import show
 
-        if self.yes or not (repair.kind == "earlier release" or (repair.restarts and found.facts.ready)):
-            return
         if not show.ask(f"{repair.title}: {repair.notice}. Type yes to go on.", "yes"):
             raise OpsError("this repair was not made", "it was not confirmed", "type yes when asked, or give --yes")
+        self.agreed.add((repair.finding, repair.kind))
 
     def _judge(self, before: Situation, known: set[str]) -> tuple[Situation, Diagnosis]:
         """Look again. Where the finding is still there, what was done for it is undone."""
@@ -269,12 +269,10 @@ class _Run:
 
         try:
             self._apply(plan_undo(entries, before.wanted), before.wanted, [])
-        except OpsError as problem:
-            raise NeedsPerson(
-                f"a repair could not be undone: {problem.what}",
-                problem.why,
-                f"inv keycloak shows what is wrong now; {undo.folder(self.project.state)} holds what undoes it",
-            ) from problem
+        except (Exception, KeyboardInterrupt) as problem:
+            told, kept = as_told(problem), undo.folder(self.project.state)
+            next_step = f"inv keycloak shows what is wrong now; {kept} holds what undoes it"
+            raise NeedsPerson(f"a repair could not be undone: {told.what}", told.why, next_step) from problem
         for entry in entries:
             undo.forget(self.project.state, entry.name)
 
@@ -332,21 +330,22 @@ class _Run:
         except HostLacks:
             self._keep()
             raise
-        except OpsError as problem:
+        except Exception as failure:
+            problem = as_told(failure)
             entries = undo.kept(self.project.state)
             if not self.done:
                 raise NeedsPerson(
                     "nothing that is known as a fault, and yet people cannot log in",
                     f"{problem.what}: {problem.why}",
                     problem.next_step,
-                ) from problem
+                ) from failure
             self.say(f"[yellow]{problem.what}: {problem.why}: undoing the repairs of this run[/yellow]")
-            self._undo(entries, next((one_situation(one, found) for one in self.done), found))
+            self._undo(entries, replace(found, wanted=self.done[0].wanted))
             for one in self.done:
                 one.outcome = "undone"
             raise OpsError(
                 "the repairs did not let people log in, and were undone", f"{problem.what}: {problem.why}", problem.next_step
-            ) from problem
+            ) from failure
         self.verified = [line for entry in steps for line in entry.get("said", ())]
 
     def _keep(self) -> None:
@@ -390,10 +389,3 @@ class _Run:
             f"{first.title}: {'; '.join(first.saw)}",
             self.left[0]["steps"][0],
         )
-
-
-def one_situation(one: _Done, found: Situation) -> Situation:
-    """`found` with the release that was the current one before a repair."""
-    from dataclasses import replace
-
-    return replace(found, wanted=one.wanted)

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from invoke import Context
 
-from ops.errors import HostLacks, NeedsPerson, OpsError
-from ops.verbs.common import confirm, locked, recorded, verb
+from ops.errors import HostLacks, LockHeld, NeedsPerson, OpsError
+from ops.verbs.common import as_told, confirm, locked, recorded, verb, with_consent
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from ops.machine.project import Project
     from ops.model import Plan
     from ops.plan.keycloak.h2 import Source
+
+VERB = "keycloak.migrate-h2"
 
 
 @verb(positional=["path"], help={
@@ -38,20 +43,47 @@ def migrate_h2(c: Context, path: str, plan: bool = False, yes: bool = False) -> 
     project = must_exist(open_project())
     file = h2.find(Path(path).expanduser().absolute())
     project.host.prepare()
-    with locked(project, "keycloak.migrate-h2"):
+
+    def planned() -> tuple[Source, Plan]:
         try:
-            source, planned = _decide(project, file)
-            if plan:
-                show.plan(planned)
-                return
-            show.plan(planned)
-            confirm(planned, yes)
-            with recorded(project, planned):
-                _carry_out(project, planned)
-        finally:
+            return _decide(project, file)
+        except BaseException:
             h2.remove(project.host)
+            raise
+
+    def decided() -> tuple[Plan, Callable[[], Source]]:
+        source, migration = planned()
+        return migration, partial(_move, project, source, migration)
+
+    def ask(migration: Plan) -> None:
+        show.plan(migration)
+        try:
+            confirm(migration, yes, shown=True)
+        except BaseException:
+            # The copy holds password hashes. Where another command has the lock by now, the next deploy removes it.
+            with suppress(LockHeld), locked(project, VERB):
+                h2.remove(project.host)
+            raise
+
+    if plan:
+        with locked(project, VERB):
+            show.plan(planned()[1])
+            h2.remove(project.host)
+        return
+    source = with_consent(project, VERB, decided, ask, yes=yes)
     show.out.print(f"[bold green]moved[/bold green]: {', '.join(source.realms)} in {time.monotonic() - began:.1f} s")
     show.out.print("next: inv deploy brings realm cc03 to its declaration and makes what it lacks")
+
+
+def _move(project: Project, source: Source, plan: Plan) -> Source:
+    from ops.machine.keycloak import h2
+
+    try:
+        with recorded(project, plan):
+            _carry_out(project, plan)
+    finally:
+        h2.remove(project.host)
+    return source
 
 
 def _decide(project: Project, file: Path) -> tuple[Source, Plan]:
@@ -95,18 +127,23 @@ def _carry_out(project: Project, plan: Plan) -> None:
     left = _put_aside(project)
     try:
         _apply(project, plan)
-    except (OpsError, KeyboardInterrupt) as problem:
-        said = problem if isinstance(problem, OpsError) else OpsError("interrupted", "by the operator", "run it again")
+    except (Exception, KeyboardInterrupt) as problem:
+        # Also what nobody has foreseen: Keycloak may be stopped, or on half a database.
+        said = as_told(problem)
         show.err.print(f"{said.what}: putting the former database back")
         try:
             _apply(project, _back(project, sorted(_put_aside(project) - left)))
-        except OpsError as second:
+        except (Exception, KeyboardInterrupt) as second:
+            told = as_told(second)
             raise NeedsPerson(
-                said.what, f"{said.why}; putting the former database back failed as well: {second.what}: {second.why}",
+                said.what, f"{said.why}; putting the former database back failed as well: {told.what}: {told.why}",
                 "inv status; inv keycloak; the dump of before is the newest in the folder dumps of the state folder",
             ) from second  # fmt: skip
-        raise OpsError(said.what, said.why, "Keycloak serves what it served before; correct the cause, then run it again",
-                       said.details) from problem  # fmt: skip
+        serves = "Keycloak serves what it served before"
+        if isinstance(problem, KeyboardInterrupt):
+            raise KeyboardInterrupt(serves) from problem
+        then = f"{said.next_step}, then" if type(said) is NeedsPerson else "correct the cause, then"
+        raise OpsError(said.what, said.why, f"{serves}; {then} run it again", said.details) from problem
 
 
 def _put_aside(project: Project) -> set[str]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from invoke import Context
 
 from ops.errors import NeedsPerson, OpsError, UsageProblem
-from ops.verbs.common import confirm, locked, recorded, verb
+from ops.verbs.common import as_told, confirm, locked, recorded, verb, with_consent
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ops.machine.project import Project
     from ops.model import Plan
     from ops.plan.backup.target import Chosen, Target
@@ -59,11 +62,10 @@ def restore(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     project = must_exist(open_project())
     project.host.prepare()
     began = time.monotonic()
-    with locked(project, "restore"):
-        if undo:
-            _undo(project, set, plan_only=plan, yes=yes)
-        else:
-            _restore(project, target, parts, plan_only=plan, yes=yes)
+    if undo:
+        _undo(project, set, plan_only=plan, yes=yes)
+    else:
+        _restore(project, target, parts, plan_only=plan, yes=yes)
     if not plan:
         _told(began, "put back" if undo else "restored")
 
@@ -74,36 +76,59 @@ def _told(began: float, what: str) -> None:
     show.out.print(f"[bold green]{what}[/bold green] in {time.monotonic() - began:.1f} s")
 
 
-def _restore(project: Project, target: Target, parts: tuple[str, ...], *, plan_only: bool, yes: bool) -> None:
+def _agreed(
+    project: Project, decide: Callable[[], Plan], do: Callable[[Plan], None], *, plan_only: bool, yes: bool
+) -> None:  # fmt: skip
     from ops import show
+
+    if plan_only:
+        with locked(project, "restore"):
+            show.plan(decide())
+        return
+
+    def decided() -> tuple[Plan, Callable[[], None]]:
+        planned = decide()
+        return planned, partial(do, planned)
+
+    def ask(planned: Plan) -> None:
+        show.plan(planned)
+        confirm(planned, yes, shown=True)
+
+    with_consent(project, "restore", decided, ask, yes=yes)
+
+
+def _restore(project: Project, target: Target, parts: tuple[str, ...], *, plan_only: bool, yes: bool) -> None:
     from ops.machine.backup import restoring
     from ops.machine.backup.container import status
     from ops.plan.backup.sets import STAMP
     from ops.plan.backup.target import select
     from ops.plan.restore import plan_restore
 
-    chosen: Chosen = select(target, parts, status(project.host), datetime.now(UTC))
     stamp = time.strftime(STAMP, time.gmtime())
-    planned = plan_restore(chosen, restoring.facts(project, chosen), stamp)
-    show.plan(planned)
-    if plan_only:
-        return
-    confirm(planned, yes)
-    with recorded(project, planned):
-        try:
-            _apply(project, planned)
-        except (OpsError, KeyboardInterrupt) as problem:
-            _put_back(project, problem)
+
+    def decide() -> Plan:
+        chosen: Chosen = select(target, parts, status(project.host), datetime.now(UTC))
+        return plan_restore(chosen, restoring.facts(project, chosen), stamp)
+
+    def do(planned: Plan) -> None:
+        with recorded(project, planned):
+            try:
+                _apply(project, planned)
+            except (Exception, KeyboardInterrupt) as problem:
+                # Also what nobody has foreseen: data has been put aside, and nothing runs.
+                _put_back(project, problem)
+
+    _agreed(project, decide, do, plan_only=plan_only, yes=yes)
 
 
 def _put_back(project: Project, problem: BaseException) -> None:
-    """Raises what went wrong: with exit code 1 where everything is as before, 5 where a person is needed."""
+    """Raises what went wrong: as an interrupt or with exit code 1 where everything is as before, 5 where a person is needed."""
     from ops import show
     from ops.machine.backup import restoring
     from ops.plan.lifecycle import plan_start
     from ops.plan.restore import plan_undo
 
-    said = problem if isinstance(problem, OpsError) else OpsError("interrupted", "by the operator", "run it again")
+    said = as_told(problem)
     show.err.print(f"{said.what}: {said.why}: putting back what was there")
     began = time.monotonic()
     try:
@@ -112,35 +137,44 @@ def _put_back(project: Project, problem: BaseException) -> None:
             _apply(project, plan_undo(facts.left, facts))
         else:
             _apply(project, plan_start(facts.stack, facts.seen, facts.supervise, facts.version))
-    except (OpsError, KeyboardInterrupt) as second:
-        why = f"{second.what}: {second.why}" if isinstance(second, OpsError) else "interrupted"
-        raise NeedsPerson(
-            said.what, f"{said.why}; putting the former state back failed as well: {why}",
-            "inv restore --undo tries again; nothing of the former state is removed", said.details,
-        ) from second  # fmt: skip
-    raise OpsError(
-        said.what,
-        said.why,
-        f"everything is as before, put back in {time.monotonic() - began:.1f} s; {said.next_step}",
-        said.details,
-    ) from problem
+    except (Exception, KeyboardInterrupt) as second:
+        raise _half(said, second) from second
+    back = f"everything is as before, put back in {time.monotonic() - began:.1f} s"
+    if isinstance(problem, KeyboardInterrupt):
+        raise KeyboardInterrupt(back) from problem
+    raise OpsError(said.what, said.why, f"{back}; {said.next_step}", said.details) from problem
+
+
+def _half(said: OpsError, second: BaseException) -> NeedsPerson:
+    told = as_told(second)
+    why = "interrupted" if isinstance(second, KeyboardInterrupt) else f"{told.what}: {told.why}"
+    return NeedsPerson(
+        said.what, f"{said.why}; putting the former state back failed as well: {why}",
+        "inv restore --undo tries again; nothing of the former state is removed", said.details,
+    )  # fmt: skip
 
 
 def _undo(project: Project, stamp: str, *, plan_only: bool, yes: bool) -> None:
-    from ops import show
     from ops.machine.backup import restoring
     from ops.machine.backup.volumes import safeties
     from ops.plan.restore import left_by, plan_undo
 
-    facts = restoring.facts(project)
-    left = facts.left or left_by(safeties(project.host), facts.stack, stamp)
-    planned = plan_undo(left, facts)
-    show.plan(planned)
-    if plan_only:
-        return
-    confirm(planned, yes)
-    with recorded(project, planned):
-        _apply(project, planned)
+    def decide() -> Plan:
+        facts = restoring.facts(project)
+        return plan_undo(facts.left or left_by(safeties(project.host), facts.stack, stamp), facts)
+
+    def do(planned: Plan) -> None:
+        with recorded(project, planned):
+            try:
+                _apply(project, planned)
+            except KeyboardInterrupt as interrupt:
+                raise KeyboardInterrupt("inv restore --undo goes on; nothing of the former state is removed") from interrupt
+            except Exception as problem:
+                told = as_told(problem)
+                next_step = f"inv restore --undo goes on, nothing of the former state is removed; {told.next_step}"
+                raise NeedsPerson(told.what, told.why, next_step, told.details) from problem
+
+    _agreed(project, decide, do, plan_only=plan_only, yes=yes)
 
 
 def _apply(project: Project, plan: Plan) -> None:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ops.errors import HostLacks, NeedsPerson, OpsError
 from ops.model import EDGE
 from ops.plan.keycloak.dumps import STAMP
 from ops.plan.keycloak.upgrade import FORWARD, Rules
-from ops.verbs.common import confirm, locked, nothing_left, recorded, refuse_before_anything
+from ops.verbs.common import as_told, confirm, nothing_left, recorded, refuse_before_anything, with_consent
 
 if TYPE_CHECKING:
     from ops.machine.project import Project
-    from ops.model import Plan, Seen
+    from ops.model import Plan, Seen, Step
     from ops.plan.containers import Options
     from ops.plan.wanted import Wanted
 
@@ -136,7 +137,8 @@ def refuse_missing_images(goal: Goal, plan: Plan) -> None:
 def bring_about(
     goal: Goal, *, plan_only: bool = False, yes: bool = False, check: Callable[[Project], None] | None = None
 ) -> int:
-    """Plan, confirm, lock, plan afresh, apply under measurement; put everything back where it fails or costs too much.
+    """Plan, confirm with the lock free, plan afresh, apply under measurement; put everything back where it fails or costs too
+    much.
 
     Returns the number of steps done. Raises what went wrong: with exit code 1 where the old release serves again, 5 where
     a person is needed.
@@ -153,22 +155,35 @@ def bring_about(
         return 0
     refuse_before_anything(project, check)
     project.host.prepare()
-    with locked(project, goal.verb):
+
+    def decided() -> tuple[Plan, Callable[[], int]]:
         wanted, seen, plan = goal.decide()
         if goal.verb not in BUILDING:
             refuse_missing_images(goal, plan)
-        if not plan.steps:
-            show.plan(plan)
-            _recognise(project)
-            return 0
-        refuse_violations(plan, bool(goal.accept_violations))
-        if check:
-            check(project)
+        if plan.steps:
+            refuse_violations(plan, bool(goal.accept_violations))
+            if check:
+                check(project)
+        return plan, partial(_carry_out, goal, wanted, seen, plan)
+
+    def ask(plan: Plan) -> None:
         show.loosened(plan)
         confirm(plan, yes)
-        project.remember()
-        with recorded(project, plan):
-            _Attempt(goal, wanted, seen, plan).run()
+
+    return with_consent(project, goal.verb, decided, ask, yes=yes)
+
+
+def _carry_out(goal: Goal, wanted: Wanted, seen: Seen, plan: Plan) -> int:
+    from ops import show
+
+    project = goal.project
+    if not plan.steps:
+        show.plan(plan)
+        _recognise(project)
+        return 0
+    project.remember()
+    with recorded(project, plan):
+        _Attempt(goal, wanted, seen, plan).run()
     return len(plan.steps)
 
 
@@ -205,6 +220,9 @@ class _Attempt:
         sealed = wanted.number or (next_number(self.state) if _step(plan, "release") else now)
         self.number = sealed or 0
         self.gaps: dict[str, float] = {}
+        self.interruptions: list[tuple[float, float]] = []
+        """When requests failed as the plan had announced, in seconds since the epoch."""
+        self.done: list[str] = []
         self.summary: dict[str, Any] | None = None
 
     def run(self) -> None:
@@ -213,13 +231,26 @@ class _Attempt:
         try:
             self._measure()
             self._refuse_the_cost()
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
+            state = self._left()
             self._record("interrupted", "by the operator")
-            raise
-        except OpsError as problem:
-            self._put_back(problem)
+            raise KeyboardInterrupt(state) from interrupt
+        except Exception as problem:
+            # Also what nobody has foreseen: users are not to be left with half a release.
+            self._put_back(as_told(problem))
         self._record(GOOD)
         self._clean_up()
+
+    def _left(self) -> str:
+        """The state in which an interrupt leaves this host, and the ways out."""
+        from ops.machine.releases import current_number
+
+        verb, now = self.goal.verb, current_number(self.state)
+        said = (
+            f"{len(self.done)} of {len(self.plan.steps)} steps were done and stay done; release {now or '–'} is the current one"
+        )
+        back = f", inv rollback --to {self.previous} goes back" if self.previous else ""
+        return f"{said}; inv {verb} goes on{back}"
 
     def _measure(self) -> None:
         """Do the work while the prober asks, where there is a site that can be asked and something that it could notice."""
@@ -244,20 +275,24 @@ class _Attempt:
                 self._apply(self.goal, self.wanted, self.plan, first_touch)
             finally:
                 ended = time.time()
+                self.interruptions += [(touched[0], ended)] if self.plan.stops_requests else []
             nothing_left(lambda: self.goal.decide()[2])
             time.sleep(max(0.0, ended + AFTER_SECONDS - time.time()))
-        self.summary = {**summarise(found.samples, touched[0], ended), "note": found.note}
+        self.summary = {**summarise(found.samples, touched[0], ended, self.interruptions), "note": found.note}
 
     def _refuse_the_cost(self) -> None:
         """Raises OpsError where users paid more than the settings allow, and the plan had not announced it."""
         summary = self.summary
-        announced = any(change.gap_seconds for change in self.plan.changes)
         budget = self.project.settings.get("deploy", "failed_requests")
-        if not summary or announced or summary.get("failed_before") or summary["failed"] <= budget:
+        if not summary or summary["failed_before"]:
             return
-        first = summary["failures"][0]
+        failed = summary["failed"] - summary["announced"]
+        if failed <= budget:
+            return
+        first = next(failure for failure in summary["failures"] if not failure.get("announced"))
+        beside = f", and {summary['announced']} more as announced" if summary["announced"] else ""
         raise OpsError(
-            f"{summary['failed']} of {summary['requests']} requests failed meanwhile; deploy.failed_requests allows {budget}",
+            f"{failed} of {summary['requests']} requests failed meanwhile{beside}; deploy.failed_requests allows {budget}",
             f"the first: {first['kind']} at {time.strftime('%H:%M:%S', time.localtime(first['at']))}: {first['why']}",
             "inv logs nginx --since 10m",
         )  # fmt: skip
@@ -273,37 +308,49 @@ class _Attempt:
         journal = Journal.of_this_process(self.state.journal)
         with show.progress(len(plan.steps)) as progress:
             performer = Performer(self.project, progress.report, wanted, first_touch)
+
+            def do(step: Step) -> None:
+                performer.do(step)
+                self.done.append(step.key)
+
             try:
-                apply(plan, performer.do, journal, progress)
+                apply(plan, do, journal, progress)
             finally:
                 for change in plan.changes:
                     # What was rolled was never away, though its container was.
                     if change.action == "recreate" and change.service in performer.gaps:
                         self.gaps[change.service] = performer.gaps[change.service]
+                    service = wanted.stack.services.get(change.service)
+                    if service and change.stops_requests:
+                        self.interruptions += (away for slot in service.slots() for away in performer.away.get(slot, ()))
 
     def _put_back(self, problem: OpsError) -> None:
         """Raises `problem`, told as what it has come to."""
+        why = f"{problem.what}: {problem.why}"
         if self.previous is None:
-            self._record("failed", f"{problem.what}: {problem.why}")
+            self._record("failed", why)
             raise problem
         began = time.monotonic()
         try:
             self.goal.undo()
             changed = self._restore(problem, self.previous)
-        except (KeyboardInterrupt, OpsError) as second:
-            self._record("failed", f"{problem.what}: {problem.why}")
-            said = f"{second.what}: {second.why}" if isinstance(second, OpsError) else "interrupted"
-            why = f"{problem.why}; putting release {self.previous} back failed as well: {said}"
-            next_step = "inv status shows what serves; inv rollback tries again"
-            raise NeedsPerson(problem.what, why, next_step, problem.details) from second
+        except (KeyboardInterrupt, Exception) as second:
+            self._record("failed", why)
+            told = as_told(second)
+            said = "interrupted" if isinstance(second, KeyboardInterrupt) else f"{told.what}: {told.why}"
+            raise NeedsPerson(
+                problem.what, f"{problem.why}; putting release {self.previous} back failed as well: {said}",
+                f"inv status shows what serves; inv rollback --to {self.previous} tries again", problem.details,
+            ) from second  # fmt: skip
         if not changed:
             kind = OpsError if isinstance(problem, NeedsPerson) else type(problem)
             raise kind(problem.what, problem.why, f"nothing was changed; {problem.next_step}", problem.details)
-        self._record("reverted", f"{problem.what}: {problem.why}")
+        self._record("reverted", why)
+        then = problem.next_step if type(problem) is NeedsPerson else "correct the cause"
         raise OpsError(
             problem.what, problem.why,
             f"release {self.previous} serves as before, put back in {time.monotonic() - began:.1f} s; "
-            f"correct the cause, then inv {self.goal.verb}",
+            f"{then}, then inv {self.goal.verb}",
             problem.details,
         )  # fmt: skip
 
@@ -322,14 +369,19 @@ class _Attempt:
         return True
 
     def _record(self, outcome: str, why: str = "") -> None:
+        """That it fails (a full disk) is worth a word: it hides neither what happened nor what serves."""
+        from ops import show
         from ops.machine.releases import record_activation
         from ops.plan.release import Activation
 
-        record_activation(self.state, Activation(
-            release=self.number, verb=self.goal.verb, at=_now(), outcome=outcome,
-            seconds=round(time.monotonic() - self.began, 1), why=why, previous=self.previous, requests=self.summary,
-            gaps=self.gaps,
-        ))  # fmt: skip
+        try:
+            record_activation(self.state, Activation(
+                release=self.number, verb=self.goal.verb, at=_now(), outcome=outcome,
+                seconds=round(time.monotonic() - self.began, 1), why=why, previous=self.previous, requests=self.summary,
+                gaps=self.gaps,
+            ))  # fmt: skip
+        except OSError as problem:
+            show.err.print(f"[yellow]note:[/yellow] release {self.number} is {outcome}; not written down: {problem.strerror}")
 
     def _clean_up(self) -> None:
         """Releases and images that nothing needs any more. That it fails is worth a word, no more."""
@@ -338,8 +390,9 @@ class _Attempt:
 
         try:
             clean_up(self.project)
-        except (OpsError, OSError) as problem:
-            show.err.print(f"[yellow]note:[/yellow] old releases could not be cleaned up: {problem}")
+        except Exception as problem:
+            told = as_told(problem)
+            show.err.print(f"[yellow]note:[/yellow] old releases could not be cleaned up: {told.what}: {told.why}")
 
 
 def _step(plan: Plan, key: str) -> bool:

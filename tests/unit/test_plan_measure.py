@@ -112,8 +112,8 @@ def test_nothing_measured_is_a_summary_of_nothing() -> None:
     nothing = {"before": None, "during": None, "after": None}
 
     assert summarise([], BEGAN, ENDED) == {
-        "requests": 0, "failed": 0, "failed_before": 0, "retried": 0, "repeated": 0, "refused": 0, "failures": [],
-        "p50_ms": nothing, "p99_ms": nothing, "websocket_closed": 0, "seconds": 10.0,
+        "requests": 0, "failed": 0, "announced": 0, "failed_before": 0, "retried": 0, "repeated": 0, "refused": 0,
+        "failures": [], "p50_ms": nothing, "p99_ms": nothing, "websocket_closed": 0, "seconds": 10.0,
     }  # fmt: skip
 
 
