@@ -1,0 +1,171 @@
+"""A host for what brings releases about: each step has its effect in the model of `builders`, everything else is real."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from threading import Lock
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from ops.machine import audit, measurement, observe, performers, releases, retention
+from ops.machine import state as files
+from ops.machine.backup import archive
+from ops.machine.keycloak import realm, schema
+from ops.machine.project import Project
+from ops.machine.secrets import metrics
+from ops.machine.state import State
+from ops.model import Plan, Seen, Step
+from ops.plan.containers import Options
+from ops.plan.measure import Sample
+from ops.plan.release import GOOD
+from ops.plan.wanted import Wanted
+from ops.render import digest
+from ops.steps import ActivateRelease, AwaitHealthy, RemoveContainer, StartContainer, WriteRelease
+from ops.verbs import common, transition
+from ops.verbs.transition import Goal, bring_about
+from tests.unit.builders import PORTS, REPOSITORY, done, settings, wanted
+
+OLD = wanted()
+NEW = wanted(config={"keycloak": "kc-2"}, tags={"postgres": "2"})
+BACKEND = wanted(tags={"backend": "2"})
+
+
+@dataclass
+class World:
+    """A host. fails: key of a step -> what it meets, once; failures: requests that fail while the slot of that name is away
+    or, without a slot, all the while."""
+
+    state: State
+    seen: Seen = field(default_factory=Seen)
+    fails: dict[str, BaseException | Callable[[], None]] = field(default_factory=dict)
+    done: list[str] = field(default_factory=list)
+    lossy: tuple[str, ...] = ()
+    failing: dict[str, int] = field(default_factory=dict)
+    samples: list[Sample] = field(default_factory=list)
+    cleaned: int = 0
+    gaps: dict[str, float] = field(default_factory=dict)
+    guard: Lock = field(default_factory=Lock)
+
+    @property
+    def project(self) -> Project:
+        return cast(Project, SimpleNamespace(
+            name="cc03", state=self.state, settings=settings(), ports=PORTS, release=None, remember=lambda: None,
+            host=SimpleNamespace(prepare=lambda: None, repository=REPOSITORY, state=self.state),
+            wanted_again=self.sealed,
+        ))  # fmt: skip
+
+    def sealed(self, number: int) -> Wanted:
+        found = releases.load_release(self.state, number, {})
+        # As `builders.wanted` has them: names in the place of digests.
+        config = {name: content["file"] for name, content in found.config_files.items()}
+        return replace(found, supervise_version=digest(found.supervise), config=config)
+
+    def goal(self, release: Wanted, **more: Any) -> Goal:
+        def extend(plan: Plan, seen: Seen) -> Plan:
+            return replace(plan, destroys=self.lossy) if plan.steps else plan
+
+        return Goal("deploy", self.project, lambda seen: release, Options(migrate=True), extend=extend, **more)
+
+    def perform(self, step: Step, release: Wanted) -> None:
+        problem = self.fails.pop(step.key, None)
+        if isinstance(problem, BaseException):
+            raise problem
+        if problem:
+            problem()
+        if isinstance(step, WriteRelease):
+            releases.write_release(self.state, step.number, step.manifest or {}, step.files or {})
+        if isinstance(step, ActivateRelease):
+            files.link(self.state.current, str(step.number))
+        with self.guard:
+            self.seen = replace(done([step], self.seen, release), gaps=self.gaps)
+            self.done.append(step.key)
+
+    @property
+    def outcomes(self) -> list[tuple[int, str]]:
+        return [(entry.release, entry.outcome) for entry in releases.activations(self.state)]
+
+    @property
+    def serving(self) -> int | None:
+        return releases.current_number(self.state)
+
+    @property
+    def running(self) -> dict[str, str]:
+        return {slot: one.config_hash for slot, one in self.seen.containers.items() if one.state == "running"}
+
+
+def performer(world: World) -> type:
+    class Model:
+        """Stands for `Performer`: one that knows of no host but the model."""
+
+        def __init__(self, project: Project, report: Any, release: Wanted, first_touch: Callable[[], None]) -> None:
+            self.release, self.first_touch = release, first_touch
+            self.gaps: dict[str, float] = {}
+            self.away: dict[str, list[tuple[float, float]]] = {}
+            self.since: dict[str, float] = {}
+            self.touched = False
+
+        def do(self, step: Step) -> None:
+            if isinstance(step, StartContainer | RemoveContainer) and not self.touched:
+                self.touched = True
+                self.first_touch()
+            if isinstance(step, RemoveContainer):
+                self.since[step.slot] = time.time()
+            world.perform(step, self.release)
+            if isinstance(step, AwaitHealthy) and step.slot in self.since:
+                for _ in range(world.failing.get(step.slot, 0)):
+                    world.samples.append(Sample(at=time.time(), kind="get", ms=1, status=502, failed="answered 502"))
+                since = self.since.pop(step.slot)
+                self.gaps[step.slot] = 1.5
+                self.away[step.slot] = [(since, time.time())]
+
+    return Model
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    made = World(State(tmp_path / "cc03"))
+    made.state.prepare()
+    for secret in OLD.stack.secrets:
+        (made.state.secrets / secret).mkdir()
+        files.write(made.state.secrets / secret / "1", "value")
+
+    @contextmanager
+    def no_realm(*_: Any) -> Iterator[Callable[[Any], None]]:
+        yield lambda versions: None
+
+    @contextmanager
+    def measured(*_: Any) -> Iterator[Any]:
+        made.samples[:] = [Sample(at=time.time() - 5, kind="get", ms=1, status=200)]
+        yield SimpleNamespace(samples=made.samples, note="", baseline=lambda seconds: None)
+
+    def clean_up(project: Project) -> list[int]:
+        made.cleaned += 1
+        return []
+
+    monkeypatch.setattr(observe, "observe", lambda *_, **__: made.seen)
+    monkeypatch.setattr(realm, "realm_seen", no_realm)
+    monkeypatch.setattr(schema, "with_schema", lambda project, plan, *_: plan)
+    monkeypatch.setattr(performers, "Performer", performer(made))
+    monkeypatch.setattr(measurement, "measured", measured)
+    monkeypatch.setattr(retention, "clean_up", clean_up)
+    monkeypatch.setattr(audit, "origin", lambda _: {})
+    monkeypatch.setattr(archive, "keep", lambda _: None)
+    monkeypatch.setattr(metrics, "write", lambda _: None)
+    monkeypatch.setattr(common, "LOOK_PAUSE", 0.0)
+    monkeypatch.setattr(transition, "AFTER_SECONDS", 0.0)
+    return made
+
+
+@pytest.fixture
+def served(world: World) -> World:
+    """Release 1 serves."""
+    assert bring_about(world.goal(OLD), yes=True) > 10
+    assert (world.serving, world.outcomes) == (1, [(1, GOOD)])
+    world.done.clear()
+    return world
