@@ -212,11 +212,13 @@ def test_copies_of_what_other_programs_changed_are_on_the_disk(on: State) -> Non
         (on.ca / "other").symlink_to("next")
         (on.ca / "link").unlink()
         (on.acme / "account").symlink_to("1")
+        (on.backup / "more").mkdir()
+        (on.backup / "more" / "file").write_text(VALUE)
         mirror.sync(on.root)
         boot(on)
     opening.open_again(on.root)
     assert (on.ca / "next" / "root.key").read_text() == VALUE
-    assert (on.acme / "account").readlink() == Path("1")
+    assert ((on.acme / "account").readlink(), (on.backup / "more" / "file").read_text()) == (Path("1"), VALUE)
     assert ((on.ca / "other").readlink(), (on.ca / "link").is_symlink()) == (Path("next"), False)
 
 
@@ -231,6 +233,7 @@ def test_power_cut_while_secrets_are_encrypted_loses_none(tmp_path: Path, monkey
         images = [*power.images, power.after_cut()]
         for number, image in enumerate(images):
             power.cut(image)
+            assert number + 1 < len(images) or list(on_disk(state)) == []
             boot(state)
             encrypt(state, key)
             assert (whole(state), list(on_disk(state))) == (True, []), number

@@ -87,11 +87,22 @@ def test_statements_after_one_that_failed_are_left_out() -> None:
     assert database.facts_of({}, 0.0) == PostgresFacts(answers=False, said="it answered nothing")
 
 
-def test_script_reads_only() -> None:
-    words = database.SCRIPT.read_text(encoding="utf-8").upper().split()
+def test_facts_are_asked_for_in_a_session_that_can_only_read() -> None:
+    asked: list[tuple[tuple[str, ...], str]] = []
 
-    assert not {"INSERT", "UPDATE", "DELETE", "ALTER", "GRANT", "DROP", "CREATE"} & set(words)
-    assert "default_transaction_read_only=on" in database.READ_ONLY
+    def run(argv: tuple[str, ...], *, stdin: str, **_: Any) -> Result:
+        asked.append((tuple(argv), stdin))
+        return Result(tuple(argv), 0, json.dumps({"cluster": CLUSTER}), "", 0.1)
+
+    facts, left_out = database.postgres_facts(cast(Any, SimpleNamespace(run=run)), "cc03-postgres")
+    ((argv, script),) = asked
+    options = next(word for word in argv if word.startswith("PGOPTIONS="))
+
+    assert (facts.answers, facts.connections, left_out) == (True, 16, "")
+    assert argv.index(options) < argv.index("psql") and "default_transaction_read_only=on" in options.split()
+    words = set(script.upper().split())
+    assert "SELECT" in words
+    assert not {"INSERT", "UPDATE", "DELETE", "ALTER", "GRANT", "DROP", "CREATE", "SET", "TRUNCATE", "CALL", "COPY"} & words
 
 
 def test_image_is_read_from_its_layers_where_nothing_runs(tmp_path: Path) -> None:

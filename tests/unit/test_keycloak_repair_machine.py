@@ -63,9 +63,21 @@ def test_secret_travels_on_standard_input_alone_and_cannot_end_its_quotes() -> N
     assert "--single-transaction" in argv and "--set=ON_ERROR_STOP=1" in argv
 
 
-def test_statements_with_passwords_reach_no_log_of_postgres() -> None:
-    for setting in ("log_statement=none", "log_min_error_statement=panic", "pg_stat_statements.track=none"):
-        assert setting in postgres.OPTIONS
+@pytest.mark.parametrize("way", ["execute", "query"])
+def test_statements_with_passwords_reach_no_log_of_postgres(way: str) -> None:
+    """The session that they are sent in is opened with these settings, each as an option of its own."""
+    asked, recorder = host()
+    if way == "execute":
+        postgres.execute(asked, "cc03-postgres", "postgres", "ALTER ROLE keycloak PASSWORD :'p';", {"p": "x"})
+    else:
+        postgres.query(asked, "cc03-postgres", "postgres", "SELECT rolpassword FROM pg_authid")
+
+    ((argv, _),) = recorder.asked
+    options = next(word.partition("=")[2] for word in argv if word.startswith("PGOPTIONS="))
+    assert argv.index(f"PGOPTIONS={options}") < argv.index("psql")
+    assert {
+        "log_statement=none", "log_min_duration_statement=-1", "log_min_error_statement=panic", "pg_stat_statements.track=none",
+    } <= set(options.split(" -c ")) | {options.removeprefix("-c ").split(" ")[0]}  # fmt: skip
 
 
 def test_refused_statement_is_told_with_the_words_of_postgres() -> None:

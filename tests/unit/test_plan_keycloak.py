@@ -282,19 +282,15 @@ def test_mode_has_its_section_in_the_reference(mode: str) -> None:
     assert f"\n## {mode}\n" in page
 
 
-def test_most_modes_can_be_mended_without_a_decision() -> None:
-    assert sum(mode.repairable for mode in MODES) >= 22
+def test_modes_that_are_left_to_a_person_are_these() -> None:
+    assert sorted(mode.id for mode in MODES if not mode.repairable) == [
+        "clock-skew", "cpu-throttled", "database-missing", "encoding", "memory-near-limit", "migration-failed",
+        "peer-untrusted", "postgres-full", "postgres-silent", "realm-missing",
+    ]  # fmt: skip
 
 
 def test_ids_are_unique() -> None:
     assert len({mode.id for mode in MODES}) == len(MODES)
-
-
-@pytest.mark.parametrize(
-    "forbidden", ["DELETE FROM", "--override", "UPDATE databasechangeloglock", "sslRequired=none;", "start-dev"]
-)
-def test_no_repair_deletes_loosens_or_imports_over(forbidden: str) -> None:
-    assert [mode.id for mode in MODES if forbidden in mode.repair] == []
 
 
 def test_json_has_every_field_of_a_finding() -> None:
