@@ -235,6 +235,23 @@ def render_slot(
     return rendered
 
 
+def render_another(
+    stack: Stack, allocation: Allocation, service: Service, first: Mapping[str, Any], slot: str, config_hash: str
+) -> dict[str, Any]:  # fmt: skip
+    """A further container of a service: as its first one was rendered, but for its name and its place."""
+    place = _place(stack, allocation, service, slot)
+    options = first["logging"]["options"]
+    another = {
+        **first, "container_name": container_name(stack.project, slot),
+        **{key: place[key] for key in ("hostname", "networks", "extra_hosts")},
+        "logging": {**first["logging"], "options": {**options, "path": str(Path(options["path"]).with_name(f"{slot}.log"))}},
+    }  # fmt: skip
+    if service.binds:
+        another["environment"] = {**first["environment"], LISTEN: address(allocation, service.binds, slot)}
+    label = hash_of(service, stack.project, another, config_hash)
+    return {**another, "labels": {**first["labels"], LABEL_SLOT: slot, LABEL_HASH: label}}
+
+
 def hash_of(service: Service, project: str, rendered: Mapping[str, Any], config_hash: str) -> str:
     """Hash of everything that a container is replaced for. `rendered`: its compose mapping; its labels do not count."""
     # What is kept takes another image when it is created anew for another reason.

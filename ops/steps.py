@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ops.model import Step
@@ -113,6 +113,14 @@ class WriteRelease(Step):
     manifest: Mapping[str, Any] | None = None
     files: Mapping[str, str] | None = None
     """Path within the release's folder -> text."""
+
+
+@dataclass(frozen=True)
+class RememberScale(Step):
+    """Have later deploys make as many containers as well."""
+
+    said: Mapping[str, Any] = field(default_factory=dict)
+    """What scale.json says then: service -> number, and what stack.yaml said instead."""
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,7 @@ from ops.steps import (
     PromoteContainer,
     Reconnect,
     ReloadService,
+    RememberScale,
     RemoveContainer,
     RemoveFirewall,
     RemoveNetwork,
@@ -215,7 +216,11 @@ class Performer:
         tags = dict((step.manifest or {}).get("images", {}))
         facts = {"at": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "by": account(), **origin(self.host.repository)}
         ids = {name: have[tag][0] for name, tag in tags.items() if tag in have}
-        write_release(self.state, step.number, {**(step.manifest or {}), **facts, "image_ids": ids}, step.files or {})
+        write_release(self.state, step.number, {**facts, **(step.manifest or {}), "image_ids": ids}, step.files or {})
+
+    @perform.register
+    def _(self, step: RememberScale) -> None:
+        files.write(self.state.scale, files.dump(dict(step.said)))
 
     @perform.register
     def _(self, step: ActivateRelease) -> None:

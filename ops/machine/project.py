@@ -49,8 +49,6 @@ class Project:
 
     settings: Settings
     host: Host
-    said: Mapping[str, Any] | None = None
-    """What `inv scale` is about to say; None: what it has said."""
     stamps: str | None = None
     """Stamps of a refresh that is under way; None: those of the last one."""
 
@@ -109,10 +107,6 @@ class Project:
     def stack(self) -> Stack:
         return parse_stack(self._compose, self.settings, self.ports, self.host.repository, self.state.root, self.scaled)
 
-    def with_scale(self, said: Mapping[str, Any]) -> Project:
-        """The same project with other numbers of containers, before they are remembered."""
-        return dataclasses.replace(self, said=said)
-
     def with_stamps(self, stamps: str) -> Project:
         """The same project with images of a refresh, before it has succeeded."""
         return dataclasses.replace(self, stamps=stamps)
@@ -126,7 +120,7 @@ class Project:
     @cached_property
     def scaled(self) -> dict[str, int]:
         """What `inv scale` has said. A number that stack.yaml has been given since is newer, and wins."""
-        said: Mapping[str, Any] = self.said if self.said is not None else files.read_json(self.state.scale) or {}
+        said: Mapping[str, Any] = files.read_json(self.state.scale) or {}
         return {
             name: int(entry["replicas"])
             for name, entry in said.items()

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from invoke import Context
 
-from ops.errors import HostLacks, OpsError, UsageProblem
-from ops.verbs.common import known_service, verb
+from ops.errors import HostLacks, UsageProblem, did_you_mean
+from ops.verbs.common import verb
 
 if TYPE_CHECKING:
     from ops.machine.project import Project
+    from ops.model import Plan, Seen, Service
+    from ops.plan.wanted import Wanted
 
 
 def parse(text: str) -> tuple[str, int]:
@@ -25,72 +29,103 @@ def parse(text: str) -> tuple[str, int]:
     return match[1], int(match[2])
 
 
-def refuse_too_much(project: Project, name: str, number: int) -> None:
+def refuse_too_much(service: Service, number: int) -> None:
     """Raises HostLacks where the additional containers could not have the memory that they may take."""
     from ops.machine.host import available_memory
 
-    service = project.stack.services[name]
     more = (number - service.replicas) * service.limits.memory_bytes
     free = available_memory()
     if more > free:
         raise HostLacks(
-            f"{number} containers of {name} do not fit into this host",
+            f"{number} containers of {service.name} do not fit into this host",
             f"{number - service.replicas} more may take {more >> 20} MB, and {free >> 20} MB are free",
-            f"scale to fewer, or lower limits.{name}.memory in config/stack.yaml",
+            f"scale to fewer, or lower limits.{service.name}.memory in config/stack.yaml",
         )  # fmt: skip
 
 
-def refuse_other_changes(project: Project) -> None:
-    """Raises OpsError where the checkout differs from what runs: scaling must not deploy something on the way."""
-    from ops.verbs.deploy import checkout_goal
+def running_release(project: Project) -> Wanted:
+    """The current release with today's secrets. Raises HostLacks where there is none, or a damaged one."""
+    from ops.machine.observe import secret_versions
+    from ops.machine.releases import current_number
+    from ops.plan.wanted import with_versions
 
-    _, _, plan = checkout_goal(project, verb="scale").decide()
-    waiting = [step.title for step in plan.steps if step.key == "release" or step.key.startswith(("image ", "config "))]
-    if waiting:
-        raise OpsError(
-            "this checkout is not what runs, so scaling it would deploy it", f"first of all: {waiting[0]}",
-            "inv deploy --plan shows what has changed; deploy it or take it back, then scale",
-        )  # fmt: skip
+    number = current_number(project.state)
+    if number is None:
+        raise HostLacks("nothing is deployed here that could be scaled", f"{project.name} has no release yet", "inv deploy")
+    return with_versions(project.wanted_again(number), secret_versions(project.state))
+
+
+def scalable(stack: Mapping[str, Service], name: str) -> Service:
+    """The service. Raises UsageProblem where there is none of that name, or it cannot have several containers."""
+    if name not in stack:
+        raise UsageProblem(f'there is no service "{name}"', did_you_mean(name, stack), "inv status")
+    if not stack[name].replicated:
+        raise UsageProblem(f"{name} cannot have several containers", "compose.yaml gives it no replicas", "inv status")
+    return stack[name]
+
+
+def remembering(
+    project: Project, service: Service, number: int, origin: Mapping[str, Any]
+) -> Callable[[Plan, Seen], Plan]:  # fmt: skip
+    """Adds to a plan that later deploys keep the number. That comes first: the next deploy after a killed command then goes on
+    towards it.
+
+    Parameters
+    ----------
+    origin: commit of the release that is scaled, which the new one has as well.
+    """
+    from ops.machine import state as files
+    from ops.steps import RememberScale, WriteRelease
+
+    name, by_file = service.name, project.settings.get("replicas", service.name)
+
+    def extend(plan: Plan, seen: Seen) -> Plan:
+        steps = [
+            replace(step, manifest={**(step.manifest or {}), **origin}) if isinstance(step, WriteRelease) else step
+            for step in plan.steps
+        ]
+        said = files.read_json(project.state.scale) or {}
+        entry = said.get(name, {"instead_of": None, "replicas": None})
+        chosen = entry["replicas"] if entry["instead_of"] == by_file else by_file
+        if (chosen or by_file or service.definition["deploy"]["replicas"]) == number:
+            return replace(plan, steps=tuple(steps))
+        said = {**said, name: {"replicas": number, "instead_of": by_file}}
+        first = RememberScale("scale", f"keep {number} containers of {name} in later deploys", said=said)
+        return replace(plan, steps=(first, *(replace(step, after=(*step.after, first.key)) for step in steps)))
+
+    return extend
 
 
 @verb(positional=["service"], help={
     "service": "which service and how many, for example backend=4",
     "plan": "show what would be done, and do nothing",
-    "accept-policy-violations": "scale although compose.yaml violates policies; they are entered into the audit log",
     "yes": "do not ask",
 })  # fmt: skip
-def scale(
-    c: Context, service: str, plan: bool = False, accept_policy_violations: bool = False, yes: bool = False
-) -> None:  # fmt: skip
+def scale(c: Context, service: str, plan: bool = False, yes: bool = False) -> None:
     """Set the number of containers of a service.
 
-    Holds for later deploys too. No request is dropped.
+    Of the release that runs, whatever the checkout says. Holds for later deploys too. No request is dropped.
     """
     from ops import show
     from ops.machine import state as files
-    from ops.machine.preflight import check_host
-    from ops.machine.project import open_project
-    from ops.verbs.deploy import checkout_goal
-    from ops.verbs.transition import bring_about
+    from ops.machine.project import open_project, ticker_sources
+    from ops.machine.releases import current_number, read_release
+    from ops.plan.rescale import rescaled
+    from ops.verbs.transition import again, bring_about
 
     began = time.monotonic()
     name, number = parse(service)
     project = open_project()
-    known_service(project, name)
-    if not project.stack.services[name].replicated:
-        raise UsageProblem(f"{name} cannot have several containers", "compose.yaml gives it no replicas", "inv status")
-    refuse_too_much(project, name, number)
-    refuse_other_changes(project)
-    before = dict(files.read_json(project.state.scale) or {})
-    said = {**before, name: {"replicas": number, "instead_of": project.settings.get("replicas", name)}}
-    goal = checkout_goal(project.with_scale(said), verb="scale", accept=accept_policy_violations)
-    if not plan:
-        # Before, so that whoever goes on after a killed command goes on towards this number.
-        files.write(project.state.scale, files.dump(said))
-    try:
-        steps = bring_about(goal, plan_only=plan, yes=yes, check=check_host)
-    except OpsError:
-        files.write(project.state.scale, files.dump(before))
-        raise
-    if steps:
+    running = running_release(project)
+    chosen = scalable(running.stack.services, name)
+    refuse_too_much(chosen, number)
+    manifest = read_release(project.state, current_number(project.state) or 0).manifest
+    origin = {key: manifest.get(key) for key in ("commit", "dirty")}
+    before = files.read_json(project.state.scale) or {}
+    goal = again(
+        project, rescaled(running, name, number, ticker_sources(project.host)), "scale",
+        extend=remembering(project, chosen, number, origin),
+        undo=lambda: files.write(project.state.scale, files.dump(before)),
+    )  # fmt: skip
+    if steps := bring_about(goal, plan_only=plan, yes=yes):
         show.out.print(f"[bold green]{name} has {number}[/bold green]: {steps} steps in {time.monotonic() - began:.1f} s")

@@ -28,7 +28,7 @@ LONGEST = 4 * 3600.0
 """The prober ends by itself then, whatever has become of the command."""
 
 
-BUILDING = ("deploy", "scale")
+BUILDING = ("deploy",)
 """Commands that build what is missing; the others go to what this host has run before."""
 
 

@@ -80,6 +80,25 @@ def test_scalings(stack: Drill, clones: list[Clone], users: Load, record: Record
         assert clones[0].inv("deploy", "--plan").stdout.splitlines()[-1] == "nothing to do"
 
 
+def test_scaling_deploys_nothing_that_waits_in_the_checkout(stack: Drill, clones: list[Clone]) -> None:
+    clones[0].deploy()
+    before = stack.project.state.current.resolve()
+    clones[0].put("config/nginx/waits.conf", "# not deployed yet\n")
+
+    answer = clones[0].inv("scale", "backend=3", "--yes")
+
+    assert answer.returncode == 0, answer.stderr
+    after = stack.project.state.current.resolve()
+    assert "backend-3" in stack.containers()
+    assert not (after / "config" / "nginx" / "waits.conf").exists()
+    same = [path.relative_to(before) for path in (before / "config").rglob("*") if path.is_file()]
+    changed = {str(path) for path in same if (before / path).read_bytes() != (after / path).read_bytes()}
+    assert changed == {"config/nginx/slots.conf", "config/nginx/upstreams.conf", "config/prometheus/targets/backend.yml"}
+    assert clones[0].inv("scale", "backend=2", "--yes").returncode == 0
+    (clones[0].root / "config" / "nginx" / "waits.conf").unlink()
+    assert clones[0].inv("deploy", "--plan").stdout.splitlines()[-1] == "nothing to do"
+
+
 def test_reloads(clones: list[Clone], users: Load, record: Record) -> None:
     clones[0].deploy()
     slowest = 0.0
