@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -355,10 +356,24 @@ def test_deploy_killed_anywhere_is_finished_by_the_next_one(old: Wanted | None, 
         assert left.steps == (), f"killed after {keys(first)[:position][-1:]}"
 
 
+def replaced(old: Wanted | None, new: Wanted) -> set[str]:
+    """Slots of the backend whose container is another one afterwards."""
+    slots = {slot for slot in new.slots() if slot.startswith("backend-")} & set(old.slots() if old else ())
+    return {slot for slot in slots if old and old.slot_hash(slot) != new.slot_hash(slot)}
+
+
 @pytest.mark.parametrize(("old", "new"), CHANGES)
 def test_deploy_never_has_two_replicas_of_a_running_service_down_at_once(old: Wanted | None, new: Wanted) -> None:
     plan = plan_deploy(new, deployed(old) if old else Seen())
-    replaced = [key for key in keys(plan) if key.startswith("remove backend-") and f"create {key.split()[1]}" in keys(plan)]
+    slots = replaced(old, new)
+    removed = [one for one in plan.steps if isinstance(one, steps.RemoveContainer) and one.slot in slots]
 
-    for earlier, later in pairwise(replaced):
-        assert f"healthy {earlier.split()[1]}" in before(plan, later)
+    assert {one.slot for one in removed} == slots
+    for earlier, later in pairwise(removed):
+        assert f"healthy {earlier.slot}" in before(plan, later.key)
+
+
+def test_some_of_these_changes_replace_several_replicas() -> None:
+    """Else the test above would assert nothing."""
+    cases: list[Any] = [param.values for param in CHANGES]
+    assert [len(replaced(old, new)) for old, new in cases].count(2) >= 2

@@ -239,11 +239,18 @@ def test_set_is_compared_before_anybody_writes() -> None:
 
 
 def test_part_alone_stops_its_own_service_alone() -> None:
-    only = replace(chosen(Target(set="B"), "redis"), files={})
-    plan = plan_restore(replace(only, postgres=None), facts(), STAMP)
+    plan = redis_plan("restore")
 
-    assert "full" not in keys(plan)
-    assert "stop postgres" not in keys(plan)
+    assert defects(plan) == []
+    assert {"stop redis", "remember"} <= before(plan, "aside redis")
+    assert "aside redis" in before(plan, "start redis")
+    assert [key for key in keys(plan) if key.startswith(("stop ", "aside ", "start "))] == [
+        "stop redis",
+        "aside redis",
+        "start redis",
+    ]
+    assert "full" not in keys(plan), "PostgreSQL goes on in its own history"
+    assert all("PostgreSQL" not in loss for loss in plan.destroys) and any("redis" in loss for loss in plan.destroys)
 
 
 def test_removed_volume_and_container_are_made_again() -> None:
