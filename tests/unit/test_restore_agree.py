@@ -2,93 +2,134 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
+from urllib.parse import parse_qs
 
 import pytest
 
 from ops.errors import OpsError
+from ops.keycloak_steps import RecoverAdmin, RestoreOperations
 from ops.machine.backup import restoring
 from ops.machine.keycloak import login, probe, rotate
 from ops.machine.keycloak.edge import Answer
 from ops.machine.project import Project
-from ops.machine.secrets import checkers
+from ops.machine.secrets import versions
 from ops.machine.state import State
 from ops.model import Step
+from ops.steps import AwaitHealthy, StartContainer, StopContainer
+from tests.unit.builders import PORTS, settings, wanted
+from tests.unit.logins import Logins
+from tests.unit.logins import logins as logins  # noqa: PLC0414  (a fixture)
 
-SERVICE = SimpleNamespace(stop_seconds=10)
-PROJECT = cast(
-    Project,
-    SimpleNamespace(
-        state=SimpleNamespace(site_roots=Path("ca.pem")),
-        deployed=SimpleNamespace(stack=SimpleNamespace(services={"keycloak": SERVICE}), compose={"services": {"keycloak": {}}}),
-    ),
-)
+VERSIONS = {"keycloak-ops": 3, "keycloak-probe-user": 2, "keycloak-admin": 4, "postgres-app": 5, "operator-password": 1}
+
+
+@dataclass
+class Keycloak:
+    """At the other end of the connection: it grants a token for the secret that it has of the operations client, after as many
+    requests without an answer as it is slow. order: what was done to it."""
+
+    has: str
+    slow: int = 0
+    asked: int = 0
+    order: list[str] = field(default_factory=list)
+
+    def answer(self, url: str, ca: Path, method: str, path: str, body: str = "", **_: Any) -> Answer:
+        self.asked += 1
+        if self.slow:
+            self.slow -= 1
+            return Answer(0, "timed out")
+        given = parse_qs(body)
+        assert (method, given["client_id"]) == ("POST", ["cc03-ops"])
+        granted = given["client_secret"] == [self.has]
+        return Answer(200, '{"access_token": "t"}') if granted else Answer(401, '{"error": "unauthorized_client"}')
+
+    def perform(self, step: Step) -> None:
+        self.order.append(type(step).__name__)
+        if isinstance(step, RestoreOperations):
+            self.has = "keycloak-ops-3"
 
 
 @pytest.fixture
-def steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Step]]:
-    """Those that were performed, where nothing but the operations client is wrong."""
-    monkeypatch.setattr(login.Login, "as_operations", lambda own: own.as_client("ops", "value"))
-    monkeypatch.setattr(login, "Place", lambda *_: SimpleNamespace(ops_url="https://ops"))
-    monkeypatch.setattr(restoring, "grace", lambda _: 10)
+def keycloak(monkeypatch: pytest.MonkeyPatch) -> Keycloak:
+    made = Keycloak("keycloak-ops-3")
+
+    def declare(*_: Any, deletions: bool) -> None:
+        made.order.append("the realm, with deletions" if deletions else "the realm")
+
+    monkeypatch.setattr(login, "request", made.answer)
     monkeypatch.setattr(restoring, "declared", lambda _: None)
-    monkeypatch.setattr(restoring, "bring_about", lambda *_, **__: None)
-    monkeypatch.setattr(probe, "ready", lambda *_: None)
-    monkeypatch.setattr(restoring, "present_secrets", lambda _: {})
+    monkeypatch.setattr(restoring, "bring_about", declare)
+    monkeypatch.setattr(probe, "ready", lambda *_: made.order.append("the probe's user"))
     monkeypatch.setattr(rotate, "ANSWERS_WITHIN", 2.0)
-    yield []
+    return made
 
 
-def answers(monkeypatch: pytest.MonkeyPatch, *said: Answer) -> None:
-    rest = list(said)
-    monkeypatch.setattr(login, "request", lambda *_, **__: rest.pop(0) if len(rest) > 1 else rest[0])
+@pytest.fixture
+def project(tmp_path: Path, logins: Logins) -> Project:
+    state = State(tmp_path / "cc03")
+    for secret, newest in VERSIONS.items():
+        (state.secrets / secret).mkdir(parents=True)
+        for number in range(1, newest + 1):
+            (state.secrets / secret / str(number)).write_text(f"{secret}-{number}\n")
+    base = wanted()
+    stack = SimpleNamespace(services=base.stack.services, secrets=tuple(VERSIONS))
+    deployed = SimpleNamespace(stack=stack, compose=base.compose, versions=VERSIONS)
+    logins.values = {
+        "cc03-ops": {"keycloak-ops-3"}, "cc03-probe": {"keycloak-probe-user-2"}, "admin": {"keycloak-admin-4"}
+    }  # fmt: skip
+    return cast(Project, SimpleNamespace(state=state, deployed=deployed, settings=settings(), ports=PORTS, name="cc03"))
 
 
-SLOW, REFUSED, GRANTED = (
-    Answer(0, "timed out"),
-    Answer(401, '{"error": "unauthorized_client"}'),
-    Answer(200, '{"access_token": "t"}'),
-)
+def agree(project: Project, keycloak: Keycloak) -> None:
+    restoring.agree(project, keycloak.perform, lambda _: None, 60)
 
 
-@pytest.mark.parametrize(("said", "anew"), [((SLOW, GRANTED), False), ((GRANTED,), False), ((SLOW, REFUSED), True)])
-def test_only_a_refused_client_is_made_anew(
-    steps: list[Step], monkeypatch: pytest.MonkeyPatch, said: tuple[Answer, ...], anew: bool
-) -> None:
-    answers(monkeypatch, *said)
-
-    restoring.agree(PROJECT, steps.append, lambda _: None, 60)
-
-    assert bool(steps) is anew
+def test_where_all_agree_nothing_is_touched(project: Project, keycloak: Keycloak, logins: Logins) -> None:
+    agree(project, keycloak)
+    assert keycloak.order == ["the realm", "the probe's user"] and logins.told == []
 
 
-def test_a_keycloak_that_says_nothing_is_not_taken_for_one_that_refuses(
-    steps: list[Step], monkeypatch: pytest.MonkeyPatch
+def test_slow_keycloak_is_waited_for_and_not_taken_for_one_that_refuses(project: Project, keycloak: Keycloak) -> None:
+    keycloak.slow = 2
+    agree(project, keycloak)
+    assert keycloak.asked == 3 and keycloak.order == ["the realm", "the probe's user"]
+
+
+@pytest.mark.parametrize("slow", [0, 1])
+def test_refused_client_is_made_anew_behind_a_stop(project: Project, keycloak: Keycloak, slow: int) -> None:
+    keycloak.has, keycloak.slow = "keycloak-ops-1", slow
+    agree(project, keycloak)
+
+    made = [one.__name__ for one in (StopContainer, RecoverAdmin, StartContainer, AwaitHealthy, RestoreOperations)]
+    assert keycloak.order == [*made, "the realm", "the probe's user"]
+
+
+def test_keycloak_that_says_nothing_is_told_and_left_alone(
+    project: Project, keycloak: Keycloak, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rotate, "ANSWERS_WITHIN", 0.0)
-    answers(monkeypatch, SLOW)
+    keycloak.slow = 100
 
-    with pytest.raises(OpsError, match="Keycloak does not answer"):
-        restoring.agree(PROJECT, steps.append, lambda _: None, 60)
-    assert steps == []
+    with pytest.raises(OpsError, match="Keycloak does not answer") as caught:
+        agree(project, keycloak)
+    assert "timed out" in caught.value.why and keycloak.order == []
 
 
-def test_every_account_that_refuses_its_present_secret_is_given_it(steps: list[Step], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_account_that_refuses_its_present_secret_is_given_it(
+    project: Project, keycloak: Keycloak, logins: Logins
+) -> None:
     """The declaration of the realm cannot tell the password of a user, which is of another time after a restore."""
-    present = {"keycloak-ops": 3, "keycloak-probe-user": 2, "keycloak-admin": 4, "postgres-app": 5, "operator-password": 1}
-    right, given = {"keycloak-ops"}, []
-    answers(monkeypatch, GRANTED)
-    monkeypatch.setattr(restoring, "present_secrets", lambda _: present)
-    monkeypatch.setattr(checkers, "accepts", lambda _, to, secret, version: secret in right)
-    monkeypatch.setattr(checkers, "hand_over", lambda _, step: given.append((step.to, step.secret, step.version)))
+    logins.values |= {"cc03-probe": {"keycloak-probe-user-1"}, "admin": {"of another time"}}
 
-    restoring.agree(PROJECT, steps.append, lambda _: None, 60)
+    agree(project, keycloak)
 
-    assert given == [("user admin", "keycloak-admin", 4), ("account cc03-probe", "keycloak-probe-user", 2)]
-    assert steps == []
+    assert sorted(logins.told) == ["admin", "cc03-probe"], "who accepts it is left alone"
+    assert logins.values["admin"] == {"keycloak-admin-4"} and logins.values["cc03-probe"] == {"keycloak-probe-user-2"}
+    assert versions.accepted(project.state, "keycloak-admin") == (4,)
 
 
 def test_containers_log_in_with_the_version_of_their_release_and_commands_with_the_newest(tmp_path: Path) -> None:
