@@ -1,4 +1,4 @@
-"""lint and unit by default; smoke, drill and bench need a live stack (inv deploy) and are asked for by name."""
+"""lint and unit by default; smoke, drill and bench need a live stack (inv deploy), mutation needs hours: asked for by name."""
 
 from __future__ import annotations
 
@@ -45,6 +45,12 @@ def unit(session: nox.Session) -> None:
     """Plans as facts in, steps out; nothing here can reach a host."""
     session.run("pytest", "tests/unit", *session.posargs)
     session.run("pytest", "--quiet", "compose/backup/tests")
+
+
+@nox.session(default=False)
+def mutation(session: nox.Session) -> None:
+    """Puts faults into what changes the host, one at a time: which do the tests notice? `-- FILE`: only there. Takes hours."""
+    session.run("python", "-m", "tests.mutation", *session.posargs)
 
 
 @nox.session(default=False)
