@@ -272,6 +272,17 @@ def test_full_disk_takes_no_secret_of_which_it_has_no_copy(on: State) -> None:
     assert (on.secrets / "redis-app" / "1").read_text() == VALUE
 
 
+def test_secrets_that_were_given_up_stay_given_up(on: State) -> None:
+    with recorded(on.root) as power:
+        opening.lead_nowhere(on.root)
+        power.cut()
+        assert not any((on.root / name).is_symlink() for name in mirror.FOLDERS)
+        opening.set_aside(on.root)
+        power.cut()
+
+    assert not (on.root / mirror.HOME).exists() and len(list(on.root.glob("at-rest.lost-*"))) == 1
+
+
 def test_line_is_json_of_one_line(folder: Path) -> None:
     files.append_line(folder / "lines", {"b": "x\ny", "a": 1})
 

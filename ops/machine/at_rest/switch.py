@@ -12,7 +12,6 @@ from ops.machine.at_rest import mirror
 from ops.machine.at_rest.keys import make_key, opened, public, read_key
 from ops.machine.at_rest.mirror import FOLDERS, HOME, OF, ON, SUFFIX
 from ops.machine.at_rest.opening import OPEN_FOLDERS, unlock, vanished
-from ops.machine.disk import to_disk
 
 GONE = f".{HOME}.gone"
 ROOM = 2
@@ -148,7 +147,6 @@ def end(root: Path) -> None:
             else:
                 for name in FOLDERS:
                     _as_before(root, name)
-            to_disk(root)
             os.sync()
             # In one step: a folder that lacks some of its files would say nothing true.
             home.rename(gone)
