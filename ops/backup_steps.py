@@ -133,6 +133,9 @@ class FillVolume(Step):
 class RemoveFetched(Step):
     """Remove what was unpacked: it holds data in the clear."""
 
+    grave: bool = True
+    """Whether the plan fails where something stays; otherwise that is told, and the plan goes on."""
+
 
 @dataclass(frozen=True)
 class PutBack(Step):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from ops.errors import OpsError
 
 
 @contextmanager
@@ -33,6 +36,18 @@ def make_folder(path: Path, *, mode: int) -> None:
         make_folder(path.parent, mode=mode)
         path.mkdir(exist_ok=True, mode=mode)
         to_disk(path.parent)
+
+
+def remove_clear(path: Path) -> None:
+    """Remove a folder, where there is one, that holds data in the clear. Raises OpsError where anything of it stays."""
+    if not path.is_dir():
+        return
+    try:
+        shutil.rmtree(path)
+    except OSError as problem:
+        raise OpsError(
+            f"cannot remove {path}, which holds data in the clear", f"{problem.filename}: {problem.strerror}", f"rm -r {path}"
+        ) from problem
 
 
 def to_disk(path: Path) -> None:

@@ -28,6 +28,8 @@ SECCOMP_DEFAULTS = (Path("/etc/containers/seccomp.json"), Path("/usr/share/conta
 """Where Podman looks for the default profile of containers, the operator's first."""
 QUICK = 60.0
 """Seconds for commands that only ask or change one small thing."""
+REMOVING = 4 * 3600.0
+"""Seconds to remove a volume, or the files in one: there may be hundreds of gigabytes on a slow disk."""
 
 
 @dataclass(frozen=True)

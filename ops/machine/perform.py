@@ -21,6 +21,7 @@ from ops.machine import state as files
 from ops.machine.at_rest import handed, mirror, switch
 from ops.machine.authority import issue_certificate
 from ops.machine.checkout import origin
+from ops.machine.host import REMOVING
 from ops.machine.images import build_image, fetch_image, obtain_base
 from ops.machine.lost import recover
 from ops.machine.migrate import migrate
@@ -357,7 +358,7 @@ class Performer:
 
     @perform.register
     def _(self, step: RemoveVolume) -> None:
-        self.host.run(podman.volume_remove(step.name))
+        self.host.run(podman.volume_remove(step.name), timeout=REMOVING)
 
     @perform.register
     def _(self, step: RemoveNetwork) -> None:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterable
 
 from ops import podman
+from ops.machine.disk import remove_clear
 from ops.machine.observe import config_versions
 from ops.machine.project import Project
 from ops.machine.releases import activations, current_number, releases
@@ -31,7 +32,7 @@ def clean_up(project: Project) -> list[int]:
     _remove_images(project, going)
     _remove_configuration(project, [kept for kept in found if kept.number not in gone])
     # It holds password hashes; a killed `inv keycloak.migrate-h2` has left it.
-    shutil.rmtree(state.root / FOLDER, ignore_errors=True)
+    remove_clear(state.root / FOLDER)
     retire(project)
     return gone
 

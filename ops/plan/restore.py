@@ -257,7 +257,8 @@ def _put_back(line: _Sequence, left: Mapping[str, Any], stack: Stack, seen: Seen
         PutBack(f"back {part}", f"put the {part} of before back", part=part, stamp=str(left["stamp"]))
         for part in left["parts"]
     ))  # fmt: skip
-    line.add(RemoveFetched("tidy first", "remove what was unpacked"))
+    # Whatever becomes of that: the services must start again.
+    line.add(RemoveFetched("tidy first", "remove what was unpacked", grave=False))
 
 
 def plan_undo(left: Mapping[str, Any], facts: Facts) -> Plan:

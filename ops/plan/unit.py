@@ -10,6 +10,13 @@ def unit_name(project: str) -> str:
     return f"cc03-{project}.service"
 
 
+def quoted(text: str, *, variables: bool = False) -> str:
+    """A word of a unit file as systemd reads it (systemd.syntax(7), systemd.service(5)): spaces, quotes and % stand for
+    themselves, and in a command line, where `variables` are replaced, $ as well."""
+    text = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return f'"{text.replace("$", "$$") if variables else text}"'
+
+
 def unit(project: str, state: Path, environment: Mapping[str, str]) -> str:
     """Text of the unit.
 
@@ -20,19 +27,19 @@ def unit(project: str, state: Path, environment: Mapping[str, str]) -> str:
     The ticker itself starts whatever does not run (after a boot: everything), databases first, and then keeps watch. While a
     process that `inv deploy` has started holds the ticker's lock, the unit waits for it: there is never a second one.
     """
-    lines = [f"Environment={name}={value}" for name, value in sorted(environment.items())]
+    variables = {**environment, "PYTHONPATH": f"{state}/ticker/code"}
+    lines = [f"Environment={quoted(f'{name}={value}')}" for name, value in variables.items()]
     return f"""\
 [Unit]
 Description=Containers of project {project}, started in order and watched
 Wants=network-online.target
 After=network-online.target
-RequiresMountsFor={state} /var/lib/containers
+RequiresMountsFor={quoted(str(state))} /var/lib/containers
 
 [Service]
 Type=exec
 {chr(10).join(lines)}
-Environment=PYTHONPATH={state}/ticker/code
-ExecStart=/usr/bin/python3 -P -m ops.machine.ticker {state} --boot
+ExecStart=/usr/bin/python3 -P -m ops.machine.ticker {quoted(str(state), variables=True)} --boot
 Restart=always
 RestartSec=5
 KillMode=process

@@ -42,6 +42,14 @@ def test_build_trouble_that_was_overcome_long_ago_is_no_cause() -> None:
     assert diagnose_build(log, "log")[0] == "fine / compile error"
 
 
+def test_unit_quotes_paths_as_systemd_reads_them() -> None:
+    lines = unit("cc03", Path('/srv/my "stack" 50%/$HOME'), {"CONTAINERS_CONF": "/srv/a b.conf"}).splitlines()
+
+    assert 'Environment="CONTAINERS_CONF=/srv/a b.conf"' in lines
+    assert r'RequiresMountsFor="/srv/my \"stack\" 50%%/$HOME" /var/lib/containers' in lines
+    assert r'ExecStart=/usr/bin/python3 -P -m ops.machine.ticker "/srv/my \"stack\" 50%%/$$HOME" --boot' in lines
+
+
 def test_unit_is_one_that_systemd_can_read_and_needs_no_checkout() -> None:
     parsed = ConfigParser(strict=False, interpolation=None)
     parsed.optionxform = str  # type: ignore[assignment, method-assign]
@@ -50,7 +58,7 @@ def test_unit_is_one_that_systemd_can_read_and_needs_no_checkout() -> None:
 
     assert unit_name("cc03-test") == "cc03-cc03-test.service"
     assert set(parsed.sections()) == {"Unit", "Service", "Install"}
-    assert "Environment=CONTAINERS_CONF=/c.conf" in text.splitlines()
-    assert "Environment=PYTHONPATH=/var/lib/cc03/cc03-test/ticker/code" in text.splitlines()
-    assert parsed["Service"]["ExecStart"].endswith("-m ops.machine.ticker /var/lib/cc03/cc03-test --boot")
+    assert 'Environment="CONTAINERS_CONF=/c.conf"' in text.splitlines()
+    assert 'Environment="PYTHONPATH=/var/lib/cc03/cc03-test/ticker/code"' in text.splitlines()
+    assert parsed["Service"]["ExecStart"].endswith('-m ops.machine.ticker "/var/lib/cc03/cc03-test" --boot')
     assert parsed["Service"]["KillMode"] == "process", "containers must survive the ticker"

@@ -101,5 +101,6 @@ def _loss(local: Repository, progress: Progress) -> float | None:
 
 
 def clean() -> None:
-    """What a killed drill has left holds data and secrets in the clear."""
-    shutil.rmtree(SCRATCH, ignore_errors=True)
+    """What a killed drill has left holds data and secrets in the clear. Raises OSError where something of it stays."""
+    if SCRATCH.is_dir():
+        shutil.rmtree(SCRATCH)

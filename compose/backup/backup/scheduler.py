@@ -87,8 +87,12 @@ def serve(settings: Settings, repositories: Sequence[Repository]) -> None:
     # As an exception it passes through a running job, which then stops its child.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     # Unless a job runs that was started by hand.
-    with contextlib.suppress(JobError), jobs.job_lock(0):
-        jobs.clean()
+    try:
+        with contextlib.suppress(JobError), jobs.job_lock(0):
+            jobs.clean()
+    except OSError as error:
+        # The next job tries again, and fails where it cannot either.
+        log("ERROR", "what a killed job has left stays, and holds data in the clear", error=str(error))
     scheduler = Scheduler(settings, repositories)
     server = make_server(scheduler.view, settings)
     threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -197,5 +197,6 @@ def _elsewhere(
 
 
 def clean() -> None:
-    """What a killed run has left holds secrets in the clear."""
-    shutil.rmtree(STAGE, ignore_errors=True)
+    """What a killed run has left holds secrets in the clear. Raises OSError where something of it stays."""
+    if STAGE.is_dir():
+        shutil.rmtree(STAGE)

@@ -1,12 +1,13 @@
 """A set: what is in it, what is missing, and what of it fails. The programs stand in at the edge of the process (stack.py)."""
 
+import os
 import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from backup import jobs, paths, sets
+from backup import drill, jobs, paths, sets
 from backup.errors import CommandError, JobError
 from backup.progress import Progress
 from stack import SEGMENTS, again, made, manifest_of
@@ -188,3 +189,17 @@ def test_one_who_writes_all_the_time_makes_a_set_that_cannot_be_compared(contain
 
 def test_a_set_is_named_by_its_moment():
     assert sets.name_at(datetime(2026, 3, 10, 2, 30, 5, tzinfo=UTC)) == "20260310T023005Z"
+
+
+@pytest.mark.parametrize(("module", "name"), [(sets, "STAGE"), (drill, "SCRATCH")])
+def test_data_in_the_clear_that_cannot_be_removed_fails_the_job(module, name, tmp_path, monkeypatch):
+    def busy(*_, **__):
+        raise OSError(16, "Device or resource busy", "stage")
+
+    folder = tmp_path / "stage"
+    folder.mkdir()
+    monkeypatch.setattr(module, name, folder)
+    monkeypatch.setattr(os, "rmdir", busy)
+
+    with pytest.raises(OSError, match="busy"):
+        module.clean()

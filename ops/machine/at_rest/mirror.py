@@ -23,7 +23,7 @@ from pathlib import Path
 
 from ops.errors import HostLacks
 from ops.machine import disk, lock
-from ops.machine.disk import to_disk
+from ops.machine.disk import remove_clear, to_disk
 
 HOME = "at-rest"
 FOLDERS = ("secrets", "ca", "acme", "backup", "keycloak-fix", "handed")
@@ -311,11 +311,11 @@ def drop_all(root: Path) -> None:
     """Remove what can be read, once that is on the disk which cannot."""
     for name in FOLDERS:
         aside, gone = aside_of(root, name), _gone_of(root, name)
-        shutil.rmtree(gone, ignore_errors=True)
+        remove_clear(gone)
         if aside.is_dir():
             aside.rename(gone)
-            shutil.rmtree(gone)
+            remove_clear(gone)
         if (root / name).is_symlink():
             # What an end that was killed had begun to copy.
-            shutil.rmtree(fresh_of(root, name), ignore_errors=True)
+            remove_clear(fresh_of(root, name))
     to_disk(root)

@@ -12,6 +12,7 @@ from ops.machine.at_rest import mirror
 from ops.machine.at_rest.keys import make_key, opened, public, read_key
 from ops.machine.at_rest.mirror import FOLDERS, HOME, OF, ON, SUFFIX
 from ops.machine.at_rest.opening import OPEN_FOLDERS, unlock, vanished
+from ops.machine.disk import remove_clear
 
 GONE = f".{HOME}.gone"
 ROOM = 2
@@ -80,7 +81,7 @@ def _must_be_key_of(root: Path, key: Path) -> None:
 def _undo_an_end(root: Path, name: str) -> None:
     """What an end that was killed was about to put in place of a link; where the link has gone already, it is put there."""
     if (root / name).is_symlink():
-        shutil.rmtree(mirror.fresh_of(root, name), ignore_errors=True)
+        remove_clear(mirror.fresh_of(root, name))
     _in_place(root, name)
 
 
@@ -199,7 +200,7 @@ def _as_before(root: Path, name: str) -> None:
 def forget(root: Path) -> None:
     """Remove what is in memory."""
     memory = mirror.memory_of(root)
-    shutil.rmtree(memory, ignore_errors=True)
+    remove_clear(memory)
     with contextlib.suppress(OSError):
         memory.with_name(f"{memory.name}.lock").unlink(missing_ok=True)
         memory.parent.rmdir()

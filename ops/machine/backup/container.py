@@ -9,8 +9,8 @@ from typing import Any
 
 from ops import podman
 from ops.errors import HostLacks, OpsError
-from ops.machine.host import Host
-from ops.machine.run import stream
+from ops.machine.host import REMOVING, Host
+from ops.machine.run import shown, stream
 from ops.plan.backup.advice import advice
 from ops.plan.backup.sets import Status, read_status, told
 from ops.render import container_name
@@ -119,7 +119,11 @@ def host_archive(host: Host, name: str, repository: str, target: Path, deadline:
 
 
 def remove_fetched(host: Host, place: str = FETCHED) -> None:
-    host.run(podman.exec_in(_name(host), ("rm", "-rf", place)), ok=None)
+    """Raises OpsError where something of it stays: it holds data in the clear."""
+    argv = podman.exec_in(_name(host), ("rm", "-rf", place))
+    answer = host.run(argv, timeout=REMOVING, ok=None)
+    if answer.returncode:
+        raise OpsError(f"cannot remove {place} of the backup, which holds data in the clear", answer.last_words(), shown(argv))
 
 
 def pack(host: Host, part: str, target: Path, deadline: float) -> None:

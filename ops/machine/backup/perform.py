@@ -170,9 +170,14 @@ def _fill(self: Performer, step: FillVolume) -> None:
 
 @does(RemoveFetched)
 def _remove_fetched(self: Performer, step: RemoveFetched) -> None:
-    container.remove_fetched(self.host)
     for packed in self.state.root.glob("restore-*.tar"):
         packed.unlink(missing_ok=True)
+    try:
+        container.remove_fetched(self.host)
+    except OpsError as problem:
+        if step.grave:
+            raise
+        print(f"note: {problem.what}: {problem.why}; {problem.next_step}", flush=True)
 
 
 @does(PutBack)

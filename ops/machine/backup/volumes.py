@@ -17,7 +17,7 @@ import yaml
 from ops import podman
 from ops.errors import HostLacks, OpsError
 from ops.machine.at_rest.handed import service_as_is
-from ops.machine.host import Host
+from ops.machine.host import REMOVING, Host
 from ops.machine.run import Result, stream
 from ops.plan.backup.sets import Safety
 from ops.plan.backup.target import PARTS
@@ -31,7 +31,6 @@ PLACES = {
 STORE_USER = "10012:10012"
 """Of the log store, whose container begins as root."""
 CLUSTER = "restore-cluster"
-SHORT = 300.0
 TELLING = re.compile(r"\b(FATAL|PANIC|ERROR|WARN)\b")
 SCRIPT = r"""set -euo pipefail
 cd "$1"
@@ -93,7 +92,7 @@ def _argv(host: Host, part: str, words: Sequence[str]) -> podman.Argv:
     return podman.run_as(name, service_as_is(host.state, _service(host, part)), command)
 
 
-def do(host: Host, part: str, words: Sequence[str], deadline: float = SHORT, source: Path | None = None) -> Result:
+def do(host: Host, part: str, words: Sequence[str], deadline: float = REMOVING, source: Path | None = None) -> Result:
     """Run one action. Raises OpsError with its last words."""
     answer = host.run(_argv(host, part, words), timeout=deadline, ok=None, source=source)
     if answer.returncode:

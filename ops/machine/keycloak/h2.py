@@ -15,6 +15,7 @@ from ops.keycloak_steps import ExportRealms, ImportRealms
 from ops.machine.at_rest.handed import service_as_is
 from ops.machine.authority import host_ca_bundle
 from ops.machine.build_network import network_for_builds
+from ops.machine.disk import remove_clear
 from ops.machine.host import Host
 from ops.machine.keycloak import dump as dumps
 from ops.machine.keycloak.schema import schema_of
@@ -91,7 +92,7 @@ def copy(source: Path, folder: Path) -> str:
 
     Raises OpsError where a Keycloak has it open, or it changed while it was copied.
     """
-    shutil.rmtree(folder, ignore_errors=True)
+    remove_clear(folder)
     target = folder / "data" / NAME
     target.parent.mkdir(parents=True, mode=0o700)
     folder.chmod(0o700)
@@ -224,4 +225,4 @@ def folder_of(host: Host) -> Path:
 
 def remove(host: Host) -> None:
     """What holds password hashes goes with the command, however that ended."""
-    shutil.rmtree(folder_of(host), ignore_errors=True)
+    remove_clear(folder_of(host))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 from ops.errors import OpsError
 from ops.keycloak_steps import (
     DropFormer,
@@ -18,6 +16,7 @@ from ops.keycloak_steps import (
     SwapDatabase,
     VerifyOperations,
 )
+from ops.machine.disk import remove_clear
 from ops.machine.keycloak import dump as dumps
 from ops.machine.keycloak import h2, schema
 from ops.machine.keycloak.admin import OPERATIONS, connect
@@ -104,4 +103,4 @@ def _verify_operations(self: Performer, step: VerifyOperations) -> None:
 
 @does(RemoveFolder)
 def _remove_folder(self: Performer, step: RemoveFolder) -> None:
-    shutil.rmtree(self.state.root / step.folder, ignore_errors=True)
+    remove_clear(self.state.root / step.folder)
