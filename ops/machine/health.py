@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
+from ops.machine.within import within
+
 PROBE_TIMEOUT = 4.0
 ANSWER_BYTES = 4096
 PAUSED = "paused"
@@ -139,10 +141,10 @@ def _connection(target: Target, scheme: str, port: int | None, pid: int) -> http
     if scheme != "https":
         return http.client.HTTPConnection(target.address, port, timeout=PROBE_TIMEOUT)
     # A port is shared by all who listen on it in one network; a file of the container is its own.
-    path = f"/proc/{pid}/root{target.socket}" if target.socket else ""
     return NamedConnection(
-        target.address, port, target.service, target.ca, timeout=PROBE_TIMEOUT, path=path, certificate=target.certificate
-    )
+        target.address, port, target.service, target.ca, timeout=PROBE_TIMEOUT, path=target.socket,
+        root=Path(f"/proc/{pid}/root"), certificate=target.certificate,
+    )  # fmt: skip
 
 
 def present(context: ssl.SSLContext, file: str) -> None:
@@ -159,24 +161,35 @@ class NamedConnection(http.client.HTTPSConnection):
 
     Parameters
     ----------
-    ca: file of the roots that are trusted. timeout: seconds. path: of the socket to connect to instead of the address.
+    ca: file of the roots that are trusted. timeout: seconds. path: of the socket to connect to instead of the address,
+    below `root`, where no link is followed.
     certificate: file of the certificate to show where the server asks for one, with its key; empty: none.
     """
 
     def __init__(
-        self, address: str, port: int | None, name: str, ca: str, *, timeout: float, path: str = "", certificate: str = ""
+        self,
+        address: str,
+        port: int | None,
+        name: str,
+        ca: str,
+        *,
+        timeout: float,
+        path: str = "",
+        root: Path = Path("/"),
+        certificate: str = "",
     ) -> None:
         context = ssl.create_default_context(cafile=ca)
         if certificate and Path(certificate).is_file():
             present(context, certificate)
         super().__init__(address, port, timeout=timeout, context=context)
-        self.name, self.path = name, path
+        self.name, self.path, self.root = name, path, root
 
     def connect(self) -> None:
         if self.path:
             self.sock = socket.socket(socket.AF_UNIX)
             self.sock.settimeout(self.timeout)
-            self.sock.connect(self.path)
+            with within(self.root, self.path) as found:
+                self.sock.connect(str(found))
         else:
             http.client.HTTPConnection.connect(self)
         self.sock = self._context.wrap_socket(self.sock, server_hostname=self.name)  # type: ignore[attr-defined]

@@ -248,7 +248,7 @@ TICKER_FILES = (
     "__init__.py", "errors.py", "machine/__init__.py", "machine/run.py", "machine/health.py", "machine/history.py",
     "machine/lock.py", "machine/lost.py", "machine/ticker.py", "machine/certificates/__init__.py",
     "machine/certificates/renewing.py", "machine/certificates/watch.py",
-    "machine/certificates/wire.py", "machine/firewall.py", "renewal.py",
+    "machine/certificates/wire.py", "machine/firewall.py", "machine/within.py", "renewal.py",
 )  # fmt: skip
 """What the health ticker needs; it runs from a copy in the state folder, so that losing the checkout loses no supervision."""
 

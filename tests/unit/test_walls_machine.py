@@ -37,8 +37,8 @@ def test_a_socket_is_found_by_itself_and_below_a_mount(tmp_path: Path) -> None:
 def test_who_may_write_is_told_by_mode_and_user(tmp_path: Path, mode: int, uids: set[int], may: bool) -> None:
     tmp_path.chmod(mode)
 
-    assert _may_write(tmp_path, frozenset(uids)) is may
-    assert not _may_write(tmp_path / "gone", frozenset(uids))
+    assert _may_write(tmp_path, "/", frozenset(uids)) is may
+    assert not _may_write(tmp_path, "/gone", frozenset(uids))
 
 
 def test_a_path_below_is_told_from_one_that_only_begins_alike() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from ops.errors import OpsError
 from ops.machine.host import REPOSITORY
 from ops.machine.run import Result, installed, run
+from ops.machine.within import text_within
 from ops.plan.walls.facts import Advisory, Unread
 
 SECONDS = 30.0
@@ -93,10 +94,11 @@ def debian(roots: Mapping[str, Path]) -> Mapping[str, tuple[Advisory, ...]] | Un
 
 
 def _debsecan(root: Path) -> tuple[Advisory, ...] | Unread:
-    status, release = root / "var/lib/dpkg/status", root / "etc/os-release"
     try:
-        suite = dict(line.split("=", 1) for line in release.read_text().splitlines() if "=" in line)["VERSION_CODENAME"]
-        packages = status.read_text()
+        # What /etc/os-release, a link, leads to.
+        release = text_within(root, "usr/lib/os-release").splitlines()
+        suite = dict(line.split("=", 1) for line in release if "=" in line)["VERSION_CODENAME"]
+        packages = text_within(root, "var/lib/dpkg/status")
     except (OSError, KeyError):
         return Unread("its image keeps no list of Debian packages")
     with tempfile.NamedTemporaryFile("w", suffix=".status") as copy:

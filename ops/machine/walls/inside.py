@@ -7,9 +7,11 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 from ops.machine.walls.sockets import gateways, ipv6_addresses, listening
+from ops.machine.within import within
 from ops.plan.seccomp import gaps
 from ops.plan.walls.facts import Mount, Process, SeenContainer
 
@@ -68,14 +70,15 @@ def _writable_below(
 ) -> bool:  # fmt: skip
     """Whether something below a mount can be written, by one of these users."""
     return any(
-        target.startswith(f"{top}/") and "rw" in opts and _may_write(Path(f"/proc/{pid}/root{target}"), uids)
+        target.startswith(f"{top}/") and "rw" in opts and _may_write(Path(f"/proc/{pid}/root"), target, uids)
         for _, target, opts, _ in kernel
     )
 
 
-def _may_write(path: Path, uids: frozenset[int]) -> bool:
+def _may_write(root: Path, path: str, uids: frozenset[int]) -> bool:
     try:
-        found = path.stat()
+        with within(root, path) as place:
+            found = place.stat()
     except OSError:
         return False
     return 0 in uids or bool(found.st_mode & 0o002) or (found.st_uid in uids and bool(found.st_mode & 0o200))
@@ -113,33 +116,45 @@ def _is_socket(path: Path) -> bool:
 
 def written_in(pid: int) -> Iterator[str]:
     """Where a file could be made on the root file system, and which files of the kernel could be opened to write."""
-    root = Path(f"/proc/{pid}/root")
-    writable = {target for _, target, _, _ in mountinfo(pid) if target != "/"}
+    mounted = frozenset(target for _, target, _, _ in mountinfo(pid) if target != "/")
+    return writable_below(Path(f"/proc/{pid}/root"), mounted)
+
+
+def writable_below(root: Path, mounted: frozenset[str]) -> Iterator[str]:
+    """The same of a root folder. `mounted`: what is a file system of its own."""
     for folder in FOLDERS:
-        path = root / folder
-        if path.is_symlink() or not path.is_dir() or f"/{folder}" in writable:
+        if f"/{folder}" in mounted:
             continue
-        attempt = path / f".cc03-audit-{os.getpid()}"
         try:
-            attempt.touch()
+            with within(root, folder) as place:
+                attempt = place / f".cc03-audit-{token_hex(8)}"
+                # Made here and now: a link of that name, which the container could have laid, is not followed.
+                os.close(os.open(attempt, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+                attempt.unlink(missing_ok=True)
         except OSError:
             continue
-        attempt.unlink(missing_ok=True)
         yield f"/{folder}"
     for name in KERNEL:
         try:
-            os.close(os.open(root / name, os.O_WRONLY))
+            with within(root, name) as file:
+                os.close(os.open(file, os.O_WRONLY))
         except OSError:
             continue
         yield f"/{name}"
 
 
 def secrets_in(pid: int) -> dict[str, tuple[int, int]]:
-    folder = Path(f"/proc/{pid}/root/run/secrets")
-    if not folder.is_dir():
+    return secrets_below(Path(f"/proc/{pid}/root"))
+
+
+def secrets_below(root: Path) -> dict[str, tuple[int, int]]:
+    """Name of each secret -> owner and mode of its file."""
+    try:
+        with within(root, "run/secrets") as folder:
+            seen = {path.name: path.lstat() for path in folder.iterdir()}
+    except OSError:
         return {}
-    seen = {path.name: path.stat() for path in folder.iterdir() if path.is_file()}
-    return {name: (found.st_uid, found.st_mode & 0o7777) for name, found in seen.items()}
+    return {name: (one.st_uid, one.st_mode & 0o7777) for name, one in seen.items() if stat.S_ISREG(one.st_mode)}
 
 
 def published(item: Mapping[str, Any]) -> tuple[tuple[str, str, int], ...]:
