@@ -34,7 +34,7 @@ def make_folder(path: Path, *, mode: int) -> None:
     """Make a folder where there is none, and those above it. Their names are on the disk when this returns."""
     if not path.is_dir():
         make_folder(path.parent, mode=mode)
-        path.mkdir(exist_ok=True, mode=mode)
+        path.mkdir(mode=mode)
         to_disk(path.parent)
 
 
