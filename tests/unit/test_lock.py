@@ -30,6 +30,8 @@ def held_elsewhere(path: Path, verb: str) -> Iterator[int]:
                 signal.pause()
         finally:
             os._exit(1)
+    # Where the other process ends without a word, this one must not wait for it.
+    os.close(writer)
     try:
         assert os.read(reader, 4) == b"held"
         yield child
@@ -37,7 +39,6 @@ def held_elsewhere(path: Path, verb: str) -> Iterator[int]:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         os.close(reader)
-        os.close(writer)
 
 
 def test_second_holder_is_refused_and_told_who_the_first_is(tmp_path: Path) -> None:
