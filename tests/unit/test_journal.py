@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from pathlib import Path
 
 import pytest
 
-from ops.machine.journal import Journal, entries, interrupted, open_run
+from ops.machine.journal import Journal, Run, entries, interrupted, open_run
 from tests.unit.power_cut import recorded
 
 
@@ -108,3 +110,31 @@ def test_step_that_failed_is_not_under_way(path: Path) -> None:
     run = open_run(path)
     assert run is not None
     assert run.steps == ("start nginx",)
+
+
+def test_entries_of_a_process_can_be_told_from_those_of_others(path: Path) -> None:
+    Journal.of_this_process(path).write("begin", verb="deploy")
+
+    (entry,) = entries(path)
+    assert re.fullmatch(rf"\d{{8}}T\d{{6}}-{os.getpid()}", entry["run"])
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4}", entry["at"])
+    assert entry["pid"] == os.getpid()
+
+
+def test_project_whose_folder_is_gone_is_not_made_again(tmp_path: Path) -> None:
+    write(tmp_path / "gone" / "journal.jsonl", BEGIN)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_run_is_told_with_its_times_and_its_verb(path: Path) -> None:
+    lines = (
+        {"at": "1", "event": "begin", "verb": "deploy"}, {"at": "2", "event": "step", "step": "a", "title": "do a"},
+        {"at": "3", "event": "note", "step": "a"},
+    )  # fmt: skip
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    assert open_run(path) == Run("deploy", 0, "1", "3", ("do a",))
+    assert interrupted(path) == "inv deploy of 1, in: do a"
+    path.write_text(json.dumps(lines[0]) + "\n")
+    assert interrupted(path) == "inv deploy of 1"

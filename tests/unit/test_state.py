@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ops.errors import HostLacks
 from ops.machine import state as files
 from ops.machine.state import State, state_root
 from tests.unit.power_cut import recorded
@@ -87,3 +88,52 @@ def test_state_folder_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC03_STATE", "/elsewhere")
 
     assert state_root() == Path("/elsewhere")
+
+
+def test_without_a_name_it_is_where_programs_of_this_user_keep_their_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CC03_STATE", raising=False)
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert state_root() == Path("/var/lib/cc03")
+
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert state_root() == Path("/home/me/.local/share/cc03")
+    monkeypatch.setenv("XDG_DATA_HOME", "/data")
+    assert state_root() == Path("/data/cc03")
+
+
+def test_parts_that_containers_read_are_open_to_them_and_no_other(tmp_path: Path) -> None:
+    state = State(tmp_path / "above" / "cc03")
+    state.prepare()
+    modes = {path.name: path.stat().st_mode & 0o777 for path in state.root.iterdir()}
+
+    assert sorted(name for name, mode in modes.items() if mode == 0o700) == ["acme", "ca", "dumps", "secrets"]
+    assert sorted(name for name, mode in modes.items() if mode == 0o755) == [
+        "backup", "builds", "certs", "challenges", "config", "logs", "metrics", "releases", "seccomp", "ticker",
+    ]  # fmt: skip
+    assert len(modes) == 14
+
+
+def test_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "cc03").write_text("")
+    with pytest.raises(HostLacks) as caught:
+        State(tmp_path / "cc03").prepare()
+
+    assert caught.value.lines()[0].endswith(f"cannot write {tmp_path / 'cc03'}")
+    assert (caught.value.why, caught.value.next_step) == ("File exists", "run the command as root")
+
+
+def test_text_of_json_is_the_same_for_the_same_values() -> None:
+    assert files.dump({"b": [1], "a": "x"}) == '{\n  "a": "x",\n  "b": [\n    1\n  ]\n}\n'
+
+
+def test_link_in_the_making_is_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stops(self: Path, target: Path) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", stops)
+    with pytest.raises(OSError, match="No space left"):
+        files.link(tmp_path / "current", "1")
+
+    assert [path.name.startswith(".current.") for path in tmp_path.iterdir()] == [True]
