@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from invoke import Context
 
 from ops.errors import NeedsPerson, OpsError, UsageProblem
-from ops.verbs.common import carry_out, must_run, verb
+from ops.verbs.common import as_told, carry_out, must_run, verb
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -133,8 +133,9 @@ def carry_out_or_put_back(
     began = time.monotonic()
     try:
         steps = carry_out(project, decide, plan_only=plan, yes=yes)
-    except OpsError as problem:
-        _put_back(project, leaves, problem)
+    except Exception as problem:
+        # Also what nobody has foreseen: an unproved certificate is not to stay in place.
+        _put_back(project, leaves, as_told(problem))
         raise
     if steps:
         show.out.print(f"[bold green]{done}[/bold green]: {steps} steps in {time.monotonic() - began:.1f} s")
@@ -152,9 +153,10 @@ def _put_back(project: Project, leaves: tuple[Leaf, ...], problem: OpsError) -> 
     try:
         with locked(project, "certs.rotate"):
             names = put_back(project, leaves)
-    except OpsError as second:
+    except Exception as second:
+        told = as_told(second)
         raise NeedsPerson(
-            problem.what, f"{problem.why}; putting the old certificate back failed as well: {second.what}: {second.why}",
+            problem.what, f"{problem.why}; putting the old certificate back failed as well: {told.what}: {told.why}",
             "inv certs shows what is served; inv certs.rotate tries again",
         ) from problem  # fmt: skip
     if names:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from invoke import Context
 
 from ops.errors import NeedsPerson, OpsError, UsageProblem
-from ops.verbs.common import must_run, verb
+from ops.verbs.common import as_told, must_run, verb
 
 if TYPE_CHECKING:
     from ops.machine.keycloak.rotate import RealmKeys
@@ -67,8 +67,8 @@ def _keys(project: Project, finish: bool, internal: bool, plan: bool, yes: bool)
 
     try:
         return carry_out(project, decide, plan_only=plan, yes=yes)
-    except OpsError as problem:
-        _take_back(keys, rotation, until, problem)
+    except Exception as problem:
+        _take_back(keys, rotation, until, as_told(problem))
         raise
 
 
@@ -84,8 +84,8 @@ def _take_back(keys: RealmKeys, rotation: str, until: float, problem: OpsError) 
         for one in fresh:
             if (one.kind, one.algorithm) in others:
                 keys.retire(RetireKey("take back", "", identity=one.identity, name=f"{one.name} until {stamp(until)}"))
-    except OpsError as second:
+    except Exception as second:
         raise NeedsPerson(
-            problem.what, f"{problem.why}; taking the new keys back failed as well: {second.why}",
+            problem.what, f"{problem.why}; taking the new keys back failed as well: {as_told(second).why}",
             "old and new keys are valid, nobody is logged out; inv keycloak.rotate keys goes on",
         ) from problem  # fmt: skip

@@ -182,7 +182,7 @@ def rotation_goal(project: Project, targets: Sequence[Target], name: str, export
         for one in changes:
             try:
                 _take_back(project, one)
-            except OpsError as problem:
+            except Exception as problem:
                 # What can be put back is, whatever becomes of the others.
                 problems.append(problem)
         if problems:

@@ -24,7 +24,7 @@ from ops.machine.state import State
 from ops.model import Plan, Step
 from ops.plan.backup.target import Target
 from ops.plan.keycloak.repaired import Unasked
-from ops.verbs import keycloak_fix, keycloak_h2, restore
+from ops.verbs import common, keycloak_fix, keycloak_h2, restore
 from tests.unit.builders import REPOSITORY, settings, with_state
 from tests.unit.test_plan_restore import both, facts
 
@@ -40,7 +40,7 @@ class World:
     @property
     def project(self) -> Project:
         return cast(Project, SimpleNamespace(
-            name="cc03", state=self.state, settings=settings(), deployed=None, release=None,
+            name="cc03", state=self.state, settings=settings(), deployed=None, release=None, remember=lambda: None,
             host=SimpleNamespace(prepare=lambda: None, repository=REPOSITORY, state=self.state),
         ))  # fmt: skip
 
@@ -188,6 +188,38 @@ def test_plan_alone_asks_nothing_and_does_nothing(world: World, monkeypatch: pyt
     monkeypatch.setattr(show, "ask", lambda *_: pytest.fail("asked"))
     run(world, yes=False, plan_only=True)
     assert world.done == []
+
+
+# Every other command that destroys something.
+
+
+@pytest.mark.parametrize(("later", "times"), [("the volume a", 1), ("the volumes a, b", 2), ("", 1)])
+def test_command_asks_with_the_lock_free_and_again_where_it_destroys_something_else(
+    world: World, monkeypatch: pytest.MonkeyPatch, later: str, times: int
+) -> None:
+    losses = ["the volume a"]
+    held: list[bool] = []
+
+    def ask(question: str, expected: str) -> bool:
+        held.append(busy(world.state.lock))
+        losses[:] = [later] if later else []
+        assert expected == "cc03"
+        return True
+
+    def decide() -> Plan:
+        return Plan("destroy", () if world.done else (Step("volume", "remove volume"),), destroys=tuple(losses))
+
+    monkeypatch.setattr(show, "ask", ask)
+    assert common.carry_out(world.project, decide, word="cc03") == 1
+
+    assert held == [False] * times and world.done == ["volume"]
+
+
+def test_command_whose_plan_became_empty_meanwhile_does_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    plans = [Plan("destroy", (Step("volume", "remove volume"),), destroys=("a",)), Plan("destroy")]
+    monkeypatch.setattr(show, "ask", lambda *_: True)
+    assert common.carry_out(world.project, lambda: plans.pop(0)) == 0
+    assert world.done == [] and plans == []
 
 
 # Keycloak from H2.

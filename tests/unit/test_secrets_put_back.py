@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
 from ops.errors import OpsError
 from ops.machine.project import Project
-from ops.machine.secrets import versions
+from ops.machine.secrets import checkers, versions
 from ops.machine.state import State
+from ops.model import Plan
 from ops.plan.secrets.rotate import Rotation
 from ops.plan.secrets.table import target_named
+from ops.verbs import certs, keycloak_rotate
 from ops.verbs.secrets import _take_back, rotation_goal
 from tests.unit.logins import Logins
 from tests.unit.logins import logins as logins  # noqa: PLC0414  (a fixture)
@@ -129,3 +131,55 @@ def test_one_that_cannot_be_taken_back_keeps_no_other_from_it(project: Project, 
 
     assert logins.values["admin"] == {"keycloak-admin-1"}
     assert versions.numbers(project.state, ADMIN.secret) == [1] and versions.numbers(project.state, OPS.secret) == [1, 2]
+
+
+def test_defect_in_one_keeps_no_other_from_being_taken_back(
+    project: Project, logins: Logins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told(project, logins, OPS, ADMIN)
+    tell = Logins.tell
+
+    def broken(self: Logins, own: Project, name: str, values: Any) -> None:
+        if name == "cc03-ops":
+            raise KeyError(name)
+        tell(self, own, name, values)
+
+    monkeypatch.setattr(Logins, "tell", broken)
+    for kind in checkers.CHECKERS:
+        monkeypatch.setitem(checkers.CHECKERS, kind, checkers.Checker(logins.tell, logins.accepts))
+    with pytest.raises(KeyError):
+        rotation_goal(project, [OPS, ADMIN], "secrets.rotate").undo()
+    assert logins.values["admin"] == {"keycloak-admin-1"}
+
+
+@pytest.mark.parametrize("problem", [OpsError("not seen", "why", "next"), KeyError("x"), OSError(28, "No space left")])
+def test_certificate_that_is_not_proved_is_put_back_whatever_went_wrong(
+    project: Project, monkeypatch: pytest.MonkeyPatch, problem: Exception
+) -> None:
+    def fails(*_: Any, **__: Any) -> int:
+        raise problem
+
+    monkeypatch.setattr(certs, "carry_out", fails)
+    monkeypatch.setattr("ops.machine.certificates.perform.put_back", lambda *_: ["nginx"])
+    with pytest.raises(OpsError) as caught:
+        certs.carry_out_or_put_back(project, lambda: Plan("certs.rotate"), (), False, True, "")
+    assert caught.value.next_step.startswith("the old certificate of nginx is served as before; ")
+
+
+@pytest.mark.parametrize("problem", [OpsError("no", "why", "next"), KeyError("x")])
+def test_new_key_of_the_realm_is_taken_back_whatever_went_wrong(
+    project: Project, monkeypatch: pytest.MonkeyPatch, problem: Exception
+) -> None:
+    def fails(*_: Any, **__: Any) -> int:
+        raise problem
+
+    retired: list[str] = []
+    key = {"kind": "rsa", "algorithm": "RS256", "signs": True, "name": "rsa"}
+    found = [SimpleNamespace(**key, made="1", identity="new"), SimpleNamespace(**key, made="0", identity="old")]
+    keys = SimpleNamespace(found=lambda: found, valid_until=lambda: 0.0, retire=lambda step: retired.append(step.identity))
+    monkeypatch.setattr("ops.machine.keycloak.rotate.RealmKeys", lambda _: keys)
+    monkeypatch.setattr("ops.plan.keycloak.keys.unfinished", lambda _: "1")
+    monkeypatch.setattr("ops.verbs.common.carry_out", fails)
+    with pytest.raises(type(problem)):
+        keycloak_rotate._keys(project, finish=False, internal=False, plan=False, yes=True)
+    assert retired == ["new"]
