@@ -132,7 +132,7 @@ def stop_all(*, at_once: bool = False) -> None:
     with _starting:
         stopping.set()
         running = list(_running)
-        _ended.update(running)
+        _ended.update(process for process in running if process.poll() is None)
     _end(running, 0.0 if at_once else GRACE_SECONDS)
 
 
@@ -150,7 +150,8 @@ def _program(argv: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[s
         _end([process])
         raise
     else:
-        if process in _ended and process.returncode:
+        # Whatever its exit code: podman's is 0 at SIGTERM, also where a build was broken off.
+        if process in _ended:
             raise Ended
     finally:
         _running.discard(process)

@@ -21,12 +21,13 @@ PATIENCE = 10.0
 @dataclass
 class Behaviour:
     """What one program does. seconds: until it ends by itself; after_term: seconds that it goes on after a SIGTERM, None: it
-    ignores that. leaves: whether something of its process group outlives it."""
+    ignores that; term_code: its exit code then. leaves: whether something of its process group outlives it."""
 
     seconds: float = PATIENCE
     code: int = 0
     says: str = ""
     after_term: float | None = 0.0
+    term_code: int = -signal.SIGTERM
     leaves: bool = False
 
 
@@ -69,7 +70,7 @@ class Program:
         if number == signal.SIGKILL:
             self.ends, self.code, self.left = min(self.ends, time.monotonic()), -number, False
         elif self.behaviour.after_term is not None:
-            self.ends, self.code = min(self.ends, time.monotonic() + self.behaviour.after_term), -number
+            self.ends, self.code = min(self.ends, time.monotonic() + self.behaviour.after_term), self.behaviour.term_code
 
     @property
     def lives(self) -> bool:

@@ -79,6 +79,28 @@ def test_program_that_ends_in_its_grace_is_waited_for(programs: Programs) -> Non
     assert isinstance(raised["tidy"], Ended)
 
 
+def test_program_that_was_ended_has_no_result_whatever_its_exit_code(programs: Programs) -> None:
+    """Seen: `podman build` exits with 0 at SIGTERM, and so a build that was broken off was taken for done."""
+    programs.behaviours = {"podman": Behaviour(term_code=0)}
+    threads, raised = in_threads("podman")
+    programs.await_started("podman")
+
+    stop_all()
+    threads[0].join(PATIENCE)
+
+    assert programs.named("podman").returncode == 0 and isinstance(raised["podman"], Ended)
+
+
+def test_program_that_had_ended_by_itself_has_its_result(programs: Programs) -> None:
+    programs.behaviours = {"quick": Behaviour(seconds=0.1)}
+    threads, raised = in_threads("quick")
+    programs.await_started("quick")
+    time.sleep(0.3)
+    stop_all()
+    threads[0].join(PATIENCE)
+    assert raised == {}
+
+
 def test_no_program_starts_while_the_command_comes_to_its_end(programs: Programs, tmp_path: Path) -> None:
     stop_all()
 
