@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @verb(positional=["action", "name"], iterable=["role"], help={
-    "action": "add, reset, unlock, disable, enable or list",
+    "action": "add, reset, unlock, disable, enable, delete, show or list",
     "name": "whom: the name that the user logs in with",
     "email": "add: the e-mail address", "first": "add: the first name", "last": "add: the last name",
     "role": "add: a role of the realm; may be given several times",
@@ -30,7 +30,7 @@ def user(  # noqa: PLR0913, PLR0917  (each one is an option)
     c: Context, action: str, name: str = "", email: str = "", first: str = "", last: str = "", role: list[str] | None = None,
     search: str = "", keep_sessions: bool = False, json: bool = False, yes: bool = False,
 ) -> None:  # fmt: skip
-    """Manage users: add, reset, unlock, disable, enable, list.
+    """Manage users: add, reset, unlock, delete, show, list.
 
     New and reset users get a one-time password.
     """
@@ -44,7 +44,12 @@ def user(  # noqa: PLR0913, PLR0917  (each one is an option)
     if asked.action == "list":
         _list(users, asked, json)
         return
-    work = {"add": _add, "reset": _reset, "unlock": _unlock, "disable": _disable, "enable": _enable}[asked.action]
+    if asked.action == "show":
+        _show(users, asked, json)
+        return
+    work = {
+        "add": _add, "reset": _reset, "unlock": _unlock, "disable": _disable, "enable": _enable, "delete": _delete,
+    }[asked.action]  # fmt: skip
     outcome = work(project, users, asked, yes)
     if json:
         print(json_module.dumps({"action": asked.action, "name": asked.name, **outcome}, indent=2))
@@ -100,6 +105,40 @@ def _enable(project: Project, users: Users, asked: Asked, yes: bool) -> dict[str
     return {"was_enabled": found["enabled"]}
 
 
+def _delete(project: Project, users: Users, asked: Asked, yes: bool) -> dict[str, Any]:
+    from ops.machine.keycloak.verify import PROBE
+    from ops.plan.keycloak.realm import read_realm
+    from ops.plan.keycloak.users import refuse_to_delete
+
+    declared = [one["username"] for one in read_realm(project.realm).realm.get("users", ())]
+    refuse_to_delete(asked.name, [*declared, PROBE])
+    found = users.must_find(asked.name)
+    number = len(users.sessions(found["id"]))
+    plan = _plan(asked, f"delete {asked.name}", f"user {asked.name}, with roles and password; {number} open session(s) end")
+    confirm(plan, yes)
+    with recorded(project, plan):
+        ended = users.end_sessions(found["id"])
+        users.delete(found["id"])
+    return {"sessions_ended": ended}
+
+
+def _show(users: Users, asked: Asked, as_json: bool) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from ops import show
+    from ops.plan.keycloak.users import detail_lines
+
+    found = users.details(users.must_find(asked.name))
+    if as_json:
+        print(json_module.dumps(found, indent=2))
+        return
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for line in detail_lines(found):
+        table.add_row(*map(escape, line))
+    show.out.print(table)
+
+
 def _tell(asked: Asked, outcome: dict[str, Any]) -> None:
     """What was done, in one or two lines. The password is shown here and kept nowhere."""
     ended = outcome.get("sessions_ended", 0)
@@ -112,6 +151,8 @@ def _tell(asked: Asked, outcome: dict[str, Any]) -> None:
         said = f"{asked.name} is unlocked; {outcome['failures']} failed login(s) forgotten"
     elif asked.action == "unlock":
         said = f"{asked.name} was not locked"
+    elif asked.action == "delete":
+        said = f"{asked.name} is deleted; {sessions}. What this user has written in the application stays"
     elif asked.action == "disable":
         said = f"{asked.name} is disabled; {sessions}"
     else:

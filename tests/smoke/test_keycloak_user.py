@@ -113,3 +113,17 @@ def test_user_that_exists_or_does_not_is_told(live: Live, operator: Operator) ->
     assert (again.returncode, unknown.returncode) == (2, 2)
     assert "already" in again.stderr
     assert f'there is no user "{operator.name}x"' in unknown.stderr
+
+
+def test_user_is_shown_and_deleted_with_every_session(live: Live, operator: Operator) -> None:
+    login, password = log_in_and_change(live, operator.name, added(operator))
+
+    shown = operator("show")
+    assert (shown["roles"], shown["sessions"], shown["enabled"], shown["locked"]) == (["editor", "viewer"], 1, True, False)
+    assert shown["last_login"] is not None
+    assert "password" in shown["credentials"]
+    assert operator("delete", "--yes")["sessions_ended"] == 1
+    assert "code=" not in login.authorize(prompt="none").headers.get("Location", "")
+    assert Login(live).submit(operator.name, password).status_code == 200
+    assert live.inv("keycloak.user", "show", operator.name).returncode == 2
+    assert live.inv("keycloak.user", "delete", "operator", "--yes").returncode == 2

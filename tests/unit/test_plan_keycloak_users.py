@@ -33,6 +33,11 @@ def changed(asked: Asked, **fields: Any) -> Asked:
         (changed(ADD, first=" "), "add needs --first"),
         (changed(ADD, last=""), "add needs --last"),
         (changed(ADD, email="alice"), "is no e-mail address"),
+        (changed(ADD, name="", email="alice"), 'add needs NAME; "alice" is no e-mail address'),
+        (Asked("add"), "add needs NAME, --email, --first, --last "),
+        (changed(ADD, name="-a", last=""), 'add needs --last; "-a" is no name for a user'),
+        (Asked("delete"), "delete needs NAME"),
+        (Asked("show", "alice", search="a", keep_sessions=True), "show takes no --search and no --keep-sessions"),
         (changed(ADD, keep_sessions=True), "add takes no --keep-sessions"),
         (Asked("list", "alice"), "list takes no NAME"),
         (Asked("list", roles=("editor",)), "list takes no --role"),
@@ -54,6 +59,30 @@ def test_command_line_that_cannot_be_meant_is_refused(asked: Asked, said: str) -
 )
 def test_command_line_that_can_be_meant_is_taken_as_it_is(asked: Asked) -> None:
     assert users.check(asked) == asked
+
+
+@pytest.mark.parametrize("name", ["operator", "cc03-probe", "service-account-cc03-keeper"])
+def test_user_that_the_stack_needs_or_declares_is_not_deleted(name: str) -> None:
+    with pytest.raises(UsageProblem, match="cannot be deleted"):
+        users.refuse_to_delete(name, ["operator", "cc03-probe"])
+    users.refuse_to_delete("alice", ["operator", "cc03-probe"])
+
+
+def test_details_of_a_user() -> None:
+    raw = {**RAW, "firstName": "Alice", "lastName": "Example", "createdTimestamp": 1_700_000_000_000}
+    found = users.details(
+        raw, ["editor", "viewer", "default-roles-cc03", "offline_access"], {"disabled": True, "numFailures": 7}, 2, None,
+        [{"type": "password", "createdDate": 1_700_000_600_000}, {"type": "otp", "createdDate": 1_700_000_700_000}],
+    )  # fmt: skip
+
+    assert found["roles"] == ["editor", "viewer"]
+    assert found["credentials"] == {"password": 1_700_000_600.0, "otp": 1_700_000_700.0}
+    lines = dict(users.detail_lines(found))
+    assert lines["state"] == "locked, 7 failed login(s) counted"
+    assert lines["must at the next login"] == "update password"
+    assert lines["last login"] == "-"
+    assert lines["full name"] == "Alice Example"
+    assert {"otp since", "password since"} < set(lines)
 
 
 def test_names_are_small_letters_as_keycloak_keeps_them() -> None:

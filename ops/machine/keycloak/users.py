@@ -101,6 +101,19 @@ class Users:
         # The whole of it: what a partial one leaves out, the user profile takes for cleared.
         self.api.ask("PUT", f"/users/{user['id']}", {**user, "enabled": enabled})
 
+    def delete(self, identity: str) -> None:
+        self.api.ask("DELETE", f"/users/{identity}")
+
+    def details(self, user: Mapping[str, Any]) -> dict[str, Any]:
+        """Everything that an operator may want to know of one user."""
+        identity = user["id"]
+        held = self.api.get(f"/users/{identity}/role-mappings/realm/composite")
+        logins = plan.last_logins(self.api.get("/events", type="LOGIN", user=identity, max=1))
+        return plan.details(
+            user, [role["name"] for role in held], self.api.get(f"{LOCKS}/{identity}"), len(self.sessions(identity)),
+            logins.get(identity), self.api.get(f"/users/{identity}/credentials"),
+        )  # fmt: skip
+
     def sessions(self, identity: str) -> list[tuple[str, bool]]:
         """(id, whether it is an offline one) of every session of a user."""
         online = [(session["id"], False) for session in self.api.get(f"/users/{identity}/sessions")]

@@ -11,7 +11,7 @@ from typing import Any
 
 from ops.errors import UsageProblem, did_you_mean
 
-ACTIONS = ("add", "reset", "unlock", "disable", "enable", "list")
+ACTIONS = ("add", "reset", "unlock", "disable", "enable", "delete", "show", "list")
 TO_READ = "inv --help keycloak.user"
 BUILT_IN = ("offline_access", "uma_authorization")
 """Roles that Keycloak makes for its own use."""
@@ -78,29 +78,51 @@ def check(asked: Asked) -> Asked:
     }  # fmt: skip
     fits = {"add": ("--email", "--first", "--last", "--role"), "list": ("--search",), "reset": ("--keep-sessions",)}
     if strange := [option for option, value in given.items() if value and option not in fits.get(asked.action, ())]:
-        raise UsageProblem(f"keycloak.user {asked.action} takes no {strange[0]}", "it has no meaning here", TO_READ)
+        raise UsageProblem(
+            f"keycloak.user {asked.action} takes no {' and no '.join(strange)}", "it has no meaning here", TO_READ
+        )
     if asked.action == "list":
         if asked.name:
             raise UsageProblem("keycloak.user list takes no NAME", "it shows all users", f"--search {asked.name}")
         return asked
-    if not asked.name:
-        raise UsageProblem(f"keycloak.user {asked.action} needs NAME", "it was not given", TO_READ)
     name = asked.name.lower()
     if asked.action == "add":
         _check_new(name, asked)
+    elif not name:
+        raise UsageProblem(f"keycloak.user {asked.action} needs NAME", "it was not given", TO_READ)
     return Asked(**{**asked.__dict__, "name": name})
 
 
 def _check_new(name: str, asked: Asked) -> None:
-    if not _NAME.fullmatch(name):
-        why = "it takes letters, digits and . _ @ + -, and begins with a letter or a digit"
-        raise UsageProblem(f'"{asked.name}" is no name for a user', why, TO_READ)
+    """Raises UsageProblem with everything that is missing or wrong, at once."""
+    found, reasons = [], []
     # Without any of these, Keycloak stops the first login to ask for it.
-    for option, value in (("--email", asked.email), ("--first", asked.first), ("--last", asked.last)):
-        if not value.strip():
-            raise UsageProblem(f"keycloak.user add needs {option}", "a user of this realm has one", TO_READ)
-    if not _EMAIL.fullmatch(asked.email):
-        raise UsageProblem(f'"{asked.email}" is no e-mail address', "it takes NAME@DOMAIN", TO_READ)
+    given = {"NAME": name, "--email": asked.email, "--first": asked.first, "--last": asked.last}
+    if missing := [option for option, value in given.items() if not value.strip()]:
+        found.append(f"keycloak.user add needs {', '.join(missing)}")
+        reasons.append("a user of this realm has each of them")
+    if name and not _NAME.fullmatch(name):
+        found.append(f'"{asked.name}" is no name for a user')
+        reasons.append("a name takes letters, digits and . _ @ + -, and begins with a letter or a digit")
+    if asked.email.strip() and not _EMAIL.fullmatch(asked.email):
+        found.append(f'"{asked.email}" is no e-mail address')
+        reasons.append("an e-mail address is NAME@DOMAIN")
+    if found:
+        raise UsageProblem("; ".join(found), "; ".join(reasons), TO_READ)
+
+
+def refuse_to_delete(name: str, declared: Iterable[str]) -> None:
+    """Raises UsageProblem for a user that the stack itself needs, or that the next deploy makes again.
+
+    Parameters
+    ----------
+    declared: names of the users of config/keycloak/realm.yaml, and of those that the stack logs in as.
+    """
+    if name in declared or name.startswith("service-account-"):
+        raise UsageProblem(
+            f"{name} cannot be deleted", "the stack logs in as this user, or config/keycloak/realm.yaml declares it and "
+            "the next deploy makes it again", f"inv keycloak.user disable {name}, or remove it from realm.yaml first",
+        )  # fmt: skip
 
 
 def assignable(roles: Iterable[str]) -> tuple[str, ...]:
@@ -179,6 +201,43 @@ def row(user: User) -> tuple[str, ...]:
         user.name, user.email, ", ".join(user.roles) or "-", state if user.enabled else "disabled", at,
         str(user.sessions), actions or "-",
     )  # fmt: skip
+
+
+def details(user: Mapping[str, Any], roles: Iterable[str], status: Mapping[str, Any], sessions: int, login: float | None,
+            credentials: Iterable[Mapping[str, Any]]) -> dict[str, Any]:  # fmt: skip
+    """Everything that an operator may want to know of one user.
+
+    Parameters
+    ----------
+    user, status, credentials: as Keycloak's admin API has them, times in milliseconds. roles: those that the user
+    holds, however. login: the last one, in seconds since 1970.
+    """
+    kinds = {str(one["type"]): float(one.get("createdDate") or 0) / 1000 for one in credentials}
+    return {
+        "name": user["username"], "email": str(user.get("email") or ""), "first": str(user.get("firstName") or ""),
+        "last": str(user.get("lastName") or ""), "enabled": bool(user.get("enabled")), "locked": bool(status.get("disabled")),
+        "failures": int(status.get("numFailures", 0)), "roles": list(assignable(roles)),
+        "required_actions": list(user.get("requiredActions") or ()), "created": float(user["createdTimestamp"]) / 1000,
+        "last_login": login, "sessions": sessions, "credentials": kinds,
+    }  # fmt: skip
+
+
+def detail_lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The same as lines of a table."""
+
+    def at(moment: float | None) -> str:
+        return time.strftime("%Y-%m-%d %H:%M", time.localtime(moment)) if moment else "-"
+
+    state = "locked" if found["locked"] else "enabled" if found["enabled"] else "disabled"
+    actions = ", ".join(action.lower().replace("_", " ") for action in found["required_actions"])
+    return [
+        ("name", found["name"]), ("e-mail", found["email"] or "-"),
+        ("full name", f"{found['first']} {found['last']}".strip() or "-"),
+        ("state", f"{state}, {found['failures']} failed login(s) counted"), ("roles", ", ".join(found["roles"]) or "-"),
+        ("must at the next login", actions or "-"), ("made", at(found["created"])), ("last login", at(found["last_login"])),
+        ("sessions", str(found["sessions"])),
+        *((f"{kind} since", at(since)) for kind, since in sorted(found["credentials"].items())),
+    ]  # fmt: skip
 
 
 def as_json(users: Sequence[User]) -> list[dict[str, Any]]:
