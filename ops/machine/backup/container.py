@@ -10,6 +10,7 @@ from typing import Any
 from ops import podman
 from ops.errors import HostLacks, OpsError
 from ops.machine.host import REMOVING, Host
+from ops.machine.logfile import tell
 from ops.machine.run import shown, stream
 from ops.plan.backup.advice import advice
 from ops.plan.backup.sets import Status, read_status, told
@@ -18,6 +19,8 @@ from ops.render import container_name
 ASK_SECONDS = 30.0
 FETCHED = "/var/lib/pgbackrest/restore"
 """Where files of a set are unpacked: on the repository's own disk, and no job of the container touches it."""
+JOBS_LOG = "backup-0"
+"""Name of the log of jobs that commands run: the collector takes it for a replica, so `inv logs backup` shows both."""
 PROVING = "/var/lib/pgbackrest/proving"
 """The same for a proof, which may run beside a restore."""
 LAST_LINES = 5
@@ -55,6 +58,7 @@ def run_job(
         event = _event(text)
         if event is None:
             said.append(text)
+            _to_log_store(host, text)
         elif event["event"] in ("done", "failed"):
             ended.update(event)
         elif words := told(event):
@@ -73,6 +77,17 @@ def run_job(
         why = f"it did not end within {deadline:.0f} s"
     found = advice(why)
     raise OpsError(f"backup run {' '.join(argv)}", found.why, found.next, said[-LAST_LINES:])
+
+
+def _to_log_store(host: Host, text: str) -> None:
+    """What a job says that a command runs reaches that command alone: the container's log has the scheduler's jobs only."""
+    try:
+        fields = dict(json.loads(text))
+    except (ValueError, TypeError):
+        fields = {"message": text}
+    message, level = str(fields.pop("message", text)), str(fields.pop("level", "info")).lower()
+    own = {key: value for key, value in fields.items() if key not in ("folder", "source")}
+    tell(host.state.logs, JOBS_LOG, message, **{**own, "level": level})
 
 
 def _event(text: str) -> dict[str, Any] | None:
