@@ -18,7 +18,7 @@ from types import FunctionType
 from typing import Any
 
 import pytest
-from backup import command, configuration, database, jobs, keys, manifest, paths
+from backup import command, configuration, database, jobs, keys, log, manifest, paths
 from backup.errors import CommandError
 from backup.progress import Progress
 from backup.repositories import Repository, local, restic_url
@@ -317,6 +317,7 @@ def stack(monkeypatch: pytest.MonkeyPatch, root: Path) -> Iterator[Stack]:
     real = time.monotonic
     monkeypatch.setattr(time, "sleep", naps.append)
     monkeypatch.setattr(time, "monotonic", lambda: real() + sum(naps))
+    monkeypatch.setattr(log, "_stream", [sys.stdout])
     monkeypatch.setattr(command, "run", made.run)
     monkeypatch.setattr(subprocess, "Popen", lambda argv, **more: (REAL_POPEN if "openssl" in argv else Process)(argv, **more))
     monkeypatch.setattr(database.Session, "__init__", _open_session(made))
