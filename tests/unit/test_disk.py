@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from pathlib import Path
 
 import pytest
 
+from ops.errors import OpsError
 from ops.machine import disk
 
 
@@ -87,3 +89,19 @@ def test_flushing_leaves_no_file_open(tmp_path: Path) -> None:
     assert len(list(Path("/proc/self/fd").iterdir())) == before
     with pytest.raises(FileNotFoundError):
         disk.to_disk(tmp_path / "nothing")
+
+
+def test_folder_with_data_in_the_clear_is_removed_or_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "clear").mkdir()
+    (tmp_path / "clear" / "dump").write_text("x")
+    disk.remove_clear(tmp_path / "clear")
+    disk.remove_clear(tmp_path / "clear")
+    assert list(tmp_path.iterdir()) == []
+
+    (tmp_path / "clear").mkdir()
+    refusal = PermissionError(1, "Operation not permitted", "clear/dump")
+    monkeypatch.setattr(shutil, "rmtree", lambda path: (_ for _ in ()).throw(refusal))
+    with pytest.raises(OpsError) as caught:
+        disk.remove_clear(tmp_path / "clear")
+    assert str(caught.value) == f"cannot remove {tmp_path / 'clear'}, which holds data in the clear"
+    assert (caught.value.why, caught.value.next_step) == ("clear/dump: Operation not permitted", f"rm -r {tmp_path / 'clear'}")

@@ -105,7 +105,11 @@ def test_without_a_name_it_is_where_programs_of_this_user_keep_their_data(monkey
 
 def test_parts_that_containers_read_are_open_to_them_and_no_other(tmp_path: Path) -> None:
     state = State(tmp_path / "above" / "cc03")
-    state.prepare()
+    before = os.umask(0)
+    try:
+        state.prepare()
+    finally:
+        os.umask(before)
     modes = {path.name: path.stat().st_mode & 0o777 for path in state.root.iterdir()}
 
     assert sorted(name for name, mode in modes.items() if mode == 0o700) == ["acme", "ca", "dumps", "secrets"]
