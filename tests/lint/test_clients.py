@@ -20,6 +20,12 @@ def of_web_yml(file: str) -> set[str]:
     return set(tls["client_allowed_sans"])
 
 
+def of_cadvisor() -> set[str]:
+    found = re.search(r"var clients = \[\]string\{(.+)\}", (REPOSITORY / "compose/cadvisor/src/main.go").read_text())
+    assert found
+    return set(re.findall(r'"([a-z]+)"', found[1]))
+
+
 def of_backup() -> set[str]:
     found = re.search(r"CLIENTS = frozenset\((.+)\)", (REPOSITORY / "compose/backup/backup/server.py").read_text())
     assert found
@@ -34,6 +40,7 @@ PROGRAMS: dict[tuple[str, int], Callable[[], set[str]]] = {
     ("prometheus", 9090): lambda: of_web_yml("config/prometheus/web.yml"),
     ("alertmanager", 9093): lambda: of_web_yml("config/alertmanager/web.yml"),
     ("cadvisor", 9100): lambda: of_web_yml("compose/cadvisor/web.yml"),
+    ("cadvisor", 8080): of_cadvisor,
     ("backup", 9101): of_backup,
     ("logs", 9428): of_log_store,
 }

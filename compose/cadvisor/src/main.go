@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"flag"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
@@ -34,11 +36,15 @@ const (
 	listen = ":8080"
 	// Key and chain in one file, replaced by one rename.
 	certificate = "/etc/tls/tls.pem"
+	roots       = "/etc/tls/ca.pem"
 	// The scrape interval: reading the counters more often costs CPU and shows nothing more.
 	housekeeping = 30 * time.Second
 	// Two readings are enough, the history is kept in Prometheus.
 	keep = time.Minute
 )
+
+// Who is served, by the names on their certificates. cadvisor itself is its health check.
+var clients = []string{"prometheus", "cadvisor"}
 
 var included = container.MetricSet{
 	container.CpuUsageMetrics:     {},
@@ -75,7 +81,7 @@ func run(log *slog.Logger) error {
 	if err := m.Start(); err != nil {
 		return err
 	}
-	server := &http.Server{Addr: listen, Handler: routes(m), ReadHeaderTimeout: 5 * time.Second, TLSConfig: renewed(certificate)}
+	server := &http.Server{Addr: listen, Handler: routes(m), ReadHeaderTimeout: 5 * time.Second, TLSConfig: renewed(certificate, roots)}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	go func() {
@@ -89,15 +95,41 @@ func run(log *slog.Logger) error {
 	return nil
 }
 
-// renewed reads the file at each handshake, of which there are a few a minute: a new certificate needs no reload.
-func renewed(file string) *tls.Config {
+// renewed reads both files at each handshake, of which there are a few a minute: a new certificate or root needs no reload.
+func renewed(file, roots string) *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13,
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
 			pair, err := tls.LoadX509KeyPair(file, file)
-			return &pair, err
+			if err != nil {
+				return nil, err
+			}
+			trusted, err := os.ReadFile(roots)
+			if err != nil {
+				return nil, err
+			}
+			pool := x509.NewCertPool()
+			if !pool.AppendCertsFromPEM(trusted) {
+				return nil, fmt.Errorf("%s holds no certificate", roots)
+			}
+			return &tls.Config{
+				MinVersion:       tls.VersionTLS13,
+				Certificates:     []tls.Certificate{pair},
+				ClientAuth:       tls.RequireAndVerifyClientCert,
+				ClientCAs:        pool,
+				VerifyConnection: declared,
+			}, nil
 		},
 	}
+}
+
+// declared refuses a client whose certificate is in order and bears none of the names that are served.
+func declared(state tls.ConnectionState) error {
+	names := state.PeerCertificates[0].DNSNames
+	if !slices.ContainsFunc(names, func(name string) bool { return slices.Contains(clients, name) }) {
+		return fmt.Errorf("a client named %v is not served", names)
+	}
+	return nil
 }
 
 func routes(m manager.Manager) http.Handler {

@@ -37,12 +37,13 @@ PATHS: dict[tuple[str, int], dict[str, str]] = {
         "alerts": "/alertmanager/api/v2/alerts", "silences": "/alertmanager/api/v2/silences",
         "metrics": "/alertmanager/metrics", "profile": "/alertmanager/debug/pprof/",
     },
+    ("cadvisor", 8080): {"metrics": "/metrics", "health": "/healthz"},
     ("cadvisor", 9100): {"metrics": "/metrics", "first page": "/"},
     ("backup", 9101): {"metrics": "/metrics", "status": "/status", "health": "/health"},
 }  # fmt: skip
 WHOLE = {
     ("prometheus", 9090): {"nginx", "grafana"}, ("alertmanager", 9093): {"nginx", "grafana", "prometheus"},
-    ("cadvisor", 9100): {"prometheus"}, ("backup", 9101): {"prometheus"},
+    ("cadvisor", 8080): {"prometheus"}, ("cadvisor", 9100): {"prometheus"}, ("backup", 9101): {"prometheus"},
 }  # fmt: skip
 HIDDEN_WAY = "insert by a hidden way"
 """It is served as the query that it is read as, and not as the insert that it looks like."""
