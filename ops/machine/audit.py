@@ -123,6 +123,25 @@ def _locked(path: Path) -> Iterator[IO[bytes]]:
         yield file
 
 
+TAIL = 64 << 10
+"""Bytes that are read of the end of the trail at first."""
+
+
+def _tip(file: IO[bytes], head: Head | None) -> trail.Tip:
+    """Where the next entry goes on. It is written in the end: the trail is not read whole for each entry."""
+    size, length = file.seek(0, os.SEEK_END), TAIL
+    while True:
+        file.seek(max(0, size - length))
+        data = file.read()
+        if length >= size:
+            return trail.tip(data, head)
+        # Its first line may have lost its beginning.
+        tip = trail.tip(whole := data.partition(b"\n")[2], head)
+        if whole and any(True for _ in trail.entries(whole)):
+            return tip
+        length *= 4
+
+
 def append(state: State, content: Mapping[str, Any]) -> int:
     """Enter one entry, on the disk when this returns; its number, 0 where the project's own folder has been removed.
 
@@ -131,7 +150,7 @@ def append(state: State, content: Mapping[str, Any]) -> int:
     if not state.root.is_dir():
         return 0
     with _locked(state.audit) as file:
-        tip = trail.tip(file.read(), read_head(state))
+        tip = _tip(file, read_head(state))
         line = trail.seal(content, tip)
         file.write((b"\n" if tip.unended else b"") + line + b"\n")
         file.flush()

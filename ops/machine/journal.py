@@ -38,13 +38,38 @@ class Journal:
 
 def entries(path: Path) -> Iterator[dict[str, Any]]:
     """Every whole entry; a line that a crash cut short is left out."""
-    if not path.exists():
-        return
-    for line in path.read_text(encoding="utf-8").splitlines():
+    if path.exists():
+        yield from _parsed(path.read_bytes())
+
+
+def _parsed(data: bytes) -> Iterator[dict[str, Any]]:
+    for line in data.splitlines():
         try:
             yield json.loads(line)
         except ValueError:
             continue
+
+
+TAIL = 64 << 10
+"""Bytes that are read of the end of a journal at first."""
+
+
+def last_entries(path: Path) -> list[dict[str, Any]]:
+    """The entries from the beginning of the last run on. A journal grows for as long as the stack lives, and is not read whole
+    for that."""
+    if not path.exists():
+        return []
+    with path.open("rb") as file:
+        size, length = file.seek(0, os.SEEK_END), TAIL
+        while True:
+            file.seek(max(0, size - length))
+            data = file.read()
+            # The first line may have lost its beginning.
+            found = list(_parsed(data if length >= size else data.partition(b"\n")[2]))
+            begins = [number for number, entry in enumerate(found) if entry["event"] == "begin"]
+            if begins or length >= size:
+                return found[begins[-1] :] if begins else found
+            length *= 4
 
 
 @dataclass(frozen=True)
@@ -66,7 +91,7 @@ def open_run(path: Path) -> Run | None:
     begin: dict[str, Any] = {}
     steps: dict[str, str] = {}
     last = ""
-    for entry in entries(path):
+    for entry in last_entries(path):
         last = entry["at"]
         if entry["event"] == "begin":
             begin, steps = entry, {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from io import StringIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from ops.machine.host import Host
 from ops.machine.project import Project
 from ops.machine.state import State
 from ops.model import Plan, Step
+from ops.plan import audit as trail
 from ops.verbs.audit import broken, table, told
 from tests.unit.builders import settings
 
@@ -210,3 +211,37 @@ def test_entries_of_several_processes_at_once_make_one_chain(project: Project) -
 
     verdict = audit.verify(project.state)
     assert (verdict.entries, verdict.findings) == (20, ())
+
+
+@pytest.mark.parametrize("tail", [1, 300, 900, 1 << 20])
+@pytest.mark.parametrize("ending", [b"", b"\n", b'{"cut', b"\n" + b"x" * 2000, b"\nx\ny\n"])
+def test_next_entry_goes_on_from_the_same_place_whatever_is_read_of_the_end(
+    project: Project, monkeypatch: pytest.MonkeyPatch, tail: int, ending: bytes
+) -> None:
+    for number in range(6):
+        audit.append(project.state, {"who": "root", "command": "inv deploy", "number_of": number, "why": "x" * 50 * number})
+    data = project.state.audit.read_bytes()[:-1] + ending
+    monkeypatch.setattr(audit, "TAIL", tail)
+
+    for content in (data, data[:200], b""):
+        for head in (audit.read_head(project.state), None):
+            assert audit._tip(BytesIO(content), head) == trail.tip(content, head)
+
+
+def test_entry_reads_the_end_of_a_long_trail_only(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(20):
+        audit.append(project.state, {"who": "root", "command": "inv deploy"})
+    read: list[int] = []
+    real = trail.tip
+
+    def counted(data: bytes, head: trail.Head | None) -> trail.Tip:
+        read.append(len(data))
+        return real(data, head)
+
+    monkeypatch.setattr(audit, "TAIL", 500)
+    monkeypatch.setattr(trail, "tip", counted)
+
+    audit.append(project.state, {"who": "root", "command": "inv deploy"})
+
+    assert max(read) < 600
+    assert audit.verify(project.state).findings == ()

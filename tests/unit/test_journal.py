@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ops.machine.journal import Journal, Run, entries, interrupted, open_run
+from ops.machine import journal as journals
+from ops.machine.journal import Journal, Run, entries, interrupted, last_entries, open_run
 from tests.unit.power_cut import recorded
 
 
@@ -138,3 +139,26 @@ def test_run_is_told_with_its_times_and_its_verb(path: Path) -> None:
     assert interrupted(path) == "inv deploy of 1, in: do a"
     path.write_text(json.dumps(lines[0]) + "\n")
     assert interrupted(path) == "inv deploy of 1"
+
+
+@pytest.mark.parametrize("tail", [1, 100, 1 << 20])
+def test_last_run_is_found_whatever_is_read_of_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tail: int
+) -> None:  # fmt: skip
+    path = tmp_path / "journal.jsonl"
+    for verb in ("deploy", "stop"):
+        journal = Journal(path, verb)
+        journal.write("begin", verb=verb)
+        for number in range(30):
+            journal.write("step", step=f"{verb} {number}", title=f"{verb} {number}")
+            if number < 29:
+                journal.write("done", step=f"{verb} {number}", seconds=0.1)
+    monkeypatch.setattr(journals, "TAIL", tail)
+
+    found = open_run(path)
+
+    assert found is not None
+    assert (found.verb, found.steps) == ("stop", ("stop 29",))
+    assert len(last_entries(path)) == 60
+    Journal(path, "stop").write("end")
+    assert open_run(path) is None
