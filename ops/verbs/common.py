@@ -322,7 +322,8 @@ def _hand_over(project: Project) -> None:
     from ops.machine.secrets import metrics
 
     try:
-        archive.keep(project)
+        for name, size in archive.left_out(archive.keep(project)).items():
+            show.err.print(f"[yellow]note:[/yellow] the backup has no {name} ({size >> 20} MB, too large): copy it yourself")
         metrics.write(project.state)
     except (OSError, OpsError) as problem:
         show.err.print(f"[yellow]note:[/yellow] the backup was not told of this change: {problem}; the next one tells it")

@@ -24,6 +24,7 @@ from ops.machine.secrets import versions
 from ops.machine.state import State
 from ops.plan.bootstrap import Found
 from ops.repositories import Repository
+from ops.verbs.common import _hand_over
 from tests.unit.at_rest_state import boot, encrypt, memory_at
 from tests.unit.builders import settings
 
@@ -131,6 +132,15 @@ def test_large_file_is_left_out_and_named(project: Project, monkeypatch: pytest.
     assert path and archive.read_facts(path)["left_out"] == {"state/large": 1001}
     with archive.opened(path, recovery.identities(project.state)) as inner:
         assert "state/large" not in inner.getnames()
+
+
+def test_large_file_is_named_after_each_change(project: Project, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setattr(archive, "LARGEST", 1000)
+    monkeypatch.setattr("ops.machine.secrets.metrics.write", lambda state: None)
+    (project.state.root / "large").write_bytes(b"a" * 1001)
+    _hand_over(project)
+
+    assert "the backup has no state/large" in " ".join(capsys.readouterr().err.split())
 
 
 def in_the_clear(project: Project, path: Path) -> None:

@@ -237,3 +237,9 @@ def read_facts(archive: Path) -> dict[str, Any]:
     with tarfile.open(archive) as outer:
         found: dict[str, Any] = json.loads(_content(outer, FACTS) or b"{}")
     return found
+
+
+def left_out(archive: Path | None) -> Mapping[str, int]:
+    """File -> bytes of what was too large for an archive."""
+    found: Mapping[str, int] = read_facts(archive).get("left_out", {}) if archive else {}
+    return found

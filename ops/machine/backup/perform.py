@@ -43,8 +43,7 @@ OTHER_HISTORY = "is not in the history of target timeline"
 
 @does(WriteHostArchive)
 def _archive(self: Performer, step: WriteHostArchive) -> None:
-    path = archive.keep(self.project)
-    for name, size in (archive.read_facts(path).get("left_out", {}) if path else {}).items():
+    for name, size in archive.left_out(archive.keep(self.project)).items():
         print(f"note: {name} is not in the backup: it has {size:,} bytes, {archive.LARGEST:,} are the most", flush=True)
 
 
