@@ -13,6 +13,7 @@ import io
 import os
 import shutil
 import stat
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -57,6 +58,8 @@ class Disk:
     _content: dict[int, bytes] = field(default_factory=dict)
     _names: dict[int, dict[str, tuple[int, str | None]]] = field(default_factory=dict)
     _open: dict[int, int] = field(default_factory=dict)
+    _guard: Any = field(default_factory=threading.RLock)
+    """Files are flushed by several threads."""
 
     def flush(self) -> None:
         """What os.sync does."""
@@ -71,15 +74,16 @@ class Disk:
         path = Path(f"/proc/self/fd/{descriptor}").readlink()
         if not path.is_relative_to(self.root):
             return
-        self.look()
-        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
-            self._flush_folder(path)
-        else:
-            self._content[number] = Path(f"/proc/self/fd/{descriptor}").read_bytes()
-            if number not in self._open:
-                # Not `os.dup`, which would keep the lock on the file.
-                self._open[number] = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY)
-        self.look()
+        with self._guard:
+            self.look()
+            if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+                self._flush_folder(path)
+            else:
+                self._content[number] = Path(f"/proc/self/fd/{descriptor}").read_bytes()
+                if number not in self._open:
+                    # Not `os.dup`, which would keep the lock on the file.
+                    self._open[number] = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY)
+            self.look()
 
     def look(self) -> None:
         for kept in (NOTHING, TOP, NAMES) if self.looks else ():

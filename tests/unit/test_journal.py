@@ -162,3 +162,9 @@ def test_last_run_is_found_whatever_is_read_of_the_end(
     assert len(last_entries(path)) == 60
     Journal(path, "stop").write("end")
     assert open_run(path) is None
+
+
+def test_steps_without_their_beginning_are_of_no_run(path: Path) -> None:
+    write(path, begun("start redis"), ended("start redis"))
+
+    assert (open_run(path), interrupted(path)) == (None, None)

@@ -141,3 +141,12 @@ def test_link_in_the_making_is_hidden(tmp_path: Path, monkeypatch: pytest.Monkey
         files.link(tmp_path / "current", "1")
 
     assert [path.name.startswith(".current.") for path in tmp_path.iterdir()] == [True]
+
+
+def test_owner_of_a_file_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "fchown", lambda descriptor, uid, gid: given.append((uid, gid)))
+    files.write(tmp_path / "file", "x", owner=70)
+
+    assert given == [(70, 70)]
