@@ -134,7 +134,7 @@ def test_large_file_is_left_out_and_named(project: Project, monkeypatch: pytest.
         assert "state/large" not in inner.getnames()
 
 
-def test_large_file_is_named_after_each_change(project: Project, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+def test_large_file_is_named(project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(archive, "LARGEST", 1000)
     monkeypatch.setattr("ops.machine.secrets.metrics.write", lambda state: None)
     (project.state.root / "large").write_bytes(b"a" * 1001)
