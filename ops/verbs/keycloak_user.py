@@ -65,16 +65,21 @@ def _plan(asked: Asked, what: str, *destroys: str) -> Plan:
 
 def _add(project: Project, users: Users, asked: Asked, yes: bool) -> dict[str, Any]:
     users.refuse(asked)
+    # Before: what fails afterwards would cost the one-time password.
+    rules = users.password_rules()
     with recorded(project, _plan(asked, f"add user {asked.name}, roles: {', '.join(asked.roles) or 'none'}")):
         one_time = users.add(asked)
-    return {"one_time_password": one_time, "roles": list(asked.roles)}
+    return {"one_time_password": one_time, "roles": list(asked.roles), "password_rules": rules}
 
 
 def _reset(project: Project, users: Users, asked: Asked, yes: bool) -> dict[str, Any]:
-    found = users.must_find(asked.name)
+    found, rules = users.must_find(asked.name), users.password_rules()
     with recorded(project, _plan(asked, f"give {asked.name} a new one-time password")):
         one_time, ended = users.reset(found["id"], keep_sessions=asked.keep_sessions)
-    return {"one_time_password": one_time, "sessions_ended": ended, "enabled": found["enabled"]}
+    return {
+        "one_time_password": one_time, "sessions_ended": ended, "enabled": found["enabled"],
+        "password_rules": rules,
+    }  # fmt: skip
 
 
 def _unlock(project: Project, users: Users, asked: Asked, yes: bool) -> dict[str, Any]:
@@ -163,6 +168,8 @@ def _tell(asked: Asked, outcome: dict[str, Any]) -> None:
     if "one_time_password" in outcome:
         print(f"one-time password: {outcome['one_time_password']}")
         print("shown this once; it must be changed at the first login")
+        if outcome["password_rules"]:
+            print(f"the password that the user chooses then: {outcome['password_rules']}")
 
 
 def _list(users: Users, asked: Asked, as_json: bool) -> None:

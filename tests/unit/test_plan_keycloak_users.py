@@ -68,6 +68,19 @@ def test_user_that_the_stack_needs_or_declares_is_not_deleted(name: str) -> None
     users.refuse_to_delete("alice", ["operator", "cc03-probe"])
 
 
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [
+        ("length(12) and maxLength(128) and notUsername and notEmail and passwordHistory(5)",
+         "at least 12 characters, at most 128 characters, not the user name, not the e-mail address, none of the last 5"),
+        ("hashIterations(210000) and notUsername(undefined) and digits(2)", "not the user name, digits: 2 or more"),
+        ("", ""),
+    ],
+)  # fmt: skip
+def test_all_rules_for_a_password_are_said_at_once(policy: str, said: str) -> None:
+    assert users.password_rules(policy) == said
+
+
 def test_details_of_a_user() -> None:
     raw = {**RAW, "firstName": "Alice", "lastName": "Example", "createdTimestamp": 1_700_000_000_000}
     found = users.details(

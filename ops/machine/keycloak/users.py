@@ -67,6 +67,9 @@ class Users:
         if asked.roles:
             plan.refuse_unknown_roles(asked.roles, [role["name"] for role in self.api.get("/roles")])
 
+    def password_rules(self) -> str:
+        return plan.password_rules(str(self.api.get("").get("passwordPolicy") or ""))
+
     def add(self, asked: Asked) -> str:
         """Make a user with its roles, or none at all. Returns the one-time password."""
         one_time = plan.password(secrets.choice)

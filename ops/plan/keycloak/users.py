@@ -154,6 +154,27 @@ def password(pick: Callable[[str], str]) -> str:
 _KINDS = (string.ascii_lowercase, string.ascii_uppercase, string.digits)
 
 
+RULES: Mapping[str, str] = {
+    "length": "at least {} characters", "maxLength": "at most {} characters", "digits": "digits: {} or more",
+    "upperCase": "capital letters: {} or more", "lowerCase": "small letters: {} or more",
+    "specialChars": "other characters: {} or more", "notUsername": "not the user name",
+    "notContainsUsername": "without the user name in it", "notEmail": "not the e-mail address",
+    "passwordHistory": "none of the last {}",
+}  # fmt: skip
+"""Rule of a password policy that a user has to know -> in words."""
+
+
+def password_rules(policy: str) -> str:
+    """All rules for the password that a user chooses, at once: Keycloak's form names only the first that is not met.
+
+    Parameters
+    ----------
+    policy: as the realm has it, for example `length(12) and notUsername`.
+    """
+    parts = re.findall(r"(\w+)(?:\(([^)]*)\))?", policy.replace(" and ", " "))
+    return ", ".join(RULES[name].format(value) for name, value in parts if name in RULES)
+
+
 def new_user(asked: Asked, one_time: str) -> dict[str, Any]:
     """The user as Keycloak's admin API takes it."""
     return {
