@@ -4,6 +4,7 @@ from invoke import Collection
 
 from ops import overview  # noqa: F401  (groups the commands of inv --list)
 from ops.verbs import (
+    app,
     audit,
     backup,
     certs,
@@ -44,6 +45,7 @@ namespace = Collection(
     lifecycle.destroy,
     doctor.doctor,
     images.build,
+    Collection("app", app.check, app.new),
     Collection("images", images.list_images, images.save, images.load, images.prune),
     Collection("releases", releases.list_releases, releases.show_release, releases.diff),
     Collection(

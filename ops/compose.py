@@ -12,6 +12,7 @@ import yaml
 from ops.errors import UsageProblem
 from ops.model import FROM_START, Limits, Service, Stack
 from ops.plan.backup.configuration import interruption, with_repositories
+from ops.plan.contract import PARTS, smoke_path
 from ops.settings import Settings, memory_bytes
 
 _PLACEHOLDER = re.compile(r"\$\{(CC03_[A-Z_]+)(?::-([^}]*))?\}")
@@ -165,7 +166,7 @@ def _service(
         keep=bool(own.get("keep")),
         reload=tuple(own["reload"]) if "reload" in own else None,
         check=tuple(own["check"]) if "check" in own else None,
-        smoke=own.get("smoke"),
+        smoke=_smoke(name, own, settings, repository),
         interrupts=str(own.get("interrupts", "")),
         gap_seconds=float(own.get("gap_seconds", 0)),
         needs=tuple(own.get("needs", ())),
@@ -193,10 +194,16 @@ def _service(
     )
 
 
+def _smoke(name: str, own: Mapping[str, Any], settings: Settings, repository: Path) -> str | None:
+    if "smoke" not in own or name not in PARTS:
+        return own.get("smoke")
+    return smoke_path(name, repository / str(settings.get("build", name)) == repository / "compose" / name, settings)
+
+
 def _context(name: str, definition: Mapping[str, Any], settings: Settings, repository: Path) -> Path | None:
     if "build" not in definition:
         return None
-    if name in ("backend", "frontend"):
+    if name in PARTS:
         context = repository / str(settings.get("build", name))
         if not (context / "Containerfile").is_file():
             raise UsageProblem(

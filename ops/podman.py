@@ -9,6 +9,8 @@ from typing import Any
 from ops.model import LABEL_PROJECT
 
 Argv = tuple[str, ...]
+LABEL_TRIAL = "cc03.app-check"
+"""On what `inv app.check` makes and removes."""
 
 
 def _labels(labels: Mapping[str, str]) -> Iterable[str]:
@@ -326,4 +328,44 @@ def run_reader(
         "podman", "run", "--rm", "--pull=never", "--name", name, "--network", network, *entries, "--cap-drop", "ALL",
         "--cap-add", "DAC_OVERRIDE", "--user", "0:0", "--memory", "1g", "--log-driver", "none", "--read-only",
         "--tmpfs", "/tmp:mode=1777", "--tmpfs", "/run:mode=1777", *volumes, "--entrypoint", argv[0], image, *argv[1:],
+    )  # fmt: skip
+
+
+def network_for_trial(name: str) -> Argv:
+    """A network without a way out and without DNS, on a subnet that Podman chooses."""
+    return ("podman", "network", "create", "--disable-dns", "--internal", "--label", LABEL_TRIAL, name)
+
+
+def networks_of_trials() -> Argv:
+    return ("podman", "network", "ls", "--filter", f"label={LABEL_TRIAL}", "--format", "{{.Name}}")
+
+
+def containers_of_trials() -> Argv:
+    return ("podman", "ps", "--all", "--filter", f"label={LABEL_TRIAL}", "--format", "{{.Names}}")
+
+
+def run_for_trial(
+    name: str, service: Mapping[str, Any], network: str, address: str, *, hosts: Mapping[str, str],
+    volumes: Iterable[str], log: Path, command: Sequence[str] = (), detached: bool = True,
+) -> Argv:  # fmt: skip
+    """A container as a deploy would create it, confined in the same way, apart from every project's networks and data.
+
+    Parameters
+    ----------
+    service: the compose mapping of one container in a release. hosts: name -> address, of what it reaches. volumes: its mounts,
+    in place of those of the release. log: file with what it says. command: arguments of its entry point.
+    """
+    entries = [part for one, where in hosts.items() for part in ("--add-host", f"{one}:{where}")]
+    mounts = [part for mount in volumes for part in ("--volume", mount)]
+    memory = [part for mount in service.get("tmpfs", ()) for part in ("--tmpfs", mount)]
+    variables = [part for key, value in service.get("environment", {}).items() for part in ("--env", f"{key}={value}")]
+    limits = service["deploy"]["resources"]["limits"]
+    stop = ("--stop-signal", str(service["stop_signal"])) if "stop_signal" in service else ()
+    shared = ("--shm-size", str(service["shm_size"])) if "shm_size" in service else ()
+    return (
+        "podman", "run", *(("--detach",) if detached else ("--rm",)), "--pull=never", "--name", name, "--label", LABEL_TRIAL,
+        "--network", network, *(("--ip", address) if address else ()), *entries, *mounts, *memory, *variables,
+        "--user", str(service["user"]), "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--read-only",
+        "--read-only-tmpfs=false", "--memory", str(limits["memory"]), "--cpus", str(limits["cpus"]), *shared, *stop,
+        "--no-healthcheck", "--log-driver", "k8s-file", "--log-opt", f"path={log}", str(service["image"]), *command,
     )  # fmt: skip

@@ -128,7 +128,9 @@ SETTINGS = (
             "Failed requests after which a deploy puts itself back."),
     Setting(("prober", "rate"), _number(0, 500), 20,
             "Requests a second that the prober sends through every deploy, as its users would; 0: no prober."),
-    Setting(("prober", "get"), _PATH, "/api/v1/probe", "What the prober reads; empty leaves it out."),
+    Setting(("prober", "get"), _PATH, "/api/v1/probe",
+            "What the prober reads; empty leaves it out. A new backend must answer it through nginx before an old one is "
+            "touched; where build.backend is another folder and this is not set, or empty, its ready path."),
     Setting(("prober", "post"), _PATH, "/api/v1/probe",
             "What it writes to, every fifth request, each with an Idempotency-Key of its own; empty leaves it out."),
     Setting(("prober", "websocket"), _PATH, "/api/v1/probe/ws",

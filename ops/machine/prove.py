@@ -16,19 +16,36 @@ from ops.machine.host import Host
 from ops.machine.observe import run_healthcheck
 from ops.machine.ticker import epoch
 from ops.machine.wait import until
+from ops.plan.contract import PAGE, is_refusal
 from ops.plan.keycloak.log import errors
 from ops.steps import AwaitHealthy, RestartContainer
 
 SLOT_PORT = 8082
 """Where nginx, on its own loopback, passes a request to one container alone (config/nginx/slots.conf)."""
 SMOKE_SECONDS = 5.0
+REFUSED_SECONDS = 4.0
+"""An application may register its paths after it is ready; not for this long."""
 LAST_LINES = 8
 LINE_LENGTH = 200
 LOG_BYTES = 1 << 16
 
 
 class Ended(OpsError):
-    """A container that must not end has ended."""
+    """A container that must not end has ended, or answers what waiting does not change."""
+
+
+class Steady:
+    """Whether one and the same refusal has come for REFUSED_SECONDS, without another answer in between."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._status, self._since = 0, 0.0
+
+    def refuses(self, status: int) -> bool:
+        """`status`: of the answer that has just come; 0 where there was none."""
+        if status != self._status:
+            self._status, self._since = status, self._clock()
+        return is_refusal(status) and self._clock() - self._since >= REFUSED_SECONDS
 
 
 class Prover:
@@ -44,6 +61,7 @@ class Prover:
         self.blamed = ""
         """The last error that it told of, once `said` has looked."""
         self.holder: Mapping[str, Any] = {}
+        self.steady = Steady()
 
     def __call__(self) -> str:
         self._look()
@@ -92,11 +110,23 @@ class Prover:
     def _through_nginx(self, path: str) -> str:
         if not _exists(self.edge_pid):
             self.edge_pid = int(_inspect(self.host, self.edge).get("State", {}).get("Pid") or 0)
-        return ask_through_nginx(self.edge_pid, self.step.slot, path)
+        status, reason = ask_through_nginx(self.edge_pid, self.step.slot, path)
+        if self.steady.refuses(status):
+            raise Ended(
+                f"{self.step.slot} does not fulfil the row `smoke` of {PAGE}", reason,
+                "prober.get in config/stack.yaml names a path of the backend that answers 2xx without a token; "
+                "inv app.check DIR tries every row",
+            )  # fmt: skip
+        return reason
 
 
-def ask_through_nginx(edge_pid: int, slot: str, path: str) -> str:
-    """Ask one container through nginx; why that failed, or nothing. `edge_pid`: a process of nginx."""
+def ask_through_nginx(edge_pid: int, slot: str, path: str) -> tuple[int, str]:
+    """Ask one container through nginx: the status, 0 where there is none, and why that failed, or nothing.
+
+    Parameters
+    ----------
+    edge_pid: a process of nginx.
+    """
     connection = http.client.HTTPConnection("127.0.0.1", SLOT_PORT, timeout=SMOKE_SECONDS)
     try:
         with network_of(edge_pid):
@@ -105,10 +135,11 @@ def ask_through_nginx(edge_pid: int, slot: str, path: str) -> str:
         answer = connection.getresponse()
         body = " ".join(answer.read(300).decode(errors="replace").split())
     except (OSError, http.client.HTTPException) as problem:
-        return f"through nginx, {path}: {problem or type(problem).__name__}"
+        return 0, f"through nginx, {path}: {problem or type(problem).__name__}"
     finally:
         connection.close()
-    return "" if 200 <= answer.status < 300 else f"through nginx, {path}: HTTP {answer.status} {body}"[:240]
+    good = 200 <= answer.status < 300
+    return answer.status, "" if good else f"through nginx, {path}: HTTP {answer.status} {body}"[:240]
 
 
 def _exists(pid: object) -> bool:
@@ -143,7 +174,7 @@ def prove(host: Host, step: AwaitHealthy, target: Target, edge: str, report: Cal
     except Ended as ended:
         said = prover.said()
         why = f"{ended.why}: {prover.blamed}" if prover.blamed else ended.why
-        raise NeedsPerson(ended.what, why, next_step, said) from None
+        raise NeedsPerson(ended.what, why, ended.next_step or next_step, said) from None
     if reason:
         raise NeedsPerson(f"{step.slot} is not healthy after {step.deadline} s", reason, next_step, prover.said())
 

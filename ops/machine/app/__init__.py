@@ -1,0 +1,1 @@
+"""An application's image tried against the contract, in containers that go with the trial."""
