@@ -66,13 +66,21 @@ def shown_certificate(stage: Stage) -> bytes:
         return secure.getpeercert(binary_form=True) or b""
 
 
-def ask(
-    stage: Stage, path: str, method: str = "GET", headers: Mapping[str, str] | None = None, body: bytes | None = None
-) -> Reply:  # fmt: skip
-    """One request on a connection of its own, with the headers that nginx sets."""
+def opened(stage: Stage) -> http.client.HTTPConnection:
+    """A connection that may carry several requests. Raises OSError."""
     connection = http.client.HTTPConnection(stage.address("app"), timeout=TIMEOUT)
+    connection.sock = secured(stage, connected(stage))
+    return connection
+
+
+def ask(
+    stage: Stage, path: str, method: str = "GET", headers: Mapping[str, str] | None = None, body: bytes | None = None,
+    on: http.client.HTTPConnection | None = None,
+) -> Reply:  # fmt: skip
+    """One request with the headers that nginx sets. `on`: a connection that stays open; absent: one of its own."""
+    connection = on
     try:
-        connection.sock = secured(stage, connected(stage))
+        connection = on or opened(stage)
         sent = {"Host": stage.project.settings.domain, "X-Request-ID": secrets.token_hex(16), **(headers or {})}
         connection.request(method, path, body, sent)
         answer = connection.getresponse()
@@ -82,7 +90,8 @@ def ask(
     except (OSError, http.client.HTTPException) as problem:
         return Reply(0, f"no answer: {problem or type(problem).__name__}")
     finally:
-        connection.close()
+        if connection and not on:
+            connection.close()
 
 
 def echoed(stage: Stage, path: str, text: str = "trial") -> str:
