@@ -75,6 +75,14 @@ def test_line_that_names_one_of_several_containers_is_not_a_repeated_one() -> No
     )
 
 
+def test_name_of_which_another_one_is_the_beginning_is_not_taken_for_it() -> None:
+    text = "server backend-1;\nserver backend-10;\nserver x-backend-1;\n"
+
+    assert rescaled_text(text, slots(1), slots(2)) == (
+        "server backend-1;\nserver backend-2;\nserver backend-10;\nserver x-backend-1;\n"
+    )
+
+
 def of_number(number: int) -> Wanted:
     return wanted(text=f"replicas: {{backend: {number}}}")
 
