@@ -292,5 +292,4 @@ def _tried(row: Row, stage: Stage) -> Found:
     except OpsError as problem:
         return Found(row, FAILED, f"{problem.what}: {problem.why}")
     except OSError as problem:
-        # It has ended, or its container has.
-        return Found(row, FAILED, str(problem))
+        return Found(row, FAILED, _end(stage) or str(problem))
