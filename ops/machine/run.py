@@ -122,18 +122,31 @@ class Ended(KeyboardInterrupt):
     """
 
 
+SHORT = frozenset({"start", "stop", "restart", "rm", "rename", "pause", "unpause", "kill", "secret", "network", "volume"})
+"""Commands of Podman that change the state of what exists, each within a grace period of its own. One that is broken off leaves
+a container that is `stopping` for ever, or a name that is taken: they are waited for instead."""
+
+
+def _finishes(argv: Sequence[str]) -> bool:
+    return len(argv) > 1 and argv[0] == "podman" and argv[1] in SHORT and "--attach" not in argv
+
+
 def stop_all(*, at_once: bool = False) -> None:
     """End every program that threads are waiting for, side by side, and have none started until `stopping` is cleared.
 
     Parameters
     ----------
-    at_once: without a grace period.
+    at_once: without a grace period, and also those that change the state of a container.
     """
     with _starting:
         stopping.set()
-        running = list(_running)
+        running = [process for process in _running if at_once or not _finishes(_argv_of(process))]
         _ended.update(process for process in running if process.poll() is None)
     _end(running, 0.0 if at_once else GRACE_SECONDS)
+
+
+def _argv_of(process: subprocess.Popen[str]) -> Sequence[str]:
+    return process.args if isinstance(process.args, list | tuple) else ()
 
 
 @contextmanager

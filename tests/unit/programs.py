@@ -35,7 +35,8 @@ class Program:
     """Stands for `subprocess.Popen`."""
 
     def __init__(self, argv: Sequence[str], behaviour: Behaviour, pid: int) -> None:
-        self.argv, self.behaviour, self.pid = tuple(argv), behaviour, pid
+        self.argv = self.args = tuple(argv)
+        self.behaviour, self.pid = behaviour, pid
         self.returncode: int | None = None
         self.stdin: Any = None
         self.stdout = StringIO(behaviour.says)

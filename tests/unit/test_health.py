@@ -198,7 +198,13 @@ def test_paused_container_is_named_as_such() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "did"), [("paused", ["container", "unpause"]), ("running", ["container"]), ("exited", ["container"])]
+    ("status", "did"),
+    [
+        ("paused", ["container", "unpause"]),
+        ("stopping", ["container", "stop"]),
+        ("running", ["container"]),
+        ("exited", ["container"]),
+    ],
 )
 def test_paused_container_goes_on_before_it_is_started_stopped_or_removed(status: str, did: list[str]) -> None:
     asked: list[str] = []
@@ -207,5 +213,5 @@ def test_paused_container_goes_on_before_it_is_started_stopped_or_removed(status
         asked.append(arguments[0])
         return Result(arguments, 0, json.dumps([inspected(status, Pid=HERE, ConmonPid=HERE)]), "", 0.0)
 
-    assert recover("cc03-redis", podman) is (status == "paused")
+    assert recover("cc03-redis", podman) is (status in ("paused", "stopping"))
     assert asked == did

@@ -66,6 +66,53 @@ def test_programs_are_ended_side_by_side_within_one_grace_period(programs: Progr
         assert (first, second) == (signal.SIGTERM, signal.SIGKILL) and later - at >= 0.35
 
 
+def test_restart_of_a_container_is_waited_for_and_a_build_is_not(programs: Programs) -> None:
+    """A restart that was broken off left PostgreSQL `stopping`, and no command repaired that."""
+    programs.behaviours = {"podman": Behaviour(seconds=0.5)}
+    raised: list[tuple[str, str]] = []
+
+    def one(*argv: str) -> None:
+        try:
+            run(argv, timeout=PATIENCE)
+            raised.append((argv[1], "done"))
+        except Ended:
+            raised.append((argv[1], "ended"))
+
+    threads = [
+        threading.Thread(target=one, args=argv, daemon=True)
+        for argv in (("podman", "restart", "a"), ("podman", "build", "."), ("podman", "start", "--attach", "b"))
+    ]
+    for thread in threads:
+        thread.start()
+    end = time.monotonic() + PATIENCE
+    while len(programs.names) < len(threads) and time.monotonic() < end:
+        time.sleep(0.005)
+    stop_all()
+    for thread in threads:
+        thread.join(PATIENCE)
+
+    assert sorted(raised) == [("build", "ended"), ("restart", "done"), ("start", "ended")]
+
+
+def test_second_interrupt_waits_for_no_restart(programs: Programs) -> None:
+    programs.behaviours = {"podman": Behaviour(after_term=None)}
+    raised: list[type[BaseException]] = []
+
+    def restart() -> None:
+        try:
+            run(("podman", "restart", "a"), timeout=PATIENCE)
+        except BaseException as problem:
+            raised.append(type(problem))
+
+    thread = threading.Thread(target=restart, daemon=True)
+    thread.start()
+    programs.await_started("podman")
+    stop_all(at_once=True)
+    thread.join(PATIENCE)
+
+    assert raised == [Ended]
+
+
 def test_program_that_ends_in_its_grace_is_waited_for(programs: Programs) -> None:
     programs.behaviours = {"tidy": Behaviour(after_term=0.2)}
     threads, raised = in_threads("tidy")
