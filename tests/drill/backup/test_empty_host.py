@@ -11,7 +11,7 @@ import pytest
 
 from ops.machine.backup import key
 from ops.machine.run import run
-from tests.drill.backup.hands import Backups, assert_told
+from tests.drill.backup.hands import Backups
 from tests.drill.conftest import Record
 from tests.drill.stack import inv
 from tests.smoke.accounts import Account
@@ -83,13 +83,14 @@ def test_the_key_of_another_repository(backups: Backups, vault: Path, tmp_path: 
     state = backups.drill.project.state.root.with_name(empty)
     try:
         for file, said in (
-            (wrong, "the key is not the one of this repository"), (vault / "key.txt", "CC03_PROJECT="),
-            (earlier, "inv backup.key --export"),
+            (wrong, ["the key is not the one of this repository"]), (vault / "key.txt", ["CC03_PROJECT="]),
+            # A host that was upgraded has older sets, which that file opens.
+            (earlier, ["inv backup.key --export", "CC03_PROJECT="]),
         ):  # fmt: skip
             answer = inv(
                 "restore", "--bootstrap", str(backups.mount()), "--key", str(file), "--plan", env={"CC03_PROJECT": empty}
             )
-            assert_told(answer, said)
+            assert answer.returncode and any(words in answer.stderr for words in said), answer.stdout + answer.stderr
         assert not any((state / "secrets").glob("*"))
     finally:
         shutil.rmtree(state, ignore_errors=True)
