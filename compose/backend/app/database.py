@@ -44,7 +44,8 @@ def create_pool(settings: Settings) -> AsyncConnectionPool:
         kwargs={"autocommit": True, "row_factory": dict_row},
         min_size=1,
         max_size=settings.database_pool_max,
-        max_waiting=200,
+        # No bound on the queue (max_waiting): clients that have given up stay in it until a connection comes, and where it is
+        # full none may enter, while only one that enters has the pool connect again: after an outage it never did.
         timeout=2.0,
         max_lifetime=1800.0,
         # One round trip before use: after a restart of PostgreSQL no request meets a dead connection, not even a POST.

@@ -60,7 +60,7 @@ class Readiness:
             if time.monotonic() - self._checked > REUSE_SECONDS:
                 try:
                     self._postgres = await schema_state(self._state.pool)
-                except (psycopg.Error, psycopg_pool.PoolTimeout, psycopg_pool.TooManyRequests) as error:
+                except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
                     self._postgres = f"down ({type(error).__name__})"
                 self._checked = time.monotonic()
         return self._postgres

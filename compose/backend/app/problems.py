@@ -19,7 +19,6 @@ MEDIA_TYPE = "application/problem+json"
 # OperationalError covers lost connections, statement_timeout and lock_timeout; UndefinedTable: not migrated yet.
 _DATABASE_UNAVAILABLE = (
     psycopg_pool.PoolTimeout,
-    psycopg_pool.TooManyRequests,
     psycopg_pool.PoolClosed,
     psycopg.OperationalError,
     psycopg.errors.UndefinedTable,
