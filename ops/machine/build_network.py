@@ -29,7 +29,8 @@ def network_for_builds(host: Host, image: str) -> str:
             return _chosen.get(host.project, podman.BUILD_NETWORK)
         if host.project not in _chosen:
             why = _unreachable(host, image)
-            files.write(host.state.builds / KEPT, files.dump({"fallback": why}))
+            if host.state.builds.is_dir():  # lint builds an image for a project that this host may have nothing of
+                files.write(host.state.builds / KEPT, files.dump({"fallback": why}))
             _chosen[host.project] = podman.HOST_NETWORK if why else podman.BUILD_NETWORK
         return _chosen[host.project]
 
