@@ -78,9 +78,9 @@ ROWS = (
         "another certificate in the file is shown to new connections: backend after SIGHUP to process 1, frontend by itself",
         "load /etc/tls/tls.pem again: at SIGHUP, or at each handshake"),
     Row("stop", PARTS,
-        "backend, SIGTERM: answers on open connections for more than a second, each time with `Connection: close`, and ends "
-        "within 30 s; frontend, SIGQUIT: ends within 15 s",
-        "handle the signal in process 1 (exec in scripts): answer for more than a second, then end"),
+        "backend, SIGTERM: answers on open connections for more than a second, each time with `Connection: close`, answers or "
+        "refuses new ones, and ends within 30 s; frontend, SIGQUIT: ends within 15 s",
+        "handle the signal in process 1 (exec in scripts): answer for more than a second, close the port, finish, end"),
 )  # fmt: skip
 """In the order in which they are tried."""
 

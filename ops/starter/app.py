@@ -20,6 +20,8 @@ ADDRESS = ("", 8000)
 CERTIFICATE = "/etc/tls/tls.pem"
 DRAIN_SECONDS = 2.0
 """Longer than nginx keeps an idle connection (1 s): it may be sending a request on one."""
+LAST_REQUEST_SECONDS = 0.3
+"""For a request on a connection that was accepted last."""
 FINISH_SECONDS = 20.0
 
 draining = threading.Event()
@@ -27,6 +29,8 @@ tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 tls.minimum_version = ssl.TLSVersion.TLSv1_3
 guard = threading.Lock()
 answers: Counter[int] = Counter()
+busy: set[object] = set()
+"""Connections with a request under way. The others may be silent for long: Prometheus keeps one between two scrapes."""
 
 
 def log(message: str, level: str = "info", **fields: object) -> None:
@@ -36,6 +40,18 @@ def log(message: str, level: str = "info", **fields: object) -> None:
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 75.0
+
+    def parse_request(self) -> bool:
+        with guard:
+            busy.add(self)
+        return super().parse_request()
+
+    def handle_one_request(self) -> None:
+        try:
+            super().handle_one_request()
+        finally:
+            with guard:
+                busy.discard(self)
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
@@ -95,15 +111,17 @@ def renew(number: int, frame: FrameType | None) -> None:
 
 
 def drain(server: Server) -> None:
-    """SIGTERM: go on answering until nginx knows, then finish what has begun."""
+    """SIGTERM: go on answering until nginx knows, then refuse what is new and finish what has begun."""
     log("draining")
     draining.set()
     time.sleep(DRAIN_SECONDS)
     server.shutdown()
+    # Left open, the kernel would go on taking connections that nobody answers.
+    server.socket.close()
+    time.sleep(LAST_REQUEST_SECONDS)
     end = time.monotonic() + FINISH_SECONDS
-    for thread in threading.enumerate():
-        if thread not in (threading.main_thread(), threading.current_thread()):
-            thread.join(max(0.0, end - time.monotonic()))
+    while busy and time.monotonic() < end:
+        time.sleep(0.05)
     log("stopped")
     os._exit(0)
 

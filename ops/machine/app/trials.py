@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 from ops.errors import OpsError
-from ops.machine.app.ask import Reply, ask, connected, echoed, opened, shown_certificate
+from ops.machine.app.ask import Reply, ask, connected, echoed, opened, secured, shown_certificate
 from ops.machine.app.stage import Stage
 from ops.machine.health import state_of
 from ops.machine.migrate import last_json
@@ -241,20 +241,37 @@ def _certificate(stage: Stage) -> Verdict:
 
 def _stop(stage: Stage) -> Verdict:
     backend = stage.part == BACKEND
-    open_ones = [opened(stage) for _ in DRAIN_SECONDS] if backend else []
-    for one in open_ones:
-        ask(stage, LIVE, on=one)
+    # The last one stays open and silent, as the connection of Prometheus between two scrapes.
+    *open_ones, idle = [opened(stage) for _ in (*DRAIN_SECONDS, None)]
+    for one in (*open_ones, idle):
+        ask(stage, READY[stage.part], on=one)
     began = time.monotonic()
     # Not by a program in the container, whose start would take a part of the second.
     os.kill(stage.pid, signal.SIGTERM if backend else signal.SIGQUIT)
     problem = ""
-    for one, seconds in zip(open_ones, DRAIN_SECONDS, strict=True) if backend else ():
+    for one, seconds in zip(open_ones if backend else (), DRAIN_SECONDS, strict=False):
         time.sleep(max(0.0, began + seconds - time.monotonic()))
         problem = problem or _drained(ask(stage, LIVE, on=one), time.monotonic() - began)
         one.close()
+    problem = problem or (_left_waiting(stage) if backend else "")
     limit = END_SECONDS[stage.part]
     late = until(lambda: "" if state_of(stage.inspected()) != "running" else "it still runs", limit, longest_pause=0.3)
+    idle.close()
     return _verdict(problem or (f"{late} after {limit:.0f} s" if late else ""), f"after {time.monotonic() - began:.1f} s")
+
+
+def _left_waiting(stage: Stage) -> str:
+    """Why a new connection is neither answered nor refused until the end; empty: each is. nginx sends some all the time."""
+    while not _end(stage):
+        try:
+            with connected(stage) as plain, secured(stage, plain):
+                pass
+        except TimeoutError:
+            return "a new connection is neither answered nor refused: the port stays open, and nobody accepts"
+        except OSError:
+            pass
+        time.sleep(0.1)
+    return ""
 
 
 def _drained(answer: Reply, seconds: float) -> str:
