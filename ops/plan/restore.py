@@ -209,11 +209,12 @@ def start(line: _Sequence, stack: Stack, facts: Facts, names: Sequence[str], cho
         line.add(*(
             AwaitHealthy(f"healthy {slot}", f"wait for {slot}", slot=slot, deadline=service.start_seconds) for slot in slots
         ))  # fmt: skip
-        if name == "postgres" and chosen and chosen.compare:
-            place, title = place_of(chosen.compare, "postgres"), f"compare with the manifest of {chosen.compare.name}"
-            line.add(CompareSet("compare", title, set=chosen.compare.name, repository=place))
         if slots:
             line.add(*handing.present(service, facts.secrets))
+        if name == "postgres" and chosen and chosen.compare:
+            # After the present secrets: the backup container, which compares, logs in with its own.
+            place, title = place_of(chosen.compare, "postgres"), f"compare with the manifest of {chosen.compare.name}"
+            line.add(CompareSet("compare", title, set=chosen.compare.name, repository=place))
         if name == "keycloak" and slots:
             line.add(AgreeSecrets("agree", "set the present secrets of Keycloak's clients and users"))
 

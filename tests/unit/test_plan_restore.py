@@ -229,6 +229,17 @@ def test_what_the_receiver_holds_is_added_where_the_end_of_the_log_counts() -> N
     assert "received" not in keys(plan_restore(chosen(Target(), "postgres"), base, STAMP)), "a release of before the receiver"
 
 
+def test_set_is_compared_with_the_present_secret_of_who_compares() -> None:
+    """The data may be from before a rotation: the backup container was refused, and each such restore was reverted."""
+    plan = plan_restore(chosen(Target(set="B"), status=both()), facts(), STAMP)
+
+    titles = [one.title for one in plan.steps]
+    compared = next(number for number, title in enumerate(titles) if title.startswith("compare with the manifest"))
+    later = [title for title in titles[compared:] if title.startswith("set the present secret of ") and "role" in title]
+    assert later == []
+    assert [title for title in titles[:compared] if title.startswith("set the present secret of ")] != []
+
+
 def test_set_is_compared_before_anybody_writes() -> None:
     plan = plan_restore(chosen(Target(set="B"), "postgres"), facts(), STAMP)
     fetch = step(plan, "fetch postgres")
