@@ -57,19 +57,25 @@ TAIL = 64 << 10
 def last_entries(path: Path) -> list[dict[str, Any]]:
     """The entries from the beginning of the last run on. A journal grows for as long as the stack lives, and is not read whole
     for that."""
+    length = TAIL
+    while True:
+        found, whole = newest(path, length)
+        begins = [number for number, entry in enumerate(found) if entry["event"] == "begin"]
+        if begins or whole:
+            return found[begins[-1] :] if begins else found
+        length *= 4
+
+
+def newest(path: Path, length: int) -> tuple[list[dict[str, Any]], bool]:
+    """Whole entries in the last `length` bytes of a file of JSON lines, oldest first, and whether that is all of it."""
     if not path.exists():
-        return []
+        return [], True
     with path.open("rb") as file:
-        size, length = file.seek(0, os.SEEK_END), TAIL
-        while True:
-            file.seek(max(0, size - length))
-            data = file.read()
-            # The first line may have lost its beginning.
-            found = list(_parsed(data if length >= size else data.partition(b"\n")[2]))
-            begins = [number for number, entry in enumerate(found) if entry["event"] == "begin"]
-            if begins or length >= size:
-                return found[begins[-1] :] if begins else found
-            length *= 4
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - length))
+        data = file.read()
+    # The first line may have lost its beginning.
+    return list(_parsed(data if length >= size else data.partition(b"\n")[2])), length >= size
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
-from ops.machine.journal import interrupted
+from ops.machine.journal import interrupted, newest
 from ops.machine.operation import under_way
 from ops.machine.releases import activations, current_number
 from ops.machine.state import State
@@ -19,7 +14,7 @@ TAIL_BYTES = 128 << 10
 
 def situation(state: State) -> Situation:
     return Situation(
-        release=current_number(state), activations=activations(state), operations=tuple(_tail(state.audit)),
+        release=current_number(state), activations=activations(state), operations=newest(state.audit, TAIL_BYTES)[0],
         stopped=is_stopped(state), broken_off="" if under_way(state) else interrupted(state.journal) or "",
     )  # fmt: skip
 
@@ -27,17 +22,3 @@ def situation(state: State) -> Situation:
 def is_stopped(state: State) -> bool:
     """Whether `inv stop` was the last word: nothing is supervised, and nothing is expected to run."""
     return (state.ticker / "stopped").exists()
-
-
-def _tail(path: Path) -> Iterator[dict[str, Any]]:
-    if not path.exists():
-        return
-    with path.open("rb") as file:
-        size = file.seek(0, 2)
-        file.seek(max(0, size - TAIL_BYTES))
-        lines = file.read().splitlines()
-    for line in lines if size <= TAIL_BYTES else lines[1:]:
-        try:
-            yield json.loads(line)
-        except ValueError:
-            continue
