@@ -161,6 +161,20 @@ def test_change_by_somebody_else_shows_by_itself(
     expect(row).to_contain_text("4,711")
 
 
+@pytest.mark.parametrize("notes", ["棚卸し " * 300, "long " * 700], ids=["Japanese", "ASCII"])
+def test_item_with_long_notes_is_saved(live: Live, visit: Visit, editor: Account, make_item: MakeItem, notes: str) -> None:
+    item = make_item(notes=notes)
+    page = visit.page
+    visit.log_in(live, editor)
+    page.get_by_test_id("search").fill(item["sku"])
+    row = page.get_by_test_id("item")
+    for quantity in ("41", "42"):
+        row.get_by_role("button", name=f"Edit {item['name']}").click()
+        visit.fill(quantity=quantity)
+        expect(row).to_contain_text(quantity)
+    assert visit.troubles == []
+
+
 def test_reload_keeps_the_session_and_the_view(live: Live, visit: Visit, viewer: Account) -> None:
     visit.log_in(live, viewer)
     visit.page.get_by_test_id("search").fill("nothing is called so")

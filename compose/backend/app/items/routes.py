@@ -9,28 +9,16 @@ from uuid import UUID
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from app.auth.dependencies import Admin, Editor, Viewer, documented
+from app.items.conditions import ANY, etag, matched, versions
 from app.items.models import Item, ItemInput, ItemPage
 from app.items.storage import SORTS, Conflict, ItemStore, KeyReused, SkuTaken
 from app.problems import Problem
 
 JSON = "application/json"
-_ETAG = re.compile(r'"(\d{1,9})"')
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,128}")
 _SORT_PATTERN = f"^-?({'|'.join(SORTS)})$"
 
 router = APIRouter(prefix="/api/v1/items", tags=["items"], dependencies=[documented])
-
-
-def etag(version: int) -> str:
-    return f'"{version}"'
-
-
-def parse_if_match(value: str) -> int:
-    """The version in If-Match. A list, a weak tag or '*' cannot say which version the caller has seen."""
-    found = _ETAG.fullmatch(value.strip())
-    if not found:
-        raise Problem(400, "If-Match must be the ETag of the item as it was read.")
-    return int(found[1])
 
 
 def pack(item: Item) -> bytes:
@@ -91,7 +79,7 @@ async def list_items(
 
 @router.get("/{item_id}", summary="One item", response_model=Item)
 async def read_item(
-    request: Request, caller: Viewer, item_id: UUID, if_none_match: Annotated[str | None, Header()] = None
+    request: Request, caller: Viewer, item_id: UUID, if_none_match: Annotated[list[str] | None, Header()] = None
 ) -> Response:
     cache = request.app.state.cache
     key = str(item_id)
@@ -104,11 +92,11 @@ async def read_item(
         if outcome == "miss":
             await cache.offer(key, packed)
     version, _, body = packed.partition(b"\n")
-    tag = f'"{version.decode()}"'
-    headers = {"ETag": tag, "Cache-Control": "no-cache", "X-Cache": outcome}
-    if if_none_match == tag:
-        return Response(status_code=304, headers=headers)
-    return Response(body, headers=headers, media_type=JSON)
+    headers = {"Cache-Control": "no-cache", "X-Cache": outcome}
+    known = matched(if_none_match or (), int(version))
+    if known is not None:
+        return Response(status_code=304, headers={"ETag": known, **headers})
+    return Response(body, headers={"ETag": etag(int(version)), **headers}, media_type=JSON)
 
 
 @router.post("", summary="A new item", status_code=201, response_model=Item)
@@ -143,12 +131,12 @@ async def update_item(
     caller: Editor,
     item_id: UUID,
     item: ItemInput,
-    if_match: Annotated[str | None, Header(description="The ETag as read")] = None,
+    if_match: Annotated[list[str] | None, Header(description="The ETag as read")] = None,
 ) -> Response:
-    if if_match is None:
+    if not if_match:
         raise Problem(428, "If-Match with the ETag of the item as it was read is required.")
     try:
-        result = await _store(request).update(item_id, item, parse_if_match(if_match), caller.username)
+        result = await _store(request).update(item_id, item, versions("If-Match", if_match), caller.username)
     except SkuTaken as error:
         raise _sku_taken(item.sku) from error
     if result is None:
@@ -161,10 +149,10 @@ async def update_item(
 
 @router.delete("/{item_id}", summary="Remove an item", status_code=204)
 async def delete_item(
-    request: Request, caller: Admin, item_id: UUID, if_match: Annotated[str | None, Header()] = None
+    request: Request, caller: Admin, item_id: UUID, if_match: Annotated[list[str] | None, Header()] = None
 ) -> Response:
-    version = parse_if_match(if_match) if if_match is not None else None
-    result = await _store(request).delete(item_id, version)
+    expected = versions("If-Match", if_match) if if_match else ANY
+    result = await _store(request).delete(item_id, expected)
     if result is None:
         raise _not_found(item_id)
     if isinstance(result, Conflict):

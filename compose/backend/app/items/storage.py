@@ -15,6 +15,10 @@ _COLUMNS = "id, name, sku, quantity, location, notes, version, created_at, creat
 _SEARCHED = "(name || ' ' || sku || ' ' || location)"
 SORTS = ("name", "sku", "quantity", "location", "created_at", "updated_at")
 KEPT_KEYS = "24 hours"
+_EXPECTED = "(%s::int[] IS NULL OR version = ANY(%s::int[]))"
+
+Expected = tuple[int, ...] | None
+"""Versions that a change is meant for; None: whichever there is."""
 
 
 class SkuTaken(Exception):
@@ -86,28 +90,34 @@ class ItemStore:
                 )
         return created, False
 
-    async def update(self, item_id: UUID, item: ItemInput, version: int, actor: str) -> Item | Conflict | None:
+    async def update(self, item_id: UUID, item: ItemInput, expected: Expected, actor: str) -> Item | Conflict | None:
         async with self._pool.connection() as connection:
             try:
                 updated = await _one(
                     connection,
                     "UPDATE items SET name = %s, sku = %s, quantity = %s, location = %s, notes = %s,"
                     " version = version + 1, updated_at = now(), updated_by = %s"
-                    f" WHERE id = %s AND version = %s RETURNING {_COLUMNS}",
-                    (item.name, item.sku, item.quantity, item.location, item.notes, actor, item_id, version),
+                    f" WHERE id = %s AND {_EXPECTED} RETURNING {_COLUMNS}",
+                    (item.name, item.sku, item.quantity, item.location, item.notes, actor, item_id, *_listed(expected)),
                 )
             except psycopg.errors.UniqueViolation as error:
                 raise SkuTaken from error
             return updated or await _current(connection, item_id)
 
-    async def delete(self, item_id: UUID, version: int | None) -> Item | Conflict | None:
+    async def delete(self, item_id: UUID, expected: Expected) -> Item | Conflict | None:
         async with self._pool.connection() as connection:
             deleted = await _one(
                 connection,
-                f"DELETE FROM items WHERE id = %s AND (%s::int IS NULL OR version = %s) RETURNING {_COLUMNS}",
-                (item_id, version, version),
+                f"DELETE FROM items WHERE id = %s AND {_EXPECTED} RETURNING {_COLUMNS}",
+                (item_id, *_listed(expected)),
             )
             return deleted or await _current(connection, item_id)
+
+
+def _listed(expected: Expected) -> tuple[list[int] | None, list[int] | None]:
+    """Both parameters of _EXPECTED."""
+    versions = None if expected is None else list(expected)
+    return versions, versions
 
 
 async def _one(connection: psycopg.AsyncConnection, statement: str, parameters: tuple[Any, ...]) -> Item | None:
