@@ -61,6 +61,43 @@ def test_change_of_an_item_that_changed_meanwhile_is_refused(editor: Account, ma
     assert editor("PUT", path, json=fresh).status_code == 428
 
 
+NOTES = {
+    "100 B": "n" * 100, "1 KB": "n" * 1024, "4 KB": "n" * 4000, "Japanese, 1 KB": "棚卸し" * 114, "Japanese, 12 KB": "在庫品番" * 1000,
+}  # fmt: skip
+"""Notes of an item; an answer is compressed from 1 KB on."""
+
+
+@pytest.mark.parametrize("coding", ["gzip", "identity"])
+@pytest.mark.parametrize("notes", NOTES.values(), ids=NOTES)
+def test_item_is_saved_with_the_tag_that_it_was_read_with(
+    viewer: Account, editor: Account, make_item: MakeItem, notes: str, coding: str
+) -> None:
+    item = make_item(notes=notes)
+    path, accepts = f"/items/{item['id']}", {"Accept-Encoding": coding}
+    read = viewer("GET", path, headers=accepts)
+    compressed = coding == "gzip" and len(notes.encode()) >= 1024
+    assert read.headers.get("Content-Encoding") == ("gzip" if compressed else None)
+    tag = read.headers["ETag"]
+
+    unchanged = viewer("GET", path, headers={"If-None-Match": tag, **accepts})
+    assert (unchanged.status_code, unchanged.headers["ETag"], unchanged.content) == (304, tag, b"")
+    saved = editor("PUT", path, json=item_input(sku=item["sku"], notes=notes), headers={"If-Match": tag, **accepts})
+    assert (saved.status_code, saved.json()["version"]) == (200, 2)
+    again = editor("PUT", path, json=item_input(sku=item["sku"]), headers={"If-Match": saved.headers["ETag"]})
+    assert (again.status_code, again.json()["version"]) == (200, 3)
+    assert viewer("GET", path, headers={"If-None-Match": tag, **accepts}).status_code == 200
+
+
+def test_lists_of_tags_and_any_tag_are_understood(editor: Account, admin: Account, make_item: MakeItem) -> None:
+    item = make_item()
+    path, fresh = f"/items/{item['id']}", item_input(sku=item["sku"])
+    for tags, status in (('"7", W/"8"', 412), ('"7", W/"1"', 200), ("*", 200), ('"foreign"', 412), ("3", 400)):
+        assert editor("PUT", path, json=fresh, headers={"If-Match": tags}).status_code == status, tags
+    assert editor("PUT", f"/items/{NEVER_THERE}", json=fresh, headers={"If-Match": "*"}).status_code == 404
+    assert admin("DELETE", path, headers={"If-Match": '"1"'}).status_code == 412
+    assert admin("DELETE", path, headers={"If-Match": 'W/"3"'}).status_code == 204
+
+
 def test_sku_belongs_to_one_item(editor: Account, make_item: MakeItem) -> None:
     assert editor("POST", "/items", json=item_input(sku=make_item()["sku"])).status_code == 409
 
@@ -181,9 +218,10 @@ def test_change_is_told_to_every_open_page(live: Live, viewer: Account, make_ite
         assert any(socket.receive() == told for _ in range(100))
 
 
-def test_socket_without_a_token_is_closed(live: Live) -> None:
+@pytest.mark.parametrize("token", ["nonsense", "\ud800", "ä.b.c", None, ["x"]])
+def test_socket_without_a_token_is_closed(live: Live, token: object) -> None:
     with WebSocket(live, "/api/v1/ws") as socket:
-        socket.send({"type": "auth", "token": "nonsense"})
+        socket.send({"type": "auth", "token": token})
         with pytest.raises(Closed, match="4401"):
             socket.receive()
 

@@ -125,7 +125,7 @@ class Events:
 async def _authenticate(websocket: WebSocket, text: str) -> Principal:
     try:
         message = json.loads(text) if len(text) <= MAX_MESSAGE else None
-    except ValueError:
+    except (ValueError, RecursionError):
         message = None
     token = message.get("token") if isinstance(message, dict) and message.get("type") == "auth" else None
     if not isinstance(token, str):

@@ -89,10 +89,24 @@ def test_the_document_describes_every_route(client):
     assert {"/api/v1/items", "/api/v1/items/{item_id}", "/api/v1/me"} <= paths.keys() and "/metrics" not in paths
 
 
-def test_a_websocket_without_a_token_is_closed(client):
+@pytest.mark.parametrize(
+    "message",
+    [
+        '{"type":"hello"}',
+        '{"type":"auth","token":"\\ud800"}',
+        '{"type":"auth","token":"a.b.c"}',
+        '{"type":"auth","token":7}',
+        "[" * 16000,
+        "",
+        b"\x00\xff",
+    ],
+    ids=["no token", "surrogate", "no JWT", "number", "nested", "empty", "bytes"],
+)
+def test_a_websocket_without_a_token_is_closed(client, caplog, message):
     with client.websocket_connect("/api/v1/ws") as socket:
-        socket.send_text('{"type":"hello"}')
+        (socket.send_bytes if isinstance(message, bytes) else socket.send_text)(message)
         assert socket.receive()["code"] == 4401
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 def test_log_lines_are_json_and_drop_forbidden_fields():

@@ -1,6 +1,7 @@
 """Which tokens are believed, and how the realm's keys are kept."""
 
 import asyncio
+import base64
 import time
 
 import pytest
@@ -26,8 +27,14 @@ def test_a_good_token_names_its_caller_and_roles(realm):
     assert caller.allows("editor") and not caller.allows("admin")
 
 
-def test_a_token_without_roles_is_believed_but_allows_nothing(realm):
-    assert not verify(realm, realm.token(realm_access=None)).allows("viewer")
+@pytest.mark.parametrize("access", [None, [], {"roles": 7}, {"roles": "viewer"}])
+def test_a_token_without_roles_is_believed_but_allows_nothing(realm, access):
+    assert not verify(realm, realm.token(realm_access=access)).allows("viewer")
+
+
+def deep() -> str:
+    """A header that is nested more deeply than Python recurses."""
+    return base64.urlsafe_b64encode(b"[" * 6000).decode().rstrip("=")
 
 
 @pytest.mark.parametrize(
@@ -46,6 +53,13 @@ def test_a_token_without_roles_is_believed_but_allows_nothing(realm):
         (lambda r: r.token(kid="enc"), "key"),
         (lambda r: "abc.def.ghi", "malformed"),
         (lambda r: "x" * 9000, "malformed"),
+        (lambda r: "\ud800", "malformed"),
+        (lambda r: "ä.ö.ü", "malformed"),
+        (lambda r: "", "malformed"),
+        (lambda r: f"{deep()}.e30.c2ln", "malformed"),
+        (lambda r: "bnVsbA.e30.c2ln", "malformed"),
+        (lambda r: r.token(exp=float("inf")), "claims"),
+        (lambda r: r.token(sub=7), "claims"),
     ],
 )
 def test_a_bad_token_is_refused_for_its_reason(realm, make, label):

@@ -45,8 +45,8 @@ class Principal:
 
 def principal(claims: dict[str, Any]) -> Principal:
     access = claims.get("realm_access")
-    granted = access.get("roles", []) if isinstance(access, dict) else []
-    roles = tuple(role for role in RANK if role in granted)
+    granted = access.get("roles") if isinstance(access, dict) else None
+    roles = tuple(role for role in RANK if role in granted) if isinstance(granted, list) else ()
     return Principal(
         subject=claims["sub"],
         username=str(claims.get("preferred_username") or claims["sub"]),
@@ -68,6 +68,11 @@ class TokenVerifier:
         self._remembered.clear()
 
     async def verify(self, token: str, keys: RealmKeys) -> Principal:
+        if len(token) > MAX_TOKEN:
+            raise TokenRefused("the token is too long", "malformed")
+        # A JWT is of the characters of base64url (RFC 7519). Other text may have no encoding at all, such as half a surrogate pair.
+        if not token.isascii():
+            raise TokenRefused("the token is malformed", "malformed")
         digest = hashlib.blake2b(token.encode(), digest_size=16).digest()
         known = self._remembered.get(digest)
         if known is not None:
@@ -82,11 +87,9 @@ class TokenVerifier:
         return fresh
 
     async def _claims(self, token: str, keys: RealmKeys) -> dict[str, Any]:
-        if len(token) > MAX_TOKEN:
-            raise TokenRefused("the token is too long", "malformed")
         try:
             header = jwt.get_unverified_header(token)
-        except jwt.InvalidTokenError as error:
+        except (jwt.InvalidTokenError, ValueError, RecursionError) as error:
             raise TokenRefused("the token is malformed", "malformed") from error
         if header.get("alg") != "RS256":
             raise TokenRefused("the token is not signed with RS256", "algorithm")
@@ -119,5 +122,5 @@ class TokenVerifier:
             raise TokenRefused("the token is from another issuer", "issuer") from error
         except jwt.InvalidSignatureError as error:
             raise TokenRefused("the signature is wrong", "signature") from error
-        except (jwt.PyJWTError, ValueError, TypeError) as error:
+        except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
             raise TokenRefused("the token is not valid", "claims") from error
