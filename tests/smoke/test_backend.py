@@ -62,7 +62,8 @@ def test_change_of_an_item_that_changed_meanwhile_is_refused(editor: Account, ma
 
 
 NOTES = {
-    "100 B": "n" * 100, "1 KB": "n" * 1024, "4 KB": "n" * 4000, "Japanese, 1 KB": "棚卸し" * 114, "Japanese, 12 KB": "在庫品番" * 1000,
+    "100 B": "n" * 100, "1 KB": "n" * 1024, "4 KB": "n" * 4000, "Japanese, 1 KB": "棚卸し" * 114,
+    "Japanese, 12 KB": "在庫品番" * 1000,
 }  # fmt: skip
 """Notes of an item; an answer is compressed from 1 KB on."""
 
