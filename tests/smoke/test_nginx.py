@@ -6,12 +6,14 @@ import re
 import socket
 import ssl
 import warnings
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.smoke.accounts import OPENID, REALM, Account
 from tests.smoke.live import Client, Live
+from tests.smoke.websocket import WebSocket
 
 LOOPBACK = "127.0.0.1"
 EVERYWHERE = "0.0.0.0"  # noqa: S104  (published so on purpose)
@@ -153,6 +155,28 @@ def test_load_is_shared_by_all_replicas(live: Live, viewer: Account) -> None:
     for _ in range(2 * len(before)):
         assert viewer("GET", "/me").status_code == 200
     assert all(after > earlier for earlier, after in zip(before, counts(), strict=True))
+
+
+OFFICE = 250
+"""WebSockets of one address; other requests are bounded at 200 at once."""
+
+
+def from_a_client(live: Live) -> socket.socket:
+    """A connection to the public listener from an address that has limits; this host's own has none."""
+    address = live.container("edge")["NetworkSettings"]["Networks"][f"{live.project.name}-frontend"]["IPAddress"]
+    with live.network(live.slots("frontend")[0]):
+        return socket.create_connection((address, 8443), 10)
+
+
+def test_open_sockets_of_an_office_leave_room_for_its_requests(live: Live, viewer: Account) -> None:
+    context = ssl.create_default_context(cafile=str(live.ca))
+    with ExitStack() as opened:
+        for _ in range(OFFICE):
+            one = opened.enter_context(WebSocket(live, "/api/v1/ws", over=from_a_client(live)))
+            one.send({"type": "auth", "token": viewer.token})
+        with context.wrap_socket(from_a_client(live), server_hostname=live.domain) as secured:
+            secured.sendall(f"GET /api/v1/health/live HTTP/1.1\r\nHost: {live.domain}\r\nConnection: close\r\n\r\n".encode())
+            assert secured.recv(100).startswith(b"HTTP/1.1 200 ")
 
 
 # ---- The operator's pages

@@ -21,9 +21,10 @@ class Closed(Exception):
 
 
 class WebSocket:
-    def __init__(self, live: Live, path: str, timeout: float = 10) -> None:
+    def __init__(self, live: Live, path: str, timeout: float = 10, over: socket.socket | None = None) -> None:
+        """`over`: a connection to nginx that is there already; otherwise one is opened from this host."""
         context = ssl.create_default_context(cafile=str(live.ca))
-        raw = socket.create_connection(("127.0.0.1", live.ports["https"]), timeout)
+        raw = over or socket.create_connection(("127.0.0.1", live.ports["https"]), timeout)
         self._socket = context.wrap_socket(raw, server_hostname=live.domain)
         self._input = self._socket.makefile("rb")
         key = base64.b64encode(secrets.token_bytes(16)).decode()
