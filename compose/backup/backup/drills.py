@@ -1,11 +1,11 @@
 """What every drill found: drills.jsonl on the repository's volume, one line each."""
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from . import disk
 from .paths import VOLUME
 
 PATH = VOLUME / "drills.jsonl"
@@ -47,10 +47,4 @@ def read(path: Path = PATH) -> list[Drill]:
 def append(drill: Drill, path: Path = PATH) -> None:
     """Callers hold the job lock, hence no two writers."""
     kept = [*read(path)[-KEPT + 1 :], drill]
-    new = path.with_suffix(".new")
-    with new.open("w") as stream:
-        for one in kept:
-            stream.write(json.dumps(asdict(one), default=datetime.isoformat) + "\n")
-        stream.flush()
-        os.fsync(stream.fileno())
-    new.rename(path)
+    disk.write(path, "".join(json.dumps(asdict(one), default=datetime.isoformat) + "\n" for one in kept))

@@ -3,13 +3,12 @@
 On a full disk it is kept in memory meanwhile: a job that failed by that would be begun again at once, and nobody told.
 """
 
-import contextlib
 import json
-import os
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from . import disk
 from .log import log
 from .paths import RUN, VOLUME
 
@@ -64,17 +63,7 @@ def record(
 
 
 def _write(entries: dict[str, Entry], path: Path) -> None:
-    new = path.with_suffix(".new")
-    try:
-        with new.open("w") as stream:
-            json.dump({name: asdict(entry) for name, entry in entries.items()}, stream, default=datetime.isoformat)
-            stream.flush()
-            os.fsync(stream.fileno())
-        new.rename(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            new.unlink()
-        raise
+    disk.write(path, json.dumps({name: asdict(entry) for name, entry in entries.items()}, default=datetime.isoformat))
 
 
 def _entry(values: dict) -> Entry:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from . import pgbackrest, restic
+from . import disk, pgbackrest, restic
 from .errors import CommandError, JobError
 from .log import log
 from .paths import CIPHER, HOST, PGBACKREST_CONF, RUN, VOLUME
@@ -71,9 +71,7 @@ def _settle(repository: Repository, before: Sequence[str]) -> bool:
 
 
 def _note(known: dict[str, str]) -> None:
-    fresh = SETTLED.with_suffix(".new")
-    fresh.write_text(json.dumps(known))
-    fresh.rename(SETTLED)
+    disk.write(SETTLED, json.dumps(known))
 
 
 def _settled() -> dict[str, str]:
