@@ -16,7 +16,7 @@ import yaml
 
 from ops import podman
 from ops.errors import NeedsPerson, OpsError
-from ops.machine import firewall
+from ops.machine import disk, firewall
 from ops.machine import state as files
 from ops.machine.at_rest import handed, mirror, switch
 from ops.machine.authority import issue_certificate
@@ -142,7 +142,7 @@ class Performer:
     @perform.register
     def _(self, step: GenerateSecret) -> None:
         folder = self.state.secrets / step.name
-        folder.mkdir(exist_ok=True, mode=0o700)
+        disk.make_folder(folder, mode=0o700)
         files.write(folder / str(step.version), secrets.token_urlsafe(SECRET_BYTES), mode=0o600)
 
     @perform.register

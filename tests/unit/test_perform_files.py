@@ -18,6 +18,7 @@ from tests.unit.podman_model import Podman
 from tests.unit.podman_model import performer as performer  # noqa: PLC0414  (a fixture)
 from tests.unit.podman_model import podman as podman  # noqa: PLC0414  (a fixture)
 from tests.unit.podman_model import project as project  # noqa: PLC0414  (a fixture)
+from tests.unit.power_cut import recorded
 
 # Secrets.
 
@@ -30,6 +31,18 @@ def test_secret_is_made_for_its_owner_alone_and_never_twice_the_same(performer: 
     values = [(folder / str(version)).read_text() for version in (1, 2)]
     assert len({*values}) == 2 and all(len(value) >= 43 for value in values)
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600} and folder.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("name", ["redis-app", "postgres-app"])
+def test_secret_survives_a_power_cut_also_the_first_of_its_name(performer: Performer, project: Project, name: str) -> None:
+    """Its folder's name was not flushed: a server could be given a password that the state folder had lost."""
+    (project.state.secrets / "postgres-app").mkdir(mode=0o700)
+    with recorded(project.state.root) as power:
+        performer.perform(steps.GenerateSecret("g", "", name=name, version=1))
+        value = (project.state.secrets / name / "1").read_text()
+        power.cut()
+
+    assert (project.state.secrets / name / "1").read_text() == value
 
 
 def test_secret_travels_on_standard_input_and_replaces_what_a_lost_state_left(
