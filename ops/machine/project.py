@@ -107,6 +107,10 @@ class Project:
     def stack(self) -> Stack:
         return parse_stack(self._compose, self.settings, self.ports, self.host.repository, self.state.root, self.scaled)
 
+    def afresh(self) -> Project:
+        """The same project, which reads this host anew: another command may have changed what was read before."""
+        return dataclasses.replace(self)
+
     def with_stamps(self, stamps: str) -> Project:
         """The same project with images of a refresh, before it has succeeded."""
         return dataclasses.replace(self, stamps=stamps)

@@ -95,10 +95,13 @@ def deploy(
     began = time.monotonic()
     project = open_project()
     known_service(project, service)
-    goal = checkout_goal(project, service, contracting=contracting, accept=accept_policy_violations)
+
+    def aim() -> Goal:
+        return checkout_goal(project.afresh(), service, contracting=contracting, accept=accept_policy_violations)
+
     # A hook that cannot run is said before anything else, in a plan as well.
     find_hooks(project.host.repository / "config" / "hooks")
-    if steps := bring_about(goal, plan_only=plan, yes=yes, check=check_host):
+    if steps := bring_about(aim, plan_only=plan, yes=yes, check=check_host):
         took = f"{steps} steps in {time.monotonic() - began:.1f} s"
         show.out.print(f"[bold green]deployed[/bold green]: {deployed(activations(project.state))}{took}")
 

@@ -122,7 +122,7 @@ def apply(c: Context, plan: bool = False, yes: bool = False) -> None:
 
     began = time.monotonic()
     project = must_run(must_exist(open_project()))
-    if steps := bring_about(realm_goal(project), plan_only=plan, yes=yes):
+    if steps := bring_about(lambda: realm_goal(project.afresh()), plan_only=plan, yes=yes):
         show.out.print(f"[bold green]the realm is as declared[/bold green]: {steps} steps in {time.monotonic() - began:.1f} s")
 
 

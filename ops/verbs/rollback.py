@@ -31,7 +31,7 @@ def rollback(
     from ops.machine.releases import activations, current_number, releases, schema_history
     from ops.plan.keycloak.upgrade import Rules
     from ops.plan.release import contracted_since, previous_good
-    from ops.verbs.transition import back_to, bring_about
+    from ops.verbs.transition import Goal, back_to, bring_about
 
     began = time.monotonic()
     project = open_project()
@@ -42,13 +42,18 @@ def rollback(
         if found is None:
             raise HostLacks("there is no release to go back to", "none before the current one has served", "inv releases")
         number = found.number
-    if gone := contracted_since(schema_history(state), number):
-        raise OpsError(
-            f"release {number} cannot run on today's database", f"later migrations took away what it needs: {', '.join(gone)}",
-            "go back to a later release (inv releases), or correct forward: inv deploy",
-        )  # fmt: skip
-    goal = replace(back_to(project, number, Rules(with_database=with_database)), accept_violations=accept_policy_violations)
-    if steps := bring_about(goal, plan_only=plan, yes=yes):
+
+    def aim() -> Goal:
+        if gone := contracted_since(schema_history(state), number):
+            raise OpsError(
+                f"release {number} cannot run on today's database",
+                f"later migrations took away what it needs: {', '.join(gone)}",
+                "go back to a later release (inv releases), or correct forward: inv deploy",
+            )  # fmt: skip
+        goal = back_to(project.afresh(), number, Rules(with_database=with_database))
+        return replace(goal, accept_violations=accept_policy_violations)
+
+    if steps := bring_about(aim, plan_only=plan, yes=yes):
         show.out.print(
             f"[bold green]release {number} serves again[/bold green]: {steps} steps in {time.monotonic() - began:.1f} s"
         )

@@ -111,21 +111,25 @@ def scale(c: Context, service: str, plan: bool = False, yes: bool = False) -> No
     from ops.machine.project import open_project, ticker_sources
     from ops.machine.releases import current_number, read_release
     from ops.plan.rescale import rescaled
-    from ops.verbs.transition import again, bring_about
+    from ops.verbs.transition import Goal, again, bring_about
 
     began = time.monotonic()
     name, number = parse(service)
     project = open_project()
-    running = running_release(project)
-    chosen = scalable(running.stack.services, name)
-    refuse_too_much(chosen, number)
-    manifest = read_release(project.state, current_number(project.state) or 0).manifest
-    origin = {key: manifest.get(key) for key in ("commit", "dirty")}
-    before = files.read_json(project.state.scale) or {}
-    goal = again(
-        project, rescaled(running, name, number, ticker_sources(project.host)), "scale",
-        extend=remembering(project, chosen, number, origin),
-        undo=lambda: files.write(project.state.scale, files.dump(before)),
-    )  # fmt: skip
-    if steps := bring_about(goal, plan_only=plan, yes=yes):
+
+    def aim() -> Goal:
+        here = project.afresh()
+        running = running_release(here)
+        chosen = scalable(running.stack.services, name)
+        refuse_too_much(chosen, number)
+        manifest = read_release(here.state, current_number(here.state) or 0).manifest
+        origin = {key: manifest.get(key) for key in ("commit", "dirty")}
+        before = files.read_json(here.state.scale) or {}
+        return again(
+            here, rescaled(running, name, number, ticker_sources(here.host)), "scale",
+            extend=remembering(here, chosen, number, origin),
+            undo=lambda: files.write(here.state.scale, files.dump(before)),
+        )  # fmt: skip
+
+    if steps := bring_about(aim, plan_only=plan, yes=yes):
         show.out.print(f"[bold green]{name} has {number}[/bold green]: {steps} steps in {time.monotonic() - began:.1f} s")

@@ -81,7 +81,7 @@ def rotate(
     """
     from ops import show
     from ops.machine.project import must_exist, open_project
-    from ops.plan.secrets.table import ESCROWED, rotatable, target_named
+    from ops.plan.secrets.table import rotatable, target_named
 
     began = time.monotonic()
     given = [name for name in names.split(",") if name]
@@ -91,20 +91,21 @@ def rotate(
     project = must_run(must_exist(open_project()))
     stack = project.deployed.stack
     targets = list(rotatable(stack, stack.secrets, escrow=bool(export))) if all else asked
-    path = _place_for(project, targets, export) if export or any(one.kind in ESCROWED for one in targets) else ""
-    if steps := rotate_secrets(project, targets, VERB, export=path, plan_only=plan, yes=yes):
+    if steps := rotate_secrets(project, targets, VERB, export=export, plan_only=plan, yes=yes):
         what = f"{len(targets)} secrets" if len(targets) > 1 else targets[0].secret
         show.out.print(f"[bold green]{what} rotated[/bold green]: {steps} steps in {time.monotonic() - began:.1f} s")
 
 
 def _place_for(project: Project, targets: Sequence[Target], export: str) -> str:
-    """Absolute path of the file for the new key of the repositories."""
+    """Absolute path of the file for the new key of the repositories; empty where no key is rotated."""
     from pathlib import Path
 
     from ops.machine.backup import key
     from ops.plan.secrets.table import ESCROWED
 
     if not any(one.kind in ESCROWED for one in targets):
+        if not export:
+            return ""
         raise UsageProblem("--export is for the key of the backups", "it is not among these secrets", "inv secrets")
     if not export:
         raise UsageProblem(
@@ -123,7 +124,7 @@ def _place_for(project: Project, targets: Sequence[Target], export: str) -> str:
 def rotate_secrets(
     project: Project, targets: Sequence[Target], name: str, *, export: str = "", plan_only: bool, yes: bool
 ) -> int:  # fmt: skip
-    """The number of steps. `name`: of the command. `export`: path for the new key of the backups, where that is among them.
+    """The number of steps. `name`: of the command. `export`: file for the new key of the backups, where that is among them.
 
     Raises as `bring_about` does, and where a secret cannot be rotated here.
     """
@@ -132,13 +133,18 @@ def rotate_secrets(
     from ops.plan.secrets.table import must_be_rotatable
     from ops.verbs.transition import bring_about
 
-    if current_number(project.state) is None:
-        raise HostLacks("nothing is deployed", "there is no release whose secret could be rotated", "inv deploy")
-    for target in targets:
-        must_be_rotatable(project.deployed.stack, target)
-    if any(target.kind in ("client", "user", "account") for target in targets):
-        must_answer(project)
-    return bring_about(rotation_goal(project, targets, name, export), plan_only=plan_only, yes=yes)
+    def aim() -> Goal:
+        here = project.afresh()
+        path = _place_for(here, targets, export)
+        if current_number(here.state) is None:
+            raise HostLacks("nothing is deployed", "there is no release whose secret could be rotated", "inv deploy")
+        for target in targets:
+            must_be_rotatable(here.deployed.stack, target)
+        if any(target.kind in ("client", "user", "account") for target in targets):
+            must_answer(here)
+        return rotation_goal(here, targets, name, path)
+
+    return bring_about(aim, plan_only=plan_only, yes=yes)
 
 
 def rotation_goal(project: Project, targets: Sequence[Target], name: str, export: str = "") -> Goal:

@@ -135,10 +135,12 @@ def refuse_missing_images(goal: Goal, plan: Plan) -> None:
 
 
 def bring_about(
-    goal: Goal, *, plan_only: bool = False, yes: bool = False, check: Callable[[Project], None] | None = None
+    aim: Callable[[], Goal], *, plan_only: bool = False, yes: bool = False, check: Callable[[Project], None] | None = None
 ) -> int:
     """Plan, confirm with the lock free, plan afresh, apply under measurement; put everything back where it fails or costs too
     much.
+
+    `aim` reads this host and says where to get; it is asked again under the lock: another command may have ended meanwhile.
 
     Returns the number of steps done. Raises what went wrong: with exit code 1 where the old release serves again, 5 where
     a person is needed.
@@ -146,6 +148,7 @@ def bring_about(
     from ops import show
     from ops.plan.walls.admission import refuse_violations
 
+    goal = aim()
     project = goal.project
     if plan_only:
         _, _, plan = goal.decide()
@@ -157,13 +160,14 @@ def bring_about(
     project.host.prepare()
 
     def decided() -> tuple[Plan, Callable[[], int]]:
+        goal = aim()
         wanted, seen, plan = goal.decide()
         if goal.verb not in BUILDING:
             refuse_missing_images(goal, plan)
         if plan.steps:
             refuse_violations(plan, bool(goal.accept_violations))
             if check:
-                check(project)
+                check(goal.project)
         return plan, partial(_carry_out, goal, wanted, seen, plan)
 
     def ask(plan: Plan) -> None:
@@ -217,8 +221,8 @@ class _Attempt:
         now = current_number(self.state)
         older = [number for number in good if now is None or number <= now]
         self.previous = now if now in good else max(older, default=None)
-        sealed = wanted.number or (next_number(self.state) if _step(plan, "release") else now)
-        self.number = sealed or 0
+        makes = any(step.key == "release" for step in plan.steps)
+        self.number = wanted.number or (next_number(self.state) if makes else now) or 0
         self.gaps: dict[str, float] = {}
         self.interruptions: list[tuple[float, float]] = []
         """When requests failed as the plan had announced, in seconds since the epoch."""
@@ -393,7 +397,3 @@ class _Attempt:
         except Exception as problem:
             told = as_told(problem)
             show.err.print(f"[yellow]note:[/yellow] old releases could not be cleaned up: {told.what}: {told.why}")
-
-
-def _step(plan: Plan, key: str) -> bool:
-    return any(step.key == key for step in plan.steps)

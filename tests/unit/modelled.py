@@ -26,7 +26,15 @@ from ops.plan.measure import Sample
 from ops.plan.release import GOOD
 from ops.plan.wanted import Wanted
 from ops.render import digest
-from ops.steps import ActivateRelease, AwaitHealthy, RemoveContainer, StartContainer, WriteRelease
+from ops.steps import (
+    ActivateRelease,
+    AwaitHealthy,
+    GenerateSecret,
+    RememberScale,
+    RemoveContainer,
+    StartContainer,
+    WriteRelease,
+)
 from ops.verbs import common, transition
 from ops.verbs.transition import Goal, bring_about
 from tests.unit.builders import PORTS, REPOSITORY, done, settings, wanted
@@ -50,15 +58,24 @@ class World:
     samples: list[Sample] = field(default_factory=list)
     cleaned: int = 0
     gaps: dict[str, float] = field(default_factory=dict)
+    meanwhile: Callable[[], None] = lambda: None
+    """What another command does before this one has the lock."""
+    brought: Wanted | None = None
+    """The release that steps were carried out for."""
     guard: Lock = field(default_factory=Lock)
 
     @property
     def project(self) -> Project:
         return cast(Project, SimpleNamespace(
             name="cc03", state=self.state, settings=settings(), ports=PORTS, release=None, remember=lambda: None,
-            host=SimpleNamespace(prepare=lambda: None, repository=REPOSITORY, state=self.state),
-            wanted_again=self.sealed,
+            host=SimpleNamespace(prepare=self._prepare, repository=REPOSITORY, state=self.state),
+            wanted_again=self.sealed, afresh=lambda: self.project,
+            deployed=self.sealed(self.serving) if self.serving else None,
         ))  # fmt: skip
+
+    def _prepare(self) -> None:
+        meanwhile, self.meanwhile = self.meanwhile, lambda: None
+        meanwhile()
 
     def sealed(self, number: int) -> Wanted:
         found = releases.load_release(self.state, number, {})
@@ -72,6 +89,9 @@ class World:
 
         return Goal("deploy", self.project, lambda seen: release, Options(migrate=True), extend=extend, **more)
 
+    def aim(self, release: Wanted, **more: Any) -> Callable[[], Goal]:
+        return lambda: self.goal(release, **more)
+
     def perform(self, step: Step, release: Wanted) -> None:
         problem = self.fails.pop(step.key, None)
         if isinstance(problem, BaseException):
@@ -80,9 +100,14 @@ class World:
             problem()
         if isinstance(step, WriteRelease):
             releases.write_release(self.state, step.number, step.manifest or {}, step.files or {})
+        if isinstance(step, RememberScale):
+            files.write(self.state.scale, files.dump(dict(step.said)))
+        if isinstance(step, GenerateSecret):
+            files.write(self.state.secrets / step.name / str(step.version), "value")
         if isinstance(step, ActivateRelease):
             files.link(self.state.current, str(step.number))
         with self.guard:
+            self.brought = release
             self.seen = replace(done([step], self.seen, release), gaps=self.gaps)
             self.done.append(step.key)
 
@@ -165,7 +190,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
 @pytest.fixture
 def served(world: World) -> World:
     """Release 1 serves."""
-    assert bring_about(world.goal(OLD), yes=True) > 10
+    assert bring_about(world.aim(OLD), yes=True) > 10
     assert (world.serving, world.outcomes) == (1, [(1, GOOD)])
     world.done.clear()
     return world
