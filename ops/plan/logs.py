@@ -16,7 +16,7 @@ UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 LEVELS = ("debug", "info", "warn", "error", "fatal")
 """The names that the collector gives to the levels of all programs, the least grave first."""
 ALSO = {"warning": "warn", "critical": "fatal"}
-SEARCHED = ("_msg", "raw", "path")
+SEARCHED = ("_msg", "raw", "path", "reason")
 """Fields that --grep looks at."""
 
 
@@ -119,6 +119,12 @@ def row_of(service: str, replica: str, time: str, text: str) -> dict[str, Any]:
         said = str(fields.get("level") or fields.get("severity") or fields.get("error_severity") or "").lower()
         row["level"] = ALSO.get(said, said)
     return {**row, "_time": time, "service": service, **({"replica": replica} if replica else {})}
+
+
+def message(row: Mapping[str, Any]) -> str:
+    """What a row says, on one line: its text, and the reason that a service gave in a field of its own."""
+    text, reason = str(row.get("_msg", "")), str(row.get("reason") or "")
+    return f"{text}: {reason}" if reason and reason not in text else text
 
 
 def fits(asked: Asked, row: Mapping[str, Any]) -> bool:

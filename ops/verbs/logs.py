@@ -70,15 +70,16 @@ def _show(row: Mapping[str, Any]) -> None:
     from rich.markup import escape
 
     from ops import show
+    from ops.plan.logs import message
 
     replica = f"-{row['replica']}" if row.get("replica") else ""
     level = str(row.get("level", ""))
     style = _STYLE.get(level)
-    text = escape(str(row.get("_msg", "")))
+    text = escape(message(row))
     request = f" [dim]{escape(str(row['request_id']))}[/dim]" if row.get("request_id") else ""
-    message = f"[{style}]{text}[/{style}]" if style else text
+    shown = f"[{style}]{text}[/{style}]" if style else text
     show.out.print(
-        f"[dim]{escape(str(row['_time'])[:23])}[/dim] {escape(str(row['service']) + replica):<14} {level:<6}{message}{request}"
+        f"[dim]{escape(str(row['_time'])[:23])}[/dim] {escape(str(row['service']) + replica):<14} {level:<6}{shown}{request}"
     )
 
 

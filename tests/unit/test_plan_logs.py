@@ -10,7 +10,7 @@ import pytest
 
 from ops.errors import UsageProblem
 from ops.machine import container_logs
-from ops.plan.logs import Asked, fits, live_query, query, read, row_of
+from ops.plan.logs import Asked, fits, live_query, message, query, read, row_of
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
 
@@ -79,6 +79,18 @@ def test_a_line_of_a_file_answers_the_same_question(question: Asked, found: bool
     row = row_of("backend", "1", "2026-01-31T11:50:00.123456789+00:00", text)
 
     assert fits(question, row) is found
+
+
+@pytest.mark.parametrize(
+    ("row", "shown"),
+    [
+        ({"_msg": "redis does not answer", "reason": "WRONGPASS"}, "redis does not answer: WRONGPASS"),
+        ({"_msg": "migration failed: no table", "reason": "no table"}, "migration failed: no table"),
+        ({"_msg": "started"}, "started"),
+    ],
+)
+def test_reason_is_shown_after_the_text(row: dict[str, str], shown: str) -> None:
+    assert message(row) == shown
 
 
 def test_bad_pattern_is_a_usage_error() -> None:

@@ -38,6 +38,7 @@ class Breaker:
     def __init__(self) -> None:
         self.open = True
         self._failures = 0
+        self._reason = ""
 
     @property
     def failing(self) -> bool:
@@ -56,12 +57,19 @@ class Breaker:
 
     def failed(self, error: Exception) -> None:
         self._failures += 1
-        # Exactly at the threshold: one line an outage, also when Redis was never there since the start.
+        # Exactly at the threshold: one line an outage, also when Redis was never there since the start. One more for each other
+        # reason: a refused password often follows a connection that was reset.
         if self._failures == FAILURES_TO_OPEN:
             self.open = True
             metrics.CACHE_UP.set(0)
-            reason = f"{type(error).__name__}: {error}"[:200]
-            _log.warning("redis does not answer: going on without it", extra={"fields": {"reason": reason}})
+            self._warn(error)
+        elif self._failures > FAILURES_TO_OPEN and type(error).__name__ != self._reason:
+            self._warn(error)
+
+    def _warn(self, error: Exception) -> None:
+        self._reason = type(error).__name__
+        reason = f"{self._reason}: {error}"[:200]
+        _log.warning("redis does not answer: going on without it", extra={"fields": {"reason": reason}})
 
     def succeeded(self) -> None:
         self._failures = 0

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from redis.exceptions import AuthenticationError
 from redis.exceptions import ConnectionError as RedisGone
 
 from app.cache import BARRIER, FAILURES_TO_OPEN, PREFIX, Breaker, CacheUnavailable, ItemCache
@@ -88,6 +89,16 @@ def test_only_the_background_check_closes_the_circuit(parts):
         assert await breaker.call(lambda: client.get("1")) is None
 
     asyncio.run(run())
+
+
+def test_each_reason_of_an_outage_is_logged_once(caplog):
+    breaker = Breaker()
+    for error in (RedisGone("reset"), AuthenticationError("WRONGPASS")):
+        for _ in range(FAILURES_TO_OPEN + 2):
+            breaker.failed(error)
+
+    reasons = [record.fields["reason"] for record in caplog.records]
+    assert reasons == ["ConnectionError: reset", "AuthenticationError: WRONGPASS"]
 
 
 def test_single_failures_do_not_open_the_circuit(parts):
