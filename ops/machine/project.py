@@ -249,7 +249,8 @@ def targets_of(
 
 
 TICKER_FILES = (
-    "__init__.py", "errors.py", "machine/__init__.py", "machine/run.py", "machine/health.py", "machine/history.py",
+    "__init__.py", "errors.py", "machine/__init__.py", "machine/run.py", "machine/crashes.py", "machine/health.py",
+    "machine/history.py",
     "machine/lock.py", "machine/lost.py", "machine/ticker.py", "machine/certificates/__init__.py",
     "machine/certificates/renewing.py", "machine/certificates/watch.py",
     "machine/certificates/wire.py", "machine/firewall.py", "machine/within.py", "renewal.py",

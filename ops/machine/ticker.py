@@ -30,6 +30,7 @@ from ops.machine import firewall, history, lock
 from ops.machine.certificates.renewing import run_command
 from ops.machine.certificates.watch import CertificateWatch
 from ops.machine.certificates.wire import Listener
+from ops.machine.crashes import Crashes
 from ops.machine.health import Target, assess, is_live, state_of
 from ops.machine.lost import recover
 from ops.machine.run import Result, run
@@ -111,6 +112,7 @@ class Ticker:
         self.targets: tuple[Target, ...] = ()
         self.listeners: tuple[Listener, ...] = ()
         self.certificates = CertificateWatch(state, self.say)
+        self.crashes = Crashes(state / "ticker" / "crashes.json")
         self.version = ""
         self.waiting = False
         """Whether all that is down is to be started at once, as soon as that can be."""
@@ -193,6 +195,9 @@ class Ticker:
     def round(self) -> None:
         """Ask every container once, mend what is due, write down what was found."""
         found = self.inspect()
+        for target in self.targets:
+            if target.container in found:
+                self.crashes.observe(target.slot, found[target.container])
         now = time.monotonic()
         asked = [target for target in self.targets if self._worth_asking(target, now)]
         with ThreadPoolExecutor(max_workers=4) as pool:
@@ -245,11 +250,13 @@ class Ticker:
             # It becomes ready some time after what it needs, not at once.
             watch.not_ready_since = now
         action = due(watch, target, running, now, ill) if item else ""
-        if not action:
+        if not item or not action:
             return
         try:
             with lock.hold(self.state / "lock", lock.SUPERVISOR):
                 if self._still_ill(target):
+                    if action == "start":
+                        self.crashes.ended(target.slot, item)
                     self._act(target, watch, action, now)
         except LockHeld:
             # A command has begun since this round did: the container is its business.
@@ -282,10 +289,12 @@ class Ticker:
         }
         content = {"version": self.version, "at": time.time(), "pid": os.getpid(), "health": health}
         _replace(self.state / "ticker" / "health.json", json.dumps(content))
+        self.crashes.keep([target.slot for target in self.targets])
+        self.crashes.write()
         # For cAdvisor: Podman's own files say the same to root only, and hold far more than that.
         _replace(self.state / "metrics" / CONTAINERS, container_list(found.values()))
         commands = history.exposition(history.read(self.state), time.time())
-        _replace(self.state / "metrics" / "stack.prom", exposition(self.targets, self.watches, found) + commands)
+        _replace(self.state / "metrics" / "stack.prom", exposition(self.targets, self.watches, found, self.crashes) + commands)
 
     def run(self) -> None:
         """Until stopped by a signal, or replaced: a new list under another version makes this process read it again."""
@@ -345,13 +354,15 @@ def measured(item: Mapping[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def exposition(targets: tuple[Target, ...], watches: Mapping[str, Watch], found: Mapping[str, Mapping[str, Any]]) -> str:
+def exposition(
+    targets: tuple[Target, ...], watches: Mapping[str, Watch], found: Mapping[str, Mapping[str, Any]], crashes: Crashes
+) -> str:  # fmt: skip
     """What was found, in Prometheus' text format, for node_exporter's textfile collector."""
     lines = [
         "# HELP cc03_container_healthy Whether the container does what its users need.",
         "# TYPE cc03_container_healthy gauge",
-        "# HELP cc03_container_restarts_total Restarts by Podman's policy and by the health ticker.",
-        "# TYPE cc03_container_restarts_total counter",
+        "# HELP cc03_container_crashes_total Ends of its main process that nobody ordered.",
+        "# TYPE cc03_container_crashes_total counter",
         "# HELP cc03_container_info Maps a container's id, as its cgroup is named, to its service.",
         "# TYPE cc03_container_info gauge",
         "# HELP cc03_ticker_last_round_timestamp_seconds When the health ticker last asked.",
@@ -362,9 +373,8 @@ def exposition(targets: tuple[Target, ...], watches: Mapping[str, Watch], found:
         labels = f'service="{target.service}",replica="{target.slot}",name="{target.container}"'
         watch = watches[target.slot]
         item = found.get(target.container)
-        restarts = (int(item.get("RestartCount", 0)) if item else 0) + watch.mended
         lines.append(f"cc03_container_healthy{{{labels}}} {int(not watch.reason)}")
-        lines.append(f"cc03_container_restarts_total{{{labels}}} {restarts}")
+        lines.append(f"cc03_container_crashes_total{{{labels}}} {crashes.total(target.slot)}")
         if item:
             lines.append(f'cc03_container_info{{{labels},container_id="{item["Id"]}"}} 1')
     return "\n".join(lines) + "\n"

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ops.machine import lock
+from ops.machine.crashes import Crashes
 from ops.machine.health import Target
 from ops.machine.run import Result
 from ops.machine.ticker import (
@@ -305,14 +306,20 @@ def test_time_of_a_container_that_never_started_is_long_ago() -> None:
     assert epoch("0001-01-01T00:00:00Z") < 0
 
 
-def test_exposition_tells_health_restarts_and_the_container_behind_a_slot() -> None:
-    found = {"cc03-redis": {"Id": "abc", "RestartCount": 2}}
+@pytest.fixture
+def crashes(tmp_path: Path) -> Crashes:
+    return Crashes(tmp_path / "crashes.json")
 
-    text = exposition((TARGET,), {"redis": Watch(reason="", mended=1)}, found)
+
+def test_exposition_tells_health_crashes_and_the_container_behind_a_slot(crashes: Crashes) -> None:
+    found = {"cc03-redis": {"Id": "abc", "RestartCount": 2}}
+    crashes.observe("redis", found["cc03-redis"])
+
+    text = exposition((TARGET,), {"redis": Watch(reason="", mended=1)}, found, crashes)
 
     labels = 'service="redis",replica="redis",name="cc03-redis"'
     assert f"cc03_container_healthy{{{labels}}} 1" in text.splitlines()
-    assert f"cc03_container_restarts_total{{{labels}}} 3" in text.splitlines()
+    assert f"cc03_container_crashes_total{{{labels}}} 2" in text.splitlines()
     assert f'cc03_container_info{{{labels},container_id="abc"}} 1' in text.splitlines()
 
 
@@ -327,16 +334,16 @@ def test_cadvisor_is_told_what_it_measures_and_nothing_else() -> None:
     }]  # fmt: skip
 
 
-def test_exposition_tells_of_a_container_that_is_gone() -> None:
-    text = exposition((TARGET,), {"redis": ill()}, {})
+def test_exposition_tells_of_a_container_that_is_gone(crashes: Crashes) -> None:
+    text = exposition((TARGET,), {"redis": ill()}, {}, crashes)
 
     assert "cc03_container_healthy" in text
     assert '"cc03-redis"} 0' in text
     assert "container_id" not in text
 
 
-def test_exposition_is_the_text_format_that_prometheus_reads() -> None:
-    text = exposition((TARGET,), {"redis": Watch(reason="")}, {"cc03-redis": {"Id": "abc"}})
+def test_exposition_is_the_text_format_that_prometheus_reads(crashes: Crashes) -> None:
+    text = exposition((TARGET,), {"redis": Watch(reason="")}, {"cc03-redis": {"Id": "abc"}}, crashes)
 
     assert text.endswith("\n")
     for line in text.splitlines():
