@@ -284,3 +284,19 @@ def test_logs_are_for_reading_only(live: Live, path: str) -> None:
 
 def test_is_measured(live: Live) -> None:
     live.measures("nginx_up")
+
+
+def test_responses_are_counted_by_status_and_route(live: Live, viewer: Account) -> None:
+    """Also those that no service sees: nginx itself refuses a body that is too large."""
+
+    def counted(route: str, status: int) -> float:
+        name = f'edge_responses_total{{service="backend",route="{route}",status="{status}"}} '
+        lines = live.inside("nginx", 8081, "/metrics").text.splitlines()
+        return sum(float(line.removeprefix(name)) for line in lines if line.startswith(name))
+
+    before = [counted("api", status) for status in (200, 413, 404)]
+    assert viewer("GET", "/me").status_code == 200
+    assert viewer("POST", "/items", data=b"x" * 200_000).status_code == 413
+    assert live.site.get("/api/v1/nothing").status_code == 404
+    assert all(counted("api", status) > earlier for status, earlier in zip((200, 413, 404), before, strict=True))
+    live.measures('count(edge_responses_total{service="backend",route="api",status="502"})')
