@@ -33,6 +33,7 @@ def placeholders(settings: Settings, ports: Mapping[str, int]) -> dict[str, str]
         "CC03_OPS_PORT": str(ports["ops"]),
         "CC03_PUBLIC_URL": url(settings.domain, ports["https"]),
         "CC03_OPS_URL": url("localhost", ports["ops"]),
+        "CC03_LOAD_BALANCERS": " ".join(f"set_real_ip_from {one};" for one in settings.get("load_balancer", "addresses")),
         "CC03_METRICS_RETENTION": str(settings.get("retention", "metrics")),
         "CC03_LOGS_RETENTION": str(settings.get("retention", "logs")),
     }

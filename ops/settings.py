@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,16 @@ def _clock(value: Any) -> str:
 def _flag(value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError("true or false")
+    return value
+
+
+def _networks(value: Any) -> list[str]:
+    """Addresses and networks. One of all addresses is refused: whoever it was, would be believed."""
+    try:
+        if not isinstance(value, list) or not all(isinstance(one, str) and ip_network(one).prefixlen for one in value):
+            raise ValueError
+    except ValueError:
+        raise ValueError("a list of addresses and networks such as [192.0.2.7, 198.51.100.0/24]") from None
     return value
 
 
@@ -108,6 +119,9 @@ SETTINGS = (
     Setting(("ports", "https"), _number(1, 65535), 443, "Published port of the site."),
     Setting(("ports", "ops"), _number(1, 65535), 9443,
             "Port of the monitoring and administration pages, on 127.0.0.1 only."),
+    Setting(("load_balancer", "addresses"), _networks, [],
+            "Load balancers in front of this host, whose `X-Forwarded-For` names the client (docs/how-to/load-balancer.md). "
+            "Without them every client behind one counts as the same address."),
     Setting(("replicas", "*"), _number(1, MAX_REPLICAS), None,
             "Containers of that service behind nginx, for services to which compose.yaml gives replicas (backend: 2, "
             "frontend: 1). What `inv scale` said since this file was last changed wins."),

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
+from ipaddress import ip_address
 from pathlib import Path
 
 from ops import podman
@@ -131,10 +133,12 @@ def look_around(project: Project) -> Facts:
     with ThreadPoolExecutor() as pool:
         registry = pool.submit(_container_registry, project)
         packages = pool.submit(_package_mirror)
+        ipv6 = pool.submit(_ipv6_addresses, project.settings.domain)
         offset = packages.result()
     return replace(
         facts,
         clock_offset=offset,
+        ipv6=ipv6.result(),
         registries={"container registry": registry.result(), "package mirror": offset is not None},
     )
 
@@ -143,6 +147,15 @@ def _container_registry(project: Project) -> bool:
     """Podman itself is asked, with its own configuration of registries and proxies."""
     answer = project.host.run(("podman", "search", "--limit", "1", "docker.io/library/debian"), timeout=20, ok=None)
     return answer.returncode == 0
+
+
+def _ipv6_addresses(name: str) -> tuple[str, ...]:
+    """What the DNS says of a public name; nothing where it has no AAAA record, and where the name is this host's own."""
+    try:
+        found = {str(entry[4][0]) for entry in socket.getaddrinfo(name, None, socket.AF_INET6, socket.SOCK_STREAM)}
+    except OSError:
+        return ()
+    return tuple(sorted(one for one in found if ip_address(one.partition("%")[0]).is_global))
 
 
 def _package_mirror() -> float | None:

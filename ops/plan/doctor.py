@@ -45,6 +45,8 @@ class Facts:
     port_owners: Mapping[int, str] = field(default_factory=dict)
     """Published port -> the project of this host whose container publishes it."""
     clock_offset: float | None = None
+    ipv6: tuple[str, ...] = ()
+    """IPv6 addresses that the DNS gives the site's name."""
     registries: Mapping[str, bool] = field(default_factory=dict)
     folders: Mapping[str, Folder] = field(default_factory=dict)
     """Repository -> its folder."""
@@ -210,6 +212,11 @@ def _surroundings(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "warning", f"the clock is off by {facts.clock_offset:.0f} s", "logins fail: tokens are not yet valid, or no longer",
             "apt-get install chrony, or correct the clock",
+        )  # fmt: skip
+    if facts.ipv6:
+        yield Finding(
+            "warning", f"the site's name has an IPv6 address, {facts.ipv6[0]}", "the ports are published on IPv4 only",
+            "remove the AAAA record, or have a load balancer answer there: docs/how-to/load-balancer.md#ipv6",
         )  # fmt: skip
     for name, answers in facts.registries.items():
         if answers:

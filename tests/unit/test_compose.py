@@ -61,6 +61,13 @@ def test_public_url_names_the_port_only_where_it_is_not_the_default(port: int, p
     assert found["CC03_OPS_URL"] == "https://localhost:9443"
 
 
+def test_nginx_believes_the_declared_load_balancers_only() -> None:
+    found = placeholders(settings("load_balancer: {addresses: [192.0.2.7, 198.51.100.0/24]}"), PORTS)
+
+    assert found["CC03_LOAD_BALANCERS"] == "set_real_ip_from 192.0.2.7; set_real_ip_from 198.51.100.0/24;"
+    assert placeholders(settings(""), PORTS)["CC03_LOAD_BALANCERS"] == ""
+
+
 def test_stack_is_read_with_all_that_plans_decide_by() -> None:
     found = stack()
     postgres, keycloak, backend, edge, nginx, grafana = found.services.values()

@@ -52,6 +52,7 @@ def test_host_that_has_all_gets_good_findings_only() -> None:
             "port 443 is published by the project shop of this host",
         ),
         (facts(secrets_closed="locked"), "bad", "secrets cannot be read: locked"),
+        (facts(ipv6=("2001:db8::7",)), "warning", "the site's name has an IPv6 address, 2001:db8::7"),
         (facts(clock_offset=11.0), "warning", "the clock is off by 11 s"),
         (facts(clock_offset=-3600.0), "warning", "the clock is off by -3600 s"),
         (facts(registries={"container registry": False}), "warning", "container registry does not answer"),

@@ -35,6 +35,13 @@ def test_what_is_set_wins_over_its_default() -> None:
     assert found.get("deadlines", "start", "keycloak") == 900
 
 
+def test_load_balancers_are_addresses_and_networks() -> None:
+    found = settings("load_balancer: {addresses: [192.0.2.7, 198.51.100.0/24]}")
+
+    assert found.get("load_balancer", "addresses") == ["192.0.2.7", "198.51.100.0/24"]
+    assert settings("").get("load_balancer", "addresses") == []
+
+
 def test_project_of_the_environment_wins_over_the_file() -> None:
     assert settings("project: shop", "shop-test").project == "shop-test"
 
@@ -76,6 +83,11 @@ def test_unknown_key_is_refused_with_its_line_and_a_suggestion(text: str, where:
         ("ports: {http: 65536}", "a whole number from 1 to 65535"),
         ("replicas: {backend: true}", "a whole number from 1 to 8"),
         ("replicas: {backend: 2.0}", "a whole number from 1 to 8"),
+        ("load_balancer: {addresses: 192.0.2.7}", "a list of addresses"),
+        ("load_balancer: {addresses: [shop.example.com]}", "a list of addresses"),
+        ("load_balancer: {addresses: [192.0.2.7/24]}", "a list of addresses"),
+        ("load_balancer: {addresses: [0.0.0.0/0]}", "a list of addresses"),
+        ("load_balancer: {addresses: ['::/0']}", "a list of addresses"),
         ("limits: {redis: {memory: lots}}", "an amount of memory"),
         ("limits: {redis: {memory: true}}", "an amount of memory"),
         ("limits: {redis: {cpus: 0}}", "a number of cores"),

@@ -1,0 +1,69 @@
+"""What nginx makes of a request, by the nginx that is deployed, on its own in a container without network."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import pytest
+
+from .deployed import CONFIG, Deployed, Question
+
+CLIENT, FORGED, HOST = "203.0.113.9", "198.51.100.1", "10.0.0.1"
+SERVE = f"""
+echo "127.0.0.1 self; {HOST} host;" >/run/peers.geo
+nginx -e stderr -c {CONFIG}/nginx.conf & started=$!
+for attempt in 1 2 3 4 5 6 7 8 9 10; do curl -ks -o /dev/null https://localhost:8443/healthz && break; sleep 0.3; done
+ask() {{ curl -ks -o /dev/null --max-time 5 "$@"; }}
+%s
+kill -QUIT $started
+wait
+"""
+
+
+def served(deployed: Deployed, files: Mapping[str, str], requests: str) -> str:
+    """What nginx wrote, and what the requests printed."""
+    (answer,) = deployed.ask("nginx", [Question(("bash", "-c", SERVE % requests), files)])
+    assert answer.returncode == 0, str(answer)
+    return answer.output
+
+
+def believing(files: Mapping[str, str], *networks: str) -> dict[str, str]:
+    """The configuration with these load balancers."""
+    name = "load-balancer.conf"
+    return {**files, name: "".join(f"set_real_ip_from {one};\n" for one in networks) + files[name]}
+
+
+@pytest.mark.parametrize(
+    ("networks", "said", "client", "peer"),
+    [
+        (("127.0.0.1",), CLIENT, CLIENT, "self"),
+        (("127.0.0.1",), f"{FORGED}, {CLIENT}", CLIENT, "self"),
+        (("127.0.0.1", "203.0.113.0/24"), f"{FORGED}, {CLIENT}", FORGED, "self"),
+        (("192.0.2.7",), CLIENT, "127.0.0.1", "self"),
+        ((), CLIENT, "127.0.0.1", "self"),
+        # A load balancer's word makes nobody a process of the host.
+        (("127.0.0.1",), HOST, HOST, "self"),
+    ],
+)
+def test_client_is_whom_a_declared_load_balancer_names(
+    deployed: Deployed, networks: tuple[str, ...], said: str, client: str, peer: str
+) -> None:
+    files = believing(deployed.config("nginx"), *networks)
+    output = served(deployed, files, f'ask -H "X-Forwarded-For: {said}" https://localhost:8443/api/v1/me')
+
+    assert re.findall(r'"remote_addr":"([^"]*)","peer":"([^"]*)"', output) == [(client, peer)]
+
+
+def test_responses_of_nginx_itself_are_counted_and_a_reload_keeps_the_counts(deployed: Deployed) -> None:
+    output = served(deployed, deployed.config("nginx"), f"""
+ask https://localhost:8443/api/v1/me
+ask https://localhost:8443/
+ask -d @/etc/tls/ca.pem -H "Content-Length: 9999999" https://localhost:8443/api/v1/items
+nginx -e stderr -s reload -c {CONFIG}/nginx.conf; sleep 1
+curl -ks https://localhost:8081/metrics
+""")  # fmt: skip
+    counts = dict(re.findall(r'^edge_responses_total\{service="\w+",route="(\w+",status="\w+)"\} (\S+)$', output, re.MULTILINE))
+
+    assert (counts['api",status="502'], counts['page",status="502'], counts['api",status="413']) == ("1", "1", "1")
+    assert counts['api",status="504'] == "0"
