@@ -248,6 +248,8 @@ class Seen:
     """Secret name -> newest version in the state folder; a name that is absent has never been generated."""
     accepted: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     """Secret -> versions that who checks it surely accepts; absent where it was never told of another than the first."""
+    owners: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    """Volume, or folder of the host -> ids that its files belong to."""
     config_current: Mapping[str, str] = field(default_factory=dict)
     """Service -> hash of the configuration that its containers see."""
     config_loaded: Mapping[str, str] = field(default_factory=dict)

@@ -73,6 +73,10 @@ def inspect_networks(names: Sequence[str]) -> Argv:
     return ("podman", "network", "inspect", *names)
 
 
+def inspect_volumes(names: Sequence[str]) -> Argv:
+    return ("podman", "volume", "inspect", *names)
+
+
 def volume_create(name: str, labels: Mapping[str, str]) -> Argv:
     return ("podman", "volume", "create", *_labels(labels), name)
 

@@ -87,6 +87,17 @@ class CreateVolume(Step):
 
 
 @dataclass(frozen=True)
+class OwnFiles(Step):
+    """Give the files of a service, of which no container runs, to another id."""
+
+    service: str = ""
+    owner: int = 0
+    folders: tuple[str, ...] = ()
+    """Of the host."""
+    volumes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class WriteConfig(Step):
     """Write a service's configuration beside the one in use, then switch the `current` link in one rename."""
 

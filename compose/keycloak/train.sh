@@ -7,14 +7,14 @@ readonly cache=$1 work=/run/keycloak
 pg=$(echo /usr/lib/postgresql/*/bin)
 readonly pg
 
-as_keycloak() { setpriv --reuid=10004 --regid=10004 --clear-groups "$@"; }
+as_keycloak() { setpriv --reuid=60704 --regid=60704 --clear-groups "$@"; }
 
-install --directory --owner=10004 --group=10004 "$work" "$work/data" "$work/data/tmp"
+install --directory --owner=60704 --group=60704 "$work" "$work/data" "$work/data/tmp"
 # TLS on every way, as in production: what only it needs would be loaded at each start otherwise.
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost \
   -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout "$work/key" -out "$work/ca.pem" 2>/dev/null
 cat "$work/key" "$work/ca.pem" >"$work/tls.pem"
-chown 10004:10004 "$work/tls.pem" "$work/ca.pem"
+chown 60704:60704 "$work/tls.pem" "$work/ca.pem"
 chmod 0600 "$work/tls.pem"
 rm "$work/key"
 mkdir -p /etc/tls
@@ -43,9 +43,9 @@ log-console-output=json
 http-access-log-enabled=true
 CONF
 touch "$cache"
-chown 10004:10004 "$cache" "$(dirname "$cache")"
+chown 60704:60704 "$cache" "$(dirname "$cache")"
 # Not through the function: a function in the background is one more shell, and the signal below would end that shell.
-setpriv --reuid=10004 --regid=10004 --clear-groups java @/opt/keycloak/conf/jvm.options @/opt/keycloak/conf/tls.options \
+setpriv --reuid=60704 --regid=60704 --clear-groups java @/opt/keycloak/conf/jvm.options @/opt/keycloak/conf/tls.options \
   -XX:AOTCacheOutput="$cache" \
   io.quarkus.bootstrap.runner.QuarkusEntryPoint --config-file="$work/keycloak.conf" start --optimized \
   >"$work/log" 2>&1 &

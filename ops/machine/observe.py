@@ -16,6 +16,7 @@ from ops.machine.at_rest import handed
 from ops.machine.certificates.folder import good_names
 from ops.machine.health import Target, assess, failure_of, state_of, stranded
 from ops.machine.host import Host
+from ops.machine.owners import owners
 from ops.machine.releases import activations
 from ops.machine.secrets.versions import all_accepted
 from ops.machine.state import State
@@ -174,6 +175,7 @@ def observe(host: Host, targets: Iterable[Target], *, with_health: bool = True) 
         networks = pool.submit(_words, host, podman.list_networks(project))
         volumes = pool.submit(_words, host, podman.list_volumes(project))
         secrets = pool.submit(_words, host, podman.list_secrets())
+        owned = pool.submit(owners, host)
         found = containers.result()
         running = [t for t in targets if t.slot in found and state_of(found[t.slot]) == "running"]
         unhealthy = reasons(host, running, found) if with_health else {}
@@ -182,7 +184,7 @@ def observe(host: Host, targets: Iterable[Target], *, with_health: bool = True) 
             containers={slot: container(slot, item, found) for slot, item in found.items()},
             images=frozenset(present.result()), networks=frozenset(networks.result()), volumes=frozenset(volumes.result()),
             podman_secrets=frozenset(secrets.result()), handed=handed.names(state, project),
-            secret_versions=secret_versions(state), accepted=all_accepted(state),
+            owners=owned.result(), secret_versions=secret_versions(state), accepted=all_accepted(state),
             config_current=config_versions(state, "current"), config_loaded=config_versions(state, "loaded"),
             certificates=good_names(state), release=files.read_json(state.current / "release.json"),
             gaps=last_gaps(state), unhealthy=unhealthy,

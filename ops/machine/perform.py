@@ -26,6 +26,7 @@ from ops.machine.images import build_image, fetch_image, obtain_base
 from ops.machine.lost import recover
 from ops.machine.migrate import migrate
 from ops.machine.observe import images, inspected_containers
+from ops.machine.owners import give, mountpoints
 from ops.machine.project import Project, targets_of, ticker_sources
 from ops.machine.prove import heals, prove
 from ops.machine.releases import write_release
@@ -51,6 +52,7 @@ from ops.steps import (
     MarkLoaded,
     Migrate,
     ObtainBase,
+    OwnFiles,
     PromoteContainer,
     Reconnect,
     ReloadService,
@@ -181,6 +183,14 @@ class Performer:
     @perform.register
     def _(self, step: CreateVolume) -> None:
         self.host.run(podman.volume_create(step.name, self.labels))
+
+    @perform.register
+    def _(self, step: OwnFiles) -> None:
+        places = mountpoints(self.host)
+        # A volume tells what is left to be done, so it is the last one.
+        for top in (*map(Path, step.folders), *(places[name] for name in step.volumes if name in places)):
+            if top.is_dir():
+                give(top, step.owner, lambda text: self.report(step.key, text))
 
     @perform.register
     def _(self, step: CheckConfig) -> None:

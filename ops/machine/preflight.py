@@ -22,7 +22,7 @@ from ops.machine.observe import images, inspected_containers
 from ops.machine.project import Project
 from ops.machine.run import installed, run
 from ops.model import LABEL_PROJECT
-from ops.plan.backup.configuration import OWNER, declared
+from ops.plan.backup.configuration import FORMER_OWNER, OWNER, declared
 from ops.plan.doctor import Facts, Folder, findings
 
 STORAGE = Path("/var/lib/containers")
@@ -79,7 +79,7 @@ def _folders(project: Project) -> dict[str, Folder]:
         about = path.stat() if path.is_dir() else None
         found[one.name] = Folder(
             str(path), there=about is not None, own_disk=about is not None and about.st_dev != local,
-            taken=about is not None and about.st_uid == OWNER and about.st_mode & 0o700 == 0o700,
+            taken=about is not None and about.st_uid in (OWNER, FORMER_OWNER) and about.st_mode & 0o700 == 0o700,
         )  # fmt: skip
     return found
 

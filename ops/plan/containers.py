@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ops.model import Seen, Service, Step
+from ops.plan import owners
 from ops.plan.placement import unreached
 from ops.plan.secrets import handing
 from ops.plan.wanted import Wanted
@@ -117,6 +118,11 @@ def _service(work: _Work, wanted: Wanted, seen: Seen, service: Service, ready: l
     reached = not work.unreached.intersection(slots)
     rolled = serving if service.rolls and reached else []
     staged = _stage(work, wanted, seen, service, there, rolled, ready, options)
+    own = owners.steps(wanted, seen, service, [*ready, *gates, *staged, *cleared]) if slots else []
+    if service.rolls or not there:
+        # Who is replaced beside itself has read these files, and serves on without them.
+        work.steps += own
+        gates, own = [*gates, *(step.key for step in own)], []
     never_started = any(slot in seen.containers and seen.containers[slot].state in NEVER_STARTED for slot in service.slots())
     if service.migrate and options.migrate and (slots or never_started):
         work.steps.append(_migration(seen, service, [*ready, *gates, *staged], options, prepared=bool(staged)))
@@ -128,15 +134,17 @@ def _service(work: _Work, wanted: Wanted, seen: Seen, service: Service, ready: l
     previous: list[str] = []
     told = handing.told(wanted, seen, service)
     for slot in idle:
-        work.steps += _replace(service, slot, [*before, *previous], options, gate=service.replicated and reached, told=told)
-        previous = [f"healthy {slot}"]
+        work.steps += _replace(
+            service, slot, [*before, *previous], options, gate=service.replicated and reached, told=told, own=own
+        )
+        previous, own = [f"healthy {slot}"], []
     if rolled:
         movers = _movers(wanted, seen) if service.shares else ()
         work.steps += _roll(service, rolled, [*before, *previous, *_keys(fresh)], options, movers)
     else:
         for slot in serving:
-            work.steps += _replace(service, slot, [*before, *previous], options, gate=False, told=told)
-            previous = [f"healthy {slot}"]
+            work.steps += _replace(service, slot, [*before, *previous], options, gate=False, told=told, own=own)
+            previous, own = [f"healthy {slot}"], []
     unchanged = [slot for slot in service.slots() if slot not in slots]
     late = handing.after(told, gates) if any(seen.containers[slot].state in NEVER_STARTED for slot in unchanged) else []
     work.steps += [*late, *_mend(work, seen, service, unchanged, [*gates, *(step.key for step in late)], moved=moved)]
@@ -298,16 +306,19 @@ def _removal(service: Service, slot: str, after: Iterable[str]) -> Step:
 
 
 def _replace(
-    service: Service, slot: str, after: list[str], options: Options, *, gate: bool, told: tuple[HandOver, ...] = ()
-) -> list[Step]:
-    """`gate`: the new container has to answer through nginx, and to stay up from the start. `told`: done while none runs."""
+    service: Service, slot: str, after: list[str], options: Options, *, gate: bool, told: tuple[HandOver, ...] = (),
+    own: Iterable[Step] = (),
+) -> list[Step]:  # fmt: skip
+    """`gate`: the new container has to answer through nginx, and to stay up from the start. `told`, `own`: done while none
+    runs."""
     started = (f"start {slot}",)
     healthy = (
         _proof(service, slot, started, options, settle=False)
         if gate
         else AwaitHealthy(f"healthy {slot}", f"wait for {slot}", started, slot=slot, deadline=service.start_seconds)
     )
-    handed = handing.after(told, [f"remove {slot}"])
+    owned = [replace(step, after=(*step.after, f"remove {slot}")) for step in own]
+    handed = [*owned, *handing.after(told, [f"remove {slot}"])]
     return [
         _removal(service, slot, after),
         *handed,

@@ -36,23 +36,23 @@ def service(name: str, uid: int, *networks: str, own: Mapping[str, Any] | None =
 
 GOOD: dict[str, Any] = {
     "services": {
-        "redis": service("redis", 10006, "data", volumes=["redis-data:/var/lib/redis"], secrets=["redis-app"]),
+        "redis": service("redis", 60706, "data", volumes=["redis-data:/var/lib/redis"], secrets=["redis-app"]),
         "backend": service(
-            "backend", 10003, "app", "data", environment={"REDIS_PASSWORD_FILE": "/run/secrets/redis-app"},
+            "backend", 60703, "app", "data", environment={"REDIS_PASSWORD_FILE": "/run/secrets/redis-app"},
             own={"needs": ["redis"], "probe": "https://backend:8000/health"},
         ),
         "edge": service(
-            "edge", 10013, "web", "frontend", "app", "monitoring", ports=sorted(PORTS), **{"x-cc03": {"keep": True}}
+            "edge", 60713, "web", "frontend", "app", "monitoring", ports=sorted(PORTS), **{"x-cc03": {"keep": True}}
         ),
         "nginx": {
             **{
                 key: value
-                for key, value in service("nginx", 10001, own={"needs": ["edge"], "socket": "/run/probe.sock"}).items()
+                for key, value in service("nginx", 60701, own={"needs": ["edge"], "socket": "/run/probe.sock"}).items()
                 if key != "networks"
             },
             "network_mode": "service:edge",
         },
-        "alertmanager": service("alertmanager", 10009, "monitoring"),
+        "alertmanager": service("alertmanager", 60709, "monitoring"),
     },
     "networks": {"web": {}, **{name: {"internal": True} for name in ("frontend", "app", "data", "monitoring")}},
     "volumes": {"redis-data": {}},

@@ -37,7 +37,7 @@ services:
   postgres:        # reloads, has a check, TLS, a volume and secrets; nothing works without it
     <<: *common
     build: ./postgres
-    user: "10005:10005"
+    user: "60705:60705"
     stop_grace_period: 1m30s
     networks: [data]
     volumes:

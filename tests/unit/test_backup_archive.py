@@ -31,6 +31,7 @@ from tests.unit.builders import settings
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    monkeypatch.setattr(archive, "owner_of", lambda host, slot, otherwise: otherwise)
     repository, state = tmp_path / "checkout", State(tmp_path / "state")
     (repository / "config" / "hooks").mkdir(parents=True)
     (repository / "config" / "stack.yaml").write_text("domain: shop.example.com\n")

@@ -74,7 +74,7 @@ def test_stack_is_read_with_all_that_plans_decide_by() -> None:
 
     assert found.networks == {"web": False, "app": True, "data": True}
     assert (found.volumes, found.secrets) == (("postgres-data",), ("postgres-superuser", "postgres-app"))
-    assert (postgres.reload, postgres.check, postgres.owner) == (("/reload", "now"), ("/check",), 10005)
+    assert (postgres.reload, postgres.check, postgres.owner) == (("/reload", "now"), ("/check",), 60705)
     assert (postgres.volumes, postgres.has_config, postgres.has_tls) == (("postgres-data",), True, True)
     assert (keycloak.reload, keycloak.needs, keycloak.start_seconds) == (None, ("postgres",), 600)
     assert (backend.slots(), backend.migrate, backend.has_config) == (("backend-1", "backend-2"), ("migrate",), False)

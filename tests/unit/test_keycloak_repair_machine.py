@@ -132,7 +132,7 @@ def test_container_that_carried_no_load_is_taken_back_and_not_waited_for(state: 
     ("kind", "data", "steps"),
     [
         ("release", {"number": 4}, ["ActivateRelease", "WriteConfig"]),
-        ("certificate", {"service": "nginx", "owner": 10001}, ["BringBackCertificate", "ReloadService"]),
+        ("certificate", {"service": "nginx", "owner": 60701}, ["BringBackCertificate", "ReloadService"]),
         ("realm", {"calls": [["PUT", "/x", {}]]}, ["UndoRealm"]),
         ("stranger", {"name": "other"}, ["StartStranger"]),
     ],

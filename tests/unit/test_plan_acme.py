@@ -17,14 +17,14 @@ from tests.unit.test_plan_certificates import made
 
 NOW = 1_800_000_000.0
 DAY = 86400.0
-LEAF = Leaf("public", "nginx", 10001, ("shop.example.com",), "shop.example.com", {8443: "tls"}, ("nginx",))
+LEAF = Leaf("public", "nginx", 60701, ("shop.example.com",), "shop.example.com", {8443: "tls"}, ("nginx",))
 FACTS = check.facts(check.certificates_in(made())[0])
 ISSUED = Issued("first", "ab", NOW - 30 * DAY, renew_at=NOW + 30 * DAY, ask_at=NOW + 3600)
 BOTH = Situation(("first", "second"), frozenset({"first", "second"}), {}, ISSUED)
 
 
 def stored(source: str = ACME, *problems: str, begun: bool = False, ready: bool = False) -> Stored:
-    return Stored(LEAF, source, FACTS, problems, 0o600, 10001, dt.datetime.now(dt.UTC), begun=begun, ready=ready)
+    return Stored(LEAF, source, FACTS, problems, 0o600, 60701, dt.datetime.now(dt.UTC), begun=begun, ready=ready)
 
 
 def plan(

@@ -88,7 +88,7 @@ def test_first_deploy_carries_what_each_step_needs() -> None:
         "network data", "create network data", name="cc03-data", subnet="10.64.2.0/24", internal=True
     )
     assert not step(plan, "network web").internal
-    assert step(plan, "certificate postgres").owner == 10005
+    assert step(plan, "certificate postgres").owner == 60705
     assert step(plan, "certificate postgres").names == ("postgres", "localhost")
     assert step(plan, "healthy keycloak").deadline == 600
     assert step(plan, "migrate backend").slot == "backend-migrate"

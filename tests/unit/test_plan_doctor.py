@@ -101,13 +101,13 @@ def test_what_the_stack_can_live_with_is_good(seen: Facts, what: str) -> None:
 @pytest.mark.parametrize(
     ("account", "what", "cure"),
     [
-        (Account("user", "ann", 10011), "the user ann has the id 10011", "usermod -u NUMBER ann"),
-        (Account("group", "staff", 10011), "the group staff has the id 10011", "groupmod -g NUMBER staff"),
-        (Account("subuid", "ann", 10000, 65536), "the range of subuid ann (10000:65536) holds the id 10011", "/etc/subuid"),
+        (Account("user", "ann", 60711), "the user ann has the id 60711", "usermod -u NUMBER ann"),
+        (Account("group", "staff", 60711), "the group staff has the id 60711", "groupmod -g NUMBER staff"),
+        (Account("subuid", "ann", 60000, 65536), "the range of subuid ann (60000:65536) holds the id 60711", "/etc/subuid"),
     ],
 )
 def test_account_with_an_id_of_a_container_keeps_the_stack_from_running(account: Account, what: str, cure: str) -> None:
-    (finding,) = without_good(facts(taken=taken({10011: ("backup",)}, [account])))
+    (finding,) = without_good(facts(taken=taken({60711: ("backup",)}, [account])))
 
     assert (finding.level, finding.what) == ("bad", what)
     assert "backup" in finding.meaning
@@ -129,7 +129,7 @@ def test_busy_port_is_named_with_the_setting_that_moves_it() -> None:
     ("folder", "level", "what", "cure"),
     [
         (Folder("/mnt/d", there=False, taken=False, own_disk=False), "bad", "/mnt/d is not there", "mount it"),
-        (Folder("/mnt/d", there=True, taken=False, own_disk=True), "bad", "is not the backup's", "chown -R 10011:10011 /mnt/d"),
+        (Folder("/mnt/d", there=True, taken=False, own_disk=True), "bad", "is not the backup's", "chown -R 60711:60711 /mnt/d"),
         (Folder("/mnt/d", there=True, taken=True, own_disk=False), "warning", "on the disk of the local one", "another disk"),
     ],
 )

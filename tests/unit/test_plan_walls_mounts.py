@@ -25,7 +25,7 @@ def _with_repositories(folder: str) -> Facts:
     facts = with_mount("backup", mounted)
     seen = replace(
         facts.containers["backup"], networks=frozenset({"data", "outward"}), gateways=("10.64.4.1",),
-        secrets=dict.fromkeys(stack.services["backup"].secrets, (10011, 0o400)),
+        secrets=dict.fromkeys(stack.services["backup"].secrets, (60711, 0o400)),
     )  # fmt: skip
     return replace(facts, stack=stack, containers={**facts.containers, "backup": seen})
 
@@ -41,10 +41,10 @@ def test_another_folder_in_the_place_of_a_repository_is_a_finding() -> None:
 @pytest.mark.parametrize(
     ("source", "found"),
     [
-        ("/state/handed/10006/cc03-redis-app-3", False),
-        pytest.param("/state/handed/10005/cc03-redis-app-3", True, id="for another user"),
-        pytest.param("/state/handed/10006/cc03-postgres-app-3", True, id="another secret under its name"),
-        pytest.param("/state/handed/10006/cc03-redis-app", True, id="no version"),
+        ("/state/handed/60706/cc03-redis-app-3", False),
+        pytest.param("/state/handed/60705/cc03-redis-app-3", True, id="for another user"),
+        pytest.param("/state/handed/60706/cc03-postgres-app-3", True, id="another secret under its name"),
+        pytest.param("/state/handed/60706/cc03-redis-app", True, id="no version"),
     ],
 )
 def test_a_secret_of_its_own_may_be_mounted_as_a_file(source: str, found: bool) -> None:

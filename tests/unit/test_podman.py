@@ -12,7 +12,7 @@ from ops import podman
 FILE = Path("/state/releases/1/compose.yaml")
 LABELS = {"cc03.project": "cc03"}
 SERVICE = {
-    "image": "localhost/cc03/keycloak:1", "user": "10004:10004", "networks": {"cc03-data": {"ipv4_address": "10.64.6.12"}},
+    "image": "localhost/cc03/keycloak:1", "user": "60704:60704", "networks": {"cc03-data": {"ipv4_address": "10.64.6.12"}},
     "extra_hosts": ["postgres:10.64.6.11"], "volumes": ["/state/config/keycloak:/etc/cc03:ro"], "tmpfs": ["/run:mode=1777"],
     "secrets": [{"source": "cc03-postgres-keycloak-1", "target": "postgres-keycloak", "uid": "1", "gid": "1", "mode": "0400"}],
     "deploy": {"resources": {"limits": {"memory": "2147483648", "cpus": "2"}}},
@@ -32,6 +32,7 @@ EVERY = {
     "network_remove": podman.network_remove("cc03-data"),
     "inspect_networks": podman.inspect_networks(["cc03-data"]),
     "volume_create": podman.volume_create("cc03-data", LABELS),
+    "inspect_volumes": podman.inspect_volumes(["cc03-redis-data"]),
     "volume_remove": podman.volume_remove("cc03-data"),
     "secret_create": podman.secret_create("cc03-redis-app-1"),
     "secret_remove": podman.secret_remove("cc03-redis-app-1"),
@@ -72,7 +73,7 @@ EVERY = {
     "exec_in": podman.exec_in("a", ["nginx", "-s", "reload"]),
     "exec_with_input": podman.exec_with_input("a", ["psql"]),
     "start_attached": podman.start_attached("a"),
-    "run_check": podman.run_check("image", ["check", "it"], {Path("/c"): "/etc/cc03"}, "10001", {"redis": "10.64.0.11"}),
+    "run_check": podman.run_check("image", ["check", "it"], {Path("/c"): "/etc/cc03"}, "60701", {"redis": "10.64.0.11"}),
     "run_as": podman.run_as("cc03-once", SERVICE, ("bash", "-c", "true")),
     "pause": podman.pause("a"),
     "unpause": podman.unpause("a"),
@@ -147,7 +148,7 @@ def test_configuration_is_checked_without_network_rights_or_anything_to_write_to
 
     assert argv[argv.index("--network") + 1] == "none"
     assert argv[argv.index("--cap-drop") + 1] == "ALL"
-    assert argv[argv.index("--user") + 1] == "10001"
+    assert argv[argv.index("--user") + 1] == "60701"
     assert {"--rm", "--read-only"} <= set(argv)
     assert argv[argv.index("--volume") + 1] == "/c:/etc/cc03:ro"
     assert argv[argv.index("--add-host") + 1] == "redis:10.64.0.11"

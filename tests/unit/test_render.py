@@ -98,7 +98,7 @@ def test_secrets_are_mounted_by_version_for_their_owner_only() -> None:
 
     secret = release["services"]["postgres"]["secrets"][1]
     assert (secret["source"], secret["target"]) == ("cc03-postgres-app-3", "postgres-app")
-    assert (secret["uid"], secret["gid"], int(str(secret["mode"]), 8)) == ("10005", "10005", 0o400)
+    assert (secret["uid"], secret["gid"], int(str(secret["mode"]), 8)) == ("60705", "60705", 0o400)
     assert release["secrets"] == {
         "cc03-postgres-app-3": {"external": True},
         "cc03-postgres-superuser-1": {"external": True},

@@ -32,7 +32,7 @@ def test_a_socket_is_found_by_itself_and_below_a_mount(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("mode", "uids", "may"),
-    [(0o755, {10001}, False), (0o777, {10001}, True), (0o700, {0, 10001}, True), (0o755, set(), False)],
+    [(0o755, {60701}, False), (0o777, {60701}, True), (0o700, {0, 60701}, True), (0o755, set(), False)],
 )
 def test_who_may_write_is_told_by_mode_and_user(tmp_path: Path, mode: int, uids: set[int], may: bool) -> None:
     tmp_path.chmod(mode)

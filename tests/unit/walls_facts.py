@@ -173,4 +173,4 @@ def with_host(**changes: Any) -> Facts:
 
 def with_taken() -> Facts:
     """An account of the host has the id of Redis."""
-    return with_host(taken=(Taken(Account("user", "ann", 10006), 10006, ("redis",)),))
+    return with_host(taken=(Taken(Account("user", "ann", 60706), 60706, ("redis",)),))

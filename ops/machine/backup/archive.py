@@ -27,6 +27,7 @@ from ops.machine import state as files
 from ops.machine.at_rest import mirror, opening
 from ops.machine.backup import recovery
 from ops.machine.checkout import origin
+from ops.machine.owners import owner_of
 from ops.machine.project import Project
 from ops.machine.releases import current_number
 from ops.machine.secrets import signers, versions
@@ -92,7 +93,8 @@ def _write(project: Project, target: Path) -> None:
                 _add(archive, SEALED, data)
                 _add(archive, SIGNED, recovery.signature([data, about], identity).encode())
             if os.geteuid() == 0:
-                os.fchown(file.fileno(), OWNER, OWNER)
+                owner = owner_of(project.host, "backup", OWNER)
+                os.fchown(file.fileno(), owner, owner)
             file.flush()
             os.fsync(file.fileno())
         with tarfile.open(fresh) as archive:

@@ -28,8 +28,6 @@ PLACES = {
     "redis": "/var/lib/redis", "prometheus": "/var/lib/prometheus", "logs": "/var/lib/logs",
     "alertmanager": "/var/lib/alertmanager",
 }  # fmt: skip
-STORE_USER = "10012:10012"
-"""Of the log store, whose container begins as root."""
 CLUSTER = "restore-cluster"
 TELLING = re.compile(r"\b(FATAL|PANIC|ERROR|WARN)\b")
 SCRIPT = r"""set -euo pipefail
@@ -81,7 +79,11 @@ def _service(host: Host, part: str) -> Mapping[str, Any]:
     """The part's container in the release that runs."""
     compose = yaml.safe_load((host.state.current / "compose.yaml").read_text(encoding="utf-8"))
     service = dict(compose["services"][part])
-    return {**service, "user": STORE_USER} if part == "logs" else service
+    if part == "logs" and (folder := mountpoint(host, part)):
+        # Its container begins as root, and the store has an id of its own.
+        owner = folder.stat().st_uid
+        return {**service, "user": f"{owner}:{owner}"}
+    return service
 
 
 def _argv(host: Host, part: str, words: Sequence[str]) -> podman.Argv:

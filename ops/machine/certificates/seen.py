@@ -17,7 +17,7 @@ from ops.machine.certificates.listening import file_of
 from ops.machine.project import Project
 from ops.machine.state import State
 from ops.plan.certificates import check
-from ops.plan.certificates.leaves import ACME, IMPORTED, INTERNAL, SHARED, Leaf, Stored, leaves
+from ops.plan.certificates.leaves import ACME, IMPORTED, INTERNAL, SHARED, Leaf, Stored, leaves, owned_as
 from ops.plan.certificates.rotate import Authority
 
 
@@ -25,7 +25,7 @@ def leaves_of(project: Project) -> tuple[Leaf, ...]:
     """Every certificate of what runs here."""
     wanted = project.deployed
     absent = [name for name, service in wanted.stack.services.items() if service.slots()[0] not in wanted.compose["services"]]
-    return leaves(project.stack, wanted.certificate_names, project.settings.domain, absent)
+    return leaves(owned_as(project.stack, wanted.stack), wanted.certificate_names, project.settings.domain, absent)
 
 
 def roots_of(state: State, leaf: Leaf) -> list[x509.Certificate]:

@@ -19,6 +19,7 @@ from ops.machine.disk import remove_clear
 from ops.machine.host import Host
 from ops.machine.keycloak import dump as dumps
 from ops.machine.keycloak.schema import schema_of
+from ops.machine.owners import owner_of
 from ops.plan.keycloak.h2 import FOLDER, QUERY, Source, differences, file_of, parse_answer
 from ops.plan.keycloak.log import errors_said
 from ops.plan.keycloak.upgrade import DATABASE, SLOT
@@ -30,7 +31,7 @@ ASK_SECONDS = 120.0
 EXPORT_SECONDS = 1800.0
 IMPORT_SECONDS = 3600.0
 BUILD_SECONDS = 1200.0
-OWNER = 10004
+OWNER = 60704
 CHUNK = 1 << 20
 LAST = 6
 """Errors that are shown of a run that failed."""
@@ -151,8 +152,9 @@ def export(host: Host, step: ExportRealms, report: Callable[[str], None]) -> Non
     host.run(argv, timeout=EXPORT_SECONDS, log=log)
     if not any(target.glob("*-realm.json")):
         raise OpsError("Keycloak exported nothing", f"read {log}", "the database may hold no realm; nothing was changed")
+    owner = owner_of(host, "keycloak", OWNER)
     for path in (target, *target.iterdir()):
-        shutil.chown(path, OWNER, OWNER)
+        shutil.chown(path, owner, owner)
 
 
 def import_realms(host: Host, project_name: str, step: ImportRealms, operations: str, report: Callable[[str], None]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ops.errors import UsageProblem, did_you_mean
 from ops.model import EDGE, Service, Stack
@@ -79,6 +79,17 @@ def leaves(stack: Stack, names: Mapping[str, tuple[str, ...]], domain: str, with
         if service.name == EDGE:
             found.append(_public(service, domain))
     return tuple(found)
+
+
+def owned_as(stack: Stack, running: Stack) -> Stack:
+    """A stack in which keys are read by the ids that the services of another one run with: until a deploy has replaced the
+    containers, a renewed key must be one that these can read."""
+    services = {
+        name: replace(service, owner=running.services[name].owner, key_owner=running.services[name].key_owner)
+        if name in running.services else service
+        for name, service in stack.services.items()
+    }  # fmt: skip
+    return replace(stack, services=services)
 
 
 def _own(service: Service, names: tuple[str, ...]) -> Leaf:

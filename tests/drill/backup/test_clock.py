@@ -23,7 +23,7 @@ RUN gcc -shared -fPIC -O2 -DAHEAD='"{CLOCK}"' -o /clock.so /clock.c -ldl
 
 """
 PRELOADED = "COPY --from=clock /clock.so /usr/local/lib/clock.so\nENV LD_PRELOAD=/usr/local/lib/clock.so\n"
-SKEWED = {SLOT: "USER 10011:10011\n", "postgres": "USER 10005:10005\n"}
+SKEWED = {SLOT: "USER 60711:60711\n", "postgres": "USER 60705:60705\n"}
 """pgBackRest asks PostgreSQL for the time that it calls a backup by."""
 WATCHED_SECONDS = 120.0
 MOST_JOBS = 8

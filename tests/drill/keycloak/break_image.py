@@ -50,7 +50,7 @@ def built_anew(keycloak: Keycloak, stage: str) -> str:
 
 def on_top(keycloak: Keycloak, command: str) -> str:
     """What somebody has added to the product's image."""
-    return f"FROM {keycloak.drill.project.images[SLOT].tag}\nUSER 0\nRUN {command}\nUSER 10004:10004\n"
+    return f"FROM {keycloak.drill.project.images[SLOT].tag}\nUSER 0\nRUN {command}\nUSER 60704:60704\n"
 
 
 @cache

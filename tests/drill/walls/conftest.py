@@ -104,7 +104,7 @@ def _rendered(project: Project, change: Mapping[str, Any]) -> dict[str, Any]:
     if found.get("secrets"):
         versions = secret_versions(project.state)
         found["secrets"] = [
-            {"source": secret_name(project.name, name, versions[name]), "target": name, "uid": "10009", "gid": "10009",
+            {"source": secret_name(project.name, name, versions[name]), "target": name, "uid": "60709", "gid": "60709",
              "mode": "0400"} for name in found["secrets"]
         ]  # fmt: skip
         found["tmpfs"] = [f"/tmp:mode=1777,size=16m,{CLOSED}", f"/run/secrets:mode=0755,size=64k,{CLOSED}"]

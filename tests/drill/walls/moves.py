@@ -264,7 +264,7 @@ def moves(
         "trace a neighbour": partial(permitted, "ptrace", 0, 0, None, None),
         "leave the root folder": partial(permitted, "chroot", b"/tmp"),
         "become root": partial(becomes, os.setuid, 0),
-        "become another service": partial(becomes, os.setuid, 10005),
+        "become another service": partial(becomes, os.setuid, 60705),
         "join another group": partial(becomes, os.setgid, 0),
         "use a set-uid program": set_uid_programs,
         "put a set-uid program into /tmp": runs_from_tmp,

@@ -45,7 +45,7 @@ OVERLAYS = (
     }),
     Overlay("writable root", "1.3", "2.9", {"read_only": False}),
     Overlay("runs as root", "1.6", "2.6", {"user": "0:0"}),
-    Overlay("user of PostgreSQL", "1.6", "2.7", {"user": "10005:10005"}),
+    Overlay("user of PostgreSQL", "1.6", "2.7", {"user": "60705:60705"}),
     Overlay("processes of the host", "1.7", "2.8", {"pid": "host"}),
     Overlay("memory of the host shared", "1.7", "", {"ipc": "host"}),
     Overlay("network of the host", "1.1", "2.8", {"network_mode": "host", "networks": None}),

@@ -90,7 +90,7 @@ def test_processes_are_confined_and_not_root_on_the_host(project: Project, rootl
     found = status(answer.stdout)
 
     assert {found[name] for name in ("CapEff", "CapPrm", "CapBnd")} == {"0" * 16}
-    assert (found["NoNewPrivs"], found["Seccomp"], found["Uid"].split()[0]) == ("1", "2", "10002")
+    assert (found["NoNewPrivs"], found["Seccomp"], found["Uid"].split()[0]) == ("1", "2", "60702")
     assert f"0 {USER} 1" in " ".join(answer.stdout.split()), "root of the container must be the ordinary user"
     assert f"1 {FIRST} " in " ".join(answer.stdout.split())
 

@@ -288,8 +288,8 @@ CHANGES: dict[str, tuple[str, frozenset[str], Act]] = {
         "ssl_protocols TLSv1.1 TLSv1.2 TLSv1.3;\nssl_ciphers   @SECLEVEL=0:ECDHE-ECDSA-AES128-SHA:"
     )),
     "a weak cipher": ("5.4", NGINX, configured("tls.conf", "ssl_ciphers   ", "ssl_ciphers   ECDHE-ECDSA-AES128-SHA:")),
-    "a foreign certificate": ("5.5", NGINX, foreign_certificate("nginx", 10001)),
-    "a served certificate that is not the stored one": ("5.9", NGINX, foreign_certificate("backup", 10011)),
+    "a foreign certificate": ("5.5", NGINX, foreign_certificate("nginx", 60701)),
+    "a served certificate that is not the stored one": ("5.9", NGINX, foreign_certificate("backup", 60711)),
     "no HSTS": ("6.1", NGINX, configured("headers-common.inc", "add_header Strict-Transport-Security", "#")),
     "answers may be guessed at": ("6.2", NGINX, configured("headers-common.inc", "add_header X-Content-Type-Options", "#")),
     "the page in a frame": ("6.3", NGINX, configured("headers-app.inc", "; frame-ancestors 'none'", "")),

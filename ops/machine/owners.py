@@ -1,0 +1,83 @@
+"""Owners of the files of services on this host: seen, and changed."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from ops import podman
+from ops.machine.host import Host
+from ops.render import container_name
+
+TELL_SECONDS = 5.0
+"""Between two lines about how far it has come."""
+
+
+def mountpoints(host: Host) -> dict[str, Path]:
+    """Volume of this project -> its folder on this host."""
+    names = host.run(podman.list_volumes(host.project)).stdout.split()
+    # Another command may remove a volume between the two calls; what is left is still true.
+    answer = host.run(podman.inspect_volumes(names), ok=(0, 125)).stdout if names else ""
+    return {one["Name"]: Path(one["Mountpoint"]) for one in json.loads(answer or "[]")}
+
+
+def owners(host: Host) -> Mapping[str, frozenset[int]]:
+    """Volume, or folder of the state -> ids that its files have. Of a volume the folder itself tells: it is changed last."""
+    found = {name: frozenset({path.stat().st_uid}) for name, path in mountpoints(host).items() if path.is_dir()}
+    state = host.state
+    folders = [*(state.certs.iterdir() if state.certs.is_dir() else ()), state.backup]
+    for folder in folders:
+        if folder.is_dir():
+            found[str(folder)] = frozenset(about.st_uid for _, about in _below(folder))
+    return found
+
+
+def owner_of(host: Host, slot: str, otherwise: int) -> int:
+    """The id that a container runs with, which may be that of an earlier release. `otherwise`: where there is none."""
+    answer = host.run(podman.inspect_containers([container_name(host.project, slot)]), ok=None)
+    user = json.loads(answer.stdout)[0]["Config"]["User"] if answer.returncode == 0 else ""
+    uid = str(user).partition(":")[0]
+    return int(uid) if uid.isdigit() else otherwise
+
+
+def give(top: Path, owner: int, tell: Callable[[str], None]) -> int:
+    """Give every file below, and then the folder itself, to an id; root's stay root's. Returns how many were given.
+
+    It can be killed and run again: the folder itself is the last one, and what has the owner already is left alone.
+    """
+    given, last = 0, time.monotonic()
+    for path, about in _below(top):
+        # Group 0 is that of a service whose files others may pass through.
+        uid, gid = (number if number == 0 else owner for number in (about.st_uid, about.st_gid))
+        if (uid, gid) == (about.st_uid, about.st_gid):
+            continue
+        os.chown(path, uid, gid, follow_symlinks=False)
+        if stat.S_IMODE(about.st_mode) & (stat.S_ISUID | stat.S_ISGID) and not stat.S_ISLNK(about.st_mode):
+            path.chmod(stat.S_IMODE(about.st_mode))  # chown(2) clears these bits
+        given += 1
+        if time.monotonic() - last > TELL_SECONDS:
+            last = time.monotonic()
+            tell(f"{given:,} files given to uid {owner}")
+    return given
+
+
+def _below(top: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """Everything below a folder, what a folder holds before the folder, and the folder itself last. No link is followed, and
+    no other file system is entered."""
+    device = top.stat().st_dev
+    for folder, folders, names in os.walk(top, topdown=False):
+        for name in (*names, *(one for one in folders if (Path(folder) / one).is_symlink())):
+            path = Path(folder) / name
+            try:
+                about = path.lstat()
+            except FileNotFoundError:
+                continue  # it has gone meanwhile
+            if about.st_dev == device:
+                yield path, about
+        about = Path(folder).lstat()
+        if about.st_dev == device:
+            yield Path(folder), about

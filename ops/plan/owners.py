@@ -1,0 +1,48 @@
+"""Files on the host that belong to the id of a service: which of them a plan has to give to another id. Pure.
+
+A release says which id each of its services runs with. Where that of a running service is another one than before, on the way
+there and on the way back, its volumes and what it alone mounts of the state folder follow, while none of its containers runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from ops.model import Seen, Service, Step
+from ops.plan.backup.configuration import INSIDE as REPOSITORIES
+from ops.plan.wanted import Wanted
+from ops.render import volume_name
+from ops.steps import OwnFiles
+
+OWN = ("/etc/tls", "/var/lib/cc03-host", REPOSITORIES)
+"""Where a container mounts folders of the host whose files belong to its id."""
+ROOT = 0
+
+
+def volumes_of(service: Service, project: str) -> tuple[str, ...]:
+    """Volumes that a service writes to, by the names that Podman has for them."""
+    mounts = _mounts(service)
+    return tuple(volume_name(project, source) for source, _, *mode in mounts if source[0] not in "./" and "ro" not in mode)
+
+
+def folders_of(service: Service) -> tuple[str, ...]:
+    """Folders of the host that hold files of its id."""
+    return tuple(source for source, target, *_ in _mounts(service) if source[0] == "/" and target.startswith(OWN))
+
+
+def _mounts(service: Service) -> list[list[str]]:
+    """Source, target and options of each mount."""
+    return [parts for mount in service.definition.get("volumes") or () if len(parts := str(mount).split(":")) > 1]
+
+
+def steps(wanted: Wanted, seen: Seen, service: Service, after: Iterable[str]) -> list[Step]:
+    """The step that gives the files of a service to the id that it is to run with; none where they have it."""
+    volumes, folders = volumes_of(service, wanted.stack.project), folders_of(service)
+    owner = service.certificate_owner
+    foreign = {uid for place in (*volumes, *folders) for uid in seen.owners.get(place, ())} - {ROOT, owner}
+    if not foreign:
+        return []
+    title = f"give the files of {service.name} to uid {owner} (now {', '.join(map(str, sorted(foreign)))})"
+    step = OwnFiles(f"own {service.name}", title, service=service.name, owner=owner, folders=folders, volumes=volumes)
+    return [replace(step, after=tuple(after))]

@@ -1,0 +1,154 @@
+"""Where a service runs with another id than before, its files follow while none of its containers runs: there and back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ops.machine import owners as machine
+from ops.model import Plan, Seen, Step
+from ops.plan.certificates.leaves import leaves, owned_as
+from ops.plan.deploy import plan_deploy
+from ops.plan.owners import folders_of, volumes_of
+from ops.plan.wanted import Wanted
+from ops.render import next_of, render_release
+from ops.steps import OwnFiles, PromoteContainer, RemoveContainer, StartContainer
+from tests.unit.builders import STATE, deployed, stack, wanted
+from tests.unit.walls_facts import declared_stack
+
+FORMER, PRESENT = 10005, 60705
+DATA, KEYS = "cc03-postgres-data", "/state/certs/postgres"
+
+
+def release(uid: int) -> Wanted:
+    """The small stack, in which PostgreSQL runs with that id."""
+    base = wanted()
+    postgres = base.stack.services["postgres"]
+    other = replace(postgres, owner=uid, definition={**postgres.definition, "user": f"{uid}:{uid}"})
+    own = replace(base.stack, services={**base.stack.services, "postgres": other})
+    compose = render_release(
+        own, base.allocation, images={name: one.tag for name, one in base.images.items()}, versions=base.versions,
+        config_hashes=base.config, state=STATE, log_megabytes=20,
+    )  # fmt: skip
+    return replace(base, stack=own, compose=compose)
+
+
+def keys(plan: Plan) -> list[str]:
+    return [step.key for step in plan.steps]
+
+
+def position(plan: Plan, kind: type[Step], **fields: object) -> int:
+    return next(
+        index for index, step in enumerate(plan.steps)
+        if isinstance(step, kind) and all(getattr(step, name) == value for name, value in fields.items())
+    )  # fmt: skip
+
+
+def seen(user: int, owners: Mapping[str, frozenset[int]]) -> Seen:
+    return replace(deployed(release(user)), owners=owners)
+
+
+@pytest.mark.parametrize(("user", "before"), [(PRESENT, FORMER), (FORMER, PRESENT)], ids=["there", "back"])
+def test_files_follow_between_the_old_container_and_the_new_one(user: int, before: int) -> None:
+    plan = plan_deploy(release(user), seen(before, {DATA: frozenset({before}), KEYS: frozenset({0, before})}))
+
+    own = plan.steps[position(plan, OwnFiles, service="postgres")]
+    assert isinstance(own, OwnFiles)
+    assert (own.owner, own.volumes, own.folders) == (user, (DATA,), (KEYS,))
+    assert "remove postgres" in own.after
+    assert "own postgres" in plan.steps[position(plan, PromoteContainer, slot="postgres")].after
+    order = [
+        position(plan, RemoveContainer, slot="postgres"), position(plan, OwnFiles, service="postgres"),
+        position(plan, PromoteContainer, slot="postgres"), position(plan, StartContainer, slot="postgres"),
+    ]  # fmt: skip
+    assert order == sorted(order)
+
+
+def test_service_whose_files_have_its_id_gets_no_step() -> None:
+    plan = plan_deploy(release(PRESENT), seen(FORMER, {DATA: frozenset({60705}), KEYS: frozenset({0, 60705})}))
+
+    assert "own postgres" not in keys(plan)
+
+
+def test_volume_that_was_never_used_belongs_to_root_and_is_left_to_podman() -> None:
+    assert "own postgres" not in keys(plan_deploy(release(PRESENT), Seen(owners={DATA: frozenset({0})})))
+
+
+def test_volume_that_a_removed_stack_has_left_is_given_before_the_first_start() -> None:
+    plan = plan_deploy(release(PRESENT), Seen(owners={DATA: frozenset({10005})}, volumes=frozenset({DATA})))
+
+    start = plan.steps[position(plan, StartContainer, slot="postgres")]
+    assert "own postgres" in start.after
+
+
+def test_what_was_killed_in_the_middle_is_done_again_before_the_new_container_takes_its_place() -> None:
+    """The old container is gone, the new one waits, and the volume still belongs to the former id."""
+    before = seen(FORMER, {DATA: frozenset({10005})})
+    wanted_now = release(PRESENT)
+    waiting = replace(
+        before.containers["postgres"], slot=next_of("postgres"), state="created", config_hash=wanted_now.slot_hash("postgres")
+    )
+    left = {slot: one for slot, one in before.containers.items() if slot != "postgres"} | {waiting.slot: waiting}
+    plan = plan_deploy(wanted_now, replace(before, containers=left))
+
+    assert "own postgres" in plan.steps[position(plan, StartContainer, slot="postgres")].after
+
+
+def test_only_what_belongs_to_a_service_is_given_to_it() -> None:
+    services = declared_stack().services
+
+    assert volumes_of(services["backup"], "cc03") == ("cc03-backup-repository",)
+    assert folders_of(services["backup"]) == ("/state/backup", "/state/certs/backup")
+    assert folders_of(services["cadvisor"]) == ("/state/certs/cadvisor",)
+    assert folders_of(services["logs"]) == ("/state/certs/logs",)
+    assert volumes_of(stack().services["nginx"], "cc03") == ()
+
+
+def test_certificate_that_is_renewed_before_a_deploy_is_for_the_id_that_runs() -> None:
+    """The health ticker has a checkout renew them that may be newer than the containers."""
+    found = leaves(owned_as(release(PRESENT).stack, release(FORMER).stack), wanted().certificate_names, "localhost")
+
+    assert [leaf.owner for leaf in found if leaf.service == "postgres"] == [FORMER]
+
+
+# ---- On this host
+
+
+@pytest.fixture
+def changed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, int]]:
+    """(path, uid, gid) of each change, in order; none is made."""
+    found: list[tuple[str, int, int]] = []
+    monkeypatch.setattr(os, "chown", lambda path, uid, gid, **_: found.append((str(path), uid, gid)))
+    return found
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A volume whose files belong to 10005, but for one of root's and one that is done already."""
+    top = tmp_path / "_data"
+    (top / "base").mkdir(parents=True)
+    for name in ("base/1", "lost+found", "done"):
+        (top / name).write_text("")
+    (top / "link").symlink_to("/etc/passwd")
+    real = Path.lstat
+    owners = {"lost+found": 0, "done": 60705}
+
+    def lstat(path: Path) -> os.stat_result:
+        fields = list(real(path))
+        if top in (path, *path.parents):
+            fields[4] = fields[5] = owners.get(path.name, 10005)
+        return os.stat_result(fields)
+
+    monkeypatch.setattr(Path, "lstat", lstat)
+    return top
+
+
+def test_folder_is_given_last_and_no_link_is_followed(data: Path, changed: list[tuple[str, int, int]]) -> None:
+    assert machine.give(data, 60705, lambda text: None) == 4
+    assert {path for path, *_ in changed} == {str(data), str(data / "base"), str(data / "base" / "1"), str(data / "link")}
+    assert changed[-1] == (str(data), 60705, 60705)
+    assert changed.index((str(data / "base" / "1"), 60705, 60705)) < changed.index((str(data / "base"), 60705, 60705))
