@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ops.machine import owners as machine
+from ops.machine.at_rest import mirror, opening
 from ops.model import Plan, Seen, Step
 from ops.plan.certificates.leaves import leaves, owned_as
 from ops.plan.deploy import plan_deploy
@@ -17,6 +18,7 @@ from ops.plan.owners import folders_of, volumes_of
 from ops.plan.wanted import Wanted
 from ops.render import next_of, render_release
 from ops.steps import OwnFiles, PromoteContainer, RemoveContainer, StartContainer
+from tests.unit.at_rest_state import boot, encrypt, made, memory_at
 from tests.unit.builders import STATE, deployed, stack, wanted
 from tests.unit.walls_facts import declared_stack
 
@@ -152,3 +154,21 @@ def test_folder_is_given_last_and_no_link_is_followed(data: Path, changed: list[
     assert {path for path, *_ in changed} == {str(data), str(data / "base"), str(data / "base" / "1"), str(data / "link")}
     assert changed[-1] == (str(data), 60705, 60705)
     assert changed.index((str(data / "base" / "1"), 60705, 60705)) < changed.index((str(data / "base"), 60705, 60705))
+
+
+def test_owner_and_mode_of_a_file_in_memory_survive_a_boot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither change is one of the file's time. Who is not root sees only that of the mode."""
+    memory_at(tmp_path / "memory", monkeypatch)
+    (tmp_path / "stick").mkdir()
+    state = made(tmp_path / "cc03")
+    encrypt(state, tmp_path / "stick" / "key.txt")
+    owner = PRESENT if os.geteuid() == 0 else os.geteuid()
+
+    (state.backup / "host.tar").chmod(0o440)
+    os.chown(state.backup / "host.tar", owner, -1)
+    mirror.sync(state.root)
+    boot(state)
+    opening.open_again(state.root)
+
+    about = (state.backup / "host.tar").stat()
+    assert (about.st_uid, about.st_mode & 0o777) == (owner, 0o440)

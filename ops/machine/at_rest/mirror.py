@@ -271,8 +271,11 @@ def _sync_one(path: Path, copies: Path, within: Path, to: str) -> Path:
         alike(copies / within, path.stat())
         return copies / within
     copy = copy_in(copies, within)
-    if not copy.exists() or copy.stat().st_mtime_ns != path.stat().st_mtime_ns:
+    about = path.stat()
+    if not copy.exists() or copy.stat().st_mtime_ns != about.st_mtime_ns:
         seal(path, copy, to)
+    else:
+        alike(copy, about)  # a change of the owner leaves the time as it is
     return copy
 
 
