@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from ops import podman
+from ops.machine.certificates.folder import TLS
 from ops.machine.host import Host
 from ops.render import container_name
+from ops.steps import OwnFiles
 
 TELL_SECONDS = 5.0
 """Between two lines about how far it has come."""
@@ -42,6 +44,21 @@ def owner_of(host: Host, slot: str, otherwise: int) -> int:
     user = json.loads(answer.stdout)[0]["Config"]["User"] if answer.returncode == 0 else ""
     uid = str(user).partition(":")[0]
     return int(uid) if uid.isdigit() else otherwise
+
+
+def reader(folder: Path, otherwise: str) -> str:
+    """The id that can read the key in a service's folder of certificates. `otherwise`: where there is none."""
+    key = folder / TLS
+    return "{0}:{0}".format(key.stat().st_uid) if key.is_file() else otherwise
+
+
+def own(host: Host, step: OwnFiles, tell: Callable[[str], None]) -> None:
+    """Give the files of a service to another id."""
+    places = mountpoints(host)
+    # A volume tells what is left to be done, so it is the last one.
+    for top in (*map(Path, step.folders), *(places[name] for name in step.volumes if name in places)):
+        if top.is_dir():
+            give(top, step.owner, tell)
 
 
 def give(top: Path, owner: int, tell: Callable[[str], None]) -> int:

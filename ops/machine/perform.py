@@ -26,7 +26,7 @@ from ops.machine.images import build_image, fetch_image, obtain_base
 from ops.machine.lost import recover
 from ops.machine.migrate import migrate
 from ops.machine.observe import images, inspected_containers
-from ops.machine.owners import give, mountpoints
+from ops.machine.owners import own, reader
 from ops.machine.project import Project, targets_of, ticker_sources
 from ops.machine.prove import heals, prove
 from ops.machine.releases import write_release
@@ -186,11 +186,7 @@ class Performer:
 
     @perform.register
     def _(self, step: OwnFiles) -> None:
-        places = mountpoints(self.host)
-        # A volume tells what is left to be done, so it is the last one.
-        for top in (*map(Path, step.folders), *(places[name] for name in step.volumes if name in places)):
-            if top.is_dir():
-                give(top, step.owner, lambda text: self.report(step.key, text))
+        own(self.host, step, lambda text: self.report(step.key, text))
 
     @perform.register
     def _(self, step: CheckConfig) -> None:
@@ -200,7 +196,8 @@ class Performer:
         if service.has_tls:
             mounts[self.state.certs / step.service] = "/etc/tls"
         hosts = hosts_of(self.stack, self.allocation, service)
-        user = str(service.definition.get("user", "0"))
+        # A release with other ids is checked before its files are given to them.
+        user = reader(self.state.certs / step.service, str(service.definition.get("user", "0")))
         self.host.run(podman.run_check(self.images[step.service].tag, service.check or (), mounts, user, hosts))
 
     @perform.register

@@ -156,6 +156,18 @@ def test_folder_is_given_last_and_no_link_is_followed(data: Path, changed: list[
     assert changed.index((str(data / "base" / "1"), 60705, 60705)) < changed.index((str(data / "base"), 60705, 60705))
 
 
+def test_configuration_is_checked_by_the_id_that_can_read_the_key(tmp_path: Path) -> None:
+    """The check of a new release comes before its files are given to the ids that it has."""
+    assert machine.reader(tmp_path, "60701:60701") == "60701:60701"
+    (tmp_path / "ca.pem").write_text("")
+    (tmp_path / "tls.pem").write_text("")
+    if os.geteuid() == 0:
+        os.chown(tmp_path / "tls.pem", 10001, 10001)
+
+    owner = (tmp_path / "tls.pem").stat().st_uid
+    assert machine.reader(tmp_path, "60701:60701") == f"{owner}:{owner}"
+
+
 def test_owner_and_mode_of_a_file_in_memory_survive_a_boot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither change is one of the file's time. Who is not root sees only that of the mode."""
     memory_at(tmp_path / "memory", monkeypatch)
