@@ -88,7 +88,7 @@ class CreateVolume(Step):
 
 @dataclass(frozen=True)
 class OwnFiles(Step):
-    """Give the files of a service, of which no container runs, to another id."""
+    """Change the owner of the files of a service, while none of its containers runs."""
 
     service: str = ""
     owner: int = 0

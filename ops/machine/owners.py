@@ -1,4 +1,4 @@
-"""Owners of the files of services on this host: seen, and changed."""
+"""Owners of the files of services on this host: observed, and changed."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ops.machine.host import Host
 from ops.render import container_name
 from ops.steps import OwnFiles
 
-TELL_SECONDS = 5.0
-"""Between two lines about how far it has come."""
+REPORT_SECONDS = 5.0
+"""Between two lines of progress."""
 
 
 def mountpoints(host: Host) -> dict[str, Path]:
@@ -28,7 +28,7 @@ def mountpoints(host: Host) -> dict[str, Path]:
 
 
 def owners(host: Host) -> Mapping[str, frozenset[int]]:
-    """Volume, or folder of the state -> ids that its files have. Of a volume the folder itself tells: it is changed last."""
+    """Volume, or folder of the state -> ids that its files have. Of a volume only the folder itself, which is changed last."""
     found = {name: frozenset({path.stat().st_uid}) for name, path in mountpoints(host).items() if path.is_dir()}
     state = host.state
     folders = [*(state.certs.iterdir() if state.certs.is_dir() else ()), state.backup]
@@ -52,21 +52,21 @@ def reader(folder: Path, otherwise: str) -> str:
     return "{0}:{0}".format(key.stat().st_uid) if key.is_file() else otherwise
 
 
-def own(host: Host, step: OwnFiles, tell: Callable[[str], None]) -> None:
-    """Give the files of a service to another id."""
+def own(host: Host, step: OwnFiles, report: Callable[[str], None]) -> None:
+    """Change the owner of the files of a service."""
     places = mountpoints(host)
-    # A volume tells what is left to be done, so it is the last one.
+    # The folder of a volume shows whether a step has been completed, so volumes come last.
     for top in (*map(Path, step.folders), *(places[name] for name in step.volumes if name in places)):
         if top.is_dir():
-            give(top, step.owner, tell)
+            chown_tree(top, step.owner, report)
 
 
-def give(top: Path, owner: int, tell: Callable[[str], None]) -> int:
-    """Give every file below, and then the folder itself, to an id; root's stay root's. Returns how many were given.
+def chown_tree(top: Path, owner: int, report: Callable[[str], None]) -> int:
+    """Change the owner of every file below, and then of the folder itself; root's stay root's. Returns how many were changed.
 
-    It can be killed and run again: the folder itself is the last one, and what has the owner already is left alone.
+    It can be killed and run again: the folder itself is the last one, and what has the owner already is skipped.
     """
-    given, last = 0, time.monotonic()
+    changed, last = 0, time.monotonic()
     for path, about in _below(top):
         # Group 0 is that of a service whose files others may pass through.
         uid, gid = (number if number == 0 else owner for number in (about.st_uid, about.st_gid))
@@ -75,11 +75,11 @@ def give(top: Path, owner: int, tell: Callable[[str], None]) -> int:
         os.chown(path, uid, gid, follow_symlinks=False)
         if stat.S_IMODE(about.st_mode) & (stat.S_ISUID | stat.S_ISGID) and not stat.S_ISLNK(about.st_mode):
             path.chmod(stat.S_IMODE(about.st_mode))  # chown(2) clears these bits
-        given += 1
-        if time.monotonic() - last > TELL_SECONDS:
+        changed += 1
+        if time.monotonic() - last > REPORT_SECONDS:
             last = time.monotonic()
-            tell(f"{given:,} files given to uid {owner}")
-    return given
+            report(f"{changed:,} files now belong to uid {owner}")
+    return changed
 
 
 def _below(top: Path) -> Iterator[tuple[Path, os.stat_result]]:

@@ -196,7 +196,7 @@ class Performer:
         if service.has_tls:
             mounts[self.state.certs / step.service] = "/etc/tls"
         hosts = hosts_of(self.stack, self.allocation, service)
-        # A release with other ids is checked before its files are given to them.
+        # A release with other ids is checked before the owner of its files is changed.
         user = reader(self.state.certs / step.service, str(service.definition.get("user", "0")))
         self.host.run(podman.run_check(self.images[step.service].tag, service.check or (), mounts, user, hosts))
 

@@ -19,10 +19,11 @@ from ops.machine.accounts import taken_ids
 from ops.machine.at_rest import mirror, switch
 from ops.machine.host import EVERYWHERE, host_facts, port_is_free
 from ops.machine.observe import images, inspected_containers
+from ops.machine.owners import owner_of
 from ops.machine.project import Project
 from ops.machine.run import installed, run
 from ops.model import LABEL_PROJECT
-from ops.plan.backup.configuration import FORMER_OWNER, OWNER, declared
+from ops.plan.backup.configuration import OWNER, declared
 from ops.plan.doctor import Facts, Folder, findings
 
 STORAGE = Path("/var/lib/containers")
@@ -74,12 +75,15 @@ def _port_owners(project: Project) -> dict[int, str]:
 def _folders(project: Project) -> dict[str, Folder]:
     local = _nearest(STORAGE).stat().st_dev
     found = {}
-    for one in (one for one in declared(project.settings) if not one.remote):
+    local_ones = [one for one in declared(project.settings) if not one.remote]
+    # A deploy changes the owner together with that of the local repository.
+    writers = {OWNER, owner_of(project.host, "backup", OWNER)} if local_ones else set()
+    for one in local_ones:
         path = Path(one.where["path"])
         about = path.stat() if path.is_dir() else None
         found[one.name] = Folder(
             str(path), there=about is not None, own_disk=about is not None and about.st_dev != local,
-            taken=about is not None and about.st_uid in (OWNER, FORMER_OWNER) and about.st_mode & 0o700 == 0o700,
+            taken=about is not None and about.st_uid in writers and about.st_mode & 0o700 == 0o700,
         )  # fmt: skip
     return found
 

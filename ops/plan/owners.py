@@ -1,4 +1,4 @@
-"""Files on the host that belong to the id of a service: which of them a plan has to give to another id. Pure.
+"""Files on the host that belong to the id of a service: which of them a plan has to change. Pure.
 
 A release says which id each of its services runs with. Where that of a running service is another one than before, on the way
 there and on the way back, its volumes and what it alone mounts of the state folder follow, while none of its containers runs.
@@ -37,12 +37,12 @@ def _mounts(service: Service) -> list[list[str]]:
 
 
 def steps(wanted: Wanted, seen: Seen, service: Service, after: Iterable[str]) -> list[Step]:
-    """The step that gives the files of a service to the id that it is to run with; none where they have it."""
+    """The step that changes the owner of a service's files to the id that it is to run with; none where they have it."""
     volumes, folders = volumes_of(service, wanted.stack.project), folders_of(service)
     owner = service.certificate_owner
     foreign = {uid for place in (*volumes, *folders) for uid in seen.owners.get(place, ())} - {ROOT, owner}
     if not foreign:
         return []
-    title = f"give the files of {service.name} to uid {owner} (now {', '.join(map(str, sorted(foreign)))})"
+    title = f"change the owner of {service.name}'s files to uid {owner} (now {', '.join(map(str, sorted(foreign)))})"
     step = OwnFiles(f"own {service.name}", title, service=service.name, owner=owner, folders=folders, volumes=volumes)
     return [replace(step, after=tuple(after))]

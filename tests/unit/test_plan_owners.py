@@ -80,7 +80,7 @@ def test_volume_that_was_never_used_belongs_to_root_and_is_left_to_podman() -> N
     assert "own postgres" not in keys(plan_deploy(release(PRESENT), Seen(owners={DATA: frozenset({0})})))
 
 
-def test_volume_that_a_removed_stack_has_left_is_given_before_the_first_start() -> None:
+def test_volume_that_a_removed_stack_has_left_is_changed_before_the_first_start() -> None:
     plan = plan_deploy(release(PRESENT), Seen(owners={DATA: frozenset({10005})}, volumes=frozenset({DATA})))
 
     start = plan.steps[position(plan, StartContainer, slot="postgres")]
@@ -149,15 +149,15 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return top
 
 
-def test_folder_is_given_last_and_no_link_is_followed(data: Path, changed: list[tuple[str, int, int]]) -> None:
-    assert machine.give(data, 60705, lambda text: None) == 4
+def test_folder_is_changed_last_and_no_link_is_followed(data: Path, changed: list[tuple[str, int, int]]) -> None:
+    assert machine.chown_tree(data, 60705, lambda text: None) == 4
     assert {path for path, *_ in changed} == {str(data), str(data / "base"), str(data / "base" / "1"), str(data / "link")}
     assert changed[-1] == (str(data), 60705, 60705)
     assert changed.index((str(data / "base" / "1"), 60705, 60705)) < changed.index((str(data / "base"), 60705, 60705))
 
 
 def test_configuration_is_checked_by_the_id_that_can_read_the_key(tmp_path: Path) -> None:
-    """The check of a new release comes before its files are given to the ids that it has."""
+    """The check of a new release comes before the owner of its files is changed."""
     assert machine.reader(tmp_path, "60701:60701") == "60701:60701"
     (tmp_path / "ca.pem").write_text("")
     (tmp_path / "tls.pem").write_text("")

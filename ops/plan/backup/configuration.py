@@ -14,8 +14,6 @@ INSIDE = "/var/lib/cc03-repositories"
 """Where the backup container sees the folders of further repositories."""
 OWNER = 60711
 """uid of the backup container's programs."""
-FORMER_OWNER = 10011
-"""The same in releases up to decision 34: their folders of further repositories are given to the present one by a deploy."""
 SCHEDULE = ("full_at", "full_every", "diff_every", "incr_every", "drill_at", "keep", "synchronous")
 
 
