@@ -88,13 +88,23 @@ class CreateVolume(Step):
 
 @dataclass(frozen=True)
 class OwnFiles(Step):
-    """Change the owner of the files of a service, while none of its containers runs."""
+    """Change the owner of the files of a service."""
 
     service: str = ""
     owner: int = 0
     folders: tuple[str, ...] = ()
     """Of the host."""
     volumes: tuple[str, ...] = ()
+    """Changed in place: no container of the service runs."""
+    beside: bool = False
+    """Whether containers of the former id run meanwhile: they keep the folders they have mounted, and copies replace these."""
+
+
+@dataclass(frozen=True)
+class DropFormerFiles(Step):
+    """Remove the folders that containers of the former id had mounted, once none runs any more."""
+
+    folders: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

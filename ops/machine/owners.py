@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
+import shutil
 import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +15,7 @@ from ops import podman
 from ops.machine.certificates.folder import TLS
 from ops.machine.host import Host
 from ops.render import container_name
-from ops.steps import OwnFiles
+from ops.steps import DropFormerFiles, OwnFiles
 
 REPORT_SECONDS = 5.0
 """Between two lines of progress."""
@@ -57,8 +59,38 @@ def own(host: Host, step: OwnFiles, report: Callable[[str], None]) -> None:
     places = mountpoints(host)
     # The folder of a volume shows whether a step has been completed, so volumes come last.
     for top in (*map(Path, step.folders), *(places[name] for name in step.volumes if name in places)):
-        if top.is_dir():
+        if step.beside and (top / TLS).is_file():
+            exchange(top, step.owner)
+        elif top.is_dir():
             chown_tree(top, step.owner, report)
+
+
+def exchange(folder: Path, owner: int) -> None:
+    """Put a copy that belongs to another id in the place of a folder, or one that was there before.
+
+    A container that runs has mounted the folder itself, not its path: it keeps the former one, and reads its keys there.
+    """
+    content, own_id = (folder / TLS).read_bytes(), f"{owner}:{owner}"
+    fitting = (one for one in _former(folder) if reader(one, "") == own_id and (one / TLS).read_bytes() == content)
+    fresh = next(fitting, None)
+    if fresh is None:
+        fresh = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
+        shutil.copytree(folder, fresh, symlinks=True)
+        # The key last: whose it is shows that the copy is whole.
+        for path, about in sorted(_below(folder), key=lambda one: one[0].name == TLS):
+            os.chown(fresh / path.relative_to(folder), about.st_uid and owner, about.st_gid and owner, follow_symlinks=False)
+    folder.rename(folder.with_name(f".{folder.name}.{secrets.token_hex(4)}"))
+    fresh.rename(folder)
+
+
+def drop_former(step: DropFormerFiles) -> None:
+    """Remove what took its place, or was to take it."""
+    for folder in (one for place in step.folders for one in _former(Path(place))):
+        shutil.rmtree(folder)
+
+
+def _former(folder: Path) -> list[Path]:
+    return sorted(folder.parent.glob(f".{folder.name}.*"))
 
 
 def chown_tree(top: Path, owner: int, report: Callable[[str], None]) -> int:

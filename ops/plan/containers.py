@@ -118,9 +118,10 @@ def _service(work: _Work, wanted: Wanted, seen: Seen, service: Service, ready: l
     reached = not work.unreached.intersection(slots)
     rolled = serving if service.rolls and reached else []
     staged = _stage(work, wanted, seen, service, there, rolled, ready, options)
-    own = owners.steps(wanted, seen, service, [*ready, *gates, *staged, *cleared]) if slots else []
+    beside = service.rolls and any(slot in seen.containers and slot not in work.gone for slot in service.slots())
+    own = owners.steps(wanted, seen, service, [*ready, *gates, *staged, *cleared], beside=beside) if slots or beside else []
+    changed = beside and bool(own)
     if service.rolls or not there:
-        # Who is replaced beside itself has read these files, and serves on without them.
         work.steps += own
         gates, own = [*gates, *(step.key for step in own)], []
     never_started = any(slot in seen.containers and seen.containers[slot].state in NEVER_STARTED for slot in service.slots())
@@ -150,6 +151,7 @@ def _service(work: _Work, wanted: Wanted, seen: Seen, service: Service, ready: l
     work.steps += [*late, *_mend(work, seen, service, unchanged, [*gates, *(step.key for step in late)], moved=moved)]
     serve = [f"healthy {slot}" for slot in service.slots()] + [f"retire {service.surge_slot}"]
     work.steps += handing.settled(wanted, seen, service, [*gates, *serve])
+    work.steps += owners.removal(seen, service, [*gates, *serve], changed=changed)
     if slots and len(slots) == len(service.slots()) and service.name in wanted.config:
         version = wanted.config[service.name]
         if seen.config_loaded.get(service.name) != version:

@@ -14,6 +14,7 @@ from ops.plan.firewall import firewall_steps
 from ops.plan.images import image_steps
 from ops.plan.keycloak.realm_deploy import ONLY, realm_losses, realm_steps
 from ops.plan.keycloak.realm_deploy import SERVICE as KEYCLOAK
+from ops.plan.owners import reader
 from ops.plan.placement import unreached
 from ops.plan.release import manifest_of, release_files
 from ops.plan.wanted import Wanted
@@ -170,7 +171,7 @@ def _certificates(wanted: Wanted, seen: Seen, services: Iterable[Service]) -> li
     return [
         IssueCertificate(
             f"certificate {service.name}", f"issue certificate for {service.name}",
-            service=service.name, owner=service.certificate_owner, names=wanted.certificate_names[service.name],
+            service=service.name, owner=reader(seen, service), names=wanted.certificate_names[service.name],
         )
         for service in services
         if service.has_tls and seen.certificates.get(service.name) != wanted.certificate_names[service.name]

@@ -14,24 +14,26 @@ from ops.machine.at_rest import mirror, opening
 from ops.model import Plan, Seen, Step
 from ops.plan.certificates.leaves import leaves, owned_as
 from ops.plan.deploy import plan_deploy
-from ops.plan.owners import folders_of, volumes_of
+from ops.plan.owners import folders_of, reader, volumes_of
 from ops.plan.wanted import Wanted
 from ops.render import next_of, render_release
-from ops.steps import OwnFiles, PromoteContainer, RemoveContainer, StartContainer
+from ops.steps import DropFormerFiles, OwnFiles, PromoteContainer, RemoveContainer, StartContainer
 from tests.unit.at_rest_state import boot, encrypt, made, memory_at
 from tests.unit.builders import STATE, deployed, stack, wanted
 from tests.unit.walls_facts import declared_stack
 
 FORMER, PRESENT = 10005, 60705
 DATA, KEYS = "cc03-postgres-data", "/state/certs/postgres"
+BACKEND, LEFT = "/state/certs/backend", "/state/certs/.backend"
 
 
-def release(uid: int) -> Wanted:
-    """The small stack, in which PostgreSQL runs with that id."""
+def release(uid: int, name: str = "postgres") -> Wanted:
+    """The small stack, in which a service runs with that id."""
     base = wanted()
-    postgres = base.stack.services["postgres"]
-    other = replace(postgres, owner=uid, definition={**postgres.definition, "user": f"{uid}:{uid}"})
-    own = replace(base.stack, services={**base.stack.services, "postgres": other})
+    service = base.stack.services[name]
+    volumes = {*service.definition.get("volumes", ()), f"/state/certs/{name}:/etc/tls:ro"}
+    other = replace(service, owner=uid, definition={**service.definition, "user": f"{uid}:{uid}", "volumes": sorted(volumes)})
+    own = replace(base.stack, services={**base.stack.services, name: other})
     compose = render_release(
         own, base.allocation, images={name: one.tag for name, one in base.images.items()}, versions=base.versions,
         config_hashes=base.config, state=STATE, log_megabytes=20,
@@ -110,6 +112,45 @@ def test_only_what_belongs_to_a_service_is_given_to_it() -> None:
     assert volumes_of(stack().services["nginx"], "cc03") == ()
 
 
+def test_containers_that_serve_on_keep_their_keys_until_all_are_replaced() -> None:
+    """They read them anew at each connection."""
+    before = replace(deployed(release(FORMER, "backend")), owners={BACKEND: frozenset({0, FORMER})})
+    plan = plan_deploy(release(PRESENT, "backend"), before)
+
+    own = plan.steps[position(plan, OwnFiles, service="backend")]
+    assert isinstance(own, OwnFiles)
+    assert (own.beside, own.folders) == (True, (BACKEND,))
+    start = plan.steps[position(plan, StartContainer, slot="backend-surge")]
+    assert "own backend" in start.after
+    drop = plan.steps[position(plan, DropFormerFiles)]
+    assert drop == plan.steps[-1] or keys(plan).index(drop.key) > keys(plan).index("retire backend-surge")
+    assert {"healthy backend-1", "healthy backend-2", "retire backend-surge"} <= {*drop.after}
+
+
+@pytest.mark.parametrize(
+    ("found", "steps"),
+    [
+        pytest.param({BACKEND: frozenset({0, PRESENT})}, ["own backend", "drop former backend"], id="reverted"),
+        pytest.param(
+            {BACKEND: frozenset({0, FORMER}), f"{LEFT}.1": frozenset({PRESENT})}, ["drop former backend"], id="killed"
+        ),
+        pytest.param({BACKEND: frozenset({0, FORMER}), f"{LEFT}-2": frozenset({PRESENT})}, [], id="another folder"),
+    ],
+)
+def test_containers_that_were_never_replaced_get_their_keys_back(found: dict[str, frozenset[int]], steps: list[str]) -> None:
+    """The new release has failed before it has touched one of them."""
+    wanted_now = release(FORMER, "backend")
+
+    assert keys(plan_deploy(wanted_now, replace(deployed(wanted_now), owners=found))) == steps
+
+
+def test_certificate_that_a_deploy_issues_is_for_the_id_that_still_runs() -> None:
+    services = release(PRESENT).stack.services
+
+    assert reader(Seen(owners={KEYS: frozenset({0, FORMER})}), services["postgres"]) == FORMER
+    assert reader(Seen(), services["postgres"]) == PRESENT
+
+
 def test_certificate_that_is_renewed_before_a_deploy_is_for_the_id_that_runs() -> None:
     """The health ticker has a checkout renew them that may be newer than the containers."""
     found = leaves(owned_as(release(PRESENT).stack, release(FORMER).stack), wanted().certificate_names, "localhost")
@@ -154,6 +195,26 @@ def test_folder_is_changed_last_and_no_link_is_followed(data: Path, changed: lis
     assert {path for path, *_ in changed} == {str(data), str(data / "base"), str(data / "base" / "1"), str(data / "link")}
     assert changed[-1] == (str(data), 60705, 60705)
     assert changed.index((str(data / "base" / "1"), 60705, 60705)) < changed.index((str(data / "base"), 60705, 60705))
+
+
+def test_folder_in_use_is_kept_for_who_has_mounted_it_and_comes_back(tmp_path: Path) -> None:
+    folder, owner = tmp_path / "backend", os.geteuid()
+    folder.mkdir()
+    (folder / "tls.pem").write_text("key")
+    (folder / "key.pem").symlink_to("tls.pem")
+    mounted = folder.stat().st_ino
+
+    machine.exchange(folder, owner)
+    assert folder.stat().st_ino != mounted
+    (former,) = tmp_path.glob(".backend.*")
+    assert (former.stat().st_ino, (former / "tls.pem").read_text()) == (mounted, "key")
+    assert ((folder / "tls.pem").read_text(), (folder / "key.pem").readlink()) == ("key", Path("tls.pem"))
+
+    machine.exchange(folder, owner)
+    assert folder.stat().st_ino == mounted
+
+    machine.drop_former(DropFormerFiles("drop", "drop", folders=(str(folder),)))
+    assert [path.name for path in tmp_path.iterdir()] == ["backend"]
 
 
 def test_configuration_is_checked_by_the_id_that_can_read_the_key(tmp_path: Path) -> None:
