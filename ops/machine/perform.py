@@ -26,7 +26,7 @@ from ops.machine.images import build_image, fetch_image, obtain_base
 from ops.machine.lost import recover
 from ops.machine.migrate import migrate
 from ops.machine.observe import images, inspected_containers
-from ops.machine.owners import drop_former, own, reader
+from ops.machine.owners import reader
 from ops.machine.project import Project, targets_of, ticker_sources
 from ops.machine.prove import heals, prove
 from ops.machine.releases import write_release
@@ -44,7 +44,6 @@ from ops.steps import (
     CreateContainers,
     CreateNetwork,
     CreateVolume,
-    DropFormerFiles,
     EndSupervision,
     FetchImage,
     GenerateSecret,
@@ -53,7 +52,6 @@ from ops.steps import (
     MarkLoaded,
     Migrate,
     ObtainBase,
-    OwnFiles,
     PromoteContainer,
     Reconnect,
     ReloadService,
@@ -184,14 +182,6 @@ class Performer:
     @perform.register
     def _(self, step: CreateVolume) -> None:
         self.host.run(podman.volume_create(step.name, self.labels))
-
-    @perform.register
-    def _(self, step: OwnFiles) -> None:
-        own(self.host, step, lambda text: self.report(step.key, text))
-
-    @perform.register
-    def _(self, step: DropFormerFiles) -> None:
-        drop_former(step)
 
     @perform.register
     def _(self, step: CheckConfig) -> None:

@@ -8,6 +8,7 @@ import ops.machine.certificates.perform
 import ops.machine.keycloak.perform
 import ops.machine.keycloak.perform_database
 import ops.machine.keycloak.perform_repair
+import ops.machine.perform_owners
 import ops.machine.secrets.perform  # noqa: F401
 from ops.machine.perform import Performer
 

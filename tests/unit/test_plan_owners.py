@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.machine import owners as machine
+from ops.machine import owners, perform_owners
 from ops.machine.at_rest import mirror, opening
 from ops.model import Plan, Seen, Step
 from ops.plan.certificates.leaves import leaves, owned_as
@@ -178,12 +178,12 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (top / name).write_text("")
     (top / "link").symlink_to("/etc/passwd")
     real = Path.lstat
-    owners = {"lost+found": 0, "done": 60705}
+    ids = {"lost+found": 0, "done": 60705}
 
     def lstat(path: Path) -> os.stat_result:
         fields = list(real(path))
         if top in (path, *path.parents):
-            fields[4] = fields[5] = owners.get(path.name, 10005)
+            fields[4] = fields[5] = ids.get(path.name, 10005)
         return os.stat_result(fields)
 
     monkeypatch.setattr(Path, "lstat", lstat)
@@ -191,7 +191,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_folder_is_changed_last_and_no_link_is_followed(data: Path, changed: list[tuple[str, int, int]]) -> None:
-    assert machine.chown_tree(data, 60705, lambda text: None) == 4
+    assert perform_owners.chown_tree(data, 60705, lambda text: None) == 4
     assert {path for path, *_ in changed} == {str(data), str(data / "base"), str(data / "base" / "1"), str(data / "link")}
     assert changed[-1] == (str(data), 60705, 60705)
     assert changed.index((str(data / "base" / "1"), 60705, 60705)) < changed.index((str(data / "base"), 60705, 60705))
@@ -204,29 +204,29 @@ def test_folder_in_use_is_kept_for_who_has_mounted_it_and_comes_back(tmp_path: P
     (folder / "key.pem").symlink_to("tls.pem")
     mounted = folder.stat().st_ino
 
-    machine.exchange(folder, owner)
+    perform_owners.exchange(folder, owner)
     assert folder.stat().st_ino != mounted
     (former,) = tmp_path.glob(".backend.*")
     assert (former.stat().st_ino, (former / "tls.pem").read_text()) == (mounted, "key")
     assert ((folder / "tls.pem").read_text(), (folder / "key.pem").readlink()) == ("key", Path("tls.pem"))
 
-    machine.exchange(folder, owner)
+    perform_owners.exchange(folder, owner)
     assert folder.stat().st_ino == mounted
 
-    machine.drop_former(DropFormerFiles("drop", "drop", folders=(str(folder),)))
+    perform_owners.drop_former(folder)
     assert [path.name for path in tmp_path.iterdir()] == ["backend"]
 
 
 def test_configuration_is_checked_by_the_id_that_can_read_the_key(tmp_path: Path) -> None:
     """The check of a new release comes before the owner of its files is changed."""
-    assert machine.reader(tmp_path, "60701:60701") == "60701:60701"
+    assert owners.reader(tmp_path, "60701:60701") == "60701:60701"
     (tmp_path / "ca.pem").write_text("")
     (tmp_path / "tls.pem").write_text("")
     if os.geteuid() == 0:
         os.chown(tmp_path / "tls.pem", 10001, 10001)
 
     owner = (tmp_path / "tls.pem").stat().st_uid
-    assert machine.reader(tmp_path, "60701:60701") == f"{owner}:{owner}"
+    assert owners.reader(tmp_path, "60701:60701") == f"{owner}:{owner}"
 
 
 def test_owner_and_mode_of_a_file_in_memory_survive_a_boot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
