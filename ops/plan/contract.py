@@ -38,8 +38,8 @@ ROWS = (
     Row("migrate", (BACKEND,), "`migrate --check` and `migrate` exit 0; the last line is a JSON object ([below](#migrations))",
         "have the entry point take `migrate`; without a database, print {\"revision\": null, \"pending\": []}"),
     Row("listens", PARTS,
-        "without arguments it listens on all addresses: backend 8000, frontend 8080. It runs as 10003:10003, frontend "
-        "10002:10002, without capabilities, on a read-only root; `/tmp` and `/run` can be written",
+        "without arguments it listens on all addresses: backend 8000, frontend 8080. It runs as 60703:60703, frontend "
+        "60702:60702, without capabilities, on a read-only root; `/tmp` and `/run` can be written",
         "read its last lines; write below /tmp and /run alone; listen on 0.0.0.0"),
     Row("tls", PARTS, "TLS 1.3 there, with key and chain of `/etc/tls/tls.pem`",
         "load /etc/tls/tls.pem as certificate and key, and allow TLS 1.3"),
