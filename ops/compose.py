@@ -174,6 +174,7 @@ def _service(
         applies=tuple(own.get("applies", ())),
         outlives=tuple(own.get("outlives", ())),
         migrate=tuple(own["migrate"]) if "migrate" in own else None,
+        migrates_as=dict(own.get("migrates_as", {})),
         late_secrets=tuple(own.get("late_secrets", ())),
         hands=dict(own.get("hands", {})),
         logins=dict(own.get("logins", {})),

@@ -79,6 +79,8 @@ class Service:
     """Services that need this one in order to stop well, and therefore stop before it."""
     migrate: tuple[str, ...] | None = None
     """argv of the one-off run that prepares the database before new containers of this service start."""
+    migrates_as: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Secret -> the `secret` and `account` that its migration finds in its place: what it makes belongs to another account."""
     late_secrets: tuple[str, ...] = ()
     """Secrets of which its container takes up a new version when it is next created for another reason."""
     hands: Mapping[str, str] = field(default_factory=dict)
@@ -151,6 +153,11 @@ class Service:
         if not self.replicated:
             return (self.name,)
         return tuple(f"{self.name}-{index}" for index in range(1, self.replicas + 1))
+
+    @property
+    def mounts(self) -> tuple[str, ...]:
+        """Secrets that its containers mount, its migration included."""
+        return (*self.secrets, *(one["secret"] for one in self.migrates_as.values()))
 
     def reserved_slots(self) -> tuple[str, ...]:
         """Every slot that could ever be."""

@@ -263,12 +263,30 @@ def hash_of(service: Service, project: str, rendered: Mapping[str, Any], config_
     return digest({"service": decisive, "config": None if service.reload else config_hash})
 
 
+def migration_login(service: Service, slot: Mapping[str, Any], project: str, versions: Mapping[str, int]) -> dict[str, Any]:
+    """Secrets and variables of a migration: those of the service, but for the accounts that `migrates_as` names.
+
+    Parameters
+    ----------
+    slot: a container of the service. versions: secret -> version.
+    """
+
+    def source(one: Mapping[str, Any]) -> str:
+        other = service.migrates_as.get(one["target"], {}).get("secret")
+        return secret_name(project, other, versions[other]) if other else str(one["source"])
+
+    names = {service.logins[name]: one["account"] for name, one in service.migrates_as.items() if name in service.logins}
+    found: dict[str, Any] = {"secrets": [{**one, "source": source(one)} for one in slot["secrets"]]}
+    return found | ({"environment": {**slot["environment"], **names}} if "environment" in slot else {})
+
+
 def render_migration(
-    slot: Mapping[str, Any], service: Service, project: str, address_slot: str, suffix: str
+    slot: Mapping[str, Any], service: Service, project: str, address_slot: str, suffix: str, versions: Mapping[str, int]
 ) -> dict[str, Any]:  # fmt: skip
     """A one-off container that prepares the database: as the service itself, another command, no restart, no health."""
     once = {key: value for key, value in slot.items() if key not in ("restart", "healthcheck", "ports")}
     name = service.name + suffix
+    once |= migration_login(service, slot, project, versions)
     once |= {
         "container_name": container_name(project, name),
         "hostname": name,
@@ -304,7 +322,7 @@ def render_release(
         if service.migrate:
             first = service.slots()[0]
             for suffix in ONE_OFFS:
-                once = render_migration(services[first], service, stack.project, first, suffix)
+                once = render_migration(services[first], service, stack.project, first, suffix, versions)
                 services[service.name + suffix] = once
     external = {"external": True}
     used_secrets = sorted({entry["source"] for slot in services.values() for entry in slot["secrets"]})

@@ -149,7 +149,7 @@ def _secrets(wanted: Wanted, seen: Seen, services: Iterable[Service], applying: 
     Raises HostLacks where one is missing that cannot be made up.
     """
     steps: list[Step] = []
-    mounted = {secret for service in services for secret in service.secrets}
+    mounted = {secret for service in services for secret in service.mounts}
     for name in sorted({*mounted, *(secret for service in applying for secret in service.applies)}):
         version = wanted.versions[name]
         made = seen.secret_versions.get(name, 0) >= version

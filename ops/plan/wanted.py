@@ -11,7 +11,7 @@ from typing import Any
 from ops.model import LABEL_HASH, LABEL_SERVICE, SURGE, Allocation, Limits, Service, Stack
 from ops.plan.firewall import rules
 from ops.plan.images import WantedImage
-from ops.render import ONE_OFFS, digest, environment, hash_of, one_off, secret_name
+from ops.render import ONE_OFFS, digest, environment, hash_of, migration_login, one_off, secret_name
 
 
 @dataclass(frozen=True)
@@ -148,11 +148,11 @@ def with_versions(wanted: Wanted, versions: Mapping[str, int]) -> Wanted:
     for slot, definition in before.items():
         if one_off(slot):
             # A one-off container bears the hash of the service's first one.
-            first = services[wanted.stack.services[definition["labels"][LABEL_SERVICE]].slots()[0]]
+            service = wanted.stack.services[definition["labels"][LABEL_SERVICE]]
+            first = services[service.slots()[0]]
             labels = {**definition["labels"], LABEL_HASH: first["labels"][LABEL_HASH]}
-            services[slot] = {**definition, "secrets": first["secrets"], "labels": labels}
-            if "environment" in first:
-                services[slot]["environment"] = first["environment"]
+            login = migration_login(service, first, project, {**wanted.versions, **changed})
+            services[slot] = {**definition, **login, "labels": labels}
     used = {renamed.get(name, name): dict(entry) for name, entry in wanted.compose["secrets"].items()}
     return replace(
         wanted, versions={**wanted.versions, **changed}, number=None,
@@ -186,7 +186,7 @@ def with_one_service(wanted: Wanted, last: Wanted, only: str) -> Wanted:
         wanted, stack=stack, images=mixed(wanted.images, last.images), config=mixed(wanted.config, last.config),
         config_files=mixed(wanted.config_files, last.config_files),
         versions={
-            **last.versions, **{name: wanted.versions[name] for one in services for name in (*one.secrets, *one.applies)}
+            **last.versions, **{name: wanted.versions[name] for one in services for name in (*one.mounts, *one.applies)}
         },
         realm=wanted.realm if "keycloak" in changing else last.realm,
         certificate_names=mixed(wanted.certificate_names, last.certificate_names),

@@ -11,8 +11,9 @@ from ops import podman
 from ops.machine.postgres import login_problem
 from tests.smoke.live import Live, eventually
 
-ROLES = {"app": "app", "app_2": "app", "keycloak": "keycloak", "grafana": "grafana"}
-"""Role -> its database, after which its secret is named."""
+ROLES = {"app": "app", "app_2": "app", "app_migration": "app", "keycloak": "keycloak", "grafana": "grafana"}
+"""Role -> its database, after which its secret is named, if not after what it does."""
+SECRETS = {"app_migration": "migration"}
 DATABASES = ("app", "keycloak", "grafana", "postgres")
 
 OWN_CERTIFICATE = "export PGSSLCERT=/etc/tls/tls.pem PGSSLKEY=/etc/tls/tls.pem"
@@ -76,7 +77,7 @@ done; done"""
 
 
 def test_each_role_reaches_its_own_database_and_no_other(live: Live) -> None:
-    answers = logins(live, {role: live.secret(f"postgres-{home}") for role, home in ROLES.items()})
+    answers = logins(live, {role: live.secret(f"postgres-{SECRETS.get(role, home)}") for role, home in ROLES.items()})
 
     assert len(answers) == len(ROLES) * len(DATABASES)
     for (role, database), said in answers.items():
@@ -90,13 +91,40 @@ def test_wrong_password_is_refused(live: Live) -> None:
     assert all("password authentication failed" in answers[role, home] for role, home in ROLES.items()), answers
 
 
-def test_second_login_of_the_application_is_the_application(live: Live) -> None:
+def said_to(live: Live, role: str, statement: str) -> str:
+    """What the application's database answers a role."""
     script = (
         f"{OWN_CERTIFICATE}; read -r PGPASSWORD; export PGPASSWORD; "
-        'psql -XAt -w -h postgres -U app_2 -d app -c "SELECT current_user, session_user"'
+        f'psql -XAt -w -h postgres -U {role} -d app -c "{statement}" 2>&1'
     )
+    return with_input(live, script, live.secret(f"postgres-{SECRETS.get(role, 'app')}") + "\n").strip()
 
-    assert with_input(live, script, live.secret("postgres-app") + "\n").strip() == "app|app_2"
+
+@pytest.mark.parametrize(("role", "becomes"), [("app_2", "app"), ("app_migration", "app_owner")])
+def test_login_of_another_role_acts_as_that_role(live: Live, role: str, becomes: str) -> None:
+    assert said_to(live, role, "SELECT current_user, session_user") == f"{becomes}|{role}"
+
+
+@pytest.mark.parametrize("role", ["app", "app_2"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TABLE intruder ()", "DROP TABLE items", "ALTER TABLE items ADD COLUMN intruder int", "TRUNCATE items",
+        "CREATE FUNCTION intruder() RETURNS int LANGUAGE sql AS 'SELECT 1'", "DROP EXTENSION pg_trgm", "SET ROLE app_owner",
+        "CREATE TRIGGER intruder BEFORE INSERT ON items EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+        "CREATE SCHEMA intruder", "ALTER DATABASE app SET work_mem = '1GB'",
+    ],
+)  # fmt: skip
+def test_application_changes_rows_and_nothing_else(live: Live, role: str, statement: str) -> None:
+    said = said_to(live, role, f"BEGIN; {statement}; ROLLBACK")
+
+    assert "permission denied" in said or "must be owner" in said, said
+
+
+def test_application_owns_nothing(live: Live) -> None:
+    owned = "SELECT relname FROM pg_class WHERE relowner IN ('app'::regrole, 'app_2'::regrole)"
+    assert sql(live, owned, "app") == []
+    assert sql(live, "SELECT datdba::regrole FROM pg_database WHERE datname = 'app'") == [["app_owner"]]
 
 
 def verified(live: Live, environment: str = "") -> str:

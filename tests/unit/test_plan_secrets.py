@@ -16,7 +16,7 @@ from ops.plan.secrets import handing
 from ops.plan.secrets.rotate import Rotation, rotations, version_for, with_export
 from ops.plan.secrets.table import TARGETS, consumers, must_be_rotatable, rotatable, target_named
 from ops.plan.wanted import Wanted, with_versions
-from ops.render import login_of, render_release
+from ops.render import ONE_OFFS, login_of, render_release
 from ops.secret_steps import HandOver, ProveLogin, VerifySecret
 from ops.steps import RemoveContainer, WriteRelease
 from tests.unit import builders
@@ -271,7 +271,7 @@ def test_everything_that_the_stack_declares_is_in_the_table_and_can_be_rotated_o
             assert target.users
         else:
             assert target.instead and target.command
-    assert len(rotatable(stack, stack.secrets)) == 18
+    assert len(rotatable(stack, stack.secrets)) == 19
     assert consumers(stack, target_named("redis-backup")) == ("backup",)
 
 
@@ -318,3 +318,26 @@ def test_container_that_proves_has_what_does_it(service: str) -> None:
     assert declared["proves"] == ["/usr/local/bin/logged-in"]
     script = next(path for path in (folder / "logged-in", folder / "bin" / "logged-in") if path.is_file())
     assert Path(script).stat().st_mode & 0o111
+
+
+def test_migration_logs_in_with_an_account_of_its_own_whatever_is_rotated() -> None:
+    """What it makes belongs to that account. No container that serves has its secret, nor is one replaced for it."""
+    own = (
+        COMPOSE.replace("migrate: [migrate]", "migrate: [migrate], "
+                        "migrates_as: {postgres-app: {secret: postgres-migration, account: app_migration}}")
+        .replace("postgres-app: {external: true}", "postgres-app: {external: true}, postgres-migration: {external: true}")
+        .replace("secrets: [postgres-superuser, ", "secrets: [postgres-superuser, postgres-migration, ")
+    )  # fmt: skip
+    plain = release(compose=own)
+    for changed, version in (({}, 1), ({"postgres-app": 2}, 1), ({"postgres-migration": 5}, 5)):
+        services = with_versions(plain, changed).compose["services"]
+        for suffix in ONE_OFFS:
+            once = services[f"backend{suffix}"]
+            assert [(one["source"], one["target"]) for one in once["secrets"]] == [
+                (f"cc03-postgres-migration-{version}", "postgres-app")
+            ]
+            assert once["environment"]["CC03_DATABASE_USER"] == "app_migration"
+        assert "migration" not in str(services["backend-1"]["secrets"])
+    rotated = with_versions(plain, {"postgres-migration": 5}).compose["services"]
+    assert rotated["backend-1"] == plain.compose["services"]["backend-1"]
+    assert "cc03-postgres-migration-5" in with_versions(plain, {"postgres-migration": 5}).compose["secrets"]

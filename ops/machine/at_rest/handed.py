@@ -37,8 +37,9 @@ def hand(state: State, services: Iterable[Mapping[str, Any]]) -> None:
     for one in (one for service in services for one in service.get("secrets", ())):
         path = state.handed / str(one["uid"]) / str(one["source"])
         path.parent.mkdir(exist_ok=True, mode=0o700)
-        version = int(path.name.rpartition("-")[2])
-        value = path_of(state, str(one["target"]), version).read_text()
+        # A migration mounts the secret of another account in the place of the service's own.
+        name, _, version = path.name.removeprefix(f"{state.root.name}-").rpartition("-")
+        value = path_of(state, name, int(version)).read_text()
         if not path.is_file() or path.read_text() != value:
             files.write(path, value, mode=MODE, owner=int(one["uid"]))
 

@@ -11,7 +11,7 @@ from ops.machine.project import Project
 from ops.render import container_name, login_of
 
 SECONDS = 30.0
-HOME = {"app": "app", "app_2": "app", "keycloak": "keycloak", "grafana": "grafana"}
+HOME = {"app": "app", "app_2": "app", "app_migration": "app", "keycloak": "keycloak", "grafana": "grafana"}
 """Role -> the one database that it reaches; the others reach `postgres`."""
 WRONG = 1
 """Exit code of compose/redis/bin/log-in where the password is refused."""

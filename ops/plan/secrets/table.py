@@ -99,6 +99,7 @@ DATABASE = Target(
 TARGETS = (
     Target("postgres-superuser", "role postgres", "and nobody notices: programs and people use the socket"),
     Target("postgres-app", "pair app", "and nobody notices: the backend's containers are replaced one by one"),
+    Target("postgres-migration", "role app_migration", "and nobody notices: the next migration logs in with the new one"),
     DATABASE,
     Target("postgres-grafana", "role grafana", "and Grafana is replaced: it is away for some seconds"),
     Target("postgres-exporter", "role exporter", _PROMETHEUS),

@@ -107,7 +107,7 @@ def test_deploy_completes_a_rotation_that_was_killed(stack: Drill, tmp_path: Pat
 @pytest.mark.parametrize(
     ("breaks", "mends", "says"),
     [
-        ("CONNECTION LIMIT 0", "CONNECTION LIMIT 50", "PostgreSQL refuses"),
+        ("CONNECTION LIMIT 0", "CONNECTION LIMIT 48", "PostgreSQL refuses"),
         ("SET search_path = nowhere", "RESET search_path", "backend-surge"),
     ],
     ids=["checker", "consumer"],

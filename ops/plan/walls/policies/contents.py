@@ -13,7 +13,8 @@ from ops.plan.walls.policies.core import Compose, Finding, own, pairs, policy, s
 from ops.plan.walls.policies.isolation import mounts_of
 
 SECRETS: dict[str, set[str]] = {
-    "postgres-superuser": {"postgres"}, "postgres-app": {"postgres", "backend"}, "postgres-keycloak": {"postgres", "keycloak"},
+    "postgres-superuser": {"postgres"}, "postgres-app": {"postgres", "backend"},
+    "postgres-migration": {"postgres"}, "postgres-keycloak": {"postgres", "keycloak"},
     "postgres-grafana": {"postgres", "grafana"}, "postgres-exporter": {"postgres", "prometheus"},
     "postgres-backup": {"postgres", "backup"}, "postgres-receiver": {"postgres", "backup"},
     "redis-app": {"redis", "backend"}, "redis-exporter": {"redis", "prometheus"}, "redis-backup": {"redis", "backup"},

@@ -151,6 +151,11 @@ def _certificate(value: Any) -> bool:
     )
 
 
+def _logins(value: Any) -> bool:
+    found = value.values() if isinstance(value, Mapping) else (None,)
+    return all(isinstance(one, Mapping) and set(one) == {"secret", "account"} for one in found)
+
+
 OWN_KEYS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "probe": (lambda value: isinstance(value, str) and re.match(r"https://[a-z-]+:\d+/", value), "a URL such as https://redis:1234/health"),
     "live": (lambda value: re.match(r"https://[a-z-]+:\d+/|/", str(value)), "a URL, or the path of a program in the container"),
@@ -160,6 +165,7 @@ OWN_KEYS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "reload": (_words, "a list of words: the command and its arguments"),
     "check": (_words, "a list of words: the command and its arguments"),
     "migrate": (_words, "a list of words: the command and its arguments"),
+    "migrates_as": (_logins, "a mapping of secret: {secret: NAME, account: NAME}"),
     "needs": (lambda value: isinstance(value, list), "a list of services"),
     "outlives": (lambda value: isinstance(value, list), "a list of services"),
     "applies": (_words, "a list of secrets"),
