@@ -68,22 +68,20 @@ GRANT ALTER SYSTEM ON PARAMETER synchronous_standby_names TO receiver;
 GRANT EXECUTE ON FUNCTION pg_reload_conf() TO receiver;
 GRANT CONNECT ON DATABASE postgres TO receiver;
 
--- What the application may do with what migrations make.
+-- The database app. In a cluster of an older release, or one restored from its backup, all of it belongs to app. It moves once, and
+-- keeps to what a migration has granted or revoked since. Rights on what moves become the new owner's: all grants follow.
 \connect app
-GRANT CONNECT, TEMPORARY ON DATABASE app TO app;
-ALTER DEFAULT PRIVILEGES FOR ROLE app_owner GRANT USAGE ON SCHEMAS TO app;
-ALTER DEFAULT PRIVILEGES FOR ROLE app_owner GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO app;
-ALTER DEFAULT PRIVILEGES FOR ROLE app_owner GRANT SELECT, USAGE, UPDATE ON SEQUENCES TO app;
--- In a cluster of an older release, or one restored from its backup, all of it belongs to app. It moves once, and keeps to what a
--- migration has granted or revoked since.
 SELECT datdba = 'app'::regrole AS belongs_to_app FROM pg_database WHERE datname = 'app' \gset
-\if :belongs_to_app
 BEGIN;
+\if :belongs_to_app
 REASSIGN OWNED BY app, app_2 TO app_owner;
 SELECT format('GRANT USAGE ON SCHEMA %I TO app', nspname),
        format('GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA %I TO app', nspname),
        format('GRANT SELECT, USAGE, UPDATE ON ALL SEQUENCES IN SCHEMA %I TO app', nspname)
   FROM pg_namespace WHERE nspname = 'public' OR nspowner = 'app_owner'::regrole \gexec
-ALTER DATABASE app OWNER TO app_owner;
-COMMIT;
 \endif
+GRANT CONNECT, TEMPORARY ON DATABASE app TO app;
+ALTER DEFAULT PRIVILEGES FOR ROLE app_owner GRANT USAGE ON SCHEMAS TO app;
+ALTER DEFAULT PRIVILEGES FOR ROLE app_owner GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO app;
+ALTER DEFAULT PRIVILEGES FOR ROLE app_owner GRANT SELECT, USAGE, UPDATE ON SEQUENCES TO app;
+COMMIT;
