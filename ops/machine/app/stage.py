@@ -28,6 +28,7 @@ from ops.machine.shared_lock import alone
 from ops.machine.state import State
 from ops.machine.wait import until
 from ops.plan.contract import BACKEND
+from ops.render import MIGRATE_SUFFIX
 
 NAME = "cc03-app-check"
 NEIGHBOURS = ("postgres", "redis")
@@ -87,15 +88,15 @@ class Stage:
         stack = self.project.stack.services
         issue_certificate(self.state, NAME, service, stack[service].owner, (service, "localhost", "127.0.0.1"))
 
-    def volumes(self, service: str) -> list[str]:
+    def volumes(self, service: str, definition: Mapping[str, Any]) -> list[str]:
         """Certificates, secrets and configuration, mounted where a deploy mounts them."""
-        definition, owner = self.definition(service), self.project.stack.services[service].owner
+        owner = self.project.stack.services[service].owner
         found = [f"{self.state.certs / service}:/etc/tls:ro"]
         for secret in definition.get("secrets", ()):
-            path = self.folder / "secrets" / str(owner) / secret["target"]
+            path = self.folder / "secrets" / str(owner) / secret["source"]
             if not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
-                files.write(path, self._value(secret["target"]), mode=0o400, owner=owner)
+                files.write(path, self._value(secret["source"]), mode=0o400, owner=owner)
             found.append(f"{path}:/run/secrets/{secret['target']}:ro")
         if self.project.stack.services[service].has_config:
             found.append(f"{self._config(service)}:/etc/cc03:ro")
@@ -122,11 +123,13 @@ class Stage:
                 files.write(folder / "current" / path, text)
         return folder
 
-    def _run(self, who: str, service: str, command: Sequence[str] = (), *, detached: bool = True) -> Result:
-        definition = self.definition(service)
+    def _run(
+        self, who: str, service: str, command: Sequence[str] = (), *, slot: str = "", detached: bool = True
+    ) -> Result:  # fmt: skip
+        definition = self.definition(slot or service)
         argv = podman.run_for_trial(
             f"{NAME}-{who}", definition, NAME, self.address(who) if detached else "", hosts=self.hosts,
-            volumes=self.volumes(service), log=self.folder / f"{who}.log", command=command, detached=detached,
+            volumes=self.volumes(service, definition), log=self.folder / f"{who}.log", command=command, detached=detached,
         )  # fmt: skip
         return self.host.run(argv, timeout=RUN_SECONDS, ok=(0,) if detached else None)
 
@@ -135,9 +138,9 @@ class Stage:
         self._run("app", self.part)
         self.pid = int(self.inspected()["State"]["Pid"])
 
-    def run_once(self, *arguments: str) -> Result:
-        """The entry point with arguments, to its end."""
-        return self._run("once", self.part, arguments, detached=False)
+    def migrate(self, *options: str) -> Result:
+        """The entry point with `migrate`, to its end: with the account that a deploy has it log in with."""
+        return self._run("once", self.part, ("migrate", *options), slot=self.part + MIGRATE_SUFFIX, detached=False)
 
     def run_with(self, program: str, *arguments: str) -> Result:
         """Another program of the image, with nothing mounted and no network."""

@@ -69,10 +69,10 @@ def _signals(stage: Stage) -> Verdict:
 
 
 def _migrate(stage: Stage) -> Verdict:
-    check = stage.run_once("migrate", "--check")
+    check = stage.migrate("--check")
     if check.returncode:
         return FAILED, f"migrate --check: exit code {check.returncode}: {check.last_words()}"
-    done = stage.run_once("migrate")
+    done = stage.migrate()
     if done.returncode:
         return FAILED, f"migrate: exit code {done.returncode}: {done.last_words()}"
     found = last_json(check.stdout), last_json(done.stdout)
