@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import tasks
+from ops.plan.walls.judge import CONTROLS
 from tests.unit.builders import REPOSITORY
 
 PAGES = [*sorted(REPOSITORY.glob("*.md")), *sorted((REPOSITORY / "docs").rglob("*.md"))]
@@ -80,6 +81,13 @@ def test_both_readmes_name_the_same_commands_and_pages() -> None:
     targets = [{link for link in links(text) if not link.startswith("README")} for text in (english, japanese)]
 
     assert targets[0] == targets[1]
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.ja.md", "docs/how-to/audit.md"])
+def test_pages_say_how_many_controls_there_are(page: str) -> None:
+    (said,) = re.findall(r"(\d+) (?:numbered (?:controls|questions)|項目)", (REPOSITORY / page).read_text())
+
+    assert int(said) == len(CONTROLS)
 
 
 def test_every_page_can_be_reached_from_the_index() -> None:
