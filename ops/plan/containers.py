@@ -209,6 +209,8 @@ def _clear(work: _Work, wanted: Wanted, seen: Seen, service: Service, after: lis
     if not standing:
         return []
     steps = [_removal(sharer, slot, after) for slot in standing]
+    # As in a roll: beside the stop, which waits for WebSockets.
+    work.steps += [step for slot in standing if serves(seen, slot) for step in _moved(_movers(wanted, seen), slot, after)]
     if holder in seen.containers:
         steps.append(_removal(service, holder, [*after, *(step.key for step in steps)]))
     work.steps += steps

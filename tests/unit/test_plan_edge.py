@@ -45,6 +45,8 @@ def test_holder_is_replaced_only_while_nobody_stands_in_its_network() -> None:
 
     assert defects(plan) == []
     assert {"remove nginx", "remove nginx-surge"} <= before(plan, "remove edge")
+    assert step(plan, "reconnect backend, nginx").slots == ("backend-1", "backend-2"), "an open WebSocket holds up the stop"
+    assert "reconnect backend, nginx" not in before(plan, "remove nginx") | before(plan, "create edge")
     assert "remove edge" in before(plan, "create edge")
     assert "healthy edge" in before(plan, "create nginx")
     assert "loaded nginx" not in keys(plan), "its configuration is the one that it had loaded"
@@ -61,7 +63,8 @@ def test_first_holder_takes_address_and_ports_from_an_nginx_that_had_them_itself
     plan = plan_deploy(wanted(), seen)
 
     assert keys(plan) == [
-        "remove nginx", "create edge", "start edge", "healthy edge", "create nginx", "start nginx", "healthy nginx",
+        "reconnect backend, nginx", "remove nginx", "create edge", "start edge", "healthy edge",
+        "create nginx", "start nginx", "healthy nginx",
     ]  # fmt: skip
     assert "remove nginx" in before(plan, "create edge")
     assert plan_deploy(wanted(), done(plan.steps, seen, wanted())).steps == ()
