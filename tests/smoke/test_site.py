@@ -154,6 +154,7 @@ def test_change_by_somebody_else_shows_by_itself(
     expect(page.get_by_test_id("live")).to_have_text("Live")
     page.get_by_test_id("search").fill(item["sku"])
     row = page.get_by_test_id("item")
+    expect(row).to_have_count(1)
     expect(row).to_contain_text("5")
 
     changed = {name: item[name] for name in ("name", "sku", "location", "notes")} | {"quantity": 4711}
