@@ -37,6 +37,16 @@ def test_every_difference_is_named(after, said):
         fingerprint.must_equal(BEFORE, after)
 
 
+@pytest.mark.parametrize(("rows", "differs"), [(5, True), (6, True), (8, False)])
+def test_a_start_may_add_roles_to_those_of_a_set_and_changes_nothing_else(rows, differs):
+    expected = {**BEFORE, "(roles)": {"roles": {"rows": 6, "sum": "1"}}}
+    found = {**BEFORE, "(roles)": {"roles": {"rows": rows, "sum": "2"}}}
+    assert bool(fingerprint.differences(expected, fingerprint.without_new_roles(expected, found))) == differs
+
+    lost = {**found, "app": {}}
+    assert fingerprint.differences(expected, fingerprint.without_new_roles(expected, lost))
+
+
 def test_a_database_that_could_not_be_entered_is_not_compared():
     assert fingerprint.differences({**BEFORE, "closed": None}, {**BEFORE, "closed": {"public.x": {"rows": 1}}}) == []
 
