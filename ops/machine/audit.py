@@ -1,23 +1,26 @@
 """The audit trail on this host: who changed what, when and with which outcome. Written before a change and after it.
 
-audit.jsonl is only ever appended to. The order of writing (line, then audit.head, each on the disk before the next) is what
-lets `ops.plan.audit` tell a crash from a hand: only a line that the head does not yet count can have been cut by a crash.
+audit.jsonl is only ever appended to, and continued in another file when it is large (parts.py). The order of writing (line,
+then audit.head, each on the disk before the next) is what lets `ops.plan.audit` tell a crash from a hand: only a line that the
+head does not yet count can have been cut by a crash.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import chain, takewhile
 from pathlib import Path
 from typing import IO, Any
 
 from ops.errors import HostLacks, NeedsPerson, OpsError
-from ops.machine import state as files
+from ops.machine import parts
+from ops.machine import state as records
 from ops.machine.checkout import origin
 from ops.machine.lock import Holder, boot_id, process_started
 from ops.machine.logfile import tell
@@ -28,8 +31,9 @@ from ops.model import Plan
 from ops.plan import audit as trail
 from ops.plan.audit import Head, Verdict
 
-LOCK_SECONDS = 10.0
-"""Others hold the file's lock for one line."""
+KEPT_DAYS = 400
+"""Of a finished part, counted from its newest entry: a yearly audit sees the whole year. By age alone, so that nobody can have
+entries removed by making many."""
 LONGEST_WHY = 500
 
 
@@ -105,39 +109,20 @@ def _who() -> dict[str, Any]:
     }  # fmt: skip
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[IO[bytes]]:
-    """The trail, with nobody else writing it: it carries its own lock. Raises OpsError where that does not come free."""
-    with os.fdopen(os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600), "r+b") as file:
-        until = time.monotonic() + LOCK_SECONDS
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > until:
-                    raise OpsError(
-                        f"{path} stays locked", f"another program has held it for {LOCK_SECONDS:.0f} s", f"fuser {path}"
-                    ) from None
-                time.sleep(0.02)
-        yield file
-
-
 TAIL = 64 << 10
 """Bytes that are read of the end of the trail at first."""
 
 
-def _tip(file: IO[bytes], head: Head | None) -> trail.Tip:
+def _tip(files: Sequence[IO[bytes]], head: Head | None) -> trail.Tip:
     """Where the next entry goes on. It is written in the end: the trail is not read whole for each entry."""
-    size, length = file.seek(0, os.SEEK_END), TAIL
+    length = TAIL
     while True:
-        file.seek(max(0, size - length))
-        data = file.read()
-        if length >= size:
+        data, whole = parts.tail(files, length)
+        if whole:
             return trail.tip(data, head)
         # Its first line may have lost its beginning.
-        tip = trail.tip(whole := data.partition(b"\n")[2], head)
-        if whole and any(True for _ in trail.entries(whole)):
+        tip = trail.tip(rest := data.partition(b"\n")[2], head)
+        if rest and any(True for _ in trail.entries(rest)):
             return tip
         length *= 4
 
@@ -149,16 +134,56 @@ def append(state: State, content: Mapping[str, Any]) -> int:
     """
     if not state.root.is_dir():
         return 0
-    with _locked(state.audit) as file:
-        tip = _tip(file, read_head(state))
-        line = trail.seal(content, tip)
+    with parts.continued(state.audit, mode=0o600) as file:
+        with parts.opened(state.audit) as files:
+            tip = _tip(files, read_head(state))
+        begins = _begins(file)
+        expired = _expired(state) if begins else []
+        line = trail.seal({**content, **(_continuation(state, expired) if begins else {})}, tip)
         file.write((b"\n" if tip.unended else b"") + line + b"\n")
         file.flush()
         os.fsync(file.fileno())
         head = Head(tip.head.count + 1, trail.sha(line))
-        files.write(state.audit_head, files.dump({"count": head.count, "hash": head.hash}), mode=0o600)
+        records.write(state.audit_head, records.dump({"count": head.count, "hash": head.hash}), mode=0o600)
+        # That they go is on the disk before they do.
+        parts.remove(expired)
     _to_log_store(state, trail.read(line) or {})
     return head.count
+
+
+def _begins(file: IO[bytes]) -> bool:
+    """Whether the present part has no entry yet; a crash may have left the beginning of its first one."""
+    file.seek(0)
+    return not any(trail.entries(file.read(TAIL)))
+
+
+def _continuation(state: State, expired: Sequence[Path]) -> dict[str, Any]:
+    """What the first entry of a part says of those before it."""
+    before = parts.finished(state.audit)
+    if not before:
+        return {}
+    said: dict[str, Any] = {"continues": {"file": before[-1].name, "bytes": before[-1].stat().st_size}}
+    if expired:
+        ends = [(part.name, last[0]) for part in expired if (last := _last(part))]
+        said["removed"] = [{"file": name, "count": end.count, "hash": end.hash} for name, end in ends]
+    return said
+
+
+def _expired(state: State) -> list[Path]:
+    """Parts whose newest entry is older than is kept, oldest first. The newest of them stays in any case, and so does one that
+    does not end as it was written, with all after it."""
+
+    def old(part: Path) -> bool:
+        last = _last(part)
+        at = last[1].get("at") if last else None
+        return bool(at) and time.time() - datetime.fromisoformat(str(at)).timestamp() > KEPT_DAYS * 86400
+
+    return list(takewhile(old, parts.finished(state.audit)[:-1]))
+
+
+def _last(part: Path) -> tuple[Head, Mapping[str, Any]] | None:
+    with part.open("rb") as file:
+        return trail.last(parts.tail([file], TAIL)[0])
 
 
 def _to_log_store(state: State, entry: Mapping[str, Any]) -> None:
@@ -171,18 +196,18 @@ def _to_log_store(state: State, entry: Mapping[str, Any]) -> None:
 def read_head(state: State) -> Head | None:
     """What audit.head says; None where it is missing or says nothing that can be read."""
     try:
-        said = files.read_json(state.audit_head)
+        said = records.read_json(state.audit_head)
         return Head(int(said["count"]), str(said["hash"])) if said else None
     except (ValueError, KeyError, TypeError):
         return None
 
 
-def _snapshot(state: State) -> tuple[bytes, Head | None]:
-    """File and head of one moment."""
-    if not state.audit.exists():
-        return b"", read_head(state)
-    with _locked(state.audit) as file:
-        return file.read(), read_head(state)
+def _snapshot(state: State) -> tuple[list[tuple[str, bytes]], Head | None]:
+    """(name, content) of each part, oldest first, and the head of one moment."""
+    if not state.audit.exists() and not parts.finished(state.audit):
+        return [], read_head(state)
+    with parts.continued(state.audit, mode=0o600, finishes=False), parts.opened(state.audit) as files:
+        return [(Path(file.name).name, file.read()) for file in files], read_head(state)
 
 
 def verify(state: State) -> Verdict:
@@ -192,7 +217,7 @@ def verify(state: State) -> Verdict:
 
 def changes(state: State) -> list[dict[str, Any]]:
     """Every change, oldest first. One without an end has the outcome `under way` or `killed`, and no seconds."""
-    found = trail.changes(trail.entries(_snapshot(state)[0]))
+    found = trail.changes(chain.from_iterable(trail.entries(content) for _, content in _snapshot(state)[0]))
     for change in found:
         if change["event"] == "begin":
             process = Holder(pid=change["pid"], started=change["started"] or 0, boot=change["boot"])

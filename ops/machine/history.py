@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -43,15 +44,19 @@ def _release(link: Path) -> int | None:
 
 
 def _ended(path: Path) -> Mapping[Ended, float]:
-    if not path.exists():
-        return {}
-    now = path.stat()
-    return _read_ended(path, now.st_mtime_ns, now.st_size)
+    """Finished parts (parts.py) count as well: a rollback may have been long ago."""
+    found: dict[Ended, float] = {}
+    for part in (*path.parent.glob(f"{path.stem}.*{path.suffix}"), path):
+        with suppress(FileNotFoundError):
+            now = part.stat()
+            for ended, at in _read_ended(part, now.st_ino, now.st_mtime_ns, now.st_size).items():
+                found[ended] = max(found.get(ended, 0.0), at)
+    return found
 
 
-@lru_cache(maxsize=1)
-def _read_ended(path: Path, changed: int, size: int) -> Mapping[Ended, float]:
-    """The file grows for as long as the project lives, so it is read again only when it is another one (`changed`, `size`)."""
+@lru_cache(maxsize=4)
+def _read_ended(path: Path, number: int, changed: int, size: int) -> Mapping[Ended, float]:
+    """A file is read again only when it is another one (`number`, `changed`, `size`)."""
     return latest(path.read_text(encoding="utf-8").splitlines())
 
 

@@ -11,7 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ops.machine import parts
 from ops.machine.state import append_line
+
+KEPT = 2
+"""Finished parts of a journal (parts.py). It is read to find what was broken off, at its end; the rest is for people."""
 
 
 @dataclass
@@ -33,13 +37,14 @@ class Journal:
         at = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         entry = {"at": at, "run": self.run_id, "pid": os.getpid(), "event": event, **more}
         with self._guard:
-            append_line(self.path, entry)
+            append_line(self.path, entry, kept=KEPT)
 
 
 def entries(path: Path) -> Iterator[dict[str, Any]]:
-    """Every whole entry; a line that a crash cut short is left out."""
-    if path.exists():
-        yield from _parsed(path.read_bytes())
+    """Every whole entry, of finished parts too; a line that a crash cut short is left out."""
+    with parts.opened(path) as files:
+        for file in files:
+            yield from _parsed(file.read())
 
 
 def _parsed(data: bytes) -> Iterator[dict[str, Any]]:
@@ -67,15 +72,11 @@ def last_entries(path: Path) -> list[dict[str, Any]]:
 
 
 def newest(path: Path, length: int) -> tuple[list[dict[str, Any]], bool]:
-    """Whole entries in the last `length` bytes of a file of JSON lines, oldest first, and whether that is all of it."""
-    if not path.exists():
-        return [], True
-    with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - length))
-        data = file.read()
-    # The first line may have lost its beginning.
-    return list(_parsed(data if length >= size else data.partition(b"\n")[2])), length >= size
+    """Whole entries in the last `length` bytes of a file of JSON lines, its finished parts included, oldest first, and whether
+    that is all of it."""
+    with parts.opened(path) as files:
+        data, whole = parts.tail(files, length)
+    return list(_parsed(data if whole else data.partition(b"\n")[2])), whole
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,13 @@ from ops.machine.state import State
 from ops.plan.release import COMPOSE, CONFIG, REALM, RELEASE, STACK, Activation, Kept, seal
 from ops.plan.wanted import Wanted, unpack
 
+KEPT = 2
+"""Finished parts of the record of activations (parts.py): far more than the releases that are kept can have."""
+
 
 def record_activation(state: State, activation: Activation) -> None:
     """Remember how bringing about a release ended."""
-    files.append_line(state.activations, asdict(activation))
+    files.append_line(state.activations, asdict(activation), kept=KEPT)
 
 
 def activations(state: State) -> list[Activation]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ops.errors import HostLacks
-from ops.machine import disk
+from ops.machine import disk, parts
 from ops.machine.at_rest import mirror
 
 
@@ -191,9 +191,13 @@ def move(old: Path, new: Path) -> None:
         disk.to_disk(new.parent)
 
 
-def append_line(path: Path, entry: Mapping[str, Any]) -> None:
-    """Append one JSON object as a line, on disk when this returns. A line that a crash cut short does not swallow it."""
-    with path.open("ab+") as file:
+def append_line(path: Path, entry: Mapping[str, Any], *, kept: int | None = None) -> None:
+    """Append one JSON object as a line, on disk when this returns. A line that a crash cut short does not swallow it.
+
+    kept: how many finished parts (parts.py) are kept of a file that is continued in another one when it is large; None: it is
+    not continued.
+    """
+    with parts.continued(path, finishes=kept is not None) as file:
         whole = new = file.seek(0, os.SEEK_END) == 0
         if not new:
             file.seek(-1, os.SEEK_END)
@@ -201,8 +205,9 @@ def append_line(path: Path, entry: Mapping[str, Any]) -> None:
         file.write(("" if whole else "\n").encode() + json.dumps(entry, sort_keys=True).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
-    if new:
-        disk.to_disk(path.parent)
+        if new:
+            disk.to_disk(path.parent)
+            parts.remove(parts.finished(path)[:-kept] if kept else ())
 
 
 def link(path: Path, target: str) -> None:

@@ -55,10 +55,9 @@ def told(verdict: Verdict) -> str:
 
 def broken(verdict: Verdict) -> OpsError:
     """What `audit.verify` fails with, each finding under the number of its line."""
-    findings = "; ".join(f"line {line} {what}" for line, what in verdict.findings)
-    first = min(line for line, _ in verdict.findings)
+    findings = "; ".join(f"{place} {what}" for place, what in verdict.findings)
     return OpsError(
-        f"the audit trail is broken, first at line {first}", findings,
+        f"the audit trail is broken, first at {verdict.findings[0][0]}", findings,
         "inv logs audit --since 14d shows the copies in the log store; docs/how-to/audit.md says what can be concluded",
     )  # fmt: skip
 

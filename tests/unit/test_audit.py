@@ -195,7 +195,7 @@ def test_head_that_cannot_be_read_counts_as_missing(project: Project) -> None:
             pass
     project.state.audit_head.write_text("{half")
 
-    assert [line for line, _ in audit.verify(project.state).findings] == [4]
+    assert [place.line for place, _ in audit.verify(project.state).findings] == [4]
 
 
 def test_entries_of_several_processes_at_once_make_one_chain(project: Project) -> None:
@@ -225,7 +225,7 @@ def test_next_entry_goes_on_from_the_same_place_whatever_is_read_of_the_end(
 
     for content in (data, data[:200], b""):
         for head in (audit.read_head(project.state), None):
-            assert audit._tip(BytesIO(content), head) == trail.tip(content, head)
+            assert audit._tip([BytesIO(content)], head) == trail.tip(content, head)
 
 
 def test_entry_reads_the_end_of_a_long_trail_only(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

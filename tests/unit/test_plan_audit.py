@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from ops.model import Plan, Step
-from ops.plan.audit import GENESIS, Head, Tip, Verdict, changes, check, entries, plan_digest, read, seal, sha, tip, typed
+from ops.plan import audit
+from ops.plan.audit import GENESIS, Head, Tip, Verdict, changes, entries, plan_digest, read, seal, sha, tip, typed
 
 
 def extended(data: bytes, head: Head | None, **content: Any) -> tuple[bytes, Head]:
@@ -31,8 +32,13 @@ def lines(data: bytes) -> list[bytes]:
     return data.splitlines(keepends=True)
 
 
+def check(data: bytes, head: Head | None) -> Verdict:
+    """Of a trail in one part."""
+    return audit.check([("audit.jsonl", data)], head)
+
+
 def found(verdict: Verdict) -> list[int]:
-    return sorted({line for line, _ in verdict.findings})
+    return sorted({place.line for place, _ in verdict.findings})
 
 
 DATA, HEAD = trail(5)
@@ -66,16 +72,16 @@ def test_removed_line_is_found_at_the_one_that_followed(number: int) -> None:
 
 
 def test_removed_lines_are_counted() -> None:
-    ((line, what),) = check(b"".join(WHOLE[:1] + WHOLE[3:]), HEAD).findings
+    ((place, what),) = check(b"".join(WHOLE[:1] + WHOLE[3:]), HEAD).findings
 
-    assert (line, what) == (2, "has a gap before it: entries 2 to 3 are missing")
+    assert (place.line, what) == (2, "has a gap before it: entries 2 to 3 are missing")
 
 
 @pytest.mark.parametrize("kept", range(5))
 def test_removed_tail_is_found_by_the_head(kept: int) -> None:
-    ((line, what),) = check(b"".join(WHOLE[:kept]), HEAD).findings
+    ((place, what),) = check(b"".join(WHOLE[:kept]), HEAD).findings
 
-    assert line == max(1, kept)
+    assert place.line == max(1, kept)
     assert f"audit.head counts {5 - kept} more" in what
 
 
@@ -179,9 +185,9 @@ def test_first_line_of_all_may_be_cut_off_too() -> None:
 
 
 def test_line_that_had_been_whole_and_is_cut_is_no_crash() -> None:
-    ((line, what),) = check(DATA[:-30], HEAD).findings
+    ((place, what),) = check(DATA[:-30], HEAD).findings
 
-    assert (line, what) == (5, "is not what was written: it was altered or put in")
+    assert (place.line, what) == (5, "is not what was written: it was altered or put in")
 
 
 def test_cut_off_line_that_is_altered_or_removed_later_is_found() -> None:
@@ -259,11 +265,13 @@ def test_entry_is_one_line_of_json() -> None:
 def test_blank_that_changes_no_field_is_an_alteration_all_the_same() -> None:
     changed = [WHOLE[0], WHOLE[1].replace(b'":', b'": ', 1), *WHOLE[2:]]
 
-    assert check(b"".join(changed), HEAD).findings == ((2, "is not what was written: it was altered or put in"),)
+    assert check(b"".join(changed), HEAD).findings == (
+        (audit.Place(0, 2), "is not what was written: it was altered or put in"),
+    )
 
 
 def test_last_line_that_is_another_one_is_told_as_that() -> None:
     changed = b"".join(WHOLE[:-1]) + forged(5, WHOLE[3], verb="other")
 
-    ((line, what),) = check(changed, HEAD).findings
-    assert (line, what) == (5, "is the last, and not the one that audit.head names: it was altered")
+    ((place, what),) = check(changed, HEAD).findings
+    assert (place.line, what) == (5, "is the last, and not the one that audit.head names: it was altered")

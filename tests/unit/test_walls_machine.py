@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from ops.machine.project import Project
 from ops.machine.state import State
 from ops.machine.walls import files, sockets
 from ops.machine.walls.inside import _may_write, below, holds_sockets
@@ -106,3 +109,12 @@ def test_own_process_is_seen_as_one_of_the_host() -> None:
 
 def test_addresses_of_the_host_leave_out_loopback() -> None:
     assert [one for one in sockets.host_addresses() if one.startswith("127.")] == []
+
+
+@pytest.mark.parametrize("name", ["journal.jsonl", "journal.2.jsonl", "audit.jsonl", "audit.1.jsonl"])
+def test_secret_in_a_record_is_found_in_each_of_its_parts(state: State, name: str) -> None:
+    (state.secrets / "redis-app" / "3").write_text("a-value-that-is-long-enough-to-be-one")
+    (state.root / name).write_text("x a-value-that-is-long-enough-to-be-one x")
+    project = cast(Project, SimpleNamespace(state=state))
+
+    assert [(leak.secret, leak.where) for leak in files.leaks(project, {})] == [("redis-app", name)]

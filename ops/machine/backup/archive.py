@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ops.errors import HostLacks, OpsError
-from ops.machine import lock
+from ops.machine import lock, parts
 from ops.machine import state as files
 from ops.machine.at_rest import mirror, opening
 from ops.machine.backup import recovery
@@ -42,6 +42,8 @@ LEFT_OUT = {
     "handed",
 }  # fmt: skip
 """Of the state folder: what is made anew, and dumps, which may be large and are in the database's own backup."""
+JOURNALS = ("journal.jsonl", "backup.jsonl")
+"""Files of which finished parts (parts.py) are left out."""
 LARGEST = 64 << 20
 """Bytes of one file. What is larger is left out, and named in the facts: the archive is encrypted in memory."""
 FORMER = Path("secrets") / recovery.CIPHER
@@ -160,8 +162,10 @@ def _members(state: State, repository: Path) -> Iterator[tuple[Path, str]]:
     within_links = [((state.root / name).resolve(), f"{STATE}/{name}", set[str]()) for name in linked if name not in LEFT_OUT]
     yield from ((top, prefix) for top, prefix, _ in within_links)
     lost = [path.name for path in state.root.glob(f"{mirror.HOME}.*")]
+    # Steps of commands that ended long ago, which nothing reads. Those of the other records belong to them.
+    old = [part.name for name in JOURNALS for part in parts.finished(state.root / name)]
     tops = (
-        (state.root, STATE, LEFT_OUT.union(linked, lost)), *within_links,
+        (state.root, STATE, LEFT_OUT.union(linked, lost, old)), *within_links,
         (repository / "config", f"{CHECKOUT}/config", set[str]()),
     )  # fmt: skip
     for top, prefix, without in tops:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ops import podman
-from ops.machine import audit, firewall
+from ops.machine import audit, firewall, parts
 from ops.machine.accounts import taken_ids
 from ops.machine.observe import secret_versions
 from ops.machine.walls.processes import by_namespace, pids_of
@@ -59,7 +59,8 @@ def _places(project: Project, containers: Mapping[str, Mapping[str, Any]]) -> It
                     continue  # it has ended meanwhile
     state = project.state
     folders = (state.logs, state.config, state.releases, state.builds, state.ticker, state.metrics)
-    for path in (*(path for folder in folders for path in folder.rglob("*")), state.journal, state.audit):
+    records = (part for path in (state.journal, state.audit) for part in (*parts.finished(path), path))
+    for path in (*(path for folder in folders for path in folder.rglob("*")), *records):
         if path.is_file() and not path.is_symlink():
             yield str(path.relative_to(state.root)), _tail(path)
 
@@ -132,7 +133,7 @@ def host_files(project: Project, containers: Mapping[str, Mapping[str, Any]], ne
         open_networks=frozenset(_not_internal(project, [name for name, internal in networks.items() if internal])),
         strangers=_strangers(project, networks, own), firewall=_firewall(project),
         taken=taken_ids(project.stack), entered=tuple(entered([project.state.root, *_volumes(containers)])),
-        trail=tuple(f"line {line} {what}" for line, what in verdict.findings), handed=handed(project),
+        trail=tuple(f"{place} {what}" for place, what in verdict.findings), handed=handed(project),
     )  # fmt: skip
 
 
