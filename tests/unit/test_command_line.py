@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 from invoke import Collection, Context, Program
 
 from ops.errors import OpsError
 from ops.verbs.common import verb
+from tests.unit.builders import REPOSITORY
 
 DONE: list[str] = []
 
@@ -150,3 +152,19 @@ def test_lost_session_is_an_interrupt() -> None:
     finally:
         signal.signal(signal.SIGHUP, before)
     assert (ended.value.code, caught) == (1, ["interrupted"])
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_commands_are_found_from_any_folder_where_invoke_is_told_of_the_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], told: bool
+) -> None:
+    """docs/reference/commands.md promises it, and what is said elsewhere. The file of the system is read as that of a user."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    if told:
+        (tmp_path / ".invoke.yaml").write_text(f"tasks:\n  search_root: {REPOSITORY}\n")
+
+    Program().run(["inv", "--list"], exit=False)
+    shown = capsys.readouterr()
+    assert ("deploy" in shown.out) is told
+    assert ("Can't find any collection named 'tasks'!" in shown.err) is not told
