@@ -49,6 +49,20 @@ def rotate(
     if steps:
         of = name or what
         show.out.print(f"[bold green]{of} rotated[/bold green]: {steps} steps in {time.monotonic() - began:.1f} s")
+    if not target and not finish:
+        _say_what_is_left(project)
+
+
+def _say_what_is_left(project: Project) -> None:
+    """Raises NeedsPerson where a key that signs was made elsewhere: it is the same as before."""
+    from ops.machine.keycloak.rotate import RealmKeys
+    from ops.plan.keycloak.keys import not_rotated
+
+    if left := not_rotated(RealmKeys(project).found()):
+        raise NeedsPerson(
+            "not every key was rotated", f"{', '.join(f'{one.name} ({one.kind})' for one in left)}: made elsewhere",
+            "admin console, Realm settings, Keys, Add provider: a new one with a higher priority; make the old one passive",
+        )  # fmt: skip
 
 
 def _keys(project: Project, finish: bool, internal: bool, plan: bool, yes: bool) -> int:

@@ -189,3 +189,20 @@ def test_realm_that_cannot_be_made_ends_it(realm: Recorded, monkeypatch: pytest.
 
     with pytest.raises(OpsError, match="realm cc03 cannot be made"):
         bring_about(realm, lambda text: None, deletions=False)
+
+
+def test_conflict_that_leaves_the_object_out_is_told(realm: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A conflict of a client whose id another kind of object has, for one: it is not what a killed command has made."""
+    realm.status = 409
+    left = [Change("create", "client", "a", Request("POST", ("clients",), {}))]
+    monkeypatch.setattr("ops.machine.keycloak.realm._left", lambda *_: left)
+    with pytest.raises(OpsError, match="cannot create client a"):
+        bring_about(realm, lambda text: None, deletions=False)
+
+
+def test_conflict_with_what_a_killed_command_has_made_is_none(realm: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
+    realm.status = 409
+    plans = [[Change("create", "client", "a", Request("POST", ("clients",), {}))], []]
+    monkeypatch.setattr("ops.machine.keycloak.realm._left", lambda *_: plans.pop(0))
+
+    assert bring_about(realm, lambda text: None, deletions=False) == 1

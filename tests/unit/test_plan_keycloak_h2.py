@@ -66,8 +66,12 @@ def test_database_of_another_version_is_refused_with_the_way_there() -> None:
         refuse_other_version(Source("p", "26.4.7", COUNTS, ()), "26.7.3")
 
     assert "written by Keycloak 26.4.7, and this is 26.7.3" in caught.value.what
-    assert "KEYCLOAK_VERSION=26.4.7" in caught.value.next_step
-    assert "then 26.7.3 again" in caught.value.next_step
+    # An older Keycloak cannot be deployed on a database that a later one has migrated.
+    assert "KEYCLOAK_VERSION=26.4.7" not in caught.value.next_step
+    assert "unpack Keycloak 26.7.3 elsewhere" in caught.value.next_step
+    with pytest.raises(OpsError) as caught:
+        refuse_other_version(Source("p", "26.9.0", COUNTS, ()), "26.7.3")
+    assert "KEYCLOAK_VERSION=26.9.0" in caught.value.next_step
 
 
 def test_keycloak_serves_until_everything_has_been_imported_and_is_dumped_before_the_swap() -> None:

@@ -13,6 +13,7 @@ from ops.plan.keycloak.keys import (
     MARGIN,
     PUBLIC,
     Provider,
+    not_rotated,
     parse,
     plan_keys,
     providers,
@@ -133,3 +134,47 @@ def test_old_keys_are_needed_as_long_as_the_longest_session_and_offline_tokens_l
     assert valid_until(realm, 1000.0, offline=True) == 1000 + 2592000 + MARGIN
     admin = {**realm, "actionTokenGeneratedByAdminLifespan": 43200}
     assert valid_until(admin, 1000.0, offline=False) == 1000 + 43200 + MARGIN
+
+
+# Kinds of keys beside RSA, and those that are not made by Keycloak.
+
+
+def test_elliptic_keys_are_rotated_by_their_own_algorithm() -> None:
+    found = providers([
+        component(id="e1", providerId="ecdsa-generated", config={"priority": ["9"], "ecdsaEllipticCurveKey": ["P-384"]}),
+        component(id="d1", name="ed", providerId="eddsa-generated", config={"priority": ["80"]}),
+        component(id="x", name="ecdh", providerId="ecdh-generated"),
+    ])  # fmt: skip
+    plan = plan_keys(found, NOW, THIS, UNTIL)
+
+    assert [(one.kind, one.algorithm) for one in found] == [("ecdsa-generated", "ES384"), ("eddsa-generated", "EdDSA")]
+    created = [one for one in plan.steps if isinstance(one, CreateKey)]
+    assert [(one.provider, one.like) for one in created] == [("ecdsa-generated", "e1"), ("eddsa-generated", "d1")]
+
+
+def test_key_that_was_imported_is_not_called_rotated() -> None:
+    found = providers([
+        component(), component(id="k", name="from a file", providerId="java-keystore", config={"priority": ["200"]}),
+        component(id="i", name="imported", providerId="rsa", config={"priority": ["50"], "active": ["false"]}),
+        component(id="n", name="encrypts", providerId="java-keystore", config={"keyUse": ["ENC"]}),
+    ])  # fmt: skip
+    plan = plan_keys(found, NOW, THIS, UNTIL)
+
+    assert [one.name for one in not_rotated(found)] == ["from a file"]
+    assert any("from a file (java-keystore)" in note and "not rotated" in note for note in plan.notes)
+    created = [one for one in plan.steps if isinstance(one, CreateKey)]
+    assert [(one.like, one.priority) for one in created] == [("r1", 201)]
+
+
+def test_old_key_stays_as_long_as_the_longest_token_of_any_client() -> None:
+    realm = {"accessTokenLifespan": 300, "ssoSessionMaxLifespan": 36000, "offlineSessionIdleTimeout": 2592000}
+    clients = [
+        {"attributes": {"access.token.lifespan": "864000"}}, {"attributes": {"client.session.max.lifespan": "90000"}},
+        {"attributes": {"access.token.lifespan": "-1", "saml.assertion.lifespan": ""}}, {},
+    ]  # fmt: skip
+
+    assert valid_until(realm, NOW, offline=False) == NOW + 36000 + MARGIN
+    assert valid_until(realm, NOW, offline=False, clients=clients) == NOW + 864000 + MARGIN
+    offline = [{"attributes": {"client.offline.session.idle.timeout": "5184000"}}]
+    assert valid_until(realm, NOW, offline=False, clients=offline) == NOW + 36000 + MARGIN
+    assert valid_until(realm, NOW, offline=True, clients=offline) == NOW + 5184000 + MARGIN

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ops.errors import UsageProblem
 from ops.plan.keycloak.realm import PRUNABLE, Declaration, losses, parse_realm, plan_realm, read_realm, undeclared
 from ops.plan.keycloak.realm_change import Change, Difference, Request
-from ops.plan.keycloak.realm_compare import HIDDEN, UNKNOWN, masked, same
+from ops.plan.keycloak.realm_compare import HIDDEN, UNKNOWN, differences, masked, same
 from ops.plan.keycloak.realm_objects import OVERRIDES
 from tests.unit.realm_model import DECLARED, Model, declared
 
@@ -197,7 +197,7 @@ def test_live_secrets_become_references_or_are_hidden() -> None:
 @pytest.mark.parametrize(
     ("wanted", "have", "equal"),
     [
-        (True, "true", True), (False, None, True), ("", None, True), ([], None, True), (["b", "a"], ["a", "b"], True),
+        (True, "true", True), (False, None, False), ("", None, True), ([], None, True), (["b", "a"], ["a", "b"], True),
         (["a"], ["a", "a"], False), (300, "300", True), (True, False, False), ("x", None, False),
         ({"a": 1}, {"a": 1, "b": 2}, True),
         ({"a": 1}, {}, False), ("@secret:x@", UNKNOWN, True), ("@secret:x@", HIDDEN, False), ("plain", UNKNOWN, False),
@@ -354,3 +354,33 @@ def test_change_broken_off_anywhere_is_finished_by_the_next_one(one: Any, two: A
 
 def test_declaration_of_this_repository_is_read() -> None:
     assert declared(DECLARED).name == "cc03"
+
+
+def test_false_that_is_declared_is_applied_where_keycloak_has_no_value_and_means_true() -> None:
+    declared = {"attributes": {"backchannel.logout.session.required": False}, "authorizationServicesEnabled": False}
+
+    assert [one.told() for one in differences(declared, {"attributes": {}})] == [
+        "attributes.backchannel.logout.session.required (none) -> false"
+    ]
+    assert not any(differences(declared, {"attributes": {"backchannel.logout.session.required": "false"}}))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "saml.signing.private.key", "saml.encryption.private.key", "privateKey", "keystorePassword", "keyPassword",
+        "clientSecret", "bindCredential", "secret", "secret.key", "client.secret.rotated", "password",
+    ],
+)  # fmt: skip
+def test_secret_of_any_name_is_hidden(name: str) -> None:
+    assert masked({"attributes": {name: "hush"}, "list": [{name: "hush"}]}, {}) == {
+        "attributes": {name: HIDDEN}, "list": [{name: HIDDEN}]
+    }  # fmt: skip
+    assert masked({name: "hush"}, {"hush": "@secret:mine@"}) == {name: "@secret:mine@"}
+
+
+@pytest.mark.parametrize(
+    "name", ["passwordPolicy", "resetPasswordAllowed", "client.secret.creation.time", "saml.signing.certificate"]
+)
+def test_what_only_sounds_like_a_secret_is_shown(name: str) -> None:
+    assert masked({name: "shown"}, {}) == {name: "shown"}

@@ -61,6 +61,8 @@ class Realm:
     connections: dict[str, Any] = field(default_factory=dict)
     ids: dict[tuple[str, str], str] = field(default_factory=dict)
     refusal: str = ""
+    conflicts: dict[tuple[str, str], str] = field(default_factory=dict)
+    """(kind, name) of what could not be made since something is there already -> what Keycloak said."""
     """What was said instead of making the realm."""
 
     # ---- Requests
@@ -217,6 +219,8 @@ class Realm:
         # What is there already, or gone already, was so made by a command that was killed.
         ok = {"POST": (409,), "DELETE": (404,)}.get(request.method, ())
         answer = self.ask(account, request.method, path, body, ok=ok if change.action != "update" else ())
+        if change.action == "create" and answer.status_code == 409:
+            self.conflicts[change.kind, change.name] = _said(answer.text)
         location = str(answer.headers.get("Location", ""))
         if change.action == "create" and location:
             kind = {"client scope": "scope"}.get(change.kind, change.kind)
@@ -342,6 +346,7 @@ def bring_about(realm: Realm, report: Callable[[str], None], *, deletions: bool,
                     made = True
                     break
             else:
+                _must_be_there(realm, deletions, only)
                 return done
         except Unreachable as problem:
             # One that has just started is slow, and one request takes longer than nginx waits: what it did is seen next time.
@@ -349,6 +354,20 @@ def bring_about(realm: Realm, report: Callable[[str], None], *, deletions: bool,
                 raise
             report(problem.why)
             time.sleep(PAUSE)
+
+
+def _must_be_there(realm: Realm, deletions: bool, only: tuple[str, ...]) -> None:
+    """Raises OpsError where a conflict was not with what a killed command has made: then it is still to be made."""
+    if not realm.conflicts:
+        return
+    for change in _left(realm, deletions, only):
+        if (why := realm.conflicts.get((change.kind, change.name))) is not None and change.action == "create":
+            raise OpsError(
+                f"realm {realm.declaration.name}: cannot create {change.kind} {change.name}",
+                why or "Keycloak says that something of that name or address is there already (HTTP 409)",
+                "rename it in config/keycloak/realm.yaml, or remove what it conflicts with; inv keycloak.plan shows the rest",
+            )  # fmt: skip
+    realm.conflicts.clear()
 
 
 def _left(realm: Realm, deletions: bool, only: tuple[str, ...]) -> list[Change]:

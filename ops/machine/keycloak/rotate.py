@@ -127,7 +127,7 @@ class RealmKeys:
     def valid_until(self) -> float:
         """When the last thing that is signed by now expires, in seconds since 1970."""
         offline = any(int(one.get("offline", 0)) for one in self.api.get("/client-session-stats"))
-        return valid_until(self.api.get(""), time.time(), offline=offline)
+        return valid_until(self.api.get(""), time.time(), offline=offline, clients=self.api.get("/clients"))
 
     def create(self, step: CreateKey) -> None:
         old = self.api.get(f"/components/{step.like}")

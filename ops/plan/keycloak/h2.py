@@ -105,15 +105,20 @@ def refuse_other_version(source: Source, version: str) -> None:
     """Raises OpsError unless this Keycloak is the one that wrote the file, but for a patch: an export is read by its own."""
     if numbers(source.version)[:2] == numbers(version)[:2]:
         return
-    newer = numbers(source.version) > numbers(version)
-    way = (
-        f"set KEYCLOAK_VERSION={source.version} and its KEYCLOAK_SHA256 in compose/keycloak/Containerfile; inv deploy; "
-        "inv keycloak.migrate-h2 again"
-    )
-    after = "" if newer else f"; then {version} again and inv deploy, which upgrades with a dump before"
+    if numbers(source.version) > numbers(version):
+        way = (
+            f"set KEYCLOAK_VERSION={source.version} and its KEYCLOAK_SHA256 in compose/keycloak/Containerfile; inv deploy; "
+            "inv keycloak.migrate-h2 again"
+        )
+    else:
+        # PostgreSQL's schema is of this version: an older Keycloak is never deployed on it.
+        way = (
+            f"upgrade a copy: unpack Keycloak {version} elsewhere, put a copy of the file into its data/h2, let bin/kc.sh "
+            "start-dev start there once (it migrates the copy) and stop it; then inv keycloak.migrate-h2 with that copy"
+        )
     raise OpsError(
         f"the H2 database was written by Keycloak {source.version}, and this is {version}",
-        "only the version that wrote it exports it faithfully; it was not touched, and neither was PostgreSQL", way + after,
+        "only the version that wrote it exports it faithfully; it was not touched, and neither was PostgreSQL", way,
     )  # fmt: skip
 
 

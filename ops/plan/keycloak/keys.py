@@ -19,11 +19,17 @@ from ops.model import Plan, Step
 from ops.plan.keycloak.rotate import VERB
 
 PROVIDER_TYPE = "org.keycloak.keys.KeyProvider"
-ALGORITHMS = {"rsa-generated": "RS256", "hmac-generated": "HS512"}
-"""Kind of key provider -> the algorithm that it signs with where it names none. What encrypts (rsa-enc-generated,
-aes-generated) signs nothing."""
-PUBLIC = frozenset({"rsa-generated"})
+ALGORITHMS = {
+    "rsa-generated": "RS256", "ecdsa-generated": "ES256", "eddsa-generated": "EdDSA", "hmac-generated": "HS512",
+    "rsa": "RS256", "java-keystore": "RS256",
+}  # fmt: skip
+"""Kind of key provider -> the algorithm that it signs with where it names none. What encrypts (rsa-enc-generated, rsa-enc,
+aes-generated, ecdh-generated) signs nothing."""
+CURVES = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"}
+PUBLIC = frozenset({"rsa-generated", "ecdsa-generated", "eddsa-generated"})
 """Kinds whose signatures others check: access and ID tokens."""
+IMPORTED = frozenset({"rsa", "java-keystore"})
+"""Kinds whose keys somebody has made elsewhere: only he can make others."""
 INTERNAL = frozenset({"hmac-generated"})
 """Kinds whose signatures Keycloak alone checks: refresh tokens and cookies. The cookie of a login page that is open just then
 is checked with the present key only, so whoever has one open types the password again (seen with 26.7; sessions, codes and
@@ -37,6 +43,8 @@ LIFESPANS = (
     "actionTokenGeneratedByUserLifespan",
 )  # fmt: skip
 """Settings of a realm that bound for how long something signed stays valid, in seconds."""
+OWN_LIFESPANS = ("access.token.lifespan", "client.session.max.lifespan", "saml.assertion.lifespan")
+"""Attributes of a client that take the place of the realm's."""
 MARGIN = 60
 """Seconds for clocks that differ."""
 
@@ -84,27 +92,39 @@ def providers(components: Iterable[Mapping[str, Any]]) -> tuple[Provider, ...]:
     found = []
     for one in components:
         config = {key: values[0] for key, values in (one.get("config") or {}).items() if values}
-        if one["providerId"] in ALGORITHMS:
+        if one["providerId"] in ALGORITHMS and config.get("keyUse", "SIG").upper() != "ENC":
+            curve = CURVES.get(config.get("ecdsaEllipticCurveKey", ""))
             found.append(Provider(
-                one["id"], one["providerId"], config.get("algorithm", ALGORITHMS[one["providerId"]]), one["name"],
+                one["id"], one["providerId"], config.get("algorithm") or curve or ALGORITHMS[one["providerId"]], one["name"],
                 int(config.get("priority", 0)), config.get("enabled", "true") == "true",
                 config.get("active", "true") == "true",
             ))  # fmt: skip
     return tuple(found)
 
 
-def valid_until(realm: Mapping[str, Any], now: float, *, offline: bool) -> float:
+def valid_until(
+    realm: Mapping[str, Any], now: float, *, offline: bool, clients: Iterable[Mapping[str, Any]] = ()
+) -> float:  # fmt: skip
     """When the last thing that a key has signed by now expires, in seconds since 1970.
 
     Parameters
     ----------
     realm: its settings. offline: whether there are offline sessions now; their tokens are renewed, with the new key, at
-    least once in the time after which an idle one ends.
+    least once in the time after which an idle one ends. clients: each may have lifespans of its own.
     """
-    longest = max(int(realm.get(name) or 0) for name in LIFESPANS)
+    names, own = [*LIFESPANS], [*OWN_LIFESPANS]
     if offline:
-        longest = max(longest, int(realm.get("offlineSessionIdleTimeout") or 0))
-    return math.ceil(now) + longest + MARGIN
+        names.append("offlineSessionIdleTimeout")
+        own.append("client.offline.session.idle.timeout")
+    spans = [int(realm.get(name) or 0) for name in names]
+    for client in clients:
+        spans += [int((client.get("attributes") or {}).get(name) or 0) for name in own]
+    return math.ceil(now) + max(spans) + MARGIN
+
+
+def not_rotated(found: Iterable[Provider]) -> tuple[Provider, ...]:
+    """Keys that sign and that were made elsewhere."""
+    return tuple(one for one in found if one.signs and one.kind in IMPORTED)
 
 
 def _groups(found: Iterable[Provider]) -> dict[tuple[str, str], list[Provider]]:
@@ -123,7 +143,7 @@ def unfinished(found: Iterable[Provider]) -> str:
 
 def _chosen(found: Iterable[Provider], kinds: frozenset[str]) -> dict[tuple[str, str], list[Provider]]:
     """Keys of these kinds, and of those with which a rotation was broken off, so that two sign."""
-    groups = _groups(found)
+    groups = {group: members for group, members in _groups(found).items() if group[0] not in IMPORTED}
     return {
         group: members for group, members in groups.items() if group[0] in kinds or sum(one.signs for one in members) > 1
     }  # fmt: skip
@@ -166,7 +186,10 @@ def plan_keys(found: Iterable[Provider], now: float, rotation: str, until: float
     notes: tuple[str, ...] = (f"what the old keys have signed stays valid until {told(until)}; nobody is logged out",)
     if any(isinstance(step, CreateKey) and step.provider in INTERNAL for step in create):
         notes = (*notes, "whoever has the login page open just then types the password again")
-    return Plan(VERB, steps, notes if create or retire else ())
+    if left := not_rotated(found):
+        names_left = ", ".join(f"{one.name} ({one.kind})" for one in left)
+        notes = (*notes, f"not rotated: {names_left}, whose key was made elsewhere: add another one in the admin console")
+    return Plan(VERB, steps, notes if create or retire or left else ())
 
 
 def told(at: float) -> str:

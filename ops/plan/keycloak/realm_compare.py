@@ -11,12 +11,14 @@ from ops.plan.keycloak.realm_change import Difference
 REFERENCE = re.compile(r"@secret:([a-z-]+)@")
 UNKNOWN = "**********"
 """What Keycloak shows instead of a secret that it does not hand out."""
+SHOWN_IF_TRUE = frozenset({"authorizationServicesEnabled"})
+"""Keys that Keycloak leaves out where they are false."""
 HIDDEN = "[REDACTED]"
 """What stands here for a live secret that is not the one of the state folder."""
 
 
 def same(declared: Any, live: Any) -> bool:
-    """Whether a live value is what is declared. What is empty and what is not there are the same."""
+    """Whether a live value is what is declared. What is empty and what is not there are the same; `false` is a value."""
     if _empty(declared) and _empty(live):
         return True
     if isinstance(declared, str) and REFERENCE.search(declared) and live == UNKNOWN:
@@ -34,7 +36,7 @@ def same(declared: Any, live: Any) -> bool:
 
 
 def _empty(value: Any) -> bool:
-    return value is None or value is False or value in ("", [], {})
+    return value is None or (value is not False and value in ("", [], {}))
 
 
 def _word(value: Any) -> str:
@@ -53,7 +55,7 @@ def differences(
         have, here = live.get(key), f"{path}.{key}" if path else key
         if isinstance(value, Mapping):
             yield from differences(value, have if isinstance(have, Mapping) else {}, path=here)
-        elif not same(value, have):
+        elif not same(value, have) and not (value is False and have is None and key in SHOWN_IF_TRUE):
             yield Difference(here, have, value)
 
 
@@ -82,13 +84,17 @@ def masked(value: Any, references: Mapping[str, str]) -> Any:
     """
     if isinstance(value, Mapping):
         return {
-            key: _mask(item, references) if key in SECRET_KEYS and isinstance(item, str) else masked(item, references)
+            key: _mask(item, references) if SECRET_KEY.search(key) and isinstance(item, str) else masked(item, references)
             for key, item in value.items()
         }
     return [masked(item, references) for item in value] if isinstance(value, list) else value
 
 
-SECRET_KEYS = ("secret", "clientSecret", "password", "bindCredential", "secret.key", "api.key")
+SECRET_KEY = re.compile(
+    r"(?:^|[._-])(?:secret|password|secret\.key|api\.key|private\.?key|secret\.rotated)$"
+    r"|(?:Secret|Password|Credential|[pP]rivateKey|ApiKey)$"
+)
+"""Names of secrets: clients, identity providers, mail servers, SAML's keys (saml.signing.private.key), key providers."""
 
 
 def _mask(value: str, references: Mapping[str, str]) -> str:
