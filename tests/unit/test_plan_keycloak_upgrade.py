@@ -13,7 +13,7 @@ from ops.model import Plan
 from ops.plan.deploy import plan_deploy
 from ops.plan.keycloak.dumps import KEEP, Dump, expendable, parse_name, when
 from ops.plan.keycloak.schema import Schema, Server, changesets_of, judge, migrations_of, version_pinned, version_said
-from ops.plan.keycloak.upgrade import FORWARD, Found, Rules, starts_keycloak, with_database, words
+from ops.plan.keycloak.upgrade import FORWARD, Found, Rules, fits, starts_keycloak, with_database, words
 from tests.unit.builders import before, defects, deployed, keys, step, wanted, with_state
 
 OLD, NEW = frozenset({"1|a|f", "2|a|f"}), frozenset({"1|a|f", "2|a|f", "3|a|g"})
@@ -219,3 +219,32 @@ def test_name_of_a_dump_tells_database_and_time() -> None:
     assert parse_name("keycloak-20260101T000102Z.dump") == ("keycloak", "20260101T000102Z")
     assert parse_name(".keycloak-20260101T000102Z.dump") is None
     assert when("20260101T000102Z") == "2026-01-01 00:01:02 UTC"
+
+
+# Patch releases with change sets of their own (26.0.6, 26.2.1, 26.2.6): the version alone does not tell which dump fits.
+
+PATCH = replace(OLDER, version="26.2.5", migrations=())
+PATCHED = Schema("26.2.6", NEW, COUNTS)
+
+
+def dumped(version: str, at: str, applied: frozenset[str], *, listed: bool) -> Dump:
+    about = {"version": version, "changesets": len(applied), **({"applied": sorted(applied)} if listed else {})}
+    return Dump(f"keycloak-{at}.dump", "keycloak", at, about)
+
+
+@pytest.mark.parametrize("listed", [True, False], ids=["change sets are noted", "only how many, as earlier dumps have it"])
+def test_rollback_past_a_patch_with_change_sets_restores_the_dump_from_before_it(listed: bool) -> None:
+    good = dumped("26.2.5", "20260101T000000Z", OLD, listed=listed)
+    migrated = dumped("26.2.6", "20260202T000000Z", NEW, listed=listed)
+    back = with_database(plan("rollback"), found(PATCH, PATCHED, dumps=(good, migrated)), Rules(with_database=True), 3)
+
+    restored = step(back, "restore keycloak")
+    assert isinstance(restored, RestoreDatabase)
+    assert restored.path == f"dumps/{good.name}"
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_dump_that_only_a_later_patch_without_change_sets_has_seen_fits(listed: bool) -> None:
+    assert fits(dumped("26.4.8", "20260101T000000Z", OLD, listed=listed), OLDER)
+    assert not fits(dumped("26.4.8", "20260101T000000Z", NEW, listed=listed), OLDER)
+    assert not fits(dumped("26.3.1", "20260101T000000Z", OLD - {"2|a|f"}, listed=listed), OLDER)

@@ -14,6 +14,7 @@ from ops.errors import HostLacks, OpsError
 from ops.machine.host import Host
 from ops.machine.keycloak.container import HOME, Files
 from ops.machine.keycloak.dump import ask, known_dumps
+from ops.machine.keycloak.jars import MIGRATIONS, MODEL, jar
 from ops.machine.project import Project
 from ops.model import Plan, Seen
 from ops.plan.containers import NEVER_STARTED
@@ -32,9 +33,6 @@ from ops.plan.keycloak.schema import (
 from ops.plan.keycloak.upgrade import DATABASE, SLOT, Found, Rules, fits, never_back, starts_keycloak, with_database
 from ops.plan.wanted import Wanted
 
-LIBRARIES = f"{HOME}/lib/lib/main"
-MODEL, MIGRATIONS = "org.keycloak.keycloak-model-jpa-", "org.keycloak.keycloak-model-storage-private-"
-"""Jars with the schema's change log, and with the migrations of the model (since 23; before, in server-spi-private)."""
 OWN = "cc03-%"
 """Users and clients of the stack itself: what they do is done again."""
 _HERE = Path(__file__).parent
@@ -77,21 +75,13 @@ def server_of(host: Host, tag: str) -> Server:
     layers = Files.of({"State": {}, "GraphDriver": json.loads(answer.stdout)[0].get("GraphDriver", {})})
     version = version_said(layers.text(f"{HOME}/version.txt"))
     try:
-        with zipfile.ZipFile(_jar(layers, MODEL)) as model, zipfile.ZipFile(_jar(layers, MIGRATIONS)) as migrations:
+        with zipfile.ZipFile(jar(layers, MODEL)) as model, zipfile.ZipFile(jar(layers, MIGRATIONS)) as migrations:
             return Server(version, True, changesets_of(model.read), migrations_of(migrations.namelist()))
     except (OSError, KeyError, zipfile.BadZipFile) as problem:
         raise HostLacks(
             f"cannot read which schema Keycloak {version or '?'} in {tag} needs", str(problem),
             "inv build, which makes the image anew where it is gone; else the version is not one that is known here",
         ) from problem  # fmt: skip
-
-
-def _jar(layers: Files, prefix: str) -> Path:
-    folder = layers.find(LIBRARIES)
-    found = sorted(folder.glob(f"{prefix}[0-9]*.jar")) if folder else []
-    if not found:
-        raise KeyError(f"no {prefix}*.jar in it")
-    return found[0]
 
 
 def _pinned(image: WantedImage) -> str:
@@ -117,7 +107,8 @@ def about(host: Host, project_name: str, why: str) -> dict[str, object]:
         schema = None
     if schema is None:
         return {"why": why}
-    return {"why": why, "version": schema.version, "changesets": len(schema.changesets), **schema.counts}
+    applied = sorted(schema.changesets)
+    return {"why": why, "version": schema.version, "changesets": len(applied), "applied": applied, **schema.counts}
 
 
 def since_of(host: Host, project_name: str, dumps: Iterable[Dump]) -> Mapping[str, Mapping[str, int]]:

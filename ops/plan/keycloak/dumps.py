@@ -26,7 +26,8 @@ class Dump:
     at: str
     """When it was begun, as STAMP."""
     about: Mapping[str, Any] = field(default_factory=dict)
-    """What stood in the database then (for Keycloak: `version`, `changesets`, `realms`, `clients`, `users`) and `why`."""
+    """What stood in the database then (for Keycloak: `version`, `changesets` (how many), `applied` (which),
+    `realms`, `clients`, `users`) and `why`."""
 
     @property
     def version(self) -> str:

@@ -95,8 +95,17 @@ def own_dump(found: Found, rules: Rules) -> Dump | None:
 
 
 def fits(dump: Dump, server: Server) -> bool:
-    """Whether a dump is of a schema that this Keycloak may run on as it is."""
-    return bool(dump.version) and numbers(dump.version)[:2] == numbers(server.version)[:2]
+    """Whether a dump is of a schema that this Keycloak may run on as it is: with the change sets that it knows, and no others.
+
+    Dumps of earlier releases of this repository say only how many they are. Within a minor version they only become more.
+    """
+    if not dump.version or not server.built:
+        return bool(dump.version) and numbers(dump.version)[:2] == numbers(server.version)[:2]
+    if "applied" not in dump.about:
+        same = numbers(dump.version)[:2] == numbers(server.version)[:2]
+        return same and int(dump.about.get("changesets", 0)) <= len(server.changesets)
+    verdict = judge(server, Schema(dump.version, frozenset(dump.about["applied"])))
+    return not (verdict.downgrade or verdict.changesets or verdict.migrations)
 
 
 def changed_since(dump: Dump, schema: Schema) -> bool:
