@@ -20,7 +20,8 @@ from ops.arguments import OptionalPositional
 from ops.errors import OpsError
 from ops.plan.keycloak.mode import SEVERITIES, Mode
 from ops.plan.keycloak.modes import BY_ID, MODES
-from ops.plan.keycloak.patterns import PATTERNS, START, Pattern
+from ops.plan.keycloak.pattern import START, Pattern
+from ops.plan.keycloak.patterns import PATTERNS
 from ops.settings import SETTINGS, Setting
 
 REPOSITORY = Path(__file__).resolve().parent.parent

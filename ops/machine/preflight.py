@@ -43,7 +43,8 @@ def _nearest(path: Path) -> Path:
     return next(folder for folder in (path, *path.parents) if folder.exists())
 
 
-def _free_bytes(project: Project) -> dict[str, int]:
+def free_bytes(project: Project) -> dict[str, int]:
+    """Folder that the stack writes to -> free bytes; of several on one file system, the first."""
     places = {_nearest(project.state.root), _nearest(STORAGE)}
     by_device = {path.stat().st_dev: path for path in sorted(places)}
     return {str(path): shutil.disk_usage(path).free for path in by_device.values()}
@@ -107,7 +108,7 @@ def look(project: Project) -> Facts:
     ports = busy.result() if busy else {}
     missing = [image for image in project.images.values() if image.context and image.tag not in present]
     return Facts(
-        host=host_facts(), podman=version, images_missing=len(missing), free_bytes=_free_bytes(project),
+        host=host_facts(), podman=version, images_missing=len(missing), free_bytes=free_bytes(project),
         memory_bytes=_memory_bytes(), limits={name: one.limits.memory_bytes for name, one in project.stack.services.items()},
         busy_ports=ports, port_owners=_port_owners(project) if ports else {},
         folders=_folders(project),

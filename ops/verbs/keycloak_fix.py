@@ -126,7 +126,7 @@ class _Run:
     def show_plan(self) -> None:
         from rich.markup import escape
 
-        from ops.plan.keycloak.repair import decide
+        from ops.plan.keycloak.repair import decide, nothing_may_be_made
         from ops.plan.keycloak.situation import Repair
 
         found, diagnosis = self.look()
@@ -134,7 +134,7 @@ class _Run:
             self.say(f"[dim]differs from the release: {escape(drift)}[/dim]")
         for finding in diagnosis.findings:
             self.say(f"[bold]{escape(finding.title)}[/bold] [dim]{finding.id}[/dim]: {escape('; '.join(finding.saw))}")
-            way = decide(found, finding)
+            way = decide(found, finding, full=nothing_may_be_made(diagnosis))
             if isinstance(way, Repair):
                 self.say(f"  repair: {escape(way.title)}; users: {escape(way.notice)}; undo: {escape(way.undo)}")
                 steps = [step.title for step in way.steps]

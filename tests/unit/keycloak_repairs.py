@@ -12,6 +12,7 @@ from ops.plan.keycloak.facts import Facts, Session
 from ops.plan.keycloak.mode import Finding
 from ops.plan.keycloak.modes import BY_ID
 from ops.plan.keycloak.repair import next_way
+from ops.plan.keycloak.repair_sql import SET_HERE
 from ops.plan.keycloak.situation import Repair, Situation
 from tests.unit import builders
 from tests.unit.keycloak_facts import (
@@ -50,6 +51,8 @@ def facts_of(mode: str) -> Facts:
     """Facts that show a mode; those of a crash loop where only the log would."""
     if mode == "role-connections-full":
         return postgres(sessions=(replace(FOREIGN, application="psql"),))
+    if mode == "postgres-read-only":
+        return postgres(read_only=SET_HERE)
     if mode == "second-keycloak":
         facts = CASES[mode][0]
         return replace(facts, neighbours={"10.64.6.40": "other-keycloak"})

@@ -117,6 +117,13 @@ CASES: dict[str, tuple[Facts, Facts]] = {
         postgres(sessions=(Session(7, "10.64.6.40", 60.0, JDBC), Session(8, ADDRESS, 60.0, JDBC))),
         postgres(sessions=(Session(7, "", 60.0, "psql"), Session(8, "10.64.6.40", 60.0, "pg_dump"))),
     ),
+    "disk-full": (replace(HEALTHY, disks={"/var": 12 << 20}), replace(HEALTHY, disks={"/var": 900 << 20})),
+    "postgres-read-only": (postgres(read_only="standby"), postgres(read_only="")),
+    "postgres-hba": (
+        postgres(login='FATAL:  no pg_hba.conf entry for host "127.0.0.1", user "keycloak", database "keycloak"'),
+        postgres(login=""),
+    ),
+    "lock-table-rights": (postgres(schema=Schema(lock_owner="postgres", strangers=1)), postgres(schema=Schema(lock_owner=""))),
     "cluster-rows": (content(cluster_rows=2), content(cluster_rows=0)),
     "hostname-unset": (option(hostname=""), option(hostname="", hostname_strict="false")),
     "hostname-wrong": (edge(discovery={"issuer": "https://other.example.com/auth/realms/cc03"}), HEALTHY),
@@ -284,8 +291,10 @@ def test_mode_has_its_section_in_the_reference(mode: str) -> None:
 
 def test_modes_that_are_left_to_a_person_are_these() -> None:
     assert sorted(mode.id for mode in MODES if not mode.repairable) == [
-        "clock-skew", "cpu-throttled", "database-missing", "encoding", "memory-near-limit", "migration-failed",
-        "peer-untrusted", "postgres-full", "postgres-silent", "realm-missing",
+        "clock-skew", "cpu-throttled", "database-missing", "disk-full", "encoding", "event-loop-blocked",
+        "identity-provider-fails", "ldap-fails", "mail-fails", "memory-near-limit", "migration-failed", "migration-timeout",
+        "peer-untrusted", "postgres-full", "postgres-hba", "postgres-silent", "postgres-tls-off", "realm-missing",
+        "theme-broken", "theme-missing",
     ]  # fmt: skip
 
 
@@ -332,7 +341,7 @@ def test_what_any_stranger_can_cause_is_a_note_once_there_is_much_of_it() -> Non
 def test_heap_is_read_from_the_options_that_win() -> None:
     assert heap_percent(HEALTHY) == 65
     assert heap_percent(server(jvm=("-Xmx512m", "-Xmx1g"))) == 50
-    assert heap_percent(server(jvm=(), environment={"JAVA_OPTS_KC_HEAP": "-XX:MaxRAMPercentage=90"})) == 90
+    assert heap_percent(server(jvm=(), environment={"JAVA_TOOL_OPTIONS": "-XX:MaxRAMPercentage=90"})) == 90
     assert heap_percent(server(jvm=())) is None
 
 

@@ -11,8 +11,10 @@ import pytest
 from ops.plan.keycloak.diagnose import diagnose
 from ops.plan.keycloak.facts import LogLine
 from ops.plan.keycloak.log import ACCESS, errors, log_lines
-from ops.plan.keycloak.patterns import PATTERNS, START, UNREADY, said, shortened
+from ops.plan.keycloak.pattern import START
+from ops.plan.keycloak.patterns import PATTERNS, UNREADY, said, shortened
 from tests.unit.keycloak_facts import HEALTHY, failing, line, logged
+from tests.unit.test_keycloak_causes import CAUSES
 
 TOLD = [
     # Keycloak's and PostgreSQL's own words, from public issues, guides and sources.
@@ -151,7 +153,7 @@ def test_finding_by_the_log_alone_is_not_certain() -> None:
 
 
 def test_every_pattern_has_its_line_and_its_source() -> None:
-    assert {pattern.mode for pattern in PATTERNS} == {mode for mode, _ in TOLD} | {"pool-exhausted"}
+    assert {pattern.mode for pattern in PATTERNS} == {mode for mode, _ in TOLD} | {"pool-exhausted"} | set(CAUSES)
     assert all(pattern.source for pattern in PATTERNS)
 
 

@@ -9,6 +9,7 @@ import pytest
 from ops.keycloak_steps import (
     DumpDatabase,
     Halt,
+    KeepCertificate,
     Revive,
     RunStatements,
 )
@@ -22,6 +23,8 @@ from ops.plan.keycloak.repair_container import NEVER
 from ops.plan.keycloak.situation import Instructions, Repair
 from ops.steps import (
     AwaitHealthy,
+    IssueCertificate,
+    ReloadService,
     StartContainer,
 )
 from tests.unit import builders
@@ -197,3 +200,31 @@ def test_only_what_may_pass_by_itself_is_looked_at_twice() -> None:
 
 def test_sound_keycloak_needs_no_repair() -> None:
     assert first_repair(situation(HEALTHY), diagnose(HEALTHY)) is None
+
+
+def test_nothing_is_made_while_a_disk_is_full_whatever_else_is_found() -> None:
+    full = replace(unseen(container(status="exited", exit_code=1)), disks={"/var": 3 << 20})
+    told = logged(full, line("java.io.IOException: No space left on device"))
+    diagnosis = diagnose(full)
+
+    assert [one.id for one in diagnosis.findings] == ["disk-full"]
+    assert first_repair(situation(full), diagnosis) is None
+    assert first_repair(situation(told), diagnose(replace(told, disks={}))) is None
+    both = replace(full, edge=replace(HEALTHY.edge, locked=("1f2e",)))
+    assert {one.id for one in diagnose(both).findings} == {"disk-full", "users-locked"}
+    assert first_repair(situation(both), diagnose(both)) is None
+    assert isinstance(decide(situation(both), finding("users-locked", both), full=True), Instructions)
+
+
+def test_standby_and_a_setting_of_the_whole_server_are_left_to_a_person() -> None:
+    for where in ("standby", "set for the server"):
+        decided = decide(situation(postgres(read_only=where)), finding("postgres-read-only"))
+        assert isinstance(decided, Instructions) and "pg_is_in_recovery" in decided.lines[0]
+
+
+def test_certificate_of_postgresql_is_issued_again_and_keycloak_started_after_it() -> None:
+    repair = way("postgres-certificate-expired")
+
+    assert kinds(repair) == [Halt, KeepCertificate, IssueCertificate, ReloadService, StartContainer, AwaitHealthy]
+    issued = next(step for step in repair.steps if isinstance(step, IssueCertificate))
+    assert issued.service == "postgres"

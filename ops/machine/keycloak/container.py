@@ -15,6 +15,7 @@ from typing import Any
 from ops import podman
 from ops.machine.health import LOST, failure_of, state_of
 from ops.machine.host import Host
+from ops.machine.keycloak.jars import changesets
 from ops.machine.observe import container
 from ops.machine.state import State
 from ops.machine.usage import CGROUPS, usage
@@ -180,7 +181,8 @@ def server_facts(item: Mapping[str, Any] | None, config: Path, sealed: Path) -> 
     paths = (running.get("truststore-paths") or environment.get("KC_TRUSTSTORE_PATHS", "")).split(",")
     return ServerFacts(
         built=_built(files), version="".join(files.text(f"{HOME}/version.txt").split()[-1:]), command=_command(item, files),
-        environment=environment, options=running or None, jvm=tuple(files.text(f"{HOME}/conf/jvm.options").splitlines()),
+        changesets=changesets(files), environment=environment, options=running or None,
+        jvm=tuple(files.text(f"{HOME}/conf/jvm.options").splitlines()),
         realm_files=realm_files, edited=changed, h2_files=tuple(_h2(files)),
         truststores_missing=tuple(path.strip() for path in paths if path.strip() and not files.has(path.strip())),
     )  # fmt: skip

@@ -59,7 +59,7 @@ def facts_of(found: Mapping[str, Any], asked: float) -> PostgresFacts:
         schema=_schema(schema) if schema else None, content=_content(content) if content else None,
         sessions=tuple(Session(**one) for one in cluster["sessions"]), connections=cluster["connections"],
         blockers=tuple(Session(**one) for one in cluster.get("blockers", ())),
-        max_connections=cluster["max"], clock_offset=float(cluster["now"]) - asked,
+        max_connections=cluster["max"], read_only=cluster.get("read_only", ""), clock_offset=float(cluster["now"]) - asked,
     )  # fmt: skip
 
 
@@ -67,7 +67,8 @@ def _schema(found: Mapping[str, Any]) -> Schema:
     holders = [one for one in found["locks"] if not one["waits"]]
     first = holders[0] if holders else None
     return Schema(
-        create=found["create"], strangers=found["strangers"], waiting=len(found["locks"]) - len(holders),
+        create=found["create"], lock_owner=found.get("lock_owner") or "", strangers=found["strangers"],
+        waiting=len(found["locks"]) - len(holders),
         holder=Session(first["pid"], first["address"], float(first["seconds"] or 0), first["application"]) if first else None,
     )  # fmt: skip
 
@@ -80,7 +81,8 @@ def _content(found: Mapping[str, Any]) -> Content:
     return Content(
         version=found["version"] or "", realms=found["realms"], ssl_required=found["ssl"], clients=tuple(clients),
         key_providers=found["keys"], admins=found["admins"], ops_client=found["ops"], cluster_rows=found["rows"],
-        login_errors=found["errors"], suspects=tuple(found["suspects"]),
+        login_errors=found["errors"], suspects=tuple(found["suspects"]), changesets=frozenset(found.get("changesets", ())),
+        login_theme=found.get("theme") or "",
     )  # fmt: skip
 
 

@@ -2,6 +2,13 @@
 -- Variables: role (Keycloak's, and its database's name), realm, ops (the operations client), suspects (how many users at most).
 SELECT json_build_object('cluster', json_build_object(
   'now', extract(epoch FROM clock_timestamp()),
+  'read_only', CASE WHEN pg_is_in_recovery() THEN 'standby'
+    WHEN EXISTS (SELECT FROM pg_db_role_setting s LEFT JOIN pg_roles r ON r.oid = s.setrole
+      LEFT JOIN pg_database d ON d.oid = s.setdatabase WHERE (s.setrole = 0 OR r.rolname = :'role')
+      AND (s.setdatabase = 0 OR d.datname = :'role') AND 'default_transaction_read_only=on' = ANY(s.setconfig))
+    THEN 'set for the role or the database'
+    WHEN EXISTS (SELECT FROM pg_file_settings WHERE name = 'default_transaction_read_only' AND applied
+      AND setting IN ('on', 'true', 'yes', '1')) THEN 'set for the server' ELSE '' END,
   'max', current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int,
   'connections', (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'),
   'role', (SELECT json_build_object('login', rolcanlogin, 'limit', rolconnlimit,
@@ -21,9 +28,12 @@ SELECT json_build_object('cluster', json_build_object(
 SELECT json_build_object('schema', json_build_object(
   'create', coalesce((SELECT has_schema_privilege(r.oid, n.oid, 'CREATE') AND has_schema_privilege(r.oid, n.oid, 'USAGE')
     FROM pg_roles r, pg_namespace n WHERE r.rolname = :'role' AND n.nspname = 'public'), false),
+  'lock_owner', (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = to_regclass('public.databasechangeloglock')),
   'strangers', (SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     LEFT JOIN pg_roles r ON r.rolname = :'role'
-    WHERE n.nspname = 'public' AND c.relkind IN ('r', 'S') AND (pg_get_userbyid(c.relowner) <> :'role'
+    WHERE n.nspname = 'public' AND c.relkind IN ('r', 'S')
+      AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.classid = 'pg_class'::regclass AND d.deptype = 'e')
+      AND (pg_get_userbyid(c.relowner) <> :'role'
       OR (c.relkind = 'r' AND NOT (has_table_privilege(r.oid, c.oid, 'SELECT') AND has_table_privilege(r.oid, c.oid, 'INSERT')
         AND has_table_privilege(r.oid, c.oid, 'UPDATE') AND has_table_privilege(r.oid, c.oid, 'DELETE'))))),
   'locks', (SELECT coalesce(json_agg(l), '[]') FROM (
@@ -34,8 +44,13 @@ SELECT json_build_object('schema', json_build_object(
       AND o.database = (SELECT oid FROM pg_database WHERE datname = current_database())
       AND o.relation = to_regclass('public.databasechangeloglock') AND o.mode IN ('RowShareLock', 'RowExclusiveLock'))
     ORDER BY a.xact_start) l)));
-SELECT to_regclass('public.migration_model') IS NOT NULL AND to_regclass('public.login_failure') IS NOT NULL
-  AND to_regclass('public.jgroups_ping') IS NOT NULL AS made \gset
+-- Tables of other versions are asked for apart: whichever Keycloak made the schema, the rest is read.
+SELECT to_regclass('public.migration_model') IS NOT NULL AS made, to_regclass('public.jgroups_ping') IS NOT NULL AS clustered
+\gset
+\set rows 0
+\if :clustered
+SELECT count(*) AS rows FROM public.jgroups_ping \gset
+\endif
 \if :made
 SELECT json_build_object('content', json_build_object(
   'version', (SELECT version FROM migration_model ORDER BY update_time DESC LIMIT 1),
@@ -57,7 +72,9 @@ SELECT json_build_object('content', json_build_object(
       AND u.service_account_client_link IS NULL),
   'ops', EXISTS (SELECT FROM client c JOIN realm r ON r.id = c.realm_id
     WHERE r.name = 'master' AND c.client_id = :'ops' AND c.enabled),
-  'rows', (SELECT count(*) FROM jgroups_ping),
+  'rows', :rows,
+  'changesets', (SELECT coalesce(json_agg(id || '|' || author || '|' || filename), '[]') FROM databasechangelog),
+  'theme', (SELECT login_theme FROM realm WHERE name = :'realm'),
   'errors', (SELECT count(*) FROM event_entity e JOIN realm r ON r.id = e.realm_id WHERE r.name = :'realm'
     AND e.type = 'LOGIN_ERROR' AND e.event_time > 1000 * extract(epoch FROM now() - interval '1 hour')),
   'suspects', (SELECT coalesce(json_agg(s.user_id), '[]') FROM (

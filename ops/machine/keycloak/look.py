@@ -16,6 +16,7 @@ from ops.machine.health import state_of
 from ops.machine.keycloak import admin, container, database, edge
 from ops.machine.observe import inspected_containers
 from ops.machine.operation import under_way
+from ops.machine.preflight import free_bytes
 from ops.machine.project import Project
 from ops.plan.keycloak.facts import REALM, ROLE, EdgeFacts, Facts, PostgresFacts
 from ops.plan.keycloak.log import log_lines
@@ -121,7 +122,7 @@ def _look(place: Place, reads: Reads) -> Facts:
     answers = _with_locks(place, reads, answers, asked, seen)
     facts = Facts(
         public_url=place.public_url, ops_url=place.ops_url, now=time.time(), nginx=place.state("nginx"), postgres=seen,
-        edge=answers, under_way=_another(project),
+        edge=answers, under_way=_another(project), disks=free_bytes(project),
         container=replace(
             reads.result("container", state, container.container_facts(None, 0.0, ())),
             last_exit=reads.result("how it ended", ended, None),

@@ -8,11 +8,12 @@ from typing import Any
 
 from ops.plan.keycloak import rules_data, rules_start, rules_use
 from ops.plan.keycloak.facts import Facts
+from ops.plan.keycloak.log import last_words
 from ops.plan.keycloak.mode import SEVERITIES, Diagnosis, Finding, Mode
 from ops.plan.keycloak.modes import MODES, consequences
-from ops.plan.keycloak.patterns import RECENT_SECONDS, said
+from ops.plan.keycloak.patterns import RECENT_SECONDS, said, shortened
 from ops.plan.keycloak.refuted import refuted
-from ops.plan.keycloak.rules_start import Rule
+from ops.plan.keycloak.rules_start import DEPRECATED_VARIABLES, Rule
 
 RULES: Mapping[str, Rule] = {**rules_data.RULES, **rules_start.RULES, **rules_use.RULES}
 RANKS = list(SEVERITIES)
@@ -22,6 +23,9 @@ STRANGE = {
     'error="cookie_not_found"': "logins came without Keycloak's cookie: old login pages, or not the public address",
     'error="invalid_redirect_uri"': "logins asked to be sent to an address that their client does not list",
 }
+UNKNOWN = frozenset({"crash-loop", "exited", "not-ready"})
+"""Findings that name no cause: they quote what Keycloak says."""
+LAST_WORDS = 3
 FEW_STRANGE = 5
 """Of these, in ten minutes. Any stranger can cause them, so they are no finding: the facts behind them are looked at."""
 
@@ -33,12 +37,25 @@ def diagnose(facts: Facts) -> Diagnosis:
     told = {mode: lines for mode, lines in said(facts).items() if mode in shown or mode not in denied}
     seen = {mode.id for mode in MODES if mode.id in shown or mode.id in told}
     causes = _causes(seen)
-    findings = [_finding(mode, shown.get(mode.id, ""), told.get(mode.id, ()), seen) for mode in MODES if mode.id in causes]
+    words = tuple(f"it says: {shortened(text)}" for text in last_words(facts.log)[-LAST_WORDS:])
+    findings = [
+        _finding(mode, shown.get(mode.id, ""), told.get(mode.id, words if mode.id in UNKNOWN else ()), seen)
+        for mode in MODES if mode.id in causes
+    ]  # fmt: skip
     return Diagnosis(
         tuple(sorted(findings, key=lambda finding: (RANKS.index(finding.severity), not finding.certain))),
         tuple(_notes(facts)),
-        tuple(f"{what}: {why}" for what, why in sorted(facts.unread.items())),
+        tuple(f"{what}: {why}" for what, why in sorted(_unread(facts).items())),
     )
+
+
+def _unread(facts: Facts) -> Mapping[str, str]:
+    """What could not be read, also where nobody has noticed: a Keycloak that serves has tables."""
+    postgres = facts.postgres
+    blind = facts.ready and postgres.answers and postgres.database is not None and postgres.content is None
+    if not blind or any(what.startswith("database") for what in facts.unread):
+        return facts.unread
+    return {**facts.unread, "database content": "Keycloak serves, and its tables are not in schema public of its database"}
 
 
 def _causes(seen: set[str]) -> set[str]:
@@ -72,6 +89,8 @@ def _notes(facts: Facts) -> Iterator[str]:
             f"it has been starting for {facts.container.running_seconds or 0:.0f} s and is judged after "
             f"{facts.container.start_seconds:.0f} s: a migration may take minutes, and must not be broken off"
         )
+    for name in sorted(DEPRECATED_VARIABLES.keys() & facts.server.environment.keys()):
+        yield f"the variable {name} is deprecated and still acts: {DEPRECATED_VARIABLES[name]} takes its place"
     content = facts.postgres.content
     if content and content.login_errors >= FEW_ERRORS:
         yield f"{content.login_errors} logins failed in the last hour"
@@ -86,4 +105,4 @@ def _notes(facts: Facts) -> Iterator[str]:
 
 def as_json(diagnosis: Diagnosis, seconds: float) -> dict[str, Any]:
     """The diagnosis for other programs. seconds: how long it took."""
-    return {"healthy": not diagnosis.findings, "seconds": round(seconds, 2), **asdict(diagnosis)}
+    return {"healthy": not (diagnosis.findings or diagnosis.unread), "seconds": round(seconds, 2), **asdict(diagnosis)}

@@ -59,6 +59,8 @@ class ServerFacts:
     built: Mapping[str, str] | None = None
     """Options that `kc.sh build` persisted, without `kc.`; empty where the image was never built."""
     version: str = ""
+    changesets: frozenset[str] = frozenset()
+    """`id|author|file` of every change set that the image knows; empty where they could not be read."""
     command: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     """KC_*, KEYCLOAK_*, JAVA_*: without the values of secrets."""
@@ -103,6 +105,8 @@ class Schema:
     """Schema `public` of Keycloak's database."""
 
     create: bool = True
+    lock_owner: str = ROLE
+    """Role that owns the table of the change log lock; empty where there is none yet."""
     strangers: int = 0
     """Tables and sequences that belong to another role, and tables that it may not read and write."""
     holder: Session | None = None
@@ -126,6 +130,10 @@ class Content:
 
     version: str = ""
     """Of the Keycloak that migrated the schema last."""
+    changesets: frozenset[str] = frozenset()
+    """`id|author|file` of every change set that was run on the schema."""
+    login_theme: str = ""
+    """Of the realm cc03; empty: Keycloak's own."""
     realms: Mapping[str, bool] = field(default_factory=dict)
     """Realm -> whether it is enabled."""
     ssl_required: Mapping[str, str] = field(default_factory=dict)
@@ -152,6 +160,8 @@ class PostgresFacts:
     answers: bool = True
     said: str = ""
     """Why it does not answer."""
+    read_only: str = ""
+    """Why it refuses writes: `standby`, or where default_transaction_read_only is set."""
     role: Role | None = None
     database: Database | None = None
     schema: Schema | None = None
@@ -215,6 +225,8 @@ class Facts:
     edge: EdgeFacts = EdgeFacts()
     nginx: str = "running"
     """State of nginx' container."""
+    disks: Mapping[str, int] = field(default_factory=dict)
+    """Folder of this host that the stack writes to -> free bytes."""
     log: tuple[LogLine, ...] = ()
     neighbours: Mapping[str, str] = field(default_factory=dict)
     """Address on the networks of this project -> the running container there that is not this project's. Looked for by a

@@ -40,6 +40,53 @@ BY_HAND: Mapping[str, tuple[str, ...]] = {
         "psql -c \"SELECT usename, client_addr, state, count(*) FROM pg_stat_activity GROUP BY 1, 2, 3 ORDER BY 4 DESC\"",
         "stop the program that holds them; end only sessions that are idle and of no service",
     ),
+    "disk-full": (
+        "df -h, then du -xh --max-depth=3 on the full one: old dumps (inv backup), logs and images (inv status) come first",
+        "never delete files of PostgreSQL's volume; once there is space: inv keycloak, then inv keycloak.fix for what is left",
+    ),
+    "postgres-read-only": (
+        "as postgres in its container: psql -c \"SELECT pg_is_in_recovery(); SHOW default_transaction_read_only\"",
+        "a standby: promote it, or let db-url-host name the primary; a setting of the server: ALTER SYSTEM RESET "
+        "default_transaction_read_only, SELECT pg_reload_conf()",
+    ),
+    "postgres-hba": (
+        "inv logs postgres --since 10m names role, database, address and whether TLS was used",
+        "in the checkout: a line `hostssl keycloak keycloak samenet scram-sha-256` in config/postgres/pg_hba.conf; inv deploy",
+    ),
+    "postgres-tls-off": (
+        "as postgres in its container: psql -c \"SHOW ssl\"; inv keycloak --json shows which db-url-host Keycloak has",
+        "in the checkout: ssl = on in config/postgres/postgresql.conf, then inv deploy; sslmode=verify-full stays as it is",
+    ),
+    "migration-timeout": (
+        "leave Keycloak stopped; inv logs keycloak --since 1h names the last change set; inv keycloak shows who blocks it",
+        "in the checkout: transaction-setup-timeout=60m in config/keycloak/keycloak.conf, start_period in compose.yaml no less",
+        "inv deploy: it dumps first, and goes on with the change sets that are left",
+    ),
+    "event-loop-blocked": (
+        "inv status: CPU and memory of keycloak at their limit? raise them in config/stack.yaml, then inv deploy",
+        "else inv logs keycloak --since 10m: the frames below the line name the code; a provider of your own goes first",
+    ),
+    "theme-broken": (
+        "inv logs keycloak --since 10m names theme, template and line",
+        "admin console, Realm settings, Themes: keycloak.v2 lets users log in at once; then correct the theme, inv deploy",
+    ),
+    "theme-missing": (
+        "inv logs keycloak --since 10m names the theme; inv keycloak.export shows loginTheme of the realm",
+        "admin console, Realm settings, Themes: one that is in the list; or put the theme into the image, inv deploy",
+    ),
+    "ldap-fails": (
+        "inv logs keycloak --since 10m names the server and LDAP's reason (error code 49: the bind password is wrong)",
+        "admin console, User federation: Test connection, Test authentication; correct URL, bind DN or password there",
+        "while the directory is away: switch the provider off there, so that other users need not wait for it",
+    ),
+    "identity-provider-fails": (
+        "inv logs keycloak --since 10m names the provider's answer (invalid_client: its secret is another)",
+        "admin console, Identity providers: correct client id, secret, URLs or keys; logins by password go on meanwhile",
+    ),
+    "mail-fails": (
+        "inv logs keycloak --since 10m names host, port and the mail server's answer (535: user or password is wrong)",
+        "admin console, Realm settings, Email: correct it, Test connection",
+    ),
     "database-missing": _BACKUP,
     "realm-missing": _BACKUP,
     "encoding": (

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -13,10 +14,14 @@ from ops.plan.keycloak.facts import LogLine
 ACCESS = "org.keycloak.http.access-log"
 SERVED = re.compile(r"status=[23]\d\d\b")
 CONSOLE = re.compile(
-    r"(?:\d{4}-\d\d-\d\d )?(?:\d\d:\d\d:\d\d,\d{3} )?(TRACE|DEBUG|INFO|WARN|ERROR|FATAL) +\[([^\]]+)\] \((.*?)\) (.*)"
+    r"(?:\d{4}-\d\d-\d\d )?(?:\d\d:\d\d:\d\d,\d{3} )?(TRACE|DEBUG|INFO|WARN|ERROR|FATAL|SEVERE) +\[([^\]]+)\] \((.*?)\) (.*)"
 )
 """Quarkus' format where log-console-output is not json: TIME LEVEL [LOGGER] (THREAD) MESSAGE."""
+CONTINUED = re.compile(r"\s+\S|Caused by: |Suppressed: |==> ")
+"""Begins a line of the console's format that belongs to the one with a level before it."""
+FRAME = re.compile(r"\s+(?:at |\.\.\. \d+ )")
 HINT = "For more details run the same command"
+FAILED = frozenset({"ERROR", "FATAL", "SEVERE"})
 DEEPEST = 8
 """Causes of an exception that are read: the root is the one that tells."""
 
@@ -24,10 +29,34 @@ DEEPEST = 8
 def log_lines(text: str, since: float) -> Iterator[LogLine]:
     """Every line from `since` (seconds since 1970) on; of the access log, only that a request was served, and when.
 
+    Lines of the console's format that belong together, as an exception and its causes, are one.
+
     Parameters
     ----------
     text: `TIME STREAM P|F MESSAGE` a line, as Podman writes it; its first line may be cut.
     """
+    record: LogLine | None = None
+    for at, message in _messages(text):
+        if at < since:
+            continue
+        if record is not None and record.level and CONTINUED.match(message):
+            if not FRAME.match(message):
+                record = replace(record, text=f"{record.text} | {message.strip()}")
+            continue
+        if record is not None:
+            yield record
+        line = _line(at, message)
+        record = None
+        if line is not None and message.startswith("{"):
+            yield line
+        else:
+            record = line
+    if record is not None:
+        yield record
+
+
+def _messages(text: str) -> Iterator[tuple[float, str]]:
+    """Time and words of each line that Podman has written."""
     parts: dict[str, str] = {}
     for raw in text.splitlines():
         fields = raw.split(" ", 3)
@@ -38,8 +67,8 @@ def log_lines(text: str, since: float) -> Iterator[LogLine]:
         if fields[2] == "P":
             # A line longer than conmon's buffer comes in parts.
             parts[fields[1]] = message
-        elif at >= since and (line := _line(at, message)):
-            yield line
+        else:
+            yield at, message
 
 
 def errors(text: str, since: float) -> list[str]:
@@ -52,8 +81,13 @@ def errors_said(output: str) -> list[str]:
     return _errors(line for said in output.splitlines() if (line := _line(0.0, said)))
 
 
-def _errors(lines: Iterable[LogLine]) -> list[str]:
-    said = (line.text for line in lines if line.level in ("ERROR", "FATAL"))
+def last_words(lines: Iterable[LogLine]) -> list[str]:
+    """What was called an error, or has no level since another program than Keycloak wrote it; each once, the last one last."""
+    return _errors(lines, {*FAILED, ""})
+
+
+def _errors(lines: Iterable[LogLine], levels: Collection[str] = FAILED) -> list[str]:
+    said = (line.text for line in lines if line.level in levels)
     return list(dict.fromkeys(" ".join(one.replace("ERROR: ", "").split()) for one in said if not one.startswith(HINT)))
 
 

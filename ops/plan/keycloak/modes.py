@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ops.plan.keycloak import modes_data, modes_image, modes_realm, modes_start, modes_use
+from ops.plan.keycloak import modes_connect, modes_data, modes_image, modes_realm, modes_start, modes_use
 from ops.plan.keycloak.mode import Mode
 
 MODES: tuple[Mode, ...] = (
+    *modes_connect.MODES,
     *modes_data.MODES,
     *modes_start.MODES,
     *modes_image.MODES,

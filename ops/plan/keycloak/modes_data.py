@@ -241,6 +241,17 @@ MODES = (
         source="#43327",
     ),
     Mode(
+        id="cluster-transport",
+        severity=DOWN,
+        title="the transport of its cluster does not start",
+        means="cache is not local, and JGroups gets no address, port or stack that it can use; one node needs none",
+        repair=f"{LOOP}; {RELEASE} (cache=local)",
+        untouched=TABLES,
+        notice=RESTART,
+        source="Infinispan 16; #23330 #24275",
+        explains=("cluster-timeouts", "cluster-rows", "port-taken", *NOT_STARTED),
+    ),
+    Mode(
         id="cluster-timeouts",
         severity=DEGRADED,
         title="it looks for cluster members that are not there",

@@ -6,7 +6,8 @@ from ops.plan.keycloak.mode import DATA, DEGRADED, DOWN, RESTART, RISK, SECRETS_
 from ops.plan.keycloak.modes_start import LOOP, NOT_STARTED, REBUILD, RELEASE
 
 COPY_H2 = (
-    "copy the H2 files into the state folder, then put Keycloak back to what the release says; what they hold is moved by hand"
+    "copy the H2 files into the state folder (dumps/h2-TIME), then put Keycloak back to what the release says; what they hold "
+    "comes into PostgreSQL by inv keycloak.migrate-h2 with that folder, which replaces what PostgreSQL has"
 )
 
 IMAGE = (
@@ -90,6 +91,39 @@ IMAGE = (
         explains=NOT_STARTED,
     ),
     Mode(
+        id="option-disabled",
+        severity=DOWN,
+        title="an option needs another one that is not set",
+        means="Keycloak knows it, and takes it only where a feature, a handler or a command that it belongs to is enabled",
+        repair=f"{LOOP}; {RELEASE}; in the checkout: take it out of config/keycloak/keycloak.conf, or enable what it names",
+        untouched=SECRETS_AND_DATA,
+        notice=RESTART,
+        source="ShortErrorMessageHandler 26.7.3",
+        explains=("option-unknown", *NOT_STARTED),
+    ),
+    Mode(
+        id="jvm-option",
+        severity=DOWN,
+        title="Java does not know one of its options",
+        means="it is misspelled, has a wrong value, or belongs to another Java: the JVM ends before Keycloak begins",
+        repair=f"{LOOP}; {RELEASE}; in the checkout: compose/keycloak/jvm.options, or the variable JAVA_TOOL_OPTIONS",
+        untouched=SECRETS_AND_DATA,
+        notice=RESTART,
+        source="OpenJDK",
+        explains=NOT_STARTED,
+    ),
+    Mode(
+        id="provider-incompatible",
+        severity=DEGRADED,
+        title="a provider's JAR is of another version of Keycloak or Java",
+        means="a class or method that it calls is not there: the start, or each login that reaches it, fails",
+        repair=f"{RELEASE}; in the checkout: the provider's version that was built for this Keycloak, then inv deploy",
+        untouched=SECRETS_AND_DATA,
+        notice=RESTART,
+        source="OpenJDK; #33679",
+        explains=NOT_STARTED,
+    ),
+    Mode(
         id="config-edited",
         severity=RISK,
         title="its mounted configuration is not the release's",
@@ -101,9 +135,9 @@ IMAGE = (
     ),
     Mode(
         id="provider-option-old-name",
-        severity=DEGRADED,
+        severity=RISK,
         title="an option of a provider has its old name",
-        means="with single dashes it is ignored",
+        means="with single dashes it still acts and is ambiguous; a later version of Keycloak may not know it",
         repair=f"{RELEASE}; in the checkout: spi-<spi>--<provider>--<property>",
         untouched=SECRETS_AND_DATA,
         notice=RESTART,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ops.plan.keycloak.mode import DATA, DEGRADED, DOWN, NOBODY, RISK, Mode
-from ops.plan.keycloak.modes_start import NOT_STARTED
+from ops.plan.keycloak.mode import DATA, DEGRADED, DOWN, NOBODY, RESTART, RISK, Mode
+from ops.plan.keycloak.modes_start import LOOP, NOT_STARTED, RELEASE
 
 USERS = "users, their passwords and sessions"
 NO_WILDCARD = "every other client; no wildcard is ever set"
@@ -42,6 +42,17 @@ MODES = (
         untouched=DATA,
         notice=NOBODY,
         source="import guide",
+        explains=("realm-missing", "realm-import-failed", *NOT_STARTED),
+    ),
+    Mode(
+        id="realm-import-failed",
+        severity=DOWN,
+        title="the import of a realm file failed",
+        means="the file is of another version of Keycloak, or damaged; --import-realm ends the start with it",
+        repair=f"{LOOP}; {RELEASE} (no --import-realm: inv deploy makes the realm as config/keycloak/realm.yaml declares it)",
+        untouched="realms that there are: nothing is imported over them",
+        notice=RESTART,
+        source="import guide; #36284 #49152",
         explains=("realm-missing", *NOT_STARTED),
     ),
     Mode(
@@ -132,6 +143,74 @@ MODES = (
         untouched="the protection itself; every other user",
         notice=NOBODY,
         source="#13782",
+    ),
+    Mode(
+        id="theme-missing",
+        severity=RISK,
+        title="the realm's login theme is missing",
+        means="it is not in the image, or has another name there: users see Keycloak's own login page, and can log in",
+        repair="put the theme into compose/keycloak, or name one that is there (Realm settings, Themes); then inv deploy",
+        untouched=USERS,
+        notice=NOBODY,
+        source="DefaultThemeManager 26.7.3",
+        repairable=False,
+    ),
+    Mode(
+        id="theme-broken",
+        severity=DEGRADED,
+        title="a theme is broken",
+        means="a template or its parent theme fails: pages that it makes answer HTTP 500, the login page among them",
+        repair=(
+            "in the admin console: Realm settings, Themes, keycloak.v2, which lets users log in at once; then correct the "
+            "theme in the image, by the template and line that the log names"
+        ),
+        untouched=USERS,
+        notice=NOBODY,
+        source="DefaultThemeManager, FreeMarkerLoginFormsProvider 26.7.3",
+        repairable=False,
+        explains=("theme-missing", "edge-fails"),
+    ),
+    Mode(
+        id="ldap-fails",
+        severity=DEGRADED,
+        title="a directory (LDAP) fails",
+        means="users of that federation cannot log in; where it does not answer, each of their logins waits for it",
+        repair=(
+            "inv logs keycloak names server and reason: name, port, bind password or certificate, in the admin console under "
+            "User federation; switch the provider off there while the directory is away"
+        ),
+        untouched=USERS,
+        notice=NOBODY,
+        source="LDAPOperationManager 26.7.3",
+        repairable=False,
+    ),
+    Mode(
+        id="identity-provider-fails",
+        severity=DEGRADED,
+        title="an identity provider fails",
+        means="logins that begin at Keycloak and go through it end with an error; logins by password go on",
+        repair=(
+            "inv logs keycloak names the reason: its address, the client's secret there, its keys or its certificate, in the "
+            "admin console under Identity providers"
+        ),
+        untouched=USERS,
+        notice=NOBODY,
+        source="AbstractOAuth2IdentityProvider, SAMLEndpoint 26.7.3",
+        repairable=False,
+    ),
+    Mode(
+        id="mail-fails",
+        severity=DEGRADED,
+        title="Keycloak cannot send mail",
+        means="nobody can reset a forgotten password or verify an address",
+        repair=(
+            "inv logs keycloak names the reason: host, port, TLS, user or password of the mail server, in the admin console "
+            "under Realm settings, Email, which has a test button"
+        ),
+        untouched=USERS,
+        notice=NOBODY,
+        source="DefaultEmailSenderProvider 26.7.3",
+        repairable=False,
     ),
     Mode(
         id="clock-skew",

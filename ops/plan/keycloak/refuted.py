@@ -17,10 +17,15 @@ def refuted(facts: Facts) -> frozenset[str]:
     found: set[str] = set()
     if looked(facts):
         found |= LOOKED_AT
+        if not facts.postgres.read_only:
+            found.add("postgres-read-only")
     if facts.postgres.login is not None:
         found |= TRIED
     if facts.postgres.schema is not None:
-        found.add("schema-rights")
+        found |= {"schema-rights", "lock-table-rights"}
+    if facts.postgres.content is not None and not _names_theme(facts, facts.postgres.content.login_theme):
+        # Whoever asks for the resources of a theme by any name makes Keycloak look for it.
+        found.add("theme-missing")
     options, built = given(facts), facts.server.built
     if options.get("hostname"):
         found.add("hostname-unset")
@@ -31,3 +36,7 @@ def refuted(facts: Facts) -> frozenset[str]:
         if built.get("db") == "postgres" and options.get("db", "postgres") == "postgres":
             found.add("h2-in-use")
     return frozenset(found)
+
+
+def _names_theme(facts: Facts, theme: str) -> bool:
+    return bool(theme) and any(f"LOGIN theme {theme}," in line.text for line in facts.log)

@@ -13,7 +13,7 @@ from ops.plan.keycloak.facts import OPS_CLIENT
 from ops.plan.keycloak.instructions import instructions
 from ops.plan.keycloak.mode import NOBODY, RESTART, Diagnosis, Finding
 from ops.plan.keycloak.repair_sql import Sql
-from ops.plan.keycloak.situation import KEYCLOAK, NGINX, Instructions, Repair, Situation, grace_of
+from ops.plan.keycloak.situation import KEYCLOAK, NGINX, POSTGRES, Instructions, Repair, Situation, grace_of
 from ops.steps import StopContainer
 
 Tried = frozenset[tuple[str, str]]
@@ -103,7 +103,7 @@ def _anyway(situation: Situation, finding: Finding) -> Repair | None:
     secrets = finding.id in ("secret-missing", "secret-stale")
     steps = container.put_back(situation, first=_halted(situation, finding), secrets=secrets)
     if steps and NGINX in situation.edited:
-        steps = (*steps, *_behind(container.reload_nginx(situation), steps))
+        steps = (*steps, *_behind(container.reload_service(situation, NGINX), steps))
     return _repair(
         finding, "release", f"put Keycloak back to what release {_number(situation)} says{differs}", steps, TAKEN_BACK,
         notice=RESTART, restarts=True,
@@ -156,7 +156,7 @@ def _nginx(situation: Situation, finding: Finding) -> Repair | None:
 
 
 def _reload(situation: Situation, finding: Finding) -> Repair | None:
-    steps = container.reload_nginx(situation)
+    steps = container.reload_service(situation, NGINX)
     return _repair(finding, "reload", "reload nginx on its sealed configuration", steps, "the edited folder comes back")
 
 
@@ -179,9 +179,32 @@ def _rescue(situation: Situation, finding: Finding) -> Repair | None:
 
 
 def _certificate(situation: Situation, finding: Finding) -> Repair | None:
-    steps = container.reload_nginx(situation, certificate=True)
+    steps = container.reload_service(situation, NGINX, certificate=True)
     return _repair(
         finding, "certificate", "issue the certificate of the site again", steps, "the certificate before comes back"
+    )
+
+
+def _postgres_certificate(situation: Situation, finding: Finding) -> Repair | None:
+    """PostgreSQL's certificate from the internal authority again; Keycloak is started where it does not run."""
+    if situation.wanted is None or POSTGRES not in situation.wanted.certificate_names:
+        return None
+    stopped = container.stop(situation)
+    first = [*stopped, *container.reload_service(situation, POSTGRES, certificate=True)]
+    steps = container.after_all(first, _up(situation, finding, bool(stopped), first[-1].key))
+    return _repair(finding, "certificate", "issue PostgreSQL's certificate again", steps, "the certificate before comes back")
+
+
+def _own_certificate(situation: Situation, finding: Finding) -> Repair | None:
+    """Keycloak's own certificate and key from the internal authority again."""
+    wanted = situation.wanted
+    if wanted is None or KEYCLOAK not in wanted.certificate_names or situation.facts.ready:
+        return None
+    stopped = container.stop(situation)
+    first = [*stopped, *container.reissue(wanted, KEYCLOAK)]
+    steps = container.after_all(first, _up(situation, finding, bool(stopped), first[-1].key))
+    return _repair(
+        finding, "certificate", "issue Keycloak's certificate again", steps, "the certificate before comes back", notice=RESTART
     )
 
 
@@ -250,6 +273,11 @@ WAYS: Mapping[str, tuple[Way, ...]] = {
     **dict.fromkeys(("provider-option-old-name", "sessions-not-persistent", "h2-in-use", "h2-locked", "h2-version"), _RELEASE),
     **dict.fromkeys(("hostname-unset", "hostname-wrong", "https-key-missing", "cluster-timeouts"), _RELEASE),
     **dict.fromkeys(("truststore-missing", "realm-file-name", "config-edited"), _RELEASE),
+    **dict.fromkeys(("option-disabled", "jvm-option", "provider-incompatible", "hostname-invalid", "port-taken"), _RELEASE),
+    **dict.fromkeys(("cluster-transport", "realm-import-failed", "pooler"), _RELEASE),
+    "postgres-certificate-expired": (_postgres_certificate,),
+    **dict.fromkeys(("postgres-certificate-name", "postgres-certificate-untrusted"), (_postgres_certificate, *_RELEASE)),
+    **dict.fromkeys(("https-file", "https-key-store"), (_as_released, _own_certificate, _earlier)),
     "proxy-headers": (_as_released, _reload, _earlier), "h2-leftovers": (_anyway,), "schema-newer": (_as_released,),
     "nginx-down": (_nginx,), "edge-fails": (_reload, _restart_nginx),
     "certificate-untrusted": (_certificate,), "certificate-expires": (_certificate,),
@@ -282,12 +310,23 @@ def next_way(situation: Situation, finding: Finding, tried: Tried = frozenset())
     return None
 
 
-def decide(situation: Situation, finding: Finding, tried: Tried = frozenset()) -> Repair | Instructions:
-    """What to do about one finding."""
-    return next_way(situation, finding, tried) or instructions(situation, finding)
+STOPS_ALL = "disk-full"
+"""Finding beside which nothing is mended: whatever is made anew, dumped or issued would need the space that is lacking."""
+
+
+def decide(situation: Situation, finding: Finding, tried: Tried = frozenset(), *, full: bool = False) -> Repair | Instructions:
+    """What to do about one finding. full: no space is left on a disk, so that nothing may be made."""
+    way = None if full else next_way(situation, finding, tried)
+    return way or instructions(situation, finding)
+
+
+def nothing_may_be_made(diagnosis: Diagnosis) -> bool:
+    return any(finding.id == STOPS_ALL for finding in diagnosis.findings)
 
 
 def first_repair(situation: Situation, diagnosis: Diagnosis, tried: Tried = frozenset()) -> Repair | None:
     """The repair of the gravest cause that can be mended and has not been tried in this run."""
+    if nothing_may_be_made(diagnosis):
+        return None
     offered = (next_way(situation, finding, tried) for finding in diagnosis.findings)
     return next((repair for repair in offered if repair is not None), None)

@@ -228,24 +228,30 @@ def resumed() -> tuple[Step, ...]:
             await_keycloak((f"resume {KEYCLOAK}",), once=False))  # fmt: skip
 
 
-def reload_nginx(situation: Situation, *, certificate: bool = False) -> tuple[Step, ...]:
-    """nginx on its sealed configuration; with a certificate issued anew where that is what is wrong."""
+def reload_service(situation: Situation, name: str, *, certificate: bool = False) -> tuple[Step, ...]:
+    """nginx or PostgreSQL on its sealed configuration; with a certificate issued anew where that is what is wrong."""
     wanted = situation.wanted
-    if wanted is None or NGINX not in wanted.stack.services:
+    if wanted is None or name not in wanted.stack.services:
         return ()
-    service = wanted.stack.services[NGINX]
-    if NGINX not in situation.seen.containers or situation.seen.containers[NGINX].state != "running":
-        return neighbour(situation, NGINX)
-    first: list[Step] = replace_config(situation, NGINX) if NGINX in situation.edited else []
+    service = wanted.stack.services[name]
+    if name not in situation.seen.containers or situation.seen.containers[name].state != "running":
+        return neighbour(situation, name)
+    first: list[Step] = replace_config(situation, name) if name in situation.edited else []
     if certificate:
-        first += [
-            KeepCertificate("keep certificate", "keep the present certificate of nginx", service=NGINX, owner=service.owner),
-            IssueCertificate(f"certificate {NGINX}", "issue a certificate for nginx", service=NGINX, owner=service.owner,
-                             names=wanted.certificate_names[NGINX]),
-        ]  # fmt: skip
-    reload = ReloadService(f"reload {NGINX}", f"reload {NGINX}", slots=service.slots(), argv=service.reload or (),
-                           service=NGINX, version=wanted.config[NGINX])  # fmt: skip
+        first += reissue(wanted, name)
+    reload = ReloadService(f"reload {name}", f"reload {name}", slots=service.slots(), argv=service.reload or (),
+                           service=name, version=wanted.config[name])  # fmt: skip
     return after_all(first, [reload])
+
+
+def reissue(wanted: Wanted, name: str) -> list[Step]:
+    """A fresh certificate of the internal authority; the one of before is kept until the repair is verified."""
+    owner = wanted.stack.services[name].owner
+    return [
+        KeepCertificate("keep certificate", f"keep the present certificate of {name}", service=name, owner=owner),
+        IssueCertificate(f"certificate {name}", f"issue a certificate for {name}", service=name, owner=owner,
+                         names=wanted.certificate_names[name]),
+    ]  # fmt: skip
 
 
 def restart_nginx(situation: Situation) -> tuple[Step, ...]:

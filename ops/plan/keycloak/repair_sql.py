@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from ops.plan.keycloak.facts import ROLE, Facts, Session
 from ops.render import digest
 
+SET_HERE = "set for the role or the database"
+"""How facts.sql calls a default_transaction_read_only that can be reset here."""
 LIMIT = 50
 """Connections of the role (compose/postgres/roles.sql)."""
 WORKERS = ("pg_dump", "pg_restore", "pg_basebackup")
@@ -35,12 +37,14 @@ _OWNER = Sql(
 _OBJECTS = f"""FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
   WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p', 'S', 'v', 'm') AND pg_get_userbyid(c.relowner) <> '{ROLE}'
     AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.classid = 'pg_class'::regclass
-      AND c.relkind = 'S' AND d.deptype IN ('a', 'i'))"""
-"""Tables, views and sequences of others; a sequence that a column owns goes with its table."""
+      AND (c.relkind = 'S' AND d.deptype IN ('a', 'i') OR d.deptype = 'e'))"""
+"""Tables, views and sequences of others; a sequence that a column owns goes with its table, and what belongs to an extension
+stays its owner's."""
 _ALTER = "CASE c.relkind WHEN 'S' THEN 'SEQUENCE' WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' ELSE 'TABLE' END"
 _LACKING = f"""FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace,
     unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER']) AS p
-  WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p') AND NOT has_table_privilege('{ROLE}', c.oid, p)"""
+  WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p') AND NOT has_table_privilege('{ROLE}', c.oid, p)
+    AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.classid = 'pg_class'::regclass AND d.deptype = 'e')"""
 _RIGHTS = Sql(
     f"give role {ROLE} its rights in schema public",
     f"""SELECT format('ALTER %s public.%I OWNER TO {ROLE};', {_ALTER}, c.relname) {_OBJECTS} \\gexec
@@ -94,9 +98,23 @@ _ROWS = Sql(
     " row_to_json(r)) FROM public.jgroups_ping r",
     database=ROLE,
 )
+_SETTING = "default_transaction_read_only"
+_WRITABLE = Sql(
+    f"reset {_SETTING} of role and database {ROLE}, and end the sessions that have it",
+    f"""ALTER ROLE {ROLE} RESET {_SETTING};
+ALTER DATABASE {ROLE} RESET {_SETTING};
+ALTER ROLE {ROLE} IN DATABASE {ROLE} RESET {_SETTING};
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{ROLE}' AND backend_type = 'client backend';""",
+    f"""SELECT format('ALTER %s SET {_SETTING} = on;', CASE WHEN r.rolname IS NULL THEN format('DATABASE %I', d.datname)
+    WHEN d.datname IS NULL THEN format('ROLE %I', r.rolname) ELSE format('ROLE %I IN DATABASE %I', r.rolname, d.datname) END)
+  FROM pg_db_role_setting s LEFT JOIN pg_roles r ON r.oid = s.setrole LEFT JOIN pg_database d ON d.oid = s.setdatabase
+  WHERE '{_SETTING}=on' = ANY(s.setconfig) AND coalesce(r.rolname, '{ROLE}') = '{ROLE}'
+    AND coalesce(d.datname, '{ROLE}') = '{ROLE}' AND (s.setrole <> 0 OR s.setdatabase <> 0)""",
+)
 FIXED: Mapping[str, Sql] = {
     "role-missing": _ROLE, "role-cannot-login": _LOGIN, "password-drift": _PASSWORD, "database-closed": _OPEN,
-    "database-wrong-owner": _OWNER, "schema-rights": _RIGHTS, "cluster-rows": _ROWS,
+    "database-wrong-owner": _OWNER, "schema-rights": _RIGHTS, "lock-table-rights": _RIGHTS, "cluster-rows": _ROWS,
+    "postgres-read-only": _WRITABLE,
 }  # fmt: skip
 """Finding -> what mends it whatever the facts are."""
 
@@ -143,6 +161,9 @@ def of(finding: str, facts: Facts) -> Sql | None:
         return ending(facts, facts.postgres.sessions, "the client is gone, or nobody's")
     if finding == "pool-exhausted":
         return ending(facts, facts.postgres.blockers, "Keycloak's statements wait for it")
+    if finding == "postgres-read-only" and facts.postgres.read_only not in ("", SET_HERE):
+        # A standby, or a setting of the whole server, which others rely on.
+        return None
     return FIXED.get(finding)
 
 

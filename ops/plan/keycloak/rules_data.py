@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from ops.plan.keycloak.facts import ROLE, Database, Facts, Role, Session
 from ops.plan.keycloak.rules_start import Rule
+from ops.plan.keycloak.schema import Schema, Server, judge
 
 FULL = "remaining connection slots|too many clients"
 AWAITING = 3.0
@@ -117,15 +118,43 @@ def _told(session: Session) -> str:
     return f"session {session.pid} from {session.address or 'its socket'} ({session.application or 'unnamed'})"
 
 
-def version(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
-
-
 def _newer(facts: Facts) -> str:
-    content, image = facts.postgres.content, facts.server.version
-    if content is None or not content.version or not image or version(content.version) <= version(image):
+    content, image = facts.postgres.content, facts.server
+    if content is None or not content.version or not image.version:
         return ""
-    return f"the schema is of {content.version}, the image of {image}"
+    known = bool(content.changesets and image.changesets)
+    verdict = judge(
+        Server(image.version, known, image.changesets if known else frozenset()), Schema(content.version, content.changesets)
+    )
+    if not verdict.downgrade:
+        return ""
+    foreign = f", with {len(verdict.foreign)} change sets that the image does not know" if verdict.foreign else ""
+    return f"the schema is of {content.version}{foreign}, the image of {image.version}"
+
+
+SCARCE_BYTES = 64 << 20
+"""Less than this is full: PostgreSQL writes its log in files of 16 MB, and Podman needs some for a start."""
+
+
+def _disk(facts: Facts) -> str:
+    full = [f"{free >> 20} MB are free at {path}" for path, free in sorted(facts.disks.items()) if free < SCARCE_BYTES]
+    return ", ".join(full)
+
+
+def _read_only(facts: Facts) -> str:
+    where = facts.postgres.read_only
+    if where == "standby":
+        return "it is a standby (pg_is_in_recovery)"
+    return f"default_transaction_read_only is on ({where})" if where else ""
+
+
+def _hba(facts: Facts) -> str:
+    return _login(facts, r"pg_hba\.conf")
+
+
+def _lock_rights(facts: Facts) -> str:
+    owner = facts.postgres.schema.lock_owner if facts.postgres.schema else ROLE
+    return f"databasechangeloglock belongs to {owner}" if owner not in ("", ROLE) else ""
 
 
 def _role_full(facts: Facts) -> str:
@@ -159,5 +188,6 @@ RULES: Mapping[str, Rule] = {
     "role-cannot-login": _cannot_login, "password-drift": _password, "database-missing": _database_missing,
     "database-closed": _closed, "database-wrong-owner": _owner, "schema-rights": _rights, "encoding": _encoding,
     "changelog-lock": _lock, "schema-newer": _newer, "role-connections-full": _role_full, "pool-exhausted": _pool,
-    "second-keycloak": _second, "cluster-rows": _rows,
+    "second-keycloak": _second, "cluster-rows": _rows, "disk-full": _disk, "postgres-read-only": _read_only,
+    "postgres-hba": _hba, "lock-table-rights": _lock_rights,
 }  # fmt: skip

@@ -32,8 +32,12 @@ REMOVED = {
     "legacy-observability-interface": "the management port 9000",
 }  # fmt: skip
 """Option that is gone -> what takes its place (upgrading guides 25.0 and 26.0)."""
+DEPRECATED_VARIABLES = {
+    "KEYCLOAK_ADMIN": "KC_BOOTSTRAP_ADMIN_USERNAME",
+    "KEYCLOAK_ADMIN_PASSWORD": "KC_BOOTSTRAP_ADMIN_PASSWORD",
+}
+"""Variable that still acts -> what will take its place (upgrading guide 26.0)."""
 REMOVED_VARIABLES = {
-    "KEYCLOAK_ADMIN": "KC_BOOTSTRAP_ADMIN_USERNAME", "KEYCLOAK_ADMIN_PASSWORD": "KC_BOOTSTRAP_ADMIN_PASSWORD",
     "KEYCLOAK_USER": "KC_BOOTSTRAP_ADMIN_USERNAME", "KEYCLOAK_PASSWORD": "KC_BOOTSTRAP_ADMIN_PASSWORD",
     "KEYCLOAK_FRONTEND_URL": "KC_HOSTNAME", "PROXY_ADDRESS_FORWARDING": "KC_PROXY_HEADERS",
     "DB_VENDOR": "KC_DB", "DB_ADDR": "KC_DB_URL_HOST", "DB_PASSWORD": "KC_DB_PASSWORD",
@@ -72,7 +76,8 @@ def heap_percent(facts: Facts) -> float | None:
 
 
 def _java(facts: Facts) -> Iterator[str]:
-    for name in ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "JAVA_OPTS_KC_HEAP", "JAVA_OPTS"):
+    # What the JVM and its launcher read themselves: kc.sh, which reads JAVA_OPTS, is not run here.
+    for name in ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS"):
         yield facts.server.environment.get(name, "")
 
 
