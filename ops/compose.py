@@ -13,7 +13,7 @@ from ops.errors import UsageProblem
 from ops.model import FROM_START, Limits, Service, Stack
 from ops.plan.backup.configuration import interruption, with_repositories
 from ops.plan.contract import PARTS, smoke_path
-from ops.settings import Settings, memory_bytes
+from ops.settings import Settings, age_days, disk_bytes, memory_bytes
 
 _PLACEHOLDER = re.compile(r"\$\{(CC03_[A-Z_]+)(?::-([^}]*))?\}")
 
@@ -35,7 +35,10 @@ def placeholders(settings: Settings, ports: Mapping[str, int]) -> dict[str, str]
         "CC03_OPS_URL": url("localhost", ports["ops"]),
         "CC03_LOAD_BALANCERS": " ".join(f"set_real_ip_from {one};" for one in settings.get("load_balancer", "addresses")),
         "CC03_METRICS_RETENTION": str(settings.get("retention", "metrics")),
+        "CC03_METRICS_BYTES": str(disk_bytes(settings.get("retention", "metrics_size"))),
         "CC03_LOGS_RETENTION": str(settings.get("retention", "logs")),
+        "CC03_LOGS_BYTES": str(disk_bytes(settings.get("retention", "logs_size"))),
+        "CC03_LOGS_DAYS": str(age_days(settings.get("retention", "logs"))),
     }
 
 

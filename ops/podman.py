@@ -180,10 +180,16 @@ def image_load(archive: Path) -> Argv:
     return ("podman", "load", "--quiet", "--input", str(archive))
 
 
-def compose_create(file: Path, project: str, slots: Sequence[str]) -> Argv:
-    """Create containers without starting them. Never `--remove-orphans`: it can take the whole stack (podman-compose#815)."""
+def compose_create(file: Path, project: str, slots: Sequence[str], oom_score: int | None = None) -> Argv:
+    """Create containers without starting them. Never `--remove-orphans`: it can take the whole stack (podman-compose#815).
+
+    Parameters
+    ----------
+    oom_score: oom_score_adj of all of them, which podman-compose 1.6 does not read from the file; None: the engine's own.
+    """
+    score = () if oom_score is None else (f"--podman-run-args=--oom-score-adj={oom_score}",)
     return (
-        "podman-compose", "--in-pod=false", "--project-name", project, "--file", str(file),
+        "podman-compose", "--in-pod=false", "--project-name", project, "--file", str(file), *score,
         "up", "--no-start", "--no-recreate", *slots,
     )  # fmt: skip
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
@@ -26,7 +26,7 @@ ONE_OFFS = {MIGRATE_SUFFIX: (), CHECK_SUFFIX: ("--check",), "-migrate-contractin
 _COPIED = (
     "user", "read_only", "cap_drop", "cap_add", "security_opt", "tmpfs", "environment", "restart", "stop_grace_period",
     "stop_signal", "ports", "devices", "privileged", "pid", "command", "entrypoint", "init", "shm_size",
-    "group_add", "userns_mode",
+    "group_add", "userns_mode", "oom_score_adj",
 )  # fmt: skip
 ENGINES_TMPFS = ("/tmp", "/run", "/var/tmp")
 """What Podman mounts over a read-only root (podman-run(1), --read-only-tmpfs)."""
@@ -349,6 +349,14 @@ def excerpt(compose: Mapping[str, Any], slots: Iterable[str], staged: Iterable[s
         key = f"{next_of(slot)}-{service['labels'][LABEL_HASH]}"
         services[key] = {**service, "container_name": next_of(service["container_name"])}
     return {**compose, "services": services}
+
+
+def by_oom_score(part: Mapping[str, Any]) -> Iterator[tuple[int | None, dict[str, Any]]]:
+    """An excerpt in parts, each with the one oom_score_adj of its containers; first those that name none, such as `edge`, in
+    whose network others are created."""
+    services = part["services"]
+    for score in sorted({one.get("oom_score_adj") for one in services.values()}, key=lambda score: (score is not None, score)):
+        yield score, {**part, "services": {key: one for key, one in services.items() if one.get("oom_score_adj") == score}}
 
 
 def without_ipv6_settings(service: Mapping[str, Any]) -> dict[str, Any]:

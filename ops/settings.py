@@ -62,6 +62,13 @@ def _networks(value: Any) -> list[str]:
 
 
 _AGE = _text(r"\d+[dwy]", "an age such as 15d, 8w or 1y")
+
+
+def age_days(age: str) -> int:
+    """`14d`, `8w`, `1y` -> days."""
+    return int(age[:-1]) * {"d": 1, "w": 7, "y": 365}[age[-1]]
+
+
 _PATH_OF_PROGRAM = _text(r"(/[\x21-\x7e]+)?", "the absolute path of a program, or empty")
 _PATH = _text(r"(/[\x21-\x7e]*)?", "a path such as /api/v1/probe, or empty")
 
@@ -92,6 +99,23 @@ def memory_bytes(value: Any) -> int:
     if not match or isinstance(value, bool):
         raise ValueError("an amount of memory such as 512m or 2g")
     return int(match[1]) * UNITS[match[2]]
+
+
+LEAST_DISK = 100 << 20
+
+
+def disk_bytes(value: Any) -> int:
+    """`500m`, `20g`, `1t` -> bytes. Raises ValueError for anything else, and for less than 100 MB."""
+    match = re.fullmatch(r"(\d{1,6})([mgt])", str(value))
+    amount = int(match[1]) << {"m": 20, "g": 30, "t": 40}[match[2]] if match else 0
+    if amount < LEAST_DISK:
+        raise ValueError("an amount of disk space such as 500m, 20g or 1t, at least 100m")
+    return amount
+
+
+def _disk_size(value: Any) -> str:
+    disk_bytes(value)
+    return str(value)
 
 
 def _memory_limit(value: Any) -> int:
@@ -175,7 +199,12 @@ SETTINGS = (
     Setting(("certificates", "acme", "hook"), _PATH_OF_PROGRAM, "",
             "With dns-01: the program that sets and removes the record (docs/how-to/certificates.md, By the DNS)."),
     Setting(("retention", "metrics"), _AGE, "15d", "How long Prometheus keeps metrics."),
+    Setting(("retention", "metrics_size"), _disk_size, "4g",
+            "Disk space that metrics may take; beyond it Prometheus removes the oldest ones, however young they are, and the "
+            "alert RetentionCutBySize fires."),
     Setting(("retention", "logs"), _AGE, "14d", "How long the log store keeps lines."),
+    Setting(("retention", "logs_size"), _disk_size, "5g",
+            "The same for log lines, of which the two newest days always stay."),
     Setting(("hooks", "seconds"), _number(1, 3600), 60, "Seconds that one hook in config/hooks/ may take."),
     Setting(("logs", "max_size_mb"), _number(1, 10240), 20, "Size at which one container's own log file starts afresh."),
 )  # fmt: skip

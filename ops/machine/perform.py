@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import shutil
 import threading
@@ -21,6 +20,7 @@ from ops.machine import state as files
 from ops.machine.at_rest import handed, mirror, switch
 from ops.machine.authority import issue_certificate
 from ops.machine.checkout import origin
+from ops.machine.create import create_calls
 from ops.machine.host import REMOVING
 from ops.machine.images import build_image, fetch_image, obtain_base
 from ops.machine.lost import recover
@@ -239,18 +239,18 @@ class Performer:
             # What a killed command has left of these is of no use to anybody.
             self.host.run(podman.remove_all([self.name(slot) for slot in passing]))
         compose = yaml.safe_load((self.state.current / "compose.yaml").read_text(encoding="utf-8"))
-        file = self.state.builds / f"{step.key.replace(' ', '-')}.yaml"
-        files.write(file, json.dumps(handed.part_as_is(self.state, excerpt(compose, step.slots, step.staged)), indent=1))
-        argv = podman.compose_create(file, self.project.name, ())
-        answer = self.host.run(argv, timeout=180, ok=None)
+        part = handed.part_as_is(self.state, excerpt(compose, step.slots, step.staged))
+        calls = create_calls(self.state, self.project.name, step.key, part)
+        answers = [self.host.run(argv, timeout=180, ok=None) for argv in calls]
         if missing := self._missing(names):
             # A killed `create` can leave the name behind in the storage, where only `--storage` reaches it.
             for name in missing:
                 self.host.run(podman.remove_leftover(name), ok=None)
-            answer = self.host.run(argv, ok=None, timeout=180)
+            answers = [self.host.run(argv, ok=None, timeout=180) for argv in calls]
         # podman-compose exits 0 although a container could not be created, so only what exists counts.
         if missing := self._missing(names):
-            raise OpsError(f"cannot create {', '.join(missing)}", answer.last_words(), f"inv deploy --plan; {shown(argv)}")
+            said = "; ".join(answer.last_words() for answer in answers)
+            raise OpsError(f"cannot create {', '.join(missing)}", said, f"inv deploy --plan; {'; '.join(map(shown, calls))}")
 
     def _missing(self, names: list[str]) -> list[str]:
         there = set(self.host.run(podman.container_names(self.project.name)).stdout.split())

@@ -105,7 +105,9 @@ def reasons(wanted: Wanted, seen: Seen, service: Service, slots: set[str]) -> st
 
 MOST_FILES = 3
 OF_SERVICES: Mapping[str, tuple[str, ...]] = {
-    "retention.metrics": ("prometheus",), "retention.logs": ("logs",), "backup": ("backup", "postgres"), "ports": (),
+    "retention.metrics": ("prometheus",), "retention.metrics_size": ("prometheus",),
+    "retention.logs": ("logs", "prometheus"), "retention.logs_size": ("logs", "prometheus"),
+    "backup": ("backup", "postgres"), "ports": (),
     "domain": (),
 }  # fmt: skip
 """Setting, or the first word of several -> the services that it changes; none named: every one whose definition differs."""

@@ -54,6 +54,14 @@ class Facts:
     """Accounts of the host that have an id of a container."""
     limits: Mapping[str, int] = field(default_factory=dict)
     """Service -> bytes of memory that a container of it may take."""
+    ceilings: int = 0
+    """Bytes of memory that all containers together may take; 0 where that was not asked."""
+    overcommit: int | None = None
+    """vm.overcommit_memory of the host."""
+    huge_pages: str = ""
+    """How the kernel uses transparent huge pages: always, madvise or never."""
+    backlog: int | None = None
+    """net.core.somaxconn of a new network namespace, which does not take over the host's."""
     secrets_closed: str = ""
     """Why secrets that are encrypted at rest cannot be read; empty where they can, and where they are not."""
 
@@ -74,7 +82,7 @@ INSTALL = "./scripts/quick-deploy.sh installs what is missing"
 def findings(facts: Facts) -> tuple[Finding, ...]:
     """Every finding, good ones included, in the order in which they matter."""
     return (
-        *_secrets(facts), *_programs(facts), *_kernel(facts), *_room(facts), *_ports(facts), *_accounts(facts),
+        *_secrets(facts), *_programs(facts), *_kernel(facts), *_room(facts), *_memory(facts), *_ports(facts), *_accounts(facts),
         *_repositories(facts),
         *_surroundings(facts),
     )  # fmt: skip
@@ -147,6 +155,48 @@ def _room(facts: Facts) -> Iterator[Finding]:
             "warning", f"{facts.memory_bytes / (1 << 30):.1f} GB of memory", "the stack may run out of it under load",
             "use a host with 4 GB, or lower limits in config/stack.yaml",
         )  # fmt: skip
+
+
+SYSCTL = "echo 'vm.overcommit_memory = 1' > /etc/sysctl.d/90-overcommit.conf; sysctl --system"
+OVERCOMMIT = {
+    0: "Redis forks to write its data down, and may be refused the memory for that when it is short",
+    2: "Redis when it forks, and Keycloak's JVM, ask for more memory than they use, and are refused it",
+}
+BACKLOG = 511
+"""Connections that nginx has the kernel keep until it accepts them."""
+
+
+def _memory(facts: Facts) -> Iterator[Finding]:
+    if facts.ceilings:
+        sum_of_all = f"the memory ceilings add up to {facts.ceilings / (1 << 30):.1f} GB"
+        if facts.ceilings > facts.memory_bytes:
+            yield Finding(
+                "warning", sum_of_all,
+                f"this host has {facts.memory_bytes / (1 << 30):.1f} GB: where all reach theirs, the kernel ends one of them",
+                "lower limits in config/stack.yaml, or use a larger host",
+            )  # fmt: skip
+        else:
+            yield Finding("good", sum_of_all)
+    if facts.overcommit is not None:
+        what = f"vm.overcommit_memory is {facts.overcommit}"
+        meaning = OVERCOMMIT.get(facts.overcommit, "")
+        yield Finding("warning", what, meaning, SYSCTL) if meaning else Finding("good", what)
+    if facts.huge_pages == "always":
+        yield Finding(
+            "warning", "transparent huge pages are on for every program",
+            "PostgreSQL takes more memory than it uses, and waits while the kernel makes room for them",
+            "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled; for good: docs/how-to/doctor.md",
+        )  # fmt: skip
+    elif facts.huge_pages:
+        yield Finding("good", f"transparent huge pages: {facts.huge_pages}")
+    if facts.backlog is not None:
+        what = f"a container's net.core.somaxconn is {facts.backlog}"
+        if facts.backlog < BACKLOG:
+            yield Finding(
+                "warning", what, "connections that come in the same instant are dropped", "use a kernel of 5.4 or newer"
+            )
+        else:
+            yield Finding("good", what)
 
 
 def _secrets(facts: Facts) -> Iterator[Finding]:

@@ -180,3 +180,11 @@ def test_keys_and_secrets_on_the_host_are_for_root_only(live: Live) -> None:
     for key in state.certs.rglob("*.pem"):
         if "PRIVATE KEY" in key.read_text():
             assert key.stat().st_mode & 0o077 == 0, key
+
+
+def test_kernel_ends_other_containers_before_postgres(live: Live) -> None:
+    def score(slot: str) -> int:
+        return max(int((process / "oom_score_adj").read_text()) for process in processes(live, slot))
+
+    others = [slot for service in SERVICES if service not in ("postgres", "edge") for slot in containers(live, service)]
+    assert {slot: score(slot) - score("postgres") >= 200 for slot in others} == dict.fromkeys(others, True)

@@ -35,6 +35,20 @@ def test_containers_are_created_from_the_current_release_in_one_call(
     assert podman.verbs.count("podman-compose --in-pod=false") == 1
 
 
+def test_containers_with_another_oom_score_are_created_in_a_call_of_their_own(
+    performer: Performer, project: Project, podman: Podman
+) -> None:
+    """podman-compose has no word for it, and takes an argument for all containers of a call."""
+    release = wanted()
+    release.compose["services"]["nginx"]["oom_score_adj"] = 200
+    sealed(project, release)
+    performer.do(CreateContainers("create", "", slots=("postgres", "edge"), staged=("nginx",)))
+
+    calls = [command for command in podman.ran if command[0] == "podman-compose"]
+    assert {"cc03-postgres", "cc03-edge", "cc03-nginx-next"} <= podman.there
+    assert ["--podman-run-args=--oom-score-adj=200" in call for call in calls] == [False, True], "edge is there before nginx"
+
+
 def test_leftover_of_a_killed_command_makes_room_first(performer: Performer, project: Project, podman: Podman) -> None:
     sealed(project)
     podman.there = {"cc03-nginx-next", "cc03-nginx"}

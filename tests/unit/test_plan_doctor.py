@@ -44,6 +44,11 @@ def test_host_that_has_all_gets_good_findings_only() -> None:
         (facts(free_bytes={"/var": (1 << 30) - 1}), "bad", "1.0 GB free on /var"),
         (facts(free_bytes={"/var": 7 << 30}, images_missing=1), "bad", "7.0 GB free on /var"),
         (facts(memory_bytes=2 << 30), "warning", "2.0 GB of memory"),
+        (facts(ceilings=17 << 30), "warning", "the memory ceilings add up to 17.0 GB"),
+        (facts(overcommit=0), "warning", "vm.overcommit_memory is 0"),
+        (facts(overcommit=2), "warning", "vm.overcommit_memory is 2"),
+        (facts(huge_pages="always"), "warning", "transparent huge pages are on for every program"),
+        (facts(backlog=128), "warning", "a container's net.core.somaxconn is 128"),
         (facts(busy_ports={"https": 443}), "bad", "port 443 is taken by another program"),
         (facts(memory_bytes=23 << 30, limits={"postgres": 800 << 30}), "bad", "limits.postgres.memory is 800 GB"),
         (
@@ -64,6 +69,13 @@ def test_trouble_is_one_finding_with_its_meaning(seen: Facts, level: str, what: 
 
     assert (finding.level, finding.what) == (level, what)
     assert finding.meaning
+
+
+def test_warnings_about_the_kernel_have_a_cure_and_stop_no_deploy() -> None:
+    found = without_good(facts(overcommit=0, huge_pages="always", backlog=128, ceilings=17 << 30))
+
+    assert [finding.level for finding in found] == ["warning"] * 4
+    assert [finding.what for finding in found if not finding.cure] == []
 
 
 def test_podman_5_needs_no_iptables() -> None:
@@ -91,6 +103,10 @@ def test_what_makes_a_deploy_impossible_has_a_cure() -> None:
         (facts(HostFacts(programs=ALL, systemd=False)), "no systemd"),
         (facts(free_bytes={"/var": 7 << 30}), "7 GB free on /var"),
         (facts(registries={"container registry": True}), "container registry answers"),
+        (facts(ceilings=16 << 30), "the memory ceilings add up to 16.0 GB"),
+        (facts(overcommit=1), "vm.overcommit_memory is 1"),
+        (facts(huge_pages="madvise"), "transparent huge pages: madvise"),
+        (facts(backlog=4096), "a container's net.core.somaxconn is 4096"),
     ],
 )
 def test_what_the_stack_can_live_with_is_good(seen: Facts, what: str) -> None:

@@ -129,6 +129,12 @@ def test_containers_are_created_without_being_started_or_recreated() -> None:
     assert argv[-2:] == ("nginx", "redis")
 
 
+def test_oom_score_is_an_argument_of_podman_itself() -> None:
+    argv = podman.compose_create(FILE, "cc03", (), 200)
+
+    assert argv.index("--podman-run-args=--oom-score-adj=200") < argv.index("up")
+
+
 def test_removing_a_container_keeps_its_volumes() -> None:
     assert "--volumes=false" in EVERY["remove"]
 

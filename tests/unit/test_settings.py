@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ops.errors import UsageProblem
-from ops.settings import SETTINGS, memory_bytes
+from ops.settings import SETTINGS, disk_bytes, memory_bytes
 from tests.unit.builders import settings
 
 
@@ -51,6 +51,19 @@ def test_project_of_the_environment_is_checked_like_the_file() -> None:
 
     assert problem.what == "CC03_PROJECT is 'Not A Name'"
     assert "line" not in problem.next_step
+
+
+@pytest.mark.parametrize(("text", "amount"), [("100m", 100 << 20), ("4g", 4 << 30), ("2t", 2 << 40)])
+def test_sizes_on_disk(text: str, amount: int) -> None:
+    found = settings(f"retention: {{metrics_size: {text}, logs_size: {text}}}")
+
+    assert disk_bytes(found.get("retention", "metrics_size")) == amount
+    assert disk_bytes(found.get("retention", "logs_size")) == amount
+
+
+@pytest.mark.parametrize("text", ["4", "99m", "4gb", "0g", "-1g", "1.5g", "much", "true"])
+def test_sizes_on_disk_that_cannot_be_meant(text: str) -> None:
+    assert "at least 100m" in refusal(f"retention: {{logs_size: {text}}}").why
 
 
 def test_key_without_a_value_says_so() -> None:
