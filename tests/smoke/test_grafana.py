@@ -15,6 +15,20 @@ def test_is_there_and_serves_its_dashboards_or_says_why_not(live: Live) -> None:
         says_why_not(live)
 
 
+def test_its_metrics_are_not_public(live: Live) -> None:
+    for path in ("/grafana/metrics", "/grafana/metrics/", "/grafana//metrics", "/grafana/%6detrics"):
+        assert live.site.get(path).status_code == 404, path
+
+
+def test_its_passwords_cannot_be_guessed_from_outside(live: Live) -> None:
+    """Of its own logins there is one, for the operator: its form is limited, and Basic authentication is refused at the edge."""
+    assert live.site.get("/grafana/api/org", headers={"Authorization": "Basic YWRtaW46YWRtaW4="}).status_code == 403
+
+    answers = [live.site("POST", "/grafana/login", json={"user": "nobody", "password": "x"}).status_code for _ in range(40)]
+    assert 429 in answers
+    assert answers[0] != 429
+
+
 def serves_its_dashboards(live: Live) -> None:
     health = live.site.json("/grafana/api/health")
     assert health["database"] == "ok"

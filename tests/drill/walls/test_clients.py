@@ -42,7 +42,7 @@ PATHS: dict[tuple[str, int], dict[str, str]] = {
     ("backup", 9101): {"metrics": "/metrics", "status": "/status", "health": "/health"},
 }  # fmt: skip
 WHOLE = {
-    ("prometheus", 9090): {"nginx", "grafana"}, ("alertmanager", 9093): {"nginx", "grafana", "prometheus"},
+    ("prometheus", 9090): {"nginx", "grafana"}, ("alertmanager", 9093): {"nginx", "prometheus"},
     ("cadvisor", 8080): {"prometheus"}, ("cadvisor", 9100): {"prometheus"}, ("backup", 9101): {"prometheus"},
 }  # fmt: skip
 HIDDEN_WAY = "insert by a hidden way"
