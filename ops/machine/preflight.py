@@ -74,10 +74,10 @@ def _huge_pages() -> str:
 
 def _backlog() -> int | None:
     """What a container gets: not the host's own setting, but the kernel's default for each new network."""
-    answer = (
-        run(("unshare", "--net", "cat", "/proc/sys/net/core/somaxconn"), timeout=5, ok=None) if installed("unshare") else None
-    )
-    return int(answer.stdout) if answer and answer.returncode == 0 else None
+    if not installed("unshare"):
+        return None
+    answer = run(("unshare", "--net", "cat", "/proc/sys/net/core/somaxconn"), timeout=5, ok=None)
+    return int(answer.stdout) if answer.returncode == 0 else None
 
 
 def _ceilings(project: Project, present: Mapping[str, object]) -> int:
@@ -143,118 +143,6 @@ def look(project: Project) -> Facts:
     missing = [image for image in project.images.values() if image.context and image.tag not in present]
     return Facts(
         host=host_facts(), podman=version, images_missing=len(missing), free_bytes=free_bytes(project),
-        memory_bytes=_memory_bytes(), limits={name: one.limits.memory_bytes for name, one in project.stack.services.items()},
-        busy_ports=ports, port_owners=_port_owners(project) if ports else {},
-        folders=_folders(project), ceilings=_ceilings(project, present), overcommit=_number("/proc/sys/vm/overcommit_memory"),
-        huge_pages=_huge_pages(), backlog=_backlog(),
-        secrets_closed=_secrets_closed(project), taken=taken_ids(project.stack),
-    )  # fmt: skip
-
-
-def check_host(project: Project) -> None:
-    """Raises HostLacks for the first finding with which a deploy cannot work."""
-    _refuse(look(project))
-
-
-def check_host_to_build(project: Project) -> None:
-    """The same for a build, which publishes nothing and stores no data: whose ports and ids are is no matter then."""
-    _refuse(replace(look(project), busy_ports={}, taken=()))
-
-
-def _refuse(facts: Facts) -> None:
-    for finding in findings(facts):
-        if finding.level == "bad":
-            raise HostLacks(finding.what, finding.meaning, finding.cure)
-
-
-def look_around(project: Project) -> Facts:
-    """`look`, and what takes a second or two: who answers on the network, and whether the clock agrees with them."""
-    facts = look(project)
-    with ThreadPoolExecutor() as pool:
-        registry = pool.submit(_container_registry, project)
-        packages = pool.submit(_package_mirror)
-        offset = packages.result()
-    return replace(
-        facts,
-        clock_offset=offset,
-        registries={"container registry": registry.result(), "package mirror": offset is not None},
-    )
-
-
-def _container_registry(project: Project) -> bool:
-    """Podman itself is asked, with its own configuration of registries and proxies."""
-    answer = project.host.run(("podman", "search", "--limit", "1", "docker.io/library/debian"), timeout=20, ok=None)
-    return answer.returncode == 0
-
-
-def _package_mirror() -> float | None:
-    """Seconds by which the mirror of the host's own package sources is ahead of this clock; None where it does not answer."""
-    if not installed("unshare"):
-        return None
-    answer = run(("unshare", "--net", "cat", "/proc/sys/net/core/somaxconn"), timeout=5, ok=None)
-    return int(answer.stdout) if answer.returncode == 0 else None
-
-
-def _ceilings(project: Project, present: Mapping[str, object]) -> int:
-    """Bytes; of what is optional only where its image is here."""
-    return sum(
-        one.limits.memory_bytes * len(one.slots()) for name, one in project.stack.services.items()
-        if not one.optional or project.images[name].tag in present
-    )  # fmt: skip
-
-
-def _busy_ports(project: Project) -> dict[str, int]:
-    found = inspected_containers(project.host).values()
-    if any(item["HostConfig"].get("PortBindings") and item["State"]["Status"] == "running" for item in found):
-        return {}
-    return {
-        name: port for name, port in project.ports.items()
-        if not port_is_free(port, "127.0.0.1" if name == "ops" else EVERYWHERE)
-    }  # fmt: skip
-
-
-def _port_owners(project: Project) -> dict[int, str]:
-    """Published port -> the project of this host that a running container publishes it for."""
-    answer = project.host.run(podman.published_ports(), ok=None)
-    found = json.loads(answer.stdout or "[]") if answer.returncode == 0 else []
-    return {
-        int(port["host_port"]): str(item["Labels"][LABEL_PROJECT]) for item in found or () for port in item.get("Ports") or ()
-    }
-
-
-def _folders(project: Project) -> dict[str, Folder]:
-    local = _nearest(STORAGE).stat().st_dev
-    found = {}
-    for one in (one for one in declared(project.settings) if not one.remote):
-        path = Path(one.where["path"])
-        about = path.stat() if path.is_dir() else None
-        found[one.name] = Folder(
-            str(path), there=about is not None, own_disk=about is not None and about.st_dev != local,
-            taken=about is not None and about.st_uid == OWNER and about.st_mode & 0o700 == 0o700,
-        )  # fmt: skip
-    return found
-
-
-def _secrets_closed(project: Project) -> str:
-    root = project.state.root
-    if os.geteuid() != 0 or not (root / mirror.HOME).is_dir():
-        return ""
-    if switch.is_unfinished(root):
-        return f"they are encrypted in part; inv secrets.encrypt --key {mirror.key_file(root)}, or inv secrets.decrypt"
-    return "they are encrypted, and locked since the last boot" if mirror.is_locked(root) else ""
-
-
-def look(project: Project) -> Facts:
-    """The facts that decide whether a deploy can work; nothing that takes long."""
-    version = podman_version(project)
-    works = version is not None
-    with ThreadPoolExecutor() as pool:
-        busy = pool.submit(_busy_ports, project) if works else None
-        present = images(project.host) if works else {}
-    ports = busy.result() if busy else {}
-    missing = [image for image in project.images.values() if image.context and image.tag not in present]
-    return Facts(
-        host=host_facts(), podman=version, images_missing=len(missing), free_bytes=_free_bytes(project),
         memory_bytes=_memory_bytes(), limits={name: one.limits.memory_bytes for name, one in project.stack.services.items()},
         busy_ports=ports, port_owners=_port_owners(project) if ports else {},
         folders=_folders(project), ceilings=_ceilings(project, present), overcommit=_number("/proc/sys/vm/overcommit_memory"),

@@ -20,24 +20,22 @@ PROVISIONED = {
     "datasources": {
         "": {"apiVersion", "datasources", "deleteDatasources", "prune"},
         "datasources": {
-            "name", "type", "access", "orgId", "uid", "url", "user", "database", "basicAuth", "basicAuthUser", "withCredentials",
-            "isDefault", "jsonData", "secureJsonData", "version", "editable", "correlations",
+            "name", "type", "access", "orgId", "uid", "url", "user", "database", "basicAuth", "basicAuthUser",
+            "withCredentials", "isDefault", "jsonData", "secureJsonData", "version", "editable", "correlations",
         },
     },
     "dashboards": {
         "": {"apiVersion", "providers"},
         "providers": {
-            "name", "orgId", "folder", "folderUid", "type", "disableDeletion", "editable", "updateIntervalSeconds", "allowUiUpdates",
-            "options",
+            "name", "orgId", "folder", "folderUid", "type", "disableDeletion", "editable", "updateIntervalSeconds",
+            "allowUiUpdates", "options",
         },
     },
 }  # fmt: skip
 """Folder of provisioning -> list in its files ("": the file itself) -> keys that Grafana 12 reads."""
 JSON_DATA = {
-    "httpMethod", "timeInterval", "manageAlerts", "tlsAuthWithCACert", "tlsAuth", "serverName", "tlsSkipVerify", "timeout",
-    "queryTimeout", "customQueryParameters", "prometheusType", "prometheusVersion", "cacheLevel", "incrementalQuerying",
-    "incrementalQueryOverlapWindow", "disableRecordingRules", "alertmanagerUid", "exemplarTraceIdDestinations", "disableMetricsLookup",
-    "allowAsRecordingRulesTarget", "seriesLimit", "keepCookies", "oauthPassThru",
+    "httpMethod", "timeInterval", "manageAlerts", "alertmanagerUid", "customQueryParameters", "tlsAuthWithCACert", "tlsAuth",
+    "serverName", "tlsSkipVerify", "timeout",
 }  # fmt: skip
 
 
