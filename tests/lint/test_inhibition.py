@@ -52,7 +52,7 @@ class Case:
 CASES = (
     Case("critical and warning of one service", unhealthy("backend", "backend-1"),
          muted=[alert("ContainerMemoryHigh", service="backend", name="cc03-backend-2")],
-         delivered=[alert("ContainerMemoryHigh", service="redis", name="cc03-redis"), alert("ErrorRatioHigh")]),
+         delivered=[alert("ContainerMemoryHigh", service="redis", name="cc03-redis"), alert("ErrorRatioHigh", service="backend")]),
     Case("a warning mutes none", alert("DrillStale"), delivered=[alert("BackupIncomplete"), alert("BackupKeyNotEscrowed")]),
     Case("nor does the watchdog", alert("Watchdog"), delivered=[alert("ConfigurationNotLoaded", service="prometheus")]),
     Case("alerts of the host", alert("HealthTickerStopped"),
@@ -66,7 +66,7 @@ CASES = (
          delivered=[site("login"), site("api"), alert("OutOfMemoryKill"), unhealthy("keycloak"), alert("WalPending")]),
     Case("postgres by its exporter", alert("DependencyDown", service="postgres", job="postgres"),
          muted=[lacks("postgres"), unhealthy("backend", "backend-1"), unhealthy("keycloak")],
-         delivered=[lacks("redis"), unhealthy("nginx"), site("api"), site("login"), alert("ErrorRatioHigh"),
+         delivered=[lacks("redis"), unhealthy("nginx"), site("api"), site("login"), alert("ErrorRatioHigh", service="backend"),
                alert("CertificateExpiresVerySoon", service="keycloak"), {"alertname": "Other", "dependency": "postgres"}]),
     Case("postgres by its health check", unhealthy("postgres"), muted=[lacks("postgres"), unhealthy("backend", "backend-1")]),
     Case("another alert of postgres", alert("WalPending"), delivered=[lacks("postgres"), unhealthy("keycloak")]),
