@@ -52,7 +52,8 @@ class Case:
 CASES = (
     Case("critical and warning of one service", unhealthy("backend", "backend-1"),
          muted=[alert("ContainerMemoryHigh", service="backend", name="cc03-backend-2")],
-         delivered=[alert("ContainerMemoryHigh", service="redis", name="cc03-redis"), alert("ErrorRatioHigh", service="backend")]),
+         delivered=[alert("ContainerMemoryHigh", service="redis", name="cc03-redis"),
+                    alert("ErrorRatioHigh", service="backend")]),
     Case("a warning mutes none", alert("DrillStale"), delivered=[alert("BackupIncomplete"), alert("BackupKeyNotEscrowed")]),
     Case("nor does the watchdog", alert("Watchdog"), delivered=[alert("ConfigurationNotLoaded", service="prometheus")]),
     Case("alerts of the host", alert("HealthTickerStopped"),
