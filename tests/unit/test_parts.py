@@ -207,11 +207,11 @@ def test_newest_entries_are_of_the_parts_before_as_well(path: Path, length: int)
 
 def test_activations_and_their_metrics_are_of_the_parts_before_as_well(tmp_path: Path) -> None:
     state = State(tmp_path)
-    for number in range(1, 6):
-        at, verb = f"1970-01-01T00:0{number}:00+0000", "rollback" if number == 1 else "deploy"
+    for number, minute in enumerate((1, 9, 3, 4, 5), 1):  # the clock was set back
+        at, verb = f"1970-01-01T00:0{minute}:00+0000", "rollback" if number == 1 else "deploy"
         releases.record_activation(state, Activation(number, verb, at, "good"))
 
     assert len(parts.finished(state.activations)) == 2
     assert [one.release for one in releases.activations(state)] == [1, 2, 3, 4, 5]
-    assert history.read(state.root).ended == {("rollback", "good"): 60.0, ("deploy", "good"): 300.0}
+    assert history.read(state.root).ended == {("rollback", "good"): 60.0, ("deploy", "good"): 540.0}
     assert releases.next_number(state) == 6
