@@ -22,6 +22,7 @@ ALWAYS_IGNORED = ("__pycache__", "*.pyc", "node_modules", ".git", ".venv", ".pyt
 REALM = "realm.yaml"
 NOT_MOUNTED = ("*_test.yml", "README.md", REALM)
 """Files in config/<service>/ that its container has no use for: tests, and what is applied through an API."""
+NGINX, RUNBOOKS = "nginx", "docs/runbooks"
 
 
 def read_settings(repository: Path) -> Settings:
@@ -95,11 +96,17 @@ def config_of(
     slots: service -> its containers, for lines that are repeated. values: what the placeholders stand for.
     """
     folder = repository / "config" / service.name
-    return {
+    read = {
         path: fill_config(content.decode(), values, slots, f"config/{service.name}/{path}")
         for path, _, content in files_of(folder)
         if not any(fnmatch(Path(path).name, pattern) for pattern in NOT_MOUNTED)
     }
+    return read | runbooks(repository) if service.name == NGINX else read
+
+
+def runbooks(repository: Path) -> dict[str, str]:
+    """The page of each alert, which nginx serves to the operator as it is: path within the mounted folder -> text."""
+    return {f"runbooks/{path.name}": path.read_text(encoding="utf-8") for path in (repository / RUNBOOKS).glob("*.md")}
 
 
 def realm_of(values: Mapping[str, str], repository: Path) -> str:

@@ -109,6 +109,12 @@ def test_an_alert_without_its_tests_or_runbook_is_refused() -> None:
     assert list(rule_problems(GOOD, [FIRES, SILENT], set())) == ["has no docs/runbooks/Down.md"]
 
 
+def test_runbook_of_each_alert_is_served_to_the_operator(deployed: Deployed) -> None:
+    served = {path.removeprefix("runbooks/"): text for path, text in deployed.config("nginx").items() if "runbooks/" in path}
+    assert {f"{alert}.md" for alert in ALERTS} <= set(served)
+    assert served["SiteDown.md"] == (REPOSITORY / "docs" / "runbooks" / "SiteDown.md").read_text()
+
+
 def test_alerts_fire_and_stay_silent_as_their_tests_say(deployed: Deployed) -> None:
     files = deployed.config("prometheus") | deployed.filled("prometheus", "tests")
     test_rules = ["promtool", "test", "rules"]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import secrets
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -199,10 +201,47 @@ def test_wrong_password_is_told_in_the_form(live: Live, visit: Visit) -> None:
 
 def test_operator_sees_the_start_page(live: Live, visit: Visit) -> None:
     visit.page.goto(f"{live.ops.base}/")
-    for path in ("prometheus/", "alertmanager/", "logs/", "auth/admin/"):
+    for path in ("prometheus/", "prometheus/consoles/overview.html", "alertmanager/", "logs/", "auth/admin/"):
         expect(visit.page.locator(f'a[href*="{path}"]').first).to_be_visible()
     visit.screenshot("ops")
     assert visit.troubles == []
+
+
+@pytest.fixture
+def firing(live: Live) -> Iterator[str]:
+    """Name of an alert that fires during a test; it ends before the 20 s for which a group waits: nobody is notified."""
+    name = f"SmokeTest{secrets.token_hex(4)}"
+    alert = {
+        "labels": {"alertname": name, "severity": "none", "service": "backend", "replica": "backend-2"},
+        "annotations": {"summary": "A test that ends by itself", "runbook_url": "docs/runbooks/SiteDown.md"},
+    }
+
+    def post(lasts: timedelta) -> None:
+        end = (datetime.now(UTC) + lasts).isoformat()
+        assert live.ops("POST", "/alertmanager/api/v2/alerts", json=[{**alert, "endsAt": end}]).status_code == 200
+
+    post(timedelta(seconds=15))
+    yield name
+    post(timedelta(seconds=0))
+
+
+def test_alert_on_the_start_page_names_its_replica_and_its_runbook(live: Live, visit: Visit, firing: str) -> None:
+    visit.page.goto(f"{live.ops.base}/")
+    shown = visit.page.locator("#alerts li", has_text=firing)
+    expect(shown).to_contain_text("backend-2")
+    shown.get_by_role("link", name="runbook").click()
+
+    expect(visit.page.locator("body")).to_contain_text("# SiteDown")
+    assert visit.page.url == f"{live.ops.base}/runbooks/SiteDown.md"
+
+
+def test_charts_begin_where_the_data_does(live: Live, visit: Visit) -> None:
+    """On the first day there are minutes of it: on an axis of 6 hours they would be a vertical line."""
+    visit.page.goto(f"{live.ops.base}/prometheus/consoles/overview.html")
+    chart = visit.page.locator("#charts .card", has=visit.page.get_by_role("heading", name="Memory by service"))
+    expect(chart.locator("path").first).to_be_attached()
+    share = chart.locator("svg").evaluate("svg => svg.querySelector('path').getBBox().width / svg.viewBox.baseVal.width")
+    assert share > 0.2
 
 
 def test_operator_sees_the_overview_without_grafana(live: Live, visit: Visit) -> None:

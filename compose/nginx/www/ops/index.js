@@ -18,6 +18,21 @@ async function probe(element) {
   element.textContent = up ? "up" : "down";
 }
 
+// The container, where the alert is about one: some rules know its slot, some its name, some its address.
+function replicaOf(labels) {
+  return labels.replica || labels.name || (labels.instance || "").replace(/:\d+$/, "") || labels.service || "";
+}
+
+// docs/runbooks/NAME.md in the checkout is served as /runbooks/NAME.md.
+function runbookLink(url) {
+  const path = /^docs(\/runbooks\/\w+\.md)$/.exec(url || "");
+  if (!path) return [];
+  const link = document.createElement("a");
+  link.href = path[1];
+  link.textContent = "runbook";
+  return [" · ", link];
+}
+
 function alertItem(alert) {
   const item = document.createElement("li");
   const name = document.createElement("strong");
@@ -25,7 +40,7 @@ function alertItem(alert) {
   name.className = alert.labels.severity === "critical" ? "bad" : "warn";
   const summary = alert.annotations.summary || alert.annotations.description || "";
   const since = new Date(alert.startsAt).toLocaleString();
-  item.append(name, ` ${alert.labels.service || ""} – ${summary} (since ${since})`);
+  item.append(name, ` ${replicaOf(alert.labels)} – ${summary} (since ${since})`, ...runbookLink(alert.annotations.runbook_url));
   return item;
 }
 
