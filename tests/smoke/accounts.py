@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import html
-import re
 import secrets
 import time
 from dataclasses import dataclass, field
@@ -14,12 +10,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import requests
 
+from ops.machine.keycloak.browser import FRONTEND, BrowserLogin, action_of
 from tests.smoke.live import Client, Live
 
 PREFIX = "smoke-"
-FRONTEND = "cc03-frontend"
 REALM = "/auth/realms/cc03"
-OPENID = f"{REALM}/protocol/openid-connect"
 ADMIN = "/auth/admin/realms/cc03"
 ABANDONED_AFTER = 600
 """Seconds after which a user of an earlier run can only be one that was killed."""
@@ -58,22 +53,11 @@ class Account:
         return self.live.site(method, f"/api/v1{path}", headers={**self.headers, **options.pop("headers", {})}, **options)
 
 
-class Login:
+class Login(BrowserLogin):
     """The authorization code flow with PKCE, step by step, with a cookie jar of its own."""
 
     def __init__(self, live: Live, client_id: str = FRONTEND) -> None:
-        self.client = Client(live.site.base, live.ca)
-        self.client_id = client_id
-        self.redirect = f"{live.site.base}/"
-        self.verifier = secrets.token_urlsafe(48)
-
-    def authorize(self, **changed: str) -> requests.Response:
-        challenge = base64.urlsafe_b64encode(hashlib.sha256(self.verifier.encode()).digest()).rstrip(b"=").decode()
-        asked = {
-            "client_id": self.client_id, "response_type": "code", "scope": "openid profile", "redirect_uri": self.redirect,
-            "state": secrets.token_urlsafe(8), "code_challenge": challenge, "code_challenge_method": "S256", **changed,
-        }  # fmt: skip
-        return self.client.get(f"{OPENID}/auth", params={name: value for name, value in asked.items() if value})
+        super().__init__(Client(live.site.base, live.ca), live.site.base, client_id)
 
     def submit(self, username: str, password: str) -> requests.Response:
         """Fill in Keycloak's form. Success is a redirect that carries a code."""
@@ -81,22 +65,9 @@ class Login:
 
     def fill_in(self, page: requests.Response, username: str, password: str) -> requests.Response:
         """The form of a page that was asked for before."""
-        form = re.search(r'<form[^>]*id="kc-form-login"[^>]*action="([^"]+)"', page.text)
-        assert page.status_code == 200 and form, f"no login form: {page.status_code} {page.text[:300]}"
-        return self.client("POST", html.unescape(form[1]), data={"username": username, "password": password})
-
-    def exchange(self, code: str) -> requests.Response:
-        grant = {
-            "grant_type": "authorization_code",
-            "code": code,
-            "redirect_uri": self.redirect,
-            "code_verifier": self.verifier,
-        }
-        return self.client("POST", f"{OPENID}/token", data={"client_id": self.client_id, **grant})
-
-    def refresh(self, token: str) -> requests.Response:
-        grant = {"grant_type": "refresh_token", "refresh_token": token}
-        return self.client("POST", f"{OPENID}/token", data={"client_id": self.client_id, **grant})
+        action = action_of(page.text)
+        assert page.status_code == 200 and action, f"no login form: {page.status_code} {page.text[:300]}"
+        return self.send(action, username, password)
 
     def tokens(self, username: str, password: str) -> dict[str, Any]:
         answer = self.submit(username, password)

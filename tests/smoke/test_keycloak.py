@@ -8,7 +8,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.smoke.accounts import OPENID, REALM, Account, Accounts, Login
+from ops.machine.keycloak.browser import OPENID
+from tests.smoke.accounts import REALM, Account, Accounts, Login
 from tests.smoke.live import Live
 
 DISCOVERY = f"{REALM}/.well-known/openid-configuration"

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.smoke.accounts import OPENID, REALM, Account
+from ops.machine.keycloak.browser import OPENID
+from tests.smoke.accounts import REALM, Account
 from tests.smoke.live import Client, Live
 from tests.smoke.websocket import WebSocket
 

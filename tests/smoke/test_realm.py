@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.smoke.accounts import OPENID, PREFIX, Accounts
+from ops.machine.keycloak.browser import OPENID
+from tests.smoke.accounts import PREFIX, Accounts
 from tests.smoke.live import Live
 
 MASTER_TOKEN = "/auth/realms/master/protocol/openid-connect/token"

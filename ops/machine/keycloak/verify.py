@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 from ops.errors import HostLacks, OpsError
 from ops.machine.keycloak.admin import secret
+from ops.machine.keycloak.browser import OPENID, why_not
 from ops.machine.keycloak.edge import DISCOVERY, Answer, request
 from ops.machine.keycloak.look import Place
 from ops.machine.project import Project
@@ -21,7 +22,6 @@ from ops.plan.keycloak.facts import REALM
 PROBE = "cc03-probe"
 """Name of the client and of the user, neither of which holds a role that the API accepts."""
 CLIENT_SECRET, USER_SECRET = "keycloak-probe", "keycloak-probe-user"
-OPENID = f"/auth/realms/{REALM}/protocol/openid-connect"
 ASK_SECONDS = 8.0
 """A password's hash takes a whole CPU for some tenths of a second, and the first one on a cold JVM two seconds."""
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -65,6 +65,10 @@ class _Probe:
         granted, why = self._grant(grant_type="password", scope="openid", username=PROBE, password=password)
         self.token, self.refresh = str(granted.get("access_token", "")), str(granted.get("refresh_token", ""))
         return why
+
+    def form(self) -> str:
+        """What users do: a password grant passes beside a broken theme, flow or cookie."""
+        return why_not(self.url, self.project.state.site_roots, PROBE, self.secret(USER_SECRET), ASK_SECONDS)
 
     def client_credentials(self) -> str:
         return self._grant(grant_type="client_credentials")[1]
@@ -113,7 +117,7 @@ def logs_in(project: Project) -> bool:
 
 
 def verify(project: Project, deadline: float, report: Callable[[str], None]) -> None:
-    """Discovery document, a token by password, one by client credentials, and a userinfo call, in this order.
+    """Discovery document, a token by password, the login form, a token by client credentials, a userinfo call: in this order.
 
     Parameters
     ----------
@@ -124,7 +128,7 @@ def verify(project: Project, deadline: float, report: Callable[[str], None]) -> 
     """
     probe, ends = _Probe(project, Place(project, {}).public_url), time.monotonic() + deadline
     checks = (
-        ("discovery document", probe.discovery), ("token by password", probe.password),
+        ("discovery document", probe.discovery), ("token by password", probe.password), ("login form", probe.form),
         ("token by client credentials", probe.client_credentials), ("userinfo", probe.userinfo),
     )  # fmt: skip
     for name, check in checks:

@@ -17,11 +17,12 @@ from pathlib import Path
 import pytest
 import requests
 
+from ops.machine.keycloak.browser import OPENID
 from tests.drill.clone import Clone
 from tests.drill.conftest import Record, removal_problem
 from tests.drill.stack import Drill, inv
 from tests.smoke import live as smoke_live
-from tests.smoke.accounts import OPENID, Account, Accounts, Login
+from tests.smoke.accounts import Account, Accounts, Login
 from tests.smoke.live import Live, eventually
 
 EVERY = 0.3

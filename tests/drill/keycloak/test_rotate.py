@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ops.machine.keycloak import rotate
+from ops.machine.keycloak.browser import OPENID
 from ops.machine.observe import secret_versions
 from ops.machine.secrets import checkers
 from ops.plan.keycloak.keys import providers
@@ -19,7 +20,7 @@ from tests.drill.keycloak.logins import patient_login, people
 from tests.drill.stack import Drill, inv, succeeds
 from tests.drill.test_kill import killed_until_healthy
 from tests.drill.test_killed_deploy import break_off
-from tests.smoke.accounts import OPENID, Account
+from tests.smoke.accounts import Account
 from tests.smoke.live import Live
 
 pytestmark = pytest.mark.usefixtures("here")

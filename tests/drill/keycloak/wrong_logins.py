@@ -26,7 +26,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from ops.machine.host import REPOSITORY
-from tests.smoke.accounts import OPENID
+from ops.machine.keycloak.browser import OPENID
 
 PORT = 8443
 PATIENCE = 90.0
