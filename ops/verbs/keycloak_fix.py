@@ -35,7 +35,8 @@ STARTING_SECONDS = 120.0
 
 @verb(help={
     "plan": "show every finding with what would be done first, and do nothing",
-    "yes": "do not ask before a Keycloak that serves is restarted, or an earlier release comes back",
+    "yes": "do not ask: not before a Keycloak that serves is restarted, an earlier release comes back, a container of somebody "
+    "else is stopped, or locks are cleared during an attack",
     "json": "print the outcome for other programs",
 })  # fmt: skip
 def fix(c: Context, plan: bool = False, yes: bool = False, json: bool = False) -> None:
@@ -233,14 +234,17 @@ class _Run:
         one.entries = [entry for entry in undo.kept(self.project.state) if entry.name not in before]
 
     def _confirm(self, repair: Repair, found: Situation) -> None:
-        needed = repair.kind == "earlier release" or (repair.restarts and found.facts.ready)
-        if needed and not self.yes and (repair.finding, repair.kind) not in self.agreed:
+        if (
+            repair.must_be_agreed(serving=found.facts.ready)
+            and not self.yes
+            and (repair.finding, repair.kind) not in self.agreed
+        ):
             raise Unasked(repair)
 
     def _ask(self, repair: Repair) -> None:
         from ops import show
 
-        if not show.ask(f"{repair.title}: {repair.notice}. Type yes to go on.", "yes"):
+        if not show.ask(f"{repair.title}: {repair.asks or repair.notice}. Type yes to go on.", "yes"):
             raise OpsError("this repair was not made", "it was not confirmed", "type yes when asked, or give --yes")
         self.agreed.add((repair.finding, repair.kind))
 

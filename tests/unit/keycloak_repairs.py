@@ -55,7 +55,7 @@ def facts_of(mode: str) -> Facts:
         return postgres(read_only=SET_HERE)
     if mode == "second-keycloak":
         facts = CASES[mode][0]
-        return replace(facts, neighbours={"10.64.6.40": "other-keycloak"})
+        return replace(facts, neighbours={"10.64.6.40": "other-keycloak"}, other_keycloaks=frozenset({"other-keycloak"}))
     return CASES[mode][0] if mode in CASES else failing()
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from ops.keycloak_steps import (
     CopyOut,
     DumpDatabase,
@@ -20,7 +22,7 @@ from ops.keycloak_steps import (
 )
 from ops.plan.keycloak.facts import Schema, Session
 from ops.plan.keycloak.repair import NOTHING_TO_UNDO, decide, next_way
-from ops.plan.keycloak.situation import Instructions
+from ops.plan.keycloak.situation import Instructions, is_keycloak
 from ops.steps import (
     AwaitHealthy,
     IssueCertificate,
@@ -182,7 +184,10 @@ def test_only_sessions_of_nobody_are_ended() -> None:
 def test_second_keycloak_that_runs_is_stopped_and_not_cut_off() -> None:
     other = Session(7, "10.64.6.40", 60.0, JDBC)
     held = postgres(schema=Schema(holder=other, waiting=1), sessions=(other,))
-    repair = next_way(situation(replace(held, neighbours={"10.64.6.40": "x-keycloak"})), finding("changelog-lock"))
+    repair = next_way(
+        situation(replace(held, neighbours={"10.64.6.40": "x-keycloak"}, other_keycloaks=frozenset({"x-keycloak"}))),
+        finding("changelog-lock"),
+    )
 
     assert repair is not None
     assert [step.name for step in repair.steps if isinstance(step, StopStranger)] == ["x-keycloak"]
@@ -233,3 +238,67 @@ def test_refused_client_is_put_right_by_the_api_first_then_by_bootstrap() -> Non
 
     assert kinds(way("admin-refused")) == [MendRealm]
     assert second is not None and second.kind == "bootstrap-admin"
+
+
+# What is not done unasked.
+
+
+def test_expired_certificate_from_elsewhere_is_not_answered_with_one_of_the_internal_authority() -> None:
+    for mode in ("certificate-untrusted", "certificate-expires"):
+        facts = broken(mode).facts
+        elsewhere = replace(facts, edge=replace(facts.edge, certificate_elsewhere=True))
+        decided = decide(situation(elsewhere), finding(mode, elsewhere))
+
+        assert isinstance(decided, Instructions)
+        assert "inv certs" in " ".join(decided.lines)
+    stale = replace(broken("certificate-stale").facts.edge, certificate_elsewhere=True)
+    found = situation(replace(broken("certificate-stale").facts, edge=stale))
+    tried: set[tuple[str, str]] = set()
+    while (repair := next_way(found, finding("certificate-stale"), frozenset(tried))) is not None:
+        assert not any(isinstance(step, IssueCertificate) for step in repair.steps)
+        tried.add(("certificate-stale", repair.kind))
+    assert ("certificate-stale", "reload") in tried
+
+
+def test_container_that_is_not_ours_is_stopped_only_after_the_operator_has_agreed() -> None:
+    repair = way("second-keycloak")
+
+    assert "other-keycloak" in repair.asks
+    assert repair.must_be_agreed(serving=True) and repair.must_be_agreed(serving=False)
+
+
+def test_release_is_put_back_unasked_only_where_nobody_is_served() -> None:
+    assert way("option-removed").must_be_agreed(serving=True)
+    assert not way("option-removed").must_be_agreed(serving=False)
+    assert not way("password-drift").must_be_agreed(serving=True)
+
+
+@pytest.mark.parametrize(("locked", "errors", "asked"), [(1, 3, False), (1, 400, True), (6, 9, True)])
+def test_locks_are_not_cleared_unasked_in_the_middle_of_an_attack(locked: int, errors: int, asked: bool) -> None:
+    facts = edge(locked=tuple(f"user-{number}" for number in range(locked)))
+    content = facts.postgres.content
+    assert content is not None
+    facts = replace(facts, postgres=replace(facts.postgres, content=replace(content, login_errors=errors)))
+    repair = next_way(situation(facts), finding("users-locked", facts))
+
+    assert repair is not None
+    assert repair.must_be_agreed(serving=True) is asked
+    assert (f"{errors} logins failed" in repair.asks) is asked
+
+
+@pytest.mark.parametrize(
+    ("config", "image", "found"),
+    [
+        ({"Entrypoint": ["/opt/keycloak/bin/kc.sh"], "Cmd": ["start"]}, "quay.io/x:1", True),
+        ({"Entrypoint": "/usr/local/bin/entrypoint.sh", "Env": ["KC_RUN_IN_CONTAINER=true"]}, "localhost/x:1", True),
+        ({"Cmd": ["java", "-jar", "app.jar"], "Env": ["DB_URL=jdbc:postgresql://postgres/keycloak"]}, "localhost/app:1", False),
+    ],
+)  # fmt: skip
+def test_other_java_program_is_no_keycloak(config: dict[str, object], image: str, found: bool) -> None:
+    assert is_keycloak({"Config": config, "ImageName": image}) is found
+
+
+def test_other_java_program_is_never_stopped() -> None:
+    facts = replace(broken("second-keycloak").facts, other_keycloaks=frozenset())
+
+    assert next_way(situation(facts), finding("second-keycloak", facts)) is None

@@ -179,11 +179,12 @@ def _edge(place: Place, reads: Reads) -> EdgeFacts:
         within = reads.start(edge.inside, int(item["State"]["Pid"]), address, project.state.ca / "root.pem")
     if place.state("nginx") == "running":
         through = reads.start(edge.public, place.public_url, ca, certificate)
-    return edge.merged(
+    answers = edge.merged(
         reads.result("health", within, nothing) if within else nothing,
         reads.result("public site", through, nothing) if through else nothing,
         nothing,
     )
+    return replace(answers, certificate_elsewhere=certificate == public)
 
 
 def _asked(place: Place, reads: Reads, answers: EdgeFacts) -> Future[edge.Admin] | None:

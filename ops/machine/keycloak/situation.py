@@ -19,7 +19,7 @@ from ops.machine.releases import activations, current_number, next_number
 from ops.model import LABEL_PROJECT, Seen
 from ops.plan.keycloak.facts import Facts
 from ops.plan.keycloak.schema import judge
-from ops.plan.keycloak.situation import KEYCLOAK, NGINX, POSTGRES, Situation, drift_of, with_older_keycloak
+from ops.plan.keycloak.situation import KEYCLOAK, NGINX, POSTGRES, Situation, drift_of, is_keycloak, with_older_keycloak
 from ops.plan.release import good_releases
 from ops.plan.wanted import Wanted
 from ops.render import network_name
@@ -36,7 +36,8 @@ def situation(project: Project) -> Situation:
         seen = _observed(project, wanted)
         facts = looking.result()
     item = inspected_containers(project.host).get(KEYCLOAK)
-    facts = replace(facts, neighbours=_neighbours(project, facts))
+    neighbours, keycloaks = _neighbours(project, facts)
+    facts = replace(facts, neighbours=neighbours, other_keycloaks=keycloaks)
     found = Situation(facts, seen, wanted, next_number=next_number(project.state))
     if wanted is None or KEYCLOAK not in wanted.compose["services"]:
         return found
@@ -115,22 +116,25 @@ def _fits(project: Project, wanted: Wanted, earlier: Wanted) -> bool:
     return there is None or not judge(server, there).downgrade
 
 
-def _neighbours(project: Project, facts: Facts) -> dict[str, str]:
-    """Address -> running container on this project's networks that is not this project's. Asked only where a session comes
-    from an address that is not Keycloak's."""
+def _neighbours(project: Project, facts: Facts) -> tuple[dict[str, str], frozenset[str]]:
+    """Address -> running container on this project's networks that is not this project's, and which of them are a Keycloak.
+    Asked only where a session comes from an address that is not Keycloak's."""
     if not any(one.address and one.address not in facts.container.addresses for one in facts.postgres.sessions):
-        return {}
+        return {}, frozenset()
     found: dict[str, str] = {}
+    keycloaks = set()
     for network in (network_name(project.name, name) for name in ("data", "app")):
         ids = project.host.run(podman.containers_on(network), ok=None).stdout.split()
         answer = project.host.run(podman.inspect_containers(ids), ok=None) if ids else None
         for item in json.loads(answer.stdout or "[]") if answer else ():
             if (item["Config"].get("Labels") or {}).get(LABEL_PROJECT) == project.name and _slot_of(project, item):
                 continue
+            if is_keycloak(item):
+                keycloaks.add(str(item["Name"]))
             for one in (item.get("NetworkSettings", {}).get("Networks") or {}).values():
                 if one.get("IPAddress"):
                     found[str(one["IPAddress"])] = str(item["Name"])
-    return found
+    return found, frozenset(keycloaks)
 
 
 def _slot_of(project: Project, item: Mapping[str, Any]) -> bool:

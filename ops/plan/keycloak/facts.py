@@ -199,6 +199,8 @@ class EdgeFacts:
     certificate_said: str = ""
     """Why the certificate of the public site is not trusted."""
     certificate_days: float | None = None
+    certificate_elsewhere: bool = False
+    """The public site's certificate is not of the internal authority: an issuer's, or the operator's own."""
     certificate_stale: bool = False
     """nginx serves another certificate than the one on disk."""
     pool_awaiting: float | None = None
@@ -231,6 +233,8 @@ class Facts:
     neighbours: Mapping[str, str] = field(default_factory=dict)
     """Address on the networks of this project -> the running container there that is not this project's. Looked for by a
     repair alone."""
+    other_keycloaks: frozenset[str] = frozenset()
+    """Names of those of the neighbours that are a Keycloak, and not just a program with the same JDBC driver."""
     under_way: str = ""
     """Another command that is changing the stack now."""
     unread: Mapping[str, str] = field(default_factory=dict)

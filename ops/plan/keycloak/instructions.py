@@ -24,6 +24,12 @@ _UP = (
 _DATABASE = ("inv logs postgres --since 10m: why the statements were refused", "then, as its superuser: {repair}")
 _REALM = ("inv logs keycloak --since 10m; inv open names the admin console", "there: {repair}")
 _NGINX = ("inv logs nginx --since 10m", "inv deploy puts its configuration and its certificate right")
+_CERTIFICATE = (
+    "inv certs: from whom the site's certificate is, until when it is good, and why its renewal failed",
+    "inv certs.acme has the issuer make another one; one of your own: inv certs.import CERT KEY",
+    "until then inv certs.import --remove shows the project's own, which browsers trust where its authority is installed",
+)
+OF_THE_SITE = ("certificate-untrusted", "certificate-expires")
 UP: Mapping[str, str] = {
     "postgres-down": "postgres", "nginx-down": "nginx",
     **dict.fromkeys(("stopped", "exited", "crash-loop", "not-ready", "container-missing", "container-lost"), "keycloak"),
@@ -135,7 +141,10 @@ def instructions(situation: Situation, finding: Finding) -> Instructions:
         lines = ("a migration of its own is under way: wait for its end (inv logs keycloak --follow), then inv keycloak.fix",)
     else:
         told = {"repair": finding.repair, "service": UP.get(finding.id, "")}
-        lines = BY_HAND.get(finding.id) or tuple(line.format(**told) for line in _family(finding.id))
+        elsewhere = situation.facts.edge.certificate_elsewhere and finding.id in OF_THE_SITE
+        lines = (_CERTIFICATE if elsewhere else BY_HAND.get(finding.id)) or tuple(
+            line.format(**told) for line in _family(finding.id)
+        )
     return Instructions(finding.id, lines)
 
 

@@ -211,9 +211,9 @@ MODES = (
     Mode(
         id="second-keycloak",
         severity=RISK,
-        title="a second Keycloak uses the same database",
+        title="a second Keycloak, or another Java program, uses the same database",
         means="with cache=local the two do not tell each other of changes and logouts",
-        repair="stop, and keep, the container on this host that is not this project's",
+        repair="after asking: stop, and keep, the Keycloak on this host that is not this project's",
         untouched=TABLES,
         notice=NOBODY,
         source="#29399; caching guide",

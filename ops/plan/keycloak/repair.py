@@ -25,13 +25,14 @@ RUNS_ON = "what was started is left running"
 
 
 def _repair(
-    finding: Finding, kind: str, title: str, steps: Iterable[Step], undo: str, *, notice: str = "", restarts: bool = False
+    finding: Finding, kind: str, title: str, steps: Iterable[Step], undo: str, *, notice: str = "", restarts: bool = False,
+    asks: str = "",
 ) -> Repair | None:  # fmt: skip
     """None where there is nothing to do it with."""
     planned = tuple(steps)
     if not planned:
         return None
-    return Repair(finding.id, kind, title, planned, notice or finding.notice, undo, restarts)
+    return Repair(finding.id, kind, title, planned, notice or finding.notice, undo, restarts, asks)
 
 
 # PostgreSQL.
@@ -135,6 +136,7 @@ def _earlier(situation: Situation, finding: Finding) -> Repair | None:
     return _repair(
         finding, "earlier release", f"go back to the Keycloak of release {situation.older_number}", steps,
         f"release {_number(situation)} becomes the current one again", notice=RESTART, restarts=True,
+        asks="the Keycloak of the current release is given up; " + RESTART,
     )  # fmt: skip
 
 
@@ -179,6 +181,9 @@ def _rescue(situation: Situation, finding: Finding) -> Repair | None:
 
 
 def _certificate(situation: Situation, finding: Finding) -> Repair | None:
+    if situation.facts.edge.certificate_elsewhere:
+        # Another one of the internal authority would not be shown.
+        return None
     steps = container.reload_service(situation, NGINX, certificate=True)
     return _repair(
         finding, "certificate", "issue the certificate of the site again", steps, "the certificate before comes back"
@@ -212,7 +217,9 @@ def _stranger(situation: Situation, finding: Finding) -> Repair | None:
     steps = container.stop_strangers(situation)
     if steps and not situation.facts.ready:
         steps = container.after_all(steps, [container.await_keycloak((), once=False)])
-    return _repair(finding, "stranger", "stop the second Keycloak", steps, "it is started again")
+    names = ", ".join(sorted(situation.facts.other_keycloaks))
+    asks = f"{names} is not this project's: whoever uses it will miss it; it is kept, and can be started again"
+    return _repair(finding, "stranger", "stop the second Keycloak", steps, "it is started again", asks=asks)
 
 
 # Realm and accounts, through the admin API.
@@ -233,8 +240,26 @@ def _realm(situation: Situation, finding: Finding) -> Repair | None:
         return None
     details = situation.facts.edge.locked if finding.id == "users-locked" else ()
     mend = MendRealm(f"realm {finding.id}", BY_API[finding.id], finding=finding.id, named=details)
+    asks = _attack(situation) if finding.id == "users-locked" else ""
     return _repair(finding, "admin API", mend.title, container.after_all([*_dump(situation, finding)], [mend]),
-                   "what the admin API said before is sent back")  # fmt: skip
+                   "what the admin API said before is sent back", asks=asks)  # fmt: skip
+
+
+ATTACK_ERRORS, ATTACK_USERS = 50, 3
+"""Failed logins in an hour, or users locked at once, from which on somebody may be guessing passwords."""
+
+
+def _attack(situation: Situation) -> str:
+    """Why locks are not cleared unasked; empty: one user or two have forgotten a password."""
+    locked, content = situation.facts.edge.locked, situation.facts.postgres.content
+    errors = content.login_errors if content else 0
+    if errors < ATTACK_ERRORS and len(locked) < ATTACK_USERS:
+        return ""
+    users = f"{len(locked)} user{'s are' if len(locked) > 1 else ' is'} locked"
+    return (
+        f"{errors} logins failed in the last hour and {users}: somebody may be guessing passwords, and the locks "
+        "end by themselves within 15 minutes (inv keycloak.user unlock NAME clears one)"
+    )
 
 
 def _bootstrap(situation: Situation, finding: Finding) -> Repair | None:

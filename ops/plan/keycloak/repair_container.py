@@ -271,5 +271,6 @@ def stop_strangers(situation: Situation) -> tuple[Step, ...]:
     known = {
         facts.neighbours[one.address] for one in facts.postgres.sessions
         if one.address in facts.neighbours and "JDBC" in one.application
+        and facts.neighbours[one.address] in facts.other_keycloaks
     }  # fmt: skip
     return tuple(StopStranger(f"stop {name}", f"stop {name}, which is not this project's", name=name) for name in sorted(known))

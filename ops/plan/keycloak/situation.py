@@ -50,6 +50,11 @@ class Repair:
     """How it is undone, in words."""
     restarts: bool = False
     """Whether a Keycloak that serves is taken away for a while."""
+    asks: str = ""
+    """Why the operator has to agree first, whatever is served; empty: it is done unasked unless it interrupts logins."""
+
+    def must_be_agreed(self, *, serving: bool) -> bool:
+        return bool(self.asks) or (self.restarts and serving)
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,19 @@ class Instructions:
 
     finding: str
     lines: tuple[str, ...]
+
+
+def is_keycloak(item: Mapping[str, Any]) -> bool:
+    """Whether a container runs a Keycloak, by what `podman container inspect` says of its program, variables and image."""
+    config = item["Config"]
+    words = [
+        *_words(config.get("Entrypoint")),
+        *_words(config.get("Cmd")),
+        *map(str, [item.get("Path", ""), *item.get("Args", [])]),
+    ]
+    program = any("keycloak" in word or word.endswith("kc.sh") for word in words)
+    variables = any(line.startswith(("KC_DB", "KC_RUN_IN_CONTAINER", "KC_HOSTNAME")) for line in config.get("Env") or [])
+    return program or variables or "keycloak" in str(item.get("ImageName", ""))
 
 
 def drift_of(item: Mapping[str, Any], slot: Mapping[str, Any], image: Mapping[str, Any] | None) -> Iterator[str]:
