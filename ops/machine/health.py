@@ -95,7 +95,7 @@ def probe(target: Target, pid: int) -> str:
     try:
         status, body = _answer(target, target.probe, pid)
     except (OSError, http.client.HTTPException) as problem:
-        return f"{target.probe}: {problem or type(problem).__name__}"
+        return f"{target.probe}: {str(problem) or type(problem).__name__}"
     if 200 <= status < 300:
         return ""
     return f"{target.probe}: HTTP {status} {' '.join(body[:300].split())}"[:240]

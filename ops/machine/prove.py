@@ -135,7 +135,7 @@ def ask_through_nginx(edge_pid: int, slot: str, path: str) -> tuple[int, str]:
         answer = connection.getresponse()
         body = " ".join(answer.read(300).decode(errors="replace").split())
     except (OSError, http.client.HTTPException) as problem:
-        return 0, f"through nginx, {path}: {problem or type(problem).__name__}"
+        return 0, f"through nginx, {path}: {str(problem) or type(problem).__name__}"
     finally:
         connection.close()
     good = 200 <= answer.status < 300

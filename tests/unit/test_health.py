@@ -102,7 +102,9 @@ def test_probe_of_a_target_that_declares_none_is_a_defect() -> None:
 
 
 def test_target_survives_the_list_that_the_ticker_reads() -> None:
-    assert Target.from_json(asdict(TARGET)) == TARGET
+    needy = replace(TARGET, needs=("postgres", "edge"))
+
+    assert [Target.from_json(json.loads(json.dumps(asdict(one)))) for one in (TARGET, needy)] == [TARGET, needy]
 
 
 @pytest.mark.parametrize("name", ["Health", "Healthcheck"])

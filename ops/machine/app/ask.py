@@ -88,7 +88,7 @@ def ask(
         found = {name.lower(): value for name, value in answer.getheaders()}
         return Reply(answer.status, content.decode(errors="replace"), found)
     except (OSError, http.client.HTTPException) as problem:
-        return Reply(0, f"no answer: {problem or type(problem).__name__}")
+        return Reply(0, f"no answer: {str(problem) or type(problem).__name__}")
     finally:
         if connection and not on:
             connection.close()
@@ -114,5 +114,5 @@ def echoed(stage: Stage, path: str, text: str = "trial") -> str:
             secure.sendall(frame)
             answer = said.read(2 + len(data))
     except OSError as problem:
-        return f"no answer: {problem or type(problem).__name__}"
+        return f"no answer: {str(problem) or type(problem).__name__}"
     return "" if answer == bytes([TEXT_FRAME, len(data)]) + data else f"it sent {answer[:20]!r}"

@@ -94,7 +94,7 @@ def look(listener: Listener, pid: int, ca: str = "") -> Served:
 def _words(problem: Exception) -> str:
     if isinstance(problem, ssl.SSLCertVerificationError):
         return f"clients refuse it: {problem.verify_message}"
-    return f"no handshake: {getattr(problem, 'strerror', None) or problem or type(problem).__name__}"
+    return f"no handshake: {getattr(problem, 'strerror', None) or str(problem) or type(problem).__name__}"
 
 
 def _shake(listener: Listener, pid: int, context: ssl.SSLContext) -> tuple[bytes, Mapping[str, Any]]:

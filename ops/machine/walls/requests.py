@@ -94,7 +94,7 @@ def answers(front: Front) -> Mapping[str, Answer] | Unread:
         with ThreadPoolExecutor(max_workers=8) as pool:
             return dict(pool.map(one, REQUESTS))
     except (OSError, http.client.HTTPException) as problem:
-        return Unread(f"the site does not answer: {problem or type(problem).__name__}")
+        return Unread(f"the site does not answer: {str(problem) or type(problem).__name__}")
 
 
 def bursts(front: Front) -> Mapping[str, BurstSeen] | Unread:
@@ -102,7 +102,7 @@ def bursts(front: Front) -> Mapping[str, BurstSeen] | Unread:
     try:
         seen = {kind: burst(front, one) for kind, one in BURSTS.items()}
     except (OSError, http.client.HTTPException) as problem:
-        return Unread(f"the site does not answer: {problem or type(problem).__name__}")
+        return Unread(f"the site does not answer: {str(problem) or type(problem).__name__}")
     if slow := [kind for kind, one in seen.items() if not BURSTS[kind].proves(one)]:
         return Unread(f"the site answered too slowly for its limits to be reached ({', '.join(slow)})")
     return seen
