@@ -1,4 +1,4 @@
-"""lint and unit by default; smoke, drill and bench need a live stack (inv deploy), mutation needs hours: asked for by name."""
+"""lint and unit by default; smoke, drill and bench need a live stack (inv deploy), mutation takes long: asked for by name."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def unit(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def mutation(session: nox.Session) -> None:
-    """Puts faults into what changes the host, one at a time: which do the tests notice? `-- FILE`: only there. Takes hours."""
+    """Puts faults into what changes the host, one at a time: which do the tests notice? `-- FILE`, `--most=N`."""
     session.run("python", "-m", "tests.mutation", *session.posargs)
 
 

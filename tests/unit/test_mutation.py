@@ -1,44 +1,41 @@
-"""What mutmut says becomes figures by file, and every file that is to be mutated is there."""
+"""Outcomes become figures by file; the tests that reach a changed line are chosen; what is to be mutated is there."""
 
 from __future__ import annotations
 
 import tomllib
-from typing import Any
+from collections import Counter
 
-import pytest
-
-from tests import mutation
-
-PART: dict[str, Any] = {"folder": "."}
-SAID = """
-    ops.machine.disk.x_beside__mutmut_1: killed
-    ops.machine.disk.x_beside__mutmut_2: timeout
-    ops.machine.disk.x_to_disk__mutmut_1: survived
-    ops.machine.lock.xǁHolderǁlives__mutmut_1: no tests
-"""
+from tests.mutation.__main__ import figures, share
+from tests.mutation.trial import ROOT, SLOW, Reached
 
 
-def test_figures_and_what_nobody_noticed_are_printed_by_file(capsys: pytest.CaptureFixture[str]) -> None:
-    assert mutation.report(SAID, PART, ["ops/machine/disk.py", "ops/machine/lock.py"])
-    assert capsys.readouterr().out.splitlines() == [
-        "ops/machine/disk.py: 2 of 3 noticed, 67 %",
-        "    x_to_disk__mutmut_1: survived",
-        "ops/machine/lock.py: 0 of 1 noticed, 0 %",
-        "    xǁHolderǁlives__mutmut_1: no tests",
-    ]
+def test_faults_that_end_in_time_or_never_are_noticed_and_all_others_are_not() -> None:
+    counts = Counter({"killed": 16, "timeout": 1, "survived": 1, "no tests": 1, "not put in": 1})
+
+    assert share(counts) == 85.0
+    assert figures("a.py", counts, 20) == "a.py: 17 of 20 noticed, 1 of them by their time, 85 %"
 
 
-def test_file_that_was_not_mutated_does_not_pass() -> None:
-    killed = "\n".join(f"ops.machine.disk.x_a__mutmut_{number}: killed" for number in range(17))
-    survived = "\n".join(f"ops.machine.disk.x_b__mutmut_{number}: survived" for number in range(3))
-    assert not mutation.report(f"{killed}\n{survived}", PART, ["ops/machine/disk.py"])
-    assert mutation.report(f"{killed}\n{survived}\nops.machine.disk.x_c__mutmut_1: survived", PART, ["ops/machine/disk.py"])
-    assert mutation.report("", PART, ["ops/machine/disk.py"])
+def test_sample_is_called_one() -> None:
+    assert figures("a.py", Counter({"killed": 3}), 40) == "a.py: 3 of 3 (a sample of 40) noticed, 100 %"
+
+
+def test_file_without_a_fault_does_not_pass() -> None:
+    assert share(Counter()) == 0.0
+
+
+def test_tests_that_reach_a_line_are_run_the_quick_ones_first_and_slow_or_failing_ones_never() -> None:
+    reached = Reached(cpu={0: 0.5, 1: 0.1, 2: 0.0, 3: 0.0, 5: 0.0}, waits={0: 0.0, 1: 0.0, 2: 0.3, 3: SLOW + 0.1, 5: 0.0})
+    reached.failed[5] = "it fails"
+    reached.by_line |= {("a.py", 7): {0, 1, 3, 5}, ("a.py", 8): {2}, ("b.py", 7): {4}}
+
+    assert reached.tests("a.py", range(7, 9)) == [1, 2, 0]
+    assert reached.tests("a.py", range(9, 12)) == []
 
 
 def test_what_is_mutated_and_the_tests_of_it_are_there() -> None:
-    parts = tomllib.loads((mutation.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["mutation"]
+    parts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["mutation"]
 
     for part in parts.values():
-        tests = [f"{part['folder']}/{path}" for path in part["mutmut"]["pytest_add_cli_args_test_selection"]]
-        assert [path for path in [*part["files"], *tests] if not (mutation.ROOT / path).is_file()] == []
+        tests = [f"{part['tests']}/{name}" for names in part["files"].values() for name in names]
+        assert [path for path in [*part["files"], *tests] if not (ROOT / path).is_file()] == []
