@@ -210,3 +210,35 @@ def test_command_waits_for_a_repair_and_the_supervisor_for_nobody(tmp_path: Path
 
     with held_elsewhere(path, "deploy"), pytest.raises(LockHeld), hold(path, SUPERVISOR):
         pass
+
+
+def test_note_names_the_process_for_ever(tmp_path: Path) -> None:
+    """Numbers are given out again: the beginning of the process and of its boot go with it."""
+    path = tmp_path / "lock"
+    with hold(path, "deploy"):
+        said = json.loads(path.read_text())
+    assert (said["verb"], said["pid"], said["boot"]) == ("deploy", os.getpid(), boot_id())
+    assert said["started"] == process_started(os.getpid()) and said["started"] > 0
+    assert abs(time.mktime(time.strptime(said["since"][:19], "%Y-%m-%dT%H:%M:%S")) - time.time()) < 60
+    assert path.read_text() == "", "who ends leaves no name"
+
+
+def test_process_may_call_itself_anything() -> None:
+    before, name = process_started(os.getpid()), Path("/proc/self/comm").read_bytes()
+    Path("/proc/self/comm").write_bytes(b"\xff) Z 1 (")
+    try:
+        assert process_started(os.getpid()) == before is not None
+    finally:
+        Path("/proc/self/comm").write_bytes(name.strip())
+
+
+def test_note_of_an_older_version_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with held_elsewhere(path, "deploy"):
+        path.write_text(json.dumps({"verb": "stop", "pid": os.getpid(), "since": "2026-01-31T12:00:00+0000"}))
+        assert holder(path) == Holder("stop", os.getpid(), "2026-01-31T12:00:00+0000")
+
+
+def test_health_supervisor_is_not_called_a_command() -> None:
+    assert Holder(SUPERVISOR, 7).named() == "the health supervisor (process 7)"
+    assert Holder().named() == "inv something (process ?)"

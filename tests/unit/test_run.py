@@ -251,7 +251,7 @@ def test_what_has_left_the_process_group_is_killed_too(
     programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Seen: `podman build` ends at once at SIGTERM; the step that it runs is in a session of its own, and went on for ever."""
-    killed: list[int] = []
+    killed: list[tuple[int, int]] = []
 
     def process(pid: int, parent: int, name: str, started: int = 7) -> None:
         (tmp_path / str(pid)).mkdir(exist_ok=True)
@@ -269,12 +269,15 @@ def test_what_has_left_the_process_group_is_killed_too(
     process(204, 202, "ends by itself")
     process(205, 100_000, "conmon")
     process(206, 205, "a container")
+    process(207, 100_000, "(conmon")
+    (tmp_path / "208").mkdir()
+    (tmp_path / "208" / "stat").write_text("208 (cut off) S")
     monkeypatch.setattr(running, "PROC", tmp_path)
-    monkeypatch.setattr(os, "kill", lambda pid, number: killed.append(pid))
+    monkeypatch.setattr(os, "kill", lambda pid, number: killed.append((pid, number)))
     monkeypatch.setattr(os, "killpg", reused)
 
     with pytest.raises(OpsError, match="podman build"):
         programs.behaviours = {"podman": Behaviour()}
         run(("podman", "build"), timeout=0.05)
 
-    assert sorted(killed) == [201, 202]
+    assert sorted(killed) == [(201, signal.SIGKILL), (202, signal.SIGKILL), (207, signal.SIGKILL)]

@@ -150,3 +150,39 @@ def test_owner_of_a_file_is_passed_on(tmp_path: Path, monkeypatch: pytest.Monkey
     files.write(tmp_path / "file", "x", owner=70)
 
     assert given == [(70, 70)]
+
+
+NAMES = {
+    "containers_conf": "containers.conf", "seccomp": "seccomp", "allocation": "allocation.json", "journal": "journal.jsonl",
+    "audit": "audit.jsonl", "audit_head": "audit.head", "lock": "lock", "secrets": "secrets", "certs": "certs", "ca": "ca",
+    "acme": "acme", "challenges": "challenges", "config": "config", "releases": "releases", "activations": "activations.jsonl",
+    "schema": "schema.jsonl", "scale": "scale.json", "current": "releases/current", "builds": "builds", "logs": "logs",
+    "ticker": "ticker", "metrics": "metrics", "dumps": "dumps", "backup": "backup", "handed": "handed", "prober": "prober",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "path"), NAMES.items())
+def test_each_thing_is_where_hosts_of_before_have_it(name: str, path: str) -> None:
+    """A host is upgraded in place: what another version has written there is read there."""
+    assert getattr(State(Path("/var/lib/cc03/shop")), name) == Path("/var/lib/cc03/shop") / path
+
+
+def test_clients_of_the_site_trust_the_roots_of_an_imported_certificate_where_there_is_one(tmp_path: Path) -> None:
+    state = State(tmp_path / "cc03")
+    state.prepare()
+    assert state.site_roots == state.root / "ca" / "root.pem"
+    (state.ca / "site.pem").touch()
+    assert state.site_roots == state.root / "ca" / "site.pem"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(None, ""), ("", ""), ('{"a": 1}\n', '{"a": 1}\n'), ('{"a": 1}\n{"b', '{"a": 1}\n{"b\n')],
+)
+def test_line_is_appended_behind_what_is_there(tmp_path: Path, before: str | None, after: str) -> None:
+    path = tmp_path / "lines"
+    if before is not None:
+        path.write_text(before)
+    files.append_line(path, {"d": [1], "c": "x"})
+
+    assert path.read_text() == after + '{"c": "x", "d": [1]}\n'
