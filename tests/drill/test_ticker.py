@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -18,6 +19,8 @@ from tests.smoke.live import eventually
 
 OLD_ENOUGH = 125.0
 """Seconds that a container must have run before the ticker restarts it: younger ones may still be starting."""
+QUIET = 35.0
+"""A little more than the time between two rounds while all is well."""
 LONG = 300.0
 """A quiet round is 30 s, a verdict needs three, and the executed checks are a minute apart."""
 
@@ -75,6 +78,39 @@ def test_container_that_was_stopped_by_hand_is_started(stack: Drill, record: Rec
 
     eventually(lambda: stack.unhealthy("frontend-1"), LONG)
     record("frontend stopped by hand", time.monotonic() - began, note="noticed and started by the health ticker")
+
+
+def crashes(stack: Drill, slot: str) -> int:
+    """What Prometheus is told: the count that the ticker last wrote for this slot."""
+    text = (stack.project.state.metrics / "stack.prom").read_text()
+    found = re.search(rf'^cc03_container_crashes_total{{[^}}]*replica="{slot}"[^}}]*}} (\d+)$', text, re.MULTILINE)
+    assert found, text
+    return int(found[1])
+
+
+def crash(stack: Drill, slot: str) -> None:
+    """End the main process of a container and wait until Podman has started another one."""
+    dead = stack.pid(slot)
+    kill(dead)
+    eventually(lambda: f"{slot} does not run" if stack.pid(slot) in (0, dead) else "", 60)
+
+
+def test_crashes_are_counted_and_planned_restarts_are_not(stack: Drill, record: Record) -> None:
+    """Two restarts and a deploy by a new ticker, then three crashes: ContainerRestarting looks at this count."""
+    before = crashes(stack, "frontend-1")
+    for _ in range(2):
+        assert inv("restart", "frontend").returncode == 0
+    kill(stack.ticker_pid())
+    stack.deploy()
+    time.sleep(QUIET)
+    assert crashes(stack, "frontend-1") == before
+
+    for _ in range(3):
+        crash(stack, "frontend-1")
+    began = time.monotonic()
+    eventually(lambda: "" if crashes(stack, "frontend-1") == before + 3 else "they are not counted", 2 * QUIET)
+    record("frontend killed three times", time.monotonic() - began, note="counted as three crashes by the health ticker")
+    stack.await_healthy("frontend-1")
 
 
 def test_ticker_leaves_alone_what_was_stopped_on_purpose(stack: Drill) -> None:
