@@ -67,3 +67,18 @@ curl -ks https://localhost:8081/metrics
 
     assert (counts['api",status="502'], counts['page",status="502'], counts['api",status="413']) == ("1", "1", "1")
     assert counts['api",status="504'] == "0"
+
+
+def test_reload_serves_the_next_request_of_an_idle_connection_and_announces_its_end(deployed: Deployed) -> None:
+    output = served(deployed, deployed.config("nginx"), f"""
+request=$'GET /ca.pem HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n'
+exec 3<>/dev/tcp/127.0.0.1/8080 4<>/dev/tcp/127.0.0.1/8080
+printf %s "$request" >&3; printf %s "$request" >&4; sleep 0.5
+nginx -e stderr -s reload -c {CONFIG}/nginx.conf; sleep 1.5
+printf %s "$request" >&3; timeout 3 cat <&3
+began=$EPOCHSECONDS; timeout 15 cat <&4 >/dev/null; echo "idle for $((EPOCHSECONDS - began)) s"
+""")  # fmt: skip
+
+    assert re.findall(r"^Connection: (\S+)\r$", output, re.MULTILINE) == ["keep-alive", "close"]
+    idle = re.search(r"^idle for (\d+) s$", output, re.MULTILINE)
+    assert idle and 1 <= int(idle[1]) <= 6, "a worker that exits waits for ever, or not at all"
