@@ -132,6 +132,44 @@ def test_list_comes_in_pages(viewer: Account, make_item: MakeItem) -> None:
     assert page(sort="-name") == made[:2:-1]
 
 
+IN_ORDER = ["apfel", "Äpfel", "Bolt M8", "Bolt M10", "Öse", "Zange", "アンカー", "ねじ", "ボルト", "漢字"]
+
+
+def test_names_are_in_the_order_that_people_expect(viewer: Account, make_item: MakeItem) -> None:
+    """Neither capitals before small letters nor umlauts and kana by their code points, and numbers by their value."""
+    mark = secrets.token_hex(5)
+    for name in sorted(IN_ORDER):
+        make_item(name=f"{name} {mark}")
+
+    def names(sort: str) -> list[str]:
+        page = viewer("GET", "/items", params={"q": mark, "sort": sort}).json()
+        return [item["name"].removesuffix(f" {mark}") for item in page["items"]]
+
+    assert (names("name"), names("-name")) == (IN_ORDER, IN_ORDER[::-1])
+
+
+def test_history_keeps_who_changed_what(editor: Account, admin: Account, viewer: Account, make_item: MakeItem) -> None:
+    item = make_item(quantity=1)
+    path = f"/items/{item['id']}"
+    changed = item_input(sku=item["sku"], quantity=2)
+    assert editor("PUT", path, json=changed, headers={"If-Match": '"1"'}).status_code == 200
+    assert editor("PUT", path, json=changed, headers={"If-Match": '"1"'}).status_code == 412
+    assert admin("DELETE", path).status_code == 204
+
+    changes = viewer("GET", f"{path}/history").json()["changes"]
+    assert [(one["action"], one["version"], one["quantity"], one["subject"], one["username"]) for one in changes] == [
+        ("deleted", 2, 2, admin.identity, admin.username),
+        ("updated", 2, 2, editor.identity, editor.username),
+        ("created", 1, 1, editor.identity, editor.username),
+    ]
+    assert viewer("GET", f"/items/{NEVER_THERE}/history").status_code == 404
+
+
+def test_history_cannot_be_altered_with_the_backends_own_password(live: Live) -> None:
+    refused = live.exec("postgres", "psql", "-d", "app", "-c", "SET ROLE app", "-c", "DELETE FROM item_history", ok=None)
+    assert refused.returncode != 0 and "permission denied for table item_history" in refused.stderr
+
+
 def test_search_takes_wildcards_literally(viewer: Account, make_item: MakeItem) -> None:
     mark = secrets.token_hex(5)
     made = make_item(name=f"100 % {mark}")
@@ -232,6 +270,8 @@ def test_describes_itself(live: Live) -> None:
 
     assert document["openapi"].startswith("3.")
     assert set(document["paths"]["/api/v1/items/{item_id}"]) == {"get", "put", "delete"}
+    refused = document["paths"]["/api/v1/items/{item_id}"]["put"]["responses"]["412"]
+    assert list(refused["content"]) == [PROBLEM]
 
 
 def test_counts_its_requests(counted: Counted) -> None:

@@ -10,6 +10,7 @@ import psycopg_pool
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
 from app import logs
@@ -24,6 +25,25 @@ _DATABASE_UNAVAILABLE = (
     psycopg.errors.UndefinedTable,
 )
 _log = logging.getLogger("app.problems")
+
+
+class FieldProblem(BaseModel):
+    field: str
+    message: str
+
+
+class ProblemDocument(BaseModel):
+    """What every error is answered with (RFC 9457)."""
+
+    model_config = ConfigDict(title="Problem", extra="allow")
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str | None = None
+    request_id: str | None = None
+    errors: list[FieldProblem] | None = None
 
 
 class Problem(Exception):
@@ -44,6 +64,33 @@ class Problem(Exception):
         self.kind = kind
         self.headers = dict(headers or {})
         self.extensions = extensions
+
+
+def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """For the OpenAPI document: the errors of a route. 429 and 502 to 504 come from nginx, in the same form."""
+    schema = {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{ProblemDocument.model_config['title']}"}}}
+    everywhere = (429, 500, 502, 503, 504)
+    return {
+        status: {"description": HTTPStatus(status).phrase, "content": schema}
+        for status in sorted({*statuses, *everywhere})
+    }
+
+
+def _describe(app: FastAPI) -> None:
+    """Add the form of problem documents to the OpenAPI document, in the place of FastAPI's own form of errors."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        described = generate()
+        schemas = described.setdefault("components", {}).setdefault("schemas", {})
+        if "Problem" not in schemas:
+            schema = ProblemDocument.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas |= {**schema.pop("$defs", {}), "Problem": schema}
+            for unused in ("HTTPValidationError", "ValidationError"):
+                schemas.pop(unused, None)
+        return described
+
+    app.openapi = openapi  # type: ignore[method-assign]
 
 
 def document(path: str, problem: Problem) -> dict[str, Any]:
@@ -92,6 +139,7 @@ async def on_unexpected(request: Request, error: Exception) -> JSONResponse:
 
 
 def install(app: FastAPI) -> None:
+    _describe(app)
     app.add_exception_handler(Problem, on_problem)  # type: ignore[arg-type]
     app.add_exception_handler(HTTPException, on_http_exception)  # type: ignore[arg-type]
     app.add_exception_handler(RequestValidationError, on_invalid_request)  # type: ignore[arg-type]

@@ -84,6 +84,7 @@ def test_wildcards_in_a_search_are_plain_characters():
 
 def test_pages_are_stable_because_the_id_breaks_ties():
     assert order_by("-quantity").as_string(None) == 'ORDER BY "quantity" DESC, id DESC'
+    assert order_by("name").as_string(None) == 'ORDER BY "name" COLLATE names ASC, id ASC'
     with pytest.raises(ValueError):
         order_by("id; DROP TABLE items")
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from app import metrics
 from app.auth.tokens import KeysUnavailable, Principal, TokenRefused
-from app.problems import Problem
+from app.problems import Problem, answers
 
 # For the OpenAPI document; the header itself is read below, with our own error bodies.
 _scheme = HTTPBearer(auto_error=False, bearerFormat="JWT", description="Access token of the realm")
@@ -72,7 +72,7 @@ class Me(BaseModel):
     roles: list[str]
 
 
-@router.get("/me", summary="The caller, as the token tells")
+@router.get("/me", summary="The caller, as the token tells", responses=answers(401))
 async def me(caller: Caller) -> Me:
     return Me(
         subject=caller.subject,

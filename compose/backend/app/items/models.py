@@ -1,7 +1,7 @@
 """What an item is, in requests and in responses."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
@@ -37,6 +37,25 @@ class Item(BaseModel):
     created_by: str
     updated_at: datetime
     updated_by: str
+
+
+class ItemChange(BaseModel):
+    """One line of an item's history: who did what when, and the item as it was from then on (deleted: until then)."""
+
+    version: int
+    action: Literal["created", "updated", "deleted"]
+    at: datetime
+    subject: str
+    username: str
+    name: str
+    sku: str
+    quantity: int
+    location: str
+    notes: str
+
+
+class ItemHistory(BaseModel):
+    changes: list[ItemChange]
 
 
 class ItemPage(BaseModel):

@@ -10,13 +10,16 @@ from fastapi import APIRouter, Header, Query, Request, Response
 
 from app.auth.dependencies import Admin, Editor, Viewer, documented
 from app.items.conditions import ANY, etag, matched, versions
-from app.items.models import Item, ItemInput, ItemPage
+from app.items.models import Item, ItemHistory, ItemInput, ItemPage
 from app.items.storage import SORTS, Conflict, ItemStore, KeyReused, SkuTaken
-from app.problems import Problem
+from app.problems import Problem, answers
 
 JSON = "application/json"
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,128}")
 _SORT_PATTERN = f"^-?({'|'.join(SORTS)})$"
+
+_TAG: dict[str, Any] = {"ETag": {"description": "Names this version", "schema": {"type": "string"}}}
+_WITH_TAG: dict[str, Any] = {"headers": _TAG}
 
 router = APIRouter(prefix="/api/v1/items", tags=["items"], dependencies=[documented])
 
@@ -63,7 +66,7 @@ async def _changed(request: Request, action: str, item: Item) -> None:
     await state.events.publish({"type": "item", "action": action, "id": str(item.id), "version": item.version})
 
 
-@router.get("", summary="Items, a page at a time")
+@router.get("", summary="Items, a page at a time", responses=answers(401, 403, 422))
 async def list_items(
     request: Request,
     caller: Viewer,
@@ -77,7 +80,16 @@ async def list_items(
     return Response(page.model_dump_json(), headers={"Cache-Control": "no-cache"}, media_type=JSON)  # type: ignore[return-value]
 
 
-@router.get("/{item_id}", summary="One item", response_model=Item)
+@router.get(
+    "/{item_id}",
+    summary="One item",
+    response_model=Item,
+    responses={
+        200: _WITH_TAG,
+        304: {"description": "The version that If-None-Match names is still the newest", **_WITH_TAG},
+        **answers(401, 403, 404, 422),
+    },
+)
 async def read_item(
     request: Request, caller: Viewer, item_id: UUID, if_none_match: Annotated[list[str] | None, Header()] = None
 ) -> Response:
@@ -99,7 +111,25 @@ async def read_item(
     return Response(body, headers={"ETag": etag(int(version)), **headers}, media_type=JSON)
 
 
-@router.post("", summary="A new item", status_code=201, response_model=Item)
+@router.get(
+    "/{item_id}/history", summary="Who changed an item, the newest change first", responses=answers(401, 403, 404, 422)
+)
+async def read_history(
+    request: Request, caller: Viewer, item_id: UUID, limit: Annotated[int, Query(ge=1, le=100)] = 25
+) -> ItemHistory:
+    changes = await _store(request).history(item_id, limit)
+    if not changes and await _store(request).get(item_id) is None:
+        raise _not_found(item_id)
+    return ItemHistory.model_construct(changes=changes)
+
+
+@router.post(
+    "",
+    summary="A new item",
+    status_code=201,
+    response_model=Item,
+    responses={201: _WITH_TAG, **answers(400, 401, 403, 409, 413, 422)},
+)
 async def create_item(
     request: Request,
     caller: Editor,
@@ -110,9 +140,7 @@ async def create_item(
         raise Problem(400, "Idempotency-Key must be 1 to 128 visible ASCII characters.")
     fingerprint = hashlib.sha256(item.model_dump_json().encode()).hexdigest()
     try:
-        created, replayed = await _store(request).create(
-            item, caller.username, subject=caller.subject, key=idempotency_key, fingerprint=fingerprint
-        )
+        created, replayed = await _store(request).create(item, caller, key=idempotency_key, fingerprint=fingerprint)
     except SkuTaken as error:
         raise _sku_taken(item.sku) from error
     except KeyReused as error:
@@ -125,7 +153,12 @@ async def create_item(
     return _answer(created, 201, **headers)
 
 
-@router.put("/{item_id}", summary="Replace an item that is still as it was read", response_model=Item)
+@router.put(
+    "/{item_id}",
+    summary="Replace an item that is still as it was read",
+    response_model=Item,
+    responses={200: _WITH_TAG, **answers(400, 401, 403, 404, 409, 412, 413, 422, 428)},
+)
 async def update_item(
     request: Request,
     caller: Editor,
@@ -136,7 +169,7 @@ async def update_item(
     if not if_match:
         raise Problem(428, "If-Match with the ETag of the item as it was read is required.")
     try:
-        result = await _store(request).update(item_id, item, versions("If-Match", if_match), caller.username)
+        result = await _store(request).update(item_id, item, versions("If-Match", if_match), caller)
     except SkuTaken as error:
         raise _sku_taken(item.sku) from error
     if result is None:
@@ -147,12 +180,14 @@ async def update_item(
     return _answer(result)
 
 
-@router.delete("/{item_id}", summary="Remove an item", status_code=204)
+@router.delete(
+    "/{item_id}", summary="Remove an item", status_code=204, responses=answers(400, 401, 403, 404, 412, 413, 422)
+)
 async def delete_item(
     request: Request, caller: Admin, item_id: UUID, if_match: Annotated[list[str] | None, Header()] = None
 ) -> Response:
     expected = versions("If-Match", if_match) if if_match else ANY
-    result = await _store(request).delete(item_id, expected)
+    result = await _store(request).delete(item_id, expected, caller)
     if result is None:
         raise _not_found(item_id)
     if isinstance(result, Conflict):

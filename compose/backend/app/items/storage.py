@@ -8,12 +8,15 @@ import psycopg
 from psycopg import sql
 from psycopg_pool import AsyncConnectionPool
 
-from app.items.models import Item, ItemInput
+from app.auth.tokens import Principal
+from app.items.models import Item, ItemChange, ItemInput
 
 _COLUMNS = "id, name, sku, quantity, location, notes, version, created_at, created_by, updated_at, updated_by"
 # Has its trigram index: see the migration, which must keep the very same expression.
 _SEARCHED = "(name || ' ' || sku || ' ' || location)"
 SORTS = ("name", "sku", "quantity", "location", "created_at", "updated_at")
+COLLATED = ("name", "location")
+"""Columns that people read: in the order that they expect (migration 0003), not in that of the code points."""
 KEPT_KEYS = "24 hours"
 _EXPECTED = "(%s::int[] IS NULL OR version = ANY(%s::int[]))"
 
@@ -47,7 +50,20 @@ def order_by(sort: str) -> sql.Composed:
     column, direction = sort.removeprefix("-"), "DESC" if sort.startswith("-") else "ASC"
     if column not in SORTS:
         raise ValueError(f"cannot sort by {column!r}")
-    return sql.SQL("ORDER BY {} {}, id {}").format(sql.Identifier(column), sql.SQL(direction), sql.SQL(direction))
+    collation = sql.SQL(" COLLATE names" if column in COLLATED else "")
+    return sql.SQL("ORDER BY {}{} {}, id {}").format(
+        sql.Identifier(column), collation, sql.SQL(direction), sql.SQL(direction)
+    )
+
+
+def recorded(change: str, action: str) -> str:
+    """A statement that changes one item, and writes into its history what it returns. Two parameters more: subject and username."""
+    return (
+        f"WITH changed AS ({change} RETURNING {_COLUMNS}), recorded AS ("
+        "INSERT INTO item_history (item_id, version, action, subject, username, name, sku, quantity, location, notes)"
+        f" SELECT id, version, '{action}', %s, %s, name, sku, quantity, location, notes FROM changed)"
+        f" SELECT {_COLUMNS} FROM changed"
+    )
 
 
 class ItemStore:
@@ -73,44 +89,55 @@ class ItemStore:
             total = await (await connection.execute(total_query, parameters)).fetchone()
         return [Item.model_construct(**row) for row in rows], total["total"]
 
+    async def history(self, item_id: UUID, limit: int) -> list[ItemChange]:
+        """The newest changes of an item, the last one first; none where there never was one."""
+        async with self._pool.connection() as connection:
+            rows = await connection.execute(
+                "SELECT version, action, at, subject, username, name, sku, quantity, location, notes"
+                " FROM item_history WHERE item_id = %s ORDER BY id DESC LIMIT %s",
+                (item_id, limit),
+            )
+            return [ItemChange.model_construct(**row) for row in await rows.fetchall()]
+
     async def create(
-        self, item: ItemInput, actor: str, *, subject: str, key: str | None, fingerprint: str
+        self, item: ItemInput, caller: Principal, *, key: str | None, fingerprint: str
     ) -> tuple[Item, bool]:
         """The item, and whether it is the answer to an earlier request with the same key."""
         async with self._pool.connection() as connection, connection.transaction():
             if key is not None:
-                earlier = await _claim_key(connection, subject, key, fingerprint)
+                earlier = await _claim_key(connection, caller.subject, key, fingerprint)
                 if earlier is not None:
                     return earlier, True
-            created = await _insert(connection, item, actor)
+            created = await _insert(connection, item, caller)
             if key is not None:
                 await connection.execute(
                     "UPDATE idempotency_keys SET response = %s WHERE subject = %s AND key = %s",
-                    (created.model_dump_json(), subject, key),
+                    (created.model_dump_json(), caller.subject, key),
                 )
         return created, False
 
-    async def update(self, item_id: UUID, item: ItemInput, expected: Expected, actor: str) -> Item | Conflict | None:
+    async def update(
+        self, item_id: UUID, item: ItemInput, expected: Expected, caller: Principal
+    ) -> Item | Conflict | None:
+        change = (
+            "UPDATE items SET name = %s, sku = %s, quantity = %s, location = %s, notes = %s,"
+            f" version = version + 1, updated_at = now(), updated_by = %s WHERE id = %s AND {_EXPECTED}"
+        )
         async with self._pool.connection() as connection:
             try:
                 updated = await _one(
                     connection,
-                    "UPDATE items SET name = %s, sku = %s, quantity = %s, location = %s, notes = %s,"
-                    " version = version + 1, updated_at = now(), updated_by = %s"
-                    f" WHERE id = %s AND {_EXPECTED} RETURNING {_COLUMNS}",
-                    (item.name, item.sku, item.quantity, item.location, item.notes, actor, item_id, *_listed(expected)),
+                    recorded(change, "updated"),
+                    (*_values(item), caller.username, item_id, *_listed(expected), *_who(caller)),
                 )
             except psycopg.errors.UniqueViolation as error:
                 raise SkuTaken from error
             return updated or await _current(connection, item_id)
 
-    async def delete(self, item_id: UUID, expected: Expected) -> Item | Conflict | None:
+    async def delete(self, item_id: UUID, expected: Expected, caller: Principal) -> Item | Conflict | None:
+        change = f"DELETE FROM items WHERE id = %s AND {_EXPECTED}"
         async with self._pool.connection() as connection:
-            deleted = await _one(
-                connection,
-                f"DELETE FROM items WHERE id = %s AND {_EXPECTED} RETURNING {_COLUMNS}",
-                (item_id, *_listed(expected)),
-            )
+            deleted = await _one(connection, recorded(change, "deleted"), (item_id, *_listed(expected), *_who(caller)))
             return deleted or await _current(connection, item_id)
 
 
@@ -118,6 +145,15 @@ def _listed(expected: Expected) -> tuple[list[int] | None, list[int] | None]:
     """Both parameters of _EXPECTED."""
     versions = None if expected is None else list(expected)
     return versions, versions
+
+
+def _values(item: ItemInput) -> tuple[Any, ...]:
+    return item.name, item.sku, item.quantity, item.location, item.notes
+
+
+def _who(caller: Principal) -> tuple[str, str]:
+    """A user's name may be given to somebody else later, the subject never is."""
+    return caller.subject, caller.username
 
 
 async def _one(connection: psycopg.AsyncConnection, statement: str, parameters: tuple[Any, ...]) -> Item | None:
@@ -131,13 +167,16 @@ async def _current(connection: psycopg.AsyncConnection, item_id: UUID) -> Confli
     return Conflict(current) if current else None
 
 
-async def _insert(connection: psycopg.AsyncConnection, item: ItemInput, actor: str) -> Item:
+async def _insert(connection: psycopg.AsyncConnection, item: ItemInput, caller: Principal) -> Item:
+    change = (
+        "INSERT INTO items (name, sku, quantity, location, notes, created_by, updated_by)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s)"
+    )
     try:
         created = await _one(
             connection,
-            "INSERT INTO items (name, sku, quantity, location, notes, created_by, updated_by)"
-            f" VALUES (%s, %s, %s, %s, %s, %s, %s) RETURNING {_COLUMNS}",
-            (item.name, item.sku, item.quantity, item.location, item.notes, actor, actor),
+            recorded(change, "created"),
+            (*_values(item), caller.username, caller.username, *_who(caller)),
         )
     except psycopg.errors.UniqueViolation as error:
         raise SkuTaken from error
