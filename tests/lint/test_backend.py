@@ -9,6 +9,7 @@ import pytest
 from ops import podman
 from ops.machine.authority import host_ca_bundle
 from ops.machine.build_network import network_for_builds
+from ops.machine.host import REPOSITORY
 from ops.plan.images import REGISTRY
 
 from .deployed import Deployed
@@ -26,3 +27,17 @@ def test_backend_passes_its_own_tests(deployed: Deployed) -> None:
     argv = podman.image_build(Path(image.context), tag, args, {}, host_ca_bundle(), target="test", network=network)
     answer = host.run(argv, timeout=SECONDS, ok=None)
     assert answer.returncode == 0, answer.stdout[-8000:]
+
+
+def test_types_of_the_frontend_are_made_from_this_api(deployed: Deployed) -> None:
+    own = [deployed.project.images[name].context == str(REPOSITORY / "compose" / name) for name in ("backend", "frontend")]
+    if not all(own):
+        pytest.skip("the application that took its place describes itself, or not")
+    user = str(deployed.project.stack.services["backend"].definition["user"])
+    argv = podman.run_check(deployed.image("backend"), ("python3", "-m", "app.document"), {}, user, {})
+    document = deployed.project.host.run(argv, timeout=SECONDS).stdout
+
+    assert document == (REPOSITORY / "compose" / "frontend" / "openapi.json").read_text(), (
+        "podman run --rm --entrypoint python3 IMAGE-OF-BACKEND -m app.document > compose/frontend/openapi.json; "
+        "then npm run types in compose/frontend"
+    )

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from app import events, health, metrics, probe, problems
+from app import browser_errors, events, health, metrics, probe, problems
 from app.auth import dependencies as auth
 from app.auth.jwks import RealmKeys, fetcher
 from app.auth.tokens import TokenVerifier
@@ -17,6 +17,9 @@ from app.items.storage import ItemStore
 from app.middleware import MAX_BODY
 from app.settings import Settings
 from app.tls import Tls
+
+TITLE = "CC03 inventory"
+ROUTERS = (items.router, auth.router, health.router, events.router, probe.router, browser_errors.router)
 
 
 @asynccontextmanager
@@ -35,7 +38,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 def create_app(settings: Settings, tls: Tls) -> FastAPI:
     app = FastAPI(
-        title="CC03 inventory",
+        title=TITLE,
         version=settings.release,
         lifespan=lifespan,
         openapi_url="/api/v1/openapi.json",
@@ -49,7 +52,7 @@ def create_app(settings: Settings, tls: Tls) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     problems.install(app)
-    for router in (items.router, auth.router, health.router, events.router, probe.router):
+    for router in ROUTERS:
         app.include_router(router)
     attach_state(app, settings, tls)
     return app
@@ -65,6 +68,7 @@ def attach_state(app: FastAPI, settings: Settings, tls: Tls) -> None:
     state.cache = ItemCache(state.redis, breaker, settings.cache_ttl_seconds, barrier)
     state.events = events.Events(state.redis, breaker, settings.websocket_limit)
     state.probes = probe.Probes()
+    state.browser_errors = browser_errors.Reports()
     state.items = ItemStore(state.pool)
     state.tokens = TokenVerifier(settings.issuer, settings.audience)
     state.keys = RealmKeys(settings.jwks_url, state.tokens.forget, fetcher(tls))

@@ -36,6 +36,9 @@ KEYS = Gauge("auth_realm_keys", "Signing keys of the realm known now.", registry
 KEYS_FETCHED = Gauge(
     "auth_realm_keys_fetched_timestamp_seconds", "When the realm's keys were last fetched.", registry=REGISTRY
 )
+BROWSER_ERRORS = Counter(
+    "browser_errors_total", "Errors that browsers reported, by what became of them.", ["outcome"], registry=REGISTRY
+)
 WEBSOCKETS = Gauge("websocket_clients", "Authenticated WebSocket clients.", registry=REGISTRY)
 BUILD = Gauge("backend_build_info", "Always 1; the label tells the release.", ["release"], registry=REGISTRY)
 

@@ -1,10 +1,15 @@
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
+import { QueryClientProvider } from "@tanstack/react-query";
 
+import { BrowserErrors } from "./api/browserErrors";
+import { Http } from "./api/http";
+import { createQueryClient } from "./api/queries";
 import { App } from "./app";
 import { loadConfig } from "./config";
 import { SessionContext } from "./session/context";
 import { createOidcClient, Session } from "./session/session";
+import { ErrorBoundary } from "./ui/ErrorBoundary";
 import { ErrorNotice } from "./ui/ErrorNotice";
 import "./styles/index.css";
 
@@ -17,11 +22,17 @@ async function start(): Promise<void> {
     const config = await loadConfig();
     document.title = config.productName;
     const session = new Session(createOidcClient(config));
+    const errors = new BrowserErrors(new Http(session));
+    errors.watch();
     root.render(
       <StrictMode>
-        <SessionContext value={session}>
-          <App config={config} />
-        </SessionContext>
+        <ErrorBoundary onError={(error) => errors.report(error)}>
+          <QueryClientProvider client={createQueryClient()}>
+            <SessionContext value={session}>
+              <App config={config} />
+            </SessionContext>
+          </QueryClientProvider>
+        </ErrorBoundary>
       </StrictMode>,
     );
     await session.start();

@@ -29,6 +29,16 @@ def paragraphs(value: str) -> str:
     return _checked(value, also="\n\r\t")
 
 
+def readable(value: str) -> str:
+    """Text of a foreign program, in which U+FFFD stands for whatever `paragraphs` would refuse."""
+    before, found = "", []
+    for character in unicodedata.normalize("NFC", value):
+        refused = character not in "\n\r\t" and _refused(character, before)
+        found.append("\ufffd" if refused else character)
+        before = character
+    return "".join(found)
+
+
 def _checked(value: str, also: str) -> str:
     text = unicodedata.normalize("NFC", value)
     before = ""

@@ -1,3 +1,5 @@
+import type { components } from "./schema";
+
 /** How a failed call is shown: what happened, and the id that finds it in the logs. */
 export class ApiError extends Error {
   constructor(
@@ -79,13 +81,8 @@ export class Http {
   }
 }
 
-interface Problem {
-  title?: string;
-  detail?: string;
-  request_id?: string;
-  /** The field as a path: "body.quantity". */
-  errors?: { field: string; message: string }[];
-}
+/** A proxy in between may answer with less of it. */
+type Problem = Partial<components["schemas"]["Problem"]>;
 
 /** RFC 9457 where the backend answers; the proxy in front of it may answer with a page of its own. */
 export async function problemOf(response: Response): Promise<ApiError> {

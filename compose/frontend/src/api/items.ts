@@ -1,31 +1,13 @@
 import type { Http } from "./http";
+import type { components } from "./schema";
+
+type Schemas = components["schemas"];
 
 /** What a person may change. */
-export interface ItemFields {
-  readonly name: string;
-  readonly sku: string;
-  readonly quantity: number;
-  readonly location: string;
-  readonly notes: string;
-}
-
-export interface Item extends ItemFields {
-  readonly id: string;
-  readonly version: number;
-  readonly updated_at: string;
-  readonly updated_by: string;
-}
-
-export interface ItemPage {
-  readonly items: readonly Item[];
-  readonly total: number;
-}
-
-export interface Me {
-  readonly username: string;
-  readonly name?: string;
-  readonly roles: readonly string[];
-}
+export type ItemFields = Readonly<Schemas["ItemInput"]>;
+export type Item = Readonly<Schemas["Item"]>;
+export type ItemPage = Readonly<Schemas["ItemPage"]>;
+export type Me = Readonly<Schemas["Me"]>;
 
 export interface ItemQuery {
   readonly search: string;

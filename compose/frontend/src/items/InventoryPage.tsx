@@ -31,7 +31,7 @@ export function InventoryPage({ api, role, session, announce }: Props) {
   const [lastChange, setLastChange] = useState<ItemChanged>();
   const live = useLive(session, (change) => {
     if (change) setLastChange(change);
-    result.refresh();
+    result.changed(change);
   });
   const editable = mayEdit(role);
 

@@ -16,6 +16,8 @@ const ITEM: Item = {
   location: "A1",
   notes: "",
   version: 1,
+  created_at: "2026-01-01T00:00:00Z",
+  created_by: "jonas",
   updated_at: "2026-01-01T00:00:00Z",
   updated_by: "jonas",
 };

@@ -1,9 +1,13 @@
-import { useCallback, useEffect, useState } from "react";
+import { keepPreviousData, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useEffect, useEffectEvent, useRef } from "react";
 
 import type { ItemPage, ItemsApi } from "../api/items";
+import type { ItemChanged } from "../api/live";
 import type { View } from "../routing";
+import { Refresh } from "./refresh";
 
 export const PAGE_SIZE = 25;
+const LISTS = ["items"] as const;
 
 export interface ItemsResult {
   /** The last page that arrived; it stays while the next one is on its way. */
@@ -11,32 +15,43 @@ export interface ItemsResult {
   readonly error: unknown;
   readonly busy: boolean;
   readonly refresh: () => void;
-}
-
-interface Settled {
-  readonly query: string;
-  readonly page: ItemPage | undefined;
-  readonly error: unknown;
+  /** What the live channel has told: it is fetched soon. */
+  readonly changed: (change: ItemChanged | undefined) => void;
 }
 
 export function useItems(api: ItemsApi, { search, sort, page: pageNumber }: View): ItemsResult {
-  const [settled, setSettled] = useState<Settled>({ query: "", page: undefined, error: undefined });
-  const [generation, setGeneration] = useState(0);
-  const query = `${sort} ${pageNumber} ${search}`;
+  const client = useQueryClient();
+  const key = [...LISTS, { search, sort, pageNumber }] as const;
+  const query = useQuery({
+    queryKey: key,
+    queryFn: ({ signal }) => api.list({ search, sort, limit: PAGE_SIZE, offset: (pageNumber - 1) * PAGE_SIZE }, signal),
+    placeholderData: keepPreviousData,
+  });
 
-  useEffect(() => {
-    const controller = new AbortController();
-    api.list({ search, sort, limit: PAGE_SIZE, offset: (pageNumber - 1) * PAGE_SIZE }, controller.signal).then(
-      (page) => {
-        if (!controller.signal.aborted) setSettled({ query, page, error: undefined });
-      },
-      (error: unknown) => {
-        if (!controller.signal.aborted) setSettled((before) => ({ query, page: before.page, error }));
-      },
+  const refresh = () => void client.invalidateQueries({ queryKey: LISTS });
+  const shows = useEffectEvent((id: string) => query.data?.items.some((item) => item.id === id) ?? false);
+  const fetchList = useEffectEvent(refresh);
+  const fetchItem = useEffectEvent((id: string) => {
+    api.get(id).then(
+      ({ item }) =>
+        client.setQueryData<ItemPage>(key, (page) => page && { ...page, items: page.items.map((one) => (one.id === id ? item : one)) }),
+      // Such as deleted meanwhile: the list knows.
+      refresh,
     );
-    return () => controller.abort();
-  }, [api, search, sort, pageNumber, query, generation]);
+  });
 
-  const refresh = useCallback(() => setGeneration((before) => before + 1), []);
-  return { page: settled.page, error: settled.error, busy: settled.query !== query, refresh };
+  const gathering = useRef<Refresh>(undefined);
+  useEffect(() => {
+    const gathered = new Refresh({ shows: (id) => shows(id), item: (id) => fetchItem(id), list: () => fetchList() });
+    gathering.current = gathered;
+    return () => gathered.close();
+  }, []);
+
+  return {
+    page: query.data,
+    error: query.error ?? undefined,
+    busy: query.isPending || query.isPlaceholderData,
+    refresh,
+    changed: (change) => gathering.current?.note(change),
+  };
 }

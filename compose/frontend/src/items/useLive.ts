@@ -3,7 +3,7 @@ import { useEffect, useEffectEvent, useState } from "react";
 import { LiveChannel, type ItemChanged } from "../api/live";
 import type { Session } from "../session/session";
 
-/** Whether changes arrive by themselves. Without the channel, coming back to the tab refreshes. */
+/** Whether changes arrive by themselves. With or without the channel, coming back to the tab fetches what is shown (queries.ts). */
 export function useLive(session: Session, onChange: (change: ItemChanged | undefined) => void): boolean {
   const [connected, setConnected] = useState(false);
   const changed = useEffectEvent(onChange);
@@ -19,14 +19,6 @@ export function useLive(session: Session, onChange: (change: ItemChanged | undef
       channel.close();
     };
   }, [session]);
-
-  useEffect(() => {
-    const onVisible = () => {
-      if (document.visibilityState === "visible") changed(undefined);
-    };
-    document.addEventListener("visibilitychange", onVisible);
-    return () => document.removeEventListener("visibilitychange", onVisible);
-  }, []);
 
   return connected;
 }
