@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FunctionType
+from types import FunctionType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -315,6 +315,8 @@ def stack(monkeypatch: pytest.MonkeyPatch, root: Path) -> Iterator[Stack]:
     made.held = {one.number: Held() for one in made.repositories}
     naps: list[float] = []
     real = time.monotonic
+    # The module, not its function alone: openssl is a real program, and would be waited for without a pause.
+    monkeypatch.setattr(subprocess, "time", SimpleNamespace(sleep=time.sleep))
     monkeypatch.setattr(time, "sleep", naps.append)
     monkeypatch.setattr(time, "monotonic", lambda: real() + sum(naps))
     monkeypatch.setattr(log, "_stream", [sys.stdout])
