@@ -1,8 +1,10 @@
 """A set is restored, started and compared; any difference fails. Programs stand in at the edge of the process (stack.py)."""
 
 import json
+import os
 import shutil
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -119,7 +121,33 @@ def test_drill_that_does_not_fit_begins_nothing(container, monkeypatch):
     with pytest.raises(JobError, match=r"a drill needs .* bytes of disk"):
         jobs.prove("", "local", container.repositories, Progress())
     assert "restic restore 1" not in container.asked
-    assert len(drills.read()) == 1
+    (noted,) = drills.read()
+    assert noted.restored == {} and noted.seconds_of == {} and noted.data_loss is None
+    assert abs(noted.ended - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+@pytest.mark.usefixtures("redis")
+@pytest.mark.parametrize(("problem", "told"), [(OSError(), "OSError()"), (OSError("torn"), "torn"), (KeyError("lsn"), "'lsn'")])
+def test_drill_that_meets_an_error_without_words_names_it(container, problem, told):
+    made(container)
+    container.fails["pgbackrest restore"] = problem
+    with pytest.raises(JobError, match="did not pass"):
+        jobs.prove("", "local", container.repositories, Progress())
+    assert drills.read()[0].error == told
+
+
+@pytest.mark.usefixtures("redis")
+def test_what_is_restored_is_for_its_owner_alone(container):
+    """Passwords and personal data in the clear."""
+    made(container)
+    modes = []
+    container.fails["restic restore"] = lambda: modes.append(paths.SCRATCH.stat().st_mode & 0o777)
+    before = os.umask(0)
+    try:
+        jobs.prove("", "local", container.repositories, Progress())
+    finally:
+        os.umask(before)
+    assert modes == [0o700]
 
 
 def test_drill_needs_ten_percent_and_the_reserve_beside_the_set():
