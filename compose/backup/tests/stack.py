@@ -67,6 +67,8 @@ class Stack:
 
     root: Path
     asked: list[str] = field(default_factory=list)
+    configs: dict[str, set[str]] = field(default_factory=dict)
+    """Command of pgBackRest -> configurations that it was given."""
     fails: dict[str, Exception | Callable[[], None]] = field(default_factory=dict)
     held: dict[int, Held] = field(default_factory=dict)
     repositories: list[Repository] = field(default_factory=list)
@@ -109,6 +111,7 @@ class Stack:
         one = self.held.get(number)
         if name == "version":
             return "pgBackRest 2"
+        self.configs.setdefault(name, set()).add(options["config"])
         self._asks(f"pgbackrest {name}" + (f" {number}" if number else ""))
         if name == "stanza-create":
             for each in self.held.values():

@@ -1,12 +1,14 @@
 """What is removed, and what never is. The programs stand in at the edge of the process (stack.py)."""
 
 import json
+import shutil
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from backup import catalog, drills, expiry, jobs, sets
+from backup import catalog, drills, expiry, jobs, reserve, sets
 from backup.errors import JobError
 from backup.progress import Progress
 from stack import Stack, made
@@ -124,3 +126,50 @@ def test_ahead_leaves_append_only_repositories_alone(container):
     container.repositories[1] = replace(container.repositories[1], append_only=True)
     ahead(container, DISK, 86400)
     assert list(jobs.expire(container.repositories, ahead=True)) == ["local"]
+
+
+def test_backups_that_go_with_the_one_that_they_build_upon_are_not_asked_for_again(container):
+    made(container)
+    one = container.held[LOCAL]
+    for label, seconds in (("20270101-000000F", 86400), ("20270101-000000F_20270102-000000I", 2 * 86400)):
+        one.backups.append(json.loads(json.dumps(one.backups[0])) | {"label": label})
+        ahead(container, LOCAL, seconds)
+
+    def takes_both() -> None:
+        del one.backups[1:]
+
+    container.fails["pgbackrest expire 1"] = takes_both
+    container.asked.clear()
+    assert jobs.expire(container.repositories, ahead=True)["local"] == "2 backups and 0 snapshots removed"
+    assert container.asked.count("pgbackrest expire 1") == 1
+
+
+def test_expire_asks_with_the_credentials_that_it_was_given(container, tmp_path):
+    made(container)
+    container.configs.clear()
+    other = tmp_path / "other.conf"
+    expiry.expire(container.repositories, [], conf=other)
+    assert container.configs == {"info": {str(other)}, "expire": {str(other)}}
+
+
+@pytest.mark.parametrize("ahead_of_time", [True, False])
+def test_reserve_makes_way_on_a_full_disk_for_as_long_as_something_is_removed(container, monkeypatch, ahead_of_time):
+    made(container)
+    if ahead_of_time:
+        one = container.held[LOCAL]
+        one.backups.append(json.loads(json.dumps(one.backups[0])) | {"label": "20270101-000000F"})
+        ahead(container, LOCAL, 86400)
+    monkeypatch.setattr(reserve, "BYTES", 4096)
+    free = {"bytes": 4095}
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free["bytes"], used=1, total=1))
+    file = container.repositories[0].folder / reserve.NAME
+    file.write_bytes(bytes(4096))
+    there = []
+
+    def removes() -> None:
+        there.append(file.exists())
+        free["bytes"] = 1 << 40
+
+    container.fails["pgbackrest expire 1"] = removes
+    jobs.expire(container.repositories[:1], ahead=ahead_of_time)
+    assert there == [False] and file.stat().st_size == 4096
