@@ -1,5 +1,6 @@
 """A set: what is in it, what is missing, and what of it fails. The programs stand in at the edge of the process (stack.py)."""
 
+import json
 import os
 import shutil
 from dataclasses import replace
@@ -7,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from backup import drill, jobs, paths, sets
+from backup import drill, jobs, logs_copy, paths, sets
 from backup.errors import CommandError, JobError
 from backup.progress import Progress
 from stack import SEGMENTS, again, made, manifest_of
@@ -28,12 +29,10 @@ def test_a_set_is_in_every_repository_and_says_what_it_consists_of(container):
     assert said["logs"] == {"days": ["20260310"]} and said["alertmanager"] == {"files": ["silences"]}
     assert said["host"]["facts"] == {"release": 7} and said["host"]["bytes"] > 0
     assert list(container.held[DISK].snapshots) == [result["snapshot"]]
-    assert [key for key in result["seconds_of"] if "/" in key] == [
-        "postgres/local",
-        "postgres/disk",
-        "files/local",
-        "files/disk",
-    ]
+    assert list(result["seconds_of"]) == [
+        "postgres/local", "postgres/disk", "fingerprint", "logs", "redis", "prometheus", "alertmanager", "host",
+        "files/local", "files/disk",
+    ]  # fmt: skip
 
 
 def test_a_set_holds_its_files_and_leaves_nothing_in_the_clear(container):
@@ -203,3 +202,28 @@ def test_data_in_the_clear_that_cannot_be_removed_fails_the_job(module, name, tm
 
     with pytest.raises(OSError, match="busy"):
         module.clean()
+
+
+def test_set_names_its_project(container, monkeypatch):
+    monkeypatch.setenv("PROJECT", "shop")
+    made(container)
+    assert manifest_of(container)["project"] == "shop"
+
+
+def test_log_store_of_which_nobody_knows_how_far_it_is_goes_without(container, monkeypatch):
+    def fails(*_: object) -> float:
+        raise OSError("no checkpoint")
+
+    monkeypatch.setattr(logs_copy, "mark", fails)
+    assert made(container)["missing"] == ["logs"] == manifest_of(container)["missing"]
+
+
+@pytest.mark.parametrize(("missing", "level"), [("host", "INFO"), ("alertmanager", "WARNING")])
+def test_host_that_has_handed_over_nothing_yet_is_no_warning(capsys, container, missing, level):
+    if missing == "host":
+        (paths.HOST / "host.tar").unlink()
+    else:
+        shutil.rmtree(paths.DATA / "alertmanager")
+    made(container)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if missing in line]
+    assert [line["level"] for line in lines if line.get("component") == missing] == [level]
