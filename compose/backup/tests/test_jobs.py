@@ -238,3 +238,73 @@ def test_repository_that_goes_away_meanwhile_is_not_damaged(container, away, sou
     with pytest.raises(JobError, match=r"^broken pipe$") as raised:
         jobs.verify(container.repositories, Progress())
     assert not isinstance(raised.value, Unreached)
+
+
+class Phases(Progress):
+    """Keeps what it is told of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[tuple[str, str]] = []
+
+    def phase(self, name: str, repository: str = "") -> None:
+        self.told.append((name, repository))
+        super().phase(name, repository)
+
+
+def test_what_is_read_at_the_moment_is_told(container, sound):
+    made(container)
+    phases = Phases()
+    jobs.verify(container.repositories, phases)
+    assert phases.told == [
+        ("verify postgres", "local"), ("verify files", "local"),
+        ("verify postgres", "disk"), ("verify files", "disk"), ("", ""),
+    ]  # fmt: skip
+    jobs.make_set("full", container.repositories, phases)
+    assert phases.told[-1] == ("expire", "")
+
+
+def test_set_is_made_without_a_repository_that_is_away(container, away):
+    away["disk"] = "disk does not answer"
+    assert made(container)["failed"] == {"disk": "disk does not answer"}
+    assert "pgbackrest backup 2" not in container.asked
+
+
+def test_drill_of_a_set_by_its_name_knows_only_those_that_are_there(container):
+    made(container)
+    with pytest.raises(JobError, match="there is no set 20200101T000000Z; the newest are 2"):
+        jobs.prove("20200101T000000Z", "local", container.repositories, Progress())
+
+
+@pytest.fixture
+def closed(container, away, monkeypatch) -> Repository:
+    """An append-only repository on another machine. The owner of it may remove what this host may not."""
+    where = {"endpoint": "https://s3.test", "bucket": "b"}
+    secrets = {"key": "/run/key", "key-secret": "/run/key-secret"}
+    made(container)
+    container.repositories[1] = Repository("disk", "s3", 2, where, 2, secrets=secrets, append_only=True)
+    monkeypatch.setattr(jobs.configuration, "_reached", lambda repositories, *_: " ".join(one.name for one in repositories))
+
+    container.held[DISK].expires = 1
+    return container.repositories[1]
+
+
+OWNER = {"key": "OWNER", "key-secret": "HERS"}
+
+
+def test_owner_of_an_append_only_repository_makes_it_smaller(container, closed):
+    container.asked.clear()
+    container.configs.clear()
+    done = jobs.expire_elsewhere("disk", OWNER, container.repositories)
+    assert list(done) == ["disk"] and done["disk"].startswith("1 backups and ")
+    assert "pgbackrest expire 2" in container.asked and "pgbackrest expire 1" not in container.asked
+    assert len(container.configs["expire"]) == 1 and str(paths.PGBACKREST_CONF) not in container.configs["expire"]
+    with pytest.raises(JobError, match="there is no repository tape"):
+        jobs.expire_elsewhere("tape", OWNER, container.repositories)
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_owner_too_removes_the_last_proved_set_by_force_alone(container, closed, monkeypatch, force):
+    monkeypatch.setattr(jobs.expiry.catalog, "may_expire", lambda *_: False)
+    done = jobs.expire_elsewhere("disk", OWNER, container.repositories, force=force)
+    assert done["disk"].endswith("removed") is force

@@ -113,10 +113,12 @@ class Stream(Process):
 
     looks = 3
     began: list[list[str]] = []
+    given: dict[str, object] = {}
     after: Callable[[int], None] | None = None
 
     def __init__(self, argv: list[str], **more: object) -> None:
         Stream.began.append([str(word) for word in argv])
+        Stream.given = more
         self.waited: list[float | None] = []
         self.stderr = io.StringIO("pg_receivewal: error: connection lost\n")
         Stream.last = self
@@ -280,3 +282,41 @@ def test_newest_folder_that_was_set_aside_wins(place: Path):
     segment(receiver.CURRENT / ONE, b"3")
     (receiver.CURRENT / "00000002.history").write_bytes(b"h")
     assert packed() == {ONE: b"3", "00000002.history": b"h"}
+
+
+def test_receiver_ends_with_its_supervisor_and_reads_its_own_password(stream: Stack, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PRESENT", "1")
+    shutil.rmtree(receiver.RECEIVED)
+    with pytest.raises(JobError):
+        receiver.receive()
+
+    ((*before, program, _, _, _, _, _, _),) = Stream.began
+    assert before == ["setpriv", "--pdeathsig", "TERM", "--"] and program == str(receiver.POSTGRES_BIN / "pg_receivewal")
+    environment = Stream.given.pop("env")
+    assert environment["PGPASSFILE"] == str(receiver.RUN / "pgpass") and environment["HOME"] == str(receiver.RUN)
+    assert environment["PRESENT"] == "1"
+    assert Stream.given == {"stdin": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    assert receiver.BEHIND.exists() and receiver.CURRENT.is_dir()
+
+
+def test_postgresql_is_asked_in_the_database_that_every_cluster_has(stream: Stack):
+    stream.receiver.update(waits=True, slot=True)
+    with pytest.raises(JobError):
+        receiver.receive()
+    receiver.release()
+    assert {what for what in stream.asked if what.startswith("psql")} == {"psql postgres"}
+    assert {who for who, sql in stream.said if sql == receiver.STATE} == {"backup"}, "the receiver's role may not see all of it"
+
+
+@pytest.mark.parametrize(("says", "told"), [("a\n  b\n", "a b"), ("", "pg_receivewal ended with -15"), ("x" * 500, "x" * 400)])
+def test_end_of_the_stream_is_told_in_one_line(stream: Stack, monkeypatch: pytest.MonkeyPatch, says: str, told: str):
+    made = Stream.__init__
+
+    def silent(self: Stream, argv: list[str], **more: object) -> None:
+        made(self, argv, **more)
+        self.stderr = io.StringIO(says)
+
+    monkeypatch.setattr(Stream, "__init__", silent)
+    with pytest.raises(JobError) as raised:
+        receiver.receive()
+    assert str(raised.value) == told
