@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 LIMIT_BYTES = 5 << 20
-"""Size at which a file starts afresh, as Podman's do; the collector notices (compose/logs/collector/tail.go)."""
+"""Size at which an empty file takes the place of a file, as Podman does it: the collector keeps what it has not delivered."""
 
 
 def tell(folder: Path, source: str, message: str, **fields: Any) -> None:
@@ -26,8 +26,11 @@ def tell(folder: Path, source: str, message: str, **fields: Any) -> None:
     line = f"{at} stdout F {json.dumps({'level': 'info', **fields, 'message': message}, sort_keys=True)}\n"
     path = folder / f"{source}.log"
     with suppress(OSError):
-        afresh = os.O_TRUNC if path.exists() and path.stat().st_size > LIMIT_BYTES else 0
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | afresh, 0o600)
+        if path.exists() and path.stat().st_size > LIMIT_BYTES:
+            fresh = path.with_name(f"{path.name}.new")
+            os.close(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
+            fresh.replace(path)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             os.write(descriptor, line.encode())
         finally:

@@ -16,6 +16,7 @@ def expected_jobs(live: Live) -> Counter[str]:
     """Job -> how many targets it has."""
     single = (
         "prometheus", "alertmanager", "cadvisor", "node", "keycloak", "postgres", "redis", "nginx", "edge", "backup", "logs",
+        "collector",
     )  # fmt: skip
     jobs = Counter({"backend": len(live.slots("backend")), "probe": 3, **dict.fromkeys(single, 1)})
     return jobs + Counter({"grafana": 1} if live.has_grafana else {})

@@ -3,13 +3,21 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"io"
 	"path/filepath"
 	"regexp"
 	"strings"
 )
 
-// A longer message is cut: VictoriaLogs refuses lines above 256 KiB (-insert.maxLineSizeBytes).
-const maxMessage = 128 << 10
+const (
+	// A longer message is cut.
+	maxMessage = 128 << 10
+	// VictoriaLogs drops longer rows without an error (-insert.maxLineSizeBytes, 256 KiB). Escaping makes a row longer than
+	// its text, so one that would be too long keeps the start of its text only.
+	maxRow   = 250 << 10
+	keptText = 32 << 10
+)
 
 var (
 	slot      = regexp.MustCompile(`^(.+?)(?:-(\d+))?\.log$`)
@@ -30,8 +38,8 @@ var levels = map[string]string{
 // Redis writes a sign where others write a word: "1:M 01 Jan 2026 00:00:00.000 * Ready to accept connections".
 var redisLevels = map[string]string{".": "debug", "-": "debug", "*": "info", "#": "warn"}
 
-// source tells which service and replica a log file belongs to: backend-1.log is replica 1 of backend.
-func source(file string) (service, replica string) {
+// parseName tells which service and replica a log file belongs to: backend-1.log is replica 1 of backend.
+func parseName(file string) (service, replica string) {
 	m := slot.FindStringSubmatch(filepath.Base(file))
 	if m == nil {
 		return strings.TrimSuffix(filepath.Base(file), ".log"), ""
@@ -58,27 +66,59 @@ func parsePart(line []byte) (part, bool) {
 	return p, true
 }
 
-// record turns a message into the row that is stored. The fields of a JSON line become fields of the row.
-func record(service, replica string, p part) map[string]any {
-	row := map[string]any{}
+// record turns a message into the row that is stored, as JSON. The fields of a JSON line become fields of the row.
+func record(service, replica string, p part) []byte {
+	fields := map[string]any{}
 	text := bytes.TrimRight(p.text, "\r")
 	if len(text) > maxMessage {
 		text = text[:maxMessage]
+		rowsCut.add(1)
 	}
-	if len(text) > 0 && text[0] == '{' && json.Unmarshal(text, &row) == nil {
-		lift(row)
+	if len(text) > 0 && text[0] == '{' && parse(text, &fields) == nil {
+		lift(fields)
 	} else {
-		row = map[string]any{"_msg": string(text), "level": levelOfText(text)}
-		if m := logfmtMsg.FindSubmatch(text); m != nil {
-			row["_msg"] = strings.Trim(string(m[1]), `"`)
-			row["raw"] = string(text)
-		}
+		fields = plain(text)
 	}
-	row["_time"], row["service"], row["stream"] = p.time, service, p.stream
+	line := encode(fields, service, replica, p)
+	if len(line) > maxRow {
+		rowsCut.add(1)
+		line = encode(plain(text[:min(len(text), keptText)]), service, replica, p)
+	}
+	return line
+}
+
+// parse keeps numbers as they are written: as floats, identifiers above 2^53 would be others.
+func parse(text []byte, fields *map[string]any) error {
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.UseNumber()
+	if err := decoder.Decode(fields); err != nil {
+		return err
+	}
+	if _, err := decoder.Token(); err != io.EOF {
+		return errors.New("more follows the object")
+	}
+	return nil
+}
+
+func plain(text []byte) map[string]any {
+	fields := map[string]any{"_msg": string(text), "level": levelOfText(text)}
+	if m := logfmtMsg.FindSubmatch(text); m != nil {
+		fields["_msg"] = strings.Trim(string(m[1]), `"`)
+		fields["raw"] = string(text)
+	}
+	return fields
+}
+
+func encode(fields map[string]any, service, replica string, p part) []byte {
+	fields["_time"], fields["service"], fields["stream"] = p.time, service, p.stream
 	if replica != "" {
-		row["replica"] = replica
+		fields["replica"] = replica
 	}
-	return row
+	line, err := json.Marshal(fields)
+	if err != nil { // no value that was parsed from JSON, or is text, has no form in JSON
+		panic(err)
+	}
+	return append(line, '\n')
 }
 
 // lift brings the fields that every query uses to their common names, whatever the program calls them.
