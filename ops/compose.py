@@ -11,6 +11,7 @@ import yaml
 
 from ops.errors import UsageProblem
 from ops.model import FROM_START, Limits, Service, Stack
+from ops.plan.alerting import with_way_out
 from ops.plan.backup.configuration import interruption, with_repositories
 from ops.plan.contract import PARTS, smoke_path
 from ops.settings import Settings, age_days, disk_bytes, memory_bytes
@@ -110,6 +111,7 @@ def parse_stack(
         with_repositories(document, settings)
         backup = document["services"]["backup"]
         backup["x-cc03"] = {**backup.get("x-cc03", {}), **interruption(settings)}
+    destinations = with_way_out(document, settings)
     services = {name: _service(name, document["services"], settings, repository, scaled or {}) for name in document["services"]}
     return Stack(
         project=settings.project,
@@ -117,6 +119,7 @@ def parse_stack(
         networks={name: bool((spec or {}).get("internal")) for name, spec in document["networks"].items()},
         volumes=tuple(document.get("volumes", {})),
         secrets=tuple(document.get("secrets", {})),
+        destinations=destinations,
     )
 
 

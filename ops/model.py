@@ -188,6 +188,8 @@ class Stack:
     """Network name -> internal (no way out)."""
     volumes: tuple[str, ...]
     secrets: tuple[str, ...]
+    destinations: tuple[str, ...] = ()
+    """`host:port` of the receivers that Alertmanager may connect to."""
 
     def service_of(self, slot: str) -> Service:
         for service in self.services.values():

@@ -33,6 +33,19 @@ def _text(pattern: str, meaning: str) -> Callable[[Any], str]:
     return parse
 
 
+_DESTINATION = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9.-]{0,251}[a-zA-Z0-9])?:([1-9]\d{0,4})")
+
+
+def _destinations(value: Any) -> list[str]:
+    if not isinstance(value, list):
+        raise ValueError("a list such as [smtp.example.com:587]")
+    for entry in value:
+        found = _DESTINATION.fullmatch(str(entry))
+        if not found or int(found[2]) > 65535:
+            raise ValueError("a list of hosts with a port, such as [smtp.example.com:587, 192.0.2.7:443]")
+    return list(dict.fromkeys(map(str, value)))
+
+
 _EVERY = _text(r"\d{1,6}[smhd]", "a duration such as 90s, 15m, 6h or 1d; 0s turns it off")
 
 
@@ -198,6 +211,9 @@ SETTINGS = (
             "How an issuer sees that the name is yours: by a file that nginx serves on port 80, or by a record in the DNS."),
     Setting(("certificates", "acme", "hook"), _PATH_OF_PROGRAM, "",
             "With dns-01: the program that sets and removes the record (docs/how-to/certificates.md, By the DNS)."),
+    Setting(("alerts", "destinations"), _destinations, [],
+            "Where Alertmanager may connect to in order to notify somebody: the host and port of each SMTP server and webhook "
+            "that config/alertmanager/alertmanager.yml names. Everything else is refused. Empty: it has no way out."),
     Setting(("retention", "metrics"), _AGE, "15d", "How long Prometheus keeps metrics."),
     Setting(("retention", "metrics_size"), _disk_size, "4g",
             "Disk space that metrics may take; beyond it Prometheus removes the oldest ones, however young they are, and the "

@@ -6,7 +6,7 @@ exec prometheus-alertmanager \
   --storage.path=/var/lib/alertmanager \
   --data.retention=120h \
   --cluster.listen-address= \
-  --web.listen-address=:9093 \
+  --web.listen-address="${CC03_LISTEN:-}:9093" \
   --web.config.file=/etc/cc03/current/web.yml \
   --web.external-url="$(</etc/cc03/current/external-url)" \
   --web.route-prefix=/alertmanager \

@@ -174,6 +174,7 @@ class Performer:
     @perform.register
     def _(self, step: LoadFirewall) -> None:
         firewall.load(self.state.root, step.rules)
+        firewall.admit(self.state.root)
 
     @perform.register
     def _(self, step: RemoveFirewall) -> None:

@@ -118,6 +118,7 @@ class Ticker:
         """Whether all that is down is to be started at once, as soon as that can be."""
         self.stop = threading.Event()
         self.beside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="certificates")
+        self.receivers = firewall.Receivers(state, self.say)
         self.renewal: Future[None] | None = None
 
     def podman(self, *arguments: str, timeout: float = 60.0) -> Result:
@@ -303,6 +304,7 @@ class Ticker:
             try:
                 self.load()
                 self.keep_filter()
+                self.receivers.round()
                 if self.ready():
                     self.round()
             except (OpsError, OSError, ValueError, KeyError) as problem:

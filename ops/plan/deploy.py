@@ -34,6 +34,7 @@ from ops.steps import (
     PromoteContainer,
     ReloadService,
     RemoveContainer,
+    RemoveNetwork,
     StoreSecret,
     Supervise,
     WriteConfig,
@@ -78,6 +79,7 @@ def plan_deploy(
     if only is None:
         # What the stack no longer has goes last: until nginx has reloaded it still sends requests there.
         steps = (*steps, *_orphans(wanted, seen, steps))
+        steps = (*steps, *_former_networks(wanted, seen, after=[step.key for step in steps]))
     if only != ONLY:
         steps = (*steps, *_supervision(wanted, seen, after=[step.key for step in steps]))
     away = (*_transport(wanted, seen, containers), *_joined(wanted, seen, services))
@@ -250,6 +252,16 @@ def _orphans(wanted: Wanted, seen: Seen, steps: Iterable[Step]) -> list[Step]:
         RemoveContainer(f"remove {slot}", f"remove {slot}, which the stack does not have", after, slot=slot)
         for slot in seen.containers
         if slot not in kept
+    ]
+
+
+def _former_networks(wanted: Wanted, seen: Seen, after: Iterable[str]) -> list[Step]:
+    """Networks that nobody stands on any more: what leads out of the host goes with the setting that asked for it."""
+    project = wanted.stack.project
+    former = sorted(seen.networks - {network_name(project, name) for name in wanted.stack.networks})
+    return [
+        RemoveNetwork(f"network {name.removeprefix(f'{project}-')}", f"remove network {name}", tuple(after), name=name)
+        for name in former
     ]
 
 

@@ -10,6 +10,7 @@ drops come before their rules (priority -10 before 0), and what it accepts they 
 from __future__ import annotations
 
 from ops.model import Allocation, Seen, Stack, Step
+from ops.plan.alerting import NETWORK as ALERTING
 from ops.steps import LoadFirewall
 
 LINK_LOCAL = "169.254.0.0/16"
@@ -34,13 +35,21 @@ def rules(stack: Stack, allocation: Allocation) -> str:
             enter += [f"ip saddr {subnet} ct direction reply accept", f"ip saddr {subnet} drop"]
             # Ahead of netavark's masquerading: only what the host itself sends may have the gateway's address.
             translate.append(f"ip daddr {subnet} fib saddr type != local snat to ip saddr")
+        elif name == ALERTING:
+            # First: what goes to a published port of the host is translated, and would pass as if from elsewhere.
+            forward = [*_declared(subnet), *forward, *_unreachable(subnet)]
+            enter += _declared(subnet)
         else:
             forward += _outbound(subnet)
-    return _table(table_name(stack.project), {
+    alerting = ALERTING in open_networks
+    text = _table(table_name(stack.project), SETS if alerting else (), {
         "forward": ("filter", "forward", -10, forward),
         "input": ("filter", "input", -10, enter),
         "postrouting": ("nat", "postrouting", 90, translate),
     })  # fmt: skip
+    # For whoever looks up their addresses, on the host (ops/machine/firewall.py).
+    receivers = [one.rpartition(":") for one in stack.destinations] if alerting else []
+    return text + "".join(f"# receiver {host} {port}\n" for host, _, port in receivers)
 
 
 def published_networks(stack: Stack) -> frozenset[str]:
@@ -68,6 +77,28 @@ def _published(subnet: str) -> list[str]:
     ]
 
 
+SETS = (
+    "  set receivers { type ipv4_addr . inet_service; timeout 1d; }",
+    "  set resolvers { type ipv4_addr; timeout 1d; }",
+)
+"""Filled by the host as it looks the names up. An address stays for a day after it was last seen, as those of one name vary."""
+
+
+def _declared(subnet: str) -> list[str]:
+    """Connections leave to the declared receivers, and questions to the resolvers, on other machines or on the host."""
+    return [
+        f"ip saddr {subnet} ip daddr . tcp dport @receivers accept",
+        f"ip saddr {subnet} ip daddr @resolvers udp dport 53 accept",
+        f"ip saddr {subnet} ip daddr @resolvers tcp dport 53 accept",
+        f"ip saddr {subnet} drop",
+    ]
+
+
+def _unreachable(subnet: str) -> list[str]:
+    """Nobody connects to it."""
+    return [f"ip daddr {subnet} ct direction reply accept", f"ip daddr {subnet} drop"]
+
+
 def _outbound(subnet: str) -> list[str]:
     """Connections leave, but not to the machine's cloud. Nobody connects to it."""
     return [
@@ -77,8 +108,8 @@ def _outbound(subnet: str) -> list[str]:
     ]
 
 
-def _table(name: str, chains: dict[str, tuple[str, str, int, list[str]]]) -> str:
-    lines = [f"table ip {name} {{}}", f"delete table ip {name}", f"table ip {name} {{"]
+def _table(name: str, sets: tuple[str, ...], chains: dict[str, tuple[str, str, int, list[str]]]) -> str:
+    lines = [f"table ip {name} {{}}", f"delete table ip {name}", f"table ip {name} {{", *sets]
     for chain, (kind, hook, priority, body) in chains.items():
         lines += [f"  chain {chain} {{", f"    type {kind} hook {hook} priority {priority}; policy accept;"]
         lines += [*(f"    {rule}" for rule in body), "  }"]

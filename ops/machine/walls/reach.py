@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from ops.machine.health import network_of
 from ops.machine.walls.sockets import host_addresses, sockets_of
 from ops.model import Stack
+from ops.plan.alerting import NETWORK as ALERTING
 from ops.plan.firewall import published_networks
 from ops.plan.walls.facts import Reach, Way
 from ops.plan.walls.listeners import Listener, ports_of
@@ -113,7 +114,7 @@ def _arrived(places: Mapping[str, Place], pending: Mapping[Way, socket.socket], 
 def reach(stack: Stack, places: Mapping[str, Place], listeners: Iterable[Listener], port: int) -> Reach:
     """Try all of it at once. `port`: one that the host publishes, which containers must not reach."""
     tried = frozenset(ways(stack, places, listeners))
-    closed = published_networks(stack) | {name for name, is_internal in stack.networks.items() if is_internal}
+    closed = {*published_networks(stack), ALERTING} | {name for name, is_internal in stack.networks.items() if is_internal}
     enclosed = [slot for slot in places if slot in stack.slots() and set(stack.service_of(slot).networks) <= closed]
     outward = frozenset(Way(slot, HOST, HOST, address, port) for slot in enclosed for address in host_addresses())
     pending: dict[Way, socket.socket] = {}
