@@ -78,7 +78,9 @@ def misconfigured(project: Project, change: Mapping[str, Any], values: Mapping[s
     service = merged(compose["services"][VICTIM], {"entrypoint": ["bash", "-c", "sleep infinity"], **_rendered(project, given)})
     service.pop("healthcheck", None)
     if "network_mode" in given:
+        # Podman refuses both in the host's network.
         service.pop("extra_hosts", None)
+        service.pop("sysctls", None)
     file = folder / "compose.yaml"
     compose["services"] = {VICTIM: service}
     file.write_text(yaml.safe_dump(compose))

@@ -269,7 +269,10 @@ CHANGES: dict[str, tuple[str, frozenset[str], Act]] = {
     "a rule more in the packet filter": ("4.10", QUICK, loosened),
     "an open port": ("4.4", QUICK, listening),
     "alerts for every neighbour": ("4.11", frozenset({"asked"}), configured(
-        "web.yml", "client_auth_type: RequireAndVerifyClientCert", "client_auth_type: NoClientCert", "alertmanager"
+        "web.yml",
+        "client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: /etc/tls/ca.pem\n  client_allowed_sans:",
+        "client_auth_type: VerifyClientCertIfGiven\n  client_ca_file: /etc/tls/ca.pem\n  # client_allowed_sans:",
+        "alertmanager",
     )),
     "alerts for who has a certificate": ("4.11", frozenset({"asked"}), configured(
         "web.yml", "  client_allowed_sans:", "  # client_allowed_sans:", "alertmanager"
@@ -303,10 +306,10 @@ CHANGES: dict[str, tuple[str, frozenset[str], Act]] = {
     )),
     "metrics in public": ("6.7", NGINX, configured(
         "public.conf", "location = /grafana {",
-        "location /prometheus/ { proxy_pass https://prometheus; }\n location = /grafana {",
+        "location /prometheus/ { proxy_pass https://prometheus; include client-certificate.inc; }\n location = /grafana {",
     )),
     "operator's pages for neighbours": ("6.8", NGINX, configured("ops.conf", "if ($ops_allowed = 0)", "if ($ops_allowed = 2)")),
-    "no limit of logins": ("6.14", NGINX, configured("public.conf", "limit_req zone=login burst=20 nodelay;", "")),
+    "no limit of logins": ("6.14", NGINX, configured("public.conf", "limit_req  zone=login burst=20  nodelay;", "")),
     "no limit of the API": ("6.14", NGINX, configured("public.conf", "limit_req  zone=api burst=200 nodelay;", "")),
     "guessing is not slowed down": ("7.1", REALM, realm(bruteForceProtected=False)),
     "everybody may register": ("7.7", REALM, realm(registrationAllowed=True)),
