@@ -107,6 +107,7 @@ BROKEN: dict[str, list[Facts]] = {
     "2.17": [with_container("redis", memory_bytes=0), with_container("redis", cpus=0.0), with_container("redis", pids=-1)],
     "2.18": [with_container("redis", image="cc03/redis:2")], "2.19": [with_container("redis", unfiltered=("call mount",))],
     "2.22": [replace(clean(), dependencies_down={"redis": "a: b"})],
+    "2.23": [replace(clean(), owned=("owns 9 objects of database app",))],
     "3.1": [with_container("nginx", secrets={"redis-app": (60701, 0o400)}), with_container("redis", secrets={})],
     "3.2": [with_container("grafana", secrets=dict.fromkeys(clean().containers["grafana"].secrets, (472, 0o444)))],
     "3.3": [replace(clean(), leaks=(Leak("redis-app", "logs/redis.log"),))],

@@ -116,7 +116,7 @@ def clean() -> Facts:
     return Facts(
         stack=stack, compose=COMPOSE, listeners=declared_listeners(), ports=PORTS, site=SITE,
         images={name: f"localhost/cc03/{name}:1" for name in stack.services}, image_days={"nginx": 1.0},
-        containers={slot: _container(slot, stack.service_of(slot)) for slot in stack.slots()}, dependencies_down={},
+        containers={slot: _container(slot, stack.service_of(slot)) for slot in stack.slots()}, dependencies_down={}, owned=(),
         reach=_reach(), asked=frozenset({REFUSED}),
         handshakes={one: GOOD for one in declared_listeners() if one.encrypted}, answers=_answers(),
         bursts={"API": BurstSeen(300, 1.0, True), "login": BurstSeen(22, 0.5, True)}, realm=REALM,

@@ -18,7 +18,7 @@ from ops.errors import HostLacks, OpsError
 from ops.machine.keycloak.realm import declared
 from ops.machine.observe import dependencies_down, inspected_containers
 from ops.machine.ticker import epoch
-from ops.machine.walls import advisories, clients, files, requests, wire
+from ops.machine.walls import advisories, clients, files, requests, roles, wire
 from ops.machine.walls.inside import look_inside
 from ops.machine.walls.processes import by_namespace, namespaces, processes_of
 from ops.machine.walls.reach import Place, addresses, reach
@@ -31,7 +31,20 @@ from ops.plan.walls.listeners import Listener, parse_listeners
 if TYPE_CHECKING:
     from ops.machine.project import Project
 
-PARTS = ("reach", "asked", "handshakes", "answers", "bursts", "realm", "host", "leaks", "debian", "python", "javascript")
+PARTS = (
+    "owned",
+    "reach",
+    "asked",
+    "handshakes",
+    "answers",
+    "bursts",
+    "realm",
+    "host",
+    "leaks",
+    "debian",
+    "python",
+    "javascript",
+)
 ADVISORIES = ("debian", "python", "javascript")
 MONITORING = "prometheus"
 """nginx answers it at a port of its own."""
@@ -73,6 +86,7 @@ def look(project: Project, parts: frozenset[str] = frozenset(PARTS)) -> Facts:
             return pool.submit(_tried, read) if part in parts else pool.submit(lambda: NOT_ASKED)
 
         stack = project.stack
+        owned = begin("owned", lambda: roles.owned(project))
         reached = begin("reach", lambda: reach(stack, places, listeners, project.ports["https"]))
         asked = begin("asked", lambda: clients.asked(project.state, stack, places, listeners))
         shaken = begin("handshakes", lambda: _handshakes(project, places, listeners))
@@ -89,7 +103,7 @@ def look(project: Project, parts: frozenset[str] = frozenset(PARTS)) -> Facts:
             stack=stack, compose=yaml.safe_load((project.host.repository / "compose" / "compose.yaml").read_text()),
             listeners=listeners, ports=project.ports, site=placeholders(project.settings, project.ports)["CC03_PUBLIC_URL"],
             images={name: image.tag for name, image in project.images.items()}, image_days=_image_days(project, found),
-            containers=containers, dependencies_down=dependencies_down(project.targets(), found),
+            containers=containers, dependencies_down=dependencies_down(project.targets(), found), owned=owned.result(),
             reach=reached.result(), asked=asked.result(), handshakes=shaken.result(), answers=answered.result(),
             bursts=burst.result(), realm=realm.result(), host=host.result(), leaks=leaked.result(),
             debian=debian.result(), python=python.result(), javascript=javascript.result(),

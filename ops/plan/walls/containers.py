@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from ops.model import Service
 from ops.plan.backup.configuration import INSIDE as REPOSITORIES
 from ops.plan.walls.control import Found, control
-from ops.plan.walls.facts import Facts, Mount, SeenContainer
+from ops.plan.walls.facts import Facts, Mount, SeenContainer, Unread
 
 CAPABILITIES = (
     "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP", "LINUX_IMMUTABLE",
@@ -345,3 +345,16 @@ def programs(facts: Facts) -> Iterator[Found]:
 def dependencies(facts: Facts) -> Iterator[Found]:
     for slot, what in sorted(facts.dependencies_down.items()):
         yield Found(slot, what.partition(":")[0], f"works without {what}")
+
+
+@control(
+    "2.23",
+    "The application's role owns nothing in PostgreSQL",
+    why="an owner drops tables and triggers, and so hides what was changed",
+    cure="inv restart postgres, which moves what the role owns to app_owner; REVOKE a membership",
+    part="owned",
+)
+def owned(facts: Facts) -> Iterator[Found]:
+    if not isinstance(facts.owned, Unread):
+        for what in facts.owned:
+            yield Found("postgres", "app", f"role app {what}")

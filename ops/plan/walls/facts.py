@@ -215,6 +215,8 @@ class Facts:
     containers: Mapping[str, SeenContainer]
     dependencies_down: Mapping[str, str]
     """Slot -> dependencies that it says that it works without."""
+    owned: tuple[str, ...] | Unread
+    """What PostgreSQL's role of the application owns, and of which owners it is a member."""
     reach: Reach | Unread
     asked: frozenset[Asked] | Unread
     """Requests of containers that are no clients of a listener, or that show no certificate."""

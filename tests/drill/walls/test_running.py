@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ops import podman
-from ops.machine import firewall
+from ops.machine import firewall, postgres
 from ops.machine import state as files
 from ops.machine.authority import issue_certificate
 from ops.machine.certificates.folder import TLS
@@ -162,6 +162,17 @@ def handed(secret: str) -> Act:
 
 
 @contextmanager
+def owning(project: Project, folder: Path) -> Iterator[None]:
+    """A table as an earlier release left it: it belongs to the role that the backend serves with."""
+    container = container_name(project.name, "postgres")
+    postgres.query(project.host, container, "app", "CREATE TABLE seeded (n int); ALTER TABLE seeded OWNER TO app")
+    try:
+        yield
+    finally:
+        postgres.query(project.host, container, "app", "DROP TABLE seeded")
+
+
+@contextmanager
 def rewritten(project: Project, folder: Path) -> Iterator[None]:
     before = project.state.audit.read_bytes()
     project.state.audit.write_bytes(before.replace(b"deploy", b"reboot", 1))
@@ -277,6 +288,7 @@ CHANGES: dict[str, tuple[str, frozenset[str], Act]] = {
     "alerts for who has a certificate": ("4.11", frozenset({"asked"}), configured(
         "web.yml", "  client_allowed_sans:", "  # client_allowed_sans:", "alertmanager"
     )),
+    "a table of the application's own": ("2.23", frozenset({"owned"}), owning),
     "a secret for everybody": ("3.4", QUICK, opened("secrets/redis-app/*")),
     "a key for everybody": ("3.4", QUICK, opened("ca/*.key")),
     "a secret handed over": ("3.5", QUICK, handed("redis-app")), "a private key handed over": ("3.5", QUICK, handed("")),
