@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_play
 
 from tests.smoke.accounts import REALM, Account
 from tests.smoke.conftest import MakeItem
-from tests.smoke.live import Live
+from tests.smoke.live import Live, eventually
 
 ARTIFACTS = Path(__file__).parent / "artifacts"
 DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
@@ -176,6 +176,19 @@ def test_item_with_long_notes_is_saved(live: Live, visit: Visit, editor: Account
         visit.fill(quantity=quantity)
         expect(row).to_contain_text(quantity)
     assert visit.troubles == []
+
+
+def test_error_of_the_page_is_found_in_the_log(live: Live, visit: Visit, viewer: Account) -> None:
+    visit.log_in(live, viewer)
+    mark = f"smoke-{secrets.token_hex(6)}"
+    visit.page.evaluate("mark => setTimeout(() => { throw new Error(mark + ' \u202e') })", mark)
+
+    def missing() -> str:
+        found = live.log_lines(f'_time:5m service:backend error:"{mark}"')
+        return "" if any(line.get("user") == viewer.identity for line in found) else f"{mark}: {found}"
+
+    eventually(missing, 60)
+    assert any(mark in trouble for trouble in visit.troubles)
 
 
 def test_reload_keeps_the_session_and_the_view(live: Live, visit: Visit, viewer: Account) -> None:
