@@ -82,3 +82,19 @@ began=$EPOCHSECONDS; timeout 15 cat <&4 >/dev/null; echo "idle for $((EPOCHSECON
     assert re.findall(r"^Connection: (\S+)\r$", output, re.MULTILINE) == ["keep-alive", "close"]
     idle = re.search(r"^idle for (\d+) s$", output, re.MULTILINE)
     assert idle and 1 <= int(idle[1]) <= 6, "a worker that exits waits for ever, or not at all"
+
+
+@pytest.mark.parametrize(
+    ("addresses", "limited"), [("2001:db8:1:2::$i", True), ("2001:db8:1:$i::1", False)], ids=["/64", "/48"]
+)
+def test_limits_take_the_network_of_an_ipv6_client_for_its_address(deployed: Deployed, addresses: str, limited: bool) -> None:
+    """Who has one IPv6 address has 2^64 of them."""
+    output = served(deployed, believing(deployed.config("nginx"), "127.0.0.1"), f"""
+for i in {{1..40}}; do
+  ask -X POST -H "Prefer: wait=0" -H "X-Forwarded-For: {addresses}" -w 'said %{{http_code}}\\n' \
+    https://localhost:8443/auth/realms/cc03/login-actions/authenticate
+done
+""")  # fmt: skip
+    said = re.findall(r"^said (\d+)$", output, re.MULTILINE)
+
+    assert len(said) == 40 and ("429" in said) is limited
