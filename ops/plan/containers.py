@@ -252,6 +252,8 @@ def _keys(steps: Iterable[Step]) -> list[str]:
 def _migration(seen: Seen, service: Service, after: list[str], options: Options, *, prepared: bool) -> Step:
     slot, argv = options.backup_before
     backed_up = slot in seen.containers and seen.release is not None
+    # The container that backs up first may be replaced by this plan.
+    after = [*after, f"healthy {slot}"] if backed_up else after
     return Migrate(
         f"migrate {service.name}", f"migrate the database of {service.name}", tuple(after),
         slot=service.name + MIGRATE_SUFFIX, service=service.name, release=options.release, prepared=prepared,
