@@ -116,10 +116,10 @@ def test_migration_is_preceded_by_a_backup_once_there_is_something_to_lose() -> 
 
 
 def test_migration_waits_for_the_container_that_backs_up_first_where_it_is_replaced() -> None:
-    options = Options(backup_before=("grafana", ("backup", "now")))
-    plan = plan_deploy(wanted(tags={"backend": "2", "grafana": "2"}), deployed(wanted()), options=options)
+    options = Options(backup_before=("nginx", ("backup", "now")))
+    plan = plan_deploy(wanted(tags={"backend": "2", "nginx": "2"}), deployed(wanted()), options=options)
 
-    assert {"start grafana", "healthy grafana"} <= before(plan, "migrate backend")
+    assert {"start nginx", "healthy nginx"} <= before(plan, "migrate backend")
 
 
 def test_no_configuration_is_switched_before_all_have_been_found_good() -> None:
