@@ -214,7 +214,7 @@ def test_wait_ends_at_its_time_or_when_the_ticker_is_told_to_stop(state: Path) -
     began = time.monotonic()
     made._wait(began - 5)
     made._wait(began + 0.05)
-    assert 0.05 <= time.monotonic() - began < 5
+    assert 0.05 <= time.monotonic() - began < 30
 
     threading.Timer(0.05, made.stop.set).start()
     made._wait(time.monotonic() + 60)
@@ -262,7 +262,7 @@ def test_line_of_the_log_is_json_with_its_time(state: Path, capsys: pytest.Captu
 
     line = json.loads(capsys.readouterr().out)
     assert (line["level"], line["message"]) == ("warning", 'a "word"')
-    assert abs(datetime.strptime(line["at"], "%Y-%m-%dT%H:%M:%S%z").timestamp() - time.time()) < 5
+    assert abs(datetime.strptime(line["at"], "%Y-%m-%dT%H:%M:%S%z").timestamp() - time.time()) < 60
 
 
 def test_container_without_a_process_is_measured_as_such() -> None:
@@ -277,5 +277,5 @@ def test_container_without_a_process_is_measured_as_such() -> None:
 
 def test_running_time_is_counted_from_the_start_of_the_process() -> None:
     seconds = ticker._running_seconds({"State": started(100.0)})
-    assert seconds is not None and 99 <= seconds <= 105
+    assert seconds is not None and 99 <= seconds <= 160
     assert ticker._running_seconds({"State": EXITED}) is None

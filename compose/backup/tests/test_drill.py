@@ -1,5 +1,6 @@
 """A set is restored, started and compared; any difference fails. Programs stand in at the edge of the process (stack.py)."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -174,3 +175,24 @@ def test_key_of_the_repositories_is_in_no_command_line(container):
     made(container)
     assert KEY not in " ".join(container.asked)
     assert pgbackrest.info(container.repositories[0]).backups
+
+
+def noted(number: int) -> drills.Drill:
+    return drills.Drill(f"set {number}", "local", datetime(2026, 3, number, tzinfo=UTC), 1.5, restored={"rows": number})
+
+
+def test_newest_drills_are_kept_whatever_a_crash_has_torn(tmp_path, monkeypatch):
+    monkeypatch.setattr(drills, "KEPT", 3)
+    path = tmp_path / "drills.jsonl"
+    assert drills.read(path) == []
+    for number in (1, 2):
+        drills.append(noted(number), path)
+    whole = path.read_text().splitlines()
+    path.write_text("\n".join([whole[0], whole[1][:30], "[]", '{"set": "x", "ended": "2026-03-01"}', whole[1], ""]))
+    assert drills.read(path) == [noted(1), noted(2)], "a torn line takes none of the others along"
+
+    for number in (3, 4):
+        drills.append(noted(number), path)
+    assert drills.read(path) == [noted(number) for number in (2, 3, 4)]
+    assert len(path.read_text().splitlines()) == 3
+    assert drills.read(path)[0].passed and not dataclasses.replace(noted(1), error="no").passed

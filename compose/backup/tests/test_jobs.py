@@ -298,7 +298,7 @@ def test_owner_of_an_append_only_repository_makes_it_smaller(container, closed):
     done = jobs.expire_elsewhere("disk", OWNER, container.repositories)
     assert list(done) == ["disk"] and done["disk"].startswith("1 backups and ")
     assert "pgbackrest expire 2" in container.asked and "pgbackrest expire 1" not in container.asked
-    assert len(container.configs["expire"]) == 1 and str(paths.PGBACKREST_CONF) not in container.configs["expire"]
+    assert container.configs["expire"] == {str(jobs.configuration.GIVEN_CONF)}
     with pytest.raises(JobError, match="there is no repository tape"):
         jobs.expire_elsewhere("tape", OWNER, container.repositories)
 
@@ -306,5 +306,5 @@ def test_owner_of_an_append_only_repository_makes_it_smaller(container, closed):
 @pytest.mark.parametrize("force", [False, True])
 def test_owner_too_removes_the_last_proved_set_by_force_alone(container, closed, monkeypatch, force):
     monkeypatch.setattr(jobs.expiry.catalog, "may_expire", lambda *_: False)
-    done = jobs.expire_elsewhere("disk", OWNER, container.repositories, force=force)
+    done = jobs.expire_elsewhere("disk", OWNER, container.repositories, **({"force": True} if force else {}))
     assert done["disk"].endswith("removed") is force
