@@ -156,7 +156,6 @@ def _begin(
 ) -> tuple[int, Running]:
     place = Path(tempfile.mkdtemp(prefix="fault-"))
     until = time.monotonic() + PATIENCE + 5 * sum(reached.waits[one] for one in tests)
-    seconds = 0.5 + 10 * sum(reached.cpu[one] for one in tests)
 
     def child() -> int:
         try:
@@ -164,8 +163,8 @@ def _begin(
         except Exception:
             return NOT_PUT_IN
         _own(session, place)
-        signal.setitimer(signal.ITIMER_PROF, seconds)  # ends it; a fault may make it loop for ever
         for index, number in enumerate(tests):
+            signal.setitimer(signal.ITIMER_PROF, 0.5 + 10 * reached.cpu[number])  # ends it; a fault may make it loop for ever
             if not _passes(session.items[number], session.items[tests[index + 1]] if index + 1 < len(tests) else None):
                 return KILLED
         return SURVIVED
