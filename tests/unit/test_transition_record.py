@@ -22,8 +22,9 @@ from ops.plan.keycloak.upgrade import Rules
 from ops.plan.measure import Sample
 from ops.plan.release import GOOD, Activation
 from ops.plan.wanted import Wanted
+from ops.steps import Migrate
 from ops.verbs import transition
-from ops.verbs.transition import again, back_to, bring_about, left_out_of
+from ops.verbs.transition import Goal, again, back_to, bring_about, left_out_of
 from tests.unit import modelled
 from tests.unit.builders import done, image, settings, wanted, with_state
 from tests.unit.modelled import BACKEND, NEW, OLD, World
@@ -156,6 +157,18 @@ def test_first_failed_request_that_was_not_announced_is_named(
     with pytest.raises(OpsError, match="1 of 2 requests failed meanwhile, and 1 more as announced") as caught:
         bring_about(served.aim(NEW), yes=True)
     assert caught.value.why.startswith("the first: post at ")
+
+
+def test_plan_that_announces_to_stop_all_requests_is_excused_for_all_of_its_time(watch: Watch, served: World) -> None:
+    served.failing = {"backend-1": 3}
+
+    def goal() -> Goal:
+        return replace(served.goal(BACKEND), extend=lambda plan, seen: replace(plan, stops_requests=bool(plan.steps)))
+
+    bring_about(goal, yes=True)
+    requests = activation(served).requests
+    assert requests is not None and (requests["failed"], requests["announced"]) == (3, 3)
+    assert served.serving == 2
 
 
 # What is recorded.
@@ -329,3 +342,12 @@ def test_exemptions_are_those_that_the_running_release_lacks(served: World) -> N
     assert goal._admitted(Plan("deploy"), loose) == Plan("deploy"), "there is nothing to decide"
     cast(Any, goal.project).release = None
     assert goal._admitted(something, loose).exemptions == ()
+
+
+def test_databases_are_migrated_on_the_way_forth_alone(served: World) -> None:
+    _, _, forth = served.goal(BACKEND).decide()
+    bring_about(served.aim(BACKEND), yes=True)
+    _, _, back = back_to(served.project, 1).decide()
+
+    assert any(isinstance(step, Migrate) for step in forth.steps)
+    assert back.steps and not any(isinstance(step, Migrate) for step in back.steps)
