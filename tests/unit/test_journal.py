@@ -168,3 +168,10 @@ def test_steps_without_their_beginning_are_of_no_run(path: Path) -> None:
     write(path, begun("start redis"), ended("start redis"))
 
     assert (open_run(path), interrupted(path)) == (None, None)
+
+
+def test_end_of_a_step_that_nobody_began_is_no_step(path: Path) -> None:
+    write(path, BEGIN, ended("start redis"), begun("start nginx"))
+
+    run = open_run(path)
+    assert run is not None and run.steps == ("start nginx",)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from ops.errors import LockHeld
 from ops.machine.host import Host
 from ops.machine.journal import Journal
+from ops.machine.lock import SUPERVISOR
 from ops.machine.operation import Operation, operation, under_way
 from ops.machine.project import Project
 from ops.machine.state import State
@@ -122,3 +124,32 @@ def test_open_journal_without_a_killed_holder_is_told_as_before(state: State) ->
     with operation(state, "deploy") as left:
         assert left.startswith("inv deploy of 2")
         assert left.endswith(", in: wait for redis was broken off")
+
+
+def test_operation_holds_the_lock_under_its_own_name(state: State) -> None:
+    with operation(state, "scale"):
+        seen = under_way(state)
+    assert seen is not None and seen.verb == "scale"
+
+
+def test_run_of_a_process_that_had_the_same_number_before_is_not_its_own(state: State) -> None:
+    old = {"at": "2020-01-31T12:00:00+0000", "run": "old", "verb": "deploy", "step": "redis"}
+    with held_elsewhere(state.lock, "deploy") as pid:
+        lines = [{**old, "pid": pid, "event": event} for event in ("begin", "step")]
+        state.journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        seen = under_way(state)
+    assert seen is not None and seen.steps == ()
+
+
+def test_operation_that_was_killed_between_two_steps_names_none(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    with held_elsewhere(state.lock, "deploy") as pid:
+        journalled_by(state, pid, monkeypatch)
+
+    with operation(state, "deploy") as left:
+        assert left.endswith(" or soon after")
+
+
+def test_supervisor_is_told_as_what_it_does_and_a_clock_that_was_put_back_counts_nothing() -> None:
+    since = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(1_000_000))
+
+    assert Operation(SUPERVISOR, 7, since, ()).told(999_000.0) == "the health supervisor repairs a container for 0 s"
