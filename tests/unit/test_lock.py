@@ -242,3 +242,15 @@ def test_note_of_an_older_version_is_read(tmp_path: Path) -> None:
 def test_health_supervisor_is_not_called_a_command() -> None:
     assert Holder(SUPERVISOR, 7).named() == "the health supervisor (process 7)"
     assert Holder().named() == "inv something (process ?)"
+
+
+def test_who_has_nothing_else_to_do_waits_for_as_long_as_it_takes(tmp_path: Path) -> None:
+    """A ticker that systemd starts, until the one before it has ended."""
+    path = tmp_path / "lock"
+    with held_elsewhere(path, "ticker") as pid:
+        began = time.monotonic()
+        threading.Timer(0.4, os.kill, (pid, signal.SIGKILL)).start()
+        with hold(path, "ticker", patiently=True):
+            assert time.monotonic() - began > 0.3 and busy(path)
+            assert json.loads(path.read_text())["pid"] == os.getpid()
+    assert not busy(path)
