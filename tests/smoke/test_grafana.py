@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 from ops.machine.host import REPOSITORY
 from tests.smoke.live import Live, eventually
@@ -24,12 +25,14 @@ def test_its_passwords_cannot_be_guessed_from_outside(live: Live) -> None:
     """Of its own logins there is one. Its form is limited, and Basic authentication is refused at the edge."""
     assert live.site.get("/grafana/api/org", headers={"Authorization": "Basic YWRtaW46YWRtaW4="}).status_code == 403
 
-    def login() -> int:
+    def login(_: int = 0) -> int:
         return live.site("POST", "/grafana/login", json={"user": "nobody", "password": "x"}).status_code
 
-    answers = [login() for _ in range(40)]
+    # Side by side: on a busy host one after the other would stay below the rate.
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(login, range(80)))
     assert 429 in answers
-    assert answers[0] != 429
+    assert set(answers) - {429}
     # The other tests log in by the same limit.
     eventually(lambda: "the form is still refused" if login() == 429 else "", 10)
 
