@@ -5,7 +5,7 @@ from __future__ import annotations
 from ops import podman
 from ops.machine.wait import until
 from ops.plan.keycloak.repair_sql import LIMIT
-from tests.drill.keycloak.breakage import Act, Breakage, at_once, no_login, restart, serves, sql, start, then
+from tests.drill.keycloak.breakage import Act, Breakage, at_once, fails_to_start, no_login, restart, serves, sql, start, then
 from tests.drill.keycloak.hands import SLOT, Keycloak
 
 AWAY = "keycloak_away"
@@ -118,6 +118,15 @@ BREAKAGES = (
         "tables-of-another-role", "schema-rights",
         then(sql("ALTER TABLE realm OWNER TO postgres; ALTER TABLE user_entity OWNER TO postgres", database=SLOT), restart),
         sql(f"ALTER TABLE realm OWNER TO {SLOT}; ALTER TABLE user_entity OWNER TO {SLOT}", database=SLOT),
+    ),
+    Breakage(
+        "role-read-only", "postgres-read-only", sql(f"ALTER ROLE {SLOT} SET default_transaction_read_only = on"),
+        sql(f"ALTER ROLE {SLOT} RESET default_transaction_read_only"),
+    ),
+    Breakage(
+        "lock-table-of-another-role", "lock-table-rights",
+        then(sql("ALTER TABLE databasechangeloglock OWNER TO postgres", database=SLOT), restart),
+        sql(f"ALTER TABLE databasechangeloglock OWNER TO {SLOT}", database=SLOT), suffers=fails_to_start,
     ),
     Breakage(
         "database-owner", "database-wrong-owner", sql(f"ALTER DATABASE {SLOT} OWNER TO app"),
