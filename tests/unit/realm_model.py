@@ -95,7 +95,11 @@ class Model:
 
     def _new_client(self, client: dict[str, Any]) -> None:
         scopes = [*CLIENT["defaultClientScopes"], *(["service_account"] if client.get("serviceAccountsEnabled") else [])]
-        self.live["clients"].append({**copy.deepcopy(dict(CLIENT)), "defaultClientScopes": scopes, **client})
+        made = {**copy.deepcopy(dict(CLIENT)), "defaultClientScopes": scopes}
+        kinds = ("defaultClientScopes", "optionalClientScopes")
+        if any(kind in client for kind in kinds):
+            made |= {kind: [] for kind in kinds}  # as Keycloak has it: one list that is given empties the other
+        self.live["clients"].append({**made, **client})
 
     def _put(self, objects: list[Any], method: str, rest: list[str], body: Any, key: str, keep: tuple[str, ...] = ()) -> None:
         """A collection of named objects. keep: what a change of one does not touch."""

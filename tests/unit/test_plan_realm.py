@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from ops.errors import UsageProblem
 from ops.plan.keycloak.realm import PRUNABLE, Declaration, losses, parse_realm, plan_realm, read_realm, undeclared
 from ops.plan.keycloak.realm_change import Change, Difference, Request
 from ops.plan.keycloak.realm_compare import HIDDEN, UNKNOWN, differences, masked, same
+from ops.plan.keycloak.realm_defaults import CLIENT
 from ops.plan.keycloak.realm_objects import OVERRIDES
 from tests.unit.realm_model import DECLARED, Model, declared
 
@@ -49,6 +51,17 @@ def role(realm: Any, name: str) -> Any:
 
 def told(changes: tuple[Change, ...]) -> list[str]:
     return [change.told() for change in changes]
+
+
+@pytest.mark.parametrize(("kind", "other"), list(permutations(("defaultClientScopes", "optionalClientScopes"))))
+def test_client_that_is_made_keeps_the_default_scopes_that_are_not_declared(kind: str, other: str) -> None:
+    realm = live()
+    realm["clients"].remove(client(realm, "cc03-backend"))
+    model = Model()
+    model.live = realm
+
+    made = client(model.become(with_realm(lambda it: client(it, "cc03-backend").update({kind: []}))).live, "cc03-backend")
+    assert (made[kind], made[other]) == ([], CLIENT[other])
 
 
 def test_missing_realm_is_made_by_one_change_and_what_that_leaves_by_the_next_plan() -> None:

@@ -24,6 +24,7 @@ from ops.machine.state import State
 from ops.model import Plan, Step
 from ops.plan.backup.target import Target
 from ops.plan.keycloak.repaired import Unasked
+from ops.plan.keycloak.situation import Repair
 from ops.verbs import common, keycloak_fix, keycloak_h2, restore
 from tests.unit.builders import REPOSITORY, settings, with_state
 from tests.unit.test_plan_restore import both, facts
@@ -313,10 +314,8 @@ def finding(name: str = "kc-1") -> Any:
 @pytest.fixture
 def fixing(world: World, monkeypatch: pytest.MonkeyPatch) -> keycloak_fix._Run:
     """One finding with one repair that restarts a Keycloak that serves; it is over once the repair is done."""
-    repair = SimpleNamespace(
-        finding="kc-1", kind="restart", title="restart keycloak", notice="logins wait", restarts=True,
-        steps=(Step("restart keycloak", "restart keycloak"),),
-    )  # fmt: skip
+    steps = (Step("restart keycloak", "restart keycloak"),)
+    repair = Repair("kc-1", "restart", "restart keycloak", steps, "logins wait", "it is not", restarts=True)
     facts_ = SimpleNamespace(ready=True, starting=False)
     situation = SimpleNamespace(facts=facts_, wanted=None, drift=())
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from ops.plan.keycloak.realm_change import Change, Ref, Request
 from ops.plan.keycloak.realm_compare import differences, merged, without
+from ops.plan.keycloak.realm_defaults import CLIENT
 
 Object = Mapping[str, Any]
 Path = tuple[str | Ref, ...]
@@ -81,10 +82,18 @@ def clients(realm: Object, live: Object) -> Iterator[Change]:
     for client in realm.get("clients") or []:
         name = client["clientId"]
         own: Path = ("clients", Ref("client", name))
-        for change in reconciled("client", name, client, have.get(name), collection=("clients",), own=own, skip=OF_CLIENTS):
+        declared = client if name in have else {**_kept_scopes(client), **client}
+        for change in reconciled("client", name, declared, have.get(name), collection=("clients",), own=own, skip=OF_CLIENTS):
             yield replace(change, request=with_flow_ids(change.request))
         if name in have:
             yield from _mappers("client mapper", name, own, client, have[name])
+
+
+def _kept_scopes(client: Object) -> dict[str, list[str]]:
+    """Keycloak gives its default scopes to a new client only where neither list is declared; one alone leaves the other empty
+    (seen with 26.7.3)."""
+    kinds = ("defaultClientScopes", "optionalClientScopes")
+    return {kind: list(CLIENT[kind]) for kind in kinds} if any(kind in client for kind in kinds) else {}
 
 
 def with_flow_ids(request: Request) -> Request:
