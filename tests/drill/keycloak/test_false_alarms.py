@@ -10,8 +10,8 @@ from tests.drill.keycloak.breakage import Suffers, answers
 from tests.drill.keycloak.hands import SLOT, Keycloak
 
 STARTS_WITHIN = 180.0
-PEOPLE, PAUSE = 10, 2.0
-"""Seconds: at most 5 logins a second, however fast Keycloak is. nginx lets one address have no more."""
+PEOPLE, PAUSE = 5, 1.0
+"""Seconds: at most 5 logins a second, and 5 under way, however fast Keycloak is. nginx lets one address have no more."""
 
 
 def not_ready(keycloak: Keycloak) -> str:
