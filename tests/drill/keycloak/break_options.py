@@ -82,7 +82,6 @@ BREAKAGES = (
     edited("hostname-wrong", "hostname-wrong", without_port),
     edited("hostname-invalid", "hostname-invalid", conf(hostname="https://bad host/auth"), suffers=fails_to_start),
     Breakage("jvm-option", "jvm-option", variable("JAVA_TOOL_OPTIONS", "-XX:+UseNothing"), suffers=fails_to_start),
-    edited("certificate-file-missing", "https-file", conf(https_certificate_file="/etc/cc03/no.pem"), suffers=fails_to_start),
     edited("hostname-unset", "hostname-unset", conf(without="hostname hostname-admin"), suffers=fails_to_start),
     edited("hostname-admin-alone", "hostname-unset", conf(without="hostname"), suffers=fails_to_start),
     edited("proxy-headers-missing", "proxy-headers", conf(without="proxy-headers"), suffers=no_login),
