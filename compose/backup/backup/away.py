@@ -46,7 +46,7 @@ def greeting(repository: Repository) -> str:
         else:
             _ssh(repository)
     except OSError as problem:
-        return f"{repository.name} does not answer: {problem or type(problem).__name__}"
+        return f"{repository.name} does not answer: {str(problem) or type(problem).__name__}"
     return ""
 
 

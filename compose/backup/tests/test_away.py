@@ -51,6 +51,14 @@ def test_server_that_is_another_silent_or_not_there_is_away(monkeypatch):
     assert "refused" in away.greeting(nas(port))
 
 
+def test_failure_without_a_text_is_named_by_its_kind(monkeypatch):
+    def fail(_):
+        raise ConnectionAbortedError
+
+    monkeypatch.setattr(away, "_ssh", fail)
+    assert away.greeting(nas(22)) == "nas does not answer: ConnectionAbortedError"
+
+
 def test_tools_are_told_once_when_one_goes_and_once_when_it_comes(monkeypatch):
     said, answers = [], {"nas": "nas does not answer", "offsite": ""}
     monkeypatch.setattr(configuration, "told_away", lambda: sorted(said[-1]) if said else [])
