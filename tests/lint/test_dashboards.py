@@ -14,6 +14,8 @@ import pytest
 
 from ops.machine.host import REPOSITORY
 
+from .grafana_schema import board_problems
+
 DASHBOARDS: dict[str, dict[str, Any]] = {
     str(path.relative_to(REPOSITORY)): json.loads(path.read_text())
     for path in sorted((REPOSITORY / "config").rglob("*.json"))
@@ -36,6 +38,7 @@ def dashboard_problems(dashboards: Mapping[str, Mapping[str, Any]]) -> Iterator[
             yield f"{path}: has no uid of its own"
         if not dashboard.get("title"):
             yield f"{path}: has no title"
+        yield from (f"{path}{problem}" for problem in board_problems(dashboard))
         for panel in panels_of(dashboard):
             yield from (f"{path}: {panel.get('title', panel.get('id'))}: {problem}" for problem in panel_problems(panel))
 
@@ -46,6 +49,10 @@ def panel_problems(panel: Mapping[str, Any]) -> Iterator[str]:
         yield "has no description"
     if kind not in WITHOUT_UNIT and not panel.get("fieldConfig", {}).get("defaults", {}).get("unit"):
         yield "has no unit"
+    steps = panel.get("fieldConfig", {}).get("defaults", {}).get("thresholds", {}).get("steps", [])
+    bounds = [step["value"] for step in steps[1:]]
+    if bounds != sorted(set(bounds)):
+        yield f"has a colour that is never seen: its thresholds are {bounds}"
     for target in panel.get("targets", []):
         source = target.get("datasource") or panel.get("datasource") or {}
         if source.get("type", "prometheus") != "prometheus" or "expr" not in target:
@@ -71,12 +78,29 @@ GOOD: dict[str, Any] = {
     "panels": [
         {
             "id": 1, "title": "Requests", "type": "timeseries", "description": "By status.",
-            "fieldConfig": {"defaults": {"unit": "reqps"}},
-            "targets": [{"expr": 'sum by (status) (rate(http_requests_total{job="$job"}[$__rate_interval]))'}],
+            "fieldConfig": {
+                "defaults": {
+                    "unit": "reqps", "custom": {"lineWidth": 2},
+                    "thresholds": {"mode": "absolute", "steps": [
+                        {"color": "green", "value": None}, {"color": "orange", "value": 1}, {"color": "red", "value": 2},
+                    ]},
+                },
+                "overrides": [],
+            },
+            "options": {"tooltip": {"mode": "multi", "sort": "desc"}},
+            "targets": [{
+                "refId": "A", "datasource": {"type": "prometheus"},
+                "expr": 'sum by (status) (rate(http_requests_total{job="$job"}[$__rate_interval]))',
+            }],
         },
         {"id": 2, "type": "row", "panels": [{"id": 3, "type": "text", "description": "How to read this."}]},
     ],
 }  # fmt: skip
+
+
+def steps(board: dict[str, Any]) -> Any:
+    return board["panels"][0]["fieldConfig"]["defaults"]["thresholds"]["steps"]
+
 
 BROKEN: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "no uid": (lambda board: board.pop("uid"), "uid"),
@@ -85,6 +109,15 @@ BROKEN: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "no description": (lambda board: board["panels"][0].pop("description"), "description"),
     "no description within a row": (lambda board: board["panels"][1]["panels"][0].pop("description"), "description"),
     "query": (lambda board: board["panels"][0]["targets"][0].update(expr="sum(rate(x[5m])"), "sum(rate("),
+    "thresholds": (lambda board: steps(board)[1].update(value=2), "never seen"),
+    "key of the dashboard": (lambda board: board.update(schemaVersio=41), "Dashboard has no schemaVersio"),
+    "key of a panel": (lambda board: board["panels"][0].update(unit="s"), "Panel has no unit"),
+    "kind of panel": (lambda board: board["panels"][0].update(type="graph"), "no kind of panel 'graph'"),
+    "option": (lambda board: board["panels"][0]["options"]["tooltip"].update(mode="all"), "'all' is none of"),
+    "style": (lambda board: board["panels"][0]["fieldConfig"]["defaults"]["custom"].update(lineWidth="2"), "'2' is no float"),
+    "key of a query": (lambda board: board["panels"][0]["targets"][0].update(legend="x"), "Dataquery has no legend"),
+    "key within a row": (lambda board: board["panels"][1]["panels"][0].update(legend="x"), "Panel has no legend"),
+    "colour": (lambda board: steps(board)[0].update(color=1), "1 is no str"),
 }
 
 
