@@ -17,7 +17,8 @@ import pytest
 
 from ops.errors import OpsError
 from ops.machine.keycloak import container, database, edge
-from ops.machine.keycloak.look import Place, Reads, _since, _with_locks
+from ops.machine.keycloak.look import Place, Reads, _since, _with_locks, unread_container
+from ops.machine.project import Project
 from ops.machine.run import Result
 from ops.machine.state import State
 from ops.plan.keycloak.facts import EdgeFacts, PostgresFacts, Role, Session
@@ -230,6 +231,12 @@ def test_read_that_fails_or_is_late_costs_one_fact() -> None:
 
     assert (given, late) == ([7, 7, 1], None)
     assert reads.unread == {"a": "podman exec: it is gone", "b": "ValueError: odd", "d": "no answer within 4.5 s"}
+
+
+@pytest.mark.parametrize(("found", "status"), [({"keycloak": {"State": {"Status": "running"}}}, "running"), ({}, "missing")])
+def test_container_that_is_not_read_in_time_is_not_missing(found: dict[str, dict[str, Any]], status: str) -> None:
+    """`inv keycloak.fix` makes a missing one again; a busy host is no reason to."""
+    assert unread_container(Place(cast(Project, None), found)).status == status
 
 
 def test_a_token_that_does_not_come_leaves_the_clock_unread(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from ops.machine.observe import inspected_containers
 from ops.machine.operation import under_way
 from ops.machine.preflight import free_bytes
 from ops.machine.project import Project
-from ops.plan.keycloak.facts import REALM, ROLE, EdgeFacts, Facts, PostgresFacts
+from ops.plan.keycloak.facts import REALM, ROLE, ContainerFacts, EdgeFacts, Facts, PostgresFacts
 from ops.plan.keycloak.log import log_lines
 from ops.render import container_name
 
@@ -124,13 +124,18 @@ def _look(place: Place, reads: Reads) -> Facts:
         public_url=place.public_url, ops_url=place.ops_url, now=time.time(), nginx=place.state("nginx"), postgres=seen,
         edge=answers, under_way=_another(project), disks=free_bytes(project),
         container=replace(
-            reads.result("container", state, container.container_facts(None, 0.0, ())),
+            reads.result("container", state, unread_container(place)),
             last_exit=reads.result("how it ended", ended, None),
         ),
         server=reads.result("image and options", server, container.server_facts(None, current, sealed)),
     )  # fmt: skip
     text = reads.result("log", log, "")
     return replace(facts, log=tuple(log_lines(text, _since(facts))), unread=reads.unread)
+
+
+def unread_container(place: Place) -> ContainerFacts:
+    """What is known of the container where it could not be read in time: whether Podman has it, and its state."""
+    return ContainerFacts(status=place.state(container.SLOT), running_seconds=None, healthcheck="")
 
 
 def _another(project: Project) -> str:
