@@ -112,7 +112,12 @@ def counted(live: Live, admin: Account) -> Counted:
 
 def counted_deletes(live: Live) -> float:
     """The counter of DELETEs that found nothing, over all replicas, as they tell it themselves."""
-    series = 'http_requests_total{method="DELETE",route="/api/v1/items/{item_id}",status="404"} '
+    return counted_by_backends(live, 'http_requests_total{method="DELETE",route="/api/v1/items/{item_id}",status="404"}')
+
+
+def counted_by_backends(live: Live, series: str) -> float:
+    """The sum of a counter over all replicas; `series` with its labels as they are written."""
+    series += " "
     pages = [live.inside(slot, 8000, "/metrics").text for slot in live.slots("backend")]
     return sum(float(line.removeprefix(series)) for page in pages for line in page.splitlines() if line.startswith(series))
 

@@ -9,8 +9,8 @@ import secrets
 import pytest
 
 from tests.smoke.accounts import Account
-from tests.smoke.conftest import NEVER_THERE, Counted, MakeItem, item_input
-from tests.smoke.live import Live
+from tests.smoke.conftest import NEVER_THERE, Counted, MakeItem, counted_by_backends, item_input
+from tests.smoke.live import Live, eventually
 from tests.smoke.websocket import Closed, WebSocket
 
 PROBLEM = "application/problem+json"
@@ -130,6 +130,29 @@ def test_list_comes_in_pages(viewer: Account, make_item: MakeItem) -> None:
 
     assert [page(offset=offset) for offset in (0, 2, 4)] == [made[:2], made[2:4], made[4:]]
     assert page(sort="-name") == made[:2:-1]
+
+
+def test_total_is_counted_once_for_many_and_follows_changes(live: Live, viewer: Account, make_item: MakeItem) -> None:
+    """In the database; every page shows it."""
+    mark = secrets.token_hex(5)
+    for number in range(3):
+        make_item(name=f"{mark} {number}")
+
+    def total() -> int:
+        answer: int = viewer("GET", "/items", params={"q": mark, "limit": 2}).json()["total"]
+        return answer
+
+    def came(outcome: str) -> float:
+        return counted_by_backends(live, f'item_totals_total{{outcome="{outcome}"}}')
+
+    counted, kept = came("counted"), came("kept")
+    assert {total() for _ in range(20)} == {3}
+    counted, kept = came("counted") - counted, came("kept") - kept
+    assert counted + kept == 20 and kept > counted > 0
+
+    make_item(name=f"{mark} 4")
+    # Of as many requests as meet each replica: another one hears of the change through Redis.
+    eventually(lambda: "" if {total() for _ in range(4)} == {4} else "the new item is not counted", 4)
 
 
 IN_ORDER = ["apfel", "Äpfel", "Bolt M8", "Bolt M10", "Öse", "Zange", "アンカー", "ねじ", "ボルト", "漢字"]

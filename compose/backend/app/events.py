@@ -8,6 +8,7 @@ import json
 import logging
 import random
 import time
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
@@ -44,10 +45,19 @@ class Client:
 
 
 class Events:
-    def __init__(self, client: Any, breaker: Breaker, limit: int) -> None:
+    """The WebSocket clients of this replica, and its subscription to the changes of all replicas.
+
+    Parameters
+    ----------
+    limit: most clients at a time. changed: called with the action of each change of an item, in whichever replica; with None
+    where changes may have been missed.
+    """
+
+    def __init__(self, client: Any, breaker: Breaker, limit: int, changed: Callable[[str | None], None]) -> None:
         self._redis = client
         self._breaker = breaker
         self._limit = limit
+        self._changed = changed
         self._clients: set[Client] = set()
         self._draining = False
         self.degraded = True
@@ -74,6 +84,7 @@ class Events:
             client.close(RESTARTING, "restarting")
 
     def tell(self, message: str) -> None:
+        self._changed(_action(message))
         for client in self._clients:
             try:
                 client.queue.put_nowait(message)
@@ -120,6 +131,15 @@ class Events:
         if degraded != self.degraded:
             self.degraded = degraded
             self.tell(json.dumps({"type": "status", "degraded": degraded}))
+
+
+def _action(message: str) -> str | None:
+    """What happened to an item; None for a message about anything else."""
+    try:
+        found = json.loads(message)
+    except ValueError:
+        return None
+    return found.get("action") if isinstance(found, dict) else None
 
 
 async def _authenticate(websocket: WebSocket, text: str) -> Principal:

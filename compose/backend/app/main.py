@@ -14,6 +14,7 @@ from app.cache import Breaker, ItemCache, create_client
 from app.database import create_pool
 from app.items import routes as items
 from app.items.storage import ItemStore
+from app.items.totals import Totals
 from app.middleware import MAX_BODY
 from app.settings import Settings
 from app.tls import Tls
@@ -66,10 +67,11 @@ def attach_state(app: FastAPI, settings: Settings, tls: Tls) -> None:
     # A second over the longest read: see the order described in cache.py.
     barrier = settings.statement_timeout_ms // 1000 + 1
     state.cache = ItemCache(state.redis, breaker, settings.cache_ttl_seconds, barrier)
-    state.events = events.Events(state.redis, breaker, settings.websocket_limit)
     state.probes = probe.Probes()
     state.browser_errors = browser_errors.Reports()
     state.items = ItemStore(state.pool)
+    state.totals = Totals(state.items.count)
+    state.events = events.Events(state.redis, breaker, settings.websocket_limit, state.totals.changed)
     state.tokens = TokenVerifier(settings.issuer, settings.audience)
     state.keys = RealmKeys(settings.jwks_url, state.tokens.forget, fetcher(tls))
     state.readiness = health.Readiness(state)

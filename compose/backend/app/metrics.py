@@ -29,6 +29,9 @@ LATENCY = Histogram(
 )
 IN_FLIGHT = Gauge("http_requests_in_flight", "Requests being answered now.", registry=REGISTRY)
 CACHE = Counter("cache_reads_total", "Cached reads by outcome.", ["outcome"], registry=REGISTRY)
+TOTALS = Counter(
+    "item_totals_total", "Totals of item lists by outcome: counted, kept, unneeded.", ["outcome"], registry=REGISTRY
+)
 CACHE_UP = Gauge("cache_up", "1 while redis answers, 0 while the circuit is open.", registry=REGISTRY)
 DEPENDENCY_UP = Gauge("dependency_up", "1 while readiness calls it ok, else 0.", ["dependency"], registry=REGISTRY)
 TOKENS_REFUSED = Counter("auth_tokens_refused_total", "Tokens refused, by reason.", ["reason"], registry=REGISTRY)

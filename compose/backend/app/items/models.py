@@ -60,6 +60,8 @@ class ItemHistory(BaseModel):
 
 class ItemPage(BaseModel):
     items: list[Item]
-    total: int
+    total: Annotated[
+        int, Field(description="How many items the search finds; changes of others show within five seconds")
+    ]
     limit: int
     offset: int

@@ -61,6 +61,7 @@ def _sku_taken(sku: str) -> Problem:
 
 async def _changed(request: Request, action: str, item: Item) -> None:
     state: Any = request.app.state
+    state.totals.changed(action)
     if action != "created":  # nobody can have cached what was not there
         await state.cache.invalidate(str(item.id))
     await state.events.publish({"type": "item", "action": action, "id": str(item.id), "version": item.version})
@@ -75,7 +76,9 @@ async def list_items(
     limit: Annotated[int, Query(ge=1, le=100)] = 25,
     offset: Annotated[int, Query(ge=0, le=100_000)] = 0,
 ) -> ItemPage:
-    items, total = await _store(request).page(unicodedata.normalize("NFC", q).strip(), sort, limit, offset)
+    search = unicodedata.normalize("NFC", q).strip()
+    items = await _store(request).page(search, sort, limit, offset)
+    total = await request.app.state.totals.of(search, offset, limit, len(items))
     page = ItemPage.model_construct(items=items, total=total, limit=limit, offset=offset)
     return Response(page.model_dump_json(), headers={"Cache-Control": "no-cache"}, media_type=JSON)  # type: ignore[return-value]
 

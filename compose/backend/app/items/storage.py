@@ -74,20 +74,22 @@ class ItemStore:
         async with self._pool.connection() as connection:
             return await _one(connection, f"SELECT {_COLUMNS} FROM items WHERE id = %s", (item_id,))
 
-    async def page(self, query: str, sort: str, limit: int, offset: int) -> tuple[list[Item], int]:
-        where = sql.SQL("")
-        parameters: list[Any] = []
-        if query:
-            where = sql.SQL(f"WHERE {_SEARCHED} ILIKE %s")
-            parameters.append(like_pattern(query))
-        rows_query = sql.SQL(" ").join(
+    async def page(self, query: str, sort: str, limit: int, offset: int) -> list[Item]:
+        where, parameters = _found_by(query)
+        statement = sql.SQL(" ").join(
             [sql.SQL(f"SELECT {_COLUMNS} FROM items"), where, order_by(sort), sql.SQL("LIMIT %s OFFSET %s")]
         )
-        total_query = sql.SQL(" ").join([sql.SQL("SELECT count(*) AS total FROM items"), where])
         async with self._pool.connection() as connection:
-            rows = await (await connection.execute(rows_query, [*parameters, limit, offset])).fetchall()
-            total = await (await connection.execute(total_query, parameters)).fetchone()
-        return [Item.model_construct(**row) for row in rows], total["total"]
+            rows = await (await connection.execute(statement, [*parameters, limit, offset])).fetchall()
+        return [Item.model_construct(**row) for row in rows]
+
+    async def count(self, query: str) -> int:
+        """How many items a search finds. Reads them all: see Totals."""
+        where, parameters = _found_by(query)
+        statement = sql.SQL(" ").join([sql.SQL("SELECT count(*) AS total FROM items"), where])
+        async with self._pool.connection() as connection:
+            row: Any = await (await connection.execute(statement, parameters)).fetchone()
+        return row["total"]
 
     async def history(self, item_id: UUID, limit: int) -> list[ItemChange]:
         """The newest changes of an item, the last one first; none where there never was one."""
@@ -139,6 +141,11 @@ class ItemStore:
         async with self._pool.connection() as connection:
             deleted = await _one(connection, recorded(change, "deleted"), (item_id, *_listed(expected), *_who(caller)))
             return deleted or await _current(connection, item_id)
+
+
+def _found_by(query: str) -> tuple[sql.SQL, list[str]]:
+    """A condition and its parameters; none for an empty search."""
+    return (sql.SQL(f"WHERE {_SEARCHED} ILIKE %s"), [like_pattern(query)]) if query else (sql.SQL(""), [])
 
 
 def _listed(expected: Expected) -> tuple[list[int] | None, list[int] | None]:

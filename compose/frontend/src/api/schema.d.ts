@@ -250,7 +250,10 @@ export interface components {
             limit: number;
             /** Offset */
             offset: number;
-            /** Total */
+            /**
+             * Total
+             * @description How many items the search finds; changes of others show within five seconds
+             */
             total: number;
         };
         /** Me */
