@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -159,9 +160,77 @@ def test_change_by_somebody_else_shows_by_itself(
     expect(row).to_have_count(1)
     expect(row).to_contain_text("5")
 
-    changed = {name: item[name] for name in ("name", "sku", "location", "notes")} | {"quantity": 4711}
-    assert editor("PUT", f"/items/{item['id']}", json=changed, headers={"If-Match": '"1"'}).status_code == 200
+    change(editor, item, quantity=4711)
     expect(row).to_contain_text("4,711")
+
+
+HISTORY: dict[str, dict[str, Any]] = {
+    "added": {"quantity": 1200, "location": "", "notes": "left " * 200},
+    "moved": {"quantity": 7, "location": "Hall 3"},
+    "corrected": {"notes": "left " * 199 + "right"},
+}
+
+
+@pytest.mark.parametrize(
+    ("visit", "reader"), [(DESKTOP, "editor"), (PHONE, "viewer")], indirect=["visit"], ids=["editor", "viewer-phone"]
+)
+def test_history_says_who_changed_what(
+    live: Live, visit: Visit, admin: Account, make_item: MakeItem, reader: str, request: pytest.FixtureRequest
+) -> None:
+    item = make_item(**HISTORY["added"])
+    change(admin, item, **HISTORY["moved"])
+    page, asked = visit.page, list[str]()
+    page.on("request", lambda sent: asked.append(sent.url) if "/history" in sent.url else None)
+    visit.log_in(live, request.getfixturevalue(reader))
+    page.goto(f"{live.site.base}/?item={item['id']}")
+    dialog, steps = page.get_by_test_id("item-dialog"), page.get_by_test_id("history-step")
+    expect(dialog.get_by_role("heading", name=item["name"])).to_be_visible()
+    assert asked == []
+
+    dialog.get_by_text("History", exact=True).press("Enter")
+    expect(steps).to_have_count(2)
+    expect(steps.nth(0)).to_contain_text(f"{admin.username} changed it")
+    expect(steps.nth(0).get_by_role("definition")).to_have_text(["from 1,200 → to 7", "from empty → to Hall 3"])
+    expect(steps.nth(1)).to_contain_text(f"{item['created_by']} added it")
+    expect(page.get_by_test_id("live")).to_have_text("Live")
+    change(admin, item, **HISTORY["corrected"])
+    expect(steps).to_have_count(3)
+    same = "…eft left left left left"
+    expect(steps.nth(0).get_by_role("definition")).to_have_text(f"from {same} left → to {same} right")
+    steps.last.scroll_into_view_if_needed()
+    assert dialog.evaluate("dialog => dialog.scrollWidth <= dialog.clientWidth"), "has to be scrolled sideways"
+    visit.screenshot(f"site-history-{reader}")
+    assert visit.troubles == []
+
+
+def change(account: Account, item: dict[str, Any], **fields: Any) -> None:
+    """Save an item by the API; `item` is then as it was saved."""
+    wanted = {name: item[name] for name in ("name", "sku", "quantity", "location", "notes")} | fields
+    answer = account("PUT", f"/items/{item['id']}", json=wanted, headers={"If-Match": f'"{item["version"]}"'})
+    assert answer.status_code == 200, answer.text
+    item.update(answer.json())
+
+
+def test_change_that_meets_another_one_is_merged(
+    live: Live, visit: Visit, editor: Account, admin: Account, make_item: MakeItem
+) -> None:
+    item = make_item(quantity=5)
+    page = visit.page
+    visit.log_in(live, editor)
+    expect(page.get_by_test_id("live")).to_have_text("Live")
+    page.get_by_test_id("search").fill(item["sku"])
+    row = page.get_by_test_id("item")
+    row.get_by_role("button", name=f"Edit {item['name']}").click()
+    expect(page.get_by_test_id("item-form")).to_be_visible()
+    change(admin, item, location="Hall 3")
+
+    expect(page.get_by_test_id("changed-meanwhile")).to_be_visible()
+    visit.fill(quantity="7")
+    expect(page.get_by_test_id("choice-location")).to_contain_text("Hall 3")
+    page.get_by_test_id("save-merged").click()
+    expect(page.get_by_test_id("toast")).to_have_text(f"Saved {item['name']}.")
+    expect(row).to_contain_text("Hall 3")
+    expect(row).to_contain_text("7")
 
 
 @pytest.mark.parametrize("notes", ["棚卸し " * 300, "long " * 700], ids=["Japanese", "ASCII"])

@@ -1,7 +1,9 @@
-import { useEffect, useMemo, useState } from "react";
+import { useQuery } from "@tanstack/react-query";
+import { useMemo } from "react";
 
 import { Http } from "./api/http";
-import { ItemsApi, type Me } from "./api/items";
+import { ItemsApi } from "./api/items";
+import { keys } from "./api/queries";
 import type { Config } from "./config";
 import { InventoryPage } from "./items/InventoryPage";
 import { useSession } from "./session/context";
@@ -37,25 +39,11 @@ interface SignedInProps {
 
 function SignedIn({ productName, session, ended }: SignedInProps) {
   const api = useMemo(() => new ItemsApi(new Http(session)), [session]);
-  const [me, setMe] = useState<Me>();
-  const [error, setError] = useState<unknown>();
-  const [attempt, setAttempt] = useState(0);
+  // It stands in the token: nothing of it changes while somebody is elsewhere.
+  const account = useQuery({ queryKey: keys.me, queryFn: ({ signal }) => api.me(signal), refetchOnWindowFocus: false });
+  const me = account.data;
   const [notice, announce] = useToast();
   const role = me && roleOf(me.roles);
-
-  useEffect(() => {
-    const controller = new AbortController();
-    api.me(controller.signal).then(
-      (found) => {
-        setMe(found);
-        setError(undefined);
-      },
-      (failure: unknown) => {
-        if (!controller.signal.aborted) setError(failure);
-      },
-    );
-    return () => controller.abort();
-  }, [api, attempt]);
 
   return (
     <>
@@ -92,7 +80,7 @@ function SignedIn({ productName, session, ended }: SignedInProps) {
         </div>
       )}
       <main id="main" tabIndex={-1}>
-        {error !== undefined && !ended && <ErrorNotice error={error} onRetry={() => setAttempt(attempt + 1)} />}
+        {account.isError && !ended && <ErrorNotice error={account.error} onRetry={() => void account.refetch()} />}
         {me && !role && (
           <p className="notice notice-warning" data-testid="no-role">
             You are signed in as {me.username}, but no role has been granted to you yet. Ask an administrator for one.

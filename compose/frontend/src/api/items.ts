@@ -6,6 +6,7 @@ type Schemas = components["schemas"];
 /** What a person may change. */
 export type ItemFields = Readonly<Schemas["ItemInput"]>;
 export type Item = Readonly<Schemas["Item"]>;
+export type ItemChange = Readonly<Schemas["ItemChange"]>;
 export type ItemPage = Readonly<Schemas["ItemPage"]>;
 export type Me = Readonly<Schemas["Me"]>;
 
@@ -37,6 +38,12 @@ export class ItemsApi {
 
   async get(id: string, signal?: AbortSignal): Promise<Loaded> {
     return loaded(await this.http.request<Item>(`/items/${encodeURIComponent(id)}`, withSignal(signal)));
+  }
+
+  /** The newest changes, the last one first. */
+  async history(id: string, limit: number, signal?: AbortSignal): Promise<readonly ItemChange[]> {
+    const path = `/items/${encodeURIComponent(id)}/history?limit=${limit}`;
+    return (await this.http.request<Schemas["ItemHistory"]>(path, withSignal(signal))).data.changes;
   }
 
   /** With the same key, a second attempt after a lost answer yields the same item instead of a second one. */

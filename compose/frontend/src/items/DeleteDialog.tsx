@@ -1,10 +1,10 @@
 import { useState } from "react";
 
-import { ApiError } from "../api/http";
 import type { Item, ItemsApi } from "../api/items";
 import { Dialog } from "../ui/Dialog";
 import { ErrorNotice } from "../ui/ErrorNotice";
 import { Timestamp } from "../ui/Timestamp";
+import { useRemove } from "./useWrites";
 
 interface Props {
   readonly api: ItemsApi;
@@ -16,29 +16,22 @@ interface Props {
 export function DeleteDialog({ api, item, onClose, onDeleted }: Props) {
   const [current, setCurrent] = useState(item);
   const [changed, setChanged] = useState(false);
-  const [busy, setBusy] = useState(false);
-  const [error, setError] = useState<unknown>();
+  const removal = useRemove(api);
 
-  const remove = async () => {
-    if (busy) return;
-    setBusy(true);
-    setError(undefined);
-    try {
-      await api.remove(current);
-      onDeleted(current.name);
-    } catch (failure) {
-      const status = failure instanceof ApiError ? failure.status : undefined;
-      if (status === 404) onDeleted(current.name);
-      else if (status === 412) await showChange();
-      else setError(failure);
-    } finally {
-      setBusy(false);
-    }
-  };
-
-  const showChange = async () => {
-    setChanged(true);
-    await api.get(current.id).then(({ item: latest }) => setCurrent(latest), setError);
+  const remove = () => {
+    if (removal.isPending) return;
+    removal.mutateAsync(current).then(
+      (outcome) => {
+        if (outcome.kind !== "changed") {
+          onDeleted(current.name);
+          return;
+        }
+        setChanged(true);
+        setCurrent(outcome.theirs.item);
+      },
+      // Shown below.
+      () => undefined,
+    );
   };
 
   return (
@@ -52,14 +45,14 @@ export function DeleteDialog({ api, item, onClose, onDeleted }: Props) {
             {current.updated_by} changed it <Timestamp value={current.updated_at} />. Check it, then delete it again.
           </p>
         )}
-        {error !== undefined && <ErrorNotice error={error} />}
+        {removal.isError && <ErrorNotice error={removal.error} />}
       </div>
       <footer className="dialog-actions">
         <button type="button" className="button" onClick={onClose} autoFocus>
           Keep it
         </button>
-        <button type="button" className="button button-danger" aria-disabled={busy} data-testid="confirm-delete" onClick={remove}>
-          {busy ? "Deleting…" : "Delete"}
+        <button type="button" className="button button-danger" aria-disabled={removal.isPending} data-testid="confirm-delete" onClick={remove}>
+          {removal.isPending ? "Deleting…" : "Delete"}
         </button>
       </footer>
     </Dialog>

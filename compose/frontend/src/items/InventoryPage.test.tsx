@@ -5,6 +5,7 @@ import { afterEach, beforeEach, expect, it, vi } from "vitest";
 
 import type { Item, ItemsApi } from "../api/items";
 import { createQueryClient } from "../api/queries";
+import { go } from "../routing";
 import type { Session } from "../session/session";
 import { InventoryPage } from "./InventoryPage";
 
@@ -21,7 +22,7 @@ const item = (id: string, quantity: number): Item => ({
   updated_at: "2026-01-01T00:00:00Z",
   updated_by: "olga",
 });
-const api = { list: vi.fn(), get: vi.fn() };
+const api = { list: vi.fn(), get: vi.fn(), history: vi.fn() };
 const session = { accessToken: () => Promise.resolve("t"), onRenewal: () => () => undefined };
 let channel: EventTarget;
 
@@ -62,6 +63,10 @@ async function open() {
 beforeEach(() => {
   vi.useFakeTimers();
   vi.stubGlobal("WebSocket", Socket);
+  history.replaceState(null, "", "/");
+  // jsdom has no modal dialogs.
+  HTMLDialogElement.prototype.showModal = vi.fn();
+  HTMLDialogElement.prototype.close = vi.fn();
   api.list.mockReset().mockResolvedValue({ items: [item("a", 1), item("b", 2)], total: 2, limit: 25, offset: 0 });
   api.get.mockReset().mockImplementation((id: string) => Promise.resolve({ item: item(id, 4711), etag: '"2"' }));
 });
@@ -87,6 +92,22 @@ it("fetches a changed item that is shown by itself, without the list", async () 
   expect(api.get.mock.calls.map((call) => call[0] as string)).toEqual(["b"]);
   expect(screen.getAllByTestId("item")[1]?.textContent).toContain("4,711");
   expect(api.list).toHaveBeenCalledOnce();
+});
+
+it("fetches a changed item once for the list and the dialog that show it", async () => {
+  await open();
+  await act(async () => {
+    go({ item: "b" });
+    await vi.advanceTimersByTimeAsync(0);
+  });
+  expect(screen.getByTestId("item-form")).toBeTruthy();
+  expect(screen.queryByTestId("changed-meanwhile")).toBeNull();
+  api.get.mockClear().mockResolvedValue({ item: { ...item("b", 4711), version: 2 }, etag: '"2"' });
+  await changed("b");
+  await pass(5_000);
+  expect(api.get).toHaveBeenCalledOnce();
+  expect(screen.getByTestId("changed-meanwhile")).toBeTruthy();
+  expect(screen.getAllByTestId("item")[1]?.textContent).toContain("4,711");
 });
 
 it("fetches nothing while nobody looks, and once when somebody does again", async () => {

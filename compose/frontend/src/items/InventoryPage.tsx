@@ -2,7 +2,6 @@ import { useRef, useState } from "react";
 import { flushSync } from "react-dom";
 
 import type { Item, ItemsApi } from "../api/items";
-import type { ItemChanged } from "../api/live";
 import { mayDelete, mayEdit, type Role } from "../session/permissions";
 import { SessionEnded, type Session } from "../session/session";
 import { go, SORTS, useView, type Sort, type View } from "../routing";
@@ -28,17 +27,12 @@ export function InventoryPage({ api, role, session, announce }: Props) {
   const result = useItems(api, view);
   const heading = useRef<HTMLHeadingElement>(null);
   const [deleting, setDeleting] = useState<Item>();
-  const [lastChange, setLastChange] = useState<ItemChanged>();
-  const live = useLive(session, (change) => {
-    if (change) setLastChange(change);
-    result.changed(change);
-  });
+  const live = useLive(session, result.changed);
   const editable = mayEdit(role);
 
   const done = (message: string) => {
     go({ item: undefined });
     announce(message);
-    result.refresh();
   };
   const deleted = (name: string) => {
     // Closing gives the focus back to a button that goes away with its row, so it is moved on after that.
@@ -83,7 +77,6 @@ export function InventoryPage({ api, role, session, announce }: Props) {
           api={api}
           id={view.item}
           editable={editable}
-          lastChange={lastChange}
           onClose={() => go({ item: undefined })}
           onDone={done}
           onSignIn={() => void session.signIn()}

@@ -1,45 +1,30 @@
-import { useEffect, useState } from "react";
+import { useQuery } from "@tanstack/react-query";
+import { useState } from "react";
 
-import type { ItemChanged } from "../api/live";
-import type { ItemsApi, Loaded } from "../api/items";
+import type { ItemsApi } from "../api/items";
+import { itemQuery } from "../api/queries";
 import { Dialog } from "../ui/Dialog";
 import { ErrorNotice } from "../ui/ErrorNotice";
 import { ItemDetails } from "./ItemDetails";
 import { ItemEditor } from "./ItemEditor";
+import { ItemHistory } from "./ItemHistory";
 
 interface Props {
   readonly api: ItemsApi;
   readonly id: string;
   readonly editable: boolean;
-  readonly lastChange: ItemChanged | undefined;
   readonly onClose: () => void;
   readonly onDone: (message: string) => void;
   readonly onSignIn: () => void;
 }
 
-/** One item by its link: loads it, then shows it or lets it be edited. */
-export function ItemDialog({ api, id, editable, lastChange, onClose, onDone, onSignIn }: Props) {
+/** One item by its link: loads it, then shows it or lets it be edited. What the live channel tells, useItems fetches. */
+export function ItemDialog({ api, id, editable, onClose, onDone, onSignIn }: Props) {
   const isNew = id === "new";
-  const [loaded, setLoaded] = useState<Loaded>();
-  const [error, setError] = useState<unknown>();
-  const [attempt, setAttempt] = useState(0);
-  const changedVersion = lastChange?.id === id && lastChange.action === "updated" ? lastChange.version : 0;
-  const reloadFor = editable ? 0 : changedVersion;
-
-  useEffect(() => {
-    if (isNew) return;
-    const controller = new AbortController();
-    api.get(id, controller.signal).then(
-      (found) => {
-        setLoaded(found);
-        setError(undefined);
-      },
-      (failure: unknown) => {
-        if (!controller.signal.aborted) setError(failure);
-      },
-    );
-    return () => controller.abort();
-  }, [api, id, isNew, attempt, reloadFor]);
+  const query = useQuery({ ...itemQuery(api, id), enabled: !isNew });
+  const loaded = query.data;
+  // A form stays, whatever becomes of its item: saving tells. A viewer has nothing to lose.
+  const failed = query.isError && !(editable && loaded);
 
   const [dirty, setDirty] = useState(false);
   const mayClose = () => !dirty || confirm("Discard what you have changed?");
@@ -47,18 +32,17 @@ export function ItemDialog({ api, id, editable, lastChange, onClose, onDone, onS
   const title = isNew ? "Add item" : (loaded?.item.name ?? "Item");
   return (
     <Dialog title={title} onClose={onClose} mayClose={mayClose} testId="item-dialog" wide>
-      {error !== undefined && <ErrorNotice error={error} onRetry={() => setAttempt(attempt + 1)} />}
-      {error === undefined && !isNew && !loaded && (
+      {failed && <ErrorNotice error={query.error} onRetry={() => void query.refetch()} />}
+      {!failed && !isNew && !loaded && (
         <p className="dialog-body" role="status">
           Loading…
         </p>
       )}
-      {error === undefined && !editable && loaded && <ItemDetails item={loaded.item} />}
-      {editable && (isNew || loaded) && error === undefined && (
+      {!failed && !editable && loaded && <ItemDetails item={loaded.item} />}
+      {editable && (isNew || loaded) && (
         <ItemEditor
           api={api}
           loaded={loaded}
-          changedVersion={changedVersion}
           onDirty={setDirty}
           onCancel={() => {
             if (mayClose()) onClose();
@@ -67,6 +51,7 @@ export function ItemDialog({ api, id, editable, lastChange, onClose, onDone, onS
           onSignIn={onSignIn}
         />
       )}
+      {loaded && !failed && <ItemHistory api={api} id={id} />}
       {isNew && !editable && <p className="dialog-body">Your role does not allow adding items.</p>}
     </Dialog>
   );

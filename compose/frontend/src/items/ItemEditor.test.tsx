@@ -1,10 +1,12 @@
 // @vitest-environment jsdom
+import { onlineManager, QueryClientProvider } from "@tanstack/react-query";
 import { cleanup, render, screen } from "@testing-library/react";
 import userEvent from "@testing-library/user-event";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 
 import { ApiError } from "../api/http";
 import type { Item, ItemFields, ItemsApi, Loaded } from "../api/items";
+import { createQueryClient } from "../api/queries";
 import { SessionEnded } from "../session/session";
 import { ItemEditor } from "./ItemEditor";
 
@@ -28,15 +30,16 @@ const onDone = vi.fn<(message: string) => void>();
 
 function open(loaded?: Loaded) {
   render(
-    <ItemEditor
-      api={api as unknown as ItemsApi}
-      loaded={loaded}
-      changedVersion={0}
-      onDirty={() => undefined}
-      onCancel={() => undefined}
-      onDone={onDone}
-      onSignIn={onSignIn}
-    />,
+    <QueryClientProvider client={createQueryClient()}>
+      <ItemEditor
+        api={api as unknown as ItemsApi}
+        loaded={loaded}
+        onDirty={() => undefined}
+        onCancel={() => undefined}
+        onDone={onDone}
+        onSignIn={onSignIn}
+      />
+    </QueryClientProvider>,
   );
   return userEvent.setup();
 }
@@ -47,7 +50,10 @@ async function changeQuantity(user: ReturnType<typeof userEvent.setup>, value: s
   await user.click(screen.getByTestId("save"));
 }
 
-afterEach(cleanup);
+afterEach(() => {
+  cleanup();
+  onlineManager.setOnline(true);
+});
 beforeEach(() => {
   vi.resetAllMocks();
   sessionStorage.clear();
@@ -127,4 +133,12 @@ it("brings the unsaved form through a new sign-in, once", async () => {
   // Still from the version that was read before, so that a change in between is a conflict.
   await user.click(screen.getByTestId("save"));
   expect(api.update).toHaveBeenLastCalledWith("a", expect.objectContaining({ quantity: 7 }), '"1"');
+});
+
+it("fails at once without a network, and does not save later unseen", async () => {
+  onlineManager.setOnline(false);
+  api.update.mockRejectedValue(new ApiError("The server cannot be reached.", 0));
+  const user = open(at(ITEM));
+  await changeQuantity(user, "7");
+  expect((await screen.findByTestId("error")).textContent).toContain("cannot be reached");
 });

@@ -9,13 +9,12 @@ import { draftOf, EMPTY, sameDraft, validate, type Draft, type FieldErrors } fro
 import { forgetDraft, keepDraft, keptDraft } from "./keptDraft";
 import { ItemForm } from "./ItemForm";
 import { differences } from "./merge";
+import { useSave, type Outcome } from "./useWrites";
 
 interface Props {
   readonly api: ItemsApi;
-  /** The item to edit; undefined for a new one. */
+  /** The newest version of the item to edit; undefined for a new one. */
   readonly loaded: Loaded | undefined;
-  /** The newest version that was heard of, or 0. */
-  readonly changedVersion: number;
   readonly onDirty: (dirty: boolean) => void;
   readonly onCancel: () => void;
   readonly onDone: (message: string) => void;
@@ -29,17 +28,17 @@ interface Conflict {
 
 const NO_ERRORS: FieldErrors = {};
 
-export function ItemEditor({ api, loaded, changedVersion, onDirty, onCancel, onDone, onSignIn }: Props) {
+export function ItemEditor({ api, loaded, onDirty, onCancel, onDone, onSignIn }: Props) {
   const id = loaded?.item.id ?? "new";
   const [kept] = useState(() => keptDraft(id));
   const [base, setBase] = useState(kept ? kept.base : loaded);
   const [draft, setDraft] = useState(kept?.draft ?? (loaded ? draftOf(loaded.item) : EMPTY));
   const [errors, setErrors] = useState(NO_ERRORS);
-  const [failure, setFailure] = useState<unknown>();
   const [conflict, setConflict] = useState<Conflict>();
   const [gone, setGone] = useState(false);
-  const [saving, setSaving] = useState(false);
   const [idempotencyKey] = useState(() => crypto.randomUUID());
+  const save = useSave(api, idempotencyKey);
+  const failure = isAboutFields(save.error) ? undefined : (save.error ?? undefined);
 
   const dirty = !sameDraft(draft, base ? draftOf(base.item) : EMPTY);
   const leaving = useRef(false);
@@ -62,31 +61,24 @@ export function ItemEditor({ api, loaded, changedVersion, onDirty, onCancel, onD
     onDirty(!sameDraft(next, base ? draftOf(base.item) : EMPTY));
   };
 
-  const write = async (fields: ItemFields, target: Loaded | undefined) => {
-    setSaving(true);
-    setFailure(undefined);
-    try {
-      const { item } = target
-        ? await api.update(target.item.id, fields, target.etag)
-        : await api.create(fields, idempotencyKey);
-      onDone(target ? `Saved ${item.name}.` : `Added ${item.name}.`);
-    } catch (error) {
-      const status = target && error instanceof ApiError ? error.status : undefined;
-      if (target && status === 412) await compare(fields, target);
-      else if (status === 404) becomeNew(fields);
-      else reject(error, fields, target);
-    } finally {
-      setSaving(false);
-    }
+  const write = (fields: ItemFields, target: Loaded | undefined) => {
+    save.mutateAsync({ fields, target }).then(
+      (outcome) => settle(outcome, fields, target),
+      (error: unknown) => reject(error, fields, target),
+    );
+  };
+
+  const settle = (outcome: Outcome, mine: ItemFields, target: Loaded | undefined) => {
+    if (outcome.kind === "done") onDone(target ? `Saved ${outcome.item.name}.` : `Added ${outcome.item.name}.`);
+    else if (outcome.kind === "gone" || !target) becomeNew(mine);
+    else compare(mine, target, outcome.theirs);
   };
 
   const reject = (error: unknown, fields: ItemFields, target: Loaded | undefined) => {
-    const found = fieldErrors(error);
-    const rejected = Object.keys(found).length > 0;
+    const rejected = isAboutFields(error);
     // Both need the form, also for what was chosen in a conflict.
     if (rejected || error instanceof SessionEnded) backToForm(fields, target);
-    if (rejected) setErrors(found);
-    else setFailure(error);
+    if (rejected) setErrors(fieldErrors(error));
   };
 
   const becomeNew = (fields: ItemFields) => {
@@ -100,16 +92,10 @@ export function ItemEditor({ api, loaded, changedVersion, onDirty, onCancel, onD
     setDraft(draftOf(fields));
   };
 
-  const compare = async (mine: ItemFields, from: Loaded) => {
-    try {
-      const theirs = await api.get(from.item.id);
-      setBase(from);
-      if (differences(from.item, mine, theirs.item).length > 0) setConflict({ mine, theirs });
-      else onDone(`${theirs.item.name} is already as you want it.`);
-    } catch (error) {
-      if (error instanceof ApiError && error.status === 404) becomeNew(mine);
-      else setFailure(error);
-    }
+  const compare = (mine: ItemFields, from: Loaded, theirs: Loaded) => {
+    setBase(from);
+    if (differences(from.item, mine, theirs.item).length > 0) setConflict({ mine, theirs });
+    else onDone(`${theirs.item.name} is already as you want it.`);
   };
 
   const signInAgain = () => {
@@ -121,7 +107,7 @@ export function ItemEditor({ api, loaded, changedVersion, onDirty, onCancel, onD
   const submit = () => {
     const checked = validate(draft);
     setErrors("errors" in checked ? checked.errors : NO_ERRORS);
-    if ("fields" in checked) void write(checked.fields, base);
+    if ("fields" in checked) write(checked.fields, base);
   };
 
   if (conflict && base) {
@@ -132,9 +118,9 @@ export function ItemEditor({ api, loaded, changedVersion, onDirty, onCancel, onD
         base={base.item}
         mine={conflict.mine}
         theirs={conflict.theirs.item}
-        saving={saving}
+        saving={save.isPending}
         error={failure}
-        onSave={(fields) => void write(fields, conflict.theirs)}
+        onSave={(fields) => write(fields, conflict.theirs)}
         onTakeTheirs={() => onDone("Your changes were discarded.")}
       />
     );
@@ -143,13 +129,13 @@ export function ItemEditor({ api, loaded, changedVersion, onDirty, onCancel, onD
     <ItemForm
       draft={draft}
       errors={errors}
-      saving={saving}
+      saving={save.isPending}
       saveLabel={base ? "Save changes" : "Add item"}
       onChange={change}
       onSubmit={submit}
       onCancel={onCancel}
     >
-      {base && changedVersion > base.item.version && (
+      {base && loaded && loaded.item.version > base.item.version && (
         <p className="notice notice-warning" role="status" data-testid="changed-meanwhile">
           Someone has just changed this item. Saving will show both versions.
         </p>
@@ -166,6 +152,10 @@ export function ItemEditor({ api, loaded, changedVersion, onDirty, onCancel, onD
       )}
     </ItemForm>
   );
+}
+
+function isAboutFields(error: unknown): boolean {
+  return Object.keys(fieldErrors(error)).length > 0;
 }
 
 function fieldErrors(error: unknown): FieldErrors {

@@ -15,11 +15,18 @@ export function age(then: Date, now: Date): string {
   return unit ? relative.format(Math.round(seconds / unit[1]), unit[0]) : "just now";
 }
 
-export function Timestamp({ value }: { readonly value: string }) {
+interface Props {
+  readonly value: string;
+  /** The date and the time themselves; by default how long ago that was. */
+  readonly exact?: boolean;
+}
+
+export function Timestamp({ value, exact = false }: Props) {
   const then = new Date(value);
+  const [date, ago] = [absolute.format(then), age(then, new Date())];
   return (
-    <time dateTime={value} title={absolute.format(then)}>
-      {age(then, new Date())}
+    <time dateTime={value} title={exact ? ago : date}>
+      {exact ? date : ago}
     </time>
   );
 }
