@@ -89,12 +89,15 @@ def _ceilings(project: Project, present: Mapping[str, object]) -> int:
 
 
 def _busy_ports(project: Project) -> dict[str, int]:
-    found = inspected_containers(project.host).values()
-    if any(item["HostConfig"].get("PortBindings") and item["State"]["Status"] == "running" for item in found):
-        return {}
+    """Those that the project does not publish itself, and that somebody has."""
+    running = [item for item in inspected_containers(project.host).values() if item["State"]["Status"] == "running"]
+    bindings = [
+        one for item in running for ones in (item["HostConfig"].get("PortBindings") or {}).values() for one in ones or ()
+    ]
+    own = {int(one["HostPort"]) for one in bindings}
     return {
         name: port for name, port in project.ports.items()
-        if not port_is_free(port, "127.0.0.1" if name == "ops" else EVERYWHERE)
+        if port not in own and not port_is_free(port, "127.0.0.1" if name == "ops" else EVERYWHERE)
     }  # fmt: skip
 
 

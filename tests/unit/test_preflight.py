@@ -28,3 +28,20 @@ def test_full_disk_stops_both(monkeypatch: pytest.MonkeyPatch) -> None:
     for check in (preflight.check_host, preflight.check_host_to_build):
         with pytest.raises(HostLacks):
             check(PROJECT)
+
+
+class Published:
+    """A project whose containers publish these ports of the host at present."""
+
+    def __init__(self, ports: dict[str, int]) -> None:
+        self.ports, self.host = ports, None
+
+
+def test_port_that_is_new_is_looked_at_while_the_stack_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    bindings = {"8443/tcp": [{"HostIp": "", "HostPort": "443"}], "8080/tcp": None}
+    running = {"edge": {"HostConfig": {"PortBindings": bindings}, "State": {"Status": "running"}}}
+    monkeypatch.setattr(preflight, "inspected_containers", lambda host: running)
+    monkeypatch.setattr(preflight, "port_is_free", lambda port, address: False)
+
+    project = cast(Project, Published({"https": 443, "proxy_protocol": 8443}))
+    assert preflight._busy_ports(project) == {"proxy_protocol": 8443}
