@@ -108,7 +108,9 @@ class Deployed:
 
 def _script(questions: Sequence[Question]) -> str:
     lines = [
-        f"ln -sfn /etc/cc03/{number} /tmp/current; {shlex.join(question.argv)} </dev/null >/tmp/output 2>&1; "
+        # Appended to: a program that opens its standard output anew, as nginx does, else overwrites what it has written.
+        f"ln -sfn /etc/cc03/{number} /tmp/current; rm -f /tmp/output; "
+        f"{shlex.join(question.argv)} </dev/null >>/tmp/output 2>&1; "
         'printf "%s %s\\n" "$?" "$(base64 --wrap=0 /tmp/output)"'
         for number, question in enumerate(questions)
     ]
