@@ -11,6 +11,7 @@ import yaml
 
 from ops.errors import UsageProblem
 from ops.model import FROM_START, Limits, Service, Stack
+from ops.plan import proxy_protocol
 from ops.plan.alerting import with_way_out
 from ops.plan.backup.configuration import interruption, with_repositories
 from ops.plan.contract import PARTS, smoke_path
@@ -35,6 +36,7 @@ def placeholders(settings: Settings, ports: Mapping[str, int]) -> dict[str, str]
         "CC03_PUBLIC_URL": url(settings.domain, ports["https"]),
         "CC03_OPS_URL": url("localhost", ports["ops"]),
         "CC03_LOAD_BALANCERS": " ".join(f"set_real_ip_from {one};" for one in settings.get("load_balancer", "addresses")),
+        **proxy_protocol.filled(ports),
         "CC03_METRICS_RETENTION": str(settings.get("retention", "metrics")),
         "CC03_METRICS_BYTES": str(disk_bytes(settings.get("retention", "metrics_size"))),
         "CC03_LOGS_RETENTION": str(settings.get("retention", "logs")),
@@ -98,7 +100,7 @@ def parse_stack(
 
     Parameters
     ----------
-    text: content of compose.yaml. ports: published ports (http, https, ops).
+    text: content of compose.yaml. ports: published ports by their key in stack.yaml.
     repository: the checkout, for build contexts. state: the project's state folder.
     scaled: service -> containers, as `inv scale` has said; it wins over stack.yaml.
 
@@ -112,6 +114,7 @@ def parse_stack(
         backup = document["services"]["backup"]
         backup["x-cc03"] = {**backup.get("x-cc03", {}), **interruption(settings)}
     destinations = with_way_out(document, settings)
+    proxy_protocol.with_listener(document, ports)
     services = {name: _service(name, document["services"], settings, repository, scaled or {}) for name in document["services"]}
     return Stack(
         project=settings.project,

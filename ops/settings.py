@@ -156,9 +156,11 @@ SETTINGS = (
     Setting(("ports", "https"), _number(1, 65535), 443, "Published port of the site."),
     Setting(("ports", "ops"), _number(1, 65535), 9443,
             "Port of the monitoring and administration pages, on 127.0.0.1 only."),
+    Setting(("ports", "proxy_protocol"), _number(0, 65535), 0,
+            "Published port of the site for load balancers that pass on TCP with the PROXY protocol; 0: none."),
     Setting(("load_balancer", "addresses"), _networks, [],
-            "Load balancers in front of this host, whose `X-Forwarded-For` names the client (docs/how-to/load-balancer.md). "
-            "Without them every client behind one counts as the same address."),
+            "Load balancers in front of this host, whose `X-Forwarded-For` or PROXY protocol names the client "
+            "(docs/how-to/load-balancer.md). Without them every client behind one counts as the same address."),
     Setting(("replicas", "*"), _number(1, MAX_REPLICAS), None,
             "Containers of that service behind nginx, for services to which compose.yaml gives replicas (backend: 2, "
             "frontend: 1). What `inv scale` said since this file was last changed wins."),
@@ -246,6 +248,12 @@ class Settings:
     @property
     def project(self) -> str:
         return str(self.get("project"))
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """Key below `ports` -> published port of the host, without those that are turned off."""
+        wanted = {setting.path[1]: int(self.get(*setting.path)) for setting in SETTINGS if setting.path[0] == "ports"}
+        return {name: port for name, port in wanted.items() if port}
 
     @property
     def domain(self) -> str:
@@ -358,8 +366,7 @@ KEYCLOAK_MINIMUM = 1250 << 20
 
 def _refuse_contradictions(settings: Settings) -> None:
     ports: dict[int, str] = {}
-    for name in ("http", "https", "ops"):
-        port = settings.get("ports", name)
+    for name, port in settings.ports.items():
         if port in ports:
             raise UsageProblem(
                 f"{settings.source}: ports.{ports[port]} and ports.{name} are both {port}",
@@ -367,6 +374,12 @@ def _refuse_contradictions(settings: Settings) -> None:
                 f"give ports.{name} another number",
             )
         ports[port] = name
+    if "proxy_protocol" in settings.ports and not settings.get("load_balancer", "addresses"):
+        raise UsageProblem(
+            f"{settings.source}: ports.proxy_protocol is set, and load_balancer.addresses is empty",
+            "nobody would be believed, and all users behind the load balancer would count as one",
+            "load_balancer.addresses: the addresses from which it connects (docs/how-to/load-balancer.md)",
+        )
     _refuse_challenge_without_hook(settings)
     memory = settings.get("limits", "keycloak", "memory")
     if memory is not None and memory < KEYCLOAK_MINIMUM:

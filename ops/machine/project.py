@@ -66,10 +66,9 @@ class Project:
 
     @cached_property
     def ports(self) -> dict[str, int]:
-        wanted = {name: int(self.settings.get("ports", name)) for name in ("http", "https", "ops")}
         held = {port for other in self._others() for port in other["ports"].values()}
         return allocate_ports(
-            wanted,
+            self.settings.ports,
             self.remembered,
             own_project=self.settings.own_project,
             free=lambda port: port not in held and port_is_free(port),

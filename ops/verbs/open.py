@@ -63,6 +63,8 @@ def open_urls(c: Context, password: bool = False, json: bool = False) -> None:
     drawn = Table.grid(padding=(0, 3))
     for name, url in urls.items():
         drawn.add_row(name, url)
+    if port := project.ports.get("proxy_protocol"):
+        drawn.add_row("for load balancers", f"port {port}, TLS after a header of the PROXY protocol")
     drawn.add_row("first login", f"user operator, one-time password in {kept} (inv open --password)")
     drawn.add_row("Keycloak's admin", f"user admin, password in {admin}")
     show.out.print(drawn)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+
+from ops.settings import parse_settings
 
 from .deployed import CONFIG, Deployed, Question
 
@@ -53,6 +57,31 @@ def test_client_is_whom_a_declared_load_balancer_names(
     output = served(deployed, files, f'ask -H "X-Forwarded-For: {said}" https://localhost:8443/api/v1/me')
 
     assert re.findall(r'"remote_addr":"([^"]*)","peer":"([^"]*)"', output) == [(client, peer)]
+
+
+@pytest.fixture(scope="module")
+def proxied(deployed: Deployed) -> Mapping[str, str]:
+    """The configuration with the port for load balancers that speak the PROXY protocol."""
+    text = "ports: {proxy_protocol: 18444}\nload_balancer: {addresses: [192.0.2.99]}"
+    changed = parse_settings(text, Path("stack.yaml"), deployed.project.name)
+    return Deployed(replace(deployed.project, settings=changed), deployed.scratch).config("nginx")
+
+
+@pytest.mark.parametrize(("network", "client"), [("127.0.0.1", CLIENT), ("192.0.2.7", "127.0.0.1")])
+def test_client_is_whom_a_declared_load_balancer_names_by_the_proxy_protocol(
+    deployed: Deployed, proxied: Mapping[str, str], network: str, client: str
+) -> None:
+    """A header of the request is not believed then, at either port: who passes on TCP passes on what a client has written."""
+    output = served(deployed, believing(proxied, network), f"""
+ask --haproxy-clientip {CLIENT} -H "X-Forwarded-For: {FORGED}" https://localhost:8444/api/v1/me
+ask -H "X-Forwarded-For: {FORGED}" https://localhost:8443/api/v1/me
+ask https://localhost:8444/api/v1/me || echo refused
+""")  # fmt: skip
+
+    found = re.findall(r'"remote_addr":"([^"]*)","peer":"([^"]*)"', output)
+    # Nobody is a process of the host at that port.
+    assert found == [(client, "client"), ("127.0.0.1", "self")]
+    assert output.count("refused") == 1
 
 
 def test_responses_of_nginx_itself_are_counted_and_a_reload_keeps_the_counts(deployed: Deployed) -> None:

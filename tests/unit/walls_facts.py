@@ -27,7 +27,7 @@ from ops.plan.walls.facts import (
     Way,
 )  # fmt: skip
 from ops.plan.walls.http import REQUESTS
-from ops.plan.walls.listeners import Listener, parse_listeners, ports_of
+from ops.plan.walls.listeners import Listener, parse_listeners, ports_of, switched_on
 from ops.plan.walls.network import allowed
 from tests.unit.builders import PORTS, REPOSITORY, STATE, settings
 
@@ -58,7 +58,8 @@ def declared_stack() -> Stack:
 @cache
 def declared_listeners() -> tuple[Listener, ...]:
     text = (REPOSITORY / listeners.FILE).read_text()
-    return parse_listeners(fill(text, placeholders(settings(), PORTS), listeners.FILE), declared_stack().services)
+    found = parse_listeners(fill(text, placeholders(settings(), PORTS), listeners.FILE), declared_stack().services)
+    return switched_on(found, PORTS)
 
 
 def _mounts(service: Service) -> tuple[Mount, ...]:

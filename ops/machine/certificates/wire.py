@@ -16,9 +16,11 @@ from ops.machine.health import network_of, present
 from ops.renewal import renew_at
 
 HANDSHAKE_SECONDS = 4.0
-PLAIN, POSTGRES = "tls", "postgres"
+PLAIN, POSTGRES, PROXY = "tls", "postgres", "proxy"
 SSL_REQUEST = struct.pack("!II", 8, 80877103)
 """PostgreSQL's frontend/backend protocol, SSLRequest: TLS begins once the server has answered `S`."""
+PROXY_UNKNOWN = b"PROXY UNKNOWN\r\n"
+"""PROXY protocol, version 1, by one who speaks for himself and for no client (section 2.1)."""
 SITE = "site.pem"
 """Beside the internal roots: these, and those of a certificate from elsewhere that the public site has."""
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
@@ -28,8 +30,9 @@ _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-
 class Listener:
     """One port of one container that speaks TLS.
 
-    `name`: of the certificate. `protocol`: `tls`, or `postgres` (which asks for TLS first). `server_name`: what a client asks
-    for and verifies. `file`: the stored certificate with its key, which also serves as the client's where one is asked for.
+    `name`: of the certificate. `protocol`: `tls`, `postgres` (which asks for TLS first) or `proxy` (which expects a header of
+    the PROXY protocol first). `server_name`: what a client asks for and verifies. `file`: the stored certificate with its key,
+    which also serves as the client's where one is asked for.
     `ca`: what is trusted. `public`: whether strangers are its clients.
     """
 
@@ -104,6 +107,8 @@ def _shake(listener: Listener, pid: int, context: ssl.SSLContext) -> tuple[bytes
     with network_of(pid):
         raw = socket.create_connection((listener.address, listener.port), HANDSHAKE_SECONDS)
     with raw:
+        if listener.protocol == PROXY:
+            raw.sendall(PROXY_UNKNOWN)
         if listener.protocol == POSTGRES:
             raw.sendall(SSL_REQUEST)
             if raw.recv(1) != b"S":

@@ -26,7 +26,7 @@ from ops.model import EDGE, LABEL_SERVICE
 from ops.plan.walls import listeners as listeners_file
 from ops.plan.walls.exceptions import FILE as EXCEPTIONS
 from ops.plan.walls.facts import Facts, Handshakes, SeenContainer, Unread
-from ops.plan.walls.listeners import Listener, parse_listeners
+from ops.plan.walls.listeners import Listener, parse_listeners, switched_on
 
 if TYPE_CHECKING:
     from ops.machine.project import Project
@@ -57,7 +57,7 @@ def read_listeners(project: Project) -> tuple[Listener, ...]:
     """Raises UsageProblem for what cannot be meant."""
     text = (project.host.repository / listeners_file.FILE).read_text(encoding="utf-8")
     values = placeholders(project.settings, project.ports)
-    return parse_listeners(fill(text, values, listeners_file.FILE), project.stack.services)
+    return switched_on(parse_listeners(fill(text, values, listeners_file.FILE), project.stack.services), project.ports)
 
 
 def exceptions_text(project: Project) -> str:

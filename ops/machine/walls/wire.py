@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ops.machine.certificates import folder
-from ops.machine.certificates.wire import SSL_REQUEST, stored
+from ops.machine.certificates.wire import PROXY_UNKNOWN, SSL_REQUEST, stored
 from ops.machine.health import network_of, present
 from ops.machine.state import State
 from ops.plan.walls.facts import Handshakes
@@ -67,6 +67,8 @@ class Speaker:
         with network_of(self.pid):
             raw = socket.create_connection((self.address, self.listener.port), SECONDS)
         with raw:
+            if self.listener.speaks == "proxy":
+                raw.sendall(PROXY_UNKNOWN)
             if self.listener.speaks == "postgres":
                 raw.sendall(SSL_REQUEST)
                 if raw.recv(1) != b"S":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,9 @@ import yaml
 from ops.errors import UsageProblem, did_you_mean
 
 FILE = "config/audit/listeners.yaml"
-SPEAKS = ("http", "https", "tls", "tcp", "postgres")
-"""`https` and `tls` begin with a handshake, `postgres` asks for one first (SSLRequest); `http` and `tcp` are not encrypted."""
+SPEAKS = ("http", "https", "tls", "tcp", "postgres", "proxy")
+"""`https` and `tls` begin with a handshake, `postgres` asks for one first (SSLRequest), `proxy` expects a header of the PROXY
+protocol before it; `http` and `tcp` are not encrypted."""
 KEYS = {"speaks", "name", "published", "client_certificate", "clients"}
 
 
@@ -35,12 +36,12 @@ class Listener:
 
     @property
     def encrypted(self) -> bool:
-        return self.speaks in ("https", "tls", "postgres")
+        return self.speaks in ("https", "tls", "postgres", "proxy")
 
     @property
     def public(self) -> bool:
         """Whether strangers are its clients."""
-        return self.published == "https"
+        return self.published in ("https", "proxy_protocol")
 
     def __str__(self) -> str:
         return f"{self.service}:{self.port}"
@@ -76,6 +77,11 @@ def _listener(service: str, port: Any, spec: Any, known: set[str]) -> Listener:
         service, port, speaks, str(spec.get("name", service)), str(spec.get("published", "")),
         bool(clients or spec.get("client_certificate")), tuple(sorted((str(key), str(path)) for key, path in clients.items())),
     )  # fmt: skip
+
+
+def switched_on(listeners: Iterable[Listener], ports: Collection[str]) -> tuple[Listener, ...]:
+    """Without those that are there only while their port is published. `ports`: keys below `ports` that are not turned off."""
+    return tuple(one for one in listeners if not one.published or one.published in ports)
 
 
 def ports_of(listeners: Iterable[Listener], service: str) -> frozenset[int]:

@@ -11,7 +11,10 @@ from ops.plan.walls.facts import Facts, HostFiles, Reach, Way
 from ops.plan.walls.listeners import ports_of
 
 LOOPBACK, EVERYWHERE = "127.0.0.1", "0.0.0.0"  # noqa: S104  (compared with, never listened on)
-PUBLISHED = {"8080/tcp": ("http", EVERYWHERE), "8443/tcp": ("https", EVERYWHERE), "9443/tcp": ("ops", LOOPBACK)}
+PUBLISHED = {
+    "8080/tcp": ("http", EVERYWHERE), "8443/tcp": ("https", EVERYWHERE), "8444/tcp": ("proxy_protocol", EVERYWHERE),
+    "9443/tcp": ("ops", LOOPBACK),
+}  # fmt: skip
 """Port of nginx -> (key below `ports`, address of the host)."""
 
 
@@ -147,7 +150,7 @@ def filtered(facts: Facts) -> Iterator[Found]:
     part="host",
 )
 def published(facts: Facts) -> Iterator[Found]:
-    expected = {(inner, where, facts.ports[key]) for inner, (key, where) in PUBLISHED.items()}
+    expected = {(inner, where, facts.ports[key]) for inner, (key, where) in PUBLISHED.items() if key in facts.ports}
     for seen in facts.containers.values():
         holds = seen.service in facts.stack.services and facts.stack.services[seen.service].holds
         for inner, where, port in seen.published:
