@@ -33,7 +33,7 @@ def of_backup() -> set[str]:
 
 
 def of_log_store() -> set[str]:
-    return set(re.findall(r"\^SUCCESS CN=([a-z]+),O=CC03 ", (REPOSITORY / "compose/logs/proxy.conf").read_text()))
+    return set(re.findall(r'(?m)^ *"~\^SUCCESS CN=([a-z]+),O=CC03 ', (REPOSITORY / "compose/logs/proxy.conf").read_text()))
 
 
 PROGRAMS: dict[tuple[str, int], Callable[[], set[str]]] = {
