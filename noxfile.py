@@ -94,4 +94,4 @@ def bench(session: nox.Session) -> None:
 @nox.session(default=False)
 def docs(session: nox.Session) -> None:
     """Writes docs/reference/ anew from the code."""
-    session.run("python", "-m", "ops.reference", env={"CC03_PROJECT": os.environ.get("CC03_PROJECT", "cc03")})
+    session.run("python", "-m", "ops.cli.reference", env={"CC03_PROJECT": os.environ.get("CC03_PROJECT", "cc03")})

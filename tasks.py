@@ -2,34 +2,31 @@
 
 from invoke import Collection
 
-from ops import overview  # noqa: F401  (groups the commands of inv --list)
-from ops.verbs import (
-    app,
-    audit,
-    backup,
-    certs,
-    certs_acme,
-    deploy,
-    doctor,
-    images,
-    keycloak,
-    keycloak_fix,
-    keycloak_h2,
-    keycloak_realm,
-    keycloak_rotate,
-    keycloak_user,
-    lifecycle,
-    logs,
-    open,
-    releases,
-    restore,
-    rollback,
-    scale,
-    secrets,
-    secrets_at_rest,
-    service,
-    status,
-)
+from ops.application import commands as app
+from ops.backup import commands as backup
+from ops.backup.restore import commands as restore
+from ops.certificates import commands as certs
+from ops.certificates.acme import commands as certs_acme
+from ops.cli import overview  # noqa: F401  (groups the commands of inv --list)
+from ops.deploy import commands as deploy
+from ops.deploy import scale
+from ops.host import doctor, service
+from ops.images import commands as images
+from ops.keycloak import commands as keycloak
+from ops.keycloak import fix as keycloak_fix
+from ops.keycloak.h2 import commands as keycloak_h2
+from ops.keycloak.realm import commands as keycloak_realm
+from ops.keycloak.rotate import commands as keycloak_rotate
+from ops.keycloak.users import commands as keycloak_user
+from ops.lifecycle import commands as lifecycle
+from ops.logs import commands as logs
+from ops.releases import commands as releases
+from ops.releases import rollback
+from ops.secrets import commands as secrets
+from ops.secrets.at_rest import commands as secrets_at_rest
+from ops.security_audit import commands as audit
+from ops.status import commands as status
+from ops.status import open
 
 namespace = Collection(
     deploy.deploy,

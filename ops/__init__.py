@@ -1,1 +1,1 @@
-"""Operate the twelve-service stack: pure plans in `plan/`, effects in `machine/`, commands in `verbs/`."""
+"""Operate the twelve-service stack: a folder for each feature, on top of core, stack and an engine."""

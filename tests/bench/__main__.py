@@ -11,8 +11,8 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ops.errors import OpsError
-from ops.machine.run import installed
+from ops.core.errors import OpsError
+from ops.core.process import installed
 from tests.bench import commands, figures
 from tests.bench.backup import backup
 from tests.bench.cold import cold

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-from ops.errors import OpsError
-from ops.machine.journal import entries
-from ops.machine.run import Result
+from ops.core.errors import OpsError
+from ops.core.journal import entries
+from ops.core.process import Result
 from tests.bench import commands
 from tests.bench.figures import Figure
 from tests.drill.stack import Drill

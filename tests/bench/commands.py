@@ -8,15 +8,15 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ops.machine.host import REPOSITORY
-from ops.machine.lock import hold
-from ops.machine.performers import Performer
-from ops.machine.project import Project, open_project
-from ops.machine.run import run
-from ops.model import Step
-from ops.plan.containers import grace
-from ops.render import volume_name
-from ops.steps import AwaitHealthy, CreateContainers, CreateVolume, RemoveContainer, RemoveVolume, StartContainer
+from ops.core.lock import hold
+from ops.core.process import run
+from ops.deploy.containers import grace
+from ops.deploy.steps import AwaitHealthy, CreateContainers, CreateVolume, RemoveContainer, RemoveVolume, StartContainer
+from ops.engines.podman.host import REPOSITORY
+from ops.performers import Performer
+from ops.project import Project, open_project
+from ops.stack.model import Step
+from ops.stack.render import volume_name
 from tests.bench.figures import Figure
 
 INV_SECONDS = 900.0

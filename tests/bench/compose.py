@@ -26,14 +26,14 @@ from typing import Any
 
 import yaml
 
-from ops.errors import OpsError
-from ops.machine.lock import hold
-from ops.machine.observe import run_healthcheck
-from ops.machine.project import Project
-from ops.machine.run import alongside, run
-from ops.machine.wait import until
-from ops.model import LABEL_HASH
-from ops.render import container_name
+from ops.core.errors import OpsError
+from ops.core.lock import hold
+from ops.core.process import alongside, run
+from ops.core.wait import until
+from ops.engines.podman.observe import run_healthcheck
+from ops.project import Project
+from ops.stack.model import LABEL_HASH
+from ops.stack.render import container_name
 from tests.bench import users
 from tests.bench.figures import Figure
 from tests.bench.releases import alternate, versions

@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from ops.machine.project import open_project
-from ops.machine.run import Result, run
+from ops.core.process import Result, run
+from ops.project import open_project
 from tests.bench.figures import Figure
 from tests.smoke.live import Live
 

@@ -11,9 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ops.machine.observe import inspected_containers
-from ops.machine.project import Project, open_project
-from ops.machine.usage import usage
+from ops.engines.podman.observe import inspected_containers
+from ops.engines.podman.usage import usage
+from ops.project import Project, open_project
 from tests.bench.figures import Figure
 
 TICKS = os.sysconf("SC_CLK_TCK")

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ops.machine.project import open_project
-from ops.machine.run import Result, run
+from ops.core.process import Result, run
+from ops.project import open_project
 from tests.bench.figures import Figure
 from tests.smoke.accounts import Account, Accounts
 from tests.smoke.conftest import item_input

@@ -1,7 +1,7 @@
 """Deploys and rollbacks of a changed backend while users are at work: seconds, and what the users pay.
 
 Two clones of the checkout are two versions of the product, their images built beforehand. The users are a process of their
-own (ops/machine/prober.py): reads and writes over kept-alive connections, a WebSocket, a slow download. Each request is sent
+own (ops/deploy/prober.py): reads and writes over kept-alive connections, a WebSocket, a slow download. Each request is sent
 when it is due, so a server that stalls delays every request of that time.
 """
 
@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from ops.errors import OpsError
-from ops.machine.releases import current_number
+from ops.core.errors import OpsError
+from ops.releases.store import current_number
 from tests.bench import commands, users
 from tests.bench.figures import Figure
 from tests.bench.users import Cost, Version

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import yaml
 
-from ops.errors import OpsError
-from ops.machine.host import REPOSITORY
-from ops.machine.run import tail
-from ops.plan.measure import Sample, summarise
+from ops.core.errors import OpsError
+from ops.core.process import tail
+from ops.deploy.measure import Sample, summarise
+from ops.engines.podman.host import REPOSITORY
 from tests.drill.clone import Clone, Load
 
 BEFORE_SECONDS = 8.0

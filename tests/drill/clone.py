@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ops.machine.host import REPOSITORY
-from ops.machine.measurement import prober_config
-from ops.machine.run import Result, alongside, run
-from ops.plan.measure import Sample, parse, summarise
+from ops.core.process import Result, alongside, run
+from ops.deploy.measure import Sample, parse, summarise
+from ops.deploy.measurement import prober_config
+from ops.engines.podman.host import REPOSITORY
 from tests.drill.stack import Drill, inv
 
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv", ".nox", "node_modules", "__pycache__", ".*_cache", "docs")
@@ -91,7 +91,7 @@ def load(stack: Drill, tmp_path: Path, rate: int = RATE) -> Iterator[Load]:
     out = tmp_path / "load.jsonl"
     config = tmp_path / "load.json"
     config.write_text(json.dumps({**content, "rate": rate, "out": str(out)}))
-    argv = (sys.executable, "-P", "-m", "ops.machine.prober", str(config))
+    argv = (sys.executable, "-P", "-m", "ops.deploy.prober", str(config))
     with alongside(argv, log=tmp_path / "load.log", env={"PYTHONPATH": str(REPOSITORY)}):
         time.sleep(SETTLED_SECONDS)
         users = Load(out)

@@ -11,8 +11,8 @@ from types import FrameType
 import pytest
 import requests
 
-from ops.machine.host import REPOSITORY
-from ops.machine.wait import until
+from ops.core.wait import until
+from ops.engines.podman.host import REPOSITORY
 from tests.drill import report
 from tests.drill.report import Recovery
 from tests.drill.stack import Drill, refusal

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ops.machine.run import run
+from ops.core.process import run
 
 COPY_SECONDS = 300.0
 BLOCK = 4096

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
-from ops import podman
-from ops.machine.observe import secret_versions
-from ops.render import login_of
+from ops.engines.podman import argv as podman
+from ops.engines.podman.observe import secret_versions
+from ops.stack.render import login_of
 from tests.drill.stack import Drill
 from tests.smoke.live import Live
 from tests.smoke.test_redis import connection

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ops.machine.measurement import Measurement, measured
-from ops.machine.state import State
-from ops.plan.measure import WEBSOCKET, summarise
+from ops.core.state import State
+from ops.deploy.measure import WEBSOCKET, summarise
+from ops.deploy.measurement import Measurement, measured
 from tests.drill.conftest import Two
 from tests.drill.flood import failed, flood
 from tests.drill.held import Held, sessions

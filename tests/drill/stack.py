@@ -14,15 +14,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ops import podman
-from ops.machine.checkout import read_settings
-from ops.machine.host import REPOSITORY
-from ops.machine.journal import entries
-from ops.machine.observe import inspected_containers, reasons
-from ops.machine.project import Project, open_project
-from ops.machine.run import Result, run
-from ops.machine.supervise import stop_ticker
-from ops.machine.wait import until
+from ops.core.journal import entries
+from ops.core.process import Result, run
+from ops.core.wait import until
+from ops.engines.podman import argv as podman
+from ops.engines.podman.host import REPOSITORY
+from ops.engines.podman.observe import inspected_containers, reasons
+from ops.engines.podman.supervise import stop_ticker
+from ops.project import Project, open_project
+from ops.stack.checkout import read_settings
 
 SUFFIXES = ("-drill", "-test", "-bench")
 INV_SECONDS = 900.0

@@ -18,11 +18,11 @@ from typing import Any
 
 import pytest
 
-from ops import podman
-from ops.machine.walls.sockets import host_addresses
-from ops.plan.alerting import NETWORK
-from ops.plan.allocate import POOL
-from ops.render import network_name
+from ops.engines.podman import argv as podman
+from ops.security_audit.probe.sockets import host_addresses
+from ops.stack.alerting import NETWORK
+from ops.stack.allocate import POOL
+from ops.stack.render import network_name
 from tests.drill.clone import Clone
 from tests.drill.conftest import Record
 from tests.drill.stack import Drill

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ops.machine.run import run
+from ops.core.process import run
 from tests.drill.clone import Clone, releases
 from tests.drill.conftest import Record
 from tests.drill.stack import Drill

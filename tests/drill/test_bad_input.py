@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from ops.machine.host import REPOSITORY
-from ops.machine.journal import entries
-from ops.machine.observe import images
-from ops.machine.run import Result, run
+from ops.core.journal import entries
+from ops.core.process import Result, run
+from ops.engines.podman.host import REPOSITORY
+from ops.engines.podman.observe import images
 from tests.drill.stack import Drill, begun, inv
 from tests.smoke.live import eventually
 

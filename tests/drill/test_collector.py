@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from ops import pki, podman
-from ops.machine.authority import new_leaf
-from ops.machine.certificates.folder import TLS
-from ops.machine.health import NamedConnection
-from ops.machine.host import REPOSITORY
-from ops.machine.run import alongside
-from ops.render import address
+from ops.certificates import pki
+from ops.certificates.authority import new_leaf
+from ops.certificates.folder import TLS
+from ops.core.process import alongside
+from ops.engines.podman import argv as podman
+from ops.engines.podman.health import NamedConnection
+from ops.engines.podman.host import REPOSITORY
+from ops.stack.render import address
 from tests.drill.stack import Drill
 from tests.smoke.live import Live, eventually
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from ops.machine.host import REPOSITORY
-from ops.machine.journal import entries
-from ops.machine.run import run
+from ops.core.journal import entries
+from ops.core.process import run
+from ops.engines.podman.host import REPOSITORY
 from tests.drill.conftest import Record
 from tests.drill.flood import failed, flood
 from tests.drill.stack import Drill, inv, kill

@@ -13,8 +13,8 @@ import pytest
 import requests
 import yaml
 
-from ops.machine.checkout import read_settings
-from ops.machine.host import REPOSITORY
+from ops.engines.podman.host import REPOSITORY
+from ops.stack.checkout import read_settings
 from tests.drill.conftest import Record
 from tests.drill.stack import PATIENCE, Drill, kill
 from tests.smoke.accounts import Account

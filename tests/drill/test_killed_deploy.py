@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ops.machine.host import REPOSITORY
-from ops.machine.journal import entries
-from ops.machine.wait import until
+from ops.core.journal import entries
+from ops.core.wait import until
+from ops.engines.podman.host import REPOSITORY
 from tests.drill.conftest import Record
 from tests.drill.stack import PATIENCE, Drill, begun
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from ops.machine.host import REPOSITORY
-from ops.machine.run import run
-from ops.machine.walls.look import ADVISORIES
+from ops.core.process import run
+from ops.engines.podman.host import REPOSITORY
+from ops.security_audit.probe.gather import ADVISORIES
 from tests.drill.conftest import Record
 from tests.drill.stack import Drill, inv
 from tests.smoke.live import Live, eventually

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ops.machine.run import run
+from ops.core.process import run
 from tests.drill.conftest import Record
 from tests.drill.stack import Drill, inv, kill
 from tests.smoke.accounts import Account

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from ops.machine import firewall
-from ops.machine.run import run
-from ops.plan.firewall import table_name
+from ops.core.process import run
+from ops.engines.podman import firewall
+from ops.engines.podman.firewall_rules import table_name
 from tests.drill.conftest import Record
 from tests.drill.stack import Drill, inv, kill
 from tests.smoke.live import eventually

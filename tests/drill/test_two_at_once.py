@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ops.machine.journal import entries
-from ops.machine.wait import until
+from ops.core.journal import entries
+from ops.core.wait import until
 from tests.drill.clone import Clone
 from tests.drill.stack import PATIENCE, Drill, begun
 

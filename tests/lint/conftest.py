@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ops.machine.project import open_project
+from ops.project import open_project
 
 from .deployed import Deployed
 

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from ops import podman
-from ops.compose import fill_config, placeholders
-from ops.machine.authority import issue_certificate
-from ops.machine.project import Project
-from ops.machine.state import State
-from ops.model import Allocation
-from ops.plan.allocate import allocate
-from ops.render import hosts_of
+from ops.certificates.authority import issue_certificate
+from ops.core.state import State
+from ops.engines.podman import argv as podman
+from ops.project import Project
+from ops.stack.allocate import allocate
+from ops.stack.compose import fill_config, placeholders
+from ops.stack.model import Allocation
+from ops.stack.render import hosts_of
 
 CONFIG = "/etc/cc03/current"
 DEADLINE = 120.0

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from ops import podman
-from ops.machine.authority import host_ca_bundle
-from ops.machine.build_network import network_for_builds
-from ops.machine.host import REPOSITORY
-from ops.plan.images import REGISTRY
+from ops.certificates.authority import host_ca_bundle
+from ops.engines.podman import argv as podman
+from ops.engines.podman.build_network import network_for_builds
+from ops.engines.podman.host import REPOSITORY
+from ops.stack.images import REGISTRY
 
 from .deployed import Deployed
 

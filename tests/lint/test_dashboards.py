@@ -12,7 +12,7 @@ from typing import Any
 import promql_parser
 import pytest
 
-from ops.machine.host import REPOSITORY
+from ops.engines.podman.host import REPOSITORY
 
 from .grafana_schema import board_problems
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.settings import parse_settings
+from ops.stack.settings import parse_settings
 
 from .deployed import CONFIG, Deployed, Question
 

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import yaml
 
-from ops.errors import OpsError
-from ops.machine.host import REPOSITORY
-from ops.machine.run import Result, run
-from ops.plan.walls.policies import POLICIES, problems
-from ops.plan.walls.policies.isolation import PORTS
-from ops.plan.walls.policies.running import OWN_KEYS
+from ops.core.errors import OpsError
+from ops.core.process import Result, run
+from ops.engines.podman.host import REPOSITORY
+from ops.security_audit.policies import POLICIES, problems
+from ops.security_audit.policies.isolation import PORTS
+from ops.security_audit.policies.running import OWN_KEYS
 
 COMPOSE = REPOSITORY / "compose" / "compose.yaml"
 BROKEN: dict[str, dict[str, Any]] = yaml.safe_load((Path(__file__).parent / "broken.yaml").read_text())
@@ -119,7 +119,7 @@ def test_a_mistyped_key_gets_a_suggestion() -> None:
 
 def test_every_key_of_ours_is_read_by_the_deployer() -> None:
     """A key that is accepted here and ignored there would be a setting that does nothing."""
-    source = (REPOSITORY / "ops" / "compose.py").read_text()
+    source = (REPOSITORY / "ops" / "stack" / "compose.py").read_text()
     read = set(re.findall(r'own(?:\.get\(|\[)"(\w+)"', source))
     assert read == set(OWN_KEYS) - {"exempt"}
 

@@ -10,11 +10,11 @@ from functools import cache
 
 import yaml
 
-from ops.machine.host import REPOSITORY
-from ops.model import MAX_REPLICAS
-from ops.plan.host import CONTAINER_NOFILE
-from ops.plan.keycloak.repair_sql import LIMIT
-from ops.settings import memory_bytes
+from ops.engines.podman.containers_conf import CONTAINER_NOFILE
+from ops.engines.podman.host import REPOSITORY
+from ops.keycloak.repair.sql import LIMIT
+from ops.stack.model import MAX_REPLICAS
+from ops.stack.settings import memory_bytes
 
 NESTED = 2
 """Connections that one thread of Keycloak holds at once: its request's, and that of an event of failure, which is stored in a

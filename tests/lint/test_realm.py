@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
-from ops.machine.host import REPOSITORY
-from ops.plan.keycloak.facts import REALM
-from ops.plan.keycloak.realm import parse_realm
-from ops.plan.keycloak.realm_defaults import CLIENT, OWN_CLIENTS, OWN_FLOWS
-from ops.plan.keycloak.realm_flows import bindings
+from ops.engines.podman.host import REPOSITORY
+from ops.keycloak.failures.facts import REALM
+from ops.keycloak.realm.defaults import CLIENT, OWN_CLIENTS, OWN_FLOWS
+from ops.keycloak.realm.flows import bindings
+from ops.keycloak.realm.plan import parse_realm
 
 from .deployed import Deployed
 

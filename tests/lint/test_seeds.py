@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from ops.machine.host import REPOSITORY
-from ops.plan.walls.declaration import NUMBERED
-from ops.plan.walls.policies import POLICIES, problems
+from ops.engines.podman.host import REPOSITORY
+from ops.security_audit.controls.declaration import NUMBERED
+from ops.security_audit.policies import POLICIES, problems
 from tests.drill.walls.seeds import LEAKED, OVERLAYS, SOCKET, Overlay, filled, laid_over
 
 COMPOSE: Mapping[str, Any] = yaml.safe_load((REPOSITORY / "compose" / "compose.yaml").read_text())

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 WORDS = ("print", "log")
-"""Calls whose parameters are words for a person, as those of every class named ...Error, ...Problem and of `ops.errors` are."""
+"""Calls whose parameters are words for a person, as those of every class named ...Error, ...Problem and of
+`ops.core.errors` are."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def _left_out(node: Any) -> bool:
 
 
 def _is_error(name: str) -> bool:
-    from ops import errors
+    from ops.core import errors
 
     return name.endswith(("Error", "Problem")) or inspect.isclass(getattr(errors, name, None)) or name == "Unreached"
 

@@ -14,7 +14,7 @@ import tempfile
 import time
 import types
 from collections import defaultdict
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,7 +60,7 @@ class Trial:
     """
 
     def __init__(
-        self, files: Mapping[str, Container[str]], most: int, report: Callable[[Fault, str, str], None],
+        self, files: Mapping[str, Collection[str]], most: int, report: Callable[[Fault, str, str], None],
         ended: Callable[[str, int], None],
     ) -> None:  # fmt: skip
         self.files, self.most, self.report, self.ended = files, most, report, ended
@@ -76,7 +76,7 @@ class Trial:
 
     def _file(self, session: Any, file: str, reached: Reached) -> None:
         modules = [one for one in list(sys.modules.values()) if getattr(one, "__file__", None) == str(ROOT / file)]
-        own = {number for number, item in enumerate(session.items) if item.path.name in self.files[file]}
+        own = {number for number, item in enumerate(session.items) if any(item.path.match(name) for name in self.files[file])}
         every = list(faults((ROOT / file).read_text(encoding="utf-8")))
         waiting = sorted(random.Random(0).sample(range(len(every)), min(self.most, len(every))))  # noqa: S311
         running: dict[int, Running] = {}

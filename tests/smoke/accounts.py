@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import requests
 
-from ops.machine.keycloak.browser import FRONTEND, BrowserLogin, action_of
+from ops.keycloak.probe.browser import FRONTEND, BrowserLogin, action_of
 from tests.smoke.live import Client, Live
 
 PREFIX = "smoke-"

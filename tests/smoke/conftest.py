@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import requests
 
-from ops.machine.project import open_project
+from ops.project import open_project
 from tests.smoke.accounts import Account, Accounts
 from tests.smoke.live import Live, leading_here
 

@@ -16,16 +16,16 @@ from unittest.mock import patch
 import requests
 from requests.adapters import HTTPAdapter
 
-from ops import podman
-from ops.compose import placeholders
-from ops.machine.certificates.folder import TLS
-from ops.machine.health import network_of
-from ops.machine.host import REPOSITORY
-from ops.machine.observe import inspected_containers, secret_versions
-from ops.machine.project import Project
-from ops.machine.run import Result
-from ops.machine.wait import until
-from ops.render import address
+from ops.certificates.folder import TLS
+from ops.core.process import Result
+from ops.core.wait import until
+from ops.engines.podman import argv as podman
+from ops.engines.podman.health import network_of
+from ops.engines.podman.host import REPOSITORY
+from ops.engines.podman.observe import inspected_containers, secret_versions
+from ops.project import Project
+from ops.stack.compose import placeholders
+from ops.stack.render import address
 
 TIMEOUT = 15.0
 

@@ -13,8 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 from typing import Any
 
-from ops.machine.walls.sockets import host_addresses
-from ops.plan.allocate import POOL
+from ops.security_audit.probe.sockets import host_addresses
+from ops.stack.allocate import POOL
 from tests.smoke.live import Live
 
 

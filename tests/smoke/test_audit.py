@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.machine.run import Result
+from ops.core.process import Result
 from tests.smoke.live import Live, eventually
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from ops.machine.health import Target, probe
-from ops.machine.walls.sockets import sockets_of
+from ops.engines.podman.health import Target, probe
+from ops.security_audit.probe.sockets import sockets_of
 from tests.smoke.live import Live
 from tests.smoke.test_hardening import processes
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from concurrent.futures import ThreadPoolExecutor
 
-from ops.machine.host import REPOSITORY
+from ops.engines.podman.host import REPOSITORY
 from tests.smoke.live import Live, eventually
 
 

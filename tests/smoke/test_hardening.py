@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from ops.machine.host import REPOSITORY
-from ops.machine.observe import secret_versions
-from ops.machine.walls.processes import by_namespace, pids_of, status
-from ops.model import Service
-from ops.plan.walls.containers import CAPABILITIES
+from ops.engines.podman.host import REPOSITORY
+from ops.engines.podman.observe import secret_versions
+from ops.security_audit.controls.containers import CAPABILITIES
+from ops.security_audit.probe.processes import by_namespace, pids_of, status
+from ops.stack.model import Service
 from tests.smoke.live import Live
 from tests.smoke.test_isolation import SERVICES
 

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from ops.errors import OpsError
-from ops.machine import hooks
-from ops.machine.host import Host
-from ops.machine.project import Project
-from ops.machine.state import State
-from ops.machine.wait import until
-from ops.model import Plan, Step
-from ops.settings import parse_settings
+from ops.core.errors import OpsError
+from ops.core.state import State
+from ops.core.wait import until
+from ops.deploy import hooks
+from ops.engines.podman.host import Host
+from ops.project import Project
+from ops.stack.model import Plan, Step
+from ops.stack.settings import parse_settings
 
 PLAN = Plan("deploy", (Step("start redis", "start redis"),), destroys=("a volume",))
 

@@ -7,15 +7,15 @@ import socket
 import pytest
 import yaml
 
-from ops.machine import firewall
-from ops.machine.host import REPOSITORY
-from ops.machine.observe import inspected_containers
-from ops.machine.walls.look import places_of, read_listeners
-from ops.machine.walls.reach import reach
-from ops.machine.walls.sockets import gateways, host_addresses, ipv6_addresses, listening
-from ops.plan.walls.facts import Reach, Way
-from ops.plan.walls.listeners import ports_of
-from ops.plan.walls.network import allowed, place
+from ops.engines.podman import firewall
+from ops.engines.podman.host import REPOSITORY
+from ops.engines.podman.observe import inspected_containers
+from ops.security_audit.controls.network import allowed, place
+from ops.security_audit.facts import Reach, Way
+from ops.security_audit.listeners import ports_of
+from ops.security_audit.probe.gather import places_of, read_listeners
+from ops.security_audit.probe.reach import reach
+from ops.security_audit.probe.sockets import gateways, host_addresses, ipv6_addresses, listening
 from tests.smoke.live import Live
 
 SERVICES = tuple(yaml.safe_load((REPOSITORY / "compose" / "compose.yaml").read_text())["services"])

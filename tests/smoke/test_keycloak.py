@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from ops.machine.keycloak.browser import OPENID
+from ops.keycloak.probe.browser import OPENID
 from tests.smoke.accounts import REALM, Account, Accounts, Login
 from tests.smoke.live import Live
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.machine.keycloak.browser import OPENID
+from ops.keycloak.probe.browser import OPENID
 from tests.smoke.accounts import REALM, Account
 from tests.smoke.live import Client, Live
 from tests.smoke.websocket import WebSocket

@@ -20,8 +20,8 @@ import pytest
 import requests
 import yaml
 
-from ops import podman
-from ops.machine.run import alongside
+from ops.core.process import alongside
+from ops.engines.podman import argv as podman
 from tests.smoke.live import Live, eventually
 from tests.smoke.receivers import hook_server, mail_server, own_address, reached, serving
 

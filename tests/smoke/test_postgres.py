@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from ops import podman
-from ops.machine.postgres import login_problem
+from ops.engines.podman import argv as podman
+from ops.engines.podman.postgres import login_problem
 from tests.smoke.live import Live, eventually
 
 ROLES = {"app": "app", "app_2": "app", "app_migration": "app", "keycloak": "keycloak", "grafana": "grafana"}

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from ops.machine.measurement import measured, prober_config
-from ops.machine.run import run
-from ops.machine.state import State, dump
-from ops.plan.measure import KINDS, Sample, summarise
+from ops.core.process import run
+from ops.core.state import State, dump
+from ops.deploy.measure import KINDS, Sample, summarise
+from ops.deploy.measurement import measured, prober_config
 from tests.smoke.live import Live
 
 SECONDS = 5.0
@@ -70,7 +70,7 @@ def test_prober_does_not_outlive_its_parent(live: Live, tmp_path: Path) -> None:
     config = {**prober_config(live.project.settings, live.ports, state, 60), "ca": str(live.ca)}
     (tmp_path / "config.json").write_text(dump(config))
 
-    ended = run((sys.executable, "-m", "ops.machine.prober", str(tmp_path / "config.json")), timeout=30, stdin="")
+    ended = run((sys.executable, "-m", "ops.deploy.prober", str(tmp_path / "config.json")), timeout=30, stdin="")
     assert ended.seconds < 20
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from ops.machine.host import REPOSITORY
+from ops.engines.podman.host import REPOSITORY
 from tests.smoke.conftest import Counted
 from tests.smoke.live import SCRAPED_WITHIN, Live, eventually
 

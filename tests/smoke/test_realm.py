@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ops.machine.keycloak.browser import OPENID
+from ops.keycloak.probe.browser import OPENID
 from tests.smoke.accounts import PREFIX, Accounts
 from tests.smoke.live import Live
 

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 import yaml
 
-from ops.compose import fill_config, placeholders
-from ops.machine.keycloak.realm import Realm, bring_about
-from ops.machine.observe import secret_versions
-from ops.plan.keycloak.realm import Declaration, parse_realm
+from ops.engines.podman.observe import secret_versions
+from ops.keycloak.realm.live import Realm, bring_about
+from ops.keycloak.realm.plan import Declaration, parse_realm
+from ops.stack.compose import fill_config, placeholders
 from tests.smoke.accounts import PREFIX, Account, Login
 from tests.smoke.live import Live
 

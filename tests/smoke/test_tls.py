@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from ops.machine.certificates.listening import listeners
-from ops.machine.certificates.seen import leaves_of
-from ops.machine.certificates.wire import POSTGRES, SSL_REQUEST, Listener, look
-from ops.machine.walls.sockets import listening
+from ops.certificates.listening import listeners
+from ops.certificates.observed import leaves_of
+from ops.certificates.wire import POSTGRES, SSL_REQUEST, Listener, look
+from ops.security_audit.probe.sockets import listening
 from tests.smoke.live import Live
 from tests.smoke.test_isolation import SERVICES
 

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from ops.machine import state as files
-from ops.machine.at_rest import keys, mirror, opening, switch
-from ops.machine.state import State
-from ops.model import Seen
-from ops.plan.secrets.at_rest import plan_decrypt, plan_encrypt
+from ops.core import state as files
+from ops.core.state import State
+from ops.secrets.at_rest import enable as switch
+from ops.secrets.at_rest import encrypted_copies as mirror
+from ops.secrets.at_rest import keys
+from ops.secrets.at_rest import unlock as opening
+from ops.secrets.at_rest.plan import plan_decrypt, plan_encrypt
+from ops.stack.model import Seen
 from tests.unit.power_cut import cut_power
 
 VALUE = "Zx9-_Qw3rTyUiOpAsDfGhJkL1234567890abcdefgh"

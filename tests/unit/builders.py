@@ -9,19 +9,19 @@ from functools import cache, singledispatch
 from pathlib import Path
 from typing import Any
 
-from ops import steps
-from ops.compose import parse_stack
-from ops.keycloak_steps import ApplyRealm
-from ops.model import Allocation, Container, Plan, Seen, Stack, Step
-from ops.plan.allocate import allocate
-from ops.plan.deploy import plan_deploy
-from ops.plan.images import WantedImage
-from ops.plan.keycloak.realm import read_realm
-from ops.plan.release import manifest_of
-from ops.plan.wanted import Wanted
-from ops.render import MIGRATE_SUFFIX, ONE_OFFS, digest, next_of, render_release
-from ops.secret_steps import HandOver
-from ops.settings import Settings, parse_settings
+from ops.deploy import steps
+from ops.deploy.plan import plan_deploy
+from ops.keycloak.realm.plan import read_realm
+from ops.keycloak.steps import ApplyRealm
+from ops.secrets.steps import HandOver
+from ops.stack.allocate import allocate
+from ops.stack.compose import parse_stack
+from ops.stack.images import WantedImage
+from ops.stack.model import Allocation, Container, Plan, Seen, Stack, Step
+from ops.stack.release import manifest_of
+from ops.stack.render import MIGRATE_SUFFIX, ONE_OFFS, digest, next_of, render_release
+from ops.stack.settings import Settings, parse_settings
+from ops.stack.wanted import Wanted
 from tests.unit.realm_model import Model
 
 REPOSITORY = Path(__file__).resolve().parents[2]

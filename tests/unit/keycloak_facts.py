@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from ops.plan.keycloak.facts import (
+from ops.keycloak.failures.facts import (
     Client,
     ContainerFacts,
     Content,

@@ -6,20 +6,20 @@ from collections.abc import Iterable
 from dataclasses import replace
 from itertools import pairwise
 
-from ops.model import Plan, Step
-from ops.plan.keycloak.diagnose import diagnose
-from ops.plan.keycloak.facts import Facts, Session
-from ops.plan.keycloak.mode import Finding
-from ops.plan.keycloak.modes import BY_ID
-from ops.plan.keycloak.repair import next_way
-from ops.plan.keycloak.repair_sql import SET_HERE
-from ops.plan.keycloak.situation import Repair, Situation
+from ops.keycloak.failures.diagnose import diagnose
+from ops.keycloak.failures.facts import Facts, Session
+from ops.keycloak.failures.failure import Finding
+from ops.keycloak.failures.registry import BY_ID
+from ops.keycloak.repair.plan import next_way
+from ops.keycloak.repair.situation import Repair, Situation
+from ops.keycloak.repair.sql import SET_HERE
+from ops.stack.model import Plan, Step
 from tests.unit import builders
+from tests.unit.keycloak.test_plan_keycloak import CASES
 from tests.unit.keycloak_facts import (
     failing,
     postgres,
 )
-from tests.unit.test_plan_keycloak import CASES
 
 RELEASE = replace(builders.wanted(without=["grafana"]), number=4)
 EARLIER = replace(builders.wanted(without=["grafana"], tags={"keycloak": "0"}, config={"keycloak": "kc-0"}), number=3)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from ops.errors import OpsError
-from ops.machine.project import Project
-from ops.machine.secrets import checkers
+from ops.core.errors import OpsError
+from ops.project import Project
+from ops.secrets import verifiers as checkers
 
 
 @dataclass

@@ -13,20 +13,16 @@ from typing import Any, cast
 
 import pytest
 
-from ops.machine import audit, measurement, observe, performers, releases, retention
-from ops.machine import state as files
-from ops.machine.backup import archive
-from ops.machine.keycloak import realm, schema
-from ops.machine.project import Project
-from ops.machine.secrets import metrics
-from ops.machine.state import State
-from ops.model import Plan, Seen, Step
-from ops.plan.containers import Options
-from ops.plan.measure import Sample
-from ops.plan.release import GOOD
-from ops.plan.wanted import Wanted
-from ops.render import digest
-from ops.steps import (
+from ops import performers
+from ops.audit_log import record as audit
+from ops.backup import host_archive as archive
+from ops.cli import command as common
+from ops.core import state as files
+from ops.core.state import State
+from ops.deploy import measurement, transition
+from ops.deploy.containers import Options
+from ops.deploy.measure import Sample
+from ops.deploy.steps import (
     ActivateRelease,
     AwaitHealthy,
     GenerateSecret,
@@ -35,8 +31,18 @@ from ops.steps import (
     StartContainer,
     WriteRelease,
 )
-from ops.verbs import common, transition
-from ops.verbs.transition import Goal, bring_about
+from ops.deploy.transition import Goal, bring_about
+from ops.engines.podman import observe
+from ops.keycloak.realm import live as realm
+from ops.keycloak.schema import observed as schema
+from ops.project import Project
+from ops.releases import retention
+from ops.releases import store as releases
+from ops.secrets import metrics
+from ops.stack.model import Plan, Seen, Step
+from ops.stack.release import GOOD
+from ops.stack.render import digest
+from ops.stack.wanted import Wanted
 from tests.unit.builders import PORTS, REPOSITORY, done, settings, wanted
 
 OLD = wanted()

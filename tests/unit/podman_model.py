@@ -11,13 +11,14 @@ from typing import Any, cast
 
 import pytest
 
-from ops.errors import OpsError
-from ops.machine import perform, releases
-from ops.machine.perform import Performer
-from ops.machine.project import Project
-from ops.machine.run import Result
-from ops.machine.state import State
-from ops.plan.wanted import Wanted
+from ops.core.errors import OpsError
+from ops.core.process import Result
+from ops.core.state import State
+from ops.deploy import perform
+from ops.deploy.perform import Performer
+from ops.project import Project
+from ops.releases import store as releases
+from ops.stack.wanted import Wanted
 from tests.unit.builders import REPOSITORY, wanted
 
 RELEASE = wanted()

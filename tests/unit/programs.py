@@ -1,4 +1,4 @@
-"""Programs that do not exist: what `subprocess.Popen` and `os.killpg` are to `ops.machine.run`, with threads that wait."""
+"""Programs that do not exist: what `subprocess.Popen` and `os.killpg` are to `ops.core.process`, with threads that wait."""
 
 from __future__ import annotations
 

@@ -10,12 +10,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ops.plan.keycloak.realm import Declaration, parse_realm, plan_realm
-from ops.plan.keycloak.realm_change import Change, Ref
-from ops.plan.keycloak.realm_defaults import CLIENT, OWN_CLIENTS, REALM, REQUIRED_ACTIONS
-from ops.plan.keycloak.realm_flows import BINDINGS, OF_PROVIDERS, Flows, in_use
-from ops.plan.keycloak.realm_objects import OVERRIDES
-from ops.plan.keycloak.realm_rights import flat
+from ops.keycloak.realm.change import Change, Ref
+from ops.keycloak.realm.defaults import CLIENT, OWN_CLIENTS, REALM, REQUIRED_ACTIONS
+from ops.keycloak.realm.flows import BINDINGS, OF_PROVIDERS, Flows, in_use
+from ops.keycloak.realm.objects import OVERRIDES
+from ops.keycloak.realm.plan import Declaration, parse_realm, plan_realm
+from ops.keycloak.realm.rights import flat
 
 DECLARED = (Path(__file__).resolve().parents[2] / "config" / "keycloak" / "realm.yaml").read_text(encoding="utf-8")
 

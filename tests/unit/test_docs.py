@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import tasks
-from ops.plan.walls.control import CONTROLS
-from ops.plan.walls.judge import EXCEPTIONS
+from ops.security_audit.controls.control import CONTROLS
+from ops.security_audit.judge import EXCEPTIONS
 from tests.unit.builders import REPOSITORY
 
 PAGES = [*sorted(REPOSITORY.glob("*.md")), *sorted((REPOSITORY / "docs").rglob("*.md"))]

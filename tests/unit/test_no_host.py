@@ -10,11 +10,11 @@ from collections.abc import Callable
 
 import pytest
 
-from ops.machine.run import run
+from ops.core.process import run
 
 WAYS: dict[str, Callable[[], object]] = {
     "subprocess": lambda: subprocess.run(["true"], check=False),
-    "ops.machine.run": lambda: run(["true"], timeout=1),
+    "ops.core.process": lambda: run(["true"], timeout=1),
     "os.system": lambda: os.system("true"),  # noqa: S605
     "http": lambda: http.client.HTTPConnection("127.0.0.1", 9, timeout=1).request("GET", "/"),
     "connect": lambda: socket.create_connection(("127.0.0.1", 9), timeout=1),

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from ops.machine import ticker
-from ops.machine.certificates.wire import Listener
-from ops.machine.health import Target
-from ops.machine.run import Result
-from ops.machine.ticker import Ticker
+from ops.certificates.wire import Listener
+from ops.core.process import Result
+from ops.engines.podman import supervisor as ticker
+from ops.engines.podman.health import Target
+from ops.engines.podman.supervisor import Ticker
 
 REDIS = Target("redis", "redis", "cc03-redis", "10.64.2.11", None, "/ca.pem", start_seconds=60, grace=30)
 NGINX = Target("nginx-1", "nginx", "cc03-nginx-1", "10.64.2.12", None, "/ca.pem", start_seconds=5, grace=20, needs=("redis",))

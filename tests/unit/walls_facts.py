@@ -9,11 +9,10 @@ from typing import Any
 
 import yaml
 
-from ops.compose import fill, parse_stack, placeholders
-from ops.model import Service, Stack
-from ops.plan.accounts import Account, Taken
-from ops.plan.walls import listeners
-from ops.plan.walls.facts import (
+from ops.security_audit import listeners
+from ops.security_audit.controls.http import REQUESTS
+from ops.security_audit.controls.network import allowed
+from ops.security_audit.facts import (  # fmt: skip
     Answer,
     Asked,
     BurstSeen,
@@ -25,10 +24,11 @@ from ops.plan.walls.facts import (
     Reach,
     SeenContainer,
     Way,
-)  # fmt: skip
-from ops.plan.walls.http import REQUESTS
-from ops.plan.walls.listeners import Listener, parse_listeners, ports_of, switched_on
-from ops.plan.walls.network import allowed
+)
+from ops.security_audit.listeners import Listener, parse_listeners, ports_of, switched_on
+from ops.stack.accounts import Account, Taken
+from ops.stack.compose import fill, parse_stack, placeholders
+from ops.stack.model import Service, Stack
 from tests.unit.builders import PORTS, REPOSITORY, STATE, settings
 
 TEXT = (REPOSITORY / "compose" / "compose.yaml").read_text()

@@ -27,7 +27,7 @@ const (
 var cgroupName = regexp.MustCompile(`/libpod-([0-9a-f]{64})(?:\.scope)?$`)
 
 // What the health ticker knows of the containers, written anew in one rename each half minute and whenever a deploy starts one
-// (ops/machine/ticker.py). Podman's own files say the same, to root only, and hold its sockets and the containers' memory besides.
+// (ops/engines/podman/supervisor.py). Podman's own files say the same, to root only, and hold its sockets and the containers' memory besides.
 var listFile = "/run/cc03/metrics/containers.json"
 
 // plugin names the cgroups of Podman's containers, without Podman's API socket.

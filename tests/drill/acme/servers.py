@@ -11,8 +11,8 @@ from typing import Any
 import requests
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from ops import pki
-from ops.machine.wait import until
+from ops.certificates import pki
+from ops.core.wait import until
 from tests.drill.backup.servers import free_port, listening
 from tests.drill.stack import Drill
 

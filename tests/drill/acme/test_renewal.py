@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from ops.issuers import of, parse
-from ops.machine.acme.book import Book
-from ops.machine.acme.client import Authority
-from ops.machine.acme.issuing import roots_file
-from ops.machine.wait import until
+from ops.certificates.acme.client import Authority
+from ops.certificates.acme.issuing import roots_file
+from ops.certificates.acme.store import Book
+from ops.core.wait import until
+from ops.stack.issuers import of, parse
 from tests.drill.acme.conftest import Acme, refused_by_nginx
 from tests.drill.acme.test_failures import third
 from tests.drill.certs.strict import shown, strict_clients

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ops.machine.run import Result
+from ops.core.process import Result
 from tests.drill.stack import Drill, inv
 from tests.smoke.live import Live, eventually
 

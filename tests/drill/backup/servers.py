@@ -17,10 +17,10 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ops import pki
-from ops.machine.host import REPOSITORY
-from ops.machine.run import run
-from ops.machine.wait import until
+from ops.certificates import pki
+from ops.core.process import run
+from ops.core.wait import until
+from ops.engines.podman.host import REPOSITORY
 from tests.drill.stack import Drill
 
 BUCKET, PREFIX, S3_NAME, SFTP_NAME = "backups", "shop", "s3.cc03.test", "nas.cc03.test"

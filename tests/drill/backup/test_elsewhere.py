@@ -18,10 +18,10 @@ import pytest
 import yaml
 from botocore.exceptions import ClientError
 
-from ops.machine.backup.volumes import mountpoint
-from ops.machine.host import REPOSITORY
-from ops.machine.run import Result
-from ops.machine.secrets import ciphers, versions
+from ops.backup.restore.volumes import mountpoint
+from ops.core.process import Result
+from ops.engines.podman.host import REPOSITORY
+from ops.secrets import ciphers, versions
 from tests.drill.backup.servers import BUCKET, S3, Sftp, s3
 from tests.drill.stack import Drill, inv
 from tests.smoke.live import eventually

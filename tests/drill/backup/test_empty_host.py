@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ops.machine.backup import key
-from ops.machine.run import run
+from ops.backup import key
+from ops.core.process import run
 from tests.drill.backup.hands import Backups
 from tests.drill.conftest import Record
 from tests.drill.stack import inv

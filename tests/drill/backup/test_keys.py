@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ops import podman
-from ops.machine.backup import key
-from ops.machine.secrets import versions
+from ops.backup import key
+from ops.engines.podman import argv as podman
+from ops.secrets import versions
 from tests.drill.backup.hands import Backups, assert_told, put_back
 from tests.drill.clone import Clone
 from tests.drill.conftest import Record

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from ops import podman
-from ops.machine.backup.restoring import journal
-from ops.machine.host import REPOSITORY
+from ops.backup.restore.restoring import journal
+from ops.engines.podman import argv as podman
+from ops.engines.podman.host import REPOSITORY
 from tests.drill.backup.hands import SLOT, Backups
 from tests.drill.conftest import Record
 from tests.drill.stack import PATIENCE, inv, kill

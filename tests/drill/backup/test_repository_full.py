@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ops import podman
+from ops.engines.podman import argv as podman
 from tests.drill.backup.hands import SLOT, Backups, assert_told
 from tests.drill.conftest import Record
 from tests.drill.disk import Disk, disk_of_its_own

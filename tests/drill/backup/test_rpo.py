@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ops.machine.host import REPOSITORY
-from ops.render import container_name, volume_name
+from ops.engines.podman.host import REPOSITORY
+from ops.stack.render import container_name, volume_name
 from tests.drill.backup.hands import Backups
 from tests.drill.backup.writer import TABLE, Writer, committing, survived
 from tests.drill.conftest import Record

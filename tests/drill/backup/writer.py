@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ops import podman
-from ops.render import container_name
+from ops.engines.podman import argv as podman
+from ops.stack.render import container_name
 from tests.drill.stack import Drill
 from tests.smoke.live import eventually
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from cryptography import x509
 
-from ops.machine.certificates import seen
-from ops.machine.certificates.listening import listeners
-from ops.machine.certificates.wire import Listener, look
+from ops.certificates import observed as seen
+from ops.certificates.listening import listeners
+from ops.certificates.wire import Listener, look
 from tests.drill.stack import Drill
 
 EVERY_SECONDS = 1.0

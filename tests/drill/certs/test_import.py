@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ops import pki
-from ops.machine.run import Result
+from ops.certificates import pki
+from ops.core.process import Result
 from tests.drill.certs.strict import shown, strict_clients
 from tests.drill.conftest import Record
 from tests.drill.stack import Drill, inv

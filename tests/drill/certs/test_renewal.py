@@ -7,12 +7,11 @@ import time
 
 from cryptography import x509
 
-from ops import pki
-from ops.machine.authority import authority, new_leaf
-from ops.machine.certificates import folder
-from ops.machine.certificates.listening import file_of
-from ops.machine.certificates.perform import leaf_of
-from ops.machine.wait import until
+from ops.certificates import folder, pki
+from ops.certificates.authority import authority, new_leaf
+from ops.certificates.listening import file_of
+from ops.certificates.perform import leaf_of
+from ops.core.wait import until
 from tests.drill.certs.strict import shown
 from tests.drill.conftest import Record
 from tests.drill.stack import Drill, inv, kill

@@ -13,10 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from ops import pki
-from ops.machine.journal import entries
-from ops.machine.wait import until
-from ops.plan.certificates import check
+from ops.certificates import check, pki
+from ops.core.journal import entries
+from ops.core.wait import until
 from tests.drill.certs.strict import Handshakes, shown, strict_clients
 from tests.drill.conftest import Record, Two
 from tests.drill.disk import disk_of_its_own

@@ -8,8 +8,8 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from ops import pki
-from ops.machine.authority import authority
+from ops.certificates import pki
+from ops.certificates.authority import authority
 from tests.drill.keycloak.breakage import (
     Act,
     Breakage,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ops import podman
-from ops.machine.wait import until
-from ops.plan.keycloak.repair_sql import LIMIT
+from ops.core.wait import until
+from ops.engines.podman import argv as podman
+from ops.keycloak.repair.sql import LIMIT
 from tests.drill.keycloak.breakage import Act, Breakage, at_once, fails_to_start, no_login, restart, serves, sql, start, then
 from tests.drill.keycloak.hands import SLOT, Keycloak
 

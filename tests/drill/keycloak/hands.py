@@ -13,10 +13,10 @@ from typing import Any
 import requests
 import yaml
 
-from ops import podman
-from ops.machine.run import Result
-from ops.machine.wait import until
-from ops.render import excerpt
+from ops.core.process import Result
+from ops.core.wait import until
+from ops.engines.podman import argv as podman
+from ops.stack.render import excerpt
 from tests.drill.stack import Drill, inv
 from tests.smoke.accounts import Account, Accounts, Login
 from tests.smoke.live import Live

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, field
 
-from ops.machine.keycloak.dump import ask
+from ops.keycloak.schema.dump import ask
 from tests.drill.stack import Drill
 from tests.smoke.accounts import Accounts, Login
 from tests.smoke.live import Live

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 import requests
 
-from ops import podman
-from ops.machine.authority import host_ca_bundle
-from ops.machine.host import Host
-from ops.machine.journal import entries
-from ops.machine.keycloak import h2
-from ops.machine.keycloak.dump import ask, databases
-from ops.machine.keycloak.schema import schema_of
-from ops.machine.wait import until
+from ops.certificates.authority import host_ca_bundle
+from ops.core.journal import entries
+from ops.core.wait import until
+from ops.engines.podman import argv as podman
+from ops.engines.podman.host import Host
+from ops.keycloak.h2 import database as h2
+from ops.keycloak.schema.dump import ask, databases
+from ops.keycloak.schema.observed import schema_of
 from tests.drill.conftest import Record
 from tests.drill.keycloak.people import People, rows
 from tests.drill.stack import Drill, begun, inv

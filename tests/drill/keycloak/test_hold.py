@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from ops.machine.keycloak.browser import OPENID
+from ops.keycloak.probe.browser import OPENID
 from tests.drill.clone import Clone
 from tests.drill.conftest import Record, removal_problem
 from tests.drill.stack import Drill, inv

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from ops.machine.keycloak.dump import ask, databases, known_dumps
-from ops.machine.keycloak.schema import schema_of
-from ops.plan.keycloak.schema import version_pinned
+from ops.keycloak.schema.dump import ask, databases, known_dumps
+from ops.keycloak.schema.observed import schema_of
+from ops.keycloak.schema.plan import version_pinned
 from tests.drill.clone import Clone
 from tests.drill.conftest import Record
 from tests.drill.keycloak.people import People, rows

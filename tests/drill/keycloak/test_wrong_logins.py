@@ -16,9 +16,9 @@ from statistics import median
 
 import pytest
 
-from ops.machine.host import REPOSITORY
-from ops.machine.run import run
-from ops.render import address, network_name
+from ops.core.process import run
+from ops.engines.podman.host import REPOSITORY
+from ops.stack.render import address, network_name
 from tests.drill.conftest import Record, temporary_accounts
 from tests.drill.keycloak.logins import patient_login
 from tests.drill.keycloak.wrong_logins import Site, burst

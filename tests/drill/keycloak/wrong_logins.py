@@ -25,8 +25,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from ops.machine.host import REPOSITORY
-from ops.machine.keycloak.browser import OPENID
+from ops.engines.podman.host import REPOSITORY
+from ops.keycloak.probe.browser import OPENID
 
 PORT = 8443
 PATIENCE = 90.0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ops.machine.secrets import checkers, versions
-from ops.plan.secrets.table import BY_FILE, Target, rotatable
+from ops.secrets import verifiers as checkers
+from ops.secrets import versions
+from ops.secrets.table import BY_FILE, Target, rotatable
 from tests.drill.stack import Drill, succeeds
 
 

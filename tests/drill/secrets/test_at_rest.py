@@ -13,15 +13,18 @@ from pathlib import Path
 
 import pytest
 
-from ops.machine.at_rest import keys, mirror
-from ops.machine.backup import archive, recovery
-from ops.machine.backup.volumes import mountpoint_of
-from ops.machine.run import run
-from ops.machine.secrets import checkers, versions
-from ops.machine.secrets.search import forms
-from ops.machine.walls.files import values
-from ops.model import LABEL_PROJECT
-from ops.plan.secrets.table import target_named
+from ops.backup import host_archive as archive
+from ops.backup import recovery
+from ops.backup.restore.volumes import mountpoint_of
+from ops.core.process import run
+from ops.secrets import verifiers as checkers
+from ops.secrets import versions
+from ops.secrets.at_rest import encrypted_copies as mirror
+from ops.secrets.at_rest import keys
+from ops.secrets.search import forms
+from ops.secrets.table import target_named
+from ops.security_audit.probe.files import values
+from ops.stack.model import LABEL_PROJECT
 from tests.drill.conftest import Record, temporary_accounts
 from tests.drill.stack import Drill, inv, kill, succeeds
 from tests.drill.test_reboot import shutdown
@@ -99,7 +102,8 @@ def ticker_of_the_unit(stack_root: Path) -> Iterator[subprocess.Popen[bytes]]:
     }
     python = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.executable
     with (stack_root / "ticker" / "ticker.log").open("ab") as log, subprocess.Popen(
-        (python, "-P", "-m", "ops.machine.ticker", str(stack_root), "--boot"), env=env, stdout=log, stderr=log, cwd="/"
+        (python, "-P", "-m", "ops.engines.podman.supervisor", str(stack_root), "--boot"),
+        env=env, stdout=log, stderr=log, cwd="/",
     ) as process:  # fmt: skip
         try:
             yield process

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.machine.backup import restoring
+from ops.backup.restore import restoring
 from tests.drill.backup.hands import Backups
 from tests.drill.conftest import Record
 from tests.drill.secrets.logins import assert_newest_alone_is_accepted, rotated, targets_of

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from ops.machine.releases import current_number
-from ops.machine.secrets import checkers, versions
-from ops.machine.state import State
-from ops.plan.secrets.table import TARGETS, target_named
+from ops.core.state import State
+from ops.releases.store import current_number
+from ops.secrets import verifiers as checkers
+from ops.secrets import versions
+from ops.secrets.table import TARGETS, target_named
 from tests.drill.conftest import Record, Two
 from tests.drill.flood import failed
 from tests.drill.load import Load, load

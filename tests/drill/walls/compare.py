@@ -16,8 +16,8 @@ from typing import Any
 
 import yaml
 
-from ops.machine.host import REPOSITORY
-from ops.machine.run import run
+from ops.core.process import run
+from ops.engines.podman.host import REPOSITORY
 from tests.drill.walls.seeds import LEAKED, OVERLAYS, SOCKET, Overlay, filled, laid_over
 
 PAGE = REPOSITORY / "docs" / "reference" / "audit-comparison.md"

@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 import yaml
 
-from ops import podman
-from ops.machine.observe import secret_versions
-from ops.machine.project import Project, open_project
-from ops.machine.walls.look import ADVISORIES, PARTS, exceptions_text, look, today
-from ops.plan.walls.control import CONTROLS
-from ops.plan.walls.exceptions import parse_exceptions
-from ops.plan.walls.judge import Report, judge
-from ops.render import container_name, network_name, secret_name, volume_name
+from ops.engines.podman import argv as podman
+from ops.engines.podman.observe import secret_versions
+from ops.project import Project, open_project
+from ops.security_audit.controls.control import CONTROLS
+from ops.security_audit.exceptions import parse_exceptions
+from ops.security_audit.judge import Report, judge
+from ops.security_audit.probe.gather import ADVISORIES, PARTS, exceptions_text, look, today
+from ops.stack.render import container_name, network_name, secret_name, volume_name
 from tests.drill.stack import Drill
 from tests.drill.walls.seeds import VICTIM, filled, merged
 

@@ -13,13 +13,13 @@ from datetime import datetime
 
 import pytest
 
-from ops.machine.health import network_of
-from ops.machine.observe import inspected_containers, secret_versions
-from ops.machine.project import Project
-from ops.machine.walls.look import places_of
-from ops.machine.walls.reach import Place, addresses
-from ops.machine.walls.sockets import host_addresses, ipv6_addresses
-from ops.plan.firewall import published_networks
+from ops.engines.podman.firewall_rules import published_networks
+from ops.engines.podman.health import network_of
+from ops.engines.podman.observe import inspected_containers, secret_versions
+from ops.project import Project
+from ops.security_audit.probe.gather import places_of
+from ops.security_audit.probe.reach import Place, addresses
+from ops.security_audit.probe.sockets import host_addresses, ipv6_addresses
 from tests.drill.walls.conftest import value_of
 from tests.drill.walls.intruder import tried
 from tests.drill.walls.moves import Page, moves

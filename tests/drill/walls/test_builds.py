@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ops import podman
-from ops.machine.build_network import network_for_builds
-from ops.model import EDGE
+from ops.engines.podman import argv as podman
+from ops.engines.podman.build_network import network_for_builds
+from ops.stack.model import EDGE
 from tests.drill.stack import Drill
 
 RAW = "perl -MSocket -e 'exit(socket(my $s, PF_INET, SOCK_RAW, 1) ? 0 : 1)'"

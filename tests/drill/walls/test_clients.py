@@ -7,14 +7,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from ops.machine.health import network_of
-from ops.machine.observe import inspected_containers
-from ops.machine.project import Project
-from ops.machine.walls.clients import ask
-from ops.machine.walls.look import places_of, read_listeners
-from ops.machine.walls.reach import Place, addresses
-from ops.plan.walls.facts import Way
-from ops.plan.walls.network import place
+from ops.engines.podman.health import network_of
+from ops.engines.podman.observe import inspected_containers
+from ops.project import Project
+from ops.security_audit.controls.network import place
+from ops.security_audit.facts import Way
+from ops.security_audit.probe.clients import ask
+from ops.security_audit.probe.gather import places_of, read_listeners
+from ops.security_audit.probe.reach import Place, addresses
 from tests.smoke.live import eventually
 from tests.smoke.test_isolation import SERVICES
 

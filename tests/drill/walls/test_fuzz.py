@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from ops.machine.project import Project
-from ops.machine.run import run
-from ops.plan.walls.http import leaks_trace
+from ops.core.process import run
+from ops.project import Project
+from ops.security_audit.controls.http import leaks_trace
 from tests.drill.conftest import temporary_accounts
 from tests.smoke.accounts import Account
 from tests.smoke.live import Live

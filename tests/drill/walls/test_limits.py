@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from ops.machine.keycloak.browser import OPENID
-from ops.machine.observe import inspected_containers
-from ops.machine.project import Project
-from ops.machine.walls.look import places_of
-from ops.machine.walls.reach import addresses
+from ops.engines.podman.observe import inspected_containers
+from ops.keycloak.probe.browser import OPENID
+from ops.project import Project
+from ops.security_audit.probe.gather import places_of
+from ops.security_audit.probe.reach import addresses
 from tests.drill.conftest import Record, temporary_accounts
 from tests.drill.walls.strangers import Stranger, half_open, held, statuses, waiting
 from tests.smoke.accounts import Account, Login

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from ops import podman
-from ops.machine import firewall
-from ops.machine.health import network_at
-from ops.machine.observe import inspected_containers
-from ops.machine.project import Project
-from ops.machine.run import run
-from ops.machine.walls.look import places_of
-from ops.machine.walls.reach import Place, addresses
-from ops.machine.walls.sockets import sockets_of
-from ops.plan.firewall import table_name
+from ops.core.process import run
+from ops.engines.podman import argv as podman
+from ops.engines.podman import firewall
+from ops.engines.podman.firewall_rules import table_name
+from ops.engines.podman.health import network_at
+from ops.engines.podman.observe import inspected_containers
+from ops.project import Project
+from ops.security_audit.probe.gather import places_of
+from ops.security_audit.probe.reach import Place, addresses
+from ops.security_audit.probe.sockets import sockets_of
 from tests.drill.walls.moves import CONNECT_SECONDS, Page, connects, status_of
 
 LAN = "198.51.100"

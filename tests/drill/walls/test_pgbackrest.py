@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ops.machine.project import Project
-from ops.machine.run import Result
-from ops.render import container_name
+from ops.core.process import Result
+from ops.project import Project
+from ops.stack.render import container_name
 from tests.drill.stack import Drill
 
 DENIED = "access denied"

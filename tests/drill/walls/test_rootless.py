@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from ops import podman
-from ops.machine.authority import issue_certificate
-from ops.machine.health import network_of
-from ops.machine.project import Project
-from ops.machine.run import Result, run
-from ops.machine.state import State
-from ops.machine.wait import until
+from ops.certificates.authority import issue_certificate
+from ops.core.process import Result, run
+from ops.core.state import State
+from ops.core.wait import until
+from ops.engines.podman import argv as podman
+from ops.engines.podman.health import network_of
+from ops.project import Project
 from tests.drill.walls.rootless import FIRST, USER
 
 SERVICE = "frontend"

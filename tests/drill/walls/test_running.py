@@ -13,22 +13,22 @@ from pathlib import Path
 
 import pytest
 
-from ops import podman
-from ops.machine import firewall, postgres
-from ops.machine import state as files
-from ops.machine.authority import issue_certificate
-from ops.machine.certificates.folder import TLS
-from ops.machine.health import network_of
-from ops.machine.keycloak.admin import OPERATIONS
-from ops.machine.keycloak.realm import bring_about, declared
-from ops.machine.observe import inspected_containers
-from ops.machine.project import Project
-from ops.machine.run import alongside, run
-from ops.machine.state import State
-from ops.machine.walls.processes import by_namespace, pids_of
-from ops.model import LABEL_PROJECT
-from ops.plan.firewall import table_name
-from ops.render import container_name, network_name
+from ops.certificates.authority import issue_certificate
+from ops.certificates.folder import TLS
+from ops.core import state as files
+from ops.core.process import alongside, run
+from ops.core.state import State
+from ops.engines.podman import argv as podman
+from ops.engines.podman import firewall, postgres
+from ops.engines.podman.firewall_rules import table_name
+from ops.engines.podman.health import network_of
+from ops.engines.podman.observe import inspected_containers
+from ops.keycloak.admin import OPERATIONS
+from ops.keycloak.realm.live import bring_about, declared
+from ops.project import Project
+from ops.security_audit.probe.processes import by_namespace, pids_of
+from ops.stack.model import LABEL_PROJECT
+from ops.stack.render import container_name, network_name
 from tests.drill.walls.conftest import QUICK, audited, told, value_of
 
 Act = Callable[[Project, Path], AbstractContextManager[None]]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ops import podman
-from ops.machine.project import Project
+from ops.engines.podman import argv as podman
+from ops.project import Project
 from tests.drill.walls.conftest import audited, misconfigured, told, value_of
 from tests.drill.walls.seeds import LEAKED, OVERLAYS, SOCKET, VICTIM, Overlay
 

@@ -1,0 +1,109 @@
+"""inv app.check, app.new: an application of your own in place of the reference backend or frontend."""
+
+from __future__ import annotations
+
+import contextlib
+import json as json_module
+import sys
+from typing import TYPE_CHECKING
+
+from invoke import Context
+
+from ops.cli.command import carry_out, verb
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from ops.application.contract import Found
+    from ops.project import Project
+
+_MARK = {"ok": "[green]ok[/green]", "failed": "[bold red]failed[/bold red]", "absent": "[dim]absent[/dim]",
+         "not tried": "[yellow]not tried[/yellow]"}  # fmt: skip
+
+
+@verb(positional=["folder"], help={
+    "folder": "the application: a folder with a Containerfile", "frontend": "try it as the frontend; otherwise as the backend",
+    "json": "print the rows for other programs",
+})  # fmt: skip
+def check(c: Context, folder: str, frontend: bool = False, json: bool = False) -> None:
+    """Try an application against the contract, row by row.
+
+    In containers of its own, which are removed; the running stack is left alone. Exit code 1 where a row fails.
+    """
+    from ops.application.contract import BACKEND, FRONTEND, PAGE
+    from ops.application.folder import with_application
+    from ops.application.stage import stage
+    from ops.application.trials import try_rows
+    from ops.cli import show
+    from ops.core.errors import OpsError
+    from ops.project import open_project
+
+    part = FRONTEND if frontend else BACKEND
+    project = with_application(open_project(secrets_needed=False), part, folder)
+    _build(project, part)
+    with show.err.status(f"{part}: containers start") as status, stage(project, part, status.update) as held:
+        found = list(try_rows(held, lambda name: status.update(f"{part}: {name}")))
+    if json:
+        print(json_module.dumps(_as_json(found), indent=2))
+    else:
+        _show(found)
+    if bad := [one for one in found if one.bad]:
+        raise OpsError(
+            f"{folder} does not fulfil {len(bad)} of {len(found)} rows", f"{bad[0].row.name}: {bad[0].said}",
+            f"{bad[0].row.mend} ({PAGE})",
+        )  # fmt: skip
+
+
+def _build(project: Project, part: str) -> None:
+    """The image, and those that a trial needs besides, where this host lacks them."""
+    from ops.application.contract import BACKEND
+    from ops.application.stage import NEIGHBOURS
+    from ops.engines.podman.observe import images as present
+    from ops.host.preflight import check_host_to_build
+    from ops.stack.images import plan_build
+    from ops.stack.model import Plan
+
+    wanted = {name: project.images[name] for name in (part, *(NEIGHBOURS if part == BACKEND else ()))}
+
+    def decide() -> Plan:
+        return plan_build(wanted, frozenset(present(project.host)), project.settings.get("deadlines", "build"))
+
+    if decide().steps:
+        # Standard output is for the rows.
+        with contextlib.redirect_stdout(sys.stderr):
+            carry_out(project, decide, check=check_host_to_build)
+
+
+def _as_json(found: Iterable[Found]) -> Sequence[dict[str, object]]:
+    return [
+        {"row": one.row.name, "result": one.result, "needed": one.row.needed, "found": one.said,
+         "mend": one.row.mend if one.bad else ""}
+        for one in found
+    ]  # fmt: skip
+
+
+def _show(found: Iterable[Found]) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from ops.cli import show
+
+    drawn = Table("ROW", "RESULT", "FOUND", box=None, pad_edge=False)
+    for one in found:
+        drawn.add_row(one.row.name, _MARK[one.result], escape(one.said))
+        if one.bad:
+            drawn.add_row("", "", escape(f"next: {one.row.mend}"))
+    show.out.print(drawn)
+
+
+@verb(positional=["folder"], help={"folder": "a folder that is empty or does not exist"})
+def new(c: Context, folder: str) -> None:
+    """Write the smallest backend that fulfils the contract.
+
+    A Containerfile and a small program of Python's standard library, without a database: a place to begin.
+    """
+    from ops.application.folder import write_starter
+    from ops.cli import show
+
+    for line in write_starter(folder):
+        show.out.print(line)

@@ -1,0 +1,335 @@
+"""inv backup and its family: sets made now, listed, proved, removed; the key that all of them need."""
+
+from __future__ import annotations
+
+import json as json_module
+import time
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from invoke import Context
+
+from ops.cli.command import confirm, locked, must_run, recorded, verb
+from ops.core.errors import OpsError, UsageProblem, did_you_mean
+
+if TYPE_CHECKING:
+    from ops.backup.sets import Safety, Set, Status
+    from ops.project import Project
+    from ops.stack.model import Plan
+
+KINDS = ("full", "diff", "incr")
+
+
+def _project() -> Project:
+    from ops.project import must_exist, open_project
+
+    return must_run(must_exist(open_project()))
+
+
+def _carry_out(project: Project, plan: Plan) -> float:
+    """Without the project's lock: the container has one for its jobs, and a deploy may run meanwhile. Returns seconds."""
+    from ops.cli import show
+    from ops.core.execute import apply
+    from ops.core.journal import Journal
+    from ops.performers import Performer
+
+    began = time.monotonic()
+    # The journal of the lock's holder is not to be mixed with that of a job beside it.
+    journal = Journal.of_this_process(project.state.root / "backup.jsonl")
+    with recorded(project, plan), show.progress(len(plan.steps)) as progress:
+        apply(plan, Performer(project, progress.report, project.deployed).do, journal, progress)
+    return time.monotonic() - began
+
+
+@verb(default=True, help={"kind": "full, diff (since the last full one) or incr (since the last one)"})
+def make(c: Context, kind: str = "incr") -> None:
+    """Make a backup set now.
+
+    PostgreSQL, Redis, metrics, logs, silences, and the state of this host. The site is not touched.
+    """
+    from ops.backup.restore.plan import SAFETY_DAYS, plan_drop
+    from ops.backup.restore.volumes import safeties
+    from ops.backup.sets import expendable
+    from ops.backup.steps import RunJob, WriteHostArchive
+    from ops.cli import show
+    from ops.stack.model import Plan
+
+    if kind not in KINDS:
+        raise UsageProblem(f"there is no kind {kind}", did_you_mean(kind, KINDS), "inv --help backup")
+    project = _project()
+    old = expendable(safeties(project.host), datetime.now(UTC), SAFETY_DAYS)
+    steps = (
+        WriteHostArchive("archive", "hand over settings, secrets and releases"),
+        RunJob("set", f"make a set ({kind})", ("archive",), argv=("set", "--kind", kind)),
+        *(replace(step, after=("set",)) for step in plan_drop(old)),
+    )
+    since = datetime.now(UTC).replace(microsecond=0)
+    seconds = _carry_out(project, Plan("backup", steps))
+    made = _newest(project, since)
+    show.out.print(f"[bold green]backed up[/bold green] in {seconds:.1f} s{made}")
+
+
+LISTED_SECONDS = 20.0
+"""Until the scheduler has looked at the repositories again."""
+
+
+def _newest(project: Project, since: datetime) -> str:
+    """What was made since this moment, once it is listed with all of its parts: a restore right after this finds them."""
+    from ops.backup.container import status
+    from ops.backup.sets import size
+    from ops.core.wait import until
+
+    found: list[Set] = []
+
+    def look() -> str:
+        # Those from the future, made while the clock was ahead, are none of this command's.
+        found[:] = [one for one in status(project.host).sets if since <= one.made <= datetime.now(UTC)]
+        return "" if found and not found[0].missing else "it is not listed whole yet"
+
+    until(look, LISTED_SECONDS)
+    if not found:
+        return ""
+    return f": {found[0].name}, {size(found[0].bytes)}, {size(found[0].added)} added"
+
+
+@verb(changes=False, name="list", help={"json": "print what the container reports, and safety copies, for other programs"})
+def list_sets(c: Context, json: bool = False) -> None:
+    """List backup sets and the moments that can be restored.
+
+    Age, kind, size, content, and whether a test restore has proved it.
+    """
+    from ops.backup.container import status
+    from ops.backup.restore.volumes import safeties
+    from ops.backup.sets import newest_first
+
+    project = _project()
+    found, kept = status(project.host), newest_first(safeties(project.host))
+    if json:
+        content = {**asdict(found), "safety": [asdict(one) for one in kept]}
+        print(json_module.dumps(content, indent=2, default=lambda value: value.isoformat()))
+    else:
+        _show(found, kept)
+
+
+def _show(found: Status, kept: list[Safety]) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from ops.backup.restore.plan import SAFETY_DAYS
+    from ops.backup.sets import places, rows, size
+    from ops.cli import show
+
+    drawn = Table("SET", "AGE", "KIND", "SIZE", "ADDED", "INSIDE", "PROVED", "WHERE", box=None, pad_edge=False)
+    for row in rows(found, datetime.now(UTC)):
+        drawn.add_row(*row)
+    show.out.print(drawn)
+    if len(found.repositories) > 1:
+        table = Table("REPOSITORY", "KIND", "SETS", "NEWEST", "USED", "FREE", "", box=None, pad_edge=False)
+        for row in places(found, datetime.now(UTC)):
+            table.add_row(*map(escape, row))
+        show.out.print(table)
+    if found.since and found.until:
+        show.out.print(f"PostgreSQL can go to any second from {found.since:%Y-%m-%d %H:%M:%S} "
+                       f"to {found.until:%Y-%m-%d %H:%M:%S} UTC")  # fmt: skip
+    for one in kept:
+        show.out.print(f"safety copy: {one.part} of before {one.stamp}, {size(one.bytes)}, kept for {SAFETY_DAYS:.0f} days; "
+                       "inv restore --undo puts it back")  # fmt: skip
+    for problem in found.problems:
+        show.out.print(f"[red]problem:[/red] {escape(problem)}")
+    if not found.escrowed:
+        show.out.print("[yellow]the keys of the backups were never exported: inv backup.key --export FILE[/yellow]")
+
+
+@verb(positional=["name"], help={
+    "name": "the set; without it the newest one of which all is there",
+    "repository": "which copy of it to read",
+})  # fmt: skip
+def verify(c: Context, name: str = "", repository: str = "local") -> None:
+    """Prove a backup set by a test restore.
+
+    Restores it into scratch space, starts it, reads every page, compares it with its manifest and opens its host archive.
+    """
+    from ops.backup.container import status
+    from ops.backup.sets import choose, narrowed, to_prove
+    from ops.backup.steps import ProveHostArchive, RunJob
+    from ops.cli import show
+    from ops.stack.model import Plan, Step
+
+    project = _project()
+    found = narrowed(status(project.host), repository)
+    if name:
+        choose(found, name)
+    chosen = to_prove(found, name, repository)
+    name = chosen.name if chosen else name
+    argv = ("drill", *((name,) if name else ()), "--repository", repository)
+    steps: tuple[Step, ...] = (RunJob("drill", f"prove {name or 'the newest set'}", argv=argv),)
+    if chosen and "host" in chosen.inside:
+        title = "open what it holds of this host with the recovery key"
+        steps += (ProveHostArchive("archive", title, ("drill",), set=name, repository=repository),)
+    seconds = _carry_out(project, Plan("backup.verify", steps))
+    show.out.print(f"[bold green]proved[/bold green] in {seconds:.1f} s")
+
+
+@verb(help={
+    "repository": "only sets of this one, with --credentials that may remove them: for one that is append-only",
+    "credentials": "file with those credentials; it is read once, and nothing keeps it",
+    "safety": "remove safety copies of restores as well, however new",
+    "force": "also where the last set that is proved would go",
+    "ahead": "only sets from the future, which were made while the clock was ahead",
+    "yes": "do not ask",
+})  # fmt: skip
+def prune(
+    c: Context, repository: str = "", credentials: str = "", safety: bool = False, force: bool = False, ahead: bool = False,
+    yes: bool = False,
+) -> None:  # fmt: skip
+    """Remove backup sets beyond the retention.
+
+    With the WAL that only they need, and safety copies that are old enough.
+    """
+    from ops.backup.restore.plan import SAFETY_DAYS, plan_drop
+    from ops.backup.restore.volumes import safeties
+    from ops.backup.sets import expendable, size
+    from ops.backup.steps import RunJob
+    from ops.cli import show
+    from ops.stack.model import Plan
+
+    project = _project()
+    forced = ("--force",) if force else ()
+    if repository or credentials:
+        _prune_elsewhere(project, repository, credentials, forced, yes=yes)
+        return
+    kept = safeties(project.host)
+    gone = tuple(kept) if safety else expendable(kept, datetime.now(UTC), SAFETY_DAYS)
+    if force and ahead:
+        raise UsageProblem("--force and --ahead cannot both be meant", "each removes other sets", "inv --help backup.prune")
+    title = "remove sets from the future" if ahead else "remove sets beyond the number to keep"
+    options = [f"--{name}" for name, given in (("force", force), ("ahead", ahead)) if given]
+    steps = (RunJob("expire", title, argv=("expire", *options)),)
+    losses = [f"the {one.part} of before {one.stamp} ({size(one.bytes)}): no undo of that restore" for one in gone]
+    losses += ["sets beyond the number to keep, even where no newer one is proved"] if force else []
+    losses += ["sets from the future, and what builds upon them"] if ahead else []
+    plan = Plan("backup.prune", (*steps, *plan_drop(gone)), destroys=tuple(losses))
+    confirm(plan, yes)
+    seconds = _carry_out(project, plan)
+    show.out.print(f"[bold]pruned[/bold] in {seconds:.1f} s; {len(gone)} safety copies removed")
+
+
+def _prune_elsewhere(project: Project, repository: str, credentials: str, forced: tuple[str, ...], *, yes: bool) -> None:
+    from ops.backup import credentials as given
+    from ops.backup.container import status
+    from ops.backup.sets import kind_of
+    from ops.backup.steps import RunJob
+    from ops.cli import show
+    from ops.stack.model import Plan
+
+    if not repository or not credentials:
+        raise UsageProblem(
+            "--repository and --credentials belong together", "this host's own credentials remove nothing there",
+            "inv backup.prune without both of them is about all other repositories",
+        )  # fmt: skip
+    kind, path = kind_of(status(project.host), repository), Path(credentials).absolute()
+    given.read(kind, path)
+    argv = ("expire", "--repository", repository, *forced)
+    step = RunJob(
+        "expire", f"remove sets of {repository} beyond the number to keep", argv=argv, credentials=str(path), kind=kind
+    )
+    plan = Plan("backup.prune", (step,), destroys=(f"sets of {repository} beyond the number to keep",))
+    confirm(plan, yes)
+    show.out.print(f"[bold]pruned[/bold] {repository} in {_carry_out(project, plan):.1f} s")
+
+
+@verb(positional=["name", "file"], help={
+    "name": "a repository of stack.yaml that is in S3 or behind SFTP",
+    "file": "S3: lines `key = …` and `key_secret = …`; SFTP: a private key. Without it a key pair is made, for SFTP",
+})  # fmt: skip
+def credentials(c: Context, name: str, file: str = "") -> None:
+    """Store the credentials of a remote backup repository.
+
+    Reads them from a file or makes a key pair. They become secrets of this host.
+    """
+    from ops.audit_log.record import audited
+    from ops.backup import credentials as kept
+    from ops.backup.configuration import declared
+    from ops.cli import show
+    from ops.project import open_project
+    from ops.stack.model import Plan, Step
+
+    project = open_project()
+    remote = {one.name: one for one in declared(project.settings) if one.remote}
+    if name not in remote:
+        raise UsageProblem(
+            f"stack.yaml has no repository {name} in S3 or behind SFTP", did_you_mean(name, list(remote)),
+            "backup.repositories in config/stack.yaml first: docs/how-to/backup.md, Somewhere else",
+        )  # fmt: skip
+    kind = remote[name].kind
+    if not file and kind != "sftp":
+        raise UsageProblem(
+            "a file is needed", "S3 gives out credentials, they are not made up here", f"inv backup.credentials {name} FILE"
+        )
+    project.host.prepare()
+    private, public = kept.key_pair() if not file else ("", "")
+    values = kept.read(kind, Path(file)) if file else {"key": private}
+    plan = Plan("backup.credentials", (Step("keep", f"keep credentials of {name}"),))
+    with locked(project, plan.verb), audited(project, plan):
+        changed = kept.keep(project, remote[name], values)
+    if public:
+        show.out.print(f"a line for the authorized_keys of {remote[name].where['user']} there:\n{public}", soft_wrap=True)
+    show.out.print("kept; inv deploy hands them to the backup" if changed else "unchanged: these are here already")
+
+
+@verb(help={
+    "export": "write the keys into this new file, for a safe place that is not this host",
+    "check": "say whether this file holds the right keys",
+    "import": "put the key of this file where this host has lost it, if it opens the repository",
+})  # fmt: skip
+def key(c: Context, export: str = "", check: str = "", import_: str = "") -> None:
+    """Export, verify or restore the keys of all backups.
+
+    Without these keys no backup can be read.
+    """
+    from ops.audit_log.record import audited
+    from ops.backup import key as keys
+    from ops.cli import show
+    from ops.project import must_exist, open_project
+    from ops.stack.model import Plan, Step
+
+    project = must_exist(open_project())
+    if export:
+        with audited(project, Plan("backup.key", (Step("export", "export the repository key"),))):
+            keys.export(project, Path(export).absolute())
+        show.out.print(f"written to {export}, readable by its owner alone: print it or move it away from this host")
+    if check:
+        keys.check(project, Path(check))
+        show.out.print(f"[bold green]right[/bold green]: {check} holds the keys of these backups")
+    if import_:
+        _bring_back(project, Path(import_))
+    if not export and not check and not import_:
+        from ops.backup.paper_key import checksum
+
+        at = keys.escrowed(project)
+        show.out.print(f"checksum {checksum(keys.value(project))}; " + (f"exported {at}" if at else "never exported"))
+        if not at:
+            raise OpsError(
+                "the keys of the backups were never exported",
+                "an empty host needs them; a file of an earlier version has no recovery key", "inv backup.key --export FILE",
+            )  # fmt: skip
+
+
+def _bring_back(project: Project, path: Path) -> None:
+    from ops.audit_log.record import audited
+    from ops.backup.escrow import bring_back
+    from ops.cli import show
+    from ops.stack.model import Plan, Step
+
+    project.host.prepare()
+    with (
+        locked(project, "backup.key"),
+        audited(project, Plan("backup.key", (Step("import", "bring the repository key back"),))),
+    ):
+        number = bring_back(project, path)
+    if number is None:
+        show.out.print(f"this host has the key of {path} already, and it opens the repository")
+    else:
+        show.out.print(f"[bold green]brought back[/bold green] as version {number}: inv deploy hands it over")

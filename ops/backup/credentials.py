@@ -1,0 +1,57 @@
+"""Credentials of repositories elsewhere: given by an operator as a file, kept as secrets, handed to one job on its input."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from ops.core import state as files
+from ops.core.errors import UsageProblem
+from ops.project import Project
+from ops.secrets.versions import next_version
+from ops.stack.repositories import Repository, read_credentials
+
+
+def read_file(path: Path) -> str:
+    """Raises UsageProblem where it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as problem:
+        said = problem.strerror if isinstance(problem, OSError) else "it is no text"
+        raise UsageProblem(f"cannot read {path}", str(said), "give the path of a file that this account can read") from problem
+
+
+def read(kind: str, path: Path) -> dict[str, str]:
+    """Part -> value. Raises UsageProblem where the file does not hold what this kind of repository takes."""
+    return read_credentials(kind, read_file(path), str(path))
+
+
+def keep(project: Project, repository: Repository, values: Mapping[str, str]) -> bool:
+    """A new version of each part in the state folder (0600); whether that changed anything. `inv deploy` hands it over."""
+    if values == present(project, repository):
+        return False
+    for part, name in repository.secrets.items():
+        folder = project.state.secrets / name
+        folder.mkdir(mode=0o700, exist_ok=True)
+        files.write(folder / str(next_version(project.state, name)), values[part], mode=0o600)
+    return True
+
+
+def present(project: Project, repository: Repository) -> dict[str, str]:
+    """What this host has of them."""
+    found = {}
+    for part, name in repository.secrets.items():
+        versions = [path for path in (project.state.secrets / name).glob("[0-9]*") if path.name.isdigit()]
+        if versions:
+            found[part] = max(versions, key=lambda path: int(path.name)).read_text()
+    return found
+
+
+def key_pair() -> tuple[str, str]:
+    """(private key for SFTP, the line of its public half for authorized_keys). Nobody but this host ever has the first."""
+    key = Ed25519PrivateKey.generate()
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
+    return private, key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()

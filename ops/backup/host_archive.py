@@ -1,0 +1,252 @@
+"""host.tar: what only this host knows, handed over to the backup container, which stores it and cannot read it.
+
+    facts.json      what ran, for the manifest of the set
+    sealed.age      a tar file of the state folder and the settings, encrypted for the recovery key (recovery.py)
+    sealed.hmac     what tells that this host has made both
+    state/secrets/backup-cipher/…      former keys of the repositories, only while a rotation of them is not finished
+
+Written after each command that changes something, so that the newest set brings this host back as it is.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import stat
+import tarfile
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from ops.backup import recovery
+from ops.backup.configuration import OWNER
+from ops.core import lock, parts
+from ops.core import state as files
+from ops.core.errors import HostLacks, OpsError
+from ops.core.state import State
+from ops.host.owners import owner_of
+from ops.project import Project
+from ops.releases.store import current_number
+from ops.secrets import signers, versions
+from ops.secrets.at_rest import encrypted_copies as mirror
+from ops.secrets.at_rest import unlock as opening
+from ops.stack.checkout import origin
+
+NAME, FACTS, SEALED, SIGNED = "host.tar", "facts.json", "sealed.age", "sealed.hmac"
+STATE, CHECKOUT = "state", "checkout"
+"""Folders within the archive."""
+LEFT_OUT = {
+    "logs", "builds", "metrics", "prober", "ticker", "backup", "dumps", "lock", "containers.conf", "restore.json", "at-rest",
+    "handed",
+}  # fmt: skip
+"""Of the state folder: what is made anew, and dumps, which may be large and are in the database's own backup."""
+JOURNALS = ("journal.jsonl", "backup.jsonl")
+"""Files of which finished parts (parts.py) are left out."""
+LARGEST = 64 << 20
+"""Bytes of one file. What is larger is left out, and named in the facts: the archive is encrypted in memory."""
+FORMER = Path("secrets") / recovery.CIPHER
+
+
+def facts(project: Project, left_out: Mapping[str, int] = {}) -> dict[str, Any]:
+    """What the archive says of itself; it goes into the manifest of the set. `left_out`: file -> bytes."""
+    state = project.state
+    release = files.read_json(state.current / "release.json") or {}
+    return {
+        "version": 1, "project": project.name, "at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "release": current_number(state), "images": release.get("images", {}), "image_ids": release.get("image_ids", {}),
+        "left_out": dict(left_out), **origin(project.host.repository),
+    }  # fmt: skip
+
+
+def keep(project: Project) -> Path | None:
+    """Write the archive whole or not at all; None where there is no project any more, or nothing deployed yet.
+
+    Raises OSError where it cannot be written, OpsError where the recovery key does not open it.
+    """
+    state = project.state
+    # What is in the place of secrets that are locked may be somebody else's.
+    if mirror.is_locked(state.root) or not state.secrets.is_dir() or not any(state.secrets.iterdir()):
+        return None
+    state.backup.mkdir(mode=0o755, exist_ok=True)
+    # Some commands change something without the project's lock; of those, each writes after the other.
+    with lock.hold(state.root / ".archive.lock", "archive", patiently=True):
+        signers.write(state)
+        _write(project, state.backup / NAME)
+        recovery.mark(state)
+    return state.backup / NAME
+
+
+def _write(project: Project, target: Path) -> None:
+    # One name: what a command left that was killed meanwhile is replaced by the next one.
+    fresh, identity = target.with_name(f".{NAME}.new"), recovery.present(project.state)
+    fresh.unlink(missing_ok=True)
+    members = list(_members(project.state, project.host.repository))
+    large = {name: size for path, name in members if (size := _size(path)) > LARGEST}
+    content = _packed((path, name) for path, name in members if name not in large)
+    about, data = files.dump(facts(project, large)).encode(), recovery.sealed(content, identity)
+    try:
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400), "wb") as file:
+            with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
+                _add(archive, FACTS, about)
+                for path in _former(project.state):
+                    archive.add(path, f"{STATE}/{FORMER}/{path.name}", recursive=False)
+                _add(archive, SEALED, data)
+                _add(archive, SIGNED, recovery.signature([data, about], identity).encode())
+            if os.geteuid() == 0:
+                owner = owner_of(project.host, "backup", OWNER)
+                os.fchown(file.fileno(), owner, owner)
+            file.flush()
+            os.fsync(file.fileno())
+        with tarfile.open(fresh) as archive:
+            intact = _opened(archive, [identity]) == content
+        if not intact:
+            raise OpsError("what was written for the backup does not open", f"{fresh.name} is damaged", "inv backup, again")
+        fresh.replace(target)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def _opened(outer: tarfile.TarFile, identities: Sequence[str]) -> bytes | None:
+    """What is encrypted in an archive; None in one of earlier versions. Raises HostLacks where these keys do not open it."""
+    data, about, signed = (_content(outer, name) for name in (SEALED, FACTS, SIGNED))
+    return None if data is None else recovery.opened(data, [about or b""], (signed or b"").decode(), identities)
+
+
+def _packed(members: Iterable[tuple[Path, str]]) -> bytes:
+    """In memory: nothing of it lies on the disk in the clear."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for path, name in members:
+            with suppress(FileNotFoundError):
+                archive.add(path, name, recursive=False)
+    return buffer.getvalue()
+
+
+def _former(state: State) -> list[Path]:
+    """Keys of the repositories, where there is more than one: the container needs the one that it had to take up another one
+    (compose/backup, keys.py). They are its own secret, and go as soon as no repository opens with them."""
+    kept = sorted((state.root / FORMER).glob("*"))
+    return kept if len([path for path in kept if versions.is_value(path)]) > 1 else []
+
+
+def _size(path: Path) -> int:
+    """Of a file; of anything else, and of what has gone meanwhile, nothing."""
+    try:
+        about = path.lstat()
+    except FileNotFoundError:
+        return 0
+    return about.st_size if stat.S_ISREG(about.st_mode) else 0
+
+
+def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+    about = tarfile.TarInfo(name)
+    about.size, about.mode, about.mtime = len(content), 0o400, int(time.time())
+    archive.addfile(about, io.BytesIO(content))
+
+
+def _content(archive: tarfile.TarFile, name: str) -> bytes | None:
+    """Of a member; None where there is none."""
+    try:
+        stream = archive.extractfile(name)
+    except KeyError:
+        return None
+    return stream.read() if stream else None
+
+
+def _members(state: State, repository: Path) -> Iterator[tuple[Path, str]]:
+    """Every file, folder and link, folders before what they hold. What goes meanwhile is left out."""
+    # Folders that lie in memory are the same to who gets them back.
+    linked = [name for name in mirror.FOLDERS if (state.root / name).is_symlink()]
+    within_links = [((state.root / name).resolve(), f"{STATE}/{name}", set[str]()) for name in linked if name not in LEFT_OUT]
+    yield from ((top, prefix) for top, prefix, _ in within_links)
+    lost = [path.name for path in state.root.glob(f"{mirror.HOME}.*")]
+    # Steps of commands that ended long ago, which nothing reads. Those of the other records belong to them.
+    old = [part.name for name in JOURNALS for part in parts.finished(state.root / name)]
+    tops = (
+        (state.root, STATE, LEFT_OUT.union(linked, lost, old)), *within_links,
+        (repository / "config", f"{CHECKOUT}/config", set[str]()),
+    )  # fmt: skip
+    for top, prefix, without in tops:
+        for path in sorted(top.rglob("*")):
+            within = path.relative_to(top)
+            hidden = any(part.startswith(".") for part in within.parts)
+            if within.parts[0] in without or hidden or not (path.is_symlink() or path.is_file() or path.is_dir()):
+                continue
+            yield path, f"{prefix}/{within}"
+
+
+@contextmanager
+def opened(archive: Path, identities: Sequence[str]) -> Iterator[tarfile.TarFile]:
+    """The tar file with the state folder. Earlier versions wrote it in the clear: then it is the archive itself.
+
+    Raises HostLacks where none of these recovery keys opens it.
+    """
+    with tarfile.open(archive) as outer:
+        content = _opened(outer, identities)
+        if content is None:
+            yield outer
+            return
+    with tarfile.open(fileobj=io.BytesIO(content)) as inner:
+        yield inner
+
+
+def is_sealed(archive: Path) -> bool:
+    with tarfile.open(archive) as outer:
+        return SEALED in outer.getnames()
+
+
+def opens(archive: Path, identities: Sequence[str]) -> bool:
+    try:
+        with opened(archive, identities):
+            return True
+    except HostLacks:
+        return False
+
+
+def unpack(archive: Path, state: Path, settings: Path, identities: Sequence[str]) -> dict[str, Any]:
+    """Put the state folder in place, on a host that has none of it; what the archive says of itself.
+
+    Parameters
+    ----------
+    settings: file that receives the stack.yaml of then, beside nothing else of the checkout. identities: recovery keys.
+
+    Owners and modes are those of then: keys belong to the uid that reads them.
+    """
+    if not mirror.is_on(state):
+        # What a command was killed at that gave up encrypted ones.
+        opening.lead_nowhere(state)
+    with opened(archive, identities) as inner:
+        for member in inner:
+            if member.name == f"{CHECKOUT}/config/{settings.name}":
+                stream = inner.extractfile(member)
+                if stream and settings.read_bytes() != (content := stream.read()):
+                    settings.replace(settings.with_name(f"{settings.name}.before-restore"))
+                    files.write(settings, content)
+            elif member.name.startswith(f"{STATE}/"):
+                folder, within = _destination(state, member.name.removeprefix(f"{STATE}/"))
+                inner.extract(member.replace(name=within, deep=False), folder, numeric_owner=True, filter="tar")
+    mirror.sync(state)
+    return read_facts(archive)
+
+
+def _destination(state: Path, name: str) -> tuple[Path, str]:
+    """(folder to extract to, name there). Where secrets are encrypted at rest, their folder is a link, and what it leads to is
+    outside of the state folder."""
+    top, _, rest = name.partition("/")
+    linked = top in mirror.FOLDERS and (state / top).is_symlink()
+    return ((state / top).resolve(), rest or ".") if linked else (state, name)
+
+
+def read_facts(archive: Path) -> dict[str, Any]:
+    with tarfile.open(archive) as outer:
+        found: dict[str, Any] = json.loads(_content(outer, FACTS) or b"{}")
+    return found
+
+
+def left_out(archive: Path | None) -> Mapping[str, int]:
+    """File -> bytes of what was too large for an archive."""
+    found: Mapping[str, int] = read_facts(archive).get("left_out", {}) if archive else {}
+    return found

@@ -1,0 +1,1 @@
+"""Restore: back to a set or to a moment, or the whole stack on an empty host."""

@@ -1,0 +1,309 @@
+"""An empty host and a repository: the newest set read by restic, the state folder put in place, the repository copied."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ops.backup import configuration, credentials, key, recovery
+from ops.backup import host_archive as archive
+from ops.backup.restore.bootstrap_plan import Found, declared_as
+from ops.core import state as files
+from ops.core.errors import HostLacks, OpsError, UsageProblem
+from ops.deploy.steps import BuildImage, ObtainBase
+from ops.engines.podman import argv as podman
+from ops.engines.podman.images import build_image, obtain_base
+from ops.engines.podman.observe import images
+from ops.project import Project
+from ops.secrets import versions
+from ops.secrets.at_rest import encrypted_copies as mirror
+from ops.stack.images import image_steps
+from ops.stack.render import container_name, volume_name
+from ops.stack.repositories import LOCAL, Repository, from_url
+
+READ_SECONDS = 1800.0
+COPY_SECONDS = 6 * 3600.0
+MARK = "bootstrap.json"
+"""In the state folder from the moment that it is put in place until the data are: what was broken off is done again."""
+VOLUME = "/var/lib/pgbackrest"
+"""Of the local repository, in the backup container."""
+STAGE = f"{VOLUME}/stage"
+"""Path within a snapshot, as the backup container saw it."""
+SERVICE = "backup"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where everything is brought back from, and by what it is read. credentials: part -> value. recovery: keys that open what
+    sets hold of the host; none in files that earlier versions exported."""
+
+    repository: Repository
+    key: str
+    credentials: Mapping[str, str]
+    recovery: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> Path | None:
+        """Of this host; None: the repository is elsewhere."""
+        return None if self.repository.remote else Path(self.repository.where["path"])
+
+
+def source(where: str, key_file: str, credentials_file: str) -> Source:
+    """What the options of the command mean. Raises UsageProblem where that is no repository, or a file does not fit."""
+    repository = from_url(where, lambda path: credentials.read_file(Path(path)))
+    value, identities = key.read(Path(key_file)), key.read_recovery(Path(key_file))
+    if repository.remote != bool(credentials_file):
+        raise UsageProblem(
+            f"{where} takes {'a file of' if repository.remote else 'no'} credentials", "only a folder is read without",
+            "inv --help restore; docs/runbooks/disaster.md has examples",
+        )  # fmt: skip
+    if repository.remote:
+        return Source(repository, value, credentials.read(repository.kind, Path(credentials_file)), identities)
+    folder = place(Path(repository.where["path"]))
+    return Source(replace(repository, where={"path": str(folder)}), value, {}, identities)
+
+
+def place(folder: Path) -> Path:
+    """The folder that holds `postgres` and `files`. Raises UsageProblem where there is none."""
+    for candidate in (folder, folder / "_data"):
+        if (candidate / "files" / "config").is_file() and (candidate / "postgres").is_dir():
+            return candidate.absolute()
+    raise UsageProblem(
+        f"{folder} is no repository", "it must hold the folders postgres and files", "give a copy of the repository's volume"
+    )
+
+
+def must_be_empty(project: Project) -> None:
+    """Raises HostLacks where this host has secrets or containers of this project that no bootstrap has left."""
+    state = project.state
+    if (state.root / MARK).is_file():
+        return
+    containers = project.host.run(podman.containers_of(project.name)).stdout.split()
+    places = (state.secrets, mirror.copies_of(state.root) / "secrets")
+    there = not mirror.is_locked(state.root) and any(any(place.iterdir()) for place in places if place.is_dir())
+    if containers or there:
+        raise HostLacks(
+            f"this host has the project {project.name} already", "its secrets would be replaced by those of the repository",
+            "inv restore brings data back here; to begin anew, the repository being elsewhere: inv destroy --no-keep-data",
+        )  # fmt: skip
+
+
+def image(project: Project) -> str:
+    """Tag of the backup image, built where it is missing."""
+    wanted = project.images[SERVICE]
+    present = frozenset(images(project.host))
+    for step in image_steps({SERVICE: wanted}, present, project.settings.get("deadlines", "build")):
+        if isinstance(step, ObtainBase):
+            obtain_base(project.host, step, lambda text: None)
+        elif isinstance(step, BuildImage):
+            build_image(project.host, step, lambda text: None)
+    return wanted.tag
+
+
+@dataclass(frozen=True)
+class Reader:
+    """restic in a one-off container that may not write to the repository and knows nothing of this host."""
+
+    project: Project
+    image: str
+    source: Source
+
+    def ask(self, *words: str, target: Path | None = None) -> str:
+        """What it answers. `target`: file that receives it instead. Raises OpsError where it cannot read."""
+        repository, host = self.source.repository, self.project.host
+        name = container_name(self.project.name, "bootstrap")
+        with tempfile.TemporaryDirectory(dir=mirror.private(self.project.state.root), prefix=".bootstrap-") as folder:
+            mounts = self._files(Path(folder))
+            argv = podman.run_reader(
+                name, self.image, ("backup", "read", "--repository", repository.name, "--", *words), mounts,
+                network="host" if repository.remote else "none",
+                hosts={one: str(repository.where["address"]) for one in repository.names if "address" in repository.where},
+            )  # fmt: skip
+            host.run(podman.remove_all([name]), ok=None)
+            answer = host.run(argv, timeout=READ_SECONDS, ok=None, target=target)
+        if answer.returncode:
+            wrong = "wrong password" in answer.stderr
+            raise OpsError(
+                "the repository cannot be read",
+                "the key is not the one of this repository" if wrong else answer.last_words(2),
+                "another page of the safe" if wrong else "is it a whole copy? try another one",
+            )  # fmt: skip
+        return answer.stdout
+
+    def _files(self, folder: Path) -> dict[Path, str]:
+        """What the backup container would be given, for this one repository. It lies there while restic runs."""
+        config, secrets = folder / "config", folder / "secrets"
+        for made in (config, secrets):
+            made.mkdir(mode=0o700)
+        one = self.source.repository
+        shipped = self.project.host.repository / "config" / SERVICE / "backup.toml"
+        further = [one] if one.remote else []
+        texts = {"backup.toml": shipped.read_text(), "repositories.json": configuration.repositories_json(further)}
+        texts |= {configuration.ca_file(one): str(one.where["ca"])} if "ca" in one.where else {}
+        for name, text in texts.items():
+            files.write(config / name, text)
+        files.write(secrets / key.SECRET, self.source.key, mode=0o600)
+        for part, value in self.source.credentials.items():
+            files.write(secrets / one.secrets[part], value, mode=0o600)
+        local = {self.source.folder / "files": f"{VOLUME}/files:ro"} if self.source.folder else {}
+        return {config: "/etc/cc03/current:ro", secrets: "/run/secrets:ro", **local}
+
+
+def opens(project: Project, repository: Path, value: str) -> None:
+    """Raises OpsError where a key is not the one of a repository in a folder of this host."""
+    local = Source(Repository(LOCAL, "folder", {"path": str(repository)}), value, {})
+    Reader(project, image(project), local).ask("cat", "config")
+
+
+def look(project: Project, reader: Reader) -> Found:
+    """The newest set whose host.tar the recovery keys open; it is left in the state folder as `bootstrap.tar`.
+
+    Earlier versions wrote it in the clear, and anybody could: such a set is taken where no other can be opened.
+
+    Raises OpsError where the key is wrong, HostLacks where no set has a host.tar that can be opened.
+    """
+    unopened, clear = 0, None
+    with tempfile.TemporaryDirectory(dir=mirror.private(project.state.root), prefix=".bootstrap-") as folder:
+        out = Path(folder)
+        listed = json.loads(reader.ask("snapshots"))
+        for snapshot in sorted(listed, key=lambda one: str(one["time"]), reverse=True):
+            if "missing=host" in _tags(snapshot):
+                continue
+            _fetch(reader, snapshot, out)
+            if not archive.opens(out / archive.NAME, reader.source.recovery):
+                unopened += 1
+            elif archive.is_sealed(out / archive.NAME):
+                return replace(_found(snapshot, out, project), unopened=unopened)
+            else:
+                clear = clear or (snapshot, unopened)
+                if not reader.source.recovery:
+                    break
+        if clear:
+            _fetch(reader, clear[0], out)
+            return replace(_found(clear[0], out, project), unopened=clear[1])
+    if unopened:
+        raise HostLacks(
+            f"none of the {unopened} sets can be opened with this key file",
+            "it has another recovery key than they were made with, or none, as files of earlier versions",
+            "--key FILE, with the newest file of inv backup.key --export",
+        )  # fmt: skip
+    raise HostLacks(
+        "no set has what the host knew", "every set was made without host.tar", "the oldest copy of the repository?"
+    )
+
+
+def _tags(snapshot: Mapping[str, Any]) -> list[str]:
+    return [str(tag) for tag in snapshot.get("tags") or ()]
+
+
+def _fetch(reader: Reader, snapshot: Mapping[str, Any], out: Path) -> None:
+    for member in ("manifest.json", archive.NAME):
+        reader.ask("dump", str(snapshot["id"]), f"{STAGE}/{member}", target=out / member)
+
+
+def _found(snapshot: Mapping[str, Any], out: Path, project: Project) -> Found:
+    manifest = json.loads((out / "manifest.json").read_text())
+    with (out / "host.tar").open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != manifest["host"]["sha256"]:
+        raise OpsError("host.tar is not the one of the manifest", "the repository is damaged", "another copy of the repository")
+    facts = archive.read_facts(out / "host.tar")
+    missing = tuple(tag.partition("=")[2] for tag in _tags(snapshot) if tag.startswith("missing="))
+    shutil.move(out / "host.tar", _kept(project))
+    _kept(project).chmod(0o600)
+    return Found(
+        set=manifest["set"], made=datetime.strptime(manifest["set"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC),
+        snapshot=snapshot["short_id"], missing=missing,
+        project=facts["project"], commit=str(facts.get("commit") or ""), release=facts.get("release"),
+        images=facts.get("images", {}),
+    )  # fmt: skip
+
+
+def _kept(project: Project) -> Path:
+    return mirror.private(project.state.root) / "bootstrap.tar"
+
+
+def told(found: Found, project: Project) -> str:
+    """What will be brought back, in a line or two.
+
+    Raises HostLacks where the set is another project's.
+    """
+    if found.project != project.name:
+        raise HostLacks(
+            f"the repository is that of the project {found.project}", f"this command is about {project.name}",
+            f"CC03_PROJECT={found.project}, then again",
+        )  # fmt: skip
+    differing = [name for name, tag in found.images.items() if name in project.images and project.images[name].tag != tag]
+    note = f"; this checkout has other images of {', '.join(differing)} than ran then" if differing else ""
+    commit = f" (git checkout {found.commit[:12]} has exactly that)" if note and found.commit else ""
+    skipped = (
+        f"\nnote: {found.unopened} newer sets were made with a recovery key that is not in the key file; what the host has "
+        "changed since then (secrets, certificates, settings) does not come back. A newer file of inv backup.key --export "
+        "opens them"
+    ) if found.unopened else ""  # fmt: skip
+    return f"newest set {found.set}, release {found.release} of {found.project}{note}{commit}{skipped}"
+
+
+def put_in_place(project: Project, source: Source, found: Found) -> None:
+    """The state folder of then, from the archive."""
+    state = project.state
+    files.write(state.root / MARK, files.dump({"set": found.set, "repository": source.repository.told}))
+    settings = project.host.repository / "config" / "stack.yaml"
+    archive.unpack(_kept(project), state.root, settings, source.recovery)
+    _kept(project).unlink()
+    # It may have been rotated after that set was made.
+    if key.newest(state) != source.key:
+        files.write(state.secrets / key.SECRET / str(versions.next_version(state, key.SECRET)), source.key, mode=0o600)
+    for identity in source.recovery[:1]:
+        recovery.take(state, versions.numbers(state, key.SECRET)[-1], identity)
+
+
+def brought_near(project: Project, source: Source, found: Found, report: Callable[[str], None]) -> Found:
+    """The data where the stack of then can read them: a folder becomes its local repository; elsewhere they stay where they
+    are, and it is told the credentials that have just proved to be good."""
+    if source.folder:
+        copy_repository(project, source.folder, report)
+        return found
+    declared = configuration.declared(project.settings)
+    name, number = declared_as(declared, source.repository)
+    credentials.keep(project, declared[number - 2], source.credentials)
+    return replace(found, repository=name, number=number)
+
+
+def copy_repository(project: Project, repository: Path, report: Callable[[str], None]) -> None:
+    """The repository becomes the local one of this host, unless it lies there already."""
+    name = volume_name(project.name, "backup-repository")
+    if project.host.run(("podman", "volume", "exists", name), ok=None).returncode:
+        project.host.run(podman.volume_create(name, {"cc03.project": project.name}))
+    target = Path(project.host.run(("podman", "volume", "inspect", "--format", "{{.Mountpoint}}", name)).stdout.strip())
+    if target.resolve() == repository.resolve():
+        return
+    needed = int(project.host.run(("du", "-sb", str(repository)), timeout=600).stdout.split()[0])
+    free = shutil.disk_usage(target).free
+    if needed * 1.05 > free:
+        raise HostLacks("the repository does not fit on this host", f"{needed:,} bytes, {free:,} are free", "a larger disk")
+    report(f"copying the repository, {needed:,} bytes")
+    for part in ("postgres", "files"):
+        project.host.run(("cp", "-a", "-T", str(repository / part), str(target / part)), timeout=COPY_SECONDS)
+    for extra in ("drills.jsonl",):
+        with suppress(OSError):
+            shutil.copy2(repository / extra, target / extra)
+    project.host.run(("chown", "-R", f"{configuration.OWNER}:{configuration.OWNER}", str(target)), timeout=600)
+    project.host.run(("chmod", "0700", str(target)))
+
+
+def done(project: Project, source: Source) -> None:
+    """The keys have just been used: there is a copy of them elsewhere, unless the file was of an earlier version."""
+    if recovery.present(project.state) in source.recovery:
+        recovery.note_exported(project.state)
+    else:
+        recovery.mark(project.state)
+    (project.state.root / MARK).unlink(missing_ok=True)

@@ -1,0 +1,135 @@
+"""A restore on this host: what is known before it, what is written down of it, how its result is proved."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ops.backup.restore import volumes
+from ops.backup.restore.plan import Facts
+from ops.backup.target import Chosen
+from ops.core import state as files
+from ops.core.errors import OpsError
+from ops.core.state import State
+from ops.core.wait import until
+from ops.deploy.containers import grace
+from ops.deploy.steps import AwaitHealthy, StartContainer, StopContainer
+from ops.engines.podman.observe import observe, secret_versions
+from ops.keycloak.probe import account as probe
+from ops.keycloak.probe import verify
+from ops.keycloak.probe.edge import request
+from ops.keycloak.probe.gather import Place
+from ops.keycloak.realm.live import bring_about, declared
+from ops.keycloak.repair.login import Login
+from ops.keycloak.rotate import rotation as rotate
+from ops.keycloak.steps import RecoverAdmin, RestoreOperations
+from ops.project import Project
+from ops.secrets import verifiers as checkers
+from ops.secrets import versions
+from ops.secrets.steps import HandOver
+from ops.secrets.table import TARGETS, target_named
+from ops.stack.model import Step
+
+
+def journal(state: State) -> Path:
+    return state.root / "restore.json"
+
+
+def left_over(state: State) -> Mapping[str, Any] | None:
+    """What a restore that did not come to its end wrote down."""
+    return files.read_json(journal(state))
+
+
+def facts(project: Project, chosen: Chosen | None = None) -> Facts:
+    """Everything that the plan is decided from."""
+    wanted, host = project.deployed, project.host
+    seen = observe(host, (), with_health=False)
+    sizes = {part: volumes.present_size(host, part) for part in (chosen.parts if chosen else ())}
+    return Facts(
+        stack=wanted.stack, seen=replace(seen, unhealthy={}), supervise=wanted.supervise, version=wanted.supervise_version,
+        sizes={part: amount for part, amount in sizes.items() if amount is not None},
+        secrets=(present := present_secrets(project)), retired=_retired(project.state, present), left=left_over(project.state),
+    )  # fmt: skip
+
+
+def present_secrets(project: Project) -> dict[str, int]:
+    """Secret -> its version that is in use.
+
+    Containers log in with the version of the release that runs, also where a rotation was interrupted before they were
+    replaced. Keycloak's accounts belong to the commands, which use the newest one.
+    """
+    newest, running = secret_versions(project.state), project.deployed.versions
+    return {
+        name: number if target_named(name).owner == "keycloak" else running.get(name, number)
+        for name, number in newest.items() if name in project.deployed.stack.secrets
+    }  # fmt: skip
+
+
+def _retired(state: State, present: Mapping[str, int]) -> dict[str, int]:
+    """Secret -> the newest version before the present one, where the state folder has any."""
+    older = {name: [one for one in versions.numbers(state, name) if one < number] for name, number in present.items()}
+    return {name: max(numbers) for name, numbers in older.items() if numbers}
+
+
+def agree(project: Project, perform: Callable[[Step], None], report: Callable[[str], None], deadline: int) -> None:
+    """Set the present secret of every client and user of Keycloak. Where the operations client itself has an older one, the way
+    in without it is taken, which takes a stop of Keycloak.
+
+    Parameters
+    ----------
+    perform: does a step. deadline: seconds for Keycloak to start again.
+    """
+    login = Login(project)
+
+    def undecided() -> str:
+        why = login.as_operations()
+        return "" if login.refused else why
+
+    if why := until(undecided, rotate.ANSWERS_WITHIN):
+        raise OpsError("Keycloak does not answer", why, "inv keycloak; then run it again")
+    if login.refused:
+        report("the operations client is refused: making it anew")
+        service = project.deployed.stack.services["keycloak"]
+        compose = project.deployed.compose["services"]["keycloak"]
+        perform(StopContainer("agree stop", "stop keycloak", slot="keycloak", grace=grace(service)))
+        perform(RecoverAdmin("agree recover", "make a temporary account", service=compose))
+        perform(StartContainer("agree start", "start keycloak", slot="keycloak"))
+        perform(AwaitHealthy("agree healthy", "wait for keycloak", slot="keycloak", deadline=deadline))
+        perform(RestoreOperations("agree restore", "make the operations client good"))
+    report("bringing the realm to its declaration")
+    bring_about(declared(project), report, deletions=False)
+    probe.ready(project, report)
+    present = present_secrets(project)
+    # The declaration covers clients. It cannot tell a user's password.
+    for one in TARGETS:
+        if not one.to or one.owner != "keycloak" or one.secret not in present:
+            continue
+        if not checkers.accepts(project, one.to, one.secret, present[one.secret]):
+            report(f"setting the present secret of {one.to}")
+            step = HandOver(f"agree {one.secret}", "", secret=one.secret, version=present[one.secret], to=one.to)
+            checkers.hand_over(project, step)
+
+
+def prove(project: Project, deadline: float, report: Callable[[str], None]) -> None:
+    """A login, a read and a write, through the public listener. Raises OpsError naming the first that fails."""
+    ends = time.monotonic() + deadline
+    verify.verify(project, deadline, report)
+    for name, method, path in (("a read", "GET", "get"), ("a write", "POST", "post")):
+        where = str(project.settings.get("prober", path))
+        if not where:
+            report(f"{name}: left out, prober.{path} is empty")
+            continue
+        if reason := until(partial(_asked, project, method, where), max(1.0, ends - time.monotonic())):
+            raise OpsError(f"not verified: {name}", reason, "inv status; inv logs backend --since 10m")
+        report(f"{name}: good")
+
+
+def _asked(project: Project, method: str, path: str) -> str:
+    headers = {"Idempotency-Key": str(uuid.uuid4())} if method == "POST" else {}
+    answer = request(Place(project, {}).public_url, project.state.site_roots, method, path, headers=headers)
+    return "" if 200 <= answer.status < 300 else f"{method} {path}: HTTP {answer.status} {answer.text[:160]}"

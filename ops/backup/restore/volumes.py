@@ -1,0 +1,177 @@
+"""Data of a volume put aside, replaced and put back by renaming, in a one-off container that stands where its service would.
+
+PostgreSQL has its own program for it (compose/postgres/bin/restore-cluster); the others have this script. Every action can be
+killed and run again.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ops.backup.restore.plan import VOLUMES
+from ops.backup.sets import Safety
+from ops.backup.target import PARTS
+from ops.core.errors import HostLacks, OpsError
+from ops.core.process import Result, stream
+from ops.engines.podman import argv as podman
+from ops.engines.podman.host import REMOVING, Host
+from ops.secrets.at_rest.secret_files import service_as_is
+from ops.stack.render import container_name, volume_name
+
+PLACES = {
+    "redis": "/var/lib/redis", "prometheus": "/var/lib/prometheus", "logs": "/var/lib/logs",
+    "alertmanager": "/var/lib/alertmanager",
+}  # fmt: skip
+CLUSTER = "restore-cluster"
+TELLING = re.compile(r"\b(FATAL|PANIC|ERROR|WARN)\b")
+SCRIPT = r"""set -euo pipefail
+cd "$1"
+before=.before-${3:-} partial=.partial-${3:-} returning=.returning-${3:-} discarded=.discarded fresh=.restoring
+# Everything of the service's own: what this script makes begins with one of these names.
+own() { find . -mindepth 1 -maxdepth 1 ! -name '.before-*' ! -name '.partial-*' ! -name '.returning-*' \
+  ! -name "$discarded" ! -name "$fresh" ! -name lost+found -print0; }
+moved() { own | xargs -0 -r mv -t "$1" --; }
+case $2 in
+set-aside)
+  rm -rf "$fresh" "$discarded"
+  if [[ ! -d $before ]]; then mkdir -p "$partial"; moved "$partial"; sync .; mv -T "$partial" "$before"; fi ;;
+fill)
+  rm -rf "$fresh"; mkdir "$fresh"
+  tar -xf - -C "$fresh" --no-same-owner
+  if [[ -f $fresh/redis.rdb ]]; then
+    mkdir "$fresh/appendonlydir"
+    mv "$fresh/redis.rdb" "$fresh/appendonlydir/appendonly.aof.1.base.rdb"
+    : >"$fresh/appendonlydir/appendonly.aof.1.incr.aof"
+    printf 'file %s seq 1 type %s\n' appendonly.aof.1.base.rdb b appendonly.aof.1.incr.aof i \
+      >"$fresh/appendonlydir/appendonly.aof.manifest"
+  fi
+  # The log store: the backup reads it under another id.
+  if [[ -d $fresh/data/partitions ]]; then chmod -R a+rX "$fresh/data"; fi
+  sync --file-system .
+  find "$fresh" -mindepth 1 -maxdepth 1 -print0 | xargs -0 -r mv -t . --
+  rmdir "$fresh" ;;
+put-back)
+  # Nothing was replaced before all had been put aside.
+  if [[ -d $partial ]]; then find "$partial" -mindepth 1 -maxdepth 1 -print0 | xargs -0 -r mv -t . --; rmdir "$partial"; fi
+  if [[ -d $before ]]; then mkdir -p "$discarded"; moved "$discarded"; sync .; mv -T "$before" "$returning"; fi
+  if [[ -d $returning ]]; then
+    find "$returning" -mindepth 1 -maxdepth 1 -print0 | xargs -0 -r mv -t . --
+    rmdir "$returning"
+  fi
+  rm -rf "$discarded" "$fresh" ;;
+drop) rm -rf "$before" ;;
+list)
+  for folder in .before-*; do
+    if [[ -d $folder ]]; then printf '%s %s\n' "${folder#.before-}" "$(du -sk "$folder" | cut -f1)"; fi
+  done ;;
+esac
+sync .
+"""
+
+
+def _service(host: Host, part: str) -> Mapping[str, Any]:
+    """The part's container in the release that runs."""
+    compose = yaml.safe_load((host.state.current / "compose.yaml").read_text(encoding="utf-8"))
+    service = dict(compose["services"][part])
+    if part == "logs" and (folder := mountpoint(host, part)):
+        # Its container begins as root, and the store has an id of its own.
+        owner = folder.stat().st_uid
+        return {**service, "user": f"{owner}:{owner}"}
+    return service
+
+
+def _argv(host: Host, part: str, words: Sequence[str]) -> podman.Argv:
+    command = (CLUSTER, *words) if part == "postgres" else ("bash", "-c", SCRIPT, "restore", PLACES[part], *words)
+    name = container_name(host.project, f"{part}-restore")
+    # What a killed command has left would still be at work.
+    host.run(podman.remove_all([name]), ok=None)
+    return podman.run_as(name, service_as_is(host.state, _service(host, part)), command)
+
+
+def do(host: Host, part: str, words: Sequence[str], deadline: float = REMOVING, source: Path | None = None) -> Result:
+    """Run one action. Raises OpsError with its last words."""
+    answer = host.run(_argv(host, part, words), timeout=deadline, ok=None, source=source)
+    if answer.returncode:
+        raise OpsError(f"{words[0]} of {part}", answer.last_words(), "inv restore again, or inv restore --undo")
+    return answer
+
+
+def watched(host: Host, part: str, words: Sequence[str], deadline: float, each: Callable[[str], None]) -> None:
+    """Run one action, and pass on each line that it says. Raises OpsError with what led to its end."""
+    said: list[str] = []
+
+    def line(text: str) -> None:
+        each(text)
+        said.append(text)
+        del said[:-200]
+
+    environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", **host.environment}
+    code = stream(_argv(host, part, words), timeout=deadline, stdin="", env=environment, cwd=Path("/"), each=line)
+    if code:
+        telling = [text for text in said if TELLING.search(text) and "the database system is" not in text] or said
+        raise OpsError(f"{words[0]} of {part} ended with {code}", " / ".join(telling[-3:])[:600], "inv backup.list", said[-6:])
+    if code is None:
+        raise OpsError(f"{words[0]} of {part}", f"it did not end within {deadline:.0f} s", "inv logs backup --since 1h")
+
+
+def safeties(host: Host, parts: Sequence[str] = PARTS) -> list[Safety]:
+    """Every safety copy that a restore has left. The folders are looked at from outside: that takes no container."""
+    found = []
+    for part in parts:
+        folder = mountpoint(host, part)
+        if folder is None:
+            continue
+        pattern = "data.before-*" if part == "postgres" else ".before-*"
+        found += [Safety(part, path.name.rpartition("before-")[2], size_of(path)) for path in folder.glob(pattern)]
+    return found
+
+
+def mountpoint(host: Host, part: str) -> Path | None:
+    """Where a part's volume lies on this host; None where there is none."""
+    return mountpoint_of(host, VOLUMES[part])
+
+
+def mountpoint_of(host: Host, volume: str) -> Path | None:
+    name = volume_name(host.project, volume)
+    answer = host.run(("podman", "volume", "inspect", "--format", "{{.Mountpoint}}", name), ok=None)
+    return Path(answer.stdout.strip()) if answer.returncode == 0 and answer.stdout.strip() else None
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files below, whatever goes meanwhile."""
+    total = 0
+    for path in folder.rglob("*"):
+        try:
+            if path.is_file() and not path.is_symlink():
+                total += path.stat().st_size
+        except OSError:
+            continue
+    return total
+
+
+def present_size(host: Host, part: str) -> int | None:
+    """Bytes that a part holds now, safety copies left out; None where it has no volume."""
+    folder = mountpoint(host, part)
+    if folder is None:
+        return None
+    if part == "postgres":
+        return size_of(folder / "data")
+    return sum(size_of(path) if path.is_dir() else path.stat().st_size for path in folder.iterdir() if path.name[0] != ".")
+
+
+def check_space(host: Host, part: str, needed: int) -> str:
+    """Raises HostLacks where less than this is free for it."""
+    folder = mountpoint(host, part) or host.state.root
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise HostLacks(
+            "there is not enough space to restore beside what is there", f"{needed:,} bytes are needed, {free:,} are free",
+            "inv backup.prune --safety removes safety copies; inv images.prune old images",
+        )  # fmt: skip
+    return f"{free:,} bytes are free"

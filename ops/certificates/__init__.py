@@ -1,0 +1,1 @@
+"""Certificates: the internal authority, rotation, import, what is served on the wire."""

@@ -1,0 +1,314 @@
+"""The project's certificate authority in its state folder: the root, what it signs, and how another root takes its place.
+
+    root.pem            the roots that are trusted; the first one signs
+    root.key            its key, encrypted with the passphrase; may be kept off the host
+    passphrase          may be kept off the host, too
+    intermediate.pem    the authority that signs leaves, with intermediate.key
+    bridge.pem          while an old root is replaced: the new authority, vouched for by the old root
+    elsewhere.pem       where the public site has a certificate from elsewhere: the root of that one
+    site.pem            root.pem and elsewhere.pem
+    expires.json        when root and intermediate end, for the health ticker
+    next/               the authority that is to come; with `promote` in it, it is taking its place
+
+All of it is for root alone. Services have copies of the certificates that they need.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import os
+import secrets
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Lock
+
+from cryptography import x509
+
+from ops.certificates import check, pki
+from ops.certificates import folder as place
+from ops.certificates.wire import SITE
+from ops.core import state as files
+from ops.core.errors import HostLacks, NeedsPerson, OpsError
+from ops.core.state import State
+from ops.stack.model import EDGE
+
+_one_at_a_time = Lock()
+PASSPHRASE_BYTES = 32
+ELSEWHERE = "elsewhere.pem"
+"""Root of a certificate from elsewhere that the public site has."""
+PROMOTED = ("root.key", "intermediate.key", "intermediate.pem", "bridge.pem", "root.pem")
+"""Files of the next authority, in the order in which they take their places."""
+
+
+def authority(state: State, project: str) -> tuple[bytes, pki.Signed]:
+    """Trusted roots and signing intermediate, with what clients need to get from it to a root; made on first use. The root's
+    key is needed only to make an intermediate: it may be kept off the host meanwhile.
+
+    Raises NeedsPerson where the root's key is needed and gone: a new root would be one that nobody trusts.
+    """
+    with _one_at_a_time:
+        _promote(state)
+        intermediate = _kept(state, "intermediate")
+        if intermediate is None:
+            intermediate = _fresh_intermediate(state, project)
+        elif _due(intermediate):
+            # Without the root's key the present one goes on; an alert tells of its end in time.
+            with contextlib.suppress(HostLacks):
+                intermediate = _fresh_intermediate(state, project) or intermediate
+        if intermediate is None:
+            raise NeedsPerson(
+                "cannot make a new intermediate CA",
+                f"{state.ca}/root.key, which has to sign it, is not on this host",
+                f"bring root.key back to {state.ca} for this one command",
+            )
+        _protect(state)
+        _note_expiry(state, intermediate)
+        roots, bridge = (state.ca / "root.pem").read_bytes(), state.ca / "bridge.pem"
+        # What leads to an old root goes with it.
+        bridged = len(check.certificates_in(roots)) > 1 and bridge.exists()
+        sent = intermediate.certificate + (bridge.read_bytes() if bridged else b"")
+    return roots, pki.Signed(sent, intermediate.key)
+
+
+def _fresh_intermediate(state: State, project: str) -> pki.Signed | None:
+    """None where the root's key is away."""
+    if not (state.ca / "root.pem").exists():
+        _keep(state.ca, "root", _encrypted(state, pki.make_root(project, _now())))
+    root = signing_root(state)
+    return _keep(state.ca, "intermediate", pki.make_intermediate(root, project, _now())) if root else None
+
+
+def signing_root(state: State) -> pki.Signed | None:
+    """The root with its key; None where the key is not on this host. Raises HostLacks where it cannot be read."""
+    kept = _kept(state, "root")
+    if kept is None or not pki.encrypted(kept.key):
+        return kept
+    return pki.Signed(kept.certificate, _decrypted(state, kept.key))
+
+
+def _due(signed: pki.Signed) -> bool:
+    return pki.renew_after(x509.load_pem_x509_certificate(signed.certificate)) <= _now()
+
+
+def _encrypted(state: State, signed: pki.Signed) -> pki.Signed:
+    passphrase = state.ca / "passphrase"
+    if not passphrase.exists():
+        files.write(passphrase, secrets.token_urlsafe(PASSPHRASE_BYTES) + "\n", mode=0o600)
+    return pki.Signed(signed.certificate, pki.encrypt(signed.key, passphrase.read_bytes().strip()))
+
+
+def _protect(state: State) -> None:
+    """A root's key of an earlier version lies there in the clear."""
+    kept = _kept(state, "root")
+    if kept and not pki.encrypted(kept.key):
+        files.write(state.ca / "root.key", _encrypted(state, kept).key, mode=0o600)
+
+
+def _note_expiry(state: State, intermediate: pki.Signed) -> None:
+    root = x509.load_pem_x509_certificate((state.ca / "root.pem").read_bytes())
+    ends = {"root": root, "intermediate": x509.load_pem_x509_certificate(intermediate.certificate)}
+    content = files.dump({name: one.not_valid_after_utc.timestamp() for name, one in ends.items()})
+    path = state.ca / "expires.json"
+    if not path.exists() or path.read_text() != content:
+        files.write(path, content)
+
+
+def _kept(state: State, name: str) -> pki.Signed | None:
+    try:
+        return pki.Signed((state.ca / f"{name}.pem").read_bytes(), (state.ca / f"{name}.key").read_bytes())
+    except FileNotFoundError:
+        return None
+
+
+def _keep(folder: Path, name: str, signed: pki.Signed) -> pki.Signed:
+    # The key first: a certificate without its key would never be replaced.
+    files.write(folder / f"{name}.key", signed.key, mode=0o600)
+    files.write(folder / f"{name}.pem", signed.certificate)
+    return signed
+
+
+def make_next(state: State, project: str, *, bridged: bool) -> None:
+    """The authority that is to come, complete, beside the present one.
+
+    Parameters
+    ----------
+    bridged: have the present root vouch for it, for which its key is needed.
+
+    Raises HostLacks where that key is away.
+    """
+    coming = state.ca / "next"
+    # With what killed commands have left: there are keys in it.
+    for left in (coming, *state.ca.glob(".next.*"), *state.ca.glob(".promoted.*")):
+        shutil.rmtree(left, ignore_errors=True)
+    fresh = state.ca / f".next.{secrets.token_hex(4)}"
+    fresh.mkdir(mode=0o700)
+    try:
+        root = pki.make_root(project, _now())
+        intermediate = pki.make_intermediate(root, project, _now())
+        if bridged:
+            old = signing_root(state)
+            if old is None:
+                raise HostLacks(
+                    "cannot have the old root vouch for the new one", f"{state.ca}/root.key is not on this host",
+                    "inv certs.ca --bring FILE puts it back for as long as this takes; gone for good: --lost-key",
+                )  # fmt: skip
+            files.write(fresh / "bridge.pem", pki.bridges(old, root, intermediate, _now()))
+        _keep(fresh, "intermediate", intermediate)
+        _keep(fresh, "root", _encrypted(state, root))
+        fresh.rename(coming)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def trust_both(state: State) -> None:
+    """The present roots and the one that is to come."""
+    present, coming = (state.ca / "root.pem").read_bytes(), (state.ca / "next" / "root.pem").read_bytes()
+    if coming not in present:
+        files.write(state.ca / "root.pem", present + coming)
+
+
+def promote_next(state: State) -> None:
+    """From here on the next authority signs. Killed in between, the next command that signs anything completes it."""
+    with _one_at_a_time:
+        if (state.ca / "next").is_dir():
+            files.write(state.ca / "next" / "promote", "")
+        _promote(state)
+
+
+def _promote(state: State) -> None:
+    coming = state.ca / "next"
+    if not (coming / "promote").exists():
+        return
+    if not (coming / "bridge.pem").exists():
+        (state.ca / "bridge.pem").unlink(missing_ok=True)
+    for name in PROMOTED:
+        source = coming / name
+        if not source.exists():
+            continue
+        content = source.read_bytes()
+        if name == "root.pem":
+            # The new one first, which signs; the old one stays trusted.
+            content += (state.ca / name).read_bytes().replace(content, b"")
+        files.write(state.ca / name, content, mode=0o600 if name.endswith(".key") else 0o644)
+    # Out of the way in one step: what is removed file by file, and killed in between, would be promoted again in part.
+    done = coming.with_name(f".promoted.{secrets.token_hex(4)}")
+    coming.rename(done)
+    shutil.rmtree(done)
+
+
+def drop_old(state: State) -> None:
+    """Trust the root that signs, and no other."""
+    first = x509.load_pem_x509_certificate((state.ca / "root.pem").read_bytes())
+    files.write(state.ca / "root.pem", pki.pem(first))
+    (state.ca / "bridge.pem").unlink(missing_ok=True)
+
+
+def hand_out_roots(state: State) -> None:
+    """Give every service, and whoever asks the public site, the roots that are trusted now."""
+    roots = (state.ca / "root.pem").read_bytes()
+    for folder in state.certs.iterdir():
+        if (folder / place.TLS).exists():
+            _write_if_changed(folder / place.ROOTS, roots)
+    elsewhere = state.ca / ELSEWHERE
+    if elsewhere.exists():
+        _write_if_changed(state.ca / SITE, roots + elsewhere.read_bytes())
+    else:
+        (state.ca / SITE).unlink(missing_ok=True)
+
+
+def trust_elsewhere(state: State, roots: bytes) -> None:
+    """Have the stack's own clients of the public site trust that root, too. Those of before stay: one of their certificates may
+    have to be put back."""
+    path = state.ca / ELSEWHERE
+    before = path.read_bytes() if path.exists() else b""
+    if roots not in before:
+        files.write(path, before + roots)
+    hand_out_roots(state)
+
+
+def _write_if_changed(path: Path, content: bytes) -> None:
+    if not path.exists() or path.read_bytes() != content:
+        files.write(path, content)
+
+
+def export_root(state: State, file: Path, *, remove: bool) -> None:
+    """The root's certificate and its encrypted key in one file for root alone.
+
+    Parameters
+    ----------
+    remove: remove the key from this host, once the copy has been read back.
+
+    Raises OpsError where the key is not here, or the copy cannot be read back with the passphrase.
+    """
+    _protect(state)
+    kept = _kept(state, "root")
+    if kept is None:
+        raise OpsError("there is no key to export", f"{state.ca}/root.key is not on this host", "inv certs shows where it is")
+    if file.exists():
+        raise OpsError(f"{file} exists already", "a copy of a key is not written over", "name another file")
+    files.write(file, kept.key + pki.pem(x509.load_pem_x509_certificate(kept.certificate)), mode=0o600)
+    _decrypted(state, file.read_bytes())
+    if remove:
+        (state.ca / "root.key").unlink()
+
+
+def bring_root(state: State, file: Path) -> None:
+    """Take the key back. Raises OpsError where it is not that of the root that signs."""
+    content = file.read_bytes()
+    root = x509.load_pem_x509_certificate((state.ca / "root.pem").read_bytes())
+    if check.key_in(_decrypted(state, content)).public_key() != root.public_key():
+        raise OpsError(f"{file} is another root's key", f"it does not belong to {state.ca}/root.pem", "name the right file")
+    files.write(state.ca / "root.key", content[: content.find(b"-----BEGIN CERTIFICATE-----")], mode=0o600)
+
+
+def _decrypted(state: State, key: bytes) -> bytes:
+    """Raises HostLacks where the passphrase is away or another one."""
+    passphrase = state.ca / "passphrase"
+    try:
+        return pki.decrypt(key, passphrase.read_bytes().strip())
+    except (FileNotFoundError, ValueError):
+        why = "does not fit it" if passphrase.exists() else "is not on this host"
+        raise HostLacks(
+            "cannot read the key of the root CA", f"the key is encrypted, and {passphrase} {why}",
+            f"bring the passphrase to {passphrase} for this one command (mode 0600)",
+        ) from None  # fmt: skip
+
+
+def new_leaf(state: State, project: str, service: str, names: Sequence[str]) -> bytes:
+    """Key and chain of a fresh certificate, in one PEM. `names`: host names and addresses."""
+    _, intermediate = authority(state, project)
+    leaf = pki.issue(intermediate, service, names, _now())
+    sent = leaf.certificate + intermediate.certificate
+    # The other way round an old root is for strangers' clients, and Java takes no chain that forks.
+    return leaf.key + (sent if service == EDGE else pki.one_way(sent))
+
+
+def issue_certificate(state: State, project: str, service: str, owner: int, names: Sequence[str]) -> None:
+    """Issue and install a service's certificate.
+
+    Parameters
+    ----------
+    owner: uid that reads the key. names: host names and addresses of the certificate.
+    """
+    file = state.certs / service / place.TLS
+    place.stage(file, new_leaf(state, project, service, names), owner)
+    files.write(file.with_name(place.ROOTS), (state.ca / "root.pem").read_bytes())
+    place.swap(file)
+    place.settle(file)
+    public = file.with_name(place.PUBLIC)
+    if service == EDGE and not os.path.lexists(public):
+        files.link(public, place.TLS)
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
+
+
+def host_ca_bundle() -> Path | None:
+    """The host's CA bundle, for builds behind a proxy that inspects TLS; None where the host has none."""
+    for name in (os.environ.get("SSL_CERT_FILE"), "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"):
+        if name and Path(name).exists():
+            return Path(name)
+    return None

@@ -1,0 +1,111 @@
+"""A certificate from elsewhere: read from the operator's files and judged as its clients will judge it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import ssl
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+
+from ops.certificates import check, pki
+from ops.certificates.authority import host_ca_bundle
+from ops.core.errors import OpsError, UsageProblem
+
+T = TypeVar("T")
+QUIET_SECONDS = 2.0
+"""A file that was changed this recently may still be being written."""
+NEXT = "nothing was changed; correct the files, then the same command again"
+
+
+@dataclass(frozen=True)
+class Given:
+    """`chain`: the leaf, then what came with it, in any order."""
+
+    chain: list[x509.Certificate]
+    key: PrivateKeyTypes
+
+    def served(self, roots: Sequence[x509.Certificate] = ()) -> bytes:
+        """What nginx reads: the key, then each certificate signed by the next one, without the root, which clients have.
+
+        Parameters
+        ----------
+        roots: as for `must_be_good`.
+        """
+        path = check.path_of(self.chain[0], self.chain[1:], roots or _roots(self.chain))
+        sent = path[:-1] if len(path) > 1 else path
+        key = self.key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )  # fmt: skip
+        return key + b"".join(pki.pem(one) for one in sent)
+
+
+def read(certificate: Path, key: Path, chain: Path | None) -> Given:
+    """Raises OpsError, naming the file, where one cannot be read whole or gives away the key."""
+    own = _parsed(certificate, check.certificates_in)
+    if not own:
+        raise OpsError(f"{certificate} is no certificate", "it holds no PEM block CERTIFICATE", NEXT)
+    more = _parsed(chain, check.certificates_in) if chain else []
+    if chain and not more:
+        raise OpsError(f"{chain} is no chain", "it holds no PEM block CERTIFICATE", NEXT)
+    private = _parsed(key, check.key_in)
+    mode = key.stat().st_mode & 0o777
+    if mode & 0o077:
+        raise OpsError(
+            f"{key} can be read by others", f"its mode is {mode:04o}", f"chmod 600 {key}, then the same command again"
+        )
+    return Given([*own, *more], private)
+
+
+def _parsed(path: Path, parse: Callable[[bytes], T]) -> T:
+    try:
+        content = path.read_bytes()
+        found = parse(content)
+        if time.time() - path.stat().st_mtime < QUIET_SECONDS:
+            time.sleep(QUIET_SECONDS)
+            if path.read_bytes() != content:
+                raise ValueError("it is still being written")
+    except FileNotFoundError:
+        raise UsageProblem(f"there is no file {path}", "it was to be imported", "inv --help certs.import") from None
+    except (OSError, ValueError) as problem:
+        raise OpsError(f"{path} cannot be read", getattr(problem, "strerror", None) or str(problem), NEXT) from problem
+    return found
+
+
+def _roots(chain: Sequence[x509.Certificate]) -> list[x509.Certificate]:
+    """What clients trust: the roots of this host's system, and one that came along, which is a private authority's."""
+    return [*system_roots(), *(one for one in chain[1:] if one.issuer == one.subject)]
+
+
+def system_roots() -> list[x509.Certificate]:
+    """What this host's own programs trust."""
+    bundle = host_ca_bundle() or Path(ssl.get_default_verify_paths().cafile or "/nonexistent")
+    with warnings.catch_warnings():
+        # Some of the world's old roots break rules of today, each with a warning.
+        warnings.simplefilter("ignore")
+        return check.certificates_in(bundle.read_bytes()) if bundle.is_file() else []
+
+
+def must_be_good(
+    given: Given, names: Sequence[str], roots: Sequence[x509.Certificate] = ()
+) -> list[x509.Certificate]:  # fmt: skip
+    """The root that its chain ends in.
+
+    Parameters
+    ----------
+    roots: what clients trust; none: the system's, and one that came along.
+
+    Raises OpsError, with every reason, where clients would refuse it.
+    """
+    roots = roots or _roots(given.chain)
+    found = check.problems(given.chain, given.key, names, roots, dt.datetime.now(dt.UTC))
+    if found:
+        raise OpsError("this certificate cannot be served", "; ".join(found), NEXT)
+    return check.path_of(given.chain[0], given.chain[1:], roots)[-1:]

@@ -1,0 +1,184 @@
+"""The health ticker's eye on certificates: what is served, whether it is what is stored, and the renewal when it is due.
+
+It renews by `inv certs.rotate --due`, and what is issued by ACME by `inv certs.acme --due`, in the checkout that last changed
+this project: certificates are made by the program there, this is standard library only. Where the checkout has gone, it
+fails, and an alert tells of that ten days before the end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from ops.certificates.renewing import Renewal, Renewer, read, write
+from ops.certificates.wire import Listener, Served, difference, look, stored
+from ops.engines.podman.health import state_of
+
+LOOK_SECONDS = 300.0
+"""Between two looks at all listeners: a handful of handshakes."""
+RENEWAL_SECONDS = 300.0
+"""What a renewal may take: 20 s are promised, on a host that is not overloaded."""
+ACME_SECONDS = 1200.0
+"""The same where issuers are asked, one after the other, and a hook sets records in the DNS."""
+BOOK = "acme/book.json"
+"""What is known of the issuers and of what they issued: ops/certificates/acme/store.py writes it."""
+
+Seen = tuple[Listener, Served, str]
+
+
+class CertificateWatch:
+    """`say` writes a line into the ticker's log."""
+
+    def __init__(self, state: Path, say: Callable[[str], None]) -> None:
+        self.state = state
+        self.looked = float("-inf")
+        self.own = Renewer(state, say, "renewal.json", ("certs.rotate", "--due", "--yes"), RENEWAL_SECONDS)
+        self.acme = Renewer(state, say, "acme.json", ("certs.acme", "--due", "--yes"), ACME_SECONDS)
+        self.asking: threading.Thread | None = None
+
+    def round(self, listeners: Sequence[Listener], found: Mapping[str, Mapping[str, Any]], *, busy: bool) -> None:
+        """Look, where it is time to; renew what is due; write down what was found.
+
+        Parameters
+        ----------
+        found: container -> what Podman says of it. busy: whether a command holds the lock, which may be replacing some.
+        """
+        now = time.monotonic()
+        if not listeners or busy or now - self.looked < LOOK_SECONDS:
+            return
+        self.looked = now
+        seen = self._look(listeners, found)
+        renewal = self.own.went()
+        wanted = self._wanted(seen)
+        if wanted and renewal.ready(time.time()):
+            renewal = self.own.attempt(wanted)
+            seen = self._look(listeners, found)
+        elif not wanted and renewal.failures:
+            renewal = self.own.forget()
+        self._ask_issuers(seen, time.time())
+        lines = exposition(seen, renewal, self.acme.went(), read(self.state / "ca/expires.json"), self._book())
+        write(self.state / "metrics" / "certificates.prom", lines)
+
+    def _look(self, listeners: Sequence[Listener], found: Mapping[str, Mapping[str, Any]]) -> list[Seen]:
+        running = [at for at in listeners if at.container in found and state_of(found[at.container]) == "running"]
+
+        def one(listener: Listener) -> Seen:
+            served = look(listener, int(found[listener.container]["State"]["Pid"]))
+            return listener, served, difference(listener, served)
+
+        with ThreadPoolExecutor(max_workers=4) as pool:
+            return list(pool.map(one, running))
+
+    def _wanted(self, seen: Sequence[Seen]) -> str:
+        """Why a renewal is to be run; empty where it is not."""
+        if left := sorted((self.state / "certs").glob("*/.*.previous")):
+            return f"a rotation was broken off: {left[0].name} of {left[0].parent.name}"
+        return next((due for listener, served, _ in seen if (due := due_of(listener, served, time.time()))), "")
+
+    def _ask_issuers(self, seen: Sequence[Seen], now: float) -> None:
+        """Where the site has a certificate by ACME, and it is time: beside this thread, since an issuer may keep silent for
+        minutes, and containers have to be watched meanwhile."""
+        book = self._book()
+        issued = next((known for listener, _, _ in seen if (known := issued_of(listener, book))), None)
+        if issued is None or (self.asking and self.asking.is_alive()):
+            return
+        went = self.acme.went()
+        if now >= float(book.get("look_at", 0.0)) and went.ready(now):
+            self.asking = threading.Thread(target=self._ask, daemon=True)
+            self.asking.start()
+        elif went.failures and now < float(issued["renew_at"]):
+            self.acme.forget()
+
+    def _ask(self) -> None:
+        self.acme.attempt("it is time to renew, or to ask the issuer when")
+        # How it went is told by the next round, not by the one in five minutes.
+        self.looked = float("-inf")
+
+    def _book(self) -> dict[str, Any]:
+        return read(self.state / BOOK)
+
+
+def due_of(listener: Listener, served: Served, now: float) -> str:
+    """Why the certificate that was shown has to be renewed by this stack; empty where it has not."""
+    if foreign(listener):
+        return ""
+    if served.refused:
+        return f"{listener.service}:{listener.port}: {served.refused}"
+    return f"{listener.name} is due" if served.renew_after is not None and served.renew_after <= now else ""
+
+
+def foreign(listener: Listener) -> bool:
+    """Whether its certificate is from elsewhere: then it is a file of its own, not a link to the internal one."""
+    return listener.public and not Path(listener.file).is_symlink()
+
+
+def issued_of(listener: Listener, book: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What is known of its certificate where an issuer of ours has issued it."""
+    if not foreign(listener):
+        return None
+    known: dict[str, Any] | None = book.get("issued", {}).get(hashlib.sha256(stored(Path(listener.file))).hexdigest())
+    return known
+
+
+def exposition(
+    seen: Sequence[Seen], renewal: Renewal, acme: Renewal, authority: Mapping[str, float], book: Mapping[str, Any]
+) -> str:  # fmt: skip
+    """In Prometheus' text format, for node_exporter's textfile collector."""
+    lines = [
+        "# HELP cc03_certificate_served Whether the stored certificate is shown, and a client that verifies accepts it.",
+        "# TYPE cc03_certificate_served gauge",
+        "# HELP cc03_certificate_expires_timestamp_seconds End of the certificate that is shown.",
+        "# TYPE cc03_certificate_expires_timestamp_seconds gauge",
+        "# HELP cc03_certificate_renewal_failures Renewals by the stack itself that failed in a row.",
+        "# TYPE cc03_certificate_renewal_failures gauge",
+        f"cc03_certificate_renewal_failures {renewal.failures}",
+        "# HELP cc03_certificate_renewal_last_success_timestamp_seconds When one last succeeded; 0: never yet.",
+        "# TYPE cc03_certificate_renewal_last_success_timestamp_seconds gauge",
+        f"cc03_certificate_renewal_last_success_timestamp_seconds {renewal.succeeded:.0f}",
+        "# HELP cc03_authority_expires_timestamp_seconds End of the internal authority's own certificates.",
+        "# TYPE cc03_authority_expires_timestamp_seconds gauge",
+        *(f'cc03_authority_expires_timestamp_seconds{{authority="{name}"}} {at:.0f}' for name, at in sorted(authority.items())),
+        *acme_lines(acme, book),
+    ]
+    for listener, served, wrong in seen:
+        labels = (
+            f'certificate="{listener.name}",service="{listener.service}",listener="{listener.slot}:{listener.port}",'
+            f'source="{source_of(listener, book)}"'
+        )
+        lines.append(f"cc03_certificate_served{{{labels}}} {int(not wrong)}")
+        if served.expires is not None:
+            lines.append(f"cc03_certificate_expires_timestamp_seconds{{{labels}}} {served.expires:.0f}")
+        if issued := issued_of(listener, book):
+            whose = f'certificate="{listener.name}",issuer="{issued["issuer"]}"'
+            lines.append(f"cc03_acme_renewal_timestamp_seconds{{{whose}}} {float(issued['renew_at']):.0f}")
+    return "\n".join(lines) + "\n"
+
+
+def source_of(listener: Listener, book: Mapping[str, Any]) -> str:
+    if issued_of(listener, book):
+        return "acme"
+    return "imported" if foreign(listener) else "internal"
+
+
+def acme_lines(acme: Renewal, book: Mapping[str, Any]) -> list[str]:
+    """Nothing where no issuer was ever asked."""
+    if not book:
+        return []
+    return [
+        "# HELP cc03_acme_renewal_failures Renewals by ACME that failed in a row, whichever issuer was asked.",
+        "# TYPE cc03_acme_renewal_failures gauge",
+        f"cc03_acme_renewal_failures {acme.failures}",
+        "# HELP cc03_acme_renewal_timestamp_seconds When the certificate in place is to be renewed.",
+        "# TYPE cc03_acme_renewal_timestamp_seconds gauge",
+        "# HELP cc03_acme_issuer_failures Times in a row that an issuer did not issue.",
+        "# TYPE cc03_acme_issuer_failures gauge",
+        *(
+            f'cc03_acme_issuer_failures{{issuer="{name}"}} {said["failures"]}'
+            for name, said in sorted(book.get("issuers", {}).items())
+        ),
+    ]

@@ -1,0 +1,133 @@
+"""What is served on the wire: one handshake per listener, as a strict client makes it. Standard library only: the ticker runs
+a copy of this file."""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ops.certificates.renewal import renew_at
+from ops.engines.podman.health import network_of, present
+
+HANDSHAKE_SECONDS = 4.0
+PLAIN, POSTGRES, PROXY = "tls", "postgres", "proxy"
+SSL_REQUEST = struct.pack("!II", 8, 80877103)
+"""PostgreSQL's frontend/backend protocol, SSLRequest: TLS begins once the server has answered `S`."""
+PROXY_UNKNOWN = b"PROXY UNKNOWN\r\n"
+"""PROXY protocol, version 1, by one who speaks for himself and for no client (section 2.1)."""
+SITE = "site.pem"
+"""Beside the internal roots: these, and those of a certificate from elsewhere that the public site has."""
+_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Listener:
+    """One port of one container that speaks TLS.
+
+    `name`: of the certificate. `protocol`: `tls`, `postgres` (which asks for TLS first) or `proxy` (which expects a header of
+    the PROXY protocol first). `server_name`: what a client asks for and verifies. `file`: the stored certificate with its key,
+    which also serves as the client's where one is asked for.
+    `ca`: what is trusted. `public`: whether strangers are its clients.
+    """
+
+    name: str
+    service: str
+    slot: str
+    container: str
+    address: str
+    port: int
+    protocol: str
+    server_name: str
+    file: str
+    ca: str
+    public: bool = False
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Listener:
+        return cls(**value)
+
+    def trusted(self) -> str:
+        """The file of roots that its clients trust."""
+        site = Path(self.ca).with_name(SITE)
+        return str(site) if self.public and site.is_file() else self.ca
+
+
+@dataclass(frozen=True)
+class Served:
+    """What a listener showed.
+
+    `certificate`: the leaf, DER; empty where there was no handshake. `refused`: why a client with the roots that it should
+    trust refuses it; empty where it does not. `expires`, `renew_after`: seconds of the epoch; None where it was refused.
+    """
+
+    certificate: bytes
+    refused: str
+    expires: float | None = None
+    renew_after: float | None = None
+
+
+def look(listener: Listener, pid: int, ca: str = "") -> Served:
+    """Shake hands as a client that verifies; once more, without verifying, where that fails, to see what is there.
+
+    Parameters
+    ----------
+    pid: a process of the container. ca: file of roots to trust instead of the listener's own.
+    """
+    try:
+        strict = ssl.create_default_context(cafile=ca or listener.trusted())
+        certificate, said = _shake(listener, pid, strict)
+        begins, expires = (float(ssl.cert_time_to_seconds(str(said[key]))) for key in ("notBefore", "notAfter"))
+        return Served(certificate, "", expires, renew_at(begins, expires, int(str(said["serialNumber"]), 16)))
+    except (OSError, ssl.SSLError) as problem:
+        refused = _words(problem)
+    lax = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    lax.check_hostname, lax.verify_mode = False, ssl.CERT_NONE
+    try:
+        return Served(_shake(listener, pid, lax)[0], refused)
+    except (OSError, ssl.SSLError):
+        return Served(b"", refused)
+
+
+def _words(problem: Exception) -> str:
+    if isinstance(problem, ssl.SSLCertVerificationError):
+        return f"clients refuse it: {problem.verify_message}"
+    return f"no handshake: {getattr(problem, 'strerror', None) or str(problem) or type(problem).__name__}"
+
+
+def _shake(listener: Listener, pid: int, context: ssl.SSLContext) -> tuple[bytes, Mapping[str, Any]]:
+    # A server that asks for a certificate is shown its own, by which it knows nobody.
+    if not listener.public and Path(listener.file).is_file():
+        present(context, listener.file)
+    with network_of(pid):
+        raw = socket.create_connection((listener.address, listener.port), HANDSHAKE_SECONDS)
+    with raw:
+        if listener.protocol == PROXY:
+            raw.sendall(PROXY_UNKNOWN)
+        if listener.protocol == POSTGRES:
+            raw.sendall(SSL_REQUEST)
+            if raw.recv(1) != b"S":
+                raise OSError("it offers no TLS")
+        with context.wrap_socket(raw, server_hostname=listener.server_name) as secured:
+            return secured.getpeercert(binary_form=True) or b"", secured.getpeercert() or {}
+
+
+def stored(file: Path) -> bytes:
+    """The first certificate of a PEM file, DER; empty where there is none."""
+    try:
+        found = _CERTIFICATE.search(file.read_bytes())
+        return ssl.PEM_cert_to_DER_cert(found[0].decode()) if found else b""
+    except (OSError, ValueError):
+        return b""
+
+
+def difference(listener: Listener, served: Served) -> str:
+    """Why what is served is not as it should be; empty where it is."""
+    if served.refused:
+        return served.refused
+    return "" if served.certificate == stored(Path(listener.file)) else "it serves another certificate than the stored one"

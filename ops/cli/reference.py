@@ -1,0 +1,227 @@
+"""docs/reference/ from the code: what can be set, every command with its options, and every finding of Keycloak.
+
+python -m ops.cli.reference            writes the pages
+python -m ops.cli.reference --check    exit code 1 where a page is not what the code says
+"""
+
+from __future__ import annotations
+
+import copy
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from invoke import Collection, Task
+from invoke.parser import Argument
+
+from ops.cli.arguments import OptionalPositional
+from ops.core.errors import OpsError
+from ops.keycloak.failures.failure import SEVERITIES, Mode
+from ops.keycloak.failures.pattern import START, Pattern
+from ops.keycloak.failures.patterns import PATTERNS
+from ops.keycloak.failures.registry import BY_ID, MODES
+from ops.stack.settings import SETTINGS, Setting
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PAGES = Path("docs") / "reference"
+GENERATED = "<!-- Written by `nox -s docs` from the code. Do not edit. -->\n"
+VARIABLES = {
+    "CC03_PROJECT": "Name of the project; it wins over `project` in the file. A project so named gets ports that are free.",
+    "CC03_STACK": "Another settings file in place of `config/stack.yaml`.",
+    "CC03_STATE": "Another folder in place of `/var/lib/cc03` for the state of all projects.",
+}
+"""Environment variables that the commands read."""
+
+
+def table(headings: Sequence[str], rows: Iterator[Sequence[str]]) -> str:
+    """A Markdown table; a vertical bar in a cell is escaped."""
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+def accepted(setting: Setting) -> str:
+    """What a setting takes, in the words with which its parser refuses everything else."""
+    try:
+        setting.parse(None)
+    except ValueError as refusal:
+        return str(refusal)
+    raise TypeError(f"{'.'.join(setting.path)} accepts an empty value, so its parser cannot tell what it takes")
+
+
+def _key(setting: Setting) -> str:
+    return ".".join("SERVICE" if part == "*" else part for part in setting.path)
+
+
+def _setting_rows(settings: Sequence[Setting]) -> Iterator[Sequence[str]]:
+    for setting in settings:
+        default = "by service, below" if setting.default is None else f"`{setting.default}`"
+        yield (f"`{_key(setting)}`", setting.meaning, accepted(setting), default)
+
+
+def _service_rows(compose: Mapping[str, Any]) -> Iterator[Sequence[str]]:
+    for name, service in compose["services"].items():
+        limits = service["deploy"]["resources"]["limits"]
+        start = service.get("x-cc03", {}).get("start_seconds", 120)
+        yield (f"`{name}`", str(limits["memory"]), str(limits["cpus"]), f"{start} s", str(service["stop_grace_period"]))
+
+
+def settings_page(settings: Sequence[Setting], compose: Mapping[str, Any]) -> str:
+    """docs/reference/settings.md.
+
+    Parameters
+    ----------
+    compose: compose.yaml as parsed, for the ceilings and deadlines that hold where the settings name none.
+    """
+    return "".join((
+        "# Settings\n\n", GENERATED, "\n",
+        "All keys of `config/stack.yaml`. Every key is optional; a dot stands for a level of indentation.\n",
+        "A key that is not listed here, a value of the wrong kind and one port given twice are refused with file and line,\n",
+        "before anything has changed. `inv deploy --plan` shows what a change would do.\n\n",
+        table(("Key", "Meaning", "Must be", "Default"), _setting_rows(settings)),
+        "\n## Defaults by service\n\n",
+        "From `compose/compose.yaml`. The stop grace period is changed there; the others by the keys above.\n\n",
+        table(("Service", "Memory", "CPUs", "Healthy within", "Stop grace period"), _service_rows(compose)),
+        "\n## Environment variables\n\n",
+        table(("Variable", "Meaning"), ((f"`{name}`", meaning) for name, meaning in VARIABLES.items())),
+    ))  # fmt: skip
+
+
+def _arguments(task: Task[Any]) -> list[Argument]:
+    """The options of a command. Invoke takes the help texts out of the task as it reads them, so a copy is asked."""
+    asked = copy.copy(task)
+    asked.help = dict(task.help)
+    return asked.get_arguments()
+
+
+def _required(argument: Argument) -> bool:
+    return bool(argument.positional) and not isinstance(argument, OptionalPositional)
+
+
+def _flags(argument: Argument) -> str:
+    """The spellings of one option, with its value where it takes one."""
+    name, *short = argument.names
+    if argument.kind is bool and argument.default is True:
+        return f"`--{name}`, `--no-{name}`"
+    value = "" if argument.kind is bool else " " + name.upper()
+    spelled = [f"`--{name}{value}`", *(f"`-{letter}{value}`" for letter in short)]
+    return ", ".join([f"`{value.strip()}`", *spelled] if argument.positional else spelled)
+
+
+def _command(name: str, aliases: Sequence[str], task: Task[Any]) -> str:
+    arguments = _arguments(task)
+    named = [argument for argument in arguments if argument.positional]
+    values = [argument.names[0].upper() if _required(argument) else f"[{argument.names[0].upper()}]" for argument in named]
+    options = "[OPTIONS]" if len(arguments) > len(named) else ""
+    usage = " ".join(word for word in (f"inv {name}", *values, options) if word)
+    also = f"Also: {', '.join(f'`inv {alias}`' for alias in aliases)}.\n\n" if aliases else ""
+    rows = ((_flags(argument), argument.help or "") for argument in arguments)
+    listed = "\n" + table(("Option", "Meaning"), rows) if arguments else ""
+    return f"## inv {name}\n\n{' '.join((task.__doc__ or '').split())}\n\n{also}```\n{usage}\n```\n{listed}\n"
+
+
+def _error_rows() -> Iterator[Sequence[str]]:
+    yield ("0", "Done, or nothing to do.")
+    yield (str(OpsError.exit_code), "Failed; nothing changed, all was put back, or the next run goes on from what was done.")
+    # Those of ops/core/errors.py alone: a module that has one for its own use may or may not have been imported.
+    kinds = [kind for kind in OpsError.__subclasses__() if kind.__module__ == OpsError.__module__]
+    for kind in sorted(kinds, key=lambda kind: kind.exit_code):
+        yield (str(kind.exit_code), " ".join((kind.__doc__ or "").split()))
+    yield ("130", "Broken off by the operator.")
+
+
+def commands_page(namespace: Collection) -> str:
+    """docs/reference/commands.md."""
+    commands = (_command(name, aliases, namespace[name]) for name, aliases in namespace.task_names.items())
+    return "".join((
+        "# Commands\n\n", GENERATED, "\n",
+        "`inv --list` names them, `inv --help COMMAND` shows one. Run them in the repository, as root, with\n",
+        "`.venv/bin` on the `PATH`. A failure is told in three lines: what happened, why, and what to type next.\n\n",
+        "Outside of it `inv` says `Can't find any collection named 'tasks'!`, in the words of Invoke: no code of this\n",
+        "repository is loaded then. On a host with one checkout, `/etc/invoke.yaml` has it run from every folder:\n\n",
+        "```yaml\ntasks:\n  search_root: /srv/cc03\n```\n\n",
+        "It then means that checkout everywhere, within another one too, unless told `inv --search-root .`\n\n",
+        *commands,
+        "## Exit codes\n\n",
+        table(("Code", "Meaning"), _error_rows()),
+    ))  # fmt: skip
+
+
+def _finding_rows(modes: Sequence[Mode]) -> Iterator[Sequence[str]]:
+    for mode in modes:
+        yield (f"[{mode.id}](#{mode.id})", mode.severity, mode.title, "yes" if mode.repairable else "no: it says how",
+               "yes" if mode.dump_first else "")  # fmt: skip
+
+
+def _evidence(pattern: Pattern) -> str:
+    when = "while it is not ready" if pattern.when == START else "within the last ten minutes"
+    times = f", {pattern.times} times" if pattern.times > 1 else ""
+    return f"- Line of the log, {when}{times}: `{pattern.regex}` ({pattern.source})\n"
+
+
+def _finding(mode: Mode, patterns: Sequence[Pattern]) -> str:
+    """The section of one failure mode."""
+    explained = ", ".join(f"[{other}](#{other})" for other in dict.fromkeys(mode.explains) if other in BY_ID)
+    how = "by `inv keycloak.fix`" if mode.repairable else "by a person; `inv keycloak.fix` says how"
+    return "".join((
+        f"## {mode.id}\n\n{mode.title[0].upper()}{mode.title[1:]}: {mode.means}.\n\n",
+        f"- Repair ({how}{', after a dump' if mode.dump_first else ''}): {mode.repair}.\n",
+        f"- Left alone: {mode.untouched}.\n- Users: {mode.notice}.\n",
+        *(_evidence(pattern) for pattern in patterns if pattern.mode == mode.id),
+        f"- Explains: {explained}\n" if explained else "",
+        f"- Source: {mode.source}\n\n",
+    ))  # fmt: skip
+
+
+def findings_page(modes: Sequence[Mode], patterns: Sequence[Pattern]) -> str:
+    """docs/reference/keycloak-findings.md. modes: in the order of cause."""
+    severities = ((f"`{name}`", meaning) for name, meaning in SEVERITIES.items())
+    return "".join((
+        "# Findings of Keycloak\n\n", GENERATED, "\n",
+        f"The {len(modes)} findings that `inv keycloak` knows, in the order of cause; `inv keycloak.fix` mends\n",
+        f"{sum(mode.repairable for mode in modes)} of them. A cause hides what follows from\n",
+        "it (\"explains\"), and is as grave as the gravest of that. Where the log alone speaks for one, the finding says so.\n",
+        "Sources: `#n` is an issue of Keycloak, guides are Keycloak's, `own` is how this stack is built. How to use it:\n",
+        "[Keycloak](../how-to/keycloak.md).\n\n",
+        table(("Finding", "Severity", "What", "`fix` mends it", "Dump first"), _finding_rows(modes)),
+        "\n", table(("Severity", "Meaning"), severities), "\n",
+        *(_finding(mode, patterns) for mode in modes),
+    )).rstrip("\n") + "\n"  # fmt: skip
+
+
+def pages() -> dict[Path, str]:
+    """Path within the repository -> what should be there."""
+    import tasks
+
+    compose = yaml.safe_load((REPOSITORY / "compose" / "compose.yaml").read_text(encoding="utf-8"))
+    return {
+        PAGES / "settings.md": settings_page(SETTINGS, compose),
+        PAGES / "commands.md": commands_page(tasks.namespace),
+        PAGES / "keycloak-findings.md": findings_page(MODES, PATTERNS),
+    }
+
+
+def outdated(root: Path = REPOSITORY) -> list[Path]:
+    """Pages that are missing or differ from what the code says."""
+    return [
+        path for path, text in pages().items()
+        if not (root / path).is_file() or (root / path).read_text(encoding="utf-8") != text
+    ]  # fmt: skip
+
+
+def main(arguments: Sequence[str]) -> int:
+    stale = outdated()
+    if "--check" in arguments:
+        for path in stale:
+            print(f"{path} is not what the code says: nox -s docs", file=sys.stderr)
+        return 1 if stale else 0
+    for path in stale:
+        (REPOSITORY / path).parent.mkdir(parents=True, exist_ok=True)
+        (REPOSITORY / path).write_text(pages()[path], encoding="utf-8")
+        print(f"wrote {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

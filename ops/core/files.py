@@ -1,0 +1,59 @@
+"""Files that are on the disk, whole, when somebody acts upon them."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ops.core.errors import OpsError
+
+
+@contextmanager
+def beside(path: Path, data: bytes, *, mode: int = 0o644, owner: int | None = None) -> Iterator[Path]:
+    """A new file beside another one, flushed to disk, which the block puts in its place by one rename. Where it does not, the
+    new one is removed."""
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            if owner is not None and os.geteuid() == 0:
+                os.fchown(file.fileno(), owner, owner)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        yield fresh
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def make_folder(path: Path, *, mode: int) -> None:
+    """Make a folder where there is none, and those above it. Their names are on the disk when this returns."""
+    if not path.is_dir():
+        make_folder(path.parent, mode=mode)
+        path.mkdir(mode=mode)
+        to_disk(path.parent)
+
+
+def remove_clear(path: Path) -> None:
+    """Remove a folder, where there is one, that holds data in the clear. Raises OpsError where anything of it stays."""
+    if not path.is_dir():
+        return
+    try:
+        shutil.rmtree(path)
+    except OSError as problem:
+        raise OpsError(
+            f"cannot remove {path}, which holds data in the clear", f"{problem.filename}: {problem.strerror}", f"rm -r {path}"
+        ) from problem
+
+
+def to_disk(path: Path) -> None:
+    """The content of a file, or the names in a folder, are on the disk when this returns."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,116 @@
+"""inv deploy: bring the stack to what the checkout says."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from invoke import Context
+
+from ops.cli.command import known_service, verb
+from ops.core.errors import UsageProblem
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ops.deploy.transition import Goal
+    from ops.project import Project
+    from ops.stack.model import Seen
+    from ops.stack.release import Activation
+    from ops.stack.wanted import Wanted
+
+
+def checkout_goal(
+    project: Project, only: str | None = None, *, verb: str = "deploy", contracting: bool = False, accept: bool = False
+) -> Goal:  # fmt: skip
+    """What the checkout says as the goal.
+
+    Parameters
+    ----------
+    only: the one service that may change. contracting: whether a migration may take away what older releases need.
+    accept: whether policy violations of the checkout are accepted.
+
+    Raises UsageProblem where one service is to be deployed into nothing.
+    """
+    from dataclasses import replace
+
+    from ops.deploy.containers import Options
+    from ops.deploy.transition import Goal
+    from ops.engines.podman.observe import missing_optional, not_offered
+    from ops.releases.store import current_number
+    from ops.secrets.missing import refuse_lost_secrets
+    from ops.stack.wanted import with_one_service
+
+    current = current_number(project.state)
+    if only and current is None:
+        raise UsageProblem(f"cannot deploy {only} alone", "there is no release yet that it could be part of", "inv deploy")
+
+    last = project.wanted_again(current) if only and current else None
+
+    def without(seen: Seen) -> Seen:
+        refuse_lost_secrets(project.stack, seen, project.state.root)
+        missing = missing_optional(project.stack.services.values(), project.images, seen.images)
+        return replace(seen, unavailable=not_offered(project.host, missing, project.images))
+
+    def want(seen: Seen | None) -> Wanted:
+        wanted = project.wanted(seen.secret_versions if seen else {}, frozenset(seen.unavailable if seen else ()))
+        return with_one_service(wanted, last, only) if only and last else wanted
+
+    options = Options(
+        settle=project.settings.get("deploy", "settle"), contracting=contracting, backup_before=backup_before(project)
+    )
+    return Goal(verb, project, want, options, only, without, accept_violations=accept)
+
+
+def backup_before(project: Project) -> tuple[str, tuple[str, ...]]:
+    """(container, argv) of the backup that precedes a migration, where a service declares one."""
+    for service in project.stack.services.values():
+        if service.backup:
+            return service.slots()[0], service.backup
+    return "", ()
+
+
+@verb(help={
+    "plan": "show what would be done, and do nothing",
+    "service": "change this one service only",
+    "contracting": "allow a migration that takes away what older releases need: no rollback past it",
+    "accept-policy-violations": "deploy although compose.yaml violates policies; they are entered into the audit log",
+    "yes": "do not ask",
+})  # fmt: skip
+def deploy(
+    c: Context, plan: bool = False, service: str | None = None, contracting: bool = False,
+    accept_policy_violations: bool = False, yes: bool = False,
+) -> None:  # fmt: skip
+    """Make the stack what this checkout describes.
+
+    Builds, replaces containers without dropping a request, and reverts everything where a step fails.
+    """
+    from ops.cli import show
+    from ops.deploy.hooks import find_hooks
+    from ops.deploy.transition import bring_about
+    from ops.host.preflight import check_host
+    from ops.project import open_project
+    from ops.releases.store import activations
+
+    began = time.monotonic()
+    project = open_project()
+    known_service(project, service)
+
+    def aim() -> Goal:
+        return checkout_goal(project.afresh(), service, contracting=contracting, accept=accept_policy_violations)
+
+    # A hook that cannot run is said before anything else, in a plan as well.
+    find_hooks(project.host.repository / "config" / "hooks")
+    if steps := bring_about(aim, plan_only=plan, yes=yes, check=check_host):
+        took = f"{steps} steps in {time.monotonic() - began:.1f} s"
+        show.out.print(f"[bold green]deployed[/bold green]: {deployed(activations(project.state))}{took}")
+
+
+def deployed(ended: Sequence[Activation]) -> str:
+    """What a deploy has come to, from its own entry, the last one; empty where it made no release of its own."""
+    last = ended[-1] if ended else None
+    if last is None or last.verb != "deploy":
+        return ""
+    cost = f", {last.requests['failed']} of {last.requests['requests']} requests failed" if last.requests else ""
+    back = f" (inv rollback goes back to {last.previous})" if last.previous and last.previous != last.release else ""
+    return f"release {last.release}{back}{cost}, "

@@ -1,0 +1,148 @@
+"""Hooks: the operator's own programs in config/hooks/, run before and after a build, a deploy or a rollback."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ops.core import state as files
+from ops.core.errors import OpsError, UsageProblem, did_you_mean
+from ops.core.logfile import tell
+from ops.core.process import stream
+from ops.deploy.steps import BuildImage, WriteRelease
+from ops.project import Project
+from ops.stack.model import Plan
+
+WHEN = ("pre", "post")
+VERBS = ("build", "deploy", "rollback")
+NAMES = tuple(f"{when}-{verb}" for verb in VERBS for when in WHEN)
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where a hook's programs are looked for when this command has no search path itself."""
+
+Report = Callable[[str], None]
+Note = Callable[[Mapping[str, Any]], None]
+
+
+def before(project: Project, plan: Plan, report: Report, note: Note) -> None:
+    """Run every hook that goes before this plan. Raises OpsError where one refuses; nothing may have been changed yet.
+
+    Parameters
+    ----------
+    report: told each line that a hook says. note: told the outcome of each, for the audit trail.
+    """
+    for verb in occasions(plan):
+        run_hooks(project, "pre", verb, plan, report, note)
+
+
+def after(project: Project, plan: Plan, report: Report, note: Note) -> None:
+    """Run every hook that follows a plan that was carried out. What goes wrong is reported and changes nothing."""
+    for verb in occasions(plan):
+        try:
+            run_hooks(project, "post", verb, plan, report, note)
+        except OpsError as problem:
+            report(f"warning: {problem.what}: {problem.why}")
+
+
+def occasions(plan: Plan) -> tuple[str, ...]:
+    """What a plan's hooks are named after. A deploy that has to build has those of both."""
+    builds = any(isinstance(step, BuildImage) for step in plan.steps)
+    return tuple(verb for verb in VERBS if verb == plan.verb or (verb == "build" and builds))
+
+
+def run_hooks(
+    project: Project, when: str, verb: str, plan: Plan, report: Report, note: Note = lambda outcome: None
+) -> None:  # fmt: skip
+    """Run the hooks of one occasion, one after the other, until one fails.
+
+    Parameters
+    ----------
+    when: `pre` or `post`. verb: `build`, `deploy` or `rollback`. plan: given to them as JSON.
+    report: told each line that a hook says. note: told the outcome of each.
+
+    Raises OpsError where a hook fails or takes too long, UsageProblem where the folder holds what cannot be run.
+    """
+    folder = project.host.repository / "config" / "hooks"
+    for path in find_hooks(folder).get(f"{when}-{verb}", ()):
+        _run(project, f"{when}-{verb}", path, given(project, plan), report, note)
+
+
+def find_hooks(folder: Path) -> dict[str, tuple[Path, ...]]:
+    """Name of the occasion -> its programs in their order: the file itself, then those of its folder by name.
+
+    Raises UsageProblem for a file that would be left out without a word: a mistyped name, or one that may not be executed.
+    """
+    found: dict[str, tuple[Path, ...]] = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if _is_no_hook(path):
+            continue
+        name = path.name.removesuffix(".d") if path.is_dir() else path.name
+        if name not in NAMES or path.is_dir() != (path.name == f"{name}.d"):
+            raise UsageProblem(
+                f"config/hooks/{path.name} is no hook", did_you_mean(name, NAMES),
+                "rename it, or end its name in .example; config/hooks/README.md",
+            )  # fmt: skip
+        programs = [one for one in sorted(path.iterdir()) if not _is_no_hook(one)] if path.is_dir() else [path]
+        for program in programs:
+            _assert_executable(program)
+        found[name] = (*found.get(name, ()), *programs)
+    return found
+
+
+def _is_no_hook(path: Path) -> bool:
+    return path.name.startswith(".") or path.name.endswith("~") or path.suffix in (".example", ".md")
+
+
+def _assert_executable(path: Path) -> None:
+    if not path.is_file() or not path.stat().st_mode & 0o111:
+        raise UsageProblem(f"the hook {path} cannot be run", "it is not an executable file", f"chmod +x {path}")
+
+
+def given(project: Project, plan: Plan) -> str:
+    """What a hook reads: the plan as JSON. `release` is the number that this plan makes, else that of the present one."""
+    makes = [step.number for step in plan.steps if isinstance(step, WriteRelease)]
+    present = (files.read_json(project.state.current / "release.json") or {}).get("number")
+    return json.dumps({
+        "verb": plan.verb, "project": project.name, "release": makes[0] if makes else present,
+        "steps": [{"key": step.key, "title": step.title} for step in plan.steps],
+        "notes": list(plan.notes), "destroys": list(plan.destroys),
+    })  # fmt: skip
+
+
+def environment(project: Project, occasion: str) -> dict[str, str]:
+    """The whole environment of a hook: nothing of the operator's own, which may hold credentials."""
+    return {
+        "PATH": os.environ.get("PATH") or PATH, "HOME": os.environ.get("HOME") or "/",
+        "LANG": os.environ.get("LANG") or "C.UTF-8", "CC03_PROJECT": project.name, "CC03_HOOK": occasion,
+    }  # fmt: skip
+
+
+def _run(project: Project, occasion: str, path: Path, stdin: str, report: Report, note: Note) -> None:
+    seconds = int(project.settings.get("hooks", "seconds"))
+    name = str(path.relative_to(project.host.repository))
+    said: list[str] = []
+
+    def each(line: str) -> None:
+        said[:] = [line] if line.strip() else said
+        report(line)
+        tell(project.state.logs, "hooks", line, hook=occasion, program=name)
+
+    report(f"{name}:")
+    began = time.monotonic()
+    env = environment(project, occasion)
+    try:
+        code = stream((str(path),), timeout=seconds, stdin=stdin, env=env, cwd=project.host.repository, each=each)
+        problem = "" if code == 0 else said[-1].strip() if said else f"exit code {code}, and it said nothing"
+        outcome = "failed" if problem else "done"
+        if code is None:
+            problem, outcome = f"it did not end within {seconds} s and was stopped", "timed out"
+    except OpsError as refusal:
+        problem, outcome = f"it cannot be run: {refusal.why}; {refusal.next_step}", "failed"
+    note({"hook": occasion, "program": name, "outcome": outcome, "seconds": round(time.monotonic() - began, 1)})
+    if problem:
+        tell(project.state.logs, "hooks", f"{name} {outcome}: {problem}", hook=occasion, program=name, level="error")
+        verdict = "refused" if occasion.startswith("pre-") else "failed"
+        raise OpsError(f"{occasion} hook {name} {verdict}", problem, f"put that right, then run the command again; {path}")

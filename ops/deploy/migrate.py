@@ -1,0 +1,89 @@
+"""The database brought up to a release, by the release's own image. The protocol: docs/how-to/replace-the-application.md."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ops.core.errors import OpsError
+from ops.core.process import Result
+from ops.deploy.steps import Migrate
+from ops.engines.podman import argv as podman
+from ops.engines.podman.host import Host
+from ops.releases.store import record_schema
+
+CHECK_SECONDS = 120.0
+BACKUP_SECONDS = 6 * 3600.0
+REFUSED = 9
+"""Exit code of an image that was asked to migrate, has a contracting migration to do, and was not told that it may."""
+
+RunOnce = Callable[[str, float, bool], Result]
+"""Runs the one-off container of a slot to its end within so many seconds, whatever its exit code. It may be there already."""
+
+
+def last_json(text: str) -> dict[str, Any] | None:
+    """The JSON object on the last line of what a program said; None where there is none."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    try:
+        value = json.loads(lines[-1]) if lines else None
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def migrate(
+    host: Host, step: Migrate, run_once: RunOnce, container: Callable[[str], str], report: Callable[[str], None]
+) -> None:
+    """Ask what is pending; where something is, back up and migrate.
+
+    Parameters
+    ----------
+    container: slot -> name. report: told what is being done.
+
+    Raises OpsError where a contracting migration is not allowed, or the backup or the migration fails.
+    """
+    report("asking the new image what the database lacks")
+    asked = run_once(f"{step.slot}-check", CHECK_SECONDS, step.prepared)
+    state = last_json(asked.stdout) if asked.returncode == 0 else None
+    if state is not None and not state.get("pending"):
+        return
+    contracting = list((state or {}).get("contracting", []))
+    if contracting and not step.contracting:
+        raise _refusal(step, contracting)
+    if step.backup:
+        report("backing up, before the database is changed")
+        _back_up(host, step, container)
+    report("migrating")
+    suffix = "-contracting" if step.contracting and contracting else ""
+    done = run_once(step.slot + suffix, step.deadline, False)
+    if done.returncode == REFUSED:
+        raise _refusal(step, contracting)
+    if done.returncode:
+        raise OpsError(
+            f"the migration of {step.service}'s database failed", f"exit code {done.returncode}: {done.last_words(5)}",
+            "correct the migration, then inv deploy; what it had completed stays, and the old release runs on it",
+        )  # fmt: skip
+    result = last_json(done.stdout) or {}
+    record_schema(
+        host.state, at=time.strftime("%Y-%m-%dT%H:%M:%S%z"), release=step.release, service=step.service,
+        revision=result.get("revision"), applied=result.get("applied", []), contracted=contracting, backed_up=bool(step.backup),
+    )  # fmt: skip
+
+
+def _refusal(step: Migrate, contracting: list[str]) -> OpsError:
+    return OpsError(
+        f"a migration of {step.service} takes away what older releases need",
+        f"contracting: {', '.join(contracting) or 'see the log'}; after it no rollback goes to a release before this one",
+        "inv deploy --contracting, once you are sure that no older release will be needed",
+    )
+
+
+def _back_up(host: Host, step: Migrate, container: Callable[[str], str]) -> None:
+    answer = host.run(podman.exec_in(container(step.backup_slot), step.backup), ok=None, timeout=BACKUP_SECONDS)
+    if answer.returncode:
+        raise OpsError(
+            "the backup before the migration failed, so nothing was migrated", answer.last_words(),
+            "inv logs backup --since 10m; then inv deploy again",
+        )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Where the stack runs. Each engine stands in a folder of its own."""

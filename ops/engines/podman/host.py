@@ -1,0 +1,187 @@
+"""One project on this host: its folder, and Podman run with the containers.conf that this host needs."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import re
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from ops.core import state as files
+from ops.core.process import Result, run
+from ops.core.state import State
+from ops.engines.podman.containers_conf import HostFacts, containers_conf
+from ops.stack.render import digest
+from ops.stack.seccomp import rendered
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+EVERYWHERE = "0.0.0.0"  # noqa: S104  (only asked about, never listened on for longer)
+SECCOMP_DEFAULTS = (Path("/etc/containers/seccomp.json"), Path("/usr/share/containers/seccomp.json"))
+"""Where Podman looks for the default profile of containers, the operator's first."""
+QUICK = 60.0
+"""Seconds for commands that only ask or change one small thing."""
+REMOVING = 4 * 3600.0
+"""Seconds to remove a volume, or the files in one: there may be hundreds of gigabytes on a slow disk."""
+
+
+@dataclass(frozen=True)
+class Host:
+    """Everything that needs a path or a program of this machine goes through here."""
+
+    project: str
+    state: State
+    repository: Path = REPOSITORY
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables that Podman needs here: for this command only, unless `prepare` has been called before."""
+        return _environment(self.state.containers_conf if self._prepared() else _scratch_conf(seccomp_profile()))
+
+    @property
+    def lasting_environment(self) -> dict[str, str]:
+        """The same for what outlives this command and begins after a deploy (the unit that starts the stack at boot)."""
+        return _environment(self.state.containers_conf)
+
+    @property
+    def seccomp(self) -> Path | None:
+        """Where the profile of new containers is, once this host is prepared; None where the host has no default."""
+        profile = seccomp_profile()
+        return self.state.seccomp / f"{digest(profile)}.json" if profile else None
+
+    @property
+    def _conf(self) -> str:
+        return wanted_conf(self.seccomp)
+
+    def _prepared(self) -> bool:
+        kept, profile = self.state.containers_conf, self.seccomp
+        return kept.is_file() and kept.read_text() == self._conf and (profile is None or profile.is_file())
+
+    def prepare(self) -> None:
+        """Make the state folder, with the containers.conf and the seccomp profile that every container is created under.
+        Only what is about to change something calls this: a question about a project leaves no trace of it."""
+        self.state.prepare()
+        if not self._prepared():
+            if profile := self.seccomp:
+                files.write(profile, seccomp_profile())
+            files.write(self.state.containers_conf, self._conf)
+
+    def run(
+        self, argv: Sequence[str], *, timeout: float = QUICK, ok: Sequence[int] | None = (0,),
+        stdin: str | None = None, log: Path | None = None, env: Mapping[str, str] | None = None,
+        source: Path | None = None, target: Path | None = None,
+    ) -> Result:  # fmt: skip
+        """`machine.run.run` with this project's environment. podman-compose comes from the environment of this Python."""
+        program = own_program(argv[0])
+        environment = {**self.environment, **(env or {})}
+        return run(
+            (program, *argv[1:]), timeout=timeout, ok=ok, stdin=stdin, log=log, env=environment, source=source, target=target
+        )
+
+
+def _environment(conf: Path) -> dict[str, str]:
+    return {"CONTAINERS_CONF": str(conf), "PODMAN_IGNORE_CGROUPSV1_WARNING": "1"}
+
+
+@cache
+def wanted_conf(seccomp: Path | None) -> str:
+    """The containers.conf that this host needs. `seccomp`: the profile of its containers."""
+    return containers_conf(host_facts(), str(seccomp or ""))
+
+
+@cache
+def seccomp_profile() -> str:
+    """Text of the profile of new containers; empty where this host has no default to make it from."""
+    default = next((path for path in SECCOMP_DEFAULTS if path.is_file()), None)
+    return rendered(json.loads(default.read_text(encoding="utf-8"))) if default else ""
+
+
+@cache
+def _scratch_conf(profile: str) -> Path:
+    """A containers.conf, and the seccomp profile that it names, that go with this process."""
+    folder = Path(tempfile.mkdtemp(prefix="cc03-containers-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    seccomp = folder / "seccomp.json" if profile else None
+    if seccomp:
+        seccomp.write_text(profile, encoding="utf-8")
+    conf = folder / "containers.conf"
+    conf.write_text(wanted_conf(seccomp), encoding="utf-8")
+    return conf
+
+
+def own_program(name: str) -> str:
+    """A program of this virtual environment, wherever it is called from; others by their name."""
+    beside = Path(sys.executable).parent / name
+    return str(beside) if name == "podman-compose" and beside.exists() else name
+
+
+def port_is_free(port: int, address: str = EVERYWHERE) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError:
+            return False
+    return True
+
+
+def routed_subnets() -> tuple[str, ...]:
+    """IPv4 destinations of the kernel's routing table, in CIDR form."""
+    found = []
+    for line in Path("/proc/net/route").read_text().splitlines()[1:]:
+        fields = line.split()
+        destination, mask = (bytes.fromhex(fields[index])[::-1] for index in (1, 7))
+        bits = sum(byte.bit_count() for byte in mask)
+        if bits:
+            found.append(".".join(map(str, destination)) + f"/{bits}")
+    return tuple(found)
+
+
+def available_memory() -> int:
+    """Bytes that new programs could have without swapping, as the kernel estimates (MemAvailable, proc(5))."""
+    match = re.search(r"^MemAvailable:\s*(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
+    return int(match[1]) << 10 if match else 0
+
+
+def _capabilities() -> int:
+    match = re.search(r"^CapEff:\s*([0-9a-f]+)", Path("/proc/self/status").read_text(), re.MULTILINE)
+    return int(match[1], 16) if match else 0
+
+
+def _hard_limit(name: str) -> int | None:
+    for line in Path("/proc/self/limits").read_text().splitlines():
+        if line.startswith(name):
+            value = line.split()[-2]
+            return None if value == "unlimited" else int(value)
+    return None
+
+
+def host_facts() -> HostFacts:
+    """What decides how Podman must be configured here."""
+    cgroup = Path("/sys/fs/cgroup")
+    unified = (cgroup / "cgroup.controllers").exists()
+    hybrid = (cgroup / "unified" / "cgroup.controllers").exists()
+    return HostFacts(
+        systemd=Path("/run/systemd/system").is_dir(),
+        cgroups="v2" if unified else "hybrid" if hybrid else "v1",
+        may_raise_limits=bool(_capabilities() >> 24 & 1),
+        nofile=_hard_limit("Max open files"),
+        nproc=_hard_limit("Max processes"),
+        programs=frozenset(
+            name for name in ("podman", "crun", "runc", "netavark", "mmdebstrap", "conmon", "nft", "iptables") if _found(name)
+        ),
+        root=os.geteuid() == 0,
+        seccomp=bool(seccomp_profile()),
+    )
+
+
+def _found(name: str) -> bool:
+    folders = [*os.environ.get("PATH", "").split(":"), "/usr/lib/podman", "/usr/libexec/podman"]
+    return any(os.access(Path(folder) / name, os.X_OK) for folder in folders if folder)

@@ -1,0 +1,151 @@
+"""Obtaining and building images on this host, each with its own log file under `builds/`."""
+
+from __future__ import annotations
+
+import math
+import re
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ops.certificates.authority import host_ca_bundle
+from ops.core.errors import OpsError
+from ops.core.process import installed, tail
+from ops.core.shared_lock import alone
+from ops.core.wait import until
+from ops.deploy.steps import BuildImage, FetchImage, ObtainBase
+from ops.engines.podman import argv as podman
+from ops.engines.podman.build_network import network_for_builds
+from ops.engines.podman.diagnose import diagnose_build
+from ops.engines.podman.host import Host
+
+BASE_SECONDS = 900.0
+AT_ONCE = 3
+"""Builds side by side: they alternate between waiting for downloads and using a core."""
+LOCKS = ".builds"
+"""Folder beside those of the projects: they share their images."""
+_slots = threading.BoundedSemaphore(AT_ONCE)
+_STEP = re.compile(r"^(?:\[\d+/\d+\] )?STEP (\d+)/(\d+): (.*)$")
+
+
+def log_of(host: Host, name: str) -> Path:
+    return host.state.builds / f"{name}.log"
+
+
+def obtain_base(host: Host, step: ObtainBase, report: Callable[[str], None]) -> None:
+    """Bootstrap a Debian suite from its signed packages, then add what every image here needs."""
+    log = log_of(host, f"base-{step.suite}")
+    log.write_text("")
+    with _only_builder(host, step.tag, BASE_SECONDS, report) as built:
+        if not built:
+            _obtain_base(host, step, log, report)
+
+
+def _obtain_base(host: Host, step: ObtainBase, log: Path, report: Callable[[str], None]) -> None:
+    report("bootstrapping from packages")
+    source = _bootstrap(host, step.suite, log)
+    report("adding common packages")
+    context, network = host.repository / "compose" / "base", network_for_builds(host, source)
+    argv = podman.image_build(context, step.tag, {"BOOTSTRAP": source}, {}, None, network=network)
+    _build(host, argv, BASE_SECONDS, log, f"base-{step.suite}")
+
+
+def _bootstrap(host: Host, suite: str, log: Path) -> str:
+    """The image of a suite, made of packages whose signatures mmdebstrap verifies: nothing is taken by a mutable tag."""
+    if not installed("mmdebstrap"):
+        raise OpsError(
+            f"cannot obtain Debian {suite}", "mmdebstrap is not installed", "apt-get install mmdebstrap debian-archive-keyring"
+        )
+    tag = f"localhost/cc03/bootstrap-{suite}:latest"
+    with tempfile.TemporaryDirectory(dir=host.state.root) as folder:
+        tarball = Path(folder) / f"{suite}.tar"
+        try:
+            host.run(
+                ("mmdebstrap", "--variant=minbase", "--include=ca-certificates", suite, str(tarball)), timeout=600, log=log
+            )
+        except OpsError as problem:
+            raise OpsError(f"cannot bootstrap Debian {suite}", *diagnose_build(log.read_text(), str(log))) from problem
+        host.run(podman.image_import(tarball, tag), timeout=120)
+    return tag
+
+
+def build_image(host: Host, step: BuildImage, report: Callable[[str], None]) -> None:
+    """Build one image. A failure names the step of the Containerfile and the log."""
+    log = log_of(host, step.name)
+    report("waiting for a free builder")
+    with _free_builder(), _only_builder(host, step.tag, step.deadline, report) as built:
+        if built:
+            return
+        with _Follow(log, report):
+            network = network_for_builds(host, step.args[0][1] if step.args else "")
+            argv = podman.image_build(Path(step.context), step.tag, dict(step.args), {}, host_ca_bundle(), network=network)
+            _build(host, argv, step.deadline, log, step.name)
+
+
+@contextmanager
+def _free_builder() -> Iterator[None]:
+    """One of the builds that run side by side. Who waits for that begins none where the command comes to its end meanwhile."""
+    until(lambda: "" if _slots.acquire(blocking=False) else "all builders are busy", math.inf, longest_pause=0.5)
+    try:
+        yield
+    finally:
+        _slots.release()
+
+
+@contextmanager
+def _only_builder(host: Host, tag: str, seconds: float, report: Callable[[str], None]) -> Iterator[bool]:
+    """One build of an image at a time, whatever project asks for it. Yields whether another one has built it meanwhile."""
+    report("waiting for another build of the same image")
+    name = tag.rpartition("/")[2].replace(":", "-")
+    with alone(host.state.root.parent / LOCKS / name, seconds) as free:
+        yield not free and host.run(podman.image_exists(tag), ok=None).returncode == 0
+
+
+def _build(host: Host, argv: podman.Argv, deadline: float, log: Path, name: str) -> None:
+    try:
+        host.run(argv, timeout=deadline, log=log)
+    except OpsError as problem:
+        text = log.read_text(errors="replace")
+        at = [match for line in text.splitlines() if (match := _STEP.match(line))]
+        where = f" at step {at[-1][1]}/{at[-1][2]}, {at[-1][3][:80]}" if at else ""
+        why, next_step = diagnose_build(text, str(log))
+        timed_out = "did not end" in problem.why
+        raise OpsError(f"cannot build {name}{where}", problem.why if timed_out else why, next_step) from problem
+
+
+class _Follow:
+    """Reports the step that a build is at, by reading its log as it grows."""
+
+    def __init__(self, log: Path, report: Callable[[str], None]) -> None:
+        self.log, self.report = log, report
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self._follow, daemon=True)
+
+    def __enter__(self) -> None:
+        self.log.write_text("")
+        self.thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.ended.set()
+        self.thread.join()
+
+    def _follow(self) -> None:
+        with self.log.open(errors="replace") as file:
+            while not self.ended.wait(0.3):
+                steps = [match for line in file.readlines() if (match := _STEP.match(line))]
+                if steps:
+                    self.report(f"step {steps[-1][1]}/{steps[-1][2]}: {steps[-1][3][:60]}")
+
+
+def fetch_image(host: Host, step: FetchImage) -> None:
+    """Pull an image by digest."""
+    log = log_of(host, step.name)
+    try:
+        host.run(podman.image_pull(step.source), timeout=600, log=log)
+        host.run(podman.image_tag(step.source, step.tag))
+    except OpsError as problem:
+        raise OpsError(
+            f"cannot fetch {step.source}", tail(log), "inv images.load FILE, with an archive of that image"
+        ) from problem

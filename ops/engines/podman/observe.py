@@ -1,0 +1,192 @@
+"""Reads of the host, side by side: what runs, what exists, what is healthy. Nothing here changes anything."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ops.certificates.folder import good_names
+from ops.core import state as files
+from ops.core.errors import OpsError
+from ops.core.state import State
+from ops.engines.podman import argv as podman
+from ops.engines.podman import firewall, health
+from ops.engines.podman.health import Target, assess, failure_of, state_of, stranded
+from ops.engines.podman.host import Host
+from ops.engines.podman.supervise import ticker_version
+from ops.engines.podman.supervisor import epoch
+from ops.host.owners import owners
+from ops.releases.store import activations
+from ops.secrets.at_rest import secret_files as handed
+from ops.secrets.versions import all_accepted
+from ops.stack.images import WantedImage
+from ops.stack.model import LABEL_HASH, LABEL_TLS, Container, Seen, Service
+from ops.stack.render import container_name
+
+OFFER_SECONDS = 10.0
+LISTINGS, LISTING_PAUSE = 8, 0.3
+
+
+def inspected_containers(host: Host) -> dict[str, Mapping[str, Any]]:
+    """Slot -> what `podman container inspect` says, for every container of this project."""
+    ids = host.run(podman.containers_of(host.project)).stdout.split()
+    if not ids:
+        return {}
+    # Another process may remove a container between the two calls; what is left is still true.
+    answer = host.run(podman.inspect_containers(ids), ok=(0, 125))
+    found = json.loads(answer.stdout or "[]")
+    # By its name, not by its label: a container that waits for the place of another one bears the label of that place.
+    return {item["Name"].removeprefix(container_name(host.project, "")): item for item in found}
+
+
+def holder_of(item: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]]) -> str:
+    """The slot in whose network a container was created to stand; empty where it has its own."""
+    identity = str(item["HostConfig"].get("NetworkMode", "")).partition("container:")[2]
+    return next((slot for slot, other in found.items() if identity and other["Id"] == identity), "")
+
+
+def container(slot: str, item: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]]) -> Container:
+    """`found`: slot -> what is known of every container of the project."""
+    state, what = item["State"], state_of(item)
+    holder = holder_of(item, found)
+    health = (state.get("Health") or state.get("Healthcheck") or {}).get("Status", "")
+    return Container(
+        name=item["Name"], slot=slot, state=what, config_hash=item["Config"]["Labels"].get(LABEL_HASH, ""),
+        image=item["ImageName"], health=health, restarts=int(item.get("RestartCount", 0)), started_at=str(state["StartedAt"]),
+        exit_code=int(state.get("ExitCode", 0)), oom_killed=bool(state.get("OOMKilled")),
+        running_seconds=time.time() - epoch(str(state["StartedAt"])) if what == "running" else None,
+        holder=holder, tls=LABEL_TLS in item["Config"]["Labels"],
+        networks=frozenset(item["NetworkSettings"].get("Networks") or {}),
+        stranded=bool(holder) and what == "running" and stranded(item, found[holder]),
+    )  # fmt: skip
+
+
+def images(host: Host) -> dict[str, tuple[str, str]]:
+    """Reference -> (image id, size as Podman prints it)."""
+    # The listing fails whenever a build that runs beside it removes an intermediate image; one of the next is whole.
+    for _ in range(LISTINGS):
+        answer = host.run(podman.list_images(), ok=(0, 125))
+        if answer.returncode == 0:
+            break
+        time.sleep(LISTING_PAUSE)
+    else:
+        answer = host.run(podman.list_images())
+    rows = (line.split(" ", 2) for line in answer.stdout.splitlines())
+    return {reference: (identity, size) for identity, reference, size in rows}
+
+
+def run_healthcheck(host: Host) -> Callable[[str], str]:
+    """A function that runs a container's own health check and returns why it failed, or nothing."""
+
+    def check(name: str) -> str:
+        answer = host.run(podman.healthcheck(name), ok=None)
+        if answer.returncode == 0:
+            return ""
+        inspected = host.run(podman.inspect_containers([name]), ok=None)
+        said = failure_of(json.loads(inspected.stdout)[0]) if inspected.returncode == 0 else ""
+        return f"its health check fails: {said or answer.last_words(1)}"
+
+    return check
+
+
+def reasons(host: Host, targets: Iterable[Target], found: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Slot -> why it is not healthy, asked of every target at once."""
+    check = run_healthcheck(host)
+    watched = list(targets)
+    by_name = {str(item["Name"]): item for item in found.values()}
+
+    def ask(target: Target) -> str:
+        return assess(target, found.get(target.slot), check, by_name.get(target.holder))
+
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        answers = pool.map(ask, watched)
+        return {target.slot: reason for target, reason in zip(watched, answers, strict=True) if reason}
+
+
+def dependencies_down(targets: Iterable[Target], found: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Slot -> which dependencies it says that it does without, asked of every running target at once."""
+    running = [one for one in targets if one.slot in found and state_of(found[one.slot]) == "running"]
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        said = pool.map(lambda one: health.dependencies_down(one, int(found[one.slot]["State"]["Pid"])), running)
+        return {target.slot: what for target, what in zip(running, said, strict=True) if what}
+
+
+def secret_versions(state: State) -> dict[str, int]:
+    """Secret -> newest version that the state folder holds."""
+    versions = {}
+    for folder in state.secrets.iterdir() if state.secrets.is_dir() else ():
+        numbers = [int(path.name) for path in folder.iterdir() if path.name.isdigit()]
+        if numbers:
+            versions[folder.name] = max(numbers)
+    return versions
+
+
+def config_versions(state: State, mark: str) -> dict[str, str]:
+    """Service -> hash of its configuration that `mark` (the link `current`, or the file `loaded`) names."""
+    found = {}
+    for folder in state.config.iterdir() if state.config.is_dir() else ():
+        path = folder / mark
+        if path.is_symlink():
+            found[folder.name] = path.readlink().name
+        elif path.is_file():
+            found[folder.name] = path.read_text().strip()
+    return found
+
+
+def last_gaps(state: State) -> dict[str, float]:
+    """Service -> how long its last replacement on this host took, in seconds."""
+    found: dict[str, float] = {}
+    for entry in activations(state):
+        found.update(entry.gaps)
+    return found
+
+
+def missing_optional(services: Iterable[Service], images: Mapping[str, WantedImage], present: Iterable[str]) -> dict[str, str]:
+    """Optional service -> the reason it declares, where its image is not on this host."""
+    have = set(present)
+    return {s.name: s.optional for s in services if s.optional and images[s.name].tag not in have}
+
+
+def not_offered(host: Host, missing: Mapping[str, str], images: Mapping[str, WantedImage]) -> dict[str, str]:
+    """Those of the missing images that no registry offers either."""
+    return {name: why for name, why in missing.items() if not _offered(host, images[name].source)}
+
+
+def _offered(host: Host, reference: str) -> bool:
+    try:
+        return host.run(podman.image_offered(reference), timeout=OFFER_SECONDS, ok=None).returncode == 0
+    except OpsError:
+        return False
+
+
+def _words(host: Host, argv: podman.Argv) -> list[str]:
+    return host.run(argv).stdout.split()
+
+
+def observe(host: Host, targets: Iterable[Target], *, with_health: bool = True) -> Seen:
+    """Everything that a plan is decided from."""
+    project, state = host.project, host.state
+    with ThreadPoolExecutor(max_workers=6) as pool:
+        containers = pool.submit(inspected_containers, host)
+        present = pool.submit(images, host)
+        networks = pool.submit(_words, host, podman.list_networks(project))
+        volumes = pool.submit(_words, host, podman.list_volumes(project))
+        secrets = pool.submit(_words, host, podman.list_secrets())
+        owned = pool.submit(owners, host)
+        found = containers.result()
+        running = [t for t in targets if t.slot in found and state_of(found[t.slot]) == "running"]
+        unhealthy = reasons(host, running, found) if with_health else {}
+        supervised = files.read_json(state.ticker / "supervise.json") or {}
+        return Seen(
+            containers={slot: container(slot, item, found) for slot, item in found.items()},
+            images=frozenset(present.result()), networks=frozenset(networks.result()), volumes=frozenset(volumes.result()),
+            podman_secrets=frozenset(secrets.result()), handed=handed.names(state, project),
+            owners=owned.result(), secret_versions=secret_versions(state), accepted=all_accepted(state),
+            config_current=config_versions(state, "current"), config_loaded=config_versions(state, "loaded"),
+            certificates=good_names(state), release=files.read_json(state.current / "release.json"),
+            gaps=last_gaps(state), unhealthy=unhealthy,
+            firewall=firewall.loaded(state.root), ticker=ticker_version(state), supervised=str(supervised.get("version", "")),
+        )  # fmt: skip

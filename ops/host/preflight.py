@@ -1,0 +1,217 @@
+"""Looks at the host before a command begins, so that what cannot work fails before anything has changed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from email.utils import parsedate_to_datetime
+from ipaddress import ip_address
+from pathlib import Path
+
+from ops.backup.configuration import OWNER, declared
+from ops.core.errors import HostLacks, OpsError
+from ops.core.process import installed, run
+from ops.engines.podman import argv as podman
+from ops.engines.podman.host import EVERYWHERE, host_facts, port_is_free
+from ops.engines.podman.observe import images, inspected_containers
+from ops.host.accounts import taken_ids
+from ops.host.findings import Facts, Folder, findings
+from ops.host.owners import owner_of
+from ops.project import Project
+from ops.secrets.at_rest import enable as switch
+from ops.secrets.at_rest import encrypted_copies as mirror
+from ops.stack.model import LABEL_PROJECT
+
+STORAGE = Path("/var/lib/containers")
+
+
+def podman_version(project: Project) -> tuple[int, ...] | None:
+    """Version of Podman; None where there is none that runs."""
+    try:
+        answer = json.loads(project.host.run(podman.version()).stdout)
+    except (OpsError, ValueError):
+        return None
+    return tuple(int(part) for part in answer["Client"]["Version"].split("-")[0].split("."))
+
+
+def _nearest(path: Path) -> Path:
+    """The folder itself, or the one in which it would be made."""
+    return next(folder for folder in (path, *path.parents) if folder.exists())
+
+
+def free_bytes(project: Project) -> dict[str, int]:
+    """Folder that the stack writes to -> free bytes; of several on one file system, the first."""
+    places = {_nearest(project.state.root), _nearest(STORAGE)}
+    by_device = {path.stat().st_dev: path for path in sorted(places)}
+    return {str(path): shutil.disk_usage(path).free for path in by_device.values()}
+
+
+def _memory_bytes() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _number(path: str) -> int | None:
+    try:
+        return int(Path(path).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _huge_pages() -> str:
+    """The choice that is in brackets in `always [madvise] never`; empty where the kernel has none."""
+    try:
+        match = re.search(r"\[(\w+)\]", Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text())
+    except OSError:
+        return ""
+    return match[1] if match else ""
+
+
+def _backlog() -> int | None:
+    """What a container gets: not the host's own setting, but the kernel's default for each new network."""
+    if not installed("unshare"):
+        return None
+    answer = run(("unshare", "--net", "cat", "/proc/sys/net/core/somaxconn"), timeout=5, ok=None)
+    return int(answer.stdout) if answer.returncode == 0 else None
+
+
+def _ceilings(project: Project, present: Mapping[str, object]) -> int:
+    """Bytes; of what is optional only where its image is here."""
+    return sum(
+        one.limits.memory_bytes * len(one.slots()) for name, one in project.stack.services.items()
+        if not one.optional or project.images[name].tag in present
+    )  # fmt: skip
+
+
+def _busy_ports(project: Project) -> dict[str, int]:
+    """Those that the project does not publish itself, and that somebody has."""
+    running = [item for item in inspected_containers(project.host).values() if item["State"]["Status"] == "running"]
+    bindings = [
+        one for item in running for ones in (item["HostConfig"].get("PortBindings") or {}).values() for one in ones or ()
+    ]
+    own = {int(one["HostPort"]) for one in bindings}
+    return {
+        name: port for name, port in project.ports.items()
+        if port not in own and not port_is_free(port, "127.0.0.1" if name == "ops" else EVERYWHERE)
+    }  # fmt: skip
+
+
+def _port_owners(project: Project) -> dict[int, str]:
+    """Published port -> the project of this host that a running container publishes it for."""
+    answer = project.host.run(podman.published_ports(), ok=None)
+    found = json.loads(answer.stdout or "[]") if answer.returncode == 0 else []
+    return {
+        int(port["host_port"]): str(item["Labels"][LABEL_PROJECT]) for item in found or () for port in item.get("Ports") or ()
+    }
+
+
+def _folders(project: Project) -> dict[str, Folder]:
+    local = _nearest(STORAGE).stat().st_dev
+    found = {}
+    local_ones = [one for one in declared(project.settings) if not one.remote]
+    # A deploy changes the owner together with that of the local repository.
+    writers = {OWNER, owner_of(project.host, "backup", OWNER)} if local_ones else set()
+    for one in local_ones:
+        path = Path(one.where["path"])
+        about = path.stat() if path.is_dir() else None
+        found[one.name] = Folder(
+            str(path), there=about is not None, own_disk=about is not None and about.st_dev != local,
+            taken=about is not None and about.st_uid in writers and about.st_mode & 0o700 == 0o700,
+        )  # fmt: skip
+    return found
+
+
+def _secrets_closed(project: Project) -> str:
+    root = project.state.root
+    if os.geteuid() != 0 or not (root / mirror.HOME).is_dir():
+        return ""
+    if switch.is_unfinished(root):
+        return f"they are encrypted in part; inv secrets.encrypt --key {mirror.key_file(root)}, or inv secrets.decrypt"
+    return "they are encrypted, and locked since the last boot" if mirror.is_locked(root) else ""
+
+
+def look(project: Project) -> Facts:
+    """The facts that decide whether a deploy can work; nothing that takes long."""
+    version = podman_version(project)
+    works = version is not None
+    with ThreadPoolExecutor() as pool:
+        busy = pool.submit(_busy_ports, project) if works else None
+        present = images(project.host) if works else {}
+    ports = busy.result() if busy else {}
+    missing = [image for image in project.images.values() if image.context and image.tag not in present]
+    return Facts(
+        host=host_facts(), podman=version, images_missing=len(missing), free_bytes=free_bytes(project),
+        memory_bytes=_memory_bytes(), limits={name: one.limits.memory_bytes for name, one in project.stack.services.items()},
+        busy_ports=ports, port_owners=_port_owners(project) if ports else {},
+        folders=_folders(project), ceilings=_ceilings(project, present), overcommit=_number("/proc/sys/vm/overcommit_memory"),
+        huge_pages=_huge_pages(), backlog=_backlog(),
+        secrets_closed=_secrets_closed(project), taken=taken_ids(project.stack),
+    )  # fmt: skip
+
+
+def check_host(project: Project) -> None:
+    """Raises HostLacks for the first finding with which a deploy cannot work."""
+    _refuse(look(project))
+
+
+def check_host_to_build(project: Project) -> None:
+    """The same for a build, which publishes nothing and stores no data: whose ports and ids are is no matter then."""
+    _refuse(replace(look(project), busy_ports={}, taken=()))
+
+
+def _refuse(facts: Facts) -> None:
+    for finding in findings(facts):
+        if finding.level == "bad":
+            raise HostLacks(finding.what, finding.meaning, finding.cure)
+
+
+def look_around(project: Project) -> Facts:
+    """`look`, and what takes a second or two: who answers on the network, and whether the clock agrees with them."""
+    facts = look(project)
+    with ThreadPoolExecutor() as pool:
+        registry = pool.submit(_container_registry, project)
+        packages = pool.submit(_package_mirror)
+        ipv6 = pool.submit(_ipv6_addresses, project.settings.domain)
+        offset = packages.result()
+    return replace(
+        facts,
+        clock_offset=offset,
+        ipv6=ipv6.result(),
+        registries={"container registry": registry.result(), "package mirror": offset is not None},
+    )
+
+
+def _container_registry(project: Project) -> bool:
+    """Podman itself is asked, with its own configuration of registries and proxies."""
+    answer = project.host.run(("podman", "search", "--limit", "1", "docker.io/library/debian"), timeout=20, ok=None)
+    return answer.returncode == 0
+
+
+def _ipv6_addresses(name: str) -> tuple[str, ...]:
+    """What the DNS says of a public name; nothing where it has no AAAA record, and where the name is this host's own."""
+    try:
+        found = {str(entry[4][0]) for entry in socket.getaddrinfo(name, None, socket.AF_INET6, socket.SOCK_STREAM)}
+    except OSError:
+        return ()
+    return tuple(sorted(one for one in found if ip_address(one.partition("%")[0]).is_global))
+
+
+def _package_mirror() -> float | None:
+    """Seconds by which the mirror of the host's own package sources is ahead of this clock; None where it does not answer."""
+    answer = run(("apt-get", "--print-uris", "--quiet", "update"), timeout=20, ok=None) if installed("apt-get") else None
+    import requests
+
+    urls = [line.split("'")[1] for line in answer.stdout.splitlines() if line.startswith("'http")] if answer else []
+    for url in urls[:1]:
+        try:
+            answered = requests.head(url, timeout=5, allow_redirects=True)
+            return parsedate_to_datetime(answered.headers["Date"]).timestamp() - time.time()
+        except (requests.RequestException, KeyError, ValueError):
+            return None
+    return None

@@ -1,0 +1,68 @@
+"""inv service.install: bring the stack up at boot, by a systemd unit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from invoke import Context
+
+from ops.cli.command import verb
+
+UNITS = Path("/etc/systemd/system")
+
+
+@verb(help={"show": "print the unit, and install nothing"})
+def install(c: Context, show: bool = False) -> None:
+    """Start the stack at boot (systemd).
+
+    Installs a unit that also keeps the health supervisor running.
+    """
+    from ops.audit_log.record import audited
+    from ops.core import state as files
+    from ops.core.errors import HostLacks
+    from ops.core.process import run
+    from ops.engines.podman.host import host_facts
+    from ops.host.unit import unit, unit_name
+    from ops.project import open_project
+    from ops.stack.model import Plan, Step
+
+    project = open_project()
+    text = unit(project.name, project.state.root, project.host.lasting_environment)
+    if show:
+        print(text, end="")
+        return
+    if not host_facts().systemd:
+        raise HostLacks(
+            "cannot install a systemd unit", "this host does not run systemd",
+            "inv service.install --show prints it; without systemd, run inv start at boot",
+        )  # fmt: skip
+    with audited(project, Plan("service.install", (Step("unit", f"install and enable {unit_name(project.name)}"),))):
+        files.write(UNITS / unit_name(project.name), text)
+        run(("systemctl", "daemon-reload"), timeout=60)
+        run(("systemctl", "enable", unit_name(project.name)), timeout=60)
+    print(f"{unit_name(project.name)} is installed and enabled: it starts the stack at boot")
+
+
+@verb()
+def remove(c: Context) -> None:
+    """Remove that unit again.
+
+    The running stack stays as it is.
+    """
+    from ops.audit_log.record import audited
+    from ops.core.errors import HostLacks
+    from ops.core.process import run
+    from ops.engines.podman.host import host_facts
+    from ops.host.unit import unit_name
+    from ops.project import open_project
+    from ops.stack.model import Plan, Step
+
+    project = open_project()
+    name = unit_name(project.name)
+    if not host_facts().systemd:
+        raise HostLacks("there is no unit to remove", "this host does not run systemd", "inv status")
+    with audited(project, Plan("service.remove", (Step("unit", f"disable and remove {name}"),))):
+        run(("systemctl", "disable", name), timeout=60, ok=None)
+        (UNITS / name).unlink(missing_ok=True)
+        run(("systemctl", "daemon-reload"), timeout=60)
+    print(f"{name} is removed")

@@ -1,0 +1,1 @@
+"""Images of a release: built, fetched, saved, loaded."""

@@ -1,0 +1,140 @@
+"""inv build, images, images.save, images.load: the images of the release that this checkout describes."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from invoke import Context
+
+from ops.cli.command import carry_out, known_service, verb
+
+if TYPE_CHECKING:
+    from ops.project import Project
+    from ops.stack.model import Plan
+
+
+def decide(project: Project, only: str | None) -> Plan:
+    from ops.engines.podman.observe import images as present
+    from ops.stack.images import plan_build
+
+    own = {name: image for name, image in project.images.items() if image.context and only in (None, name)}
+    return plan_build(own, frozenset(present(project.host)), project.settings.get("deadlines", "build"))
+
+
+@verb(help={
+    "service": "build this one image only",
+    "plan": "show what would be built, and build nothing",
+    "refresh": "take up the distribution's security fixes: build everything anew on a fresh base",
+})  # fmt: skip
+def build(c: Context, service: str | None = None, plan: bool = False, refresh: bool = False) -> None:
+    """Build the images that this host lacks.
+
+    Several at a time; nothing that runs is touched.
+    """
+    from ops.cli import show
+    from ops.core import state as files
+    from ops.host.preflight import check_host_to_build
+    from ops.project import REFRESH, open_project
+    from ops.stack.images import refreshed
+
+    began = time.monotonic()
+    project = open_project()
+    known_service(project, service)
+    stamps = refreshed(project.kept_stamps, service, time.strftime("%Y-%m-%dT%H:%M:%S%z"))
+    if refresh:
+        project = project.with_stamps(stamps)
+    if built := carry_out(project, lambda: decide(project, service), plan_only=plan, check=check_host_to_build):
+        if refresh:
+            # Only now: a refresh that failed must not leave a deploy without images.
+            files.write(project.state.root / REFRESH, stamps)
+        show.out.print(f"[bold green]built[/bold green]: {built} images in {time.monotonic() - began:.1f} s")
+
+
+@verb(changes=False, default=True, name="list", help={"json": "print a list for other programs"})
+def list_images(c: Context, json: bool = False) -> None:
+    """List the image of every service.
+
+    Tag, size, and whether this host has it.
+    """
+    import json as json_module
+
+    from rich.table import Table
+
+    from ops.cli import show
+    from ops.engines.podman.observe import images as present
+    from ops.project import open_project
+
+    project = open_project()
+    have = present(project.host)
+    if json:
+        rows = [
+            {"service": name, "image": image.tag, "present": image.tag in have, "id": have.get(image.tag, ("", ""))[0]}
+            for name, image in project.images.items()
+        ]
+        print(json_module.dumps(rows, indent=2))
+        return
+    drawn = Table("SERVICE", "IMAGE", "SIZE", "HERE", box=None, pad_edge=False)
+    for name, image in project.images.items():
+        _, size = have.get(image.tag, ("", "–"))
+        drawn.add_row(name, image.tag, size, "[green]yes[/green]" if image.tag in have else "[yellow]no[/yellow]")
+    show.out.print(drawn)
+
+
+@verb(positional=["file"], help={
+    "file": "archive to write, for example cc03-images.tar", "overwrite": "replace FILE where it exists",
+})  # fmt: skip
+def save(c: Context, file: str, overwrite: bool = False) -> None:
+    """Save all images of this release to one archive.
+
+    With their digests, for a host without a network.
+    """
+    from ops.cli import show
+    from ops.images.archive import save_images
+    from ops.project import open_project
+
+    project = open_project()
+    show.out.print(save_images(project, file, overwrite=overwrite))
+
+
+@verb(positional=["file"], help={"file": "archive written by images.save, or by podman save"})
+def load(c: Context, file: str) -> None:
+    """Load images from an archive, verified.
+
+    Each image must be what the archive's list says.
+    """
+    from ops.audit_log.record import audited
+    from ops.cli import show
+    from ops.images.archive import load_images
+    from ops.project import open_project
+    from ops.stack.model import Plan, Step
+
+    project = open_project()
+    with audited(project, Plan("images.load", (Step("load", f"load images from {file}"),))):
+        show.out.print(load_images(project, file))
+
+
+@verb(help={"yes": "do not ask"})
+def prune(c: Context, yes: bool = False) -> None:
+    """Remove images that nothing needs.
+
+    Neither this checkout, nor a kept release, nor a container uses them.
+    """
+    from ops.audit_log.record import audited
+    from ops.cli import show
+    from ops.core.errors import OpsError
+    from ops.images.archive import prune_images, unused_images
+    from ops.project import open_project
+    from ops.stack.model import Plan, Step
+
+    project = open_project()
+    unused = unused_images(project)
+    if not unused:
+        show.out.print("nothing to remove")
+        return
+    for tag in unused:
+        show.out.print(f"[bold red]destroys:[/bold red] image {tag}")
+    if not yes and not show.ask("Type yes to go on.", "yes"):
+        raise OpsError("nothing was removed", "it was not confirmed", "type yes when asked, or give --yes")
+    with audited(project, Plan("images.prune", tuple(Step(tag, f"remove image {tag}") for tag in unused))):
+        show.out.print(f"removed {prune_images(project, unused)} images")

@@ -1,0 +1,1 @@
+"""Keycloak: diagnosis, repair, realm, users, schema, rotation."""

@@ -1,0 +1,395 @@
+"""inv keycloak.fix: mend Keycloak, one repair at a time, verified by real logins, undone where it does not hold."""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from invoke import Context
+
+from ops.cli.command import as_told, locked, must_run, recorded, verb
+from ops.core.errors import HostLacks, NeedsPerson, OpsError
+from ops.keycloak.repair.repaired import Done, Unasked
+
+if TYPE_CHECKING:
+    from ops.keycloak.failures.failure import Diagnosis
+    from ops.keycloak.repair.situation import Repair, Situation
+    from ops.keycloak.repair.undo_plan import Entry
+    from ops.project import Project
+    from ops.stack.model import Plan
+    from ops.stack.wanted import Wanted
+
+VERB = "keycloak.fix"
+ROUNDS = 12
+"""Repairs in one run: three times what two faults with every way tried would take."""
+LOOKS, PAUSE = 5, 2.0
+"""A fault that shows for a moment after a restart (nginx has not asked again yet) is looked at again before it counts."""
+VERIFY_SECONDS = 30
+STARTING_SECONDS = 120.0
+"""How long a start that shows no fault is waited for; a migration may take longer, and is left alone."""
+
+
+@verb(help={
+    "plan": "show every finding with what would be done first, and do nothing",
+    "yes": "do not ask: not before a Keycloak that serves is restarted, an earlier release comes back, a container of somebody "
+    "else is stopped, or locks are cleared during an attack",
+    "json": "print the outcome for other programs",
+})  # fmt: skip
+def fix(c: Context, plan: bool = False, yes: bool = False, json: bool = False) -> None:
+    """Repair Keycloak, verified by real logins.
+
+    Stops a crash loop, makes a dump, applies one repair at a time and undoes one that does not help."""
+    from ops.cli import show
+    from ops.project import must_exist, open_project
+
+    project = must_exist(open_project())
+    if json:
+        show.out.file = sys.stderr
+    must_run(project)
+    run = _Run(project, yes=yes, quiet=json)
+    if plan:
+        run.show_plan()
+        _print(run, json, planned=True)
+        return
+    project.host.prepare()
+    try:
+        run.run()
+    except KeyboardInterrupt as interrupt:
+        raise KeyboardInterrupt(f"{len(run.done)} repairs were made and not verified; inv keycloak.fix goes on") from interrupt
+    except Exception as problem:
+        run.problem = as_told(problem)
+        raise run.problem from problem
+    finally:
+        _print(run, json)
+
+
+def _print(run: _Run, json: bool, planned: bool = False) -> None:
+    if json:
+        print(json_module.dumps(run.as_json(planned), indent=2))
+
+
+@dataclass
+class _Run:
+    project: Project
+    yes: bool
+    quiet: bool
+    began: float = field(default_factory=time.monotonic)
+    done: list[Done] = field(default_factory=list)
+    tried: set[tuple[str, str]] = field(default_factory=set)
+    agreed: set[tuple[str, str]] = field(default_factory=set)
+    known: set[str] | None = None
+    """Findings that the operator was told of."""
+    verified: list[str] = field(default_factory=list)
+    left: list[dict[str, Any]] = field(default_factory=list)
+    problem: OpsError | None = None
+
+    # Looking.
+
+    def look(self) -> tuple[Situation, Diagnosis]:
+        from ops.keycloak.failures.diagnose import diagnose
+        from ops.keycloak.repair.observed import situation
+
+        found = situation(self.project)
+        return found, diagnose(found.facts)
+
+    def settled(self, known: set[str] | None) -> tuple[Situation, Diagnosis]:
+        """Look until what is seen stays: a start has ended, and nothing is new.
+
+        Parameters
+        ----------
+        known: findings that are believed at once; None: all are.
+        """
+        from ops.keycloak.repair.plan import unsettled
+
+        ends, looks = time.monotonic() + STARTING_SECONDS, 0
+        while True:
+            found, diagnosis = self.look()
+            fresh = set() if known is None else unsettled(diagnosis.findings) - known
+            # The log alone may tell of a failure that is over: what could not be read is asked for again before it is believed.
+            again = fresh or (diagnosis.unread and not any(finding.certain for finding in diagnosis.findings))
+            looks += bool(again)
+            waits = (found.facts.starting and not diagnosis.findings) or (again and looks < LOOKS)
+            if not waits or time.monotonic() > ends:
+                return found, diagnosis
+            time.sleep(PAUSE)
+
+    # Showing.
+
+    def say(self, text: str) -> None:
+        from ops.cli import show
+
+        show.out.print(text)
+
+    def show_plan(self) -> None:
+        from rich.markup import escape
+
+        from ops.keycloak.repair.plan import decide, nothing_may_be_made
+        from ops.keycloak.repair.situation import Repair
+
+        found, diagnosis = self.look()
+        for drift in found.drift:
+            self.say(f"[dim]differs from the release: {escape(drift)}[/dim]")
+        for finding in diagnosis.findings:
+            self.say(f"[bold]{escape(finding.title)}[/bold] [dim]{finding.id}[/dim]: {escape('; '.join(finding.saw))}")
+            way = decide(found, finding, full=nothing_may_be_made(diagnosis))
+            if isinstance(way, Repair):
+                self.say(f"  repair: {escape(way.title)}; users: {escape(way.notice)}; undo: {escape(way.undo)}")
+                steps = [step.title for step in way.steps]
+            else:
+                self.say("  not mended here:")
+                steps = list(way.lines)
+            for number, title in enumerate(steps, 1):
+                self.say(f"  {number:2}. {escape(title)}")
+            mends = isinstance(way, Repair)
+            self.left.append({"id": finding.id, "title": finding.title, "mends": mends, "steps": steps})
+        if not diagnosis.findings:
+            self.say("no finding: nothing to mend")
+        else:
+            self.say("then: verify by the discovery document, two tokens and a userinfo call; the gravest cause goes first")
+        if diagnosis.unread and not diagnosis.findings:
+            raise HostLacks("Keycloak could not be looked at as a whole", diagnosis.unread[0], "inv status; then run it again")
+
+    def as_json(self, planned: bool) -> dict[str, Any]:
+        problem = self.problem
+        return {
+            "mended": not planned and problem is None, "planned": planned, "seconds": round(time.monotonic() - self.began, 1),
+            "repairs": [one.as_json() for one in self.done],
+            "verified": self.verified, "left": self.left, "exit_code": problem.exit_code if problem else 0,
+            "problem": list(problem.lines()) if problem else [],
+        }  # fmt: skip
+
+    # Mending.
+
+    def run(self) -> None:
+        """Mend under the lock. The operator is asked with the lock free, and then all is looked at afresh."""
+        while True:
+            try:
+                with locked(self.project, VERB):
+                    return self.mend()
+            except Unasked as question:
+                self._ask(question.repair)
+
+    def mend(self) -> None:
+        from ops.keycloak.repair import undo
+        from ops.keycloak.repair.plan import first_repair
+
+        if self.known is None and (broken_off := undo.kept(self.project.state)):
+            self.say(f"[dim]note: an earlier run was broken off; {len(broken_off)} of its changes can still be undone[/dim]")
+        found, diagnosis = self.settled(None)
+        self._tell(diagnosis, told=self.known)
+        while len(self.done) < ROUNDS and (repair := first_repair(found, diagnosis, frozenset(self.tried))):
+            known = self.known = {finding.id for finding in diagnosis.findings}
+            self._one(repair, found, len(diagnosis.findings))
+            found, diagnosis = self._judge(found, known)
+            self._tell(diagnosis, told=known)
+        self._end(found, diagnosis)
+
+    def _tell(self, diagnosis: Diagnosis, told: set[str] | None = None) -> None:
+        """What was found; told: findings of which that has been said before."""
+        from rich.markup import escape
+
+        for finding in (finding for finding in diagnosis.findings if finding.id not in (told or ())):
+            also = f" [dim](explains {', '.join(finding.consequences)})[/dim]" if finding.consequences else ""
+            self.say(
+                f"found: [bold]{escape(finding.title)}[/bold] [dim]{finding.id}[/dim]: {escape('; '.join(finding.saw))}{also}"
+            )
+        if told is not None:
+            return
+        for note in diagnosis.notes:
+            self.say(f"[dim]note: {escape(note)}[/dim]")
+        if not diagnosis.findings:
+            self.say("found: nothing that is known as a fault")
+
+    def _one(self, repair: Repair, found: Situation, findings: int) -> None:
+        """Carry one repair out. Its failure is told, and judged by what is seen afterwards."""
+        from rich.markup import escape
+
+        from ops.keycloak.repair import undo
+        from ops.stack.model import Plan
+
+        self._confirm(repair, found)
+        number = len(self.done) + 1
+        self.say(
+            f"repair {number} of {number - 1 + findings}: {escape(repair.title)} "
+            f"[dim]({repair.finding}; users: {escape(repair.notice)})[/dim]"
+        )
+        self.tried.add((repair.finding, repair.kind))
+        one = Done(repair, found.wanted)
+        self.done.append(one)
+        before, began = {entry.name for entry in undo.kept(self.project.state)}, time.monotonic()
+        if repair.kind == "earlier release" and found.wanted is not None:
+            undo.keep(self.project.state, "release", number=found.wanted.number)
+        try:
+            self._apply(Plan(VERB, repair.steps), found.wanted, one.steps, repair=repair)
+        except Exception as problem:
+            # Also what nobody has foreseen is undone where the finding is still there.
+            told = as_told(problem)
+            one.why = f"{told.what}: {told.why}"
+            self.say(f"  [yellow]{escape(one.why)}[/yellow]")
+        one.seconds = time.monotonic() - began
+        one.entries = [entry for entry in undo.kept(self.project.state) if entry.name not in before]
+
+    def _confirm(self, repair: Repair, found: Situation) -> None:
+        if (
+            repair.must_be_agreed(serving=found.facts.ready)
+            and not self.yes
+            and (repair.finding, repair.kind) not in self.agreed
+        ):
+            raise Unasked(repair)
+
+    def _ask(self, repair: Repair) -> None:
+        from ops.cli import show
+
+        if not show.ask(f"{repair.title}: {repair.asks or repair.notice}. Type yes to go on.", "yes"):
+            raise OpsError("this repair was not made", "it was not confirmed", "type yes when asked, or give --yes")
+        self.agreed.add((repair.finding, repair.kind))
+
+    def _judge(self, before: Situation, known: set[str]) -> tuple[Situation, Diagnosis]:
+        """Look again. Where the finding is still there, what was done for it is undone."""
+        one = self.done[-1]
+        finding = one.repair.finding
+        found, diagnosis = self.settled(known if one.why else known - {finding})
+        present = {other.id for other in diagnosis.findings}
+        if one.why:
+            # A repair that failed has not mended what another cause merely explains by now.
+            present |= {name for other in diagnosis.findings for name in other.consequences}
+        if finding not in present:
+            one.outcome = "kept"
+            return found, diagnosis
+        one.outcome, one.why = "undone", one.why or "the finding is still there"
+        self.say(f"  [yellow]{finding} is still there: what was done for it is undone[/yellow]")
+        self._undo(one.entries, before)
+        one.entries = []
+        return self.settled(known)
+
+    def _undo(self, entries: Sequence[Entry], before: Situation) -> None:
+        """Raises NeedsPerson where that fails: what is kept stays, and the next run can still undo it."""
+        from ops.keycloak.repair import undo
+        from ops.keycloak.repair.undo_plan import plan_undo
+
+        try:
+            self._apply(plan_undo(entries, before.wanted), before.wanted, [])
+        except (Exception, KeyboardInterrupt) as problem:
+            told, kept = as_told(problem), undo.folder(self.project.state)
+            next_step = f"inv keycloak shows what is wrong now; {kept} holds what undoes it"
+            raise NeedsPerson(f"a repair could not be undone: {told.what}", told.why, next_step) from problem
+        for entry in entries:
+            undo.forget(self.project.state, entry.name)
+
+    def _apply(self, plan: Plan, wanted: Wanted | None, steps: list[dict[str, Any]], repair: Repair | None = None) -> None:
+        """Carry out a plan. steps: filled with title and seconds of each that ended."""
+        from ops.cli import show
+        from ops.cli.watch import Watch
+        from ops.core.execute import apply
+        from ops.core.journal import Journal
+        from ops.performers import Performer
+
+        if not plan.steps:
+            return
+        journal = Journal.of_this_process(self.project.state.journal)
+        with recorded(self.project, plan), show.progress(len(plan.steps)) as shown:
+            progress = Watch(None if self.quiet else shown, steps)
+            apply(plan, Performer(self.project, progress.report, wanted).do, journal, progress)
+
+    # The end.
+
+    def _end(self, found: Situation, diagnosis: Diagnosis) -> None:
+        """Verify, then keep what was done or put it back; say what is left for a person."""
+        from rich.markup import escape
+
+        from ops.keycloak.failures.failure import DOWN
+
+        down = [finding for finding in diagnosis.findings if finding.severity == DOWN]
+        for unread in diagnosis.unread:
+            self.say(f"[yellow]not seen:[/yellow] {escape(unread)}")
+        if found.facts.starting and not diagnosis.findings:
+            # What undoes the repairs of this run is kept: the next one verifies them.
+            raise HostLacks(
+                "Keycloak is still starting, and shows no fault",
+                "a migration may take minutes; nothing could be verified yet",
+                "inv logs keycloak --follow; then inv keycloak.fix again",
+            )
+        if not down:
+            self._verify(found)
+        self._keep()
+        if diagnosis.findings:
+            self._leave(found, diagnosis)
+        word = "mended" if self.done else "nothing to mend"
+        self.say(f"[bold green]{word}[/bold green] in {time.monotonic() - self.began:.1f} s")
+
+    def _verify(self, found: Situation) -> None:
+        """Raises OpsError, after everything of this run has been undone, where people could not log in."""
+        from ops.keycloak.repair import undo
+        from ops.keycloak.steps import VerifyLogins
+        from ops.stack.model import Plan
+
+        step = VerifyLogins("verify", "verify by real logins", deadline=VERIFY_SECONDS)
+        steps: list[dict[str, Any]] = []
+        try:
+            self._apply(Plan(VERB, (step,)), found.wanted, steps)
+        except HostLacks:
+            self._keep()
+            raise
+        except Exception as failure:
+            problem = as_told(failure)
+            entries = undo.kept(self.project.state)
+            if not self.done:
+                raise NeedsPerson(
+                    "nothing that is known as a fault, and yet people cannot log in",
+                    f"{problem.what}: {problem.why}",
+                    problem.next_step,
+                ) from failure
+            self.say(f"[yellow]{problem.what}: {problem.why}: undoing the repairs of this run[/yellow]")
+            self._undo(entries, replace(found, wanted=self.done[0].wanted))
+            for one in self.done:
+                one.outcome = "undone"
+            raise OpsError(
+                "the repairs did not let people log in, and were undone", f"{problem.what}: {problem.why}", problem.next_step
+            ) from failure
+        self.verified = [line for entry in steps for line in entry.get("said", ())]
+
+    def _keep(self) -> None:
+        """What was done stays: what was set aside goes, and so does what would have undone it."""
+        from ops.keycloak.repair import undo
+        from ops.keycloak.repair.undo_plan import plan_keep
+
+        entries = undo.kept(self.project.state)
+        self._apply(plan_keep(entries), None, [])
+        for entry in entries:
+            undo.forget(self.project.state, entry.name)
+        if any(one.repair.kind == "earlier release" and one.outcome == "kept" for one in self.done):
+            self._record()
+
+    def _record(self) -> None:
+        """A release that was sealed for a repair has served."""
+        from ops.releases.store import current_number, record_activation
+        from ops.stack.release import GOOD, Activation
+
+        number = current_number(self.project.state) or 0
+        at = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+        record_activation(self.project.state, Activation(number, VERB, at, GOOD, time.monotonic() - self.began))
+        self.say(f"release {number} runs the earlier Keycloak: correct compose/keycloak or config/keycloak, then inv deploy")
+
+    def _leave(self, found: Situation, diagnosis: Diagnosis) -> None:
+        """Raises NeedsPerson with what a person has to do about each finding that is left."""
+        from rich.markup import escape
+
+        from ops.keycloak.failures.instructions import instructions
+
+        for finding in diagnosis.findings:
+            told = instructions(found, finding)
+            self.say(f"left: [bold]{escape(finding.title)}[/bold] [dim]{finding.id}[/dim]")
+            for number, line in enumerate(told.lines, 1):
+                self.say(f"  {number}. {escape(line)}")
+            self.left.append({"id": finding.id, "title": finding.title, "mends": False, "steps": list(told.lines)})
+        first = diagnosis.findings[0]
+        mended = sum(one.outcome == "kept" for one in self.done)
+        raise NeedsPerson(
+            f"{mended} mended, {len(diagnosis.findings)} left for a person",
+            f"{first.title}: {'; '.join(first.saw)}",
+            self.left[0]["steps"][0],
+        )

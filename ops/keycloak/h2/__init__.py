@@ -1,0 +1,1 @@
+"""An H2 database of Keycloak moved into PostgreSQL."""

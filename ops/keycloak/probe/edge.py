@@ -1,0 +1,235 @@
+"""What Keycloak answers: from inside its network, through nginx as a browser would, and on the operator's listener."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import re
+import ssl
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from ops.engines.podman.health import NamedConnection, network_of
+from ops.keycloak.failures.facts import OPS_CLIENT, REALM, EdgeFacts
+
+ASK_SECONDS = 2.5
+LOOPBACK = "127.0.0.1"
+DISCOVERY = f"/auth/realms/{REALM}/.well-known/openid-configuration"
+KEYS = f"/auth/realms/{REALM}/protocol/openid-connect/certs"
+TOKEN = "/auth/realms/master/protocol/openid-connect/token"  # noqa: S105  (a path)
+INITIALIZED = "Keycloak Initialized"
+"""Name of the readiness check that is down until the start, migrations included, is completed (26.7)."""
+LARGEST = 1 << 20
+"""Bytes of an answer that are read; the metrics are 130 KB."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """status 0: none came, and `text` says why."""
+
+    status: int
+    text: str
+
+    def json(self) -> Mapping[str, Any]:
+        with suppress(ValueError):
+            value = json.loads(self.text)
+            if isinstance(value, dict):
+                return value
+        return {}
+
+
+def _asked(
+    connection: http.client.HTTPConnection, method: str, path: str, headers: Mapping[str, str], body: str = ""
+) -> Answer:
+    connection.request(method, path, body or None, {"User-Agent": "cc03-ops", **headers})
+    answer = connection.getresponse()
+    return Answer(answer.status, answer.read(LARGEST).decode(errors="replace"))
+
+
+def _inside(pid: int, connection: http.client.HTTPConnection, path: str) -> Answer:
+    """A request from within the container's network."""
+    try:
+        with network_of(pid):
+            connection.connect()
+        return _asked(connection, "GET", path, {"Host": "localhost"})
+    except (OSError, http.client.HTTPException) as problem:
+        return Answer(0, str(problem) or type(problem).__name__)
+    finally:
+        connection.close()
+
+
+def inside(pid: int, address: str, ca: Path) -> EdgeFacts:
+    """Readiness and metrics on 9000, the discovery document on 8443.
+
+    Parameters
+    ----------
+    pid: its main process. address: one of its own. ca: file of the roots that are trusted.
+    """
+
+    def ask(port: int, path: str) -> Answer:
+        return _inside(pid, NamedConnection(address, port, "keycloak", str(ca), timeout=ASK_SECONDS), path)
+
+    ready = ask(9000, "/health/ready")
+    if ready.status != 200:
+        answers = {str(one.get("name", "")): one.get("status") == "UP" for one in ready.json().get("checks", [])}
+        checks = [name for name, up in answers.items() if not up]
+        told = ", ".join(checks) or (ready.text if ready.status == 0 else f"HTTP {ready.status}")
+        plain = http.client.HTTPConnection(address, 9000, timeout=ASK_SECONDS)
+        return EdgeFacts(
+            ready=ready.status, ready_said=" ".join(told.split())[:200],
+            management_plain=ready.status == 0 and _inside(pid, plain, "/health/ready").status == 200,
+            initialized=answers.get(INITIALIZED, False),
+        )  # fmt: skip
+    metrics = ask(9000, "/metrics").text
+    return EdgeFacts(
+        ready=200, direct=ask(8443, DISCOVERY).status,
+        pool_awaiting=gauge(metrics, "agroal_awaiting_count"), pool_active=gauge(metrics, "agroal_active_count"),
+    )  # fmt: skip
+
+
+def gauge(metrics: str, name: str) -> float | None:
+    """Value of the first sample of a metric in Prometheus' text form."""
+    match = re.search(rf"^{name}(?:\{{[^}}]*\}})? ([\d.eE+-]+)$", metrics, re.MULTILINE)
+    return float(match[1]) if match else None
+
+
+class Listener(http.client.HTTPSConnection):
+    """A listener of nginx on this host, asked for a site by its name, whatever DNS says."""
+
+    def __init__(self, url: str, ca: Path, seconds: float = ASK_SECONDS) -> None:
+        parts = urlsplit(url)
+        self.site, self.authority = parts.hostname or "localhost", parts.netloc
+        super().__init__(LOOPBACK, parts.port or 443, timeout=seconds, context=ssl.create_default_context(cafile=str(ca)))
+
+    def connect(self) -> None:
+        http.client.HTTPConnection.connect(self)
+        self.sock = self._context.wrap_socket(self.sock, server_hostname=self.site)  # type: ignore[attr-defined]
+
+    def ask(self, method: str, path: str, body: str = "", **headers: str) -> Answer:
+        # nginx would keep a request for a Keycloak that is away waiting: here the answer of this moment is asked for.
+        return _asked(self, method, path, {"Host": self.authority, "Prefer": "wait=0", **headers}, body)
+
+    def certificate(self) -> bytes:
+        """What it has shown, in DER."""
+        shown = self.sock.getpeercert(True) if isinstance(self.sock, ssl.SSLSocket) else None
+        return shown or b""
+
+    def days_left(self) -> float | None:
+        shown = self.sock.getpeercert() if isinstance(self.sock, ssl.SSLSocket) else None
+        end = (shown or {}).get("notAfter")
+        return (ssl.cert_time_to_seconds(end) - time.time()) / 86400 if isinstance(end, str) else None
+
+
+def request(
+    url: str,
+    ca: Path,
+    method: str,
+    path: str,
+    body: str = "",
+    *,
+    seconds: float = ASK_SECONDS,
+    headers: Mapping[str, str] | None = None,
+) -> Answer:
+    """One request over a connection of its own. Where nothing was answered: status 0, and the reason as the text."""
+    listener = Listener(url, ca, seconds)
+    try:
+        return listener.ask(method, path, body, **(headers or {}))
+    except (OSError, http.client.HTTPException) as problem:
+        return Answer(0, str(problem) or type(problem).__name__)
+    finally:
+        listener.close()
+
+
+def public(url: str, ca: Path, certificate: Path) -> EdgeFacts:
+    """The discovery document and the keys as a browser gets them, and the certificate that it sees.
+
+    Parameters
+    ----------
+    certificate: the file that nginx should show.
+    """
+    listener = Listener(url, ca)
+    try:
+        listener.connect()
+        shown, days = listener.certificate(), listener.days_left()
+        answer = listener.ask("GET", DISCOVERY)
+        keys = listener.ask("GET", KEYS).json().get("keys") if answer.status == 200 else None
+    except ssl.SSLCertVerificationError as problem:
+        return EdgeFacts(public=0, certificate_said=problem.verify_message)
+    except (OSError, http.client.HTTPException) as problem:
+        return EdgeFacts(public=0, public_said=str(problem) or type(problem).__name__)
+    finally:
+        listener.close()
+    return EdgeFacts(
+        public=answer.status, discovery={name: url for name, url in answer.json().items() if isinstance(url, str)},
+        signing_keys=sum(key.get("use") == "sig" for key in keys) if isinstance(keys, list) else None,
+        certificate_days=days, certificate_stale=_another(shown, certificate),
+    )  # fmt: skip
+
+
+def _another(shown: bytes, certificate: Path) -> bool:
+    begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+    text = certificate.read_text() if certificate.is_file() else ""
+    if begin not in text or not shown:
+        return False
+    first = text[text.index(begin) : text.index(end) + len(end)]
+    return ssl.PEM_cert_to_DER_cert(first) != shown
+
+
+def issued_at(token: str) -> float | None:
+    """`iat` of a JWT, in seconds since 1970."""
+    try:
+        payload = token.split(".")[1]
+        return float(json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["iat"])
+    except (IndexError, ValueError, KeyError, TypeError):
+        return None
+
+
+@dataclass(frozen=True)
+class Admin:
+    """What the operations client was answered; its token is for the questions that follow."""
+
+    facts: EdgeFacts
+    token: str = ""
+
+
+def admin(url: str, ca: Path, secret: str) -> Admin:
+    """A token for the operations client, which also tells Keycloak's clock."""
+    grant = urlencode({"grant_type": "client_credentials", "client_id": OPS_CLIENT, "client_secret": secret})
+    began = time.time()
+    answer = request(url, ca, "POST", TOKEN, grant, headers={"Content-Type": "application/x-www-form-urlencoded"})
+    if answer.status == 0:
+        return Admin(EdgeFacts(admin=0, admin_said=answer.text))
+    said, middle = answer.json(), (began + time.time()) / 2
+    token = str(said.get("access_token", ""))
+    issued = issued_at(token)
+    offset = issued + 0.5 - middle if issued is not None else None
+    return Admin(EdgeFacts(admin=answer.status, admin_said=str(said.get("error", "")), clock_offset=offset), token)
+
+
+def locked(url: str, ca: Path, token: str, suspects: Sequence[str]) -> tuple[str, ...]:
+    """Those of the users (by id) that brute-force protection has locked now."""
+    listener, found = Listener(url, ca), []
+    try:
+        for user in suspects:
+            path = f"/auth/admin/realms/{REALM}/attack-detection/brute-force/users/{user}"
+            if listener.ask("GET", path, Authorization=f"Bearer {token}").json().get("disabled"):
+                found.append(user)
+    finally:
+        listener.close()
+    return tuple(found)
+
+
+def merged(one: EdgeFacts, two: EdgeFacts, three: EdgeFacts) -> EdgeFacts:
+    """What three places were answered, each in fields of its own."""
+    return replace(
+        one, public=two.public, public_said=two.public_said, discovery=two.discovery, signing_keys=two.signing_keys,
+        certificate_said=two.certificate_said, certificate_days=two.certificate_days,
+        certificate_stale=two.certificate_stale, admin=three.admin, admin_said=three.admin_said,
+        clock_offset=three.clock_offset, locked=three.locked,
+    )  # fmt: skip

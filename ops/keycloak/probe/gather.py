@@ -1,0 +1,218 @@
+"""All the facts of a diagnosis, read side by side. What cannot be read in time is left out, with the reason."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from ops.core.errors import OpsError
+from ops.core.operation import under_way
+from ops.engines.podman import postgres
+from ops.engines.podman.health import state_of
+from ops.engines.podman.observe import inspected_containers
+from ops.host.preflight import free_bytes
+from ops.keycloak import admin
+from ops.keycloak.failures.facts import REALM, ROLE, ContainerFacts, EdgeFacts, Facts, PostgresFacts
+from ops.keycloak.failures.log import log_lines
+from ops.keycloak.probe import container, database, edge
+from ops.project import Project
+from ops.stack.compose import placeholders
+from ops.stack.render import container_name
+
+READ_SECONDS = 4.5
+"""For all reads together; each has a shorter deadline of its own, so that none outlives the command."""
+BEFORE_SECONDS = 600.0
+"""Of the log before the last start, where it does not run as it should: a crash loop tells its cause in the attempt before."""
+OLD_SECONDS = 900.0
+"""Of the log of a Keycloak that has long been running: nothing older counts."""
+
+T = TypeVar("T")
+
+
+@dataclass
+class Reads:
+    """Reads under way, and why some of them gave nothing."""
+
+    pool: ThreadPoolExecutor
+    ends: float
+    unread: dict[str, str] = field(default_factory=dict)
+
+    def start(self, read: Callable[..., T], *given: Any) -> Future[T]:
+        return self.pool.submit(read, *given)
+
+    def result(self, name: str, future: Future[T], otherwise: T) -> T:
+        """What a read gave; `otherwise` where it failed or is late."""
+        try:
+            return future.result(max(0.0, self.ends - time.monotonic()))
+        except TimeoutError:
+            self.unread[name] = f"no answer within {READ_SECONDS:.1f} s"
+        except OpsError as problem:
+            self.unread[name] = f"{problem.what}: {problem.why}"
+        except Exception as problem:
+            # One that nobody foresaw costs this one fact, not the diagnosis.
+            self.unread[name] = f"{type(problem).__name__}: {problem}"
+        return otherwise
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where things are in one project."""
+
+    project: Project
+    found: Mapping[str, Mapping[str, Any]]
+    """Slot -> what Podman says of its container."""
+
+    @property
+    def public_url(self) -> str:
+        """Of the release that runs: the issuer that its API accepts; the checkout's where it has none."""
+        services = self.project.deployed.compose["services"]
+        for definition in services.values():
+            issuer = (definition.get("environment") or {}).get("CC03_ISSUER", "")
+            if issuer.endswith(f"/auth/realms/{REALM}"):
+                return str(issuer.removesuffix(f"/auth/realms/{REALM}"))
+        return placeholders(self.project.settings, self.project.ports)["CC03_PUBLIC_URL"]
+
+    @property
+    def ops_url(self) -> str:
+        return placeholders(self.project.settings, self.project.ports)["CC03_OPS_URL"]
+
+    def state(self, slot: str) -> str:
+        item = self.found.get(slot)
+        return state_of(item) if item else "missing"
+
+
+def look(project: Project) -> Facts:
+    """Everything that a diagnosis is decided from. Raises HostLacks or OpsError where Podman itself cannot be asked."""
+    ends = time.monotonic() + READ_SECONDS
+    place = Place(project, inspected_containers(project.host))
+    pool = ThreadPoolExecutor(max_workers=8)
+    try:
+        return _look(place, Reads(pool, ends))
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _look(place: Place, reads: Reads) -> Facts:
+    project = place.project
+    item = place.found.get(container.SLOT)
+    service = project.deployed.stack.services[container.SLOT]
+    current = project.state.config / container.SLOT / "current"
+    sealed = project.state.current / "config" / container.SLOT
+    versions = {name: project.deployed.versions.get(name, 1) for name in service.secrets if name not in service.late_secrets}
+
+    stale = container.stale_secrets(item, project.state, versions) if item else ()
+    empty = container.empty_secrets(project.state, versions)
+    state = reads.start(container.container_facts, item, float(service.start_seconds), stale, empty)
+    ended = reads.start(container.last_exit, project.host, item)
+    server = reads.start(container.server_facts, item, current, sealed)
+    log = reads.start(container.log_text, project.state.logs / f"{container.SLOT}.log")
+    postgres = reads.start(_postgres, place)
+    login = reads.start(_login, place)
+    answers = _edge(place, reads)
+    # Each of these is an answer of its own, and on a busy machine none of them waits for another.
+    asked = _asked(place, reads, answers)
+    seen, unread = reads.result("database", postgres, (PostgresFacts(), ""))
+    if unread:
+        reads.unread["database content"] = unread
+    if seen.role and seen.database:
+        seen = replace(seen, login=reads.result("login to the database", login, None))
+    answers = _with_locks(place, reads, answers, asked, seen)
+    facts = Facts(
+        public_url=place.public_url, ops_url=place.ops_url, now=time.time(), nginx=place.state("nginx"), postgres=seen,
+        edge=answers, under_way=_another(project), disks=free_bytes(project),
+        container=replace(
+            reads.result("container", state, unread_container(place)),
+            last_exit=reads.result("how it ended", ended, None),
+        ),
+        server=reads.result("image and options", server, container.server_facts(None, current, sealed)),
+    )  # fmt: skip
+    text = reads.result("log", log, "")
+    return replace(facts, log=tuple(log_lines(text, _since(facts))), unread=reads.unread)
+
+
+def unread_container(place: Place) -> ContainerFacts:
+    """What is known of the container where it could not be read in time: whether Podman has it, and its state."""
+    return ContainerFacts(status=place.state(container.SLOT), running_seconds=None, healthcheck="")
+
+
+def _another(project: Project) -> str:
+    """What another command is doing: a repair that looks at its own work is not on its way to anywhere."""
+    operation = under_way(project.state)
+    return operation.told(time.time()) if operation and operation.pid != os.getpid() else ""
+
+
+def _since(facts: Facts) -> float:
+    """From when on the log is read."""
+    if facts.container.status == "missing":
+        return facts.now
+    started = facts.now - (facts.container.running_seconds or 0.0)
+    # Its predecessor's complaints are not its own.
+    made = facts.now - (facts.container.age_seconds or float("inf"))
+    return max(started, facts.now - OLD_SECONDS) if facts.ready else max(started - BEFORE_SECONDS, made)
+
+
+def _postgres(place: Place) -> tuple[PostgresFacts, str]:
+    """PostgreSQL, and why part of it could not be seen."""
+    state = place.state("postgres")
+    if state != "running":
+        return PostgresFacts(status=state, answers=False), ""
+    return database.postgres_facts(place.project.host, container_name(place.project.name, "postgres"))
+
+
+def _login(place: Place) -> str | None:
+    """Why PostgreSQL refuses the role with its present secret; None where there is nobody to ask."""
+    if place.state("postgres") != "running":
+        return None
+    name = container_name(place.project.name, "postgres")
+    password = admin.secret(place.project, "postgres-keycloak")
+    return postgres.login_problem(place.project.host, name, ROLE, ROLE, password, database.ASK_SECONDS)
+
+
+def _edge(place: Place, reads: Reads) -> EdgeFacts:
+    """What is asked over HTTP, as far as there is somebody to ask."""
+    project, nothing = place.project, EdgeFacts()
+    ca, public = project.state.site_roots, project.state.certs / "nginx" / "public.pem"
+    # One from elsewhere is a file of its own; else what people can read shows nginx' own.
+    certificate = public if public.is_file() and not public.is_symlink() else public.with_name("cert.pem")
+    within = through = None
+    if place.state(container.SLOT) == "running":
+        item = place.found[container.SLOT]
+        address = min(container.addresses(item), default="127.0.0.1")
+        within = reads.start(edge.inside, int(item["State"]["Pid"]), address, project.state.ca / "root.pem")
+    if place.state("nginx") == "running":
+        through = reads.start(edge.public, place.public_url, ca, certificate)
+    answers = edge.merged(
+        reads.result("health", within, nothing) if within else nothing,
+        reads.result("public site", through, nothing) if through else nothing,
+        nothing,
+    )
+    return replace(answers, certificate_elsewhere=certificate == public)
+
+
+def _asked(place: Place, reads: Reads, answers: EdgeFacts) -> Future[edge.Admin] | None:
+    """The operations client's token: only a Keycloak that is ready, behind an nginx that runs, is asked for it."""
+    if answers.ready != 200 or place.state("nginx") != "running":
+        return None
+    ca, url = place.project.state.site_roots, place.ops_url
+    return reads.start(lambda: edge.admin(url, ca, admin.secret(place.project, "keycloak-ops")))
+
+
+def _with_locks(
+    place: Place, reads: Reads, answers: EdgeFacts, asked: Future[edge.Admin] | None, postgres: PostgresFacts
+) -> EdgeFacts:
+    """What the operations client is answered, and which of those whose logins failed are locked."""
+    if asked is None:
+        return answers
+    ca, url = place.project.state.site_roots, place.ops_url
+    granted = reads.result("operations client", asked, edge.Admin(EdgeFacts()))
+    if granted.facts.admin == 0:
+        reads.unread["operations client (Keycloak's clock, locked users)"] = granted.facts.admin_said
+    suspects = postgres.content.suspects if postgres.content else ()
+    locked: tuple[str, ...] = ()
+    if granted.token and suspects:
+        locked = reads.result("locked users", reads.start(edge.locked, url, ca, granted.token, suspects), ())
+    return edge.merged(answers, answers, replace(granted.facts, locked=locked))

@@ -1,0 +1,1 @@
+"""The realm: its declaration compared with the live realm, applied and exported."""

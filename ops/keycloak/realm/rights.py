@@ -1,0 +1,192 @@
+"""Who may do what: what roles are composed of, which roles tokens may carry, groups and users with their roles.
+
+A list of roles that is declared is declared whole: what is missing is given, what is too much is taken away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ops.keycloak.realm.change import Change, Difference, Ref, Request
+from ops.keycloak.realm.compare import differences, merged, without
+from ops.keycloak.realm.objects import Object, Path, named
+
+ROLES_OF_USERS = ("realmRoles", "clientRoles", "groups", "serviceAccountClientId")
+
+
+def composites(realm: Object, live: Object) -> Iterator[Change]:
+    declared, have = realm.get("roles") or {}, live.get("roles") or {}
+    lists: list[tuple[str, Path, Any, Any]] = [("", ("roles",), declared.get("realm"), have.get("realm"))]
+    lists += [
+        (client, ("clients", Ref("client", client), "roles"), roles, (have.get("client") or {}).get(client))
+        for client, roles in (declared.get("client") or {}).items()
+    ]
+    for client, base, roles, found in lists:
+        for role in roles or []:
+            if "composites" in role:
+                now = named(found).get(role["name"], {}).get("composites") or {}
+                name = f"{client}/{role['name']}" if client else role["name"]
+                path: Path = (*base, role["name"], "composites")
+                yield from _two_kinds("role", name, "composites", role["composites"], now, path, path)
+
+
+def _two_kinds(
+    kind: str, name: str, what: str, declared: Object, now: Object, realm_path: Path, client_path: Path
+) -> Iterator[Change]:
+    """Roles of the realm and of clients. declared, now: `realm` -> names, `client` -> client -> names."""
+    if "realm" in declared:
+        yield from _roles(kind, name, what, declared["realm"], now.get("realm"), realm_path)
+    for client, roles in (declared.get("client") or {}).items():
+        have = (now.get("client") or {}).get(client)
+        path = client_path if realm_path == client_path else (*client_path, Ref("client", client))
+        yield from _roles(kind, name, f"{what} of {client}", roles, have, path, of=client)
+
+
+def _roles(
+    kind: str, name: str, what: str, declared: list[str], now: list[str] | None, path: Path, of: str = ""
+) -> Iterator[Change]:  # fmt: skip
+    have = list(now or [])
+    for method, names, after in _to_do(declared, have):
+        request = Request(method, path, roles=tuple(names), of=of)
+        yield Change("update", kind, name, request, (Difference(what, have, after),))
+
+
+def _to_do(declared: list[str], have: list[str]) -> Iterator[tuple[str, list[str], list[str]]]:
+    """(method, members, list afterwards) of taking away and of giving."""
+    gone = [one for one in have if one not in declared]
+    added = [one for one in declared if one not in have]
+    if gone:
+        yield "DELETE", gone, [one for one in have if one not in gone]
+    if added:
+        yield "POST", added, [*have, *added]
+
+
+def scopes_of_clients(realm: Object, live: Object) -> Iterator[Change]:
+    """Default and optional client scopes. A client that is made gets them at once."""
+    have = named(live.get("clients"), "clientId")
+    kinds = {"defaultClientScopes": "default-client-scopes", "optionalClientScopes": "optional-client-scopes"}
+    changes = []
+    for client in realm.get("clients") or []:
+        name = client["clientId"]
+        for key, part in kinds.items():
+            if key not in client or name not in have:
+                continue
+            now = list(have[name].get(key) or [])
+            for method, scopes, _ in _to_do(client[key] or [], now):
+                for scope in scopes:
+                    verb = "PUT" if method == "POST" else method
+                    path: Path = ("clients", Ref("client", name), part, Ref("scope", scope))
+                    after = [*now, scope] if verb == "PUT" else [one for one in now if one != scope]
+                    changes.append(Change("update", "client", name, Request(verb, path), (Difference(key, now, after),)))
+    # A scope is default or optional, never both: it leaves the one before it comes to the other.
+    yield from sorted(changes, key=lambda change: change.request.method)
+
+
+def scope_mappings(realm: Object, live: Object) -> Iterator[Change]:
+    """Roles that tokens of a client, or tokens with a client scope, may carry."""
+    now = {_holder(one): one["roles"] for one in live.get("scopeMappings") or []}
+    for entry in realm.get("scopeMappings") or []:
+        kind, name, base = _mapped(entry)
+        yield from _roles(kind, name, "scope mappings", entry["roles"], now.get((kind, name)), (*base, "realm"))
+    everywhere = live.get("clientScopeMappings") or {}
+    for client, entries in (realm.get("clientScopeMappings") or {}).items():
+        have = {_holder(one): one["roles"] for one in everywhere.get(client) or []}
+        for entry in entries:
+            kind, name, base = _mapped(entry)
+            path: Path = (*base, "clients", Ref("client", client))
+            what = f"scope mappings of {client}"
+            yield from _roles(kind, name, what, entry["roles"], have.get((kind, name)), path, of=client)
+
+
+def _holder(entry: Object) -> tuple[str, str]:
+    kind, name, _ = _mapped(entry)
+    return kind, name
+
+
+def _mapped(entry: Object) -> tuple[str, str, Path]:
+    if "client" in entry:
+        return "client", entry["client"], ("clients", Ref("client", entry["client"]), "scope-mappings")
+    name = entry["clientScope"]
+    return "client scope", name, ("client-scopes", Ref("scope", name), "scope-mappings")
+
+
+def flat(realm: Object) -> dict[str, Object]:
+    """Path -> group, parents first."""
+    found: dict[str, Object] = {}
+
+    def walk(groups: list[Object], above: str) -> None:
+        for group in groups:
+            path = f"{above}/{group['name']}"
+            found[path] = group
+            walk(group.get("subGroups") or [], path)
+
+    walk(realm.get("groups") or [], "")
+    return found
+
+
+def groups(realm: Object, live: Object) -> Iterator[Change]:
+    have = flat(live)
+    skip = ("subGroups", "realmRoles", "clientRoles", "path")
+    for path, group in flat(realm).items():
+        above = path.rpartition("/")[0]
+        own: Path = ("groups", Ref("group", path))
+        if path not in have:
+            collection: Path = ("groups", Ref("group", above), "children") if above else ("groups",)
+            yield Change("create", "group", path, Request("POST", collection, without(group, skip)))
+        elif found := tuple(differences(group, have[path], skip)):
+            body = merged(group, have[path], skip)
+            yield Change("update", "group", path, Request("PUT", own, body), found)
+        yield from _mapped_roles("group", path, group, have.get(path, {}), own)
+
+
+def _mapped_roles(kind: str, name: str, declared: Object, now: Object, own: Path) -> Iterator[Change]:
+    wanted = {
+        **({"realm": declared["realmRoles"]} if "realmRoles" in declared else {}),
+        "client": declared.get("clientRoles") or {},
+    }
+    have = {"realm": now.get("realmRoles"), "client": now.get("clientRoles")}
+    path: Path = (*own, "role-mappings")
+    yield from _two_kinds(kind, name, "roles", wanted, have, (*path, "realm"), (*path, "clients"))
+
+
+def users(realm: Object, live: Object) -> Iterator[Change]:
+    """First users and service accounts: made where they are missing; later only attributes, groups and roles are compared.
+
+    Their name, address and password, and whether they are enabled, are theirs and the operator's.
+    """
+    have = named(live.get("users"), "username")
+    # Keycloak gives it to whoever it makes.
+    fresh = {"realmRoles": [f"default-roles-{realm['realm']}"]}
+    for user in realm.get("users") or []:
+        name, service = user["username"], user.get("serviceAccountClientId")
+        own: Path = ("users", Ref("service account", service) if service else Ref("user", name))
+        now = have.get(name)
+        if now is None and not service:
+            yield Change("create", "user", name, Request("POST", ("users",), without(user, ROLES_OF_USERS)))
+        elif now is not None and (found := tuple(differences({"attributes": user.get("attributes") or {}}, now))):
+            attributes = {"attributes": user["attributes"]}
+            body = merged(attributes, now, ROLES_OF_USERS)
+            yield Change("update", "user", name, Request("PUT", own, body), found)
+        yield from _mapped_roles("user", name, user, fresh if now is None else now, own)
+        yield from _memberships(user, now or {}, own)
+
+
+def _memberships(user: Object, now: Object, own: Path) -> Iterator[Change]:
+    if "groups" not in user:
+        return
+    have = list(now.get("groups") or [])
+    for method, paths, after in _to_do(user["groups"], have):
+        for path in paths:
+            request = Request("PUT" if method == "POST" else method, (*own, "groups", Ref("group", path)))
+            yield Change("update", "user", user["username"], request, (Difference("groups", have, after),))
+
+
+def names_of(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    """What the admin API says of somebody's roles, in the form of a declaration."""
+    return {
+        "realmRoles": [role["name"] for role in mapping.get("realmMappings") or []],
+        "clientRoles": {
+            client: [role["name"] for role in one["mappings"]] for client, one in (mapping.get("clientMappings") or {}).items()
+        },
+    }

@@ -1,0 +1,1 @@
+"""Repairs of Keycloak: each verified by real logins, and undone where it does not hold."""

@@ -1,0 +1,276 @@
+"""Repairs of containers, images and mounted configuration: back to what a sealed release says, and up again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+
+from ops.deploy.containers import Options
+from ops.deploy.plan import plan_deploy
+from ops.deploy.steps import (
+    AwaitHealthy,
+    BuildImage,
+    CreateVolume,
+    FetchImage,
+    GenerateSecret,
+    IssueCertificate,
+    ObtainBase,
+    ReloadService,
+    RemoveContainer,
+    RestartContainer,
+    StartContainer,
+    StoreSecret,
+)
+from ops.keycloak.failures.facts import Facts
+from ops.keycloak.repair.situation import KEYCLOAK, NGINX, POSTGRES, Situation, grace_of
+from ops.keycloak.repair.sql import orphaned
+from ops.keycloak.steps import CopyOut, Halt, KeepCertificate, ReplaceConfig, Resume, Revive, SetAside, StopStranger, TagImage
+from ops.stack.model import Seen, Step
+from ops.stack.wanted import Wanted
+
+ALIVE_SECONDS = 180
+"""For a Keycloak that is started again on a schema it knows: 15 s on an idle host. A migration has the release's own time."""
+IDLE_GRACE = 5
+"""Seconds to stop one that serves nobody and migrates nothing: Java takes 17 s for it in the middle of a start."""
+STOPPED = ("exited", "stopped", "created", "configured")
+"""States of a container that `podman start` starts."""
+STARTED = re.compile(r"Keycloak \S+ .*started in ")
+NEVER = (BuildImage, FetchImage, ObtainBase, GenerateSecret, CreateVolume)
+"""What no repair does: it would run something new, or begin without the data."""
+
+
+def stop(situation: Situation) -> list[Step]:
+    """Stop Keycloak, in a crash loop above all, so that nothing burns a CPU while its cause is mended."""
+    facts = situation.facts
+    if not facts.running or facts.ready or situation.wanted is None or migrating(facts) or served(facts):
+        return []
+    grace = min(IDLE_GRACE, grace_of(situation.wanted, KEYCLOAK))
+    return [Halt(f"stop {KEYCLOAK}", f"stop {KEYCLOAK} while its cause is mended", slot=KEYCLOAK, grace=grace)]
+
+
+def migrating(facts: Facts) -> bool:
+    """Whether its own session holds the change log lock: a migration, which must not be broken off."""
+    holder = facts.postgres.schema.holder if facts.postgres.schema else None
+    return holder is not None and holder.address in facts.container.addresses and not orphaned(facts, holder)
+
+
+def served(facts: Facts) -> bool:
+    """Whether this very process has been serving and waits for its database: it may recover by itself, and much sooner."""
+    began = facts.now - (facts.container.running_seconds or 0.0)
+    up = any(line.at >= began and STARTED.search(line.text) for line in facts.log)
+    return facts.running and not facts.ready and not facts.looping and up
+
+
+def revive(situation: Situation, after: Iterable[str]) -> list[Step]:
+    """Let it recover by itself; restart it where that takes too long."""
+    grace = grace_of(situation.wanted, KEYCLOAK) if situation.wanted else 30
+    return [
+        Revive(f"revive {KEYCLOAK}", f"let {KEYCLOAK} recover, or restart it", tuple(after), slot=KEYCLOAK, grace=grace),
+        await_keycloak((f"revive {KEYCLOAK}",)),
+    ]
+
+
+def await_keycloak(after: Iterable[str], *, once: bool = True, deadline: int = ALIVE_SECONDS) -> Step:
+    return AwaitHealthy(
+        f"healthy {KEYCLOAK}", f"wait for {KEYCLOAK}", tuple(after), slot=KEYCLOAK, deadline=deadline, once=once
+    )
+
+
+def start_again(after: Iterable[str]) -> list[Step]:
+    return [
+        StartContainer(f"start {KEYCLOAK}", f"start {KEYCLOAK}", tuple(after), slot=KEYCLOAK),
+        await_keycloak((f"start {KEYCLOAK}",)),
+    ]
+
+
+def put_back(
+    situation: Situation, wanted: Wanted | None = None, *, first: Iterable[Step] = (), secrets: bool = False
+) -> tuple[Step, ...]:
+    """Keycloak's container as a release says, made anew whatever it looks like; the one in place is set aside.
+
+    Parameters
+    ----------
+    wanted: another release than the current one. first: steps that come before. secrets: give Podman each secret again.
+
+    Empty where the release needs something that this host no longer has, or would begin without the data.
+    """
+    goal = wanted or situation.wanted
+    if goal is None:
+        return ()
+    before = [*first, *_config(situation, wanted is None), *_image(situation, wanted is None), *_copies(situation)]
+    if secrets:
+        before += _secrets(goal)
+    seen = _unlike(situation.seen, KEYCLOAK)
+    if situation.retag and wanted is None:
+        seen = replace(seen, images=seen.images | {goal.images[KEYCLOAK].tag})
+    steps = plan_deploy(
+        goal, seen, only=KEYCLOAK, verb="keycloak.fix", options=Options(migrate=False), next_number=situation.next_number
+    ).steps
+    if any(isinstance(step, NEVER) for step in steps):
+        return ()
+    steps = tuple(step for step in steps if step.key not in {one.key for one in before})
+    serving = situation.facts.ready
+    return after_all(before, [_gentle(step, serving, released=wanted is not None) for step in steps])
+
+
+def after_all(first: Iterable[Step], then: Iterable[Step]) -> tuple[Step, ...]:
+    """One after the other, then the rest: nothing of it begins before the last of the first has ended."""
+    ordered: list[Step] = []
+    for step in first:
+        ordered.append(replace(step, after=(*step.after, *(one.key for one in ordered[-1:]))))
+    last = tuple(one.key for one in ordered[-1:])
+    known = {one.key for one in ordered}
+    rest = [step for step in then if step.key not in known]
+    return (*ordered, *(replace(step, after=tuple(dict.fromkeys((*step.after, *last)))) for step in rest))
+
+
+def _gentle(step: Step, serving: bool, *, released: bool) -> Step:
+    """A removal becomes a setting aside. A wait ends at the first end of the process; a release's own time only where it may
+    migrate."""
+    if isinstance(step, RemoveContainer) and step.slot == KEYCLOAK:
+        title = f"stop {KEYCLOAK} and set it aside"
+        grace = step.grace if serving else min(IDLE_GRACE, step.grace)
+        return SetAside(step.key, title, step.after, slot=KEYCLOAK, grace=grace, serving=serving)
+    if isinstance(step, AwaitHealthy) and step.slot == KEYCLOAK:
+        return replace(step, once=True, deadline=step.deadline if released else ALIVE_SECONDS)
+    return step
+
+
+def _unlike(seen: Seen, slot: str) -> Seen:
+    """As if the container were of another definition, so that it is made anew. What waits for its place is not trusted."""
+    found = {name: one for name, one in seen.containers.items() if name not in (f"{slot}-next", f"{slot}-aside")}
+    if slot in found:
+        found[slot] = replace(found[slot], config_hash="")
+    return replace(seen, containers=found)
+
+
+def _config(situation: Situation, current: bool) -> list[Step]:
+    wanted = situation.wanted
+    if wanted is None or not current:
+        return []
+    return [step for name in situation.edited if name == KEYCLOAK for step in replace_config(situation, name)]
+
+
+def replace_config(situation: Situation, name: str) -> list[Step]:
+    wanted = situation.wanted
+    if wanted is None or name not in wanted.config:
+        return []
+    return [ReplaceConfig(f"config {name}", f"put the configuration of {name} back to what was sealed", service=name,
+                          version=wanted.config[name], files=wanted.config_files[name])]  # fmt: skip
+
+
+def _image(situation: Situation, current: bool) -> list[Step]:
+    if not situation.retag or not current or situation.wanted is None:
+        return []
+    tag = situation.wanted.images[KEYCLOAK].tag
+    return [TagImage("tag keycloak", "give the sealed image its tag again", image=situation.retag, tag=tag)]
+
+
+def _copies(situation: Situation) -> list[Step]:
+    """H2 files lie in the container that goes: whatever is in them is kept."""
+    paths = situation.facts.server.h2_files
+    if not paths:
+        return []
+    return [CopyOut("copy H2", "copy the H2 files into the state folder", slot=KEYCLOAK, paths=paths)]
+
+
+def _secrets(wanted: Wanted) -> list[Step]:
+    return [
+        StoreSecret(f"secret {name}", f"give Podman the secret {name} again", name=name, version=wanted.versions[name])
+        for name in wanted.stack.services[KEYCLOAK].secrets
+    ]
+
+
+def neighbour(situation: Situation, service: str) -> tuple[Step, ...]:
+    """PostgreSQL or nginx: made, started or restarted as its own state asks for."""
+    if situation.wanted is None:
+        return ()
+    seen = situation.seen
+    found = dict(seen.containers)
+    paused = [
+        Resume(f"resume {service}", f"let {service} go on", slot=service)
+        for _ in (1,) if service in found and found[service].state == "paused"
+    ]  # fmt: skip
+    if paused:
+        found[service] = replace(found[service], state="running")
+    steps = plan_deploy(
+        situation.wanted,
+        replace(seen, containers=found),
+        only=service,
+        verb="keycloak.fix",
+        options=Options(migrate=False),
+        next_number=situation.next_number,
+    ).steps
+    if any(isinstance(step, NEVER) for step in steps):
+        return ()
+    return after_all(paused, steps)
+
+
+def postgres_up(situation: Situation) -> tuple[Step, ...]:
+    """PostgreSQL, then a Keycloak that has not survived its absence."""
+    first = [*stop(situation), *neighbour(situation, POSTGRES)]
+    if not [step for step in first if step.key != f"stop {KEYCLOAK}"]:
+        return ()
+    ends = tuple(step.key for step in first)
+    if situation.facts.container.status not in (*STOPPED, "running"):
+        # Missing, lost or paused: a finding of its own.
+        return tuple(first)
+    if served(situation.facts):
+        return (*first, *revive(situation, ends))
+    if situation.facts.ready:
+        return (*first, await_keycloak(ends, once=False))
+    return (*first, *start_again(ends))
+
+
+def resumed() -> tuple[Step, ...]:
+    return (Resume(f"resume {KEYCLOAK}", f"let {KEYCLOAK} go on", slot=KEYCLOAK),
+            await_keycloak((f"resume {KEYCLOAK}",), once=False))  # fmt: skip
+
+
+def reload_service(situation: Situation, name: str, *, certificate: bool = False) -> tuple[Step, ...]:
+    """nginx or PostgreSQL on its sealed configuration; with a certificate issued anew where that is what is wrong."""
+    wanted = situation.wanted
+    if wanted is None or name not in wanted.stack.services:
+        return ()
+    service = wanted.stack.services[name]
+    if name not in situation.seen.containers or situation.seen.containers[name].state != "running":
+        return neighbour(situation, name)
+    first: list[Step] = replace_config(situation, name) if name in situation.edited else []
+    if certificate:
+        first += reissue(wanted, name)
+    reload = ReloadService(f"reload {name}", f"reload {name}", slots=service.slots(), argv=service.reload or (),
+                           service=name, version=wanted.config[name])  # fmt: skip
+    return after_all(first, [reload])
+
+
+def reissue(wanted: Wanted, name: str) -> list[Step]:
+    """A fresh certificate of the internal authority; the one of before is kept until the repair is verified."""
+    owner = wanted.stack.services[name].owner
+    return [
+        KeepCertificate("keep certificate", f"keep the present certificate of {name}", service=name, owner=owner),
+        IssueCertificate(f"certificate {name}", f"issue a certificate for {name}", service=name, owner=owner,
+                         names=wanted.certificate_names[name]),
+    ]  # fmt: skip
+
+
+def restart_nginx(situation: Situation) -> tuple[Step, ...]:
+    wanted = situation.wanted
+    if wanted is None or NGINX not in situation.seen.containers:
+        return ()
+    deadline = wanted.stack.services[NGINX].start_seconds
+    return (
+        RestartContainer(f"restart {NGINX}", f"restart {NGINX}", slot=NGINX, grace=grace_of(wanted, NGINX)),
+        AwaitHealthy(f"healthy {NGINX}", f"wait for {NGINX}", (f"restart {NGINX}",), slot=NGINX, deadline=deadline),
+    )
+
+
+def stop_strangers(situation: Situation) -> tuple[Step, ...]:
+    """Second Keycloaks that this host knows: stopped in order, and kept."""
+    facts = situation.facts
+    known = {
+        facts.neighbours[one.address] for one in facts.postgres.sessions
+        if one.address in facts.neighbours and "JDBC" in one.application
+        and facts.neighbours[one.address] in facts.other_keycloaks
+    }  # fmt: skip
+    return tuple(StopStranger(f"stop {name}", f"stop {name}, which is not this project's", name=name) for name in sorted(known))

@@ -1,0 +1,82 @@
+"""The way back from repairs: what was kept before each of them, in steps, the last change first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ops.deploy.steps import ActivateRelease, AwaitHealthy, ReloadService, RemoveContainer, WriteConfig
+from ops.keycloak.repair.containers import ALIVE_SECONDS
+from ops.keycloak.repair.situation import KEYCLOAK, NGINX
+from ops.keycloak.steps import BringBackCertificate, BringBackConfig, StartStranger, TakeBack, UndoRealm, UndoStatements
+from ops.stack.model import Plan, Step
+from ops.stack.wanted import Wanted
+
+VERB = "keycloak.fix"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One kept undo. kind: `sql`, `aside`, `config`, `certificate`, `realm`, `stranger` or `release`."""
+
+    name: str
+    kind: str
+    data: Mapping[str, Any]
+
+
+def plan_undo(entries: Iterable[Entry], wanted: Wanted | None) -> Plan:
+    """Everything that was kept, put back.
+
+    Parameters
+    ----------
+    entries: oldest first. wanted: the release that was the current one before, for what is put back from it.
+    """
+    steps: list[Step] = []
+    for entry in sorted(entries, key=lambda entry: entry.name, reverse=True):
+        for step in _back(entry, wanted):
+            steps.append(replace(step, after=tuple(one.key for one in steps[-1:])))
+    return Plan(VERB, tuple(steps))
+
+
+def _back(entry: Entry, wanted: Wanted | None) -> Iterator[Step]:
+    key, data = f"undo {entry.name}", entry.data
+    if entry.kind == "sql":
+        yield UndoStatements(key, f"put back what the statements for {data.get('finding')} have changed", entry=entry.name)
+    elif entry.kind == "aside":
+        slot = str(data["slot"])
+        yield TakeBack(key, f"put the {slot} that was set aside back", slot=slot, entry=entry.name)
+        if data.get("serving"):
+            yield AwaitHealthy(f"{key}, healthy", f"wait for {slot}", slot=slot, deadline=ALIVE_SECONDS)
+    elif entry.kind == "config":
+        service = str(data["service"])
+        yield BringBackConfig(key, f"put the edited configuration of {service} back", service=service,
+                              version=str(data["version"]), entry=entry.name)  # fmt: skip
+    elif entry.kind == "certificate":
+        yield BringBackCertificate(key, f"put the certificate before back ({NGINX})", service=str(data["service"]),
+                                   owner=int(data["owner"]), entry=entry.name)  # fmt: skip
+        yield from _reload(key, wanted)
+    elif entry.kind == "realm":
+        yield UndoRealm(key, "send back what the admin API said before", entry=entry.name)
+    elif entry.kind == "stranger":
+        yield StartStranger(key, f"start {data['name']} again", name=str(data["name"]))
+    elif entry.kind == "release":
+        yield ActivateRelease(key, f"make release {data['number']} the current one again", number=int(data["number"]))
+        if wanted is not None and KEYCLOAK in wanted.config:
+            yield WriteConfig(f"{key}, config", f"put the configuration of {KEYCLOAK} back", service=KEYCLOAK,
+                              version=wanted.config[KEYCLOAK], files=wanted.config_files[KEYCLOAK])  # fmt: skip
+
+
+def _reload(key: str, wanted: Wanted | None) -> Iterator[Step]:
+    service = wanted.stack.services.get(NGINX) if wanted else None
+    if wanted is not None and service is not None and service.reload:
+        yield ReloadService(f"{key}, reload", f"reload {NGINX}", slots=service.slots(), argv=service.reload, service=NGINX,
+                            version=wanted.config[NGINX])  # fmt: skip
+
+
+def plan_keep(entries: Iterable[Entry]) -> Plan:
+    """After a repair that has been verified: what was set aside goes."""
+    names = [str(entry.data["aside"]) for entry in entries if entry.kind == "aside"]
+    return Plan(VERB, tuple(
+        RemoveContainer(f"remove {name}", f"remove {name}, which is not needed any more", slot=name) for name in names
+    ))  # fmt: skip

@@ -1,0 +1,1 @@
+"""Rotation of client secrets and of the realm's keys."""

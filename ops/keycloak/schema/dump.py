@@ -1,0 +1,212 @@
+"""One database dumped out of PostgreSQL's container into a file of the state folder, and put back from there.
+
+Neither goes through the memory of this process. A restore is made beside the present database, which keeps serving until
+the new one is complete; then both are renamed in one transaction. So a kill at any moment leaves a whole database under
+the name that Keycloak asks for.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ops.core import state as files
+from ops.core.errors import OpsError
+from ops.core.process import Result
+from ops.core.state import State
+from ops.engines.podman import argv as podman
+from ops.engines.podman.host import Host
+from ops.keycloak.schema.dumps import STAMP, Dump, dump_name, expendable, parse_name
+from ops.stack.render import container_name
+
+ASK_SECONDS = 30.0
+SWAP_ATTEMPTS = 5
+"""Somebody who connects in the moment of the renaming (a monitoring query) makes it fail; the next attempt comes at once."""
+OLD_DAYS = 7
+"""How long a former database stays where a command was killed before it could drop it."""
+_PSQL = (
+    "psql", "--username=postgres", "--no-psqlrc", "--tuples-only", "--no-align", "--quiet", "--set=ON_ERROR_STOP=1", "--file=-",
+)  # fmt: skip
+
+
+def new_path(state: State, database: str) -> Path:
+    """Where a dump that is taken now belongs."""
+    return state.dumps / dump_name(database, time.strftime(STAMP, time.gmtime()))
+
+
+def dump(
+    host: Host, project_name: str, database: str, path: Path, deadline: float, about: Mapping[str, Any] | None = None
+) -> None:  # fmt: skip
+    """Dump one database (pg_dump's custom format), and read the file back as a whole before it counts.
+
+    Parameters
+    ----------
+    path: file that is made, for its owner alone (0600). deadline: seconds for each of the two runs.
+    about: kept beside it (`known_dumps`).
+
+    Raises OpsError where PostgreSQL refuses or the file is not complete; nothing is left behind then.
+    """
+    container, fresh = container_name(project_name, "postgres"), path.with_name(f".{path.name}")
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        command = ("pg_dump", "--username=postgres", "--format=custom", f"--dbname={database}")
+        answer = host.run(podman.exec_in(container, command), timeout=deadline, ok=None, target=fresh)
+        _refuse(answer, f"cannot dump the database {database}", "inv keycloak; inv status")
+        _verify(host, container, fresh, deadline)
+        content = json.dumps({**(about or {}), "database": database, "bytes": fresh.stat().st_size}, sort_keys=True)
+        files.write(_about_path(path), content + "\n", mode=0o600)
+        fresh.rename(path)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def _verify(host: Host, container: str, path: Path, deadline: float) -> None:
+    """`pg_restore --list` would read the table of contents alone, which stands in front: a file cut short passes it."""
+    read = podman.exec_with_input(container, ("pg_restore", "--file=/dev/null"))
+    answer = host.run(read, timeout=deadline, ok=None, source=path)
+    _refuse(answer, f"the dump {path.name} cannot be read back", "inv doctor looks at the disk; then again")
+
+
+def restore(host: Host, project_name: str, database: str, path: Path, deadline: float) -> str:
+    """Put a dump in the place of a database, which nobody may be writing to: what it holds since then is not in the dump.
+
+    Parameters
+    ----------
+    deadline: seconds for reading the dump into the new database.
+
+    Returns the name that the former database has now, for `swap` (back) or `drop`; empty where there was none. Raises
+    OpsError, with the present database as it was, where the dump cannot be read or somebody keeps the database busy.
+    """
+    container, fresh = container_name(project_name, "postgres"), create_beside(host, project_name, database)
+    try:
+        command = (
+            "pg_restore", "--username=postgres", f"--dbname={fresh}", "--single-transaction", "--exit-on-error",
+        )  # fmt: skip
+        answer = host.run(podman.exec_with_input(container, command), timeout=deadline, ok=None, source=path)
+        _refuse(answer, f"cannot restore {path.name}", "another one of the same folder may do; the database is as it was")
+        ask(host, project_name, fresh, "ANALYZE;", timeout=deadline)
+        return swap(host, project_name, database, fresh)
+    except BaseException:
+        drop(host, project_name, fresh)
+        raise
+
+
+CREATE = """
+CREATE DATABASE :"fresh" OWNER :"owner" TEMPLATE template0 ENCODING 'UTF8';
+REVOKE ALL ON DATABASE :"fresh" FROM PUBLIC;
+GRANT CONNECT ON DATABASE :"fresh" TO exporter;
+"""
+"""Rights as in compose/postgres/roles.sql."""
+SWAP = """
+BEGIN;
+SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname IN (:'present', :'fresh');
+SELECT format('ALTER DATABASE %I RENAME TO %I', :'present', :'former')
+  FROM pg_database WHERE datname = :'present' \\gexec
+ALTER DATABASE :"fresh" RENAME TO :"present";
+COMMIT;
+"""
+
+
+def create_beside(host: Host, project_name: str, database: str, fresh: str = "") -> str:
+    """Make an empty UTF8 database with the owner and the rights of another one, and return its name.
+
+    What a killed command has left of this kind is dropped: it was never complete.
+
+    Parameters
+    ----------
+    fresh: its name, where the owner himself fills it: pg_hba.conf lets him into few. Without it, one with the time in it.
+    """
+    for left in databases(host, project_name, fresh or f"{database}_restore_"):
+        drop(host, project_name, left)
+    fresh = fresh or f"{database}_restore_{_now()}"
+    ask(host, project_name, "postgres", CREATE, fresh=fresh, owner=database)
+    return fresh
+
+
+def swap(host: Host, project_name: str, database: str, fresh: str) -> str:
+    """Give `fresh` the name of `database`, whose sessions are ended, in one transaction.
+
+    Returns the name that the former one has now, empty where there was none. Raises OpsError with both as they were.
+    """
+    former = f"{database}_before_{_now()}"
+    for attempt in range(1, SWAP_ATTEMPTS + 1):
+        try:
+            ask(host, project_name, "postgres", SWAP, present=database, fresh=fresh, former=former)
+            break
+        except OpsError:
+            if attempt == SWAP_ATTEMPTS:
+                raise
+    return former if former in databases(host, project_name, former) else ""
+
+
+def _now() -> str:
+    return time.strftime("%Y%m%d_%H%M%S", time.gmtime())
+
+
+def drop(host: Host, project_name: str, name: str) -> None:
+    """Drop a database that stands beside the one in use. The one in use is refused."""
+    if not re.search(r"^[a-z_]+_(import|(restore|before)_\d{8}_\d{6})$", name):
+        raise ValueError(f"{name} is no database beside another one")
+    ask(host, project_name, "postgres", 'DROP DATABASE IF EXISTS :"name" WITH (FORCE);', name=name)
+
+
+def drop_old(host: Host, project_name: str, database: str) -> None:
+    """Drop the former databases that killed commands have left, once they are OLD_DAYS days old."""
+    oldest = time.strftime("%Y%m%d_%H%M%S", time.gmtime(time.time() - OLD_DAYS * 86400))
+    for name in databases(host, project_name, f"{database}_before_"):
+        if name.rpartition("_before_")[2] < oldest:
+            drop(host, project_name, name)
+
+
+def databases(host: Host, project_name: str, prefix: str) -> list[str]:
+    """Names of the databases that begin so."""
+    script = "SELECT datname FROM pg_database WHERE starts_with(datname, :'prefix');"
+    return sorted(ask(host, project_name, "postgres", script, prefix=prefix).split())
+
+
+def ask(host: Host, project_name: str, database: str, script: str, timeout: float = ASK_SECONDS, **variables: str) -> str:
+    """What the superuser is answered.
+
+    Parameters
+    ----------
+    variables: values that the script names by :'name', or :"name" where they are names themselves; never secrets.
+
+    Raises OpsError where a statement fails.
+    """
+    values = (f"--set={name}={value}" for name, value in variables.items())
+    command = (*_PSQL, *values, f"--dbname={database}")
+    answer = host.run(
+        podman.exec_with_input(container_name(project_name, "postgres"), command), timeout=timeout, ok=None, stdin=script
+    )
+    _refuse(answer, f"PostgreSQL refused a statement on {database}", "inv keycloak looks at PostgreSQL")
+    return answer.stdout.strip()
+
+
+def known_dumps(state: State) -> list[Dump]:
+    """Every complete dump of the state folder, with what was noted of it."""
+    return [
+        Dump(path.name, *parsed, files.read_json(_about_path(path)) or {})
+        for path in sorted(state.dumps.glob("*.dump")) if (parsed := parse_name(path.name))
+    ]  # fmt: skip
+
+
+def forget_old_dumps(state: State, database: str) -> list[str]:
+    """Remove the dumps that nothing needs any more (ops/keycloak/schema/dumps.py). Returns the names of their files."""
+    gone = [dump.name for dump in expendable(known_dumps(state), database)]
+    for path in (state.dumps / name for name in gone):
+        path.unlink(missing_ok=True)
+        _about_path(path).unlink(missing_ok=True)
+    return gone
+
+
+def _about_path(path: Path) -> Path:
+    return path.with_suffix(".json")
+
+
+def _refuse(answer: Result, what: str, next_step: str) -> None:
+    if answer.returncode:
+        raise OpsError(what, answer.last_words(2), next_step)

@@ -1,0 +1,253 @@
+"""A plan that starts another Keycloak on a database: the dump before, the way back, what would be lost on it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from ops.core.errors import OpsError
+from ops.deploy.steps import AwaitHealthy, RestartContainer, StartContainer
+from ops.keycloak.schema.dumps import Dump, newest_first, when
+from ops.keycloak.schema.plan import Schema, Server, judge, numbers, told
+from ops.keycloak.steps import DropFormer, DumpDatabase, RestoreDatabase, ReviewMigrations, VerifyLogins
+from ops.stack.model import Plan, Step
+
+SLOT = "keycloak"
+DATABASE = "keycloak"
+DUMP, RESTORE, REVIEW, VERIFY = "dump keycloak", "restore keycloak", "review keycloak", "verify logins"
+REALM = "realm"
+"""Key of the step that brings the realm to its declaration, where the plan has one: logins are tried after it."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a command may do to the database.
+
+    `with_database`: the operator said that an older Keycloak gets its dump back, whatever is lost. `own_since`: stamp of
+    this command's beginning, where it puts back what it has changed itself; dumps from then on are its own.
+    """
+
+    with_database: bool = False
+    own_since: str = ""
+
+
+FORWARD = Rules()
+"""Up, never back."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was read: the wanted image, the present schema (None where it cannot be asked), the dumps on this host."""
+
+    server: Server
+    schema: Schema | None
+    tag: str = ""
+    dumps: tuple[Dump, ...] = ()
+    since: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Name of a dump -> what has come since, by kind, without what the stack does itself; absent: nobody knows."""
+    empty: bool = False
+    """Whether the database answers and no Keycloak has made its tables yet."""
+
+
+def starts_keycloak(plan: Plan) -> bool:
+    return any(isinstance(step, StartContainer | RestartContainer) and step.slot == SLOT for step in plan.steps)
+
+
+def with_database(plan: Plan, found: Found, rules: Rules, release: int = 0) -> Plan:
+    """The plan, with what the database needs before this Keycloak may start on it.
+
+    Parameters
+    ----------
+    release: number of the release that is brought about, for messages.
+
+    Raises OpsError where it would be a downgrade that nobody has agreed to, or for which there is no dump.
+    """
+    schema = found.schema
+    if found.empty:
+        return plan
+    if schema is None:
+        return _unseen(plan, found)
+    verdict = judge(found.server, schema)
+    own = own_dump(found, rules)
+    if own and changed_since(own, schema) and fits(own, found.server):
+        return _with_restore(plan, found.server, own, dump_first=False)
+    if verdict.downgrade:
+        return _way_back(plan, found, schema, rules, release)
+    if not verdict.upgrade:
+        return plan
+    noted = replace(plan, notes=(*plan.notes, told(found.server, schema, verdict)))
+    return _with_dump(noted, found, review=not found.server.built)
+
+
+def _unseen(plan: Plan, found: Found) -> Plan:
+    note = (
+        f"the database cannot be asked now which Keycloak it was migrated by; that is done before Keycloak "
+        f"{found.server.version} starts, and a dump taken"
+    )
+    return _with_dump(replace(plan, notes=(*plan.notes, note)), found, review=True)
+
+
+def own_dump(found: Found, rules: Rules) -> Dump | None:
+    """The dump that this very command has taken, the newest one."""
+    if not rules.own_since:
+        return None
+    return next((dump for dump in newest_first(found.dumps, DATABASE) if dump.at >= rules.own_since), None)
+
+
+def fits(dump: Dump, server: Server) -> bool:
+    """Whether a dump is of a schema that this Keycloak may run on as it is: with the change sets that it knows, and no others.
+
+    Dumps of earlier releases of this repository say only how many they are. Within a minor version they only become more.
+    """
+    if not dump.version or not server.built:
+        return bool(dump.version) and numbers(dump.version)[:2] == numbers(server.version)[:2]
+    if "applied" not in dump.about:
+        same = numbers(dump.version)[:2] == numbers(server.version)[:2]
+        return same and int(dump.about.get("changesets", 0)) <= len(server.changesets)
+    verdict = judge(server, Schema(dump.version, frozenset(dump.about["applied"])))
+    return not (verdict.downgrade or verdict.changesets or verdict.migrations)
+
+
+def changed_since(dump: Dump, schema: Schema) -> bool:
+    """Whether the schema is another one than at the time of the dump."""
+    return (dump.about.get("version"), dump.about.get("changesets")) != (schema.version, len(schema.changesets))
+
+
+def words(counts: Mapping[str, int]) -> str:
+    """`3 users, 1 login`, leaving out what there is none of."""
+    said = [f"{number} {kind if number != 1 else kind.removesuffix('s')}" for kind, number in counts.items() if number]
+    return ", ".join(said) or "nothing"
+
+
+def _way_back(plan: Plan, found: Found, schema: Schema, rules: Rules, release: int) -> Plan:
+    """An older Keycloak than the one that has changed the database: only on a dump of its own time."""
+    older = _older(found.server, schema)
+    dump = next((dump for dump in newest_first(found.dumps, DATABASE) if fits(dump, found.server)), None)
+    if dump is None:
+        raise OpsError(
+            older, f"it cannot run on that schema, and no dump of its time is kept ({_known(found)})",
+            f"go on with Keycloak {schema.version} or later: correct KEYCLOAK_VERSION in compose/keycloak/Containerfile",
+        )  # fmt: skip
+    since = found.since.get(dump.name)
+    if rules.with_database or (since is not None and not any(since.values()) and plan.verb == "rollback"):
+        lost = words(since) if since is not None else "an unknown number of users, logins and changes"
+        destroys = (f"what has come into Keycloak since {when(dump.at)}: {lost} (a dump of it is taken first)",)
+        changed = replace(plan, destroys=(*plan.destroys, *(destroys if since is None or any(since.values()) else ())))
+        return _with_restore(changed, found.server, dump, dump_first=True)
+    if plan.verb != "rollback":
+        raise never_back(found.server, schema)
+    lost = words(since) if since is not None else "what has come since, which cannot be counted now"
+    number = f" --to {release}" if release else ""
+    raise OpsError(
+        older, f"going back means the dump of {when(dump.at)} ({words(_counts(dump))}), and loses {lost}",
+        f"inv rollback{number} --with-database, if that may go; else correct forward: inv deploy",
+    )  # fmt: skip
+
+
+def never_back(server: Server, schema: Schema) -> OpsError:
+    return OpsError(
+        _older(server, schema), "Keycloak never goes back in place; the dump from before the upgrade does",
+        f"keep KEYCLOAK_VERSION={schema.version} in compose/keycloak/Containerfile; or, to a release of that time: "
+        "inv rollback --to N --with-database",
+    )  # fmt: skip
+
+
+def _older(server: Server, schema: Schema) -> str:
+    foreign = judge(server, schema).foreign
+    half = foreign and numbers(schema.version)[:2] == numbers(server.version)[:2]
+    by = f"a later version has begun to migrate ({len(foreign)} change sets)" if half else f"{schema.version} has migrated"
+    return f"Keycloak {server.version} is older than the database, which {by}"
+
+
+def _known(found: Found) -> str:
+    kept = [f"{when(dump.at)} of {dump.version or '?'}" for dump in newest_first(found.dumps, DATABASE)]
+    return f"kept: {', '.join(kept)}" if kept else "none is kept at all"
+
+
+def _counts(dump: Dump) -> Mapping[str, int]:
+    return {kind: int(dump.about.get(kind, 0)) for kind in ("users", "clients", "realms")}
+
+
+def _with_dump(plan: Plan, found: Found, *, review: bool) -> Plan:
+    """A dump once the old Keycloak has stopped, so that no write is missing from it, and before the new one starts."""
+    steps = list(plan.steps)
+    gates = _gates(steps)
+    reviewed: list[Step] = []
+    if review:
+        images = tuple(step.key for step in steps if step.key == f"image {SLOT}")
+        title = f"list what Keycloak {found.server.version} will migrate".replace("  ", " ")
+        after = (*images, *_postgres(steps))
+        reviewed.append(ReviewMigrations(REVIEW, title, after, tag=found.tag))
+        steps = [_later(step, REVIEW) if step.key == f"remove {SLOT}" else step for step in steps]
+    steps = _listed_before(steps, reviewed, lambda step: step.key == f"remove {SLOT}" or _takes_place(step))
+    after = (*gates, *(step.key for step in reviewed))
+    dump = DumpDatabase(DUMP, "dump Keycloak's database", after, database=DATABASE)
+    steps = [_once(_gated(step, DUMP)) for step in steps]
+    return replace(
+        plan, steps=_after_health(_listed_before(steps, [dump], _takes_place), (VerifyLogins(VERIFY, "try logins"),))
+    )
+
+
+def _with_restore(plan: Plan, server: Server, dump: Dump, *, dump_first: bool) -> Plan:
+    """The dump goes in once nothing writes any more, and before its own Keycloak starts."""
+    steps, gates = list(plan.steps), _gates(plan.steps)
+    extra: list[Step] = []
+    if dump_first:
+        extra.append(DumpDatabase(DUMP, "dump Keycloak's database as it is now", gates, database=DATABASE))
+        gates = (*gates, DUMP)
+    title = f"restore Keycloak's database as of {when(dump.at)}"
+    extra.append(RestoreDatabase(RESTORE, title, gates, database=DATABASE, path=f"dumps/{dump.name}"))
+    steps = [_gated(step, RESTORE) for step in steps]
+    note = f"Keycloak {server.version} gets its database of {when(dump.at)} back: {words(_counts(dump))}"
+    drop = DropFormer("drop former keycloak", "drop the database that was replaced", database=DATABASE)
+    return replace(plan, notes=(*plan.notes, note), steps=_after_health(_listed_before(steps, extra, _takes_place), (drop,)))
+
+
+def _listed_before(steps: list[Step], extra: list[Step], where: Callable[[Step], bool]) -> list[Step]:
+    """Steps are listed in an order in which they could run."""
+    first = next(number for number, step in enumerate(steps) if where(step))
+    return [*steps[:first], *extra, *steps[first:]]
+
+
+def _takes_place(step: Step) -> bool:
+    return _is_start(step) or step.key == f"promote {SLOT}"
+
+
+def _is_start(step: Step) -> bool:
+    return isinstance(step, StartContainer | RestartContainer) and step.slot == SLOT
+
+
+def _gated(step: Step, key: str) -> Step:
+    """A container in its place has been preceded by this, so that it may be started whatever was killed meanwhile."""
+    return _later(step, key) if _takes_place(step) else step
+
+
+def _later(step: Step, key: str) -> Step:
+    return replace(step, after=(*step.after, key))
+
+
+def _once(step: Step) -> Step:
+    """A migration that fails ends the process: waiting for ten minutes would only repeat it."""
+    return replace(step, once=True) if isinstance(step, AwaitHealthy) and step.slot == SLOT else step
+
+
+def _postgres(steps: Iterable[Step]) -> tuple[str, ...]:
+    return tuple(step.key for step in steps if step.key == "healthy postgres")
+
+
+def _gates(steps: Iterable[Step]) -> tuple[str, ...]:
+    """Keys after which nothing writes to the database any more and PostgreSQL answers."""
+    planned = list(steps)
+    start = next(step for step in planned if _is_start(step))
+    own = {f"promote {SLOT}", "create first", f"create {SLOT}"}
+    stopped = tuple(step.key for step in planned if step.key == f"remove {SLOT}")
+    return tuple(dict.fromkeys((*stopped, *(key for key in start.after if key not in own), *_postgres(planned))))
+
+
+def _after_health(steps: list[Step], more: Iterable[Step]) -> tuple[Step, ...]:
+    keys = {step.key for step in steps}
+    after = tuple(key for key in (f"healthy {SLOT}", REALM) if key in keys)
+    last = [step for step in steps if step.key == "supervise"]
+    before = [step for step in steps if step.key != "supervise"]
+    added = [replace(step, after=after) for step in more]
+    return (*before, *added, *(replace(step, after=(*step.after, *(one.key for one in added))) for step in last))

@@ -1,0 +1,1 @@
+"""Users of the realm: created, listed, locked out, unlocked."""

@@ -1,0 +1,1 @@
+"""Stop, start, restart and destroy what exists."""

@@ -1,0 +1,108 @@
+"""inv stop, start, restart, destroy: what exists, brought down and up again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from invoke import Context
+
+from ops.cli.command import carry_out, known_service, locked, must_run, recorded, seen_without_health, verb
+from ops.core.errors import HostLacks
+
+if TYPE_CHECKING:
+    from ops.stack.model import Plan
+
+
+@verb()
+def stop(c: Context) -> None:
+    """Stop the stack; nothing is removed.
+
+    Every container within its grace period, and the health supervisor.
+    """
+    from ops.cli import show
+    from ops.lifecycle.plan import plan_stop
+    from ops.project import must_exist, open_project
+
+    project = must_exist(open_project())
+
+    def decide() -> Plan:
+        seen = seen_without_health(project)
+        return plan_stop(project.deployed.stack, seen, ticker=bool(seen.ticker))
+
+    if carry_out(project, decide):
+        show.out.print("stopped; [bold]inv start[/bold] brings everything back")
+
+
+@verb()
+def start(c: Context) -> None:
+    """Start the stopped stack, in order.
+
+    Waits until it is healthy, and starts the health supervisor.
+    """
+    from ops.cli import show
+    from ops.lifecycle.plan import plan_start
+    from ops.project import must_exist, open_project
+
+    project = must_exist(open_project())
+
+    def decide() -> Plan:
+        seen = seen_without_health(project)
+        if not seen.containers:
+            raise HostLacks("nothing to start", f"project {project.name} has no containers", "inv deploy")
+        wanted = project.deployed
+        return plan_start(wanted.stack, seen, wanted.supervise, wanted.supervise_version, wanted.firewall)
+
+    if carry_out(project, decide):
+        show.out.print("[bold green]started[/bold green]")
+
+
+@verb(help={"service": "name of the service"})
+def restart(c: Context, service: str) -> None:
+    """Restart one service, one replica at a time.
+
+    Each is healthy before the next is restarted.
+    """
+    from ops.cli import show
+    from ops.core.execute import apply
+    from ops.core.journal import Journal
+    from ops.lifecycle.plan import plan_restart
+    from ops.performers import Performer
+    from ops.project import must_exist, open_project
+
+    project = open_project()
+    known_service(project, service)
+    must_run(must_exist(project))
+    project.host.prepare()
+    with locked(project, "restart"):
+        plan = plan_restart(project.deployed.stack, seen_without_health(project), service)
+        if not plan.steps:
+            raise HostLacks(f"{service} has no containers", "it was never deployed here", f"inv deploy --service {service}")
+        # Restarting is the wish itself, not a difference to what is wanted, so there is nothing to observe again but health.
+        journal = Journal.of_this_process(project.state.journal)
+        with recorded(project, plan), show.progress(len(plan.steps)) as progress:
+            apply(plan, Performer(project, progress.report, project.deployed).do, journal, progress)
+    show.out.print(f"[bold green]restarted[/bold green] {service}")
+
+
+@verb(help={
+    "keep-data": "keep volumes, secrets, certificates and releases (the default)",
+    "yes": "do not ask",
+})  # fmt: skip
+def destroy(c: Context, keep_data: bool = True, yes: bool = False) -> None:
+    """Remove the stack; data stays unless told otherwise.
+
+    --no-keep-data removes the data too. Asks for the project's name.
+    """
+    from ops.cli import show
+    from ops.lifecycle.plan import plan_destroy
+    from ops.project import open_project
+
+    # With a key that is lost, that the rest can be removed is all the more wanted.
+    project = open_project(secrets_needed=False)
+
+    def decide() -> Plan:
+        return plan_destroy(project.deployed.stack, seen_without_health(project), keep_data=keep_data)
+
+    if carry_out(project, decide, yes=yes, word=project.name):
+        kept = "its volumes and state are kept" if keep_data else "nothing of it is left but its images"
+        show.out.print(f"[bold]{project.name}[/bold] is gone from this host; {kept}")

@@ -1,0 +1,157 @@
+"""Plans that start, stop, restart and destroy what exists; nothing here builds or changes a release."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ops.deploy.containers import grace
+from ops.deploy.steps import (
+    AwaitHealthy,
+    EndSupervision,
+    RemoveContainer,
+    RemoveFirewall,
+    RemoveNetwork,
+    RemoveSecret,
+    RemoveState,
+    RemoveVolume,
+    RestartContainer,
+    StartContainer,
+    StopContainer,
+    Supervise,
+)
+from ops.engines.podman.firewall_rules import firewall_steps
+from ops.stack.model import Plan, Seen, Stack, Step
+from ops.stack.repositories import given
+
+
+def _graces(stack: Stack) -> dict[str, int]:
+    return {slot: grace(service) for service in stack.services.values() for slot in service.slots()}
+
+
+def stop_order(stack: Stack, slots: list[str]) -> list[tuple[str, ...]]:
+    """Groups of slots that may stop side by side: who needs others first, databases last, what outlives them after that."""
+    needed = {need for service in stack.services.values() for need in service.needs}
+    known = set(stack.slots())
+    after = [slot for slot in slots if slot in known and stack.service_of(slot).outlives]
+    rest = [slot for slot in slots if slot not in after]
+    first = [slot for slot in rest if slot not in known or stack.service_of(slot).name not in needed]
+    middle = [slot for slot in rest if slot not in first and stack.service_of(slot).needs]
+    last = [slot for slot in rest if slot not in first and slot not in middle]
+    return [tuple(group) for group in (first, middle, last, after) if group]
+
+
+def plan_stop(stack: Stack, seen: Seen, *, ticker: bool) -> Plan:
+    """Stop every running container within its grace period; the health ticker first, so that it mends nothing."""
+    graces = _graces(stack)
+    running = [
+        slot for slot, container in seen.containers.items() if container.state in ("running", "paused", "stopping", "lost")
+    ]
+    steps: list[Step] = []
+    before: tuple[str, ...] = ()
+    if ticker:
+        steps.append(EndSupervision("supervise", "stop the health ticker"))
+        before = ("supervise",)
+    for group in stop_order(stack, running):
+        steps += [
+            StopContainer(f"stop {slot}", f"stop {slot}", before, slot=slot, grace=graces.get(slot, 10)) for slot in group
+        ]
+        before = tuple(f"stop {slot}" for slot in group)
+    return Plan("stop", tuple(steps))
+
+
+def plan_start(stack: Stack, seen: Seen, supervise: Mapping[str, Any], version: str, firewall: str = "") -> Plan:
+    """Start what exists and does not run, in the order in which services need each other, then the health ticker.
+
+    Parameters
+    ----------
+    firewall: rules of the packet filter that the kernel must have before a container starts.
+    """
+    steps: list[Step] = firewall_steps(firewall, seen)
+    filtered = tuple(step.key for step in steps)
+    stopped = {slot for slot, container in seen.containers.items() if container.state != "running"}
+    for service in stack.services.values():
+        gates = filtered + tuple(
+            f"healthy {slot}" for need in service.needs for slot in stack.services[need].slots() if slot in stopped
+        )  # fmt: skip
+        for slot in service.slots():
+            # One that runs while its holder does not, or that has lost its network, is of no use to anybody.
+            lost = slot in seen.containers and (service.shares in stopped or seen.containers[slot].stranded)
+            if slot in stopped or lost:
+                key, title = f"start {slot}", f"start {slot}"
+                steps.append(
+                    StartContainer(key, title, gates, slot=slot)
+                    if slot in stopped
+                    else RestartContainer(key, title, gates, slot=slot, grace=grace(service))
+                )
+                steps.append(
+                    AwaitHealthy(
+                        f"healthy {slot}", f"wait for {slot}", (f"start {slot}",), slot=slot, deadline=service.start_seconds
+                    )
+                )
+    if not seen.ticker or seen.supervised != version:
+        after = tuple(step.key for step in steps)
+        steps.append(Supervise("supervise", "start the health ticker", after, content=supervise, version=version))
+    return Plan("start", tuple(steps))
+
+
+def plan_restart(stack: Stack, seen: Seen, service_name: str) -> Plan:
+    """Restart the containers of one service, one after the other, each healthy before the next. A holder that is restarted has
+    a new network, so that those who share it follow."""
+    together = [stack.services[name] for name in (service_name, stack.services[service_name].holds) if name]
+    steps: list[Step] = []
+    after: tuple[str, ...] = ()
+    for service, slot in ((one, slot) for one in together for slot in one.slots()):
+        if slot not in seen.containers:
+            continue
+        steps.append(RestartContainer(f"restart {slot}", f"restart {slot}", after, slot=slot, grace=grace(service)))
+        steps.append(
+            AwaitHealthy(f"healthy {slot}", f"wait for {slot}", (f"restart {slot}",), slot=slot, deadline=service.start_seconds)
+        )
+        after = (f"healthy {slot}",)
+    return Plan("restart", tuple(steps))
+
+
+def plan_destroy(stack: Stack, seen: Seen, *, keep_data: bool) -> Plan:
+    """Remove containers, networks and Podman's copies of the secrets; with the data, everything that the project ever wrote.
+
+    Parameters
+    ----------
+    keep_data: keep volumes and the state folder (releases, secrets, the CA), so that the next deploy goes on with them.
+    """
+    graces = _graces(stack)
+    steps: list[Step] = [EndSupervision("supervise", "stop the health ticker")] if seen.ticker else []
+    before: tuple[str, ...] = ("supervise",) if steps else ()
+    for group in stop_order(stack, list(seen.containers)):
+        steps += [
+            RemoveContainer(f"remove {slot}", f"stop and remove {slot}", before, slot=slot, grace=graces.get(slot, 10))
+            for slot in group
+        ]
+        before = tuple(f"remove {slot}" for slot in group)
+    gone = tuple(step.key for step in steps)
+    steps += [RemoveNetwork(f"network {name}", f"remove network {name}", gone, name=name) for name in sorted(seen.networks)]
+    if seen.firewall:
+        steps.append(RemoveFirewall("firewall", "remove the packet filter of the published network", gone))
+    own = sorted(name for name in seen.podman_secrets if _belongs(name, stack))
+    steps += [RemoveSecret(f"secret {name}", f"remove secret {name} from Podman", gone, name=name) for name in own]
+    losses: tuple[str, ...] = ()
+    if not keep_data:
+        steps += [RemoveVolume(f"volume {name}", f"remove volume {name}", gone, name=name) for name in sorted(seen.volumes)]
+        state = RemoveState("state", "remove the project's state folder", tuple(step.key for step in steps))
+        steps.append(state)
+        losses = (
+            *(f"volume {name}" for name in sorted(seen.volumes)),
+            "the state folder: releases, secrets, certificates, logs; without the backup key no backup can ever be read",
+        )
+    elif seen.containers:
+        losses = (f"{len(seen.containers)} containers, so the site is down; volumes and state stay",)
+    return Plan("destroy", tuple(steps), destroys=losses)
+
+
+def _belongs(name: str, stack: Stack) -> bool:
+    """Whether a Podman secret is this project's: `<project>-<secret>-<version>`, so that `cc03` never takes `cc03-test`'s.
+
+    Credentials of repositories count whether these are still declared or not.
+    """
+    rest, _, version = name.removeprefix(f"{stack.project}-").rpartition("-")
+    return name.startswith(f"{stack.project}-") and version.isdigit() and (rest in stack.secrets or bool(given(rest)))

@@ -1,1 +1,0 @@
-"""Backups as seen from the host: what it hands over, the container's jobs, the way back."""

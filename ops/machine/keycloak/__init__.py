@@ -1,1 +1,0 @@
-"""Looks at Keycloak and at what it depends on. Nothing here changes anything."""

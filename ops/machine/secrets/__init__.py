@@ -1,1 +1,0 @@
-"""Secrets on this host: their versions, and those who check them."""

@@ -1,1 +1,0 @@
-"""Decisions about backups: what the container is told, what is chosen, what is shown. Pure."""

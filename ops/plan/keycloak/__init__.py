@@ -1,1 +1,0 @@
-"""What is wrong with Keycloak, by cause: facts in, ranked findings out."""

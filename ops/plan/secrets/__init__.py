@@ -1,1 +1,0 @@
-"""Secrets: whose they are, how each is replaced, and where it must not lie."""

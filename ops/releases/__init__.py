@@ -1,0 +1,1 @@
+"""Sealed releases: kept, listed, compared, rolled back to, removed."""

@@ -1,0 +1,91 @@
+"""What this host has of every secret."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ops.core import state as files
+from ops.core.state import State
+from ops.project import Project
+from ops.secrets import versions
+from ops.secrets.at_rest import encrypted_copies as mirror
+from ops.secrets.table import Target, consumers, target_named
+
+OLD_DAYS = 365.0
+"""From then on the alert SecretOld fires (config/prometheus/alerts/secrets.yml)."""
+USERS = {"client": "this repository's commands", "account": "this repository's commands", "user": "people"}
+"""Kind of account -> who uses its secret, where no container does."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """age_days: since the present version was made. release: the first one with it. unfinished: what is left to do."""
+
+    secret: str
+    version: int
+    age_days: float | None
+    release: int | None
+    checked_by: str
+    consumers: tuple[str, ...]
+    way: str
+    rotatable: bool
+    unfinished: str
+
+    @property
+    def old(self) -> bool:
+        return self.rotatable and self.age_days is not None and self.age_days > OLD_DAYS
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), "consumers": list(self.consumers), "old": self.old}
+
+
+def survey(project: Project) -> list[Row]:
+    """In the order in which the stack declares them."""
+    stack, now = project.deployed.stack, time.time()
+    sealed = _sealed(project.state)
+    return [_row(project, target_named(name), now, sealed, consumers(stack, target_named(name))) for name in stack.secrets]
+
+
+def at_rest(state: State) -> dict[str, str] | None:
+    """For whom secrets are encrypted on disk, and where that key is looked for; None where they are not."""
+    root = state.root
+    return {"recipient": mirror.recipient(root), "key_file": str(mirror.key_file(root))} if mirror.is_on(root) else None
+
+
+def _row(project: Project, target: Target, now: float, sealed: Mapping[int, Any], used_by: tuple[str, ...]) -> Row:
+    state, secret = project.state, target.secret
+    newest = max(versions.numbers(state, secret), default=0)
+    path = state.secrets / secret / str(newest)
+    known = versions.accepted(state, secret)
+    running = project.deployed.versions.get(secret, newest)
+    unfinished = ""
+    if not newest:
+        pass  # never made: the service that needs it is left out
+    elif running != newest:
+        unfinished = f"version {newest} was made, the release that runs has {running}"
+    elif known is not None and known != (newest,):
+        unfinished = f"version {newest} is in use, accepted for sure: {', '.join(map(str, filter(None, known))) or 'none'}"
+    return Row(
+        secret, newest, (now - path.stat().st_mtime) / 86400 if path.is_file() else None, first_release(sealed, secret, newest),
+        target.to or target.owner, used_by or tuple(filter(None, [USERS.get(target.kind, "")])), target.way, bool(target.to),
+        unfinished,
+    )  # fmt: skip
+
+
+def _sealed(state: State) -> dict[int, Any]:
+    """Release -> version of each secret in it."""
+    folders = (path for path in state.releases.glob("[0-9]*") if path.name.isdigit())
+    return {int(path.name): (files.read_json(path / "release.json") or {}).get("secrets", {}) for path in folders}
+
+
+def first_release(sealed: Mapping[int, Mapping[str, int]], secret: str, version: int) -> int | None:
+    """The oldest release that is kept, back to which this version has been the one without a break."""
+    found = None
+    for number in sorted(sealed, reverse=True):
+        if sealed[number].get(secret) != version:
+            break
+        found = number
+    return found

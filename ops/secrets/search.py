@@ -1,0 +1,142 @@
+"""Where values of secrets lie: looked for in memory, byte by byte, and never printed."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ops.backup import recovery
+from ops.backup.restore.volumes import mountpoint_of
+from ops.core.state import State
+from ops.engines.podman import argv as podman
+from ops.engines.podman.observe import inspected_containers
+from ops.project import Project
+from ops.secrets.at_rest import encrypted_copies as mirror
+from ops.security_audit.facts import Leak
+from ops.security_audit.probe.files import values
+
+CHUNK = 8 << 20
+VOLUME_BYTES = 512 << 20
+"""Of each volume, the newest files first: some ten seconds of one core (measured)."""
+BELONG = {"secrets", "dumps", "ca", "keycloak-fix"}
+"""Parts of the state folder that hold secrets, for root only. Dumps are of a database that keeps clients' secrets."""
+HANDED = "backup"
+"""What the host hands to the backup container, which has this secret of its own: a former key of the repositories lies there
+until every repository has the new one."""
+VOLUMES = ("backup-repository", "prometheus-data", "alertmanager-data", "logs-data", "redis-data")
+"""Not PostgreSQL's, where Keycloak keeps its clients' secrets."""
+
+
+@dataclass
+class Found:
+    secrets: int = 0
+    places: int = 0
+    read_bytes: int = 0
+    leaks: list[Leak] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        leaks = [{"secret": leak.secret, "where": leak.where} for leak in self.leaks]
+        return {**vars(self), "leaks": leaks}
+
+
+def forms(value: bytes) -> tuple[bytes, ...]:
+    """A value as it is, in hexadecimal, and in base64 wherever in a text it begins. URLs and JSON leave it as it is."""
+    shifted = (base64.b64encode(b"\0" * shift + value)[(0, 2, 3)[shift] :].rstrip(b"=")[:-1] for shift in range(3))
+    return (value, value.hex().encode(), *shifted)
+
+
+def search(project: Project) -> Found:
+    """Every place that commands, containers and backups write to or show, without those where secrets belong."""
+    needles = {name: forms(value) for name, value in values(project.state).items()}
+    found = Found(secrets=len(needles))
+    containers = inspected_containers(project.host)
+    for where, content in _shown(project, containers):
+        _look(found, needles, where, [content])
+    for path in _state_files(project.state):
+        within = path.relative_to(project.state.root)
+        sought = {name: some for name, some in needles.items() if within.parts[0] != HANDED or name != recovery.CIPHER}
+        _look(found, sought, str(within), _chunks(path))
+    if mirror.is_on(project.state.root):
+        for path in _engines_own(project, containers):
+            _look(found, needles, f"Podman: {path}", _chunks(path))
+    for volume in VOLUMES:
+        _volume(project, volume, needles, found)
+    return found
+
+
+def _look(found: Found, needles: Mapping[str, tuple[bytes, ...]], where: str, content: Any) -> None:
+    found.places += 1
+    held: set[str] = set()
+    for chunk in content:
+        found.read_bytes += len(chunk)
+        held |= {name for name, some in needles.items() if any(one in chunk for one in some)}
+    found.leaks += [Leak(name, where) for name in sorted(held)]
+
+
+def _shown(project: Project, containers: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, bytes]]:
+    """What the engine says of containers and images, and what the kernel says of every process of the host."""
+    for slot, item in containers.items():
+        yield f"{slot} (inspect)", json.dumps(item).encode()
+    for image in sorted({str(item["Image"]) for item in containers.values()}):
+        for argv in (podman.image_history(image), podman.inspect_images([image])):
+            yield f"image {image[:12]} ({argv[1]})", project.host.run(argv, ok=None).stdout.encode()
+    for entry in Path("/proc").iterdir():
+        for part in ("cmdline", "environ") if entry.name.isdigit() else ():
+            try:
+                yield f"process {entry.name} ({part})", (entry / part).read_bytes()
+            except OSError:
+                continue  # it has ended meanwhile
+
+
+def _state_files(state: State) -> Iterator[Path]:
+    for path in sorted(state.root.rglob("*")):
+        top = path.relative_to(state.root).parts[0]
+        if top not in BELONG and path.is_file() and not path.is_symlink():
+            yield path
+
+
+def _engines_own(project: Project, containers: Mapping[str, Mapping[str, Any]]) -> Iterator[Path]:
+    """What Podman keeps of secrets and of each container. No value belongs there where secrets are encrypted at rest."""
+    root = Path(project.host.run(podman.graph_root()).stdout.strip())
+    folders = (root / "overlay-containers" / str(item["Id"]) / "userdata" for item in containers.values())
+    for folder in (root / "secrets", *folders):
+        yield from (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink())
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    """The content, in pieces that overlap by more than a value is long."""
+    rest = b""
+    try:
+        with path.open("rb") as file:
+            while data := file.read(CHUNK):
+                yield rest + data
+                rest = data[-512:]
+    except OSError:
+        return  # it is gone
+
+
+def _volume(project: Project, volume: str, needles: Mapping[str, tuple[bytes, ...]], found: Found) -> None:
+    root = mountpoint_of(project.host, volume)
+    if root is None:
+        return
+    sizes = {}
+    for path in root.rglob("*"):
+        try:
+            if path.is_file() and not path.is_symlink():
+                sizes[path] = path.stat()
+        except OSError:
+            continue
+    left, skipped = VOLUME_BYTES, 0
+    for path, about in sorted(sizes.items(), key=lambda item: -item[1].st_mtime):
+        if about.st_size > left:
+            skipped += 1
+            continue
+        left -= about.st_size
+        _look(found, needles, f"volume {volume}: {path.relative_to(root)}", _chunks(path))
+    if skipped:
+        found.notes.append(f"volume {volume}: {skipped} files were not read, beyond {VOLUME_BYTES >> 20} MB of the newest")

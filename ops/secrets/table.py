@@ -1,0 +1,174 @@
+"""Every secret: who checks it, who notices a rotation, and what to do about those that cannot be rotated. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ops.core.errors import HostLacks, UsageProblem, did_you_mean
+from ops.keycloak.failures.facts import OPS_CLIENT, ROLE
+from ops.stack.model import Stack
+from ops.stack.repositories import given
+
+ADMIN = "admin"
+"""Name of the bootstrap administrator of the realm master (config/keycloak/keycloak.conf)."""
+PROBE = "cc03-probe"
+"""Name of the client and of the user in whose name the commands log in."""
+OWNERS = {
+    "role": "postgres", "pair": "postgres", "redis": "redis", "client": "keycloak", "user": "keycloak", "account": "keycloak",
+    "signer": "backup", "cipher": "backup",
+}  # fmt: skip
+"""Kind of account -> the service that checks its secret."""
+SPOKEN = {
+    "role": "ALTER ROLE, between the old container and the new one",
+    "pair": "two roles that are one: both accepted while the containers move",
+    "redis": "two passwords while the containers move",
+    "client": "admin API", "user": "admin API", "account": "admin API",
+    "signer": "the old key goes on to verify", "cipher": "the keys beneath it are encrypted anew; takes --export FILE",
+}  # fmt: skip
+"""Kind of account -> the way of its rotation, in words."""
+BY_FILE = ("signer", "cipher")
+"""Kinds that are told by a file of the host: nobody has to run for it."""
+BY_API = ("client ", "user ", "account ")
+"""Beginnings of the accounts that Keycloak verifies."""
+UNTRIED = ("signer",)
+"""Kinds that nobody logs in with: what is old stays good."""
+ESCROWED = ("cipher",)
+"""Kinds without which this host cannot come back: a new one is exported before it is used."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A secret.
+
+    secret: its name in the state folder. to: who checks it, as HandOver has it; empty: nobody can be told another one.
+    users: who notices a rotation, and what. instead: why it cannot be rotated. command: what is done instead.
+    keeper: the service that it belongs to, where it is no account's.
+    """
+
+    secret: str
+    to: str
+    users: str = ""
+    instead: str = ""
+    command: str = ""
+    keeper: str = "backup"
+
+    @property
+    def kind(self) -> str:
+        return self.to.partition(" ")[0]
+
+    @property
+    def name(self) -> str:
+        """Of the account."""
+        return self.to.partition(" ")[2]
+
+    @property
+    def owner(self) -> str:
+        """The service that checks it."""
+        return OWNERS.get(self.kind, self.keeper)
+
+    @property
+    def way(self) -> str:
+        return SPOKEN.get(self.kind, self.command)
+
+    @property
+    def destroys(self) -> str:
+        end = {
+            "signer": "it makes no new signature", "cipher": "no repository opens with it, nor with exported copies of it,",
+        }.get(self.kind, "it is refused")  # fmt: skip
+        return f"the present secret of {self.to}: {end} from then on, {self.users}"
+
+
+_OWN = "and the commands of this repository use the new one at once"
+_PROMETHEUS = "and Prometheus is replaced: some seconds are not measured"
+_BACKUP = "and the backup is replaced: a job that runs begins anew, and with backup.synchronous whoever writes waits meanwhile"
+CLIENTS = {
+    "cc03-grafana": Target(
+        "keycloak-grafana", "client cc03-grafana", "and Grafana is replaced: it is away for some seconds, open sessions go on"
+    ),
+    "cc03-backend": Target("keycloak-backend", "client cc03-backend", "and nobody notices: no program logs in with it"),
+    PROBE: Target("keycloak-probe", f"client {PROBE}", _OWN),
+    "cc03-keeper": Target("keycloak-keeper", "client cc03-keeper", _OWN),
+    OPS_CLIENT: Target("keycloak-ops", f"client {OPS_CLIENT}", _OWN),
+}
+ADMINISTRATOR = Target("keycloak-admin", f"user {ADMIN}", "and open sessions of the administrator end")
+DATABASE = Target(
+    "postgres-keycloak", f"role {ROLE}",
+    "and Keycloak is replaced: whoever logs in or renews a token meanwhile waits in nginx; open sessions go on",
+)  # fmt: skip
+TARGETS = (
+    Target("postgres-superuser", "role postgres", "and nobody notices: programs and people use the socket"),
+    Target("postgres-app", "pair app", "and nobody notices: the backend's containers are replaced one by one"),
+    Target("postgres-migration", "role app_migration", "and nobody notices: the next migration logs in with the new one"),
+    DATABASE,
+    Target("postgres-grafana", "role grafana", "and Grafana is replaced: it is away for some seconds"),
+    Target("postgres-exporter", "role exporter", _PROMETHEUS),
+    Target("postgres-backup", "role backup", _BACKUP),
+    Target("postgres-receiver", "role receiver", _BACKUP),
+    Target("redis-app", "redis app", "and nobody notices: the backend's containers are replaced one by one"),
+    Target("redis-exporter", "redis exporter", _PROMETHEUS),
+    Target("redis-backup", "redis backup", _BACKUP),
+    ADMINISTRATOR,
+    *CLIENTS.values(),
+    Target("keycloak-probe-user", f"account {PROBE}", _OWN),
+    Target(
+        "operator-password", "", instead="it works once: whoever logged in with it has chosen another password",
+        command="inv keycloak.user reset operator", keeper="keycloak",
+    ),
+    Target(
+        "grafana-admin", "", instead="Grafana reads it once, on an empty database, and keeps a hash of its own",
+        command="docs/how-to/secrets.md, grafana-admin", keeper="grafana",
+    ),
+    Target("backup-cipher", "cipher backup", _BACKUP),
+    Target("backup-signing", "signer backup", _BACKUP),
+)  # fmt: skip
+_BY_NAME = {one.secret: one for one in TARGETS}
+
+
+def target_named(secret: str) -> Target:
+    """Raises UsageProblem, with a suggestion, where there is no such secret."""
+    if repository := given(secret):
+        return Target(
+            secret,
+            "",
+            instead="somebody else has made it",
+            command=f"inv backup.credentials {repository} FILE, then inv deploy",
+        )
+    if secret not in _BY_NAME:
+        raise UsageProblem(f'there is no secret "{secret}"', did_you_mean(secret, _BY_NAME), "inv secrets")
+    return _BY_NAME[secret]
+
+
+def consumers(stack: Stack, target: Target) -> tuple[str, ...]:
+    """Services whose containers log in with it, or use it for what nobody else checks."""
+    owner = target.owner if target.to and target.kind not in BY_FILE else ""
+    return tuple(name for name, service in stack.services.items() if target.secret in service.secrets and name != owner)
+
+
+def rotatable(stack: Stack, names: Iterable[str], *, escrow: bool = False) -> tuple[Target, ...]:
+    """Those of these secrets that can be rotated in a stack; of the others nothing is said.
+
+    Parameters
+    ----------
+    escrow: whether there is a place outside of this host for what has to be exported.
+    """
+    found = (target_named(name) for name in names if name in stack.secrets)
+    return tuple(one for one in found if one.to and (escrow or one.kind not in ESCROWED))
+
+
+def must_be_rotatable(stack: Stack, target: Target) -> None:
+    """Raises HostLacks where that takes what this stack does not have, UsageProblem where it cannot be done at all."""
+    if not target.to:
+        raise UsageProblem(f"{target.secret} is not rotated by a command", target.instead, target.command)
+    if target.secret not in stack.secrets:
+        raise HostLacks(f"the release that runs has no secret {target.secret}", "it is of another version", "inv deploy")
+    if target.owner == "keycloak":
+        return
+    # Who checks it must keep a password over a restart, and who uses it must be replaced in the order that this takes.
+    late = target.kind in BY_FILE or target.secret in stack.services[target.owner].late_secrets
+    told = all(target.secret in stack.services[name].hands for name in consumers(stack, target))
+    if not late or not told:
+        raise HostLacks(
+            f"the release that runs cannot have {target.secret} rotated", "an older version of this repository has sealed it",
+            "inv deploy, then rotate",
+        )  # fmt: skip

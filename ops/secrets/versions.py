@@ -1,0 +1,106 @@
+"""Versions of secrets in the state folder, and which of them are known to be accepted."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from ops.core import state as files
+from ops.core.errors import HostLacks, OpsError
+from ops.core.state import State
+from ops.secrets.at_rest import encrypted_copies as mirror
+
+URL_SAFE = re.compile(r"[A-Za-z0-9._~-]+")
+ACCEPTED = "accepted"
+"""Name of the file, beside the versions of a secret, that lists those which who checks it surely accepts."""
+
+
+OTHERS = 0
+"""In that list: older versions may be accepted besides, since somebody was told to refuse them and may not have done so."""
+WITHDRAWN = ".withdrawn"
+RETIRED = ".retired"
+"""A version that nothing needs any more: its number stays taken, its value is gone."""
+
+
+def value_of(state: State, secret: str, version: int) -> str:
+    """A version of a secret, also one that was taken back: containers may still have it.
+
+    Raises HostLacks where there is none.
+    """
+    try:
+        value = path_of(state, secret, version).read_text().strip()
+    except OSError as problem:
+        raise HostLacks(f"cannot read version {version} of {secret}", str(problem.strerror), "inv deploy") from problem
+    if not URL_SAFE.fullmatch(value):
+        raise OpsError(f"version {version} of {secret} cannot be used", "it is empty or not URL-safe", "inv secrets.rotate")
+    return value
+
+
+def path_of(state: State, secret: str, version: int) -> Path:
+    """Where a version is kept, also one that was taken back."""
+    path = state.secrets / secret / str(version)
+    return path if path.exists() else path.with_name(path.name + WITHDRAWN)
+
+
+def _files(state: State, secret: str) -> Iterable[Path]:
+    folder = state.secrets / secret
+    return folder.iterdir() if folder.is_dir() else ()
+
+
+def numbers(state: State, secret: str) -> list[int]:
+    """Versions that there are, in their order."""
+    return sorted(int(path.name) for path in _files(state, secret) if path.name.isdigit())
+
+
+def taken(state: State, secret: str) -> list[int]:
+    """Numbers that a version has ever had, those that were taken back included."""
+    names = (path.name.partition(".")[0] for path in _files(state, secret))
+    return sorted(int(name) for name in names if name.isdigit())
+
+
+def next_version(state: State, secret: str) -> int:
+    """A number that no version of a secret has ever had."""
+    return max(taken(state, secret), default=0) + 1
+
+
+def withdraw(state: State, secret: str, version: int) -> None:
+    """Take a version back: nothing uses it any more, and its number is not used again."""
+    path = state.secrets / secret / str(version)
+    if path.exists():
+        files.move(path, path.with_name(path.name + WITHDRAWN))
+
+
+def is_value(path: Path) -> bool:
+    """Whether a file in a secret's folder holds a value, also of a version that was taken back."""
+    return path.name.removesuffix(WITHDRAWN).isdigit()
+
+
+def former(state: State, secret: str) -> list[Path]:
+    """Files with values other than the newest version's."""
+    newest = str(max(numbers(state, secret), default=0))
+    return sorted(path for path in _files(state, secret) if is_value(path) and path.name != newest)
+
+
+def retire(path: Path, left: str = "") -> None:
+    """Remove a value. `left`: what is still needed of it, and no secret."""
+    files.write(path.with_name(path.name.partition(".")[0] + RETIRED), left, mode=0o600)
+    path.unlink(missing_ok=True)
+    mirror.removed(path)
+
+
+def accepted(state: State, secret: str) -> tuple[int, ...] | None:
+    """Versions that are surely accepted; None where nobody was ever told."""
+    path = state.secrets / secret / ACCEPTED
+    return tuple(map(int, json.loads(path.read_text()))) if path.is_file() else None
+
+
+def all_accepted(state: State) -> dict[str, tuple[int, ...]]:
+    """Secret -> versions that are surely accepted, for those of which somebody was told one."""
+    folders = state.secrets.iterdir() if state.secrets.is_dir() else ()
+    return {folder.name: known for folder in folders if (known := accepted(state, folder.name)) is not None}
+
+
+def note(state: State, secret: str, versions: Iterable[int]) -> None:
+    files.write(state.secrets / secret / ACCEPTED, json.dumps(sorted(versions)) + "\n", mode=0o600)

@@ -1,0 +1,1 @@
+"""The controls of the audit, a module for each section."""

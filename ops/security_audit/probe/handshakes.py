@@ -1,0 +1,137 @@
+"""Handshakes with every declared listener, from inside its network, by the standard library's own TLS."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ops.certificates import folder
+from ops.certificates.wire import PROXY_UNKNOWN, SSL_REQUEST, stored
+from ops.core.state import State
+from ops.engines.podman.health import network_of, present
+from ops.security_audit.facts import Handshakes
+from ops.security_audit.listeners import Listener
+
+SECONDS = 10.0
+"""A Java that is starved of CPU has taken four for a handshake, and would have been called one that speaks no TLS."""
+VERSIONS = {
+    "TLSv1": ssl.TLSVersion.TLSv1, "TLSv1.1": ssl.TLSVersion.TLSv1_1,
+    "TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3,
+}  # fmt: skip
+WEAK = {
+    "no forward secrecy": "kRSA:!aNULL:!eNULL",
+    "no authentication": "aNULL:!eNULL",
+    "no encryption": "eNULL",
+    "CBC": "ECDHE+SHA1:ECDHE+SHA256:ECDHE+SHA384:!AESGCM:!CHACHA20:!AESCCM:!aNULL:!eNULL",
+    "RC4, DES or export": "RC4:3DES:DES:EXPORT:!aNULL:!eNULL",
+}
+"""Families of ciphers of TLS 1.2 that nobody should agree to (RFC 9325, sections 4.1 and 4.2), in OpenSSL's words."""
+ALL = "ALL:COMPLEMENTOFALL:@SECLEVEL=0"
+
+
+class Speaker:
+    """Speaks TLS with one listener. `pid`: a process of its container; `address`: its own."""
+
+    def __init__(self, listener: Listener, pid: int, address: str, state: State) -> None:
+        self.listener, self.pid, self.address, self.state = listener, pid, address, state
+
+    @property
+    def stored(self) -> Path:
+        """Where what it should serve is stored. The site may have a certificate from elsewhere under its public name."""
+        return self.state.certs / self.listener.service / (folder.PUBLIC if self.listener.public else folder.TLS)
+
+    @property
+    def roots(self) -> Path:
+        """What its clients trust."""
+        return self.state.site_roots if self.listener.public else self.state.ca / "root.pem"
+
+    def context(self) -> ssl.SSLContext:
+        """Trusts everybody: what is looked at is how the other side negotiates."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return self.with_own_certificate(context)
+
+    def with_own_certificate(self, context: ssl.SSLContext) -> ssl.SSLContext:
+        if self.listener.client_certificate and self.stored.is_file():
+            present(context, str(self.stored))
+        return context
+
+    @contextmanager
+    def shaken(self, context: ssl.SSLContext) -> Iterator[ssl.SSLSocket]:
+        """A finished handshake. Raises OSError (ssl.SSLError is one) where there is none."""
+        with network_of(self.pid):
+            raw = socket.create_connection((self.address, self.listener.port), SECONDS)
+        with raw:
+            if self.listener.speaks == "proxy":
+                raw.sendall(PROXY_UNKNOWN)
+            if self.listener.speaks == "postgres":
+                raw.sendall(SSL_REQUEST)
+                if raw.recv(1) != b"S":
+                    raise OSError("it does not begin TLS when asked to")
+            with context.wrap_socket(raw, server_hostname=self.listener.name) as secured:
+                yield secured
+
+    def agrees(self, version: ssl.TLSVersion, ciphers: str) -> bool:
+        context = self.context()
+        with warnings.catch_warnings():
+            # What is old is asked for on purpose.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            context.minimum_version = context.maximum_version = version
+        try:
+            context.set_ciphers(ciphers)
+        except ssl.SSLError:
+            return False  # this host's own OpenSSL knows none of them
+        try:
+            with self.shaken(context):
+                return True
+        except OSError:
+            return False
+
+    def verification(self) -> str:
+        """Why a client that trusts what it should does not accept it; empty where it does."""
+        context = ssl.create_default_context(cafile=str(self.roots))
+        try:
+            with self.shaken(self.with_own_certificate(context)):
+                return ""
+        except ssl.SSLCertVerificationError as problem:
+            return problem.verify_message
+        except OSError as problem:
+            return f"no handshake: {problem}"
+
+    def served(self) -> bytes:
+        """The certificate that it serves, in DER; empty where there is no handshake."""
+        try:
+            with self.shaken(self.context()) as secured:
+                return secured.getpeercert(binary_form=True) or b""
+        except OSError:
+            return b""
+
+
+def handshakes(speaker: Speaker) -> Handshakes:
+    """How a listener negotiates, and with which certificate."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+    protocols = frozenset(name for name, version in VERSIONS.items() if speaker.agrees(version, ALL))
+    weak = frozenset(
+        family for family, ciphers in WEAK.items() if speaker.agrees(ssl.TLSVersion.TLSv1_2, f"{ciphers}:@SECLEVEL=0")
+    )
+    problem, served = speaker.verification(), speaker.served()
+    if not served:
+        return Handshakes(protocols, weak, problem or "it serves no certificate")
+    certificate = x509.load_der_x509_certificate(served)
+    key = certificate.public_key()
+    kind = "EC" if isinstance(key, EllipticCurvePublicKey) else "RSA" if isinstance(key, RSAPublicKey) else "ED"
+    hashed = certificate.signature_hash_algorithm
+    expected = stored(speaker.stored)
+    return Handshakes(
+        protocols, weak, problem, key=f"{kind} {getattr(key, 'key_size', 256)}", signature=hashed.name if hashed else "ed25519",
+        days_left=(certificate.not_valid_after_utc.timestamp() - time.time()) / 86400,
+        served_is_stored=served == expected if expected else None,
+    )  # fmt: skip

@@ -1,0 +1,226 @@
+"""compose/compose.yaml + settings -> Stack. Pure: text in, data out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ops.application.contract import PARTS, smoke_path
+from ops.backup.configuration import interruption, with_repositories
+from ops.core.errors import UsageProblem
+from ops.stack import proxy_protocol
+from ops.stack.alerting import with_way_out
+from ops.stack.model import FROM_START, Limits, Service, Stack
+from ops.stack.settings import Settings, age_days, disk_bytes, memory_bytes
+
+_PLACEHOLDER = re.compile(r"\$\{(CC03_[A-Z_]+)(?::-([^}]*))?\}")
+
+
+def url(domain: str, port: int) -> str:
+    """https URL of a listener, without the port where it is the default."""
+    return f"https://{domain}" + ("" if port == 443 else f":{port}")
+
+
+def placeholders(settings: Settings, ports: Mapping[str, int]) -> dict[str, str]:
+    """The names that compose.yaml and mounted configuration may use, and what they stand for on this host."""
+    return {
+        "CC03_PROJECT": settings.project,
+        "CC03_DOMAIN": settings.domain,
+        "CC03_HTTP_PORT": str(ports["http"]),
+        "CC03_HTTPS_PORT": str(ports["https"]),
+        "CC03_OPS_PORT": str(ports["ops"]),
+        "CC03_PUBLIC_URL": url(settings.domain, ports["https"]),
+        "CC03_OPS_URL": url("localhost", ports["ops"]),
+        "CC03_LOAD_BALANCERS": " ".join(f"set_real_ip_from {one};" for one in settings.get("load_balancer", "addresses")),
+        **proxy_protocol.filled(ports),
+        "CC03_METRICS_RETENTION": str(settings.get("retention", "metrics")),
+        "CC03_METRICS_BYTES": str(disk_bytes(settings.get("retention", "metrics_size"))),
+        "CC03_LOGS_RETENTION": str(settings.get("retention", "logs")),
+        "CC03_LOGS_BYTES": str(disk_bytes(settings.get("retention", "logs_size"))),
+        "CC03_LOGS_DAYS": str(age_days(settings.get("retention", "logs"))),
+    }
+
+
+def fill(text: str, values: Mapping[str, str], where: str) -> str:
+    """Replace `${CC03_NAME}` and `${CC03_NAME:-default}`; anything else that starts with `$` is left alone.
+
+    Raises UsageProblem for a name that does not exist and has no default.
+    """
+
+    def value_of(match: re.Match[str]) -> str:
+        name, default = match[1], match[2]
+        if name in values:
+            return values[name]
+        if default is not None:
+            return default
+        raise UsageProblem(
+            f"{where} uses ${{{name}}}", f"known are {', '.join(sorted(values))}", f"correct the name in {where}"
+        )
+
+    return _PLACEHOLDER.sub(value_of, text)
+
+
+_SLOT_LINE = re.compile(r"\$\{CC03_SLOT_([A-Z]+)\}")
+
+
+def fill_config(text: str, values: Mapping[str, str], slots: Mapping[str, tuple[str, ...]], where: str) -> str:
+    """`fill`, after repeating each line with `${CC03_SLOT_BACKEND}` once for every container of that service."""
+    lines: list[str] = []
+    for line in text.splitlines(keepends=True):
+        match = _SLOT_LINE.search(line)
+        if not match:
+            lines.append(line)
+            continue
+        service = match[1].lower()
+        if service not in slots:
+            raise UsageProblem(f"{where} uses {match[0]}", f'there is no service "{service}"', f"correct the name in {where}")
+        lines.extend(line.replace(match[0], slot) for slot in slots[service])
+    return fill("".join(lines), values, where)
+
+
+def _fill_tree(node: Any, values: Mapping[str, str]) -> Any:
+    if isinstance(node, str):
+        return fill(node, values, "compose/compose.yaml")
+    if isinstance(node, list):
+        return [_fill_tree(item, values) for item in node]
+    if isinstance(node, dict):
+        return {key: _fill_tree(item, values) for key, item in node.items()}
+    return node
+
+
+def parse_stack(
+    text: str, settings: Settings, ports: Mapping[str, int], repository: Path, state: Path,
+    scaled: Mapping[str, int] | None = None,
+) -> Stack:  # fmt: skip
+    """What is wanted, as compose.yaml and stack.yaml say it together.
+
+    Parameters
+    ----------
+    text: content of compose.yaml. ports: published ports by their key in stack.yaml.
+    repository: the checkout, for build contexts. state: the project's state folder.
+    scaled: service -> containers, as `inv scale` has said; it wins over stack.yaml.
+
+    Raises UsageProblem where a build context that the settings name is not there.
+    """
+    raw = yaml.safe_load(text)
+    values = {**placeholders(settings, ports), "CC03_STATE": str(state), "CC03_SERVICES": "|".join(raw["services"])}
+    document = _fill_tree(raw, values)
+    if "backup" in document["services"]:
+        with_repositories(document, settings)
+        backup = document["services"]["backup"]
+        backup["x-cc03"] = {**backup.get("x-cc03", {}), **interruption(settings)}
+    destinations = with_way_out(document, settings)
+    proxy_protocol.with_listener(document, ports)
+    services = {name: _service(name, document["services"], settings, repository, scaled or {}) for name in document["services"]}
+    return Stack(
+        project=settings.project,
+        services=services,
+        networks={name: bool((spec or {}).get("internal")) for name, spec in document["networks"].items()},
+        volumes=tuple(document.get("volumes", {})),
+        secrets=tuple(document.get("secrets", {})),
+        destinations=destinations,
+    )
+
+
+def _replicas(name: str, definition: Mapping[str, Any], settings: Settings, scaled: Mapping[str, int]) -> int:
+    declared, chosen = definition["deploy"].get("replicas"), settings.get("replicas", name)
+    if declared is None:
+        if chosen is not None or name in scaled:
+            raise UsageProblem(
+                f"{name} cannot have several containers", "compose.yaml gives it no replicas: it is not made to share its work",
+                f"remove replicas.{name} from {settings.source}",
+            )  # fmt: skip
+        return 1
+    return int(scaled.get(name) or chosen or declared)
+
+
+def _shared(definition: Mapping[str, Any]) -> str | None:
+    """The service in whose network another one stands."""
+    return str(definition.get("network_mode", "")).partition("service:")[2] or None
+
+
+def _service(
+    name: str, definitions: Mapping[str, dict[str, Any]], settings: Settings, repository: Path, scaled: Mapping[str, int]
+) -> Service:  # fmt: skip
+    definition = definitions[name]
+    own = definition.get("x-cc03", {})
+    tls = own.get("tls", {})
+    from_start = tls.get("trusts") == FROM_START
+    shares = _shared(definition)
+    limits = definition["deploy"]["resources"]["limits"]
+    memory = settings.get("limits", name, "memory")
+    cpus = settings.get("limits", name, "cpus")
+    mounts = [str(volume) for volume in definition.get("volumes", [])]
+    return Service(
+        name=name,
+        definition=definition,
+        networks=tuple((definitions[shares] if shares else definition)["networks"]),
+        secrets=tuple(definition.get("secrets", [])),
+        volumes=tuple(mount.split(":")[0] for mount in mounts if not mount.startswith((".", "/"))),
+        limits=Limits(
+            memory if memory is not None else memory_bytes(limits["memory"]),
+            cpus if cpus is not None else float(limits["cpus"]),
+        ),
+        replicas=_replicas(name, definition, settings, scaled),
+        build=_context(name, definition, settings, repository),
+        owner=int(str(definition.get("user", "0")).split(":")[0]),
+        probe=own.get("probe"),
+        live=own.get("live"),
+        socket=own.get("socket"),
+        shares=shares,
+        holds=next((other for other in definitions if _shared(definitions[other]) == name), None),
+        keep=bool(own.get("keep")),
+        reload=tuple(own["reload"]) if "reload" in own else None,
+        check=tuple(own["check"]) if "check" in own else None,
+        smoke=_smoke(name, own, settings, repository),
+        interrupts=str(own.get("interrupts", "")),
+        gap_seconds=float(own.get("gap_seconds", 0)),
+        needs=tuple(own.get("needs", ())),
+        applies=tuple(own.get("applies", ())),
+        outlives=tuple(own.get("outlives", ())),
+        migrate=tuple(own["migrate"]) if "migrate" in own else None,
+        migrates_as=dict(own.get("migrates_as", {})),
+        late_secrets=tuple(own.get("late_secrets", ())),
+        hands=dict(own.get("hands", {})),
+        logins=dict(own.get("logins", {})),
+        proves=tuple(own.get("proves", ())),
+        reconnect=tuple(own["reconnect"]) if "reconnect" in own else None,
+        hold=tuple(own["hold"]) if "hold" in own else None,
+        backup=tuple(own["backup"]) if "backup" in own else None,
+        optional=own.get("optional"),
+        start_seconds=settings.get("deadlines", "start", name) or int(own.get("start_seconds", 120)),
+        has_config=any(mount.startswith("../config/") for mount in mounts),
+        has_tls=any(mount.endswith(":/etc/tls:ro") for mount in mounts),
+        listens={str(port): str(protocol) for port, protocol in tls.get("listens", {}).items()},
+        takes_up=tuple(tls.get("takes_up", ())),
+        trusts=() if from_start else tuple(tls.get("trusts", tls.get("takes_up", ()))),
+        trusts_from_start=from_start,
+        key_owner=tls.get("owner"),
+        public=tls.get("public"),
+        binds=str(own.get("binds", "")),
+    )
+
+
+def _smoke(name: str, own: Mapping[str, Any], settings: Settings, repository: Path) -> str | None:
+    if "smoke" not in own or name not in PARTS:
+        return own.get("smoke")
+    return smoke_path(name, repository / str(settings.get("build", name)) == repository / "compose" / name, settings)
+
+
+def _context(name: str, definition: Mapping[str, Any], settings: Settings, repository: Path) -> Path | None:
+    if "build" not in definition:
+        return None
+    if name in PARTS:
+        context = repository / str(settings.get("build", name))
+        if not (context / "Containerfile").is_file():
+            raise UsageProblem(
+                f"{settings.source}: build.{name} is {settings.get('build', name)!r}",
+                f"there is no Containerfile in {context}",
+                f"set build.{name} to the folder that holds the {name}'s Containerfile",
+            )
+        return context
+    return repository / "compose" / str(definition["build"])

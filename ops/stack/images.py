@@ -1,0 +1,127 @@
+"""Which images are wanted, under which content hash, and what it takes to have them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from ops.core.errors import UsageProblem
+from ops.deploy.steps import BuildImage, FetchImage, ObtainBase
+from ops.stack.model import Plan, Step
+
+BASE_ARG = re.compile(r"^ARG BASE_([A-Z]+)", re.MULTILINE)
+REGISTRY = "localhost/cc03"
+
+
+@dataclass(frozen=True)
+class WantedImage:
+    """One image under its content-hash tag. `bases`: the suites it is built on; `context` is empty for one that is fetched."""
+
+    name: str
+    tag: str
+    context: str = ""
+    bases: tuple[tuple[str, str], ...] = ()
+    """(suite, tag of the base image) pairs."""
+    source: str = ""
+    """Reference by digest in a registry, for an image that is taken as its publisher made it."""
+
+    @property
+    def build_args(self) -> tuple[tuple[str, str], ...]:
+        return tuple((f"BASE_{suite.upper()}", tag) for suite, tag in self.bases)
+
+
+def content_hash(files: Iterable[tuple[str, int, bytes]], *more: str) -> str:
+    """Hash of a build context: every file's path, executable bit and content, and whatever else goes into the build.
+
+    Parameters
+    ----------
+    files: (path within the context, mode, content). more: hashes of the bases, build arguments.
+    """
+    total = hashlib.sha256()
+    for path, mode, content in sorted(files):
+        total.update(f"{path}\0{mode & 0o111 != 0}\0{len(content)}\0".encode())
+        total.update(content)
+    for part in more:
+        total.update(f"\0{part}".encode())
+    return total.hexdigest()[:16]
+
+
+def stamp_of(stamps: str, service: str) -> str:
+    """The stamp of the last refresh that a service's images were built with.
+
+    Parameters
+    ----------
+    stamps: one text for all services, or a JSON object of service -> stamp, with that of all others under "".
+    """
+    if not stamps.startswith("{"):
+        return stamps
+    known: Mapping[str, str] = json.loads(stamps)
+    return known.get(service, known.get("", ""))
+
+
+def refreshed(stamps: str, service: str | None, stamp: str) -> str:
+    """The stamps after a refresh of one service, or of all of them (None)."""
+    if service is None:
+        return stamp
+    known = json.loads(stamps) if stamps.startswith("{") else {"": stamps}
+    return json.dumps({**known, service: stamp}, sort_keys=True)
+
+
+def suites_of(containerfile: str) -> tuple[str, ...]:
+    """Debian suites that a Containerfile builds on, by its `ARG BASE_<SUITE>` lines."""
+    return tuple(sorted({name.lower() for name in BASE_ARG.findall(containerfile)}))
+
+
+def pinned_digest(reference: str) -> str:
+    """The reference, if it names its content.
+
+    Raises UsageProblem for a bare tag: what it means can change from one day to the next.
+    """
+    if "@sha256:" not in reference:
+        raise UsageProblem(
+            f"image {reference} is not pinned", "a tag may name other content tomorrow", "append its digest: name:tag@sha256:…"
+        )
+    return reference
+
+
+def image_steps(wanted: Mapping[str, WantedImage], present: frozenset[str], deadline: int) -> tuple[Step, ...]:
+    """Bases first, then every missing image; what does not depend on each other has no order."""
+    missing = [image for image in wanted.values() if image.tag not in present]
+    steps: dict[str, Step] = {}
+    bases: dict[str, str] = {}
+    """Tag of a missing base -> the key of the step that makes it. A service may be refreshed alone: a suite has two then."""
+    for image in missing:
+        for suite, tag in image.bases:
+            if tag not in present and tag not in bases:
+                key = f"base {suite}" if f"base {suite}" not in steps else f"base {suite} of {image.name}"
+                bases[tag] = key
+                steps[key] = ObtainBase(key, f"obtain Debian {suite}", suite=suite, tag=tag)
+    for image in missing:
+        key = f"image {image.name}"
+        if not image.context:
+            steps[key] = FetchImage(key, f"fetch {image.source}", name=image.name, tag=image.tag, source=image.source)
+            continue
+        after = tuple(bases[tag] for _, tag in image.bases if tag in bases)
+        steps[key] = BuildImage(
+            key,
+            f"build {image.name}",
+            after,
+            name=image.name,
+            tag=image.tag,
+            context=image.context,
+            args=image.build_args,
+            deadline=deadline,
+        )
+    return tuple(steps.values())
+
+
+def builds(plan: Plan) -> bool:
+    """Whether a plan runs the steps of a Containerfile."""
+    return any(isinstance(step, ObtainBase | BuildImage) for step in plan.steps)
+
+
+def plan_build(wanted: Mapping[str, WantedImage], present: frozenset[str], deadline: int) -> Plan:
+    return Plan("build", image_steps(wanted, present, deadline))

@@ -1,0 +1,1 @@
+"""What serves, how it is, where it is: inv status and inv open."""

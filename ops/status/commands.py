@@ -1,0 +1,204 @@
+"""inv status: the truth on one screen."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
+
+from invoke import Context
+
+from ops.cli.command import verb
+from ops.core.errors import OpsError
+
+if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.table import Table
+
+    from ops.project import Project
+
+WATCH_SECONDS = 2.0
+WIDE_ENOUGH = 100
+"""Columns below which the image is left out; --json has it."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One container, as `inv status --json` lists it. cpu_percent is of one core. The holder of an address is a replica of
+    the service that it holds it for."""
+
+    service: str
+    replica: str
+    state: str
+    health: str
+    restarts: int
+    image: str
+    memory_bytes: int | None
+    memory_limit_bytes: int
+    cpu_percent: float | None
+    reason: str
+    since: str = ""
+
+
+def collect(project: Project) -> list[Row]:
+    """Ask every container now: health by its probe or its own check, memory and CPU from its cgroup."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from ops.engines.podman.observe import container, dependencies_down, images, inspected_containers, missing_optional, reasons
+    from ops.engines.podman.usage import usage
+    from ops.project import targets_of
+
+    running = project.deployed
+    inspected = inspected_containers(project.host)
+    # Before any health check: those that are executed inside a container count as its CPU.
+    used = usage(inspected)
+    with ThreadPoolExecutor(max_workers=3) as pool:
+        targets = targets_of(project.state, running.stack, running.allocation)
+        why = pool.submit(reasons, project.host, targets, inspected)
+        without = pool.submit(dependencies_down, targets, inspected)
+        present = pool.submit(images, project.host)
+        absent = missing_optional(running.stack.services.values(), running.images, present.result())
+    rows = []
+    for service in running.stack.services.values():
+        for replica in service.slots():
+            seen = container(replica, inspected[replica], inspected) if replica in inspected else None
+            reason = why.result().get(replica, "")
+            health = "healthy" if seen and not reason else "unhealthy" if seen and seen.state == "running" else "none"
+            if health == "healthy" and (lacking := without.result().get(replica, "")):
+                health, reason = "degraded", f"it works without {lacking}"
+            if seen is None and service.name in absent:
+                health, reason = "absent", absent[service.name]
+            now = used.get(replica)
+            rows.append(Row(
+                service=service.holds or service.name, replica=replica, state=seen.state if seen else "missing", health=health,
+                restarts=seen.restarts if seen else 0, image=seen.image if seen else running.images[service.name].tag,
+                memory_bytes=now.memory_bytes if now else None, memory_limit_bytes=service.limits.memory_bytes,
+                cpu_percent=round(now.cpu_percent, 1) if now else None, reason=reason,
+                since=seen.started_at if seen and seen.state == "running" else "",
+            ))  # fmt: skip
+    return rows
+
+
+def _age(since: str) -> str:
+    from ops.engines.podman.supervisor import epoch
+
+    if not since:
+        return "–"
+    seconds = max(0, time.time() - epoch(since))
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+_COLOUR = {"healthy": "green", "unhealthy": "red", "none": "red", "degraded": "yellow", "absent": "yellow"}
+
+
+def table(project: Project, rows: list[Row]) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+    from rich.text import Text
+
+    from ops.cli import show
+    from ops.core.operation import under_way
+    from ops.engines.podman.supervise import ticker_version
+
+    healthy = sum(row.health == "healthy" for row in rows)
+    wanted = sum(row.health != "absent" for row in rows)
+    ticker = "health ticker running" if ticker_version(project.state) else "[red]no health ticker: inv start[/red]"
+    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), title_justify="left", caption_justify="left")
+    drawn.title = f"[bold]{project.name}[/bold]  {healthy} of {wanted} containers healthy, {ticker}"
+    if at_work := under_way(project.state):
+        drawn.caption = Text(at_work.told(time.time()), style="yellow")
+    for heading in ("SERVICE", "HEALTH", "UP"):
+        drawn.add_column(heading, no_wrap=True)
+    for heading in ("RESTARTS", "CPU", "MEMORY", "OF"):
+        drawn.add_column(heading, justify="right", no_wrap=True)
+    wide = show.out.width >= WIDE_ENOUGH
+    if wide:
+        drawn.add_column("IMAGE", no_wrap=True)
+    for row in rows:
+        shown = row.health if row.health != "none" else row.state
+        drawn.add_row(
+            row.replica, Text(shown, style=_COLOUR[row.health]), _age(row.since), str(row.restarts),
+            "–" if row.cpu_percent is None else f"{row.cpu_percent:.1f} %",
+            "–" if row.memory_bytes is None else f"{row.memory_bytes >> 20} MB", f"{row.memory_limit_bytes >> 20} MB",
+            *((escape(row.image.rpartition("/")[2]),) if wide else ()),
+        )  # fmt: skip
+    return drawn
+
+
+def screen(project: Project, rows: list[Row] | None = None) -> Group:
+    """What was done last, the table, and below it every reason for which something is not healthy."""
+    from rich.console import Group
+    from rich.text import Text
+
+    from ops.backup.key import escrowed
+    from ops.core.operation import under_way
+    from ops.engines.podman.health import LOST
+    from ops.status.headline import headline
+    from ops.status.situation import situation
+
+    rows = collect(project) if rows is None else rows
+    head = [Text(line.text, style=line.style) for line in headline(situation(project.state))]
+    if at_work := under_way(project.state):
+        rows = [replace(row, reason=f"in change by inv {at_work.verb}") if row.state == LOST else row for row in rows]
+    reasons = [Text(f"{row.replica}: {row.reason}", style=_COLOUR[row.health]) for row in rows if row.reason]
+    if any(row.service == "backup" for row in rows) and not escrowed(project):
+        reasons.append(Text("the keys of the backups were never exported: inv backup.key --export FILE", style="yellow"))
+    total = sum(row.memory_bytes or 0 for row in rows)
+    cpu = sum(row.cpu_percent or 0 for row in rows)
+    return Group(*head, table(project, rows), Text(f"in all: {cpu:.1f} % of a core, {total >> 20} MB", style="dim"), *reasons)
+
+
+@verb(changes=False, help={
+    "json": "print a list for other programs",
+    "watch": "keep the screen current until interrupted",
+    "check": "exit with 1 where a container is not healthy or the stack is stopped, for scripts",
+})  # fmt: skip
+def status(c: Context, json: bool = False, watch: bool = False, check: bool = False) -> None:
+    """Show every service on one screen.
+
+    Health, restarts, CPU, memory of its limit, and why not.
+    """
+    from ops.cli import show
+    from ops.project import must_exist, open_project
+
+    project = must_exist(open_project())
+    if watch:
+        _watch(project)
+        return
+    rows = collect(project)
+    if json:
+        print(_as_json(rows))
+    else:
+        show.out.print(screen(project, rows))
+    if check:
+        _refuse_ill(rows)
+
+
+def _refuse_ill(rows: list[Row]) -> None:
+    """Raises OpsError where something that should run is not healthy."""
+    ill = [row for row in rows if row.health not in ("healthy", "absent")]
+    if ill:
+        raise OpsError(
+            f"{len(ill)} of {len(rows)} containers are not healthy",
+            "; ".join(f"{row.replica}: {row.reason or row.state}" for row in ill[:3]),
+            "inv status; inv start, where the stack was stopped",
+        )  # fmt: skip
+
+
+def _as_json(rows: list[Row]) -> str:
+    return json.dumps([asdict(row) for row in rows], indent=2)
+
+
+def _watch(project: Project) -> None:
+    from rich.live import Live
+
+    from ops.cli import show
+
+    with Live(screen(project), console=show.out, screen=True, auto_refresh=False) as live:
+        while True:
+            time.sleep(WATCH_SECONDS)
+            live.update(screen(project), refresh=True)

@@ -1,0 +1,24 @@
+"""What the state folder says of the stack as a whole: its release, what was done last, whether it was stopped on purpose."""
+
+from __future__ import annotations
+
+from ops.core.journal import interrupted, newest
+from ops.core.operation import under_way
+from ops.core.state import State
+from ops.releases.store import activations, current_number
+from ops.status.headline import Situation
+
+TAIL_BYTES = 128 << 10
+"""Of the audit log: some hundred operations. The whole of it is read by inv audit.log."""
+
+
+def situation(state: State) -> Situation:
+    return Situation(
+        release=current_number(state), activations=activations(state), operations=newest(state.audit, TAIL_BYTES)[0],
+        stopped=is_stopped(state), broken_off="" if under_way(state) else interrupted(state.journal) or "",
+    )  # fmt: skip
+
+
+def is_stopped(state: State) -> bool:
+    """Whether `inv stop` was the last word: nothing is supervised, and nothing is expected to run."""
+    return (state.ticker / "stopped").exists()

@@ -1,1 +1,0 @@
-"""The commands. Each file is thin: read the project, let `ops/plan/` decide, let `ops/machine/` act, show the result."""

@@ -1,0 +1,151 @@
+"""Keycloak's accounts after a restore: only a client that is refused is made anew, never one of a Keycloak that is slow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+from urllib.parse import parse_qs
+
+import pytest
+
+from ops.backup.restore import restoring
+from ops.core.errors import OpsError
+from ops.core.state import State
+from ops.deploy.steps import AwaitHealthy, StartContainer, StopContainer
+from ops.keycloak.probe import account as probe
+from ops.keycloak.probe.edge import Answer
+from ops.keycloak.repair import login
+from ops.keycloak.rotate import rotation as rotate
+from ops.keycloak.steps import RecoverAdmin, RestoreOperations
+from ops.project import Project
+from ops.secrets import versions
+from ops.stack.model import Step
+from tests.unit.builders import PORTS, settings, wanted
+from tests.unit.logins import Logins
+from tests.unit.logins import logins as logins  # noqa: PLC0414  (a fixture)
+
+VERSIONS = {"keycloak-ops": 3, "keycloak-probe-user": 2, "keycloak-admin": 4, "postgres-app": 5, "operator-password": 1}
+
+
+@dataclass
+class Keycloak:
+    """At the other end of the connection: it grants a token for the secret that it has of the operations client, after as many
+    requests without an answer as it is slow. order: what was done to it."""
+
+    has: str
+    slow: int = 0
+    asked: int = 0
+    order: list[str] = field(default_factory=list)
+
+    def answer(self, url: str, ca: Path, method: str, path: str, body: str = "", **_: Any) -> Answer:
+        self.asked += 1
+        if self.slow:
+            self.slow -= 1
+            return Answer(0, "timed out")
+        given = parse_qs(body)
+        assert (method, given["client_id"]) == ("POST", ["cc03-ops"])
+        granted = given["client_secret"] == [self.has]
+        return Answer(200, '{"access_token": "t"}') if granted else Answer(401, '{"error": "unauthorized_client"}')
+
+    def perform(self, step: Step) -> None:
+        self.order.append(type(step).__name__)
+        if isinstance(step, RestoreOperations):
+            self.has = "keycloak-ops-3"
+
+
+@pytest.fixture
+def keycloak(monkeypatch: pytest.MonkeyPatch) -> Keycloak:
+    made = Keycloak("keycloak-ops-3")
+
+    def declare(*_: Any, deletions: bool) -> None:
+        made.order.append("the realm, with deletions" if deletions else "the realm")
+
+    monkeypatch.setattr(login, "request", made.answer)
+    monkeypatch.setattr(restoring, "declared", lambda _: None)
+    monkeypatch.setattr(restoring, "bring_about", declare)
+    monkeypatch.setattr(probe, "ready", lambda *_: made.order.append("the probe's user"))
+    monkeypatch.setattr(rotate, "ANSWERS_WITHIN", 2.0)
+    return made
+
+
+@pytest.fixture
+def project(tmp_path: Path, logins: Logins) -> Project:
+    state = State(tmp_path / "cc03")
+    for secret, newest in VERSIONS.items():
+        (state.secrets / secret).mkdir(parents=True)
+        for number in range(1, newest + 1):
+            (state.secrets / secret / str(number)).write_text(f"{secret}-{number}\n")
+    base = wanted()
+    stack = SimpleNamespace(services=base.stack.services, secrets=tuple(VERSIONS))
+    deployed = SimpleNamespace(stack=stack, compose=base.compose, versions=VERSIONS)
+    logins.values = {
+        "cc03-ops": {"keycloak-ops-3"}, "cc03-probe": {"keycloak-probe-user-2"}, "admin": {"keycloak-admin-4"}
+    }  # fmt: skip
+    return cast(Project, SimpleNamespace(state=state, deployed=deployed, settings=settings(), ports=PORTS, name="cc03"))
+
+
+def agree(project: Project, keycloak: Keycloak) -> None:
+    restoring.agree(project, keycloak.perform, lambda _: None, 60)
+
+
+def test_where_all_agree_nothing_is_touched(project: Project, keycloak: Keycloak, logins: Logins) -> None:
+    agree(project, keycloak)
+    assert keycloak.order == ["the realm", "the probe's user"] and logins.told == []
+
+
+def test_slow_keycloak_is_waited_for_and_not_taken_for_one_that_refuses(project: Project, keycloak: Keycloak) -> None:
+    keycloak.slow = 2
+    agree(project, keycloak)
+    assert keycloak.asked == 3 and keycloak.order == ["the realm", "the probe's user"]
+
+
+@pytest.mark.parametrize("slow", [0, 1])
+def test_refused_client_is_made_anew_behind_a_stop(project: Project, keycloak: Keycloak, slow: int) -> None:
+    keycloak.has, keycloak.slow = "keycloak-ops-1", slow
+    agree(project, keycloak)
+
+    made = [one.__name__ for one in (StopContainer, RecoverAdmin, StartContainer, AwaitHealthy, RestoreOperations)]
+    assert keycloak.order == [*made, "the realm", "the probe's user"]
+
+
+def test_keycloak_that_says_nothing_is_told_and_left_alone(
+    project: Project, keycloak: Keycloak, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rotate, "ANSWERS_WITHIN", 0.0)
+    keycloak.slow = 100
+
+    with pytest.raises(OpsError, match="Keycloak does not answer") as caught:
+        agree(project, keycloak)
+    assert "timed out" in caught.value.why and keycloak.order == []
+
+
+def test_every_account_that_refuses_its_present_secret_is_given_it(
+    project: Project, keycloak: Keycloak, logins: Logins
+) -> None:
+    """The declaration of the realm cannot tell the password of a user, which is of another time after a restore."""
+    logins.values |= {"cc03-probe": {"keycloak-probe-user-1"}, "admin": {"of another time"}}
+
+    agree(project, keycloak)
+
+    assert sorted(logins.told) == ["admin", "cc03-probe"], "who accepts it is left alone"
+    assert logins.values["admin"] == {"keycloak-admin-4"} and logins.values["cc03-probe"] == {"keycloak-probe-user-2"}
+    assert versions.accepted(project.state, "keycloak-admin") == (4,)
+
+
+def test_containers_log_in_with_the_version_of_their_release_and_commands_with_the_newest(tmp_path: Path) -> None:
+    """A rotation that was interrupted before the release has made a version that no container has."""
+    state = State(tmp_path)
+    for secret, count in {"postgres-app": 3, "keycloak-probe-user": 3, "redis-app": 1, "of-another-release": 1}.items():
+        (state.secrets / secret).mkdir(parents=True)
+        for number in range(1, count + 1):
+            (state.secrets / secret / str(number)).write_text("value")
+    deployed = SimpleNamespace(
+        stack=SimpleNamespace(secrets=("postgres-app", "keycloak-probe-user", "redis-app")),
+        versions={"postgres-app": 2, "keycloak-probe-user": 2, "redis-app": 1},
+    )
+
+    assert restoring.present_secrets(cast(Project, SimpleNamespace(state=state, deployed=deployed))) == {
+        "postgres-app": 2, "keycloak-probe-user": 3, "redis-app": 1,
+    }  # fmt: skip

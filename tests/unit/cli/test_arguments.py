@@ -1,0 +1,133 @@
+"""`inv logs [SERVICE]`: the word may be there or not. And what is told of a command line that cannot be meant."""
+
+import pytest
+from invoke import Collection, Context, Exit, ParseError, Program
+from invoke.parser import Parser
+from invoke.parser.context import ParserContext
+
+from ops.cli.command import verb
+
+
+@verb(positional=["service"], help={"service": "which", "follow": "go on"})
+def said(c: Context, service: str = "", follow: bool = False) -> None:
+    """Something."""
+
+
+@verb()
+def other(c: Context) -> None:
+    """Something else."""
+
+
+@verb(positional=["file"], help={"file": "which", "note": "why"})
+def kept(c: Context, file: str, note: str = "") -> None:
+    """Something with a word that is needed."""
+
+
+@verb(help={"to": "number", "service": "which"})
+def back(c: Context, to: int = 0, service: str | None = None) -> None:
+    """Something with a number."""
+
+
+COMMANDS = Collection(said, other, kept, back)
+
+
+def parsed(*words: str) -> list[ParserContext]:
+    contexts = COMMANDS.to_contexts()
+    return list(Parser(contexts=contexts, initial=ParserContext("inv")).parse_argv(list(words)))[1:]
+
+
+@pytest.mark.parametrize(
+    ("words", "service", "follow"),
+    [
+        (("said",), "", False),
+        (("said", "redis"), "redis", False),
+        (("said", "--follow"), "", True),
+        (("said", "--follow", "redis"), "redis", True),
+        (("said", "redis", "--follow"), "redis", True),
+        (("said", "--service", "redis"), "redis", False),
+    ],
+)
+def test_a_positional_word_may_be_left_out(words: tuple[str, ...], service: str, follow: bool) -> None:
+    (context,) = parsed(*words)
+    assert context.args["service"].value == service
+    assert context.args["follow"].value == follow
+
+
+def test_another_command_may_follow() -> None:
+    assert [context.name for context in parsed("said", "redis", "other")] == ["said", "other"]
+
+
+@pytest.mark.parametrize(
+    ("words", "what", "why", "following"),
+    [
+        (("sayd",), 'there is no command "sayd"', 'did you mean "said"?', "inv --list"),
+        (("said", "redis", "othr"), 'there is no command "othr"', 'did you mean "other"?', "inv --help said"),
+        (("said", "redis", "--folow"), "inv said has no option --folow", 'did you mean "--follow"?', "inv --help said"),
+        (("other", "--quick"), "inv other has no option --quick", "it has none", "inv --help other"),
+        (("--lst",), "inv has no option --lst", 'did you mean "--list"?', "inv --help"),
+        (("kept",), "inv kept needs FILE", "it was not given", "inv --help kept"),
+        (("kept", "a", "--note"), "inv kept: --note needs a value", "none was given", "inv --help kept"),
+    ],
+)
+def test_command_line_that_cannot_be_meant_is_told_in_three_lines(
+    words: tuple[str, ...], what: str, why: str, following: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        Program(namespace=COMMANDS, binary="inv").run(["inv", *words])
+
+    assert caught.value.code == 2
+    first, second, third = capsys.readouterr().err.splitlines()
+    assert first == f"failed: {what}"
+    assert second.startswith(f"   why: {why}")
+    assert third == f"  next: {following}"
+
+
+def test_tab_completion_still_finds_the_command_that_a_half_typed_option_belongs_to() -> None:
+    with pytest.raises(ParseError) as caught:
+        parsed("said", "redis", "--fol")
+
+    assert isinstance(caught.value, Exit)
+    assert caught.value.context is not None and caught.value.context.name == "said"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("kept", "--help"), ("kept", "a", "--help"), ("kept", "-h"), ("said", "--help"), ("kept", "a", "--note", "--help")],
+)
+def test_help_works_in_any_place(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        Program(namespace=COMMANDS, binary="inv").run(["inv", *words])
+
+    printed = capsys.readouterr()
+    assert (caught.value.code, printed.err) == (0, "")
+    assert f"inv [--core-opts] {words[0]}" in printed.out
+
+
+@pytest.mark.parametrize("word", ["--hlep", "--note2", "-x"])
+def test_a_word_that_begins_with_a_dash_is_never_a_positional(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        Program(namespace=COMMANDS, binary="inv").run(["inv", "kept", word])
+
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.startswith(f"failed: inv kept has no option {word}\n")
+
+
+def test_a_single_dash_is_a_value() -> None:
+    assert parsed("kept", "-")[0].args["file"].value == "-"
+
+
+def test_option_that_needs_a_number_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        Program(namespace=COMMANDS, binary="inv").run(["inv", "back", "--to", "abc"])
+
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "failed: inv back: --to takes a whole number", '   why: "abc" is not one', "  next: inv --help back",
+    ]  # fmt: skip
+
+
+def test_a_service_as_a_word_is_answered_with_the_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        Program(namespace=COMMANDS, binary="inv").run(["inv", "back", "backend"])
+
+    assert capsys.readouterr().err.splitlines()[2] == "  next: inv back --service backend"

@@ -1,0 +1,117 @@
+"""What the executor writes down of each step, whom it tells, and what a second interrupt ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from ops.core.errors import HostLacks, OpsError
+from ops.core.execute import apply
+from ops.core.journal import Journal, entries
+from ops.core.process import run
+from ops.stack.model import Step
+from tests.unit.core.test_apply import PATIENCE, Witness, plan
+from tests.unit.programs import Behaviour, Programs
+from tests.unit.programs import programs as programs  # noqa: PLC0414  (a fixture)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return Journal(tmp_path / "journal.jsonl", "run-1")
+
+
+def written(journal: Journal) -> list[dict[str, Any]]:
+    """Without who and when."""
+    return [{key: one for key, one in entry.items() if key not in ("at", "pid", "run")} for entry in entries(journal.path)]
+
+
+def test_journal_of_a_plan_that_was_done(journal: Journal) -> None:
+    apply(plan(a="", b="a"), lambda step: None, journal, Witness())
+
+    said = written(journal)
+    seconds = [entry.pop("seconds") for entry in said if entry["event"] == "done"]
+    assert said == [
+        {"event": "begin", "verb": "deploy", "steps": ["a", "b"]},
+        {"event": "step", "step": "a", "title": "do a"}, {"event": "done", "step": "a"},
+        {"event": "step", "step": "b", "title": "do b"}, {"event": "done", "step": "b"},
+        {"event": "end", "verb": "deploy", "outcome": "done", "why": ""},
+    ]  # fmt: skip
+    assert all(0 <= one < PATIENCE and one == round(one, 3) for one in seconds)
+
+
+def test_time_of_a_step_is_written_down_in_milliseconds(journal: Journal) -> None:
+    apply(plan(a=""), lambda step: time.sleep(0.0123), journal, Witness())
+
+    (seconds,) = [entry["seconds"] for entry in written(journal) if entry["event"] == "done"]
+    assert isinstance(seconds, float) and 0.012 <= seconds < PATIENCE and seconds == round(seconds, 3)
+
+
+@pytest.mark.parametrize(
+    ("problem", "why"),
+    [(OpsError("no", "", ""), "no"), (OSError(28, "No space left on device"), "cannot do a"), (KeyError("slot"), "'slot'")],
+)
+def test_journal_of_a_plan_that_failed(journal: Journal, problem: Exception, why: str) -> None:
+    witness = Witness()
+
+    def perform(step: Step) -> None:
+        raise problem
+
+    with pytest.raises((OpsError, KeyError)):
+        apply(plan(a=""), perform, journal, witness)
+
+    assert written(journal)[1:] == [
+        {"event": "step", "step": "a", "title": "do a"}, {"event": "failed", "step": "a", "why": why},
+        {"event": "end", "verb": "deploy", "outcome": "failed", "why": why},
+    ]  # fmt: skip
+    assert witness.told == [("started", "a"), ("failed", "a")]
+    assert witness.problems == {"a": HostLacks if isinstance(problem, OSError) else type(problem)}
+
+
+def test_full_disk_without_a_file_is_told_as_the_host_tells_it(journal: Journal) -> None:
+    def perform(step: Step) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(HostLacks) as caught:
+        apply(plan(a=""), perform, journal, Witness())
+    assert caught.value.why == "[Errno 28] No space left on device"
+    assert isinstance(caught.value.__cause__, OSError)
+
+
+@pytest.fixture
+def listening() -> Iterator[None]:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_second_interrupt_ends_what_the_first_one_waits_for(journal: Journal, programs: Programs, listening: None) -> None:
+    programs.behaviours = {"podman": Behaviour(after_term=None)}
+    after_the_first: list[int] = []
+
+    def hand() -> None:
+        programs.await_started("podman")
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.3)
+        after_the_first.append(len(programs.started[0].signals))
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def perform(step: Step) -> None:
+        run(("podman", "restart", "a"), timeout=60)
+
+    presses = Thread(target=hand)
+    presses.start()
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        apply(plan(a=""), perform, journal, Witness())
+    presses.join(PATIENCE)
+
+    assert after_the_first == [0], "a restart that is broken off leaves a container that nobody can stop"
+    assert programs.living == [] and time.monotonic() - began < PATIENCE
+    assert programs.started[0].signals

@@ -1,0 +1,107 @@
+"""Files beside others, and folders: for whom they are, and what is left where the block fails."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from pathlib import Path
+
+import pytest
+
+from ops.core import files as disk
+from ops.core.errors import OpsError
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.fixture(autouse=True)
+def usual_umask() -> object:
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.parametrize("wanted", [0o600, 0o644, 0o666])
+def test_file_has_its_mode_from_the_beginning_whatever_the_umask(tmp_path: Path, wanted: int) -> None:
+    with disk.beside(tmp_path / "file", b"x", mode=wanted) as fresh:
+        assert (mode(fresh), fresh.read_bytes(), fresh.parent) == (wanted, b"x", tmp_path)
+
+
+def test_file_that_nobody_names_is_readable_by_all(tmp_path: Path) -> None:
+    with disk.beside(tmp_path / "file", b"x") as fresh:
+        assert mode(fresh) == 0o644
+
+
+def test_secret_is_never_open_to_others_not_even_before_its_mode_is_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    monkeypatch.setattr(os, "fchmod", lambda descriptor, _: seen.append(stat.S_IMODE(os.fstat(descriptor).st_mode)))
+    with disk.beside(tmp_path / "file", b"x", mode=0o600):
+        pass
+
+    assert seen == [0o600]
+
+
+def test_file_is_hidden_and_its_name_says_of_which_it_is(tmp_path: Path) -> None:
+    with disk.beside(tmp_path / "file", b"x") as one, disk.beside(tmp_path / "file", b"y") as other:
+        assert one.name.startswith(".file.") and one != other
+
+
+@pytest.mark.parametrize(("user", "owner", "given"), [(0, 70, [(70, 70)]), (0, None, []), (0, 0, [(0, 0)]), (1000, 70, [])])
+def test_root_gives_a_file_to_its_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, user: int, owner: int | None, given: list[tuple[int, int]]
+) -> None:
+    seen: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    monkeypatch.setattr(os, "fchown", lambda descriptor, uid, gid: seen.append((uid, gid)))
+    with disk.beside(tmp_path / "file", b"x", owner=owner):
+        pass
+
+    assert seen == given
+
+
+def test_file_that_the_block_does_not_use_is_removed(tmp_path: Path) -> None:
+    with disk.beside(tmp_path / "file", b"x"):
+        pass
+    with pytest.raises(ZeroDivisionError), disk.beside(tmp_path / "file", b"x"):
+        raise ZeroDivisionError
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folders_above_are_made_with_the_same_mode_and_those_that_are_there_stay(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir(mode=0o755)
+    disk.make_folder(tmp_path / "there" / "a" / "b", mode=0o700)
+    disk.make_folder(tmp_path / "there" / "a" / "b", mode=0o755)
+
+    assert [mode(tmp_path / path) for path in ("there", "there/a", "there/a/b")] == [0o755, 0o700, 0o700]
+
+
+def test_flushing_leaves_no_file_open(tmp_path: Path) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(3):
+        disk.to_disk(tmp_path)
+
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    with pytest.raises(FileNotFoundError):
+        disk.to_disk(tmp_path / "nothing")
+
+
+def test_folder_with_data_in_the_clear_is_removed_or_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "clear").mkdir()
+    (tmp_path / "clear" / "dump").write_text("x")
+    disk.remove_clear(tmp_path / "clear")
+    disk.remove_clear(tmp_path / "clear")
+    assert list(tmp_path.iterdir()) == []
+
+    (tmp_path / "clear").mkdir()
+    refusal = PermissionError(1, "Operation not permitted", "clear/dump")
+    monkeypatch.setattr(shutil, "rmtree", lambda path: (_ for _ in ()).throw(refusal))
+    with pytest.raises(OpsError) as caught:
+        disk.remove_clear(tmp_path / "clear")
+    assert str(caught.value) == f"cannot remove {tmp_path / 'clear'}, which holds data in the clear"
+    assert (caught.value.why, caught.value.next_step) == ("clear/dump: Operation not permitted", f"rm -r {tmp_path / 'clear'}")

@@ -1,0 +1,108 @@
+"""Moving from H2: which file is meant, what H2's answers mean, in which order things happen, what comes back."""
+
+from __future__ import annotations
+
+import pytest
+
+from ops.core.errors import OpsError
+from ops.keycloak.h2.plan import Source, differences, file_of, parse_answer, plan_back, plan_migration, refuse_other_version
+from ops.keycloak.schema.plan import Schema
+from ops.keycloak.steps import ExportRealms
+from tests.unit.builders import before, defects, keys
+
+COUNTS = {"realms": 3, "clients": 21, "users": 18, "roles": 90}
+SOURCE = Source("/h2/keycloakdb.mv.db", "26.7.3", COUNTS, ("cc03", "master", "shop"))
+PRESENT = Schema("26.7.3", frozenset(), {"realms": 2, "clients": 17, "users": 44, "roles": 84})
+
+
+def test_the_one_database_of_a_folder_is_meant() -> None:
+    assert file_of(["keycloakdb.mv.db", "keycloakdb.trace.db"]) == "keycloakdb.mv.db"
+
+
+@pytest.mark.parametrize("names", [["keycloakdb.trace.db"], ["a.mv.db", "b.mv.db"]])
+def test_folder_with_none_or_several_is_refused(names: list[str]) -> None:
+    with pytest.raises(OpsError, match="H2 database"):
+        file_of(names)
+
+
+def test_answer_of_the_query_is_read_out_of_the_shell_s_table() -> None:
+    output = "'cc03-h2 ' || (SELECT ...\ncc03-h2 26.7.3 3 21 18 90 cc03,master,shop\n(1 row, 12 ms)\n"
+
+    assert parse_answer(SOURCE.path, f"{output}user:\n") == SOURCE
+    assert parse_answer(SOURCE.path, f"{output}user:sa\n").user == "sa"
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ("org.h2.jdbc.JdbcSQLNonTransientConnectionException: Unsupported database file version [90048-240]", "another major"),
+        ("Database may be already in use: null [90020-240]", "another program has it open"),
+        ('Table "MIGRATION_MODEL" not found [42102-240]', "it holds no tables of Keycloak"),
+        ("Wrong user name or password [28000-240]", "its user and password"),
+        ("Error: File corrupted while reading record [90030-240]", "it is damaged: Error: File corrupted"),
+        ("", "it is damaged"),
+    ],
+)
+def test_database_that_cannot_be_read_is_refused_by_h2_s_error_code(said: str, why: str) -> None:
+    with pytest.raises(OpsError) as caught:
+        parse_answer(SOURCE.path, said)
+
+    assert caught.value.why.startswith(why)
+    assert "it was not touched" in caught.value.why
+    assert caught.value.next_step
+
+
+def test_database_of_another_version_is_refused_with_the_way_there() -> None:
+    refuse_other_version(SOURCE, "26.7.9")
+    with pytest.raises(OpsError) as caught:
+        refuse_other_version(Source("p", "26.4.7", COUNTS, ()), "26.7.3")
+
+    assert "written by Keycloak 26.4.7, and this is 26.7.3" in caught.value.what
+    # An older Keycloak cannot be deployed on a database that a later one has migrated.
+    assert "KEYCLOAK_VERSION=26.4.7" not in caught.value.next_step
+    assert "unpack Keycloak 26.7.3 elsewhere" in caught.value.next_step
+    with pytest.raises(OpsError) as caught:
+        refuse_other_version(Source("p", "26.9.0", COUNTS, ()), "26.7.3")
+    assert "KEYCLOAK_VERSION=26.9.0" in caught.value.next_step
+
+
+def test_keycloak_serves_until_everything_has_been_imported_and_is_dumped_before_the_swap() -> None:
+    plan = plan_migration(SOURCE, PRESENT, {}, ExportRealms("export", "export"), running=True, grace=30, start_seconds=600)
+
+    assert defects(plan) == []
+    assert {"export", "import"} <= before(plan, "stop keycloak")
+    assert {"stop keycloak", "dump keycloak"} <= before(plan, "swap")
+    assert "verify" in before(plan, "drop former keycloak")
+    assert "44 users" in plan.destroys[0]
+    assert "3 realms, 21 clients, 18 users, 90 roles (cc03, master, shop)" in plan.notes[0]
+
+
+def test_nothing_is_destroyed_where_postgresql_holds_nothing() -> None:
+    plan = plan_migration(SOURCE, None, {}, ExportRealms("export", "export"), running=False, grace=30, start_seconds=600)
+
+    assert (plan.destroys, defects(plan)) == ((), [])
+    assert "stop keycloak" not in keys(plan)
+
+
+@pytest.mark.parametrize(
+    ("former", "running", "steps"),
+    [
+        ("", True, ["drop import", "tidy"]),
+        ("", False, ["start keycloak", "healthy keycloak", "drop import", "tidy"]),
+        (
+            "keycloak_before_x",
+            True,
+            ["stop keycloak", "swap back", "start keycloak", "healthy keycloak", "drop import", "tidy"],
+        ),
+        ("keycloak_before_x", False, ["swap back", "start keycloak", "healthy keycloak", "drop import", "tidy"]),
+    ],
+)
+def test_way_back_undoes_what_was_done_and_no_more(former: str, running: bool, steps: list[str]) -> None:
+    plan = plan_back(former=former, running=running, grace=30, start_seconds=600)
+
+    assert keys(plan) == steps
+    assert defects(plan) == []
+
+
+def test_what_has_not_arrived_is_named() -> None:
+    assert differences({"users": 3, "roles": 2}, {"users": 2, "roles": 2}) == ["users: 3 in H2, 2 arrived"]

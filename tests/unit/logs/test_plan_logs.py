@@ -1,0 +1,132 @@
+"""What the operator asks of the logs: the same answer from the store and from the containers' own files."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from ops.core.errors import UsageProblem
+from ops.engines.podman import container_logs
+from ops.logs.query import Asked, fits, live_query, message, query, read, row_of
+
+NOW = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
+
+
+def asked(
+    services: str = "", since: str | None = None, until: str | None = None, level: str | None = None,
+    grep: str | None = None, request_id: str | None = None,
+) -> Asked:  # fmt: skip
+    return read(services, since, until, level, grep, request_id, NOW)
+
+
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        (asked(), "_time:>=2026-01-31T11:45:00Z"),
+        (asked("nginx", "2d"), '_time:>=2026-01-29T12:00:00Z service:in("nginx")'),
+        (asked("backend, nginx"), '_time:>=2026-01-31T11:45:00Z service:in("backend", "nginx")'),
+        (asked(request_id="ab-1"), '_time:>=2026-01-31T11:45:00Z request_id:="ab-1"'),
+        (asked(since="2h", until="1h"), "_time:[2026-01-31T10:00:00Z, 2026-01-31T11:00:00Z)"),
+        (asked(until="2026-01-31T10:00"), "_time:[2026-01-31T09:45:00Z, 2026-01-31T10:00:00Z)"),
+        (asked(since="2026-01-30T23:00+09:00"), "_time:>=2026-01-30T14:00:00Z"),
+        (asked(level="warning"), '_time:>=2026-01-31T11:45:00Z level:in("warn", "error", "fatal")'),
+    ],
+)
+def test_query_of_the_store(question: Asked, expected: str) -> None:
+    assert query(question) == expected
+
+
+def test_query_quotes_what_is_looked_for() -> None:
+    assert '_msg:~"say \\"no\\""' in query(asked(grep='say "no"'))
+
+
+def test_lines_to_come_have_no_times() -> None:
+    assert live_query(asked()) == "*"
+    assert live_query(asked("nginx")) == 'service:in("nginx")'
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "level"),
+    [("yesterday", None, None), ("15", None, None), ("m", None, None), ("15m OR *", None, None), (None, "soon", None),
+     ("1h", "2h", None), (None, None, "grave")],
+)  # fmt: skip
+def test_what_cannot_be_read_is_refused(since: str | None, until: str | None, level: str | None) -> None:
+    with pytest.raises(UsageProblem):
+        asked("", since, until, level)
+
+
+@pytest.mark.parametrize(
+    ("question", "found"),
+    [
+        (asked(), True),
+        (asked("backend"), True),
+        (asked("nginx,redis"), False),
+        (asked(level="error"), True),
+        (asked(level="fatal"), False),
+        (asked(grep="50[0-9]$"), True),
+        (asked(grep="404"), False),
+        (asked(request_id="ab-1"), True),
+        (asked(request_id="ab-2"), False),
+        (asked(since="5m"), False),
+        (asked(since="2h", until="1h"), False),
+    ],
+)
+def test_a_line_of_a_file_answers_the_same_question(question: Asked, found: bool) -> None:
+    text = '{"level": "error", "message": "GET /api/v1/items 503", "request_id": "ab-1", "status": 503}'
+    row = row_of("backend", "1", "2026-01-31T11:50:00.123456789+00:00", text)
+
+    assert fits(question, row) is found
+
+
+@pytest.mark.parametrize(
+    ("row", "shown"),
+    [
+        ({"_msg": "redis does not answer", "reason": "WRONGPASS"}, "redis does not answer: WRONGPASS"),
+        ({"_msg": "migration failed: no table", "reason": "no table"}, "migration failed: no table"),
+        ({"_msg": "started"}, "started"),
+    ],
+)
+def test_reason_is_shown_after_the_text(row: dict[str, str], shown: str) -> None:
+    assert message(row) == shown
+
+
+def test_bad_pattern_is_a_usage_error() -> None:
+    with pytest.raises(UsageProblem, match="cannot be read"):
+        fits(asked(grep="["), row_of("redis", "", "2026-01-31T11:50:00+00:00", "text"))
+
+
+def test_files_are_merged_by_time_and_split_lines_joined(tmp_path: Path) -> None:
+    (tmp_path / "backend-1.log").write_text(
+        "2026-01-31T11:50:02.0+00:00 stdout P one \n2026-01-31T11:50:02.1+00:00 stderr F aside\n"
+        "2026-01-31T11:50:02.2+00:00 stdout F line\nnonsense\n"
+    )
+    (tmp_path / "redis.log").write_text(
+        "2026-01-31T11:50:01.0+00:00 stdout F first\n2026-01-31T09:00:00.0+00:00 stdout F old\n"
+    )
+
+    found = container_logs.rows(tmp_path, asked())
+
+    assert [(row["service"], row.get("replica", ""), row["_msg"]) for row in found] == [
+        ("redis", "", "first"), ("backend", "1", "aside"), ("backend", "1", "one line"),
+    ]  # fmt: skip
+    assert [row["_msg"] for row in container_logs.rows(tmp_path, asked("redis"))] == ["first"]
+
+
+def test_new_lines_are_followed_through_a_replaced_file(tmp_path: Path) -> None:
+    path = tmp_path / "redis.log"
+    path.write_text("2026-01-31T11:50:00+00:00 stdout F before this began\n" * 5)
+    changes = [
+        lambda: path.open("a").write("2026-01-31T11:50:01+00:00 stdout F appended\n2026-01-31T11:50:02+00:00 stdout F half"),
+        lambda: path.open("a").write(" a line\n"),
+        lambda: path.write_text("2026-01-31T11:50:03+00:00 stdout F of the new file\n"),
+    ]
+
+    def pause(seconds: float) -> None:
+        changes.pop(0)()
+
+    lines = container_logs.follow(tmp_path, asked(), pause)
+
+    assert [row["_msg"] for row in islice(lines, 3)] == ["appended", "half a line", "of the new file"]

@@ -1,0 +1,295 @@
+"""What is written down about a secret before and after who checks it is told, and how values are looked for."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_private_key
+
+from ops.core import state as files
+from ops.core.errors import HostLacks, OpsError
+from ops.core.process import Result
+from ops.core.state import State
+from ops.project import Project
+from ops.secrets import ciphers, databases, metrics, retiring, signers, versions
+from ops.secrets import verifiers as checkers
+from ops.secrets.facts import first_release
+from ops.secrets.search import Found, _chunks, _look, forms
+from ops.secrets.steps import HandOver
+
+SECRET = "postgres-app"
+VALUE = b"Zx9-_Qw3rTyUiOpAsDfGhJkL1234567890abcdefgh"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    state = State(tmp_path)
+    (state.secrets / SECRET).mkdir(parents=True)
+    for number in (1, 2):
+        (state.secrets / SECRET / str(number)).write_text(f"value-{number}")
+    return cast(Project, SimpleNamespace(state=state, name="cc03", host=SimpleNamespace()))
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch, project: Project) -> list[Any]:
+    """What the account was told, and what was written down at that moment."""
+    found: list[Any] = []
+
+    def tell(project: Project, name: str, values: Sequence[tuple[int, str]]) -> None:
+        found.append((name, values, versions.accepted(project.state, SECRET)))
+
+    monkeypatch.setitem(checkers.CHECKERS, "pair", checkers.Checker(tell, lambda *_: True))
+    return found
+
+
+def hand(version: int, beside: int = 0) -> HandOver:
+    return HandOver("hand", "", secret=SECRET, version=version, to="pair app", beside=beside)
+
+
+def test_only_what_is_sure_is_written_down_at_every_moment(project: Project, told: list[Any]) -> None:
+    checkers.hand_over(project, hand(2, beside=1))
+    assert told[-1] == ("app", [(1, "value-1"), (2, "value-2")], (0, 1))
+    assert versions.accepted(project.state, SECRET) == (1, 2)
+
+    checkers.hand_over(project, hand(2))
+    # Killed here, the old one may still be accepted: it is told once more.
+    assert told[-1] == ("app", [(2, "value-2")], (0, 2))
+    assert versions.accepted(project.state, SECRET) == (2,)
+
+    # Back: neither is sure while it is told.
+    checkers.hand_over(project, hand(1))
+    assert told[-1][2] == (0,)
+    assert versions.accepted(project.state, SECRET) == (1,)
+    assert (project.state.secrets / SECRET / versions.ACCEPTED).stat().st_mode & 0o777 == 0o600
+
+
+def test_nothing_is_claimed_where_telling_fails(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(*_: Any) -> None:
+        raise OpsError("refused", "", "")
+
+    monkeypatch.setitem(checkers.CHECKERS, "pair", checkers.Checker(refuses, lambda *_: True))
+    with pytest.raises(OpsError):
+        checkers.hand_over(project, hand(2))
+    assert versions.accepted(project.state, SECRET) == (0,)
+
+
+def test_number_that_was_taken_back_is_not_used_again(project: Project) -> None:
+    versions.withdraw(project.state, SECRET, 2)
+
+    assert versions.numbers(project.state, SECRET) == [1]
+    assert versions.next_version(project.state, SECRET) == 3
+    with pytest.raises(HostLacks):
+        versions.value_of(project.state, SECRET, 3)
+
+
+def test_what_was_taken_back_is_still_accepted_while_containers_leave_it(project: Project, told: list[Any]) -> None:
+    checkers.hand_over(project, hand(2))
+    versions.withdraw(project.state, SECRET, 2)
+    checkers.hand_over(project, hand(1, beside=2))
+
+    assert told[-1] == ("app", [(2, "value-2"), (1, "value-1")], (0, 2))
+    assert versions.accepted(project.state, SECRET) == (1, 2)
+
+
+@pytest.mark.parametrize(("values", "roles"), [([(1, "a"), (2, "b")], ["app_2"]), ([(2, "b")], ["app", "app_2"])])
+def test_while_both_are_accepted_only_the_role_of_the_new_one_changes(
+    project: Project, monkeypatch: pytest.MonkeyPatch, values: list[tuple[int, str]], roles: list[str]
+) -> None:
+    changed: list[str] = []
+    monkeypatch.setattr(databases, "_set_roles", lambda project, names, value, user: changed.extend(names))
+    databases.set_pair(project, "app", values)
+
+    assert changed == roles
+
+
+@pytest.mark.parametrize(("version", "refused"), [(1, "app_2"), (2, "app")])
+def test_a_role_that_is_not_in_use_hinders_no_way_back(
+    project: Project, monkeypatch: pytest.MonkeyPatch, version: int, refused: str
+) -> None:
+    """The change is put back because of it: too many connections, say."""
+    monkeypatch.setattr(databases, "_refused", lambda project, name, value: "FATAL" if name == refused else "")
+    told: list[str] = []
+    monkeypatch.setattr("ops.engines.podman.postgres.execute", lambda *args: told.append(args[3]))
+    databases.set_pair(project, "app", [(version, "a")])
+
+    assert told == [f"ALTER ROLE {refused} PASSWORD :'value';"]
+    with pytest.raises(OpsError, match=f"refuses {refused} "):
+        databases.set_pair(project, "app", [(version, "a"), (version + 1, "b")])
+
+
+@pytest.mark.parametrize("shift", range(6))
+def test_a_value_is_found_in_base64_wherever_it_begins(shift: int) -> None:
+    text = base64.b64encode(b"x" * shift + VALUE + b"tail")
+
+    assert any(form in text for form in forms(VALUE))
+    assert not any(form in base64.b64encode(b"x" * shift + VALUE[::-1]) for form in forms(VALUE))
+
+
+def test_a_value_is_found_across_pieces_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ops.secrets.search.CHUNK", 600)
+    path = tmp_path / "file"
+    path.write_bytes(b"." * 580 + VALUE + b"." * 900)
+    found = Found()
+    _look(found, {"one": forms(VALUE), "other": forms(VALUE[::-1])}, "here", _chunks(path))
+
+    assert [(leak.secret, leak.where) for leak in found.leaks] == [("one", "here")]
+    assert VALUE.decode() not in str(found.as_json())
+
+
+def test_since_which_release() -> None:
+    sealed = {1: {"a": 1}, 2: {"a": 2}, 3: {"a": 2}, 5: {"a": 2}}
+
+    assert first_release(sealed, "a", 2) == 2
+    assert first_release(sealed, "a", 3) is None
+
+
+def test_public_key_is_that_of_the_private_one_which_the_container_makes(project: Project) -> None:
+    der = bytes.fromhex("302e020100300506032b657004220420") + hashlib.sha256(b"value-1").digest()
+    private = load_der_private_key(der, None)
+
+    assert signers.public_key("value-1") == private.public_key().public_bytes(
+        Encoding.PEM, PublicFormat.SubjectPublicKeyInfo
+    ).decode()  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "opens"),
+    [(0, '{"opens": ["local"], "away": []}', True), (1, '{"opens": [], "away": ["vault"]}', False)],
+)
+def test_key_of_the_backups_is_tried_on_the_repositories_themselves(
+    project: Project, capsys: pytest.CaptureFixture[str], code: int, said: str, opens: bool
+) -> None:
+    asked: list[Any] = []
+
+    def run(argv: Sequence[str], **more: Any) -> Result:
+        asked.append((argv, more["stdin"]))
+        return Result((), code, said, "", 0.1)
+
+    project.host.run = run  # type: ignore[method-assign]
+    assert ciphers.accepts(project, "backup", 2, "value") is opens
+    # Never in argv.
+    assert asked == [(("podman", "exec", "--interactive", "cc03-backup", "backup", "opens"), "value\n")]
+    assert ("vault does not answer" in capsys.readouterr().out) is (not opens)
+
+
+@pytest.mark.parametrize(("code", "said"), [(2, '{"opens": ["local"], "opens a part of": ["vault"]}'), (125, ""), (1, "")])
+def test_key_that_opens_a_part_or_could_not_be_tried_is_neither_accepted_nor_refused(
+    project: Project, code: int, said: str
+) -> None:
+    project.host.run = lambda *_, **__: Result((), code, said, "no such container", 0.1)  # type: ignore[method-assign]
+    with pytest.raises(OpsError, match="does not open all"):
+        ciphers.accepts(project, "backup", 2, "value")
+
+
+def test_all_that_have_ever_signed_are_handed_to_the_backup(project: Project) -> None:
+    project.state.backup.mkdir()
+    folder = project.state.secrets / signers.SECRET
+    folder.mkdir()
+    for name in ("1", "2", "3.withdrawn"):
+        (folder / name).write_text(f"value-{name}")
+    signers.write(project.state)
+
+    assert signers.accepts(project, "backup", 1, "value-1") and signers.accepts(project, "backup", 2, "value-2")
+    assert not signers.accepts(project, "backup", 3, "value-3.withdrawn")
+    assert "value" not in (project.state.backup / signers.FILE).read_text()
+
+
+def test_age_is_that_of_the_newest_version_and_of_what_can_be_rotated(project: Project) -> None:
+    project.state.metrics.mkdir()
+    once = project.state.secrets / "operator-password"
+    once.mkdir()
+    (once / "1").write_text("value")
+    os.utime(project.state.secrets / SECRET / "2", (1000, 1000))
+    metrics.write(project.state)
+
+    lines = (project.state.metrics / metrics.FILE).read_text().splitlines()
+    assert lines[2:] == ['cc03_secret_created_timestamp_seconds{secret="postgres-app",service="postgres"} 1000']
+
+
+# ---- Former versions
+
+
+RELEASE = '{"secrets": {"postgres-app": 2, "backup-signing": 2, "backup-cipher": 2, "grafana-admin": 2, "redis-app": 2}}'
+
+
+class Podman:
+    """What the engine says to the commands that retiring takes. `opens`: answer of the backup container about the key."""
+
+    def __init__(self, stored: str, opens: str = '{"away": []}') -> None:
+        self.stored, self.opens, self.removed = stored, opens, list[str]()
+
+    def run(self, argv: Sequence[str], **_: Any) -> Result:
+        if argv[:3] == ("podman", "secret", "rm"):
+            self.removed.append(argv[3])
+        return Result(tuple(argv), 0, self.opens if "opens" in argv else self.stored, "", 0.0)
+
+
+@pytest.fixture
+def rotated(project: Project) -> Project:
+    """Each of these has gone from version 1 to 2; of redis-app version 1 may still be accepted."""
+    state = project.state
+    for secret in ("backup-signing", "backup-cipher", "grafana-admin", "redis-app"):
+        for number in (1, 2):
+            files.write(_folder(state, secret) / str(number), f"{secret}-value-{number}", mode=0o600)
+    for secret in ("postgres-app", "backup-signing", "backup-cipher"):
+        versions.note(state, secret, [2])
+    versions.note(state, "redis-app", [1, 2])
+    (state.releases / "7").mkdir(parents=True)
+    (state.releases / "7" / "release.json").write_text(RELEASE)
+    state.current.symlink_to("7")
+    state.backup.mkdir()
+    return project
+
+
+def _folder(state: State, secret: str) -> Path:
+    (state.secrets / secret).mkdir(exist_ok=True)
+    return state.secrets / secret
+
+
+def test_former_versions_go_from_the_state_folder_and_from_podman(rotated: Project) -> None:
+    state = rotated.state
+    signed = signers.public_key("backup-signing-value-1")
+    object.__setattr__(rotated, "host", engine := Podman("cc03-postgres-app-1\ncc03-postgres-app-2\ncc03-redis-app-1\n"))
+    assert retiring.retire(rotated) == ["backup-cipher 1", "backup-signing 1", "grafana-admin 1", "postgres-app 1"]
+
+    assert [versions.numbers(state, one) for one in ("postgres-app", "redis-app")] == [[2], [1, 2]]
+    assert engine.removed == ["cc03-postgres-app-1"]
+    kept = "".join(path.read_text() for path in state.secrets.rglob("*") if path.is_file())
+    assert "value-1" not in kept.replace("redis-app-value-1", "")
+    assert versions.next_version(state, "postgres-app") == 3, "the number stays taken"
+    signers.write(state)
+    assert signed in (state.backup / signers.FILE).read_text(), "what it has signed stays provable"
+    assert retiring.retire(rotated) == []
+
+
+@pytest.mark.parametrize("opens", ['{"away": ["offsite"]}', ""])
+def test_former_key_of_the_repositories_stays_while_one_may_need_it(rotated: Project, opens: str) -> None:
+    object.__setattr__(rotated, "host", Podman("", opens))
+    retiring.retire(rotated)
+
+    assert versions.numbers(rotated.state, "backup-cipher") == [1, 2]
+
+
+def test_nothing_is_retired_while_the_release_has_another_version(rotated: Project) -> None:
+    (rotated.state.releases / "7" / "release.json").write_text(RELEASE.replace("2", "1"))
+    object.__setattr__(rotated, "host", Podman(""))
+
+    assert retiring.retire(rotated) == []
+    assert versions.numbers(rotated.state, SECRET) == [1, 2]
+
+
+def test_withdrawn_version_is_retired_too(rotated: Project) -> None:
+    versions.withdraw(rotated.state, SECRET, 1)
+    object.__setattr__(rotated, "host", Podman(""))
+    retiring.retire(rotated)
+
+    assert versions.taken(rotated.state, SECRET) == [1, 2]
+    with pytest.raises(HostLacks):
+        versions.value_of(rotated.state, SECRET, 1)

@@ -1,0 +1,120 @@
+"""The parts of the audit's look that need no stack: what a mount holds, who may read a file, what the kernel's lines say."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from ops.core.state import State
+from ops.project import Project
+from ops.security_audit.facts import Mount
+from ops.security_audit.probe import files, sockets
+from ops.security_audit.probe.inside import _may_write, below, holds_sockets
+from ops.security_audit.probe.processes import namespace, namespaces, pids_of, status
+
+
+def mount(path: Path) -> Mount:
+    return Mount(str(path), str(path), writable=False)
+
+
+def test_a_socket_is_found_by_itself_and_below_a_mount(tmp_path: Path) -> None:
+    plain, deep = tmp_path / "plain", tmp_path / "a" / "b"
+    plain.mkdir()
+    deep.mkdir(parents=True)
+    os.mknod(deep / "engine.sock", stat.S_IFSOCK | 0o600)
+
+    assert holds_sockets(os.getpid(), mount(deep / "engine.sock"))
+    assert holds_sockets(os.getpid(), mount(tmp_path))
+    assert not holds_sockets(os.getpid(), mount(plain))
+
+
+@pytest.mark.parametrize(
+    ("mode", "uids", "may"),
+    [(0o755, {60701}, False), (0o777, {60701}, True), (0o700, {0, 60701}, True), (0o755, set(), False)],
+)
+def test_who_may_write_is_told_by_mode_and_user(tmp_path: Path, mode: int, uids: set[int], may: bool) -> None:
+    tmp_path.chmod(mode)
+
+    assert _may_write(tmp_path, "/", frozenset(uids)) is may
+    assert not _may_write(tmp_path, "/gone", frozenset(uids))
+
+
+def test_a_path_below_is_told_from_one_that_only_begins_alike() -> None:
+    assert below("/run/secrets/a", ("/run/secrets",))
+    assert not below("/run/secrets-of-others", ("/run/secrets",))
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> State:
+    made = State(tmp_path / "state")
+    made.prepare()
+    for version, value in (("1", "old-value-of-it"), ("2", "new-value-of-it\n")):
+        path = made.secrets / "redis-app" / version
+        path.parent.mkdir(exist_ok=True, mode=0o700)
+        path.write_text(value)
+        path.chmod(0o600)
+    return made
+
+
+def test_what_others_may_read_is_found_among_secrets_and_keys(state: State) -> None:
+    assert files.open_to_others(state) == {}
+    (state.secrets / "redis-app" / "2").chmod(0o640)
+    folder = state.certs / "nginx"
+    folder.mkdir()
+    key = "-----BEGIN PRIVATE KEY-----"
+    for name, content, mode in (("cert.pem", "CERTIFICATE", 0o644), ("tls.pem", key, 0o600), (".tls.pem.next", key, 0o644)):
+        (folder / name).write_text(content)
+        (folder / name).chmod(mode)
+    (folder / "key.pem").symlink_to("tls.pem")
+    (state.ca / "passphrase").write_text("of the root's key")
+    (state.ca / "passphrase").chmod(0o604)
+
+    assert files.open_to_others(state) == {
+        "secrets/redis-app/2": 0o640, "certs/nginx/.tls.pem.next": 0o644, "ca/passphrase": 0o604,
+    }  # fmt: skip
+
+
+def test_folder_can_be_entered_only_where_all_above_it_let_others_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = tmp_path / "volumes" / "redis-data"
+    inner.mkdir(parents=True)
+    modes = dict.fromkeys((inner, *inner.parents), 493)
+    monkeypatch.setattr(Path, "stat", lambda self: os.stat_result((modes[self], *[0] * 9)))
+
+    assert list(files.entered([inner])) == [str(inner)]
+    modes[inner.parent] = 0o700
+    assert list(files.entered([inner])) == []
+
+
+def test_the_newest_value_of_a_secret_is_looked_for(state: State) -> None:
+    (state.secrets / "short").mkdir()
+    (state.secrets / "short" / "1").write_text("abc")
+
+    assert files.values(state) == {"redis-app": b"new-value-of-it"}
+
+
+def test_own_process_is_seen_as_one_of_the_host() -> None:
+    seen = namespaces({"redis": os.getpid()}, {})
+
+    assert seen[namespace("self", "pid")] == ("the host", "redis")
+    assert namespaces({"redis": os.getpid()}, {"nginx": "redis"})[namespace("self", "net")] == ("the host",)
+    assert pids_of(os.getpid(), {}) == [os.getpid()], "of the host's processes only the container's own"
+    assert status(os.getpid())["Name"]
+    assert status(1 << 22) == {}
+
+
+def test_addresses_of_the_host_leave_out_loopback() -> None:
+    assert [one for one in sockets.host_addresses() if one.startswith("127.")] == []
+
+
+@pytest.mark.parametrize("name", ["journal.jsonl", "journal.2.jsonl", "audit.jsonl", "audit.1.jsonl"])
+def test_secret_in_a_record_is_found_in_each_of_its_parts(state: State, name: str) -> None:
+    (state.secrets / "redis-app" / "3").write_text("a-value-that-is-long-enough-to-be-one")
+    (state.root / name).write_text("x a-value-that-is-long-enough-to-be-one x")
+    project = cast(Project, SimpleNamespace(state=state))
+
+    assert [(leak.secret, leak.where) for leak in files.leaks(project, {})] == [("redis-app", name)]
