@@ -51,6 +51,15 @@ class Clone:
         """Make this another version of the backend: its image gets another tag."""
         self.put("compose/backend/app/variant.py", f'"""Variant {name}."""\n')
 
+    def lift_login_limits(self, rate: int, at_once: int) -> None:
+        """Let one address log in `rate` times a second, and have `at_once` logins under way. The zones keep their keys, since a
+        running nginx refuses another."""
+        self.edit("config/nginx/limits.conf", "zone=login:4m rate=5r/s;", f"zone=login:4m rate={rate}r/s;")
+        limits = "limit_req  zone=login burst=20  nodelay;\n            limit_conn forms 5;"
+        lifted = f"limit_req  zone=login burst={at_once}  nodelay;\n            limit_conn forms {at_once};"
+        self.edit("config/nginx/public.conf", limits, lifted)
+        self.edit("config/nginx/public.conf", "limit_conn tokens 12;", f"limit_conn tokens {at_once};")
+
     def inv(self, *arguments: str, env: Mapping[str, str] | None = None) -> Result:
         return inv(*arguments, root=self.root, env=env)
 

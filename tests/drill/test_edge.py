@@ -111,6 +111,26 @@ def test_nginx_that_does_not_start_costs_no_connection_and_goes_again(
     assert {slot: one["Id"] for slot, one in stack.containers().items()} == {slot: one["Id"] for slot, one in before.items()}
 
 
+def test_configuration_that_only_a_running_nginx_refuses_fails_the_deploy(stack: Drill, checkout: Path, record: Record) -> None:
+    """`nginx -t` knows nothing of the shared memory of the nginx that runs, and `nginx -s reload` succeeds whatever it does."""
+    limits = checkout / "config" / "nginx" / "limits.conf"
+    text = limits.read_text()
+    limits.write_text(text.replace("$login_key zone=forms:4m;", "$token_key zone=forms:4m;"))
+    before = stack.containers()["nginx"]["Id"]
+    began = time.monotonic()
+    answer = inv("deploy", "--yes", root=checkout)
+    assert answer.returncode == 1, answer.stdout + answer.stderr
+    assert "give the zone a new name" in answer.stderr
+    record("nginx that refuses its new configuration", time.monotonic() - began)
+    assert "nothing to do" in inv("deploy", "--plan").stdout
+
+    limits.write_text(text.replace("$login_key zone=forms:4m;", "$token_key zone=logins:4m;"))
+    public = checkout / "config" / "nginx" / "public.conf"
+    public.write_text(public.read_text().replace("limit_conn forms 5;", "limit_conn logins 5;"))
+    stack.deploy(root=checkout)
+    assert stack.containers()["nginx"]["Id"] == before, "a new name needs no new container"
+
+
 def network(stack: Drill, slot: str) -> Path:
     return Path(f"/proc/{stack.pid(slot)}/ns/net").readlink()
 
