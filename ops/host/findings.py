@@ -62,6 +62,10 @@ class Facts:
     """How the kernel uses transparent huge pages: always, madvise or never."""
     backlog: int | None = None
     """net.core.somaxconn of a new network namespace, which does not take over the host's."""
+    receivers: Mapping[str, bool] = field(default_factory=dict)
+    """Host of each declared receiver of alerts -> whether this host knows an address of it."""
+    without_resolver: bool = False
+    """Whether a receiver of alerts is declared by a name, and containers are given no resolver."""
     secrets_closed: str = ""
     """Why secrets that are encrypted at rest cannot be read; empty where they can, and where they are not."""
 
@@ -83,7 +87,7 @@ def findings(facts: Facts) -> tuple[Finding, ...]:
     """Every finding, good ones included, in the order in which they matter."""
     return (
         *_secrets(facts), *_programs(facts), *_kernel(facts), *_room(facts), *_memory(facts), *_ports(facts), *_accounts(facts),
-        *_repositories(facts),
+        *_repositories(facts), *_receivers(facts),
         *_surroundings(facts),
     )  # fmt: skip
 
@@ -255,6 +259,22 @@ def _repositories(facts: Facts) -> Iterator[Finding]:
             )  # fmt: skip
         else:
             yield Finding("good", f"the repository {name} is on a disk of its own")
+
+
+def _receivers(facts: Facts) -> Iterator[Finding]:
+    for host, known in facts.receivers.items():
+        if known:
+            yield Finding("good", f"the receiver {host} of alerts has an address")
+        else:
+            yield Finding(
+                "warning", f"the receiver {host} of alerts has no address", "no alert reaches it",
+                f"alerts.destinations in config/stack.yaml, or this host's resolver: getent ahostsv4 {host}",
+            )  # fmt: skip
+    if facts.without_resolver:
+        yield Finding(
+            "warning", "no resolver that containers reach", "Alertmanager cannot look up the names of its receivers",
+            "declare receivers by address, or name another resolver than 127.0.0.1 in /etc/resolv.conf",
+        )  # fmt: skip
 
 
 def _surroundings(facts: Facts) -> Iterator[Finding]:

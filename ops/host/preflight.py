@@ -19,6 +19,7 @@ from ops.backup.configuration import OWNER, declared
 from ops.core.errors import HostLacks, OpsError
 from ops.core.process import installed, run
 from ops.engines.podman import argv as podman
+from ops.engines.podman import firewall
 from ops.engines.podman.host import EVERYWHERE, host_facts, port_is_free
 from ops.engines.podman.observe import images, inspected_containers
 from ops.host.accounts import taken_ids
@@ -178,11 +179,16 @@ def look_around(project: Project) -> Facts:
         registry = pool.submit(_container_registry, project)
         packages = pool.submit(_package_mirror)
         ipv6 = pool.submit(_ipv6_addresses, project.settings.domain)
+        hosts = sorted({one.rpartition(":")[0] for one in project.stack.destinations})
+        known = list(pool.map(firewall.addresses, hosts))
         offset = packages.result()
     return replace(
         facts,
         clock_offset=offset,
         ipv6=ipv6.result(),
+        receivers={host: bool(found) for host, found in zip(hosts, known, strict=True)},
+        without_resolver=any(host not in found for host, found in zip(hosts, known, strict=True))
+        and not firewall.nameservers(),
         registries={"container registry": registry.result(), "package mirror": offset is not None},
     )
 

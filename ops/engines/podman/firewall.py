@@ -6,20 +6,29 @@ is removed, altered or added is found. Standard library only: the health ticker 
 
 from __future__ import annotations
 
+import json
 import re
 import socket
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from ops.core.errors import OpsError
 from ops.core.process import installed, run
 
-RULES, LISTED = "rules.nft", "listed.nft"
+RULES, LISTED, ADMITTED = "rules.nft", "listed.nft", "admitted.json"
+SETS = ("receivers", "resolvers")
+DAY = 86400.0
 ALTERED = "altered"
 SECONDS = 20.0
 RECEIVER = re.compile(r"^# receiver (\S+) (\d+)$", re.MULTILINE)
 """How the rules name a declared receiver (ops/engines/podman/firewall_rules.py)."""
+HELP = """\
+# HELP cc03_alert_receiver_known Whether this host knows an address of a declared receiver of alerts.
+# TYPE cc03_alert_receiver_known gauge
+"""
 RESOLV_CONF = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
 """Where Podman looks for what it writes into a container's: the second, where the first names nothing but the host itself."""
 
@@ -46,6 +55,8 @@ def load(state: Path, rules: str) -> None:
             "load the kernel modules nf_tables, nft_nat, nft_ct and nft_fib_ipv4 (modprobe), then inv deploy",
         )  # fmt: skip
     folder(state).mkdir(mode=0o700, exist_ok=True)
+    # The sets of a table that was just loaded are empty.
+    (folder(state) / ADMITTED).unlink(missing_ok=True)
     _write(folder(state) / RULES, rules)
     _write(folder(state) / LISTED, _listing(table_of(rules)))
 
@@ -61,35 +72,79 @@ def ensure(state: Path) -> bool:
     return True
 
 
-def admit(state: Path) -> tuple[str, ...]:
-    """Enter the present addresses of the declared receivers, and of the resolvers, into the packet filter, for a day.
+def receivers(state: Path) -> tuple[tuple[str, int], ...]:
+    """Host and port of each receiver that the loaded rules declare."""
+    return tuple((host, int(port)) for host, port in RECEIVER.findall(_read(folder(state) / RULES)))
 
-    Returns the names that cannot be looked up; the addresses that they had before stay until their day is over.
+
+def admit(state: Path) -> tuple[str, ...]:
+    """Have the packet filter let pass what goes to the receivers and the resolvers: to their present addresses and those of the
+    last day, and nothing else.
+
+    Returns the names that cannot be looked up.
     """
-    rules = _read(folder(state) / RULES)
-    receivers = RECEIVER.findall(rules)
-    if not receivers:
+    declared = receivers(state)
+    if not declared:
         return ()
-    unknown, elements = [], [("resolvers", address) for address in nameservers()]
-    for host, port in receivers:
-        try:
-            found = {str(item[4][0]) for item in socket.getaddrinfo(host, int(port), socket.AF_INET, socket.SOCK_STREAM)}
-        except OSError:
+    now, unknown = time.time(), []
+    admitted = {
+        name: {one: at for one, at in elements.items() if now - at < DAY} for name, elements in _admitted(state).items()
+    }
+    admitted["resolvers"] |= dict.fromkeys(nameservers(), now)
+    for host, port in declared:
+        if not (found := addresses(host)):
             unknown.append(host)
-            continue
-        elements += [("receivers", f"{address} . {port}") for address in sorted(found)]
-    name = table_of(rules)
-    # What is added again keeps its end, so it is removed first; and what is not there cannot be removed.
-    lines = [
-        f"{verb} element ip {name} {group} {{ {element} }}\n"
-        for group, element in dict.fromkeys(elements) for verb in ("add", "delete", "add")
-    ]  # fmt: skip
+        admitted["receivers"] |= {f"{address} . {port}": now for address in found}
+    table = table_of(_read(folder(state) / RULES))
+    # One transaction: an element that somebody else has added goes, and no connection is dropped meanwhile.
+    lines = [f"flush set ip {table} {name}\n" for name in SETS]
+    lines += [f"add element ip {table} {name} {{ {one} }}\n" for name in SETS for one in admitted[name]]
     answer = run(("nft", "--file", "-"), timeout=SECONDS, stdin="".join(lines), ok=None)
     if answer.returncode:
         raise OpsError(
             "the packet filter does not take the receivers of alerts", answer.last_words(), "inv deploy loads it again"
         )
+    _write(folder(state) / ADMITTED, json.dumps(admitted))
     return tuple(unknown)
+
+
+def addresses(host: str) -> tuple[str, ...]:
+    """IPv4 addresses of a name, as this host looks them up; none where it is unknown or nobody answers."""
+    try:
+        found = socket.getaddrinfo(host, None, socket.AF_INET, socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return ()
+    return tuple(sorted({str(item[4][0]) for item in found}))
+
+
+def intruders(state: Path) -> tuple[str, ...]:
+    """Addresses that the packet filter lets Alertmanager reach, and that were never those of a receiver or a resolver."""
+    rules = _read(folder(state) / RULES)
+    if not receivers(state):
+        return ()
+    admitted, found = _admitted(state), []
+    for name in SETS:
+        answer = run(("nft", "--json", "list", "set", "ip", table_of(rules), name), timeout=SECONDS, ok=None)
+        listed = json.loads(answer.stdout) if answer.returncode == 0 else {"nftables": []}
+        elements = [one for item in listed["nftables"] for one in item.get("set", {}).get("elem", ())]
+        found += [one for one in map(_element, elements) if one not in admitted[name]]
+    return tuple(sorted(found))
+
+
+def _element(listed: Mapping[str, Any] | str) -> str:
+    """As `nft --file` takes it: `192.0.2.7 . 587`."""
+    value = listed if isinstance(listed, str) else listed.get("elem", listed)
+    value = value["val"] if isinstance(value, dict) and "val" in value else value
+    return " . ".join(map(str, value["concat"])) if isinstance(value, dict) else str(value)
+
+
+def _admitted(state: Path) -> dict[str, dict[str, float]]:
+    """Set -> its elements and when each was last an address of what it is for."""
+    try:
+        kept = json.loads(_read(folder(state) / ADMITTED))
+        return {name: {str(one): float(at) for one, at in kept[name].items()} for name in SETS}
+    except (ValueError, KeyError, AttributeError):
+        return {name: {} for name in SETS}
 
 
 class Receivers:
@@ -113,6 +168,12 @@ class Receivers:
                 self.say(f"receivers of alerts without an address: {', '.join(unknown) or 'none any more'}")
         self.lookup = self.pool.submit(admit, self.state)
 
+    def exposition(self) -> str:
+        """What the last lookup has found, in Prometheus' text format. Empty where no receiver is declared."""
+        hosts = sorted({host for host, _ in receivers(self.state)})
+        lines = [f'cc03_alert_receiver_known{{receiver="{host}"}} {int(host not in self.unknown)}\n' for host in hosts]
+        return "".join([HELP, *lines]) if lines else ""
+
 
 def nameservers() -> tuple[str, ...]:
     """IPv4 addresses of the resolvers that a container on a network with a way out is given."""
@@ -129,7 +190,7 @@ def remove(state: Path) -> None:
         # Made first where it is gone already, so that its removal cannot fail.
         name = table_of(rules)
         run(("nft", "--file", "-"), timeout=SECONDS, stdin=f"table ip {name} {{}}\ndelete table ip {name}\n")
-    for name in (RULES, LISTED):
+    for name in (RULES, LISTED, ADMITTED):
         (folder(state) / name).unlink(missing_ok=True)
 
 

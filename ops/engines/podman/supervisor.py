@@ -295,8 +295,8 @@ class Ticker:
         self.crashes.write()
         # For cAdvisor: Podman's own files say the same to root only, and hold far more than that.
         _replace(self.state / "metrics" / CONTAINERS, container_list(found.values()))
-        commands = history.exposition(history.read(self.state), time.time())
-        _replace(self.state / "metrics" / "stack.prom", exposition(self.targets, self.watches, found, self.crashes) + commands)
+        beside = history.exposition(history.read(self.state), time.time()) + self.receivers.exposition()
+        _replace(self.state / "metrics" / "stack.prom", exposition(self.targets, self.watches, found, self.crashes) + beside)
 
     def run(self) -> None:
         """Until stopped by a signal, or replaced: a new list under another version makes this process read it again."""

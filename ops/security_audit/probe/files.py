@@ -142,7 +142,8 @@ def host_files(project: Project, containers: Mapping[str, Mapping[str, Any]], ne
 def _firewall(project: Project) -> str:
     found = firewall.loaded(project.state.root)
     if found == rules(project.stack, project.allocation):
-        return ""
+        reached = ", ".join(firewall.intruders(project.state.root))
+        return f"Alertmanager may reach {reached}, which no declared receiver or resolver has" if reached else ""
     return "its rules were removed or altered" if found == firewall.ALTERED else "it was never loaded, or is of another release"
 
 

@@ -56,6 +56,8 @@ def test_host_that_has_all_gets_good_findings_only() -> None:
             "bad",
             "port 443 is published by the project shop of this host",
         ),
+        (facts(receivers={"smtp.example.com": False}), "warning", "the receiver smtp.example.com of alerts has no address"),
+        (facts(without_resolver=True), "warning", "no resolver that containers reach"),
         (facts(secrets_closed="locked"), "bad", "secrets cannot be read: locked"),
         (facts(ipv6=("2001:db8::7",)), "warning", "the site's name has an IPv6 address, 2001:db8::7"),
         (facts(clock_offset=11.0), "warning", "the clock is off by 11 s"),

@@ -120,17 +120,66 @@ def names(monkeypatch: pytest.MonkeyPatch, known: dict[str, list[str]]) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", ask)
 
 
-def test_present_addresses_are_entered_for_a_day_counted_anew_each_time(
+def elements(told: str) -> list[str]:
+    """What the sets hold after a transaction, which empties them first."""
+    lines = told.splitlines()
+    assert [line for line in lines if line.startswith("flush set ip cc03-filter ")] == lines[:2]
+    return [line.partition("{ ")[2].removesuffix(" }") for line in lines[2:]]
+
+
+def test_sets_hold_present_addresses_and_those_of_the_last_day(
     kernel: Kernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names(monkeypatch, {"smtp.example.com": ["198.51.100.1", "198.51.100.2"], "192.0.2.7": ["192.0.2.7"]})
+    clock = [1_000_000.0]
+    monkeypatch.setattr("time.time", lambda: clock[0])
+    known = {"smtp.example.com": ["198.51.100.1"], "192.0.2.7": ["192.0.2.7"]}
+    names(monkeypatch, known)
 
     assert firewall.admit(tmp_path) == ()
-    lines = kernel.told[0].splitlines()
-    for element in ("198.51.100.1 . 587", "198.51.100.2 . 587", "192.0.2.7 . 8443"):
-        # What is there already keeps its end otherwise.
-        assert [line.split()[0] for line in lines if element in line] == ["add", "delete", "add"]
-    assert [line.split()[4] for line in lines if "192.0.2.53" in line] == ["resolvers"] * 3
+    assert sorted(elements(kernel.told[0])) == ["192.0.2.53", "192.0.2.7 . 8443", "198.51.100.1 . 587"]
+    known["smtp.example.com"] = ["198.51.100.2"]
+    clock[0] += 60
+    firewall.admit(tmp_path)
+    both = {"198.51.100.1 . 587", "198.51.100.2 . 587"}
+    assert set(elements(kernel.told[1])) >= both
+    clock[0] += firewall.DAY - 30
+    firewall.admit(tmp_path)
+    assert both & set(elements(kernel.told[2])) == {"198.51.100.2 . 587"}
+
+
+def test_table_that_is_loaded_anew_remembers_no_address(
+    kernel: Kernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names(monkeypatch, {"smtp.example.com": ["198.51.100.1"], "192.0.2.7": ["192.0.2.7"]})
+    firewall.admit(tmp_path)
+    firewall.load(tmp_path, (firewall.folder(tmp_path) / firewall.RULES).read_text())
+    names(monkeypatch, {"192.0.2.7": ["192.0.2.7"]})
+    firewall.admit(tmp_path)
+
+    assert "198.51.100.1 . 587" not in elements(kernel.told[-1])
+
+
+LISTED = """{"nftables": [{"metainfo": {"json_schema_version": 1}}, {"set": {"name": "SET", "elem": [ELEMENTS]}}]}"""
+
+
+def test_element_that_the_host_did_not_enter_is_an_intruder(
+    kernel: Kernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names(monkeypatch, {"smtp.example.com": ["198.51.100.1"], "192.0.2.7": ["192.0.2.7"]})
+    firewall.admit(tmp_path)
+    listed = {
+        "receivers": '{"elem": {"val": {"concat": ["198.51.100.1", 587]}, "timeout": 86400, "expires": 86300}}',
+        "resolvers": '{"elem": {"val": "192.0.2.53", "expires": 86300}}',
+    }
+
+    def ask(argv: tuple[str, ...], **options: Any) -> Result:
+        return Result(argv, 0, LISTED.replace("ELEMENTS", listed[argv[-1]]), "", 0.0)
+
+    monkeypatch.setattr(firewall, "run", ask)
+    assert firewall.intruders(tmp_path) == ()
+    listed["receivers"] += ', {"concat": ["203.0.113.9", 443]}'
+    listed["resolvers"] += ', "203.0.113.53"'
+    assert firewall.intruders(tmp_path) == ("203.0.113.53", "203.0.113.9 . 443")
 
 
 def test_name_that_is_unknown_today_is_said_and_the_others_are_entered(
@@ -169,6 +218,20 @@ def test_ticker_says_once_that_a_name_is_unknown(kernel: Kernel, tmp_path: Path,
         "receivers of alerts without an address: smtp.example.com",
         "receivers of alerts without an address: none any more",
     ]
+
+
+def test_unknown_name_is_a_figure_for_the_alert(kernel: Kernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    receivers = firewall.Receivers(tmp_path, print)
+    names(monkeypatch, {"192.0.2.7": ["192.0.2.7"]})
+    for _ in range(2):
+        receivers.round()
+        assert receivers.lookup is not None
+        receivers.lookup.exception(timeout=5)
+
+    assert receivers.exposition().splitlines()[2:] == [
+        'cc03_alert_receiver_known{receiver="192.0.2.7"} 1', 'cc03_alert_receiver_known{receiver="smtp.example.com"} 0',
+    ]  # fmt: skip
+    assert firewall.Receivers(tmp_path / "none", print).exposition() == ""
 
 
 @pytest.mark.parametrize(
