@@ -58,10 +58,10 @@ def _build(project: Project, part: str) -> None:
     """The image, and those that a trial needs besides, where this host lacks them."""
     from ops.application.contract import BACKEND
     from ops.application.stage import NEIGHBOURS
+    from ops.core.plan import Plan
     from ops.engines.podman.observe import images as present
     from ops.host.preflight import check_host_to_build
     from ops.stack.images import plan_build
-    from ops.stack.model import Plan
 
     wanted = {name: project.images[name] for name in (part, *(NEIGHBOURS if part == BACKEND else ()))}
 

@@ -18,7 +18,7 @@ from hashlib import sha256
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
-from ops.stack.model import Plan
+from ops.core.plan import Plan
 
 GENESIS = "0" * 64
 """What stands in the first entry for the hash of the line before it."""

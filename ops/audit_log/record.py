@@ -25,11 +25,11 @@ from ops.core import state as records
 from ops.core.errors import HostLacks, NeedsPerson, OpsError
 from ops.core.lock import Holder, boot_id, process_started
 from ops.core.logfile import tell
+from ops.core.plan import Plan
 from ops.core.process import account
 from ops.core.state import State
 from ops.project import Project
 from ops.stack.checkout import origin
-from ops.stack.model import Plan
 
 KEPT_DAYS = 400
 """Of a finished part, counted from its newest entry: a yearly audit sees the whole year. By age alone, so that nobody can have

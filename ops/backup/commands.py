@@ -16,8 +16,8 @@ from ops.core.errors import OpsError, UsageProblem, did_you_mean
 
 if TYPE_CHECKING:
     from ops.backup.sets import Safety, Set, Status
+    from ops.core.plan import Plan
     from ops.project import Project
-    from ops.stack.model import Plan
 
 KINDS = ("full", "diff", "incr")
 
@@ -33,13 +33,13 @@ def _carry_out(project: Project, plan: Plan) -> float:
     from ops.cli import show
     from ops.core.execute import apply
     from ops.core.journal import Journal
-    from ops.performers import Performer
+    from ops.execution import Execution
 
     began = time.monotonic()
     # The journal of the lock's holder is not to be mixed with that of a job beside it.
     journal = Journal.of_this_process(project.state.root / "backup.jsonl")
     with recorded(project, plan), show.progress(len(plan.steps)) as progress:
-        apply(plan, Performer(project, progress.report, project.deployed).do, journal, progress)
+        apply(plan, Execution(project, progress.report, project.deployed).do, journal, progress)
     return time.monotonic() - began
 
 
@@ -54,7 +54,7 @@ def make(c: Context, kind: str = "incr") -> None:
     from ops.backup.sets import expendable
     from ops.backup.steps import RunJob, WriteHostArchive
     from ops.cli import show
-    from ops.stack.model import Plan
+    from ops.core.plan import Plan
 
     if kind not in KINDS:
         raise UsageProblem(f"there is no kind {kind}", did_you_mean(kind, KINDS), "inv --help backup")
@@ -155,7 +155,7 @@ def verify(c: Context, name: str = "", repository: str = "local") -> None:
     from ops.backup.sets import choose, narrowed, to_prove
     from ops.backup.steps import ProveHostArchive, RunJob
     from ops.cli import show
-    from ops.stack.model import Plan, Step
+    from ops.core.plan import Plan, Step
 
     project = _project()
     found = narrowed(status(project.host), repository)
@@ -193,7 +193,7 @@ def prune(
     from ops.backup.sets import expendable, size
     from ops.backup.steps import RunJob
     from ops.cli import show
-    from ops.stack.model import Plan
+    from ops.core.plan import Plan
 
     project = _project()
     forced = ("--force",) if force else ()
@@ -222,7 +222,7 @@ def _prune_elsewhere(project: Project, repository: str, credentials: str, forced
     from ops.backup.sets import kind_of
     from ops.backup.steps import RunJob
     from ops.cli import show
-    from ops.stack.model import Plan
+    from ops.core.plan import Plan
 
     if not repository or not credentials:
         raise UsageProblem(
@@ -253,8 +253,8 @@ def credentials(c: Context, name: str, file: str = "") -> None:
     from ops.backup import credentials as kept
     from ops.backup.configuration import declared
     from ops.cli import show
+    from ops.core.plan import Plan, Step
     from ops.project import open_project
-    from ops.stack.model import Plan, Step
 
     project = open_project()
     remote = {one.name: one for one in declared(project.settings) if one.remote}
@@ -292,8 +292,8 @@ def key(c: Context, export: str = "", check: str = "", import_: str = "") -> Non
     from ops.audit_log.record import audited
     from ops.backup import key as keys
     from ops.cli import show
+    from ops.core.plan import Plan, Step
     from ops.project import must_exist, open_project
-    from ops.stack.model import Plan, Step
 
     project = must_exist(open_project())
     if export:
@@ -321,7 +321,7 @@ def _bring_back(project: Project, path: Path) -> None:
     from ops.audit_log.record import audited
     from ops.backup.escrow import bring_back
     from ops.cli import show
-    from ops.stack.model import Plan, Step
+    from ops.core.plan import Plan, Step
 
     project.host.prepare()
     with (

@@ -1,4 +1,4 @@
-"""How backups and restores are done on this host. Registered with the Performer when this is imported."""
+"""How backups and restores are done on this host. Registered with the Execution when this is imported."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from ops.backup.steps import (
 from ops.backup.target import TO_BE_LOOKED_UP
 from ops.core import state as files
 from ops.core.errors import OpsError
-from ops.deploy.perform import Performer, does
+from ops.deploy.perform import Execution, does
 
 MANIFEST_SECONDS = 600.0
 OTHER_HISTORY = "is not in the history of target timeline"
@@ -44,29 +44,29 @@ OTHER_HISTORY = "is not in the history of target timeline"
 
 
 @does(WriteHostArchive)
-def _archive(self: Performer, step: WriteHostArchive) -> None:
+def _archive(self: Execution, step: WriteHostArchive) -> None:
     for name, size in archive.left_out(archive.keep(self.project)).items():
         print(f"note: {name} is not in the backup: it has {size:,} bytes, {archive.LARGEST:,} are the most", flush=True)
 
 
 @does(ProveHostArchive)
-def _prove_archive(self: Performer, step: ProveHostArchive) -> None:
+def _prove_archive(self: Execution, step: ProveHostArchive) -> None:
     self.report(step.key, proving.prove(self.project, step.set, step.repository, step.deadline))
 
 
 @does(ExportKey)
-def _export(self: Performer, step: ExportKey) -> None:
+def _export(self: Execution, step: ExportKey) -> None:
     key.write(self.project, Path(step.path))
     key.allow(self.state, (step.before, step.version))
 
 
 @does(NoteExported)
-def _note_exported(self: Performer, step: NoteExported) -> None:
+def _note_exported(self: Execution, step: NoteExported) -> None:
     key.note_exported(self.project)
 
 
 @does(RunJob)
-def _job(self: Performer, step: RunJob) -> None:
+def _job(self: Execution, step: RunJob) -> None:
     given = json.dumps(credentials.read(step.kind, Path(step.credentials))) if step.credentials else ""
     try:
         result = container.run_job(self.host, step.argv, step.deadline, lambda text: self.report(step.key, text), given)
@@ -82,28 +82,28 @@ def _job(self: Performer, step: RunJob) -> None:
 
 
 @does(RememberRestore)
-def _remember(self: Performer, step: RememberRestore) -> None:
+def _remember(self: Execution, step: RememberRestore) -> None:
     content = {**(step.content or {}), "at": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
     files.write(restoring.journal(self.state), files.dump(content), mode=0o600)
 
 
 @does(ForgetRestore)
-def _forget(self: Performer, step: ForgetRestore) -> None:
+def _forget(self: Execution, step: ForgetRestore) -> None:
     restoring.journal(self.state).unlink(missing_ok=True)
 
 
 @does(CheckSpace)
-def _space(self: Performer, step: CheckSpace) -> None:
+def _space(self: Execution, step: CheckSpace) -> None:
     self.report(step.key, volumes.check_space(self.host, step.part, step.bytes))
 
 
 @does(SetAside)
-def _set_aside(self: Performer, step: SetAside) -> None:
+def _set_aside(self: Execution, step: SetAside) -> None:
     volumes.do(self.host, step.part, ("set-aside", step.stamp))
 
 
 @does(FetchCluster)
-def _fetch_cluster(self: Performer, step: FetchCluster) -> None:
+def _fetch_cluster(self: Execution, step: FetchCluster) -> None:
     options = list(step.options)
     if step.set:
         place = container.manifest(self.host, step.set, step.repository, MANIFEST_SECONDS)["fingerprint"]["lsn"]
@@ -121,7 +121,7 @@ def _fetch_cluster(self: Performer, step: FetchCluster) -> None:
             raise
 
 
-def _fetched_otherwise(self: Performer, step: FetchCluster, options: list[str], each: Callable[[str], None]) -> bool:
+def _fetched_otherwise(self: Execution, step: FetchCluster, options: list[str], each: Callable[[str], None]) -> bool:
     for label in step.others:
         self.report(step.key, f"trying the backup {label}")
         try:
@@ -135,7 +135,7 @@ def _fetched_otherwise(self: Performer, step: FetchCluster, options: list[str], 
 
 
 @does(AddReceived)
-def _add_received(self: Performer, step: AddReceived) -> None:
+def _add_received(self: Execution, step: AddReceived) -> None:
     packed = self.state.root / "restore-received.tar"
     try:
         container.received(self.host, packed, step.deadline)
@@ -146,7 +146,7 @@ def _add_received(self: Performer, step: AddReceived) -> None:
 
 
 @does(RecoverCluster)
-def _recover(self: Performer, step: RecoverCluster) -> None:
+def _recover(self: Execution, step: RecoverCluster) -> None:
     def each(line: str) -> None:
         if line.startswith("reached "):
             print(f"      {line}", flush=True)
@@ -155,12 +155,12 @@ def _recover(self: Performer, step: RecoverCluster) -> None:
 
 
 @does(FetchFiles)
-def _fetch_files(self: Performer, step: FetchFiles) -> None:
+def _fetch_files(self: Execution, step: FetchFiles) -> None:
     container.fetch(self.host, step.set, step.repository, step.parts, step.deadline)
 
 
 @does(FillVolume)
-def _fill(self: Performer, step: FillVolume) -> None:
+def _fill(self: Execution, step: FillVolume) -> None:
     packed = self.state.root / f"restore-{step.part}.tar"
     try:
         container.pack(self.host, step.part, packed, step.deadline)
@@ -170,7 +170,7 @@ def _fill(self: Performer, step: FillVolume) -> None:
 
 
 @does(RemoveFetched)
-def _remove_fetched(self: Performer, step: RemoveFetched) -> None:
+def _remove_fetched(self: Execution, step: RemoveFetched) -> None:
     for packed in self.state.root.glob("restore-*.tar"):
         packed.unlink(missing_ok=True)
     try:
@@ -182,26 +182,26 @@ def _remove_fetched(self: Performer, step: RemoveFetched) -> None:
 
 
 @does(PutBack)
-def _put_back(self: Performer, step: PutBack) -> None:
+def _put_back(self: Execution, step: PutBack) -> None:
     volumes.do(self.host, step.part, ("put-back", step.stamp), step.deadline)
 
 
 @does(DropSafety)
-def _drop(self: Performer, step: DropSafety) -> None:
+def _drop(self: Execution, step: DropSafety) -> None:
     volumes.do(self.host, step.part, ("drop", step.stamp))
 
 
 @does(CompareSet)
-def _compare(self: Performer, step: CompareSet) -> None:
+def _compare(self: Execution, step: CompareSet) -> None:
     manifest = container.manifest(self.host, step.set, step.repository, MANIFEST_SECONDS)
     print(f"      {container.compare(self.host, manifest, step.deadline)}", flush=True)
 
 
 @does(AgreeSecrets)
-def _agree(self: Performer, step: AgreeSecrets) -> None:
+def _agree(self: Execution, step: AgreeSecrets) -> None:
     restoring.agree(self.project, self.perform, lambda text: self.report(step.key, text), step.deadline)
 
 
 @does(VerifyRestored)
-def _verify(self: Performer, step: VerifyRestored) -> None:
+def _verify(self: Execution, step: VerifyRestored) -> None:
     restoring.prove(self.project, step.deadline, lambda text: self.report(step.key, text))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ops.stack.model import Step
+from ops.core.plan import Step
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from ops.certificates.facts import Row
     from ops.certificates.leaves import Leaf
+    from ops.core.plan import Plan, Step
     from ops.project import Project
-    from ops.stack.model import Plan, Step
 
 
 @verb(changes=False, default=True, name="show", help={"json": "print everything for other programs"})
@@ -229,7 +229,7 @@ def _roll_over(project: Project, *, begin: bool, finish: bool, bridged: bool, pl
 def _move_key(project: Project, file: str, *, out: bool, remove: bool, plan: bool, yes: bool) -> None:
     from ops.certificates.steps import BringRoot, ExportRoot
     from ops.cli import show
-    from ops.stack.model import Plan
+    from ops.core.plan import Plan
 
     key = project.state.ca / "root.key"
     if out and Path(file).exists():

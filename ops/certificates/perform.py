@@ -1,4 +1,4 @@
-"""How certificates and their authority are changed on this host. Registered with the Performer when that is imported."""
+"""How certificates and their authority are changed on this host. Registered with the Execution when that is imported."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from ops.certificates.wire import Listener, difference, look
 from ops.core import state as files
 from ops.core.errors import OpsError
 from ops.core.wait import until
-from ops.deploy.perform import Performer, does
+from ops.deploy.perform import Execution, does
 from ops.deploy.steps import AwaitHealthy, RestartContainer
 from ops.engines.podman import argv as podman
 from ops.engines.podman.health import state_of
@@ -51,7 +51,7 @@ def leaf_of(project: Project, name: str) -> Leaf:
 
 
 @does(PrepareCertificate)
-def _prepare(self: Performer, step: PrepareCertificate) -> None:
+def _prepare(self: Execution, step: PrepareCertificate) -> None:
     leaf = leaf_of(self.project, step.name)
     content = authority.new_leaf(self.state, self.project.name, leaf.service, step.names)
     _checked(check.certificates_in(content), check.key_in(content), leaf, seen.roots_of(self.state, leaf))
@@ -69,7 +69,7 @@ def _checked(chain: list[x509.Certificate], key: PrivateKeyTypes, leaf: Leaf, ro
 
 
 @does(PrepareImported)
-def _prepare_imported(self: Performer, step: PrepareImported) -> None:
+def _prepare_imported(self: Execution, step: PrepareImported) -> None:
     leaf = leaf_of(self.project, step.name)
     given = imported.read(Path(step.certificate), Path(step.private), Path(step.chain) if step.chain else None)
     roots = imported.must_be_good(given, leaf.names)
@@ -78,23 +78,23 @@ def _prepare_imported(self: Performer, step: PrepareImported) -> None:
 
 
 @does(PrepareOwn)
-def _prepare_own(self: Performer, step: PrepareOwn) -> None:
+def _prepare_own(self: Execution, step: PrepareOwn) -> None:
     folder.stage_link(file_of(self.state, leaf_of(self.project, step.name)), folder.TLS)
 
 
 @does(SwapCertificate)
-def _swap(self: Performer, step: SwapCertificate) -> None:
+def _swap(self: Execution, step: SwapCertificate) -> None:
     folder.swap(file_of(self.state, leaf_of(self.project, step.name)))
 
 
 @does(TakeUpCertificate)
-def _take_up(self: Performer, step: TakeUpCertificate) -> None:
+def _take_up(self: Execution, step: TakeUpCertificate) -> None:
     for name in _running(self.project, step.slots):
         self.host.run(podman.exec_in(name, step.argv))
 
 
 @does(RestartForRoots)
-def _restart_for_roots(self: Performer, step: RestartForRoots) -> None:
+def _restart_for_roots(self: Execution, step: RestartForRoots) -> None:
     for slot in step.slots:
         if _running(self.project, [slot]):
             self.perform(RestartContainer(step.key, step.title, slot=slot))
@@ -112,7 +112,7 @@ def _running(project: Project, slots: Iterable[str]) -> dict[str, int]:
 
 
 @does(VerifyServed)
-def _verify(self: Performer, step: VerifyServed) -> None:
+def _verify(self: Execution, step: VerifyServed) -> None:
     leaf = leaf_of(self.project, step.name)
     must_be_served(self.project, [leaf])
     if step.settles:
@@ -158,24 +158,24 @@ def put_back(project: Project, leaves: Iterable[Leaf]) -> list[str]:
 
 
 @does(MakeNextAuthority)
-def _make_next(self: Performer, step: MakeNextAuthority) -> None:
+def _make_next(self: Execution, step: MakeNextAuthority) -> None:
     authority.make_next(self.state, self.project.name, bridged=step.bridged)
 
 
 @does(TrustBothRoots)
-def _trust_both(self: Performer, step: TrustBothRoots) -> None:
+def _trust_both(self: Execution, step: TrustBothRoots) -> None:
     authority.trust_both(self.state)
     authority.hand_out_roots(self.state)
 
 
 @does(PromoteAuthority)
-def _promote(self: Performer, step: PromoteAuthority) -> None:
+def _promote(self: Execution, step: PromoteAuthority) -> None:
     authority.promote_next(self.state)
     authority.hand_out_roots(self.state)
 
 
 @does(VerifyRoot)
-def _verify_root(self: Performer, step: VerifyRoot) -> None:
+def _verify_root(self: Execution, step: VerifyRoot) -> None:
     alone = self.state.ca / ".newest.pem"
     files.write(alone, seen.newest_root(self.state))
     try:
@@ -185,16 +185,16 @@ def _verify_root(self: Performer, step: VerifyRoot) -> None:
 
 
 @does(DropOldRoot)
-def _drop_old(self: Performer, step: DropOldRoot) -> None:
+def _drop_old(self: Execution, step: DropOldRoot) -> None:
     authority.drop_old(self.state)
     authority.hand_out_roots(self.state)
 
 
 @does(ExportRoot)
-def _export_root(self: Performer, step: ExportRoot) -> None:
+def _export_root(self: Execution, step: ExportRoot) -> None:
     authority.export_root(self.state, Path(step.file), remove=step.remove)
 
 
 @does(BringRoot)
-def _bring_root(self: Performer, step: BringRoot) -> None:
+def _bring_root(self: Execution, step: BringRoot) -> None:
     authority.bring_root(self.state, Path(step.file))

@@ -21,7 +21,7 @@ from ops.certificates.steps import (
     VerifyRoot,
     VerifyServed,
 )
-from ops.stack.model import Plan, Step
+from ops.core.plan import Plan, Step
 
 VERB = "certs.rotate"
 IMPORT = "certs.import"

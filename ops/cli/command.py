@@ -23,8 +23,9 @@ from ops.cli.command_line import drop, options_for, unread_output
 from ops.core.errors import HostLacks, NeedsPerson, OpsError, UsageProblem
 
 if TYPE_CHECKING:
+    from ops.core.plan import Plan
     from ops.project import Project
-    from ops.stack.model import Plan, Seen
+    from ops.stack.model import Seen
 
 INTERRUPTED = 130
 """Exit code of a command that the operator broke off (128 + SIGINT)."""
@@ -183,7 +184,7 @@ def carry_out(
     from ops.cli import show
     from ops.core.execute import apply
     from ops.core.journal import Journal
-    from ops.performers import Performer
+    from ops.execution import Execution
 
     plan = decide()
     if plan_only or not plan.steps:
@@ -207,7 +208,7 @@ def carry_out(
         journal = Journal.of_this_process(project.state.journal)
         with recorded(project, plan):
             with show.progress(len(plan.steps)) as progress:
-                apply(plan, Performer(project, progress.report, project.deployed).do, journal, progress)
+                apply(plan, Execution(project, progress.report, project.deployed).do, journal, progress)
             if project.state.root.exists():
                 nothing_left(decide)
         return len(plan.steps)

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ops.core.errors import OpsError
-from ops.stack.model import Plan, Step
+from ops.core.plan import Plan, Step
 
 WIDE = 160
 """Columns where no terminal says how many there are: nothing may be cut off in a pipe or a log."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ops.cli import show
-from ops.stack.model import Step
+from ops.core.plan import Step
 
 
 class Watch:

@@ -11,8 +11,8 @@ from typing import Protocol
 
 from ops.core.errors import HostLacks, OpsError
 from ops.core.journal import Journal
+from ops.core.plan import Plan, Step
 from ops.core.process import stop_all, stopping
-from ops.stack.model import Plan, Step
 
 WORKERS = 16
 """Steps mostly wait for containers; builds limit themselves (engines/podman/images.py)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ops.core.plan import Change, Step
 from ops.deploy.steps import (
     AwaitHealthy,
     CreateContainers,
@@ -16,7 +17,7 @@ from ops.deploy.steps import (
     StartContainer,
 )
 from ops.keycloak.steps import ApplyRealm
-from ops.stack.model import Change, Seen, Service, Step
+from ops.stack.model import Seen, Service
 from ops.stack.render import digest
 from ops.stack.wanted import Wanted
 

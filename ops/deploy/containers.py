@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
+from ops.core.plan import Step
 from ops.deploy.steps import (
     AwaitHealthy,
     CreateContainers,
@@ -21,7 +22,7 @@ from ops.deploy.steps import (
 from ops.host import owners_plan as owners
 from ops.secrets import verifying as handing
 from ops.secrets.steps import HandOver
-from ops.stack.model import Seen, Service, Step
+from ops.stack.model import Seen, Service
 from ops.stack.placement import unreached
 from ops.stack.render import CHECK_SUFFIX, MIGRATE_SUFFIX, next_of, one_off
 from ops.stack.wanted import Wanted

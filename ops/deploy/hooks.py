@@ -12,10 +12,10 @@ from typing import Any
 from ops.core import state as files
 from ops.core.errors import OpsError, UsageProblem, did_you_mean
 from ops.core.logfile import tell
+from ops.core.plan import Plan
 from ops.core.process import stream
 from ops.deploy.steps import BuildImage, WriteRelease
 from ops.project import Project
-from ops.stack.model import Plan
 
 WHEN = ("pre", "post")
 VERBS = ("build", "deploy", "rollback")

@@ -17,6 +17,7 @@ from ops.certificates.authority import issue_certificate
 from ops.core import files as disk
 from ops.core import state as files
 from ops.core.errors import NeedsPerson, OpsError
+from ops.core.plan import Step
 from ops.core.process import Result, account, shown
 from ops.deploy.migrate import migrate
 from ops.deploy.steps import (
@@ -70,7 +71,7 @@ from ops.secrets.at_rest import enable as switch
 from ops.secrets.at_rest import encrypted_copies as mirror
 from ops.secrets.at_rest import secret_files as handed
 from ops.stack.checkout import origin
-from ops.stack.model import EDGE, LABEL_PROJECT, Step
+from ops.stack.model import EDGE, LABEL_PROJECT
 from ops.stack.render import container_name, excerpt, hosts_of, next_of, one_off, secret_name
 from ops.stack.wanted import Wanted
 
@@ -80,7 +81,7 @@ RECONNECT_AFTER = 1.5
 """Seconds from the order to stop an nginx until it surely takes no new connection; Podman passes it on within a tenth."""
 
 
-class Performer:
+class Execution:
     """Does steps, one method a kind.
 
     `report` receives a line for whoever watches (build progress). `wanted`: the release that is brought about, where that is
@@ -217,8 +218,7 @@ class Performer:
 
     @perform.register
     def _(self, step: WriteRelease) -> None:
-        have = images(self.host)
-        tags = dict((step.manifest or {}).get("images", {}))
+        have, tags = images(self.host), dict((step.manifest or {}).get("images", {}))
         facts = {"at": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "by": account(), **origin(self.host.repository)}
         ids = {name: have[tag][0] for name, tag in tags.items() if tag in have}
         write_release(self.state, step.number, {**facts, **(step.manifest or {}), "image_ids": ids}, step.files or {})
@@ -386,14 +386,14 @@ class Performer:
 
 
 S = TypeVar("S")
-Doing = Callable[[Performer, S], None]
+Doing = Callable[[Execution, S], None]
 
 
 def does(kind: type[S]) -> Callable[[Doing[S]], Doing[S]]:
     """Declare how a kind of step is done, outside of the class above."""
 
     def declare(function: Doing[S]) -> Doing[S]:
-        method = cast("singledispatchmethod[None]", vars(Performer)["perform"])
+        method = cast("singledispatchmethod[None]", vars(Execution)["perform"])
         method.register(kind, function)
         return function
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ops.core.errors import HostLacks
+from ops.core.plan import Plan, Step
 from ops.deploy.changes import changes
 from ops.deploy.containers import Options, container_steps
 from ops.deploy.steps import (
@@ -34,7 +35,7 @@ from ops.host.owners_plan import reader
 from ops.keycloak.realm.deploy import ONLY, realm_losses, realm_steps
 from ops.keycloak.realm.deploy import SERVICE as KEYCLOAK
 from ops.stack.images import image_steps
-from ops.stack.model import Plan, Seen, Service, Step
+from ops.stack.model import Seen, Service
 from ops.stack.placement import unreached
 from ops.stack.release import manifest_of, release_files
 from ops.stack.render import network_name, next_of, secret_name, volume_name

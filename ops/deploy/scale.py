@@ -14,8 +14,9 @@ from ops.cli.command import verb
 from ops.core.errors import HostLacks, UsageProblem, did_you_mean
 
 if TYPE_CHECKING:
+    from ops.core.plan import Plan
     from ops.project import Project
-    from ops.stack.model import Plan, Seen, Service
+    from ops.stack.model import Seen, Service
     from ops.stack.wanted import Wanted
 
 

@@ -15,9 +15,10 @@ from ops.keycloak.schema.upgrade import FORWARD, Rules
 from ops.stack.model import EDGE
 
 if TYPE_CHECKING:
+    from ops.core.plan import Plan, Step
     from ops.deploy.containers import Options
     from ops.project import Project
-    from ops.stack.model import Plan, Seen, Step
+    from ops.stack.model import Seen
     from ops.stack.wanted import Wanted
 
 
@@ -307,11 +308,11 @@ class _Attempt:
         from ops.cli import show
         from ops.core.execute import apply
         from ops.core.journal import Journal
-        from ops.performers import Performer
+        from ops.execution import Execution
 
         journal = Journal.of_this_process(self.state.journal)
         with show.progress(len(plan.steps)) as progress:
-            performer = Performer(self.project, progress.report, wanted, first_touch)
+            performer = Execution(self.project, progress.report, wanted, first_touch)
 
             def do(step: Step) -> None:
                 performer.do(step)

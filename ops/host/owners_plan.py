@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from ops.backup.configuration import INSIDE as REPOSITORIES
+from ops.core.plan import Step
 from ops.deploy.steps import DropFormerFiles, OwnFiles
-from ops.stack.model import Seen, Service, Step
+from ops.stack.model import Seen, Service
 from ops.stack.render import volume_name
 from ops.stack.wanted import Wanted
 

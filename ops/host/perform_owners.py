@@ -1,4 +1,4 @@
-"""How the owner of files is changed on this host. Registered with the Performer when that is imported."""
+"""How the owner of files is changed on this host. Registered with the Execution when that is imported."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ops.certificates.folder import TLS
-from ops.deploy.perform import Performer, does
+from ops.deploy.perform import Execution, does
 from ops.deploy.steps import DropFormerFiles, OwnFiles
 from ops.host.owners import below, mountpoints, reader
 
@@ -20,7 +20,7 @@ REPORT_SECONDS = 5.0
 
 
 @does(OwnFiles)
-def _own(self: Performer, step: OwnFiles) -> None:
+def _own(self: Execution, step: OwnFiles) -> None:
     places = mountpoints(self.host)
     # The folder of a volume shows whether a step has been completed, so volumes come last.
     for top in (*map(Path, step.folders), *(places[name] for name in step.volumes if name in places)):
@@ -31,7 +31,7 @@ def _own(self: Performer, step: OwnFiles) -> None:
 
 
 @does(DropFormerFiles)
-def _drop(self: Performer, step: DropFormerFiles) -> None:
+def _drop(self: Execution, step: DropFormerFiles) -> None:
     for folder in map(Path, step.folders):
         drop_former(folder)
 

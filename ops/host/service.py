@@ -20,11 +20,11 @@ def install(c: Context, show: bool = False) -> None:
     from ops.audit_log.record import audited
     from ops.core import state as files
     from ops.core.errors import HostLacks
+    from ops.core.plan import Plan, Step
     from ops.core.process import run
     from ops.engines.podman.host import host_facts
     from ops.host.unit import unit, unit_name
     from ops.project import open_project
-    from ops.stack.model import Plan, Step
 
     project = open_project()
     text = unit(project.name, project.state.root, project.host.lasting_environment)
@@ -51,11 +51,11 @@ def remove(c: Context) -> None:
     """
     from ops.audit_log.record import audited
     from ops.core.errors import HostLacks
+    from ops.core.plan import Plan, Step
     from ops.core.process import run
     from ops.engines.podman.host import host_facts
     from ops.host.unit import unit_name
     from ops.project import open_project
-    from ops.stack.model import Plan, Step
 
     project = open_project()
     name = unit_name(project.name)

@@ -10,8 +10,8 @@ from invoke import Context
 from ops.cli.command import carry_out, known_service, verb
 
 if TYPE_CHECKING:
+    from ops.core.plan import Plan
     from ops.project import Project
-    from ops.stack.model import Plan
 
 
 def decide(project: Project, only: str | None) -> Plan:
@@ -105,9 +105,9 @@ def load(c: Context, file: str) -> None:
     """
     from ops.audit_log.record import audited
     from ops.cli import show
+    from ops.core.plan import Plan, Step
     from ops.images.archive import load_images
     from ops.project import open_project
-    from ops.stack.model import Plan, Step
 
     project = open_project()
     with audited(project, Plan("images.load", (Step("load", f"load images from {file}"),))):
@@ -123,9 +123,9 @@ def prune(c: Context, yes: bool = False) -> None:
     from ops.audit_log.record import audited
     from ops.cli import show
     from ops.core.errors import OpsError
+    from ops.core.plan import Plan, Step
     from ops.images.archive import prune_images, unused_images
     from ops.project import open_project
-    from ops.stack.model import Plan, Step
 
     project = open_project()
     unused = unused_images(project)

@@ -16,11 +16,11 @@ from ops.core.errors import HostLacks, NeedsPerson, OpsError
 from ops.keycloak.repair.repaired import Done, Unasked
 
 if TYPE_CHECKING:
+    from ops.core.plan import Plan
     from ops.keycloak.failures.failure import Diagnosis
     from ops.keycloak.repair.situation import Repair, Situation
     from ops.keycloak.repair.undo_plan import Entry
     from ops.project import Project
-    from ops.stack.model import Plan
     from ops.stack.wanted import Wanted
 
 VERB = "keycloak.fix"
@@ -208,8 +208,8 @@ class _Run:
         """Carry one repair out. Its failure is told, and judged by what is seen afterwards."""
         from rich.markup import escape
 
+        from ops.core.plan import Plan
         from ops.keycloak.repair import undo
-        from ops.stack.model import Plan
 
         self._confirm(repair, found)
         number = len(self.done) + 1
@@ -286,14 +286,14 @@ class _Run:
         from ops.cli.watch import Watch
         from ops.core.execute import apply
         from ops.core.journal import Journal
-        from ops.performers import Performer
+        from ops.execution import Execution
 
         if not plan.steps:
             return
         journal = Journal.of_this_process(self.project.state.journal)
         with recorded(self.project, plan), show.progress(len(plan.steps)) as shown:
             progress = Watch(None if self.quiet else shown, steps)
-            apply(plan, Performer(self.project, progress.report, wanted).do, journal, progress)
+            apply(plan, Execution(self.project, progress.report, wanted).do, journal, progress)
 
     # The end.
 
@@ -323,9 +323,9 @@ class _Run:
 
     def _verify(self, found: Situation) -> None:
         """Raises OpsError, after everything of this run has been undone, where people could not log in."""
+        from ops.core.plan import Plan
         from ops.keycloak.repair import undo
         from ops.keycloak.steps import VerifyLogins
-        from ops.stack.model import Plan
 
         step = VerifyLogins("verify", "verify by real logins", deadline=VERIFY_SECONDS)
         steps: list[dict[str, Any]] = []

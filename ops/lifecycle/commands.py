@@ -10,7 +10,7 @@ from ops.cli.command import carry_out, known_service, locked, must_run, recorded
 from ops.core.errors import HostLacks
 
 if TYPE_CHECKING:
-    from ops.stack.model import Plan
+    from ops.core.plan import Plan
 
 
 @verb()
@@ -65,8 +65,8 @@ def restart(c: Context, service: str) -> None:
     from ops.cli import show
     from ops.core.execute import apply
     from ops.core.journal import Journal
+    from ops.execution import Execution
     from ops.lifecycle.plan import plan_restart
-    from ops.performers import Performer
     from ops.project import must_exist, open_project
 
     project = open_project()
@@ -80,7 +80,7 @@ def restart(c: Context, service: str) -> None:
         # Restarting is the wish itself, not a difference to what is wanted, so there is nothing to observe again but health.
         journal = Journal.of_this_process(project.state.journal)
         with recorded(project, plan), show.progress(len(plan.steps)) as progress:
-            apply(plan, Performer(project, progress.report, project.deployed).do, journal, progress)
+            apply(plan, Execution(project, progress.report, project.deployed).do, journal, progress)
     show.out.print(f"[bold green]restarted[/bold green] {service}")
 
 

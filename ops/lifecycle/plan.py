@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ops.core.plan import Plan, Step
 from ops.deploy.containers import grace
 from ops.deploy.steps import (
     AwaitHealthy,
@@ -21,7 +22,7 @@ from ops.deploy.steps import (
     Supervise,
 )
 from ops.engines.podman.firewall_rules import firewall_steps
-from ops.stack.model import Plan, Seen, Stack, Step
+from ops.stack.model import Seen, Stack
 from ops.stack.repositories import given
 
 

@@ -13,12 +13,13 @@ from ops.cli.command import must_run, verb
 from ops.core.errors import HostLacks, OpsError, UsageProblem
 
 if TYPE_CHECKING:
+    from ops.core.plan import Plan
     from ops.deploy.transition import Goal
     from ops.project import Project
     from ops.secrets.facts import Row
     from ops.secrets.plan import Rotation
     from ops.secrets.table import Target
-    from ops.stack.model import Plan, Seen
+    from ops.stack.model import Seen
 
 VERB = "secrets.rotate"
 

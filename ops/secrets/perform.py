@@ -1,4 +1,4 @@
-"""How secrets are handed over and seen to work on this host. Registered with the Performer when that is imported."""
+"""How secrets are handed over and seen to work on this host. Registered with the Execution when that is imported."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ops.core.errors import OpsError
 from ops.core.wait import until
-from ops.deploy.perform import Performer, does
+from ops.deploy.perform import Execution, does
 from ops.engines.podman import argv as podman
 from ops.secrets import verifiers as checkers
 from ops.secrets.at_rest import enable as switch
@@ -17,27 +17,27 @@ LET_IN_SECONDS = 45.0
 
 
 @does(HandOver)
-def _hand_over(self: Performer, step: HandOver) -> None:
+def _hand_over(self: Execution, step: HandOver) -> None:
     checkers.hand_over(self.project, step)
 
 
 @does(VerifySecret)
-def _verify_secret(self: Performer, step: VerifySecret) -> None:
+def _verify_secret(self: Execution, step: VerifySecret) -> None:
     checkers.verify(self.project, step)
 
 
 @does(Encrypt)
-def _encrypt(self: Performer, step: Encrypt) -> None:
+def _encrypt(self: Execution, step: Encrypt) -> None:
     switch.begin(self.state.root, Path(step.key_file))
 
 
 @does(Decrypt)
-def _decrypt(self: Performer, step: Decrypt) -> None:
+def _decrypt(self: Execution, step: Decrypt) -> None:
     switch.end(self.state.root)
 
 
 @does(ProveLogin)
-def _prove_login(self: Performer, step: ProveLogin) -> None:
+def _prove_login(self: Execution, step: ProveLogin) -> None:
     def refused() -> str:
         answer = self.host.run(podman.exec_in(self.name(step.slot), step.argv), ok=None, timeout=20)
         return "" if answer.returncode == 0 else answer.last_words(1) or f"exit code {answer.returncode}"

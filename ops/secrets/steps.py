@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ops.stack.model import Step
+from ops.core.plan import Step
 
 
 @dataclass(frozen=True)

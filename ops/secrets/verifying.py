@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from ops.core.plan import Step
 from ops.secrets.steps import HandOver, VerifySecret
 from ops.secrets.table import BY_API, BY_FILE, OWNERS, TARGETS, UNTRIED, Target
-from ops.stack.model import Seen, Service, Stack, Step
+from ops.stack.model import Seen, Service, Stack
 from ops.stack.wanted import Wanted
 
 FIRST = (1,)

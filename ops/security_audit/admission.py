@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ops.core.errors import OpsError
+from ops.core.plan import Plan
 from ops.security_audit.policies import Compose, problems
-from ops.stack.model import Plan, Stack
+from ops.stack.model import Stack
 
 FLAG = "--accept-policy-violations"
 

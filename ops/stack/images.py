@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ops.core.errors import UsageProblem
+from ops.core.plan import Plan, Step
 from ops.deploy.steps import BuildImage, FetchImage, ObtainBase
-from ops.stack.model import Plan, Step
 
 BASE_ARG = re.compile(r"^ARG BASE_([A-Z]+)", re.MULTILINE)
 REGISTRY = "localhost/cc03"

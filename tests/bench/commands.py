@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ops.core.lock import hold
+from ops.core.plan import Step
 from ops.core.process import run
 from ops.deploy.containers import grace
 from ops.deploy.steps import AwaitHealthy, CreateContainers, CreateVolume, RemoveContainer, RemoveVolume, StartContainer
 from ops.engines.podman.host import REPOSITORY
-from ops.performers import Performer
+from ops.execution import Execution
 from ops.project import Project, open_project
-from ops.stack.model import Step
 from ops.stack.render import volume_name
 from tests.bench.figures import Figure
 
@@ -52,7 +52,7 @@ class Alone:
 
     def __init__(self, project: Project) -> None:
         self.project = project
-        self.perform = Performer(project).perform
+        self.perform = Execution(project).perform
 
     def clear(self) -> None:
         for name in ("keycloak", "postgres"):

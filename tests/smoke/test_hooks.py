@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from ops.core.errors import OpsError
+from ops.core.plan import Plan, Step
 from ops.core.state import State
 from ops.core.wait import until
 from ops.deploy import hooks
 from ops.engines.podman.host import Host
 from ops.project import Project
-from ops.stack.model import Plan, Step
 from ops.stack.settings import parse_settings
 
 PLAN = Plan("deploy", (Step("start redis", "start redis"),), destroys=("a volume",))

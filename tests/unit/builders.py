@@ -9,6 +9,7 @@ from functools import cache, singledispatch
 from pathlib import Path
 from typing import Any
 
+from ops.core.plan import Plan, Step
 from ops.deploy import steps
 from ops.deploy.plan import plan_deploy
 from ops.keycloak.realm.plan import read_realm
@@ -17,7 +18,7 @@ from ops.secrets.steps import HandOver
 from ops.stack.allocate import allocate
 from ops.stack.compose import parse_stack
 from ops.stack.images import WantedImage
-from ops.stack.model import Allocation, Container, Plan, Seen, Stack, Step
+from ops.stack.model import Allocation, Container, Seen, Stack
 from ops.stack.release import manifest_of
 from ops.stack.render import MIGRATE_SUFFIX, ONE_OFFS, digest, next_of, render_release
 from ops.stack.settings import Settings, parse_settings

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from itertools import pairwise
 
+from ops.core.plan import Plan, Step
 from ops.keycloak.failures.diagnose import diagnose
 from ops.keycloak.failures.facts import Facts, Session
 from ops.keycloak.failures.failure import Finding
@@ -13,7 +14,6 @@ from ops.keycloak.failures.registry import BY_ID
 from ops.keycloak.repair.plan import next_way
 from ops.keycloak.repair.situation import Repair, Situation
 from ops.keycloak.repair.sql import SET_HERE
-from ops.stack.model import Plan, Step
 from tests.unit import builders
 from tests.unit.keycloak.test_plan_keycloak import CASES
 from tests.unit.keycloak_facts import (

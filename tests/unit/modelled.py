@@ -13,11 +13,12 @@ from typing import Any, cast
 
 import pytest
 
-from ops import performers
+from ops import execution
 from ops.audit_log import record as audit
 from ops.backup import host_archive as archive
 from ops.cli import command as common
 from ops.core import state as files
+from ops.core.plan import Plan, Step
 from ops.core.state import State
 from ops.deploy import measurement, transition
 from ops.deploy.containers import Options
@@ -39,7 +40,7 @@ from ops.project import Project
 from ops.releases import retention
 from ops.releases import store as releases
 from ops.secrets import metrics
-from ops.stack.model import Plan, Seen, Step
+from ops.stack.model import Seen
 from ops.stack.release import GOOD
 from ops.stack.render import digest
 from ops.stack.wanted import Wanted
@@ -132,7 +133,7 @@ class World:
 
 def performer(world: World) -> type:
     class Model:
-        """Stands for `Performer`: one that knows of no host but the model."""
+        """Stands for `Execution`: one that knows of no host but the model."""
 
         def __init__(self, project: Project, report: Any, release: Wanted, first_touch: Callable[[], None]) -> None:
             self.release, self.first_touch = release, first_touch
@@ -182,7 +183,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(observe, "observe", lambda *_, **__: made.seen)
     monkeypatch.setattr(realm, "realm_seen", no_realm)
     monkeypatch.setattr(schema, "with_schema", lambda project, plan, *_: plan)
-    monkeypatch.setattr(performers, "Performer", performer(made))
+    monkeypatch.setattr(execution, "Execution", performer(made))
     monkeypatch.setattr(measurement, "measured", measured)
     monkeypatch.setattr(retention, "clean_up", clean_up)
     monkeypatch.setattr(audit, "origin", lambda _: {})

@@ -15,7 +15,7 @@ from ops.core.errors import OpsError
 from ops.core.process import Result
 from ops.core.state import State
 from ops.deploy import perform
-from ops.deploy.perform import Performer
+from ops.deploy.perform import Execution
 from ops.project import Project
 from ops.releases import store as releases
 from ops.stack.wanted import Wanted
@@ -81,8 +81,8 @@ def project(tmp_path: Path, podman: Podman) -> Project:
 
 
 @pytest.fixture
-def performer(project: Project) -> Performer:
-    return Performer(project)
+def performer(project: Project) -> Execution:
+    return Execution(project)
 
 
 def sealed(project: Project, release: Wanted = RELEASE) -> None:

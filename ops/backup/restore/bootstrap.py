@@ -10,8 +10,9 @@ from ops.core.errors import HostLacks
 
 if TYPE_CHECKING:
     from ops.backup.restore.bootstrap_plan import Found
+    from ops.core.plan import Plan
     from ops.project import Project
-    from ops.stack.model import Plan, Seen
+    from ops.stack.model import Seen
 
 
 def bring_back(where: str, key: str, credentials: str, *, plan_only: bool) -> None:
@@ -56,7 +57,7 @@ def _deploy(project: Project, found: Found) -> None:
     from ops.core.execute import apply
     from ops.core.journal import Journal
     from ops.deploy.commands import checkout_goal
-    from ops.performers import Performer
+    from ops.execution import Execution
     from ops.releases.store import record_activation
     from ops.stack.release import GOOD, Activation
 
@@ -67,7 +68,7 @@ def _deploy(project: Project, found: Found) -> None:
     project.remember()
     began = time.monotonic()
     with recorded(project, planned), show.progress(len(planned.steps)) as progress:
-        performer = Performer(project, progress.report, wanted)
+        performer = Execution(project, progress.report, wanted)
         apply(planned, performer.do, Journal.of_this_process(project.state.journal), progress)
     number = _number(project, planned, seen)
     seconds = round(time.monotonic() - began, 1)

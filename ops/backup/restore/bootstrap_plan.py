@@ -23,10 +23,11 @@ from ops.backup.steps import (
 )
 from ops.backup.target import PARTS
 from ops.core.errors import HostLacks
+from ops.core.plan import Plan, Step
 from ops.deploy.steps import AwaitHealthy, StartContainer
 from ops.secrets import verifying as handing
 from ops.secrets.steps import HandOver
-from ops.stack.model import Plan, Stack, Step
+from ops.stack.model import Stack
 from ops.stack.repositories import LOCAL, Repository
 
 STAMP = "19700101T000000Z"

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ops.backup.target import Chosen, Target
+    from ops.core.plan import Plan
     from ops.project import Project
-    from ops.stack.model import Plan
 
 
 @verb(help={
@@ -181,8 +181,8 @@ def _apply(project: Project, plan: Plan) -> None:
     from ops.cli import show
     from ops.core.execute import apply
     from ops.core.journal import Journal
-    from ops.performers import Performer
+    from ops.execution import Execution
 
     with show.progress(len(plan.steps)) as progress:
-        performer = Performer(project, progress.report, project.deployed)
+        performer = Execution(project, progress.report, project.deployed)
         apply(plan, performer.do, Journal.of_this_process(project.state.journal), progress)

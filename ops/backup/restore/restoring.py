@@ -15,6 +15,7 @@ from ops.backup.restore.plan import Facts
 from ops.backup.target import Chosen
 from ops.core import state as files
 from ops.core.errors import OpsError
+from ops.core.plan import Step
 from ops.core.state import State
 from ops.core.wait import until
 from ops.deploy.containers import grace
@@ -33,7 +34,6 @@ from ops.secrets import verifiers as checkers
 from ops.secrets import versions
 from ops.secrets.steps import HandOver
 from ops.secrets.table import TARGETS, target_named
-from ops.stack.model import Step
 
 
 def journal(state: State) -> Path:

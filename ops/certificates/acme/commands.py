@@ -13,9 +13,9 @@ from ops.core.errors import OpsError, UsageProblem
 
 if TYPE_CHECKING:
     from ops.certificates.leaves import Leaf
+    from ops.core.plan import Plan
     from ops.project import Project
     from ops.stack.issuers import Issuer
-    from ops.stack.model import Plan
 
 
 @verb(help={

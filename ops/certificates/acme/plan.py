@@ -13,7 +13,7 @@ from ops.certificates.leaves import ACME, Stored
 from ops.certificates.plan import swapped
 from ops.certificates.renewal import pause_after, renew_at
 from ops.certificates.steps import ObtainCertificate, OpenAccount
-from ops.stack.model import Plan, Step
+from ops.core.plan import Plan, Step
 
 VERB = "certs.acme"
 HOUR = 3600.0

@@ -9,9 +9,10 @@ drops come before their rules (priority -10 before 0), and what it accepts they 
 
 from __future__ import annotations
 
+from ops.core.plan import Step
 from ops.deploy.steps import LoadFirewall
 from ops.stack.alerting import NETWORK as ALERTING
-from ops.stack.model import Allocation, Seen, Stack, Step
+from ops.stack.model import Allocation, Seen, Stack
 
 LINK_LOCAL = "169.254.0.0/16"
 """RFC 3927: not routed, and where clouds answer with credentials of the machine (169.254.169.254)."""

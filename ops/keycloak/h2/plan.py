@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ops.core.errors import OpsError
+from ops.core.plan import Plan, Step
 from ops.deploy.steps import AwaitHealthy, StartContainer, StopContainer
 from ops.keycloak.schema.plan import Schema, numbers
 from ops.keycloak.schema.upgrade import SLOT, words
@@ -22,7 +23,6 @@ from ops.keycloak.steps import (
     SwapDatabase,
     VerifyOperations,
 )
-from ops.stack.model import Plan, Step
 
 VERB = "keycloak.migrate-h2"
 FOLDER = "h2"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ops.core.plan import Step
 from ops.deploy.steps import AwaitHealthy, GenerateSecret
 from ops.keycloak.realm.plan import losses, plan_realm, read_realm
 from ops.keycloak.steps import ApplyRealm
-from ops.stack.model import EDGE, Seen, Step
+from ops.stack.model import EDGE, Seen
 from ops.stack.wanted import Wanted
 
 STEP = "realm"

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import replace
 
+from ops.core.plan import Step
 from ops.deploy.containers import Options
 from ops.deploy.plan import plan_deploy
 from ops.deploy.steps import (
@@ -26,7 +27,7 @@ from ops.keycloak.failures.facts import Facts
 from ops.keycloak.repair.situation import KEYCLOAK, NGINX, POSTGRES, Situation, grace_of
 from ops.keycloak.repair.sql import orphaned
 from ops.keycloak.steps import CopyOut, Halt, KeepCertificate, ReplaceConfig, Resume, Revive, SetAside, StopStranger, TagImage
-from ops.stack.model import Seen, Step
+from ops.stack.model import Seen
 from ops.stack.wanted import Wanted
 
 ALIVE_SECONDS = 180

@@ -1,4 +1,4 @@
-"""How the steps of `inv keycloak.fix` are done on this host. Registered with the Performer when that is imported."""
+"""How the steps of `inv keycloak.fix` are done on this host. Registered with the Execution when that is imported."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 
 from ops.core import state as files
 from ops.core.errors import NeedsPerson, OpsError
-from ops.deploy.perform import Performer, does
+from ops.deploy.perform import Execution, does
 from ops.deploy.steps import AwaitHealthy, RestartContainer
 from ops.engines.podman import argv as podman
 from ops.engines.podman import postgres
@@ -52,7 +52,7 @@ HALTS, HALT_PAUSE = 3, 0.7
 
 
 @does(RunStatements)
-def _statements(self: Performer, step: RunStatements) -> None:
+def _statements(self: Execution, step: RunStatements) -> None:
     container = self.name("postgres")
     if step.undo_query:
         text = postgres.query(self.host, container, step.database, step.undo_query)
@@ -62,18 +62,18 @@ def _statements(self: Performer, step: RunStatements) -> None:
 
 
 @does(UndoStatements)
-def _undo_statements(self: Performer, step: UndoStatements) -> None:
+def _undo_statements(self: Execution, step: UndoStatements) -> None:
     kept = undo.read(self.state, step.entry)
     if kept.get("statements"):
         postgres.execute(self.host, self.name("postgres"), str(kept["database"]), str(kept["statements"]), {})
 
 
 @does(Halt)
-def _halt(self: Performer, step: Halt) -> None:
+def _halt(self: Execution, step: Halt) -> None:
     _stays_stopped(self, step.slot, step.grace)
 
 
-def _stays_stopped(self: Performer, slot: str, grace: int) -> bool:
+def _stays_stopped(self: Execution, slot: str, grace: int) -> bool:
     """Stop a container, and whether it stays so. Podman (4.3.1) does nothing where the stop comes between two attempts of
     its restart policy, which then goes on: one that ends within milliseconds can hardly be met while it runs."""
     name = self.name(slot)
@@ -87,13 +87,13 @@ def _stays_stopped(self: Performer, slot: str, grace: int) -> bool:
     return False
 
 
-def _state(self: Performer, name: str) -> tuple[str, int]:
+def _state(self: Execution, name: str) -> tuple[str, int]:
     item = json.loads(self.host.run(podman.inspect_containers([name])).stdout)[0]
     return str(item["State"]["Status"]), int(item.get("RestartCount", 0))
 
 
 @does(SetAside)
-def _set_aside(self: Performer, step: SetAside) -> None:
+def _set_aside(self: Execution, step: SetAside) -> None:
     self._touch()
     self._recover(step.slot)
     there = set(self.host.run(podman.container_names(self.project.name)).stdout.split())
@@ -110,7 +110,7 @@ def _set_aside(self: Performer, step: SetAside) -> None:
 
 
 @does(TakeBack)
-def _take_back(self: Performer, step: TakeBack) -> None:
+def _take_back(self: Execution, step: TakeBack) -> None:
     kept = undo.read(self.state, step.entry)
     there = set(self.host.run(podman.container_names(self.project.name)).stdout.split())
     aside = self.name(str(kept.get("aside", "")))
@@ -123,12 +123,12 @@ def _take_back(self: Performer, step: TakeBack) -> None:
 
 
 @does(Resume)
-def _resume(self: Performer, step: Resume) -> None:
+def _resume(self: Execution, step: Resume) -> None:
     self.host.run(podman.unpause(self.name(step.slot)))
 
 
 @does(Revive)
-def _revive(self: Performer, step: Revive) -> None:
+def _revive(self: Execution, step: Revive) -> None:
     waiting = AwaitHealthy(step.key, step.title, slot=step.slot, deadline=step.patience)
     try:
         self.perform(waiting)
@@ -137,18 +137,18 @@ def _revive(self: Performer, step: Revive) -> None:
 
 
 @does(StopStranger)
-def _stop_stranger(self: Performer, step: StopStranger) -> None:
+def _stop_stranger(self: Execution, step: StopStranger) -> None:
     undo.keep(self.state, "stranger", name=step.name)
     self.host.run(podman.stop(step.name, step.grace), timeout=step.grace + 60)
 
 
 @does(StartStranger)
-def _start_stranger(self: Performer, step: StartStranger) -> None:
+def _start_stranger(self: Execution, step: StartStranger) -> None:
     self.host.run(podman.start([step.name]))
 
 
 @does(CopyOut)
-def _copy_out(self: Performer, step: CopyOut) -> None:
+def _copy_out(self: Execution, step: CopyOut) -> None:
     folder = self.state.root / "dumps" / f"h2-{time.strftime(STAMP, time.gmtime())}"
     folder.mkdir(parents=True, mode=0o700)
     name = self.name(step.slot)
@@ -168,7 +168,7 @@ def _copy_out(self: Performer, step: CopyOut) -> None:
 
 
 @does(ReplaceConfig)
-def _replace_config(self: Performer, step: ReplaceConfig) -> None:
+def _replace_config(self: Execution, step: ReplaceConfig) -> None:
     place = self.state.config / step.service
     edited = place / step.version
     if edited.exists():
@@ -180,7 +180,7 @@ def _replace_config(self: Performer, step: ReplaceConfig) -> None:
 
 
 @does(BringBackConfig)
-def _bring_back_config(self: Performer, step: BringBackConfig) -> None:
+def _bring_back_config(self: Execution, step: BringBackConfig) -> None:
     place, name = self.state.config / step.service, str(undo.read(self.state, step.entry).get("edited", ""))
     if name and (place / name).is_dir():
         shutil.rmtree(place / step.version, ignore_errors=True)
@@ -188,7 +188,7 @@ def _bring_back_config(self: Performer, step: BringBackConfig) -> None:
 
 
 @does(RescueSecret)
-def _rescue_secret(self: Performer, step: RescueSecret) -> None:
+def _rescue_secret(self: Execution, step: RescueSecret) -> None:
     for item in inspected_containers(self.host).values():
         value = Files.of(item).text(f"run/secrets/{step.name}").strip() if state_of(item) == "running" else ""
         if value:
@@ -199,12 +199,12 @@ def _rescue_secret(self: Performer, step: RescueSecret) -> None:
 
 
 @does(TagImage)
-def _tag_image(self: Performer, step: TagImage) -> None:
+def _tag_image(self: Execution, step: TagImage) -> None:
     self.host.run(podman.image_tag(step.image, step.tag))
 
 
 @does(KeepCertificate)
-def _keep_certificate(self: Performer, step: KeepCertificate) -> None:
+def _keep_certificate(self: Execution, step: KeepCertificate) -> None:
     name = undo.keep(self.state, "certificate", service=step.service, owner=step.owner)
     place = self.state.certs / step.service
     if place.is_dir():
@@ -212,7 +212,7 @@ def _keep_certificate(self: Performer, step: KeepCertificate) -> None:
 
 
 @does(BringBackCertificate)
-def _bring_back_certificate(self: Performer, step: BringBackCertificate) -> None:
+def _bring_back_certificate(self: Execution, step: BringBackCertificate) -> None:
     kept = undo.folder(self.state) / step.entry
     for path in sorted(kept.iterdir()) if kept.is_dir() else ():
         target = self.state.certs / step.service / path.name
@@ -225,27 +225,27 @@ def _bring_back_certificate(self: Performer, step: BringBackCertificate) -> None
 
 
 @does(MendRealm)
-def _mend_realm(self: Performer, step: MendRealm) -> None:
+def _mend_realm(self: Execution, step: MendRealm) -> None:
     mend.mend(self.project, step.finding, step.named)
 
 
 @does(UndoRealm)
-def _undo_realm(self: Performer, step: UndoRealm) -> None:
+def _undo_realm(self: Execution, step: UndoRealm) -> None:
     calls = undo.read(self.state, step.entry).get("calls", [])
     mend.put_back(self.project, [(str(method), str(path), body) for method, path, body in calls])
 
 
 @does(RecoverAdmin)
-def _recover_admin(self: Performer, step: RecoverAdmin) -> None:
+def _recover_admin(self: Execution, step: RecoverAdmin) -> None:
     recover.bootstrap(self.project, step.service or {})
 
 
 @does(RestoreOperations)
-def _restore_operations(self: Performer, step: RestoreOperations) -> None:
+def _restore_operations(self: Execution, step: RestoreOperations) -> None:
     recover.restore_operations(self.project)
 
 
 @does(VerifyLogins)
-def _verify_logins(self: Performer, step: VerifyLogins) -> None:
+def _verify_logins(self: Execution, step: VerifyLogins) -> None:
     probe.ready(self.project, lambda text: self.report(step.key, text))
     verify(self.project, step.deadline, lambda text: self.report(step.key, text))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
+from ops.core.plan import Step
 from ops.deploy.steps import StopContainer
 from ops.keycloak.failures.facts import OPS_CLIENT
 from ops.keycloak.failures.failure import NOBODY, RESTART, Diagnosis, Finding
@@ -14,7 +15,6 @@ from ops.keycloak.repair import sql as repair_sql
 from ops.keycloak.repair.situation import KEYCLOAK, NGINX, POSTGRES, Instructions, Repair, Situation, grace_of
 from ops.keycloak.repair.sql import Sql
 from ops.keycloak.steps import DumpDatabase, MendRealm, RecoverAdmin, RescueSecret, RestoreOperations, RunStatements
-from ops.stack.model import Step
 
 Tried = frozenset[tuple[str, str]]
 """(finding, kind of repair) that have been carried out in this run."""

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ops.core.plan import Step
 from ops.deploy.containers import seconds
 from ops.keycloak.failures.facts import Facts
-from ops.stack.model import Seen, Step
+from ops.stack.model import Seen
 from ops.stack.wanted import Wanted, with_one_service
 
 KEYCLOAK, POSTGRES, NGINX = "keycloak", "postgres", "nginx"

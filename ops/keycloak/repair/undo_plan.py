@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ops.core.plan import Plan, Step
 from ops.deploy.steps import ActivateRelease, AwaitHealthy, ReloadService, RemoveContainer, WriteConfig
 from ops.keycloak.repair.containers import ALIVE_SECONDS
 from ops.keycloak.repair.situation import KEYCLOAK, NGINX
 from ops.keycloak.steps import BringBackCertificate, BringBackConfig, StartStranger, TakeBack, UndoRealm, UndoStatements
-from ops.stack.model import Plan, Step
 from ops.stack.wanted import Wanted
 
 VERB = "keycloak.fix"

@@ -11,9 +11,9 @@ from ops.cli.command import as_told, must_run, verb
 from ops.core.errors import NeedsPerson, OpsError, UsageProblem
 
 if TYPE_CHECKING:
+    from ops.core.plan import Plan
     from ops.keycloak.rotate.rotation import RealmKeys
     from ops.project import Project
-    from ops.stack.model import Plan
 
 
 @verb(positional=["what", "name"], help={

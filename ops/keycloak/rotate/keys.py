@@ -14,9 +14,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ops.core.plan import Plan, Step
 from ops.keycloak.rotate.choices import VERB
 from ops.keycloak.steps import CreateKey, RemoveKey, RetireKey, VerifyKeys
-from ops.stack.model import Plan, Step
 
 PROVIDER_TYPE = "org.keycloak.keys.KeyProvider"
 ALGORITHMS = {

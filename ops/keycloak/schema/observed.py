@@ -10,6 +10,7 @@ from pathlib import Path
 from time import strptime
 
 from ops.core.errors import HostLacks, OpsError
+from ops.core.plan import Plan
 from ops.deploy.containers import NEVER_STARTED
 from ops.engines.podman import argv as podman
 from ops.engines.podman.host import Host
@@ -21,7 +22,7 @@ from ops.keycloak.schema.plan import Schema, Server, changesets_of, judge, migra
 from ops.keycloak.schema.upgrade import DATABASE, SLOT, Found, Rules, fits, never_back, starts_keycloak, with_database
 from ops.project import Project
 from ops.stack.images import WantedImage
-from ops.stack.model import Plan, Seen
+from ops.stack.model import Seen
 from ops.stack.wanted import Wanted
 
 OWN = "cc03-%"

@@ -1,11 +1,11 @@
-"""How Keycloak's database is dumped, restored and moved on this host. Registered with the Performer when that is imported."""
+"""How Keycloak's database is dumped, restored and moved on this host. Registered with the Execution when that is imported."""
 
 from __future__ import annotations
 
 from ops.core.errors import OpsError
 from ops.core.files import remove_clear
 from ops.core.wait import until
-from ops.deploy.perform import Performer, does
+from ops.deploy.perform import Execution, does
 from ops.keycloak.admin import OPERATIONS, connect
 from ops.keycloak.failures.facts import OPS_CLIENT
 from ops.keycloak.h2 import database as h2
@@ -31,7 +31,7 @@ DUMP_SECONDS = 3600.0
 
 
 @does(DumpDatabase)
-def _dump(self: Performer, step: DumpDatabase) -> None:
+def _dump(self: Execution, step: DumpDatabase) -> None:
     name = self.project.name
     path = self.state.root / step.path if step.path else dumps.new_path(self.state, step.database)
     about = schema.about(self.host, name, step.title) if step.database == DATABASE else {"why": step.title}
@@ -42,7 +42,7 @@ def _dump(self: Performer, step: DumpDatabase) -> None:
 
 
 @does(RestoreDatabase)
-def _restore(self: Performer, step: RestoreDatabase) -> None:
+def _restore(self: Execution, step: RestoreDatabase) -> None:
     path = self.state.root / step.path
     if not path.is_file():
         raise OpsError(f"there is no {path}", "somebody has removed the dump", "inv rollback --plan shows which are kept")
@@ -51,43 +51,43 @@ def _restore(self: Performer, step: RestoreDatabase) -> None:
 
 
 @does(DropFormer)
-def _drop_former(self: Performer, step: DropFormer) -> None:
+def _drop_former(self: Execution, step: DropFormer) -> None:
     for name in dumps.databases(self.host, self.project.name, f"{step.database}_before_"):
         dumps.drop(self.host, self.project.name, name)
 
 
 @does(ReviewMigrations)
-def _review(self: Performer, step: ReviewMigrations) -> None:
+def _review(self: Execution, step: ReviewMigrations) -> None:
     self.report(step.key, schema.review(self.project, step.tag))
 
 
 @does(ExportRealms)
-def _export(self: Performer, step: ExportRealms) -> None:
+def _export(self: Execution, step: ExportRealms) -> None:
     h2.export(self.host, step, lambda text: self.report(step.key, text))
 
 
 @does(ImportRealms)
-def _import(self: Performer, step: ImportRealms) -> None:
+def _import(self: Execution, step: ImportRealms) -> None:
     h2.import_realms(self.host, self.project.name, step, OPS_CLIENT, lambda text: self.report(step.key, text))
 
 
 @does(SwapDatabase)
-def _swap(self: Performer, step: SwapDatabase) -> None:
+def _swap(self: Execution, step: SwapDatabase) -> None:
     h2.swap_in(self.host, self.project.name, step.database)
 
 
 @does(SwapBack)
-def _swap_back(self: Performer, step: SwapBack) -> None:
+def _swap_back(self: Execution, step: SwapBack) -> None:
     h2.swap_back(self.host, self.project.name, step.former, step.database)
 
 
 @does(DropImport)
-def _drop_import(self: Performer, step: DropImport) -> None:
+def _drop_import(self: Execution, step: DropImport) -> None:
     dumps.drop(self.host, self.project.name, h2.imported(step.database))
 
 
 @does(VerifyOperations)
-def _verify_operations(self: Performer, step: VerifyOperations) -> None:
+def _verify_operations(self: Execution, step: VerifyOperations) -> None:
     def ask() -> str:
         from keycloak import KeycloakError
 
@@ -103,5 +103,5 @@ def _verify_operations(self: Performer, step: VerifyOperations) -> None:
 
 
 @does(RemoveFolder)
-def _remove_folder(self: Performer, step: RemoveFolder) -> None:
+def _remove_folder(self: Execution, step: RemoveFolder) -> None:
     remove_clear(self.state.root / step.folder)

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from ops.core.errors import OpsError
+from ops.core.plan import Plan, Step
 from ops.deploy.steps import AwaitHealthy, RestartContainer, StartContainer
 from ops.keycloak.schema.dumps import Dump, newest_first, when
 from ops.keycloak.schema.plan import Schema, Server, judge, numbers, told
 from ops.keycloak.steps import DropFormer, DumpDatabase, RestoreDatabase, ReviewMigrations, VerifyLogins
-from ops.stack.model import Plan, Step
 
 SLOT = "keycloak"
 DATABASE = "keycloak"

@@ -10,10 +10,10 @@ from invoke import Context
 from ops.cli.command import confirm, must_run, recorded, verb
 
 if TYPE_CHECKING:
+    from ops.core.plan import Plan
     from ops.keycloak.users.plan import Asked
     from ops.keycloak.users.users import Users
     from ops.project import Project
-    from ops.stack.model import Plan
 
 
 @verb(positional=["action", "name"], iterable=["role"], help={
@@ -58,7 +58,7 @@ def user(  # noqa: PLR0913, PLR0917  (each one is an option)
 
 
 def _plan(asked: Asked, what: str, *destroys: str) -> Plan:
-    from ops.stack.model import Plan, Step
+    from ops.core.plan import Plan, Step
 
     return Plan("keycloak.user", (Step(f"{asked.action} {asked.name}", what),), destroys=destroys)
 

@@ -12,8 +12,8 @@ from ops.cli.command import carry_out, seen_without_health, verb
 from ops.core.errors import HostLacks, UsageProblem
 
 if TYPE_CHECKING:
+    from ops.core.plan import Plan
     from ops.project import Project
-    from ops.stack.model import Plan
 
 
 def _present(project: Project) -> str | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ops.core.errors import HostLacks, UsageProblem
+from ops.core.plan import Plan
 from ops.secrets.steps import Decrypt, Encrypt
-from ops.stack.model import Plan, Seen
+from ops.stack.model import Seen
 
 ENCRYPT, DECRYPT = "secrets.encrypt", "secrets.decrypt"
 

@@ -11,7 +11,7 @@ import pytest
 
 from ops.audit_log import entries as audit
 from ops.audit_log.entries import GENESIS, Head, Tip, Verdict, changes, entries, plan_digest, read, seal, sha, tip, typed
-from ops.stack.model import Plan, Step
+from ops.core.plan import Plan, Step
 
 
 def extended(data: bytes, head: Head | None, **content: Any) -> tuple[bytes, Head]:

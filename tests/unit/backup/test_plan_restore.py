@@ -14,9 +14,10 @@ from ops.backup.sets import Safety, Status, read_status
 from ops.backup.steps import FetchCluster, FetchFiles, SetAside
 from ops.backup.target import Chosen, Target, read_parts, read_time, select
 from ops.core.errors import HostLacks, UsageProblem
+from ops.core.plan import Plan
 from ops.deploy.plan import plan_deploy
 from ops.secrets.steps import VerifySecret
-from ops.stack.model import Plan, Seen
+from ops.stack.model import Seen
 from tests.unit.backup.test_plan_backup import NOW, entry, report, three
 from tests.unit.builders import before, defects, deployed, keys, stack, step, wanted, with_state
 

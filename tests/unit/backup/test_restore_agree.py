@@ -12,6 +12,7 @@ import pytest
 
 from ops.backup.restore import restoring
 from ops.core.errors import OpsError
+from ops.core.plan import Step
 from ops.core.state import State
 from ops.deploy.steps import AwaitHealthy, StartContainer, StopContainer
 from ops.keycloak.probe import account as probe
@@ -21,7 +22,6 @@ from ops.keycloak.rotate import rotation as rotate
 from ops.keycloak.steps import RecoverAdmin, RestoreOperations
 from ops.project import Project
 from ops.secrets import versions
-from ops.stack.model import Step
 from tests.unit.builders import PORTS, settings, wanted
 from tests.unit.logins import Logins
 from tests.unit.logins import logins as logins  # noqa: PLC0414  (a fixture)

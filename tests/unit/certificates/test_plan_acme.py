@@ -13,7 +13,7 @@ from ops.certificates.acme.plan import Issued, Situation, Tries, plan_acme, plan
 from ops.certificates.leaves import ACME, IMPORTED, SHARED, Leaf, Stored
 from ops.certificates.renewal import pause_after
 from ops.certificates.steps import ObtainCertificate, OpenAccount, SwapCertificate, TakeUpCertificate, VerifyServed
-from ops.stack.model import Plan
+from ops.core.plan import Plan
 from tests.unit.certificates.test_plan_certificates import made
 
 NOW = 1_800_000_000.0

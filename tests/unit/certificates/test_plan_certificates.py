@@ -23,7 +23,7 @@ from ops.certificates.steps import (
     VerifyServed,
 )
 from ops.core.errors import UsageProblem
-from ops.stack.model import Plan
+from ops.core.plan import Plan
 from tests.unit import builders
 
 NOW = dt.datetime(2026, 1, 31, 12, tzinfo=dt.UTC)

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from ops.cli import show
 from ops.core.errors import OpsError
+from ops.core.plan import Step
 from ops.core.process import Ended
-from ops.stack.model import Step
 
 STEP = Step("image backend", "build backend [1]")
 PROBLEM = OpsError("cannot build backend", "no space left on device", "df -h")

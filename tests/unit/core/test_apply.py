@@ -17,9 +17,9 @@ import pytest
 from ops.core.errors import HostLacks, OpsError
 from ops.core.execute import WORKERS, apply
 from ops.core.journal import Journal, entries, interrupted
+from ops.core.plan import Plan, Step
 from ops.core.process import Ended, run
 from ops.core.wait import until
-from ops.stack.model import Plan, Step
 from tests.unit.programs import Behaviour, Programs
 from tests.unit.programs import programs as programs  # noqa: PLC0414  (a fixture)
 

@@ -15,8 +15,8 @@ import pytest
 from ops.core.errors import HostLacks, OpsError
 from ops.core.execute import apply
 from ops.core.journal import Journal, entries
+from ops.core.plan import Step
 from ops.core.process import run
-from ops.stack.model import Step
 from tests.unit.core.test_apply import PATIENCE, Witness, plan
 from tests.unit.programs import Behaviour, Programs
 from tests.unit.programs import programs as programs  # noqa: PLC0414  (a fixture)

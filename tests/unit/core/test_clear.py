@@ -19,8 +19,8 @@ from ops.core.process import Result
 from ops.core.state import State
 from ops.engines.podman import host as host_module
 from ops.engines.podman.host import Host
+from ops.execution import Execution
 from ops.keycloak.h2 import database as h2
-from ops.performers import Performer
 from ops.project import open_project
 from tests.unit.builders import wanted
 
@@ -77,7 +77,7 @@ def test_undo_of_a_restore_goes_on_without_it(tmp_path: Path, monkeypatch: pytes
     ran(monkeypatch, 125)
     monkeypatch.setenv("CC03_STATE", str(tmp_path))
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    performer = Performer(open_project(), lambda *_: None, wanted(), lambda: None)
+    performer = Execution(open_project(), lambda *_: None, wanted(), lambda: None)
 
     performer.do(RemoveFetched("tidy first", "remove what was unpacked", grave=False))
     with pytest.raises(OpsError):

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from ops.core.errors import OpsError, UsageProblem
+from ops.core.plan import Plan, Step
 from ops.core.state import State
 from ops.deploy import hooks
 from ops.deploy.steps import BuildImage, WriteRelease
 from ops.engines.podman.host import Host
 from ops.project import Project
-from ops.stack.model import Plan, Step
 from tests.unit.builders import settings
 
 BUILD = BuildImage("image redis", "build redis", name="redis")

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from ops.core.errors import NeedsPerson, OpsError
+from ops.core.plan import Step
 from ops.deploy import perform, steps
-from ops.deploy.perform import Performer
+from ops.deploy.perform import Execution
 from ops.deploy.steps import AwaitHealthy, CreateContainers, RemoveContainer, RestartContainer, StartContainer
 from ops.project import Project
-from ops.stack.model import EDGE, Step
+from ops.stack.model import EDGE
 from tests.unit.builders import wanted
 from tests.unit.podman_model import Podman, sealed
 from tests.unit.podman_model import performer as performer  # noqa: PLC0414  (a fixture)
@@ -25,7 +26,7 @@ from tests.unit.podman_model import project as project  # noqa: PLC0414  (a fixt
 
 
 def test_containers_are_created_from_the_current_release_in_one_call(
-    performer: Performer, project: Project, podman: Podman
+    performer: Execution, project: Project, podman: Podman
 ) -> None:
     sealed(project)
     performer.do(CreateContainers("create", "", slots=("postgres",), staged=("nginx",)))
@@ -35,7 +36,7 @@ def test_containers_are_created_from_the_current_release_in_one_call(
 
 
 def test_containers_with_another_oom_score_are_created_in_a_call_of_their_own(
-    performer: Performer, project: Project, podman: Podman
+    performer: Execution, project: Project, podman: Podman
 ) -> None:
     """podman-compose has no word for it, and takes an argument for all containers of a call."""
     release = wanted()
@@ -48,7 +49,7 @@ def test_containers_with_another_oom_score_are_created_in_a_call_of_their_own(
     assert ["--podman-run-args=--oom-score-adj=200" in call for call in calls] == [False, True], "edge is there before nginx"
 
 
-def test_leftover_of_a_killed_command_makes_room_first(performer: Performer, project: Project, podman: Podman) -> None:
+def test_leftover_of_a_killed_command_makes_room_first(performer: Execution, project: Project, podman: Podman) -> None:
     sealed(project)
     podman.there = {"cc03-nginx-next", "cc03-nginx"}
     performer.do(CreateContainers("create", "", staged=("nginx",)))
@@ -58,7 +59,7 @@ def test_leftover_of_a_killed_command_makes_room_first(performer: Performer, pro
 
 
 def test_container_whose_name_is_left_in_the_storage_is_created_the_second_time(
-    performer: Performer, project: Project, podman: Podman
+    performer: Execution, project: Project, podman: Podman
 ) -> None:
     sealed(project)
     podman.creates = False
@@ -75,7 +76,7 @@ def test_container_whose_name_is_left_in_the_storage_is_created_the_second_time(
 
 
 def test_container_that_is_not_there_afterwards_fails_whatever_the_exit_code(
-    performer: Performer, project: Project, podman: Podman
+    performer: Execution, project: Project, podman: Podman
 ) -> None:
     """podman-compose exits with 0."""
     sealed(project)
@@ -84,12 +85,12 @@ def test_container_that_is_not_there_afterwards_fails_whatever_the_exit_code(
         performer.do(CreateContainers("create", "", slots=("postgres",), staged=("nginx",)))
 
 
-def test_nothing_to_create_runs_nothing(performer: Performer, podman: Podman) -> None:
+def test_nothing_to_create_runs_nothing(performer: Execution, podman: Podman) -> None:
     performer.do(CreateContainers("create", ""))
     assert podman.ran == []
 
 
-def test_staged_container_takes_the_name_of_its_slot(performer: Performer, podman: Podman) -> None:
+def test_staged_container_takes_the_name_of_its_slot(performer: Execution, podman: Podman) -> None:
     performer.do(steps.PromoteContainer("p", "", slot="backend-1"))
     assert podman.ran == [("podman", "rename", "cc03-backend-1-next", "cc03-backend-1")]
 
@@ -108,7 +109,7 @@ def test_measurement_begins_before_the_first_container_is_touched(
 ) -> None:
     order: list[str] = []
     (project.state.config / "nginx").mkdir()
-    performer = Performer(project, first_touch=lambda: order.append("touch"))
+    performer = Execution(project, first_touch=lambda: order.append("touch"))
     podman.before = lambda command: order.append(command[1])
 
     performer.do(step)
@@ -127,7 +128,7 @@ def test_first_touch_is_waited_for_by_every_thread(project: Project, podman: Pod
 
     began: list[float] = []
     podman.before = lambda command: began.append(time.monotonic())
-    performer = Performer(project, first_touch=baseline)
+    performer = Execution(project, first_touch=baseline)
     threads = [threading.Thread(target=performer.do, args=(StartContainer("s", "", slot=slot),)) for slot in ("redis", "edge")]
     for thread in threads:
         thread.start()
@@ -139,7 +140,7 @@ def test_first_touch_is_waited_for_by_every_thread(project: Project, podman: Pod
 
 @pytest.mark.parametrize("kind", [RestartContainer, RemoveContainer, steps.StopContainer])
 def test_time_without_a_service_counts_from_the_first_order_to_the_proof(
-    performer: Performer, podman: Podman, monkeypatch: pytest.MonkeyPatch, kind: Any
+    performer: Execution, podman: Podman, monkeypatch: pytest.MonkeyPatch, kind: Any
 ) -> None:
     proved: list[tuple[Any, ...]] = []
     monkeypatch.setattr(perform, "prove", lambda *given: proved.append(given))
@@ -158,13 +159,13 @@ def test_time_without_a_service_counts_from_the_first_order_to_the_proof(
     assert performer.gaps.keys() == {"nginx"}
 
 
-def test_service_that_was_never_away_has_no_gap(performer: Performer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_service_that_was_never_away_has_no_gap(performer: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(perform, "prove", lambda *_: None)
     performer.do(AwaitHealthy("h", "", slot="nginx"))
     assert performer.gaps == {} and performer.away == {}
 
 
-def test_container_that_is_not_proved_has_no_gap(performer: Performer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_container_that_is_not_proved_has_no_gap(performer: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
     def prove(*_: Any) -> None:
         raise OpsError("nginx is not healthy", "", "")
 
@@ -177,14 +178,14 @@ def test_container_that_is_not_proved_has_no_gap(performer: Performer, monkeypat
 
 @pytest.mark.parametrize(("heals", "verbs"), [(True, []), (False, ["podman restart"])])
 def test_container_that_heals_in_its_patience_is_left_alone(
-    performer: Performer, podman: Podman, monkeypatch: pytest.MonkeyPatch, heals: bool, verbs: list[str]
+    performer: Execution, podman: Podman, monkeypatch: pytest.MonkeyPatch, heals: bool, verbs: list[str]
 ) -> None:
     monkeypatch.setattr(perform, "heals", lambda *_: heals)
     performer.do(RestartContainer("r", "", slot="redis" if "redis" in performer.targets else "postgres", patience=5))
     assert podman.verbs == verbs
 
 
-def test_graces_are_those_of_the_step(performer: Performer, podman: Podman) -> None:
+def test_graces_are_those_of_the_step(performer: Execution, podman: Podman) -> None:
     performer.do(RestartContainer("r", "", slot="postgres", grace=91))
     performer.do(steps.StopContainer("s", "", slot="postgres", grace=92))
     performer.do(RemoveContainer("x", "", slot="postgres", grace=93))
@@ -193,7 +194,7 @@ def test_graces_are_those_of_the_step(performer: Performer, podman: Podman) -> N
 
 @pytest.mark.parametrize("prepared", [True, False])
 def test_migration_runs_once_and_leaves_no_container(
-    performer: Performer, project: Project, podman: Podman, monkeypatch: pytest.MonkeyPatch, prepared: bool
+    performer: Execution, project: Project, podman: Podman, monkeypatch: pytest.MonkeyPatch, prepared: bool
 ) -> None:
     sealed(project)
     monkeypatch.setattr(perform, "migrate", lambda host, step, once, name, report: once(step.slot, 5, prepared))
@@ -205,7 +206,7 @@ def test_migration_runs_once_and_leaves_no_container(
 
 
 def test_migration_that_is_broken_off_leaves_no_container(
-    performer: Performer, podman: Podman, monkeypatch: pytest.MonkeyPatch
+    performer: Execution, podman: Podman, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(perform, "migrate", lambda host, step, once, name, report: once(step.slot, 5, True))
 
@@ -220,7 +221,7 @@ def test_migration_that_is_broken_off_leaves_no_container(
 
 
 def test_long_lived_connections_end_once_nginx_takes_no_new_ones(
-    performer: Performer, podman: Podman, monkeypatch: pytest.MonkeyPatch
+    performer: Execution, podman: Podman, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waited: list[float] = []
     monkeypatch.setattr(time, "sleep", waited.append)
@@ -234,7 +235,7 @@ def test_long_lived_connections_end_once_nginx_takes_no_new_ones(
 # Removal.
 
 
-def test_network_of_somebody_else_is_not_removed(performer: Performer, podman: Podman) -> None:
+def test_network_of_somebody_else_is_not_removed(performer: Execution, podman: Podman) -> None:
     podman.answers = {"network=cc03-app": "stranger\nother\n"}
     with pytest.raises(NeedsPerson, match="cannot remove the network cc03-app") as caught:
         performer.do(steps.RemoveNetwork("n", "", name="cc03-app"))
@@ -246,20 +247,20 @@ def test_network_of_somebody_else_is_not_removed(performer: Performer, podman: P
     assert podman.ran[-1] == ("podman", "network", "rm", "cc03-app")
 
 
-def test_what_is_removed_is_named_as_it_was_planned(performer: Performer, podman: Podman) -> None:
+def test_what_is_removed_is_named_as_it_was_planned(performer: Execution, podman: Podman) -> None:
     performer.do(steps.RemoveVolume("v", "", name="cc03-data"))
     performer.do(steps.RemoveSecret("s", "", name="cc03-redis-app-1"))
     assert [command[1:3] for command in podman.ran] == [("volume", "rm"), ("secret", "rm")]
     assert [command[-1] for command in podman.ran] == ["cc03-data", "cc03-redis-app-1"]
 
 
-def test_state_folder_is_removed_whole(performer: Performer, project: Project) -> None:
+def test_state_folder_is_removed_whole(performer: Execution, project: Project) -> None:
     (project.state.secrets / "redis-app").mkdir()
     performer.do(steps.RemoveState("r", ""))
     assert not project.state.root.exists()
 
 
-def test_networks_and_volumes_bear_the_label_of_the_project(performer: Performer, podman: Podman) -> None:
+def test_networks_and_volumes_bear_the_label_of_the_project(performer: Execution, podman: Podman) -> None:
     performer.do(steps.CreateNetwork("n", "", name="cc03-app", subnet="10.1.2.0/24", internal=True))
     performer.do(steps.CreateVolume("v", "", name="cc03-data"))
     network, volume = (" ".join(command) for command in podman.ran)
@@ -267,13 +268,13 @@ def test_networks_and_volumes_bear_the_label_of_the_project(performer: Performer
     assert all("label" in command and "=cc03" in command for command in (network, volume))
 
 
-def test_step_that_nobody_knows_is_a_defect(performer: Performer) -> None:
+def test_step_that_nobody_knows_is_a_defect(performer: Execution) -> None:
     with pytest.raises(TypeError, match="nobody knows how to do Step"):
         performer.do(Step("x", "x"))
 
 
 def test_release_that_is_brought_about_decides_over_the_checkout(project: Project, podman: Podman) -> None:
     other = wanted(tags={"nginx": "7"})
-    performer = Performer(project, wanted=replace(other))
+    performer = Execution(project, wanted=replace(other))
     performer.do(steps.CheckConfig("c", "", service="nginx", version="v1", files={}))
     assert "localhost/cc03/nginx:7" in podman.ran[0]

@@ -10,7 +10,7 @@ import pytest
 from ops.core import state as files
 from ops.core.errors import OpsError
 from ops.deploy import steps
-from ops.deploy.perform import Performer
+from ops.deploy.perform import Execution
 from ops.project import Project
 from ops.releases import store as releases
 from ops.secrets.at_rest import encrypted_copies as mirror
@@ -23,7 +23,7 @@ from tests.unit.power_cut import recorded
 # Secrets.
 
 
-def test_secret_is_made_for_its_owner_alone_and_never_twice_the_same(performer: Performer, project: Project) -> None:
+def test_secret_is_made_for_its_owner_alone_and_never_twice_the_same(performer: Execution, project: Project) -> None:
     for version in (1, 2):
         performer.do(steps.GenerateSecret("g", "", name="redis-app", version=version))
 
@@ -34,7 +34,7 @@ def test_secret_is_made_for_its_owner_alone_and_never_twice_the_same(performer: 
 
 
 @pytest.mark.parametrize("name", ["redis-app", "postgres-app"])
-def test_secret_survives_a_power_cut_also_the_first_of_its_name(performer: Performer, project: Project, name: str) -> None:
+def test_secret_survives_a_power_cut_also_the_first_of_its_name(performer: Execution, project: Project, name: str) -> None:
     """Its folder's name was not flushed: a server could be given a password that the state folder had lost."""
     (project.state.secrets / "postgres-app").mkdir(mode=0o700)
     with recorded(project.state.root) as power:
@@ -46,7 +46,7 @@ def test_secret_survives_a_power_cut_also_the_first_of_its_name(performer: Perfo
 
 
 def test_secret_travels_on_standard_input_and_replaces_what_a_lost_state_left(
-    performer: Performer, project: Project, podman: Podman
+    performer: Execution, project: Project, podman: Podman
 ) -> None:
     performer.do(steps.GenerateSecret("g", "", name="redis-app", version=1))
     performer.do(steps.StoreSecret("s", "", name="redis-app", version=1))
@@ -60,7 +60,7 @@ def test_secret_travels_on_standard_input_and_replaces_what_a_lost_state_left(
 
 
 def test_empty_secret_is_refused_before_the_last_copy_is_removed(
-    performer: Performer, project: Project, podman: Podman
+    performer: Execution, project: Project, podman: Podman
 ) -> None:
     (project.state.secrets / "redis-app").mkdir()
     (project.state.secrets / "redis-app" / "1").write_text("\n")
@@ -71,7 +71,7 @@ def test_empty_secret_is_refused_before_the_last_copy_is_removed(
 
 
 def test_podman_is_given_no_secret_where_they_are_encrypted_at_rest(
-    performer: Performer, project: Project, podman: Podman, monkeypatch: pytest.MonkeyPatch
+    performer: Execution, project: Project, podman: Podman, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     performer.do(steps.GenerateSecret("g", "", name="redis-app", version=1))
     monkeypatch.setattr(mirror, "is_on", lambda _: True)
@@ -79,7 +79,7 @@ def test_podman_is_given_no_secret_where_they_are_encrypted_at_rest(
     assert podman.ran == []
 
 
-def test_each_step_is_on_disk_encrypted_before_the_next_begins(performer: Performer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_step_is_on_disk_encrypted_before_the_next_begins(performer: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
     monkeypatch.setattr(mirror, "sync", lambda _: order.append("sync"))
     monkeypatch.setattr(performer.project.host, "run", lambda *_, **__: order.append("ran"))
@@ -92,7 +92,7 @@ def test_each_step_is_on_disk_encrypted_before_the_next_begins(performer: Perfor
 
 
 def test_configuration_is_whole_before_the_link_names_it(
-    performer: Performer, project: Project, monkeypatch: pytest.MonkeyPatch
+    performer: Execution, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A container that starts just then reads the link."""
     link, seen = files.link, []
@@ -111,7 +111,7 @@ def test_configuration_is_whole_before_the_link_names_it(
 
 
 def test_configuration_that_could_not_be_written_whole_is_not_there(
-    performer: Performer, project: Project, monkeypatch: pytest.MonkeyPatch
+    performer: Execution, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write = files.write
 
@@ -130,14 +130,14 @@ def test_configuration_that_could_not_be_written_whole_is_not_there(
     assert (project.state.config / "nginx" / "current" / "b.conf").read_text() == "B"
 
 
-def test_version_that_is_in_use_is_never_written_again(performer: Performer, project: Project) -> None:
+def test_version_that_is_in_use_is_never_written_again(performer: Execution, project: Project) -> None:
     for text in ("A", "changed"):
         performer.do(steps.WriteConfig("c", "", service="nginx", version="v1", files={"a.conf": text}))
     assert (project.state.config / "nginx" / "v1" / "a.conf").read_text() == "A"
 
 
 def test_configuration_is_checked_in_the_image_that_will_serve_it_and_not_yet_used(
-    performer: Performer, project: Project, podman: Podman
+    performer: Execution, project: Project, podman: Podman
 ) -> None:
     performer.do(steps.CheckConfig("c", "", service="nginx", version="v1", files={"a.conf": "A"}))
 
@@ -150,7 +150,7 @@ def test_configuration_is_checked_in_the_image_that_will_serve_it_and_not_yet_us
     assert not (project.state.config / "nginx" / "current").exists()
 
 
-def test_reload_that_fails_is_not_taken_for_done(performer: Performer, project: Project, podman: Podman) -> None:
+def test_reload_that_fails_is_not_taken_for_done(performer: Execution, project: Project, podman: Podman) -> None:
     step = steps.ReloadService("r", "", service="nginx", slots=("nginx",), argv=("nginx", "-s", "reload"), version="v2")
     (project.state.config / "nginx").mkdir()
     podman.answers = {"exec": OpsError("no", "refused", "")}
@@ -164,7 +164,7 @@ def test_reload_that_fails_is_not_taken_for_done(performer: Performer, project: 
     assert podman.ran[-1] == ("podman", "exec", "cc03-nginx", "nginx", "-s", "reload")
 
 
-def test_containers_that_started_on_it_have_loaded_it(performer: Performer, project: Project, podman: Podman) -> None:
+def test_containers_that_started_on_it_have_loaded_it(performer: Execution, project: Project, podman: Podman) -> None:
     (project.state.config / "nginx").mkdir()
     performer.do(steps.MarkLoaded("m", "", service="nginx", version="v3"))
     assert (project.state.config / "nginx" / "loaded").read_text() == "v3\n" and podman.ran == []
@@ -173,7 +173,7 @@ def test_containers_that_started_on_it_have_loaded_it(performer: Performer, proj
 # Releases.
 
 
-def test_release_says_who_when_and_which_images(performer: Performer, project: Project) -> None:
+def test_release_says_who_when_and_which_images(performer: Execution, project: Project) -> None:
     manifest = {"images": {"nginx": "localhost/cc03/nginx:1", "redis": "localhost/cc03/redis:1"}}
     performer.do(steps.WriteRelease("r", "", number=3, manifest=manifest, files={"compose.yaml": "services: {}"}))
 
@@ -183,7 +183,7 @@ def test_release_says_who_when_and_which_images(performer: Performer, project: P
     assert {"at", "by"} <= set(kept.manifest)
 
 
-def test_sealed_release_becomes_the_current_one_by_its_link(performer: Performer, project: Project) -> None:
+def test_sealed_release_becomes_the_current_one_by_its_link(performer: Execution, project: Project) -> None:
     for number in (1, 2):
         performer.do(steps.WriteRelease("r", "", number=number, manifest={}, files={}))
     performer.do(steps.ActivateRelease("a", "", number=1))

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from ops.core.plan import Change
 from ops.deploy.plan import plan_deploy
-from ops.stack.model import Change, Seen
+from ops.stack.model import Seen
 from ops.stack.render import digest
 from ops.stack.wanted import Wanted
 from tests.unit.builders import container, deployed, done, wanted, with_state

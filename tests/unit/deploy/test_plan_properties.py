@@ -9,10 +9,11 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ops.core.plan import Plan, Step
 from ops.deploy import steps
 from ops.deploy.containers import serves
 from ops.deploy.plan import plan_deploy
-from ops.stack.model import Plan, Seen, Step
+from ops.stack.model import Seen
 from ops.stack.wanted import Wanted
 from tests.unit.builders import container, defects, deployed, done, wanted, with_state
 

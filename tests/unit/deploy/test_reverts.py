@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from ops import performers
+from ops import execution
 from ops.audit_log import record as audit
 from ops.backup import container
 from ops.backup import host_archive as archive
@@ -23,6 +23,7 @@ from ops.cli import show
 from ops.core import state as files
 from ops.core.errors import LockHeld, NeedsPerson, OpsError
 from ops.core.lock import busy, hold
+from ops.core.plan import Plan, Step
 from ops.core.state import State
 from ops.keycloak import fix as keycloak_fix
 from ops.keycloak.h2 import commands as keycloak_h2
@@ -32,7 +33,6 @@ from ops.keycloak.repair.repaired import Unasked
 from ops.keycloak.repair.situation import Repair
 from ops.project import Project
 from ops.secrets import metrics
-from ops.stack.model import Plan, Step
 from tests.unit.backup.test_plan_restore import both, facts
 from tests.unit.builders import REPOSITORY, settings, with_state
 
@@ -68,7 +68,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     made.state.prepare()
 
     class Model:
-        """Stands for `Performer`."""
+        """Stands for `Execution`."""
 
         def __init__(self, *_: Any) -> None:
             self.do = made.perform
@@ -78,7 +78,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
         stopped = {key.partition(" ")[2] for key in made.done if key.startswith("stop ")}
         return replace(found, seen=with_state(found.seen, "exited", *stopped))
 
-    monkeypatch.setattr(performers, "Performer", Model)
+    monkeypatch.setattr(execution, "Execution", Model)
     monkeypatch.setattr(restoring, "facts", seen)
     monkeypatch.setattr(container, "status", lambda _: both())
     monkeypatch.setattr(audit, "origin", lambda _: {})

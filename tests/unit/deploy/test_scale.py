@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from ops import project as project_module
 from ops.core import state as files
 from ops.core.errors import HostLacks
+from ops.core.plan import Plan
 from ops.core.process import Result
-from ops.deploy.perform import Performer
+from ops.deploy.perform import Execution
 from ops.deploy.plan import plan_deploy
 from ops.deploy.rescale import rescaled, rescaled_text
 from ops.deploy.scale import remembering
@@ -26,7 +27,7 @@ from ops.deploy.steps import RememberScale, WriteRelease
 from ops.engines.podman import host as host_module
 from ops.project import Project, open_project, ticker_sources
 from ops.stack.compose import fill_config
-from ops.stack.model import Plan, Seen
+from ops.stack.model import Seen
 from ops.stack.release import manifest_of
 from ops.stack.render import LISTEN, render_another, render_release
 from ops.stack.wanted import Wanted
@@ -217,7 +218,7 @@ def test_number_that_only_the_next_deploy_would_have_is_remembered_although_noth
 
     (step,) = remembering(project, stack().services["backend"], 2, {})(Plan("scale"), Seen()).steps
 
-    Performer(project, lambda *_: None, of_number(2), lambda: None).do(step)
+    Execution(project, lambda *_: None, of_number(2), lambda: None).do(step)
     assert json.loads(project.state.scale.read_text()) == {
         "backend": {"replicas": 2, "instead_of": project.settings.get("replicas", "backend")}
     }

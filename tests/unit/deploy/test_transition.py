@@ -19,12 +19,12 @@ from ops.cli import show
 from ops.core.errors import HostLacks, NeedsPerson, OpsError
 from ops.core.journal import interrupted
 from ops.core.lock import busy
+from ops.core.plan import Change
 from ops.deploy import measure, transition
 from ops.deploy.transition import bring_about
 from ops.project import Project
 from ops.releases import retention
 from ops.releases import store as releases
-from ops.stack.model import Change
 from ops.stack.release import GOOD
 from tests.unit.builders import image, wanted
 from tests.unit.modelled import BACKEND, NEW, OLD, World

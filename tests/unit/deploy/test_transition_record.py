@@ -15,13 +15,14 @@ import pytest
 from ops.core import state as files
 from ops.core.errors import HostLacks, NeedsPerson, OpsError
 from ops.core.lock import busy
+from ops.core.plan import Plan, Step
 from ops.deploy import measure, measurement, transition
 from ops.deploy.measure import Sample
 from ops.deploy.steps import Migrate
 from ops.deploy.transition import Goal, again, back_to, bring_about, left_out_of
 from ops.keycloak.schema.upgrade import Rules
 from ops.releases import store as releases
-from ops.stack.model import EDGE, Plan, Step
+from ops.stack.model import EDGE
 from ops.stack.release import GOOD, Activation
 from ops.stack.wanted import Wanted
 from tests.unit import modelled

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from ops.certificates.leaves import leaves, owned_as
+from ops.core.plan import Plan, Step
 from ops.deploy.plan import plan_deploy
 from ops.deploy.steps import DropFormerFiles, OwnFiles, PromoteContainer, RemoveContainer, StartContainer
 from ops.host import owners, perform_owners
 from ops.host.owners_plan import folders_of, reader, volumes_of
 from ops.secrets.at_rest import encrypted_copies as mirror
 from ops.secrets.at_rest import unlock as opening
-from ops.stack.model import Plan, Seen, Step
+from ops.stack.model import Seen
 from ops.stack.render import next_of, render_release
 from ops.stack.wanted import Wanted
 from tests.unit.at_rest_state import boot, encrypt, made, memory_at

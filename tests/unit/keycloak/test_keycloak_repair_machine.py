@@ -16,6 +16,7 @@ from ops.core.process import Result
 from ops.core.state import State
 from ops.engines.podman import postgres
 from ops.engines.podman.host import Host
+from ops.execution import Execution
 from ops.keycloak.probe import verify
 from ops.keycloak.probe.edge import Answer
 from ops.keycloak.repair import admin_api as mend
@@ -25,7 +26,6 @@ from ops.keycloak.repair.plan import BY_API
 from ops.keycloak.repair.situation import drift_of
 from ops.keycloak.repair.undo_plan import plan_keep, plan_undo
 from ops.keycloak.steps import BringBackCertificate, KeepCertificate, RunStatements
-from ops.performers import Performer
 from tests.unit import builders
 
 RELEASE = builders.wanted()
@@ -158,11 +158,11 @@ def test_verified_repair_leaves_no_container_aside(state: State) -> None:
 
 
 def test_every_step_of_keycloak_is_done_by_somebody() -> None:
+    from ops.core.plan import Step
     from ops.keycloak import steps
-    from ops.stack.model import Step
 
     kinds = [one for one in vars(steps).values() if isinstance(one, type) and issubclass(one, Step) and one is not Step]
-    dispatch = vars(Performer)["perform"].dispatcher.dispatch
+    dispatch = vars(Execution)["perform"].dispatcher.dispatch
     nobody = dispatch(object)
 
     assert RunStatements in kinds
@@ -248,7 +248,7 @@ def test_certificate_that_comes_back_keeps_its_links_and_gives_no_key_away(state
     authority.issue_certificate(state, "cc03", "nginx", os.getuid(), ("nginx",))
     folder = state.certs / "nginx"
     before = (folder / "tls.pem").read_bytes()
-    performer = Performer.__new__(Performer)
+    performer = Execution.__new__(Execution)
     performer.state = state
     performer.perform(KeepCertificate("keep", "", service="nginx", owner=os.getuid()))
     (entry,) = undo.kept(state)

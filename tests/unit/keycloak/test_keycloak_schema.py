@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ops.core.errors import HostLacks
+from ops.core.plan import Plan
 from ops.core.process import Result
 from ops.core.state import State
 from ops.deploy.plan import plan_deploy
@@ -16,7 +17,7 @@ from ops.keycloak.schema import observed as schema
 from ops.keycloak.schema.plan import Server
 from ops.keycloak.schema.upgrade import FORWARD, Found
 from ops.project import Project
-from ops.stack.model import Plan, Seen
+from ops.stack.model import Seen
 from ops.stack.wanted import Wanted
 from tests.unit.builders import deployed, settings, wanted, with_state
 

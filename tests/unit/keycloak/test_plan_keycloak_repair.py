@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from ops.core.plan import Plan
 from ops.deploy.steps import AwaitHealthy, IssueCertificate, ReloadService, StartContainer
 from ops.keycloak.failures.diagnose import diagnose
 from ops.keycloak.failures.facts import Schema, Session
@@ -15,7 +16,6 @@ from ops.keycloak.repair.containers import NEVER
 from ops.keycloak.repair.plan import WAYS, decide, first_repair, next_way, unsettled
 from ops.keycloak.repair.situation import Instructions, Repair
 from ops.keycloak.steps import DumpDatabase, Halt, KeepCertificate, Revive, RunStatements
-from ops.stack.model import Plan
 from tests.unit import builders
 from tests.unit.keycloak_facts import (
     ADDRESS,

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from ops.core.errors import UsageProblem
+from ops.core.plan import Plan
 from ops.deploy.plan import plan_deploy
 from ops.deploy.steps import GenerateSecret
 from ops.keycloak.rotate.choices import target_of
@@ -14,7 +15,7 @@ from ops.secrets.plan import Rotation, rotations
 from ops.secrets.steps import HandOver, VerifySecret
 from ops.secrets.table import ADMINISTRATOR, CLIENTS, DATABASE
 from ops.stack.compose import parse_stack
-from ops.stack.model import Plan, Seen
+from ops.stack.model import Seen
 from ops.stack.render import render_release
 from ops.stack.wanted import Wanted, pack, unpack, with_versions
 from tests.unit import builders

@@ -13,8 +13,9 @@ import pytest
 from ops.backup import host_archive as archive
 from ops.core import state as files
 from ops.core.errors import HostLacks, OpsError, UsageProblem
+from ops.core.plan import Step
 from ops.core.state import State
-from ops.deploy.perform import Performer
+from ops.deploy.perform import Execution
 from ops.engines.podman.host import Host
 from ops.project import Project
 from ops.secrets import versions
@@ -25,7 +26,6 @@ from ops.secrets.at_rest import secret_files as handed
 from ops.secrets.at_rest import unlock as opening
 from ops.secrets.at_rest.plan import plan_decrypt, plan_encrypt
 from ops.secrets.missing import lost_secrets
-from ops.stack.model import Step
 from ops.stack.render import by_file, excerpt_by_file
 from tests.unit.at_rest_state import VALUE, boot, encrypt, made, memory_at, on_disk
 from tests.unit.builders import deployed, settings, stack, wanted
@@ -154,11 +154,11 @@ def test_secret_that_was_removed_on_purpose_stays_away(on: State) -> None:
 
 def test_what_a_step_has_renamed_is_so_on_disk_before_the_next_one(on: State, monkeypatch: pytest.MonkeyPatch) -> None:
     """The next authority is made under another name: after a power cut, half of it under each would be none."""
-    performer = Performer.__new__(Performer)
+    performer = Execution.__new__(Execution)
     performer.state = on
     (on.ca / ".next.1").mkdir()
     files.write(on.ca / ".next.1" / "root.key", VALUE)
-    monkeypatch.setattr(Performer, "perform", lambda self, step: (on.ca / ".next.1").rename(on.ca / "next"))
+    monkeypatch.setattr(Execution, "perform", lambda self, step: (on.ca / ".next.1").rename(on.ca / "next"))
     performer.do(Step("next", "make the next authority"))
 
     boot(on)

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from ops.core.errors import HostLacks, UsageProblem
+from ops.core.plan import Plan
 from ops.deploy.plan import plan_deploy
 from ops.deploy.steps import RemoveContainer, WriteRelease
 from ops.secrets import verifying as handing
@@ -16,7 +17,7 @@ from ops.secrets.plan import Rotation, rotations, version_for, with_export
 from ops.secrets.steps import HandOver, ProveLogin, VerifySecret
 from ops.secrets.table import TARGETS, consumers, must_be_rotatable, rotatable, target_named
 from ops.stack.compose import parse_stack
-from ops.stack.model import Plan, Seen, Stack
+from ops.stack.model import Seen, Stack
 from ops.stack.render import ONE_OFFS, login_of, render_release
 from ops.stack.wanted import Wanted, with_versions
 from tests.unit import builders

@@ -11,6 +11,7 @@ import pytest
 
 from ops.certificates import commands as certs
 from ops.core.errors import OpsError
+from ops.core.plan import Plan
 from ops.core.state import State
 from ops.keycloak.rotate import commands as keycloak_rotate
 from ops.project import Project
@@ -19,7 +20,6 @@ from ops.secrets import versions
 from ops.secrets.commands import _take_back, rotation_goal
 from ops.secrets.plan import Rotation
 from ops.secrets.table import target_named
-from ops.stack.model import Plan
 from tests.unit.logins import Logins
 from tests.unit.logins import logins as logins  # noqa: PLC0414  (a fixture)
 from tests.unit.secrets.test_plan_secrets import release

@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 from ops.core.errors import OpsError
+from ops.core.plan import Plan, Step
 from ops.security_audit.admission import FLAG, new_exemptions, refuse_violations, violations
-from ops.stack.model import Plan, Stack, Step
+from ops.stack.model import Stack
 from ops.stack.release import release_files
 from ops.stack.wanted import Wanted, pack, unpack
 from tests.drill.walls.seeds import OVERLAYS, Overlay, laid_over

@@ -16,12 +16,12 @@ from invoke import Context, Exit
 from ops import project as project_module
 from ops.cli.command import carry_out
 from ops.core.errors import HostLacks
+from ops.core.plan import Plan, Step
 from ops.core.process import Result
 from ops.engines.podman import host as host_module
 from ops.logs import commands as logs
 from ops.project import Project, must_exist, open_project
 from ops.stack.allocate import as_json
-from ops.stack.model import Plan, Step
 from ops.stack.seccomp import tightened
 from ops.status import commands as status
 from ops.status import open

@@ -1,4 +1,4 @@
-"""The Performer that knows every kind of step: what does those of one service registers itself when it is imported here."""
+"""The Execution that knows every kind of step: what does those of one service registers itself when it is imported here."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ import ops.keycloak.realm.perform
 import ops.keycloak.repair.perform
 import ops.keycloak.schema.perform
 import ops.secrets.perform  # noqa: F401
-from ops.deploy.perform import Performer
+from ops.deploy.perform import Execution
 
-__all__ = ["Performer"]
+__all__ = ["Execution"]
