@@ -1,21 +1,27 @@
-"""lint and unit by default; smoke, drill and bench need a live stack (inv deploy), mutation takes long: asked for by name."""
+"""lint and unit by default; smoke, drill and bench need a live stack (inv deploy), mutation takes long: asked for by name.
+
+Every session runs in `.nox/environment`, which holds exactly the lock files: nox itself is all that has to be installed.
+"""
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import os
 import signal
-import sys
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import nox
 
-nox.options.default_venv_backend = "none"
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.reuse_venv = "yes"
 nox.options.sessions = ["lint", "unit"]
 
-# The programs of this very environment, wherever nox was called from.
-os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 ROOT = Path(__file__).parent
+LOCKS = ("requirements.txt", "requirements-dev.txt")
 SHELL = [
     str(path.relative_to(ROOT))
     for folder in ("scripts", "compose", "config", ".ci")
@@ -26,40 +32,63 @@ SHELL = [
 ]
 
 
-@nox.session
+@nox.session(default=False)
+def environment(session: nox.Session) -> None:
+    """Install the lock files, where they have changed. The other sessions ask for this one."""
+    done = Path(session.bin).parent / "locked.sha256"
+    wanted = "".join(f"{hashlib.sha256((ROOT / name).read_bytes()).hexdigest()}  {name}\n" for name in LOCKS)
+    if done.is_file() and done.read_text() == wanted:
+        return
+    session.install("--require-hashes", *(f"--requirement={name}" for name in LOCKS))
+    done.write_text(wanted)
+
+
+# One environment for all of them: to install the lock files takes pip the better part of a minute, and nox cannot share an
+# environment by itself (wntrblm/nox#167).
+in_environment = functools.partial(nox.session, venv_backend="none", requires=["environment"])
+
+
+def run(session: nox.Session, program: str, *arguments: str, **options: Any) -> None:
+    """Run a program of the environment. Whatever that program starts finds the others beside it first."""
+    folder = session.cache_dir.parent / "environment"
+    path = f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    session.run(str(folder / "bin" / program), *arguments, env={"PATH": path, "VIRTUAL_ENV": str(folder)}, **options)
+
+
+@in_environment()
 def lint(session: nox.Session) -> None:
     """Code, compose file, configuration and our own policies, each by the program or the version that is deployed."""
-    session.run("ruff", "check", ".")
-    session.run("ruff", "format", "--check", ".")
-    session.run("mypy")
-    session.run("yamllint", "--strict", "compose", "config", ".yamllint")
-    session.run("shellcheck", "--external-sources", *SHELL)
-    session.run("hadolint", *map(str, sorted((ROOT / "compose").glob("*/Containerfile"))))
-    session.run("pytest", "--quiet", "tests/lint", *session.posargs)
+    run(session, "ruff", "check", ".")
+    run(session, "ruff", "format", "--check", ".")
+    run(session, "mypy")
+    run(session, "yamllint", "--strict", "compose", "config", ".yamllint")
+    run(session, "shellcheck", "--external-sources", *SHELL)
+    run(session, "hadolint", *map(str, sorted((ROOT / "compose").glob("*/Containerfile"))))
+    run(session, "pytest", "--quiet", "tests/lint", *session.posargs)
     # Drills are run by hand: that each of them can begin at all is seen here.
-    session.run("pytest", "--collect-only", "--quiet", "--quiet", "tests/drill", silent=True)
+    run(session, "pytest", "--collect-only", "--quiet", "--quiet", "tests/drill", silent=True)
 
 
-@nox.session
+@in_environment()
 def unit(session: nox.Session) -> None:
     """Plans as facts in, steps out; nothing here can reach a host."""
-    session.run("pytest", "tests/unit", *session.posargs)
-    session.run("pytest", "--quiet", "compose/backup/tests")
+    run(session, "pytest", "tests/unit", *session.posargs)
+    run(session, "pytest", "--quiet", "compose/backup/tests")
 
 
-@nox.session(default=False)
+@in_environment(default=False)
 def mutation(session: nox.Session) -> None:
     """Puts faults into what changes the host, one at a time: which do the tests notice? `-- FILE`, `--most=N`."""
-    session.run("python", "-m", "tests.mutation", *session.posargs)
+    run(session, "python", "-m", "tests.mutation", *session.posargs)
 
 
-@nox.session(default=False)
+@in_environment(default=False)
 def smoke(session: nox.Session) -> None:
     """Every service of the live stack does what its users need. Leaves nothing behind."""
-    session.run("pytest", "tests/smoke", *session.posargs)
+    run(session, "pytest", "tests/smoke", *session.posargs)
 
 
-@nox.session(default=False)
+@in_environment(default=False)
 def drill(session: nox.Session) -> None:
     """Breaks the live stack on purpose, and proves that it mends itself. Not for a production project.
 
@@ -70,7 +99,7 @@ def drill(session: nox.Session) -> None:
     chosen = [found[0], *more] if found else ["tests/drill", *session.posargs]
     signal.signal(signal.SIGTERM, _interrupt)
     # What a drill has put up, it removes in minutes: it is told to end, and waited for.
-    session.run("pytest", *chosen, terminate_timeout=None)
+    run(session, "pytest", *chosen, terminate_timeout=None)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -79,19 +108,19 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-@nox.session(default=False)
+@in_environment(default=False)
 def audit(session: nox.Session) -> None:
     """Does anything get in? Every control of the live stack; `-- --report FILE` writes a page for an auditor."""
-    session.run("inv", "audit", "--no-advisories", *session.posargs)
+    run(session, "inv", "audit", "--no-advisories", *session.posargs)
 
 
-@nox.session(default=False)
+@in_environment(default=False)
 def bench(session: nox.Session) -> None:
     """Measures what the documentation promises: a table, and bench.json."""
-    session.run("python", "-m", "tests.bench", *session.posargs)
+    run(session, "python", "-m", "tests.bench", *session.posargs)
 
 
-@nox.session(default=False)
+@in_environment(default=False)
 def docs(session: nox.Session) -> None:
     """Writes docs/reference/ anew from the code."""
-    session.run("python", "-m", "ops.cli.reference", env={"CC03_PROJECT": os.environ.get("CC03_PROJECT", "cc03")})
+    run(session, "python", "-m", "ops.cli.reference")

@@ -6,10 +6,7 @@ set -euo pipefail
 cd "$REPOSITORY"
 
 prepare_host git
-# An environment that holds the test tools as well is left as it is.
-if ! grep -qs 'requirements-dev.txt' "$VENV/.locked" || [ "$(cat "$VENV/.locked")" != "$(sha256sum requirements.txt requirements-dev.txt)" ]; then
-  prepare_python requirements.txt
-fi
+prepare_python requirements.txt
 say "deploying"
 "$VENV/bin/inv" deploy --yes
 say "status"

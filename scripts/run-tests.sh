@@ -13,7 +13,7 @@ remove_stack() {
 }
 
 prepare_host chromium git
-prepare_python requirements.txt requirements-dev.txt
+prepare_python requirements.txt
 trap remove_stack EXIT
 say "removing what an earlier run may have left"
 remove_stack
