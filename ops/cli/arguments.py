@@ -1,4 +1,8 @@
-"""The command line where Invoke 2 or 3 falls short: optional positional words, --help in any place, errors in three lines."""
+"""The command line where Invoke 2 or 3 falls short: optional positional words, --help in any place, errors in three lines.
+
+`inv` makes its Program and Parser before it loads our commands, and takes no other class for either, so three methods of the
+parser are replaced here, each beside the upstream issue that would end it.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +26,9 @@ _handle_word = ParseMachine.handle
 
 
 def _complete(machine: ParseMachine) -> None:
+    """End a command: an optional positional that was left out is empty, and `--help` needs none of them.
+
+    Invoke asks one property both whether to read a word as a positional and whether one is missing at the end."""
     helped = _help_flag(machine).raw_value is not None
     for argument in machine.context.positional_args if machine.context else ():
         if argument.value is None and (helped or isinstance(argument, OptionalPositional)):
@@ -37,7 +44,8 @@ def _help_flag(machine: ParseMachine) -> Argument:
 def _handle(machine: ParseMachine, word: str) -> None:
     """Read one word. `--help` asks for help wherever it stands, and no other word that begins with a dash is a positional.
 
-    Invoke gives such a word to the first positional that is still missing (pyinvoke/invoke#982, #1084)."""
+    Invoke gives such a word to the first positional that is still missing. It also lets the ValueError of a number that is
+    none pass as a traceback."""
     context = machine.context
     if context is not None and context.name is not None and _is_option(word) and machine.current_state != "unknown":
         if word in HELP and word not in context.flags:
@@ -112,11 +120,12 @@ def _problem(machine: ParseMachine, message: str) -> UsageProblem:
     return UsageProblem(f"{command} cannot be understood", message, to_read)
 
 
-# The commands are loaded by a program that Invoke itself has made, so nothing can be handed to its parser; and it asks one
-# and the same property whether to read a word as a positional and whether one is missing at the end. Both are put right
-# where the parser does them. tests/unit/cli/test_arguments.py shows when a later version changes that.
+# tests/unit/cli/test_arguments.py shows when a later version changes what these rest on.
+# Positional arguments cannot be optional: pyinvoke/invoke#159.
 ParseMachine.complete_context = _complete  # type: ignore[assignment, method-assign]
+# Positional arguments swallow --help (pyinvoke/invoke#982), --dry and the other options of inv (pyinvoke/invoke#1084).
 ParseMachine.handle = _handle  # type: ignore[assignment, method-assign]
+# "No idea what 'x' is!" suggests nothing: pyinvoke/invoke#1021.
 ParseMachine.error = _refuse  # type: ignore[assignment, method-assign]
 
 

@@ -14,8 +14,11 @@ from invoke import Context
 
 from ops.core.errors import UsageProblem
 
-WITHOUT_EFFECT = ("echo", "hide", "pty", "warn")
-"""Options of Invoke for the shell commands of a task: no command here runs any through it."""
+WITHOUT_EFFECT = {
+    ("run", "echo"): "--echo", ("run", "hide"): "--hide", ("run", "pty"): "--pty", ("run", "warn"): "--warn-only",
+    ("timeouts", "command"): "--command-timeout", ("sudo", "password"): "--prompt-for-sudo-password",
+}  # fmt: skip
+"""Where Invoke keeps its options for the shell commands of a task -> option: no command here runs any through it."""
 
 
 def options_for(
@@ -29,11 +32,11 @@ def options_for(
 
     Raises UsageProblem for `--dry` of a change that has no plan, and for an option of Invoke that has no effect here.
     """
-    given = _given(context)
-    for name in WITHOUT_EFFECT:
-        if name in given:
+    given: Mapping[str, Mapping[str, Any]] = context.config._overrides  # all else mixes in what a configuration file says
+    for (section, name), option in WITHOUT_EFFECT.items():
+        if name in given.get(section, {}):
             raise UsageProblem(
-                f"inv has no option --{'warn-only' if name == 'warn' else name}",
+                f"inv has no option {option}",
                 "Invoke has it for tasks that run shell commands; these commands run none through it", "inv --help",
             )  # fmt: skip
     if not context.config.run.dry or not (changes if isinstance(changes, bool) else options.get(changes)):
@@ -43,12 +46,6 @@ def options_for(
     raise UsageProblem(
         "--dry cannot show what this command would do", "it has no plan, so nothing was done", "inv --list names the others"
     )
-
-
-def _given(context: Context) -> Mapping[str, Any]:
-    """Options for `run` on this command line. Invoke tells them from those of a configuration file only there."""
-    found: Mapping[str, Any] = context.config._overrides.get("run", {})
-    return found
 
 
 def whole_number(word: object, name: str) -> int:

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping
 
 from invoke import Program
 
+from ops.cli.arguments import Misread
 from ops.cli.command_line import drop
+from ops.core.errors import UsageProblem, did_you_mean
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "Every day": (
@@ -34,6 +36,7 @@ OPTIONS = {
     "--dry COMMAND": "show the plan and do nothing; the same as --plan",
     "--print-completion-script=bash": "tab completion; also zsh, fish",
 }
+FORMATS = ("flat", "nested", "json")
 FIRST = "A group's name alone is its main command: inv backup is inv backup.make."
 
 
@@ -53,7 +56,7 @@ def summaries(program: Program) -> dict[str, str]:
     return {name: (program.collection[name].__doc__ or "").strip().partition("\n")[0] for name in commands}
 
 
-_list_flat = Program.list_flat
+_list_tasks = Program.list_tasks
 
 
 def _print_help(program: Program) -> None:
@@ -66,8 +69,11 @@ def _print_help(program: Program) -> None:
 
 
 def _list(program: Program) -> None:
-    if program.list_root or program.list_depth:
-        _list_flat(program)
+    if program.list_format not in FORMATS:
+        why = did_you_mean(program.list_format, FORMATS)
+        raise Misread(UsageProblem(f'inv --list has no format "{program.list_format}"', why, "inv --list"), None)
+    if program.list_format != "flat" or program.list_root or program.list_depth:
+        _list_tasks(program)
     else:
         _show(*lines(summaries(program)), FIRST)
 
@@ -79,6 +85,7 @@ def _show(*text: str) -> None:
         drop(sys.stdout)
 
 
-# Invoke has no public way to group commands: its program exists before the commands are loaded (pyinvoke/invoke#591).
+# `inv` alone lists options and no command: pyinvoke/invoke#669.
 Program.print_help = _print_help  # type: ignore[assignment, method-assign]
-Program.list_flat = _list  # type: ignore[assignment, method-assign]
+# Commands are grouped by the first part of their names at most (pyinvoke/invoke#380 became --list-format nested).
+Program.list_tasks = _list  # type: ignore[assignment, method-assign]

@@ -92,9 +92,24 @@ def test_dry_does_not_hold_up_what_only_reads(word: str, done: str) -> None:
     assert (run("--dry", word), DONE) == (0, [done])
 
 
-@pytest.mark.parametrize("option", ["--echo", "--hide=out", "--pty", "--warn-only"])
-def test_option_of_invoke_that_has_no_effect_is_refused(option: str) -> None:
-    assert (run(option, "change"), DONE) == (2, [])
+@pytest.mark.parametrize(
+    ("word", "option"),
+    [
+        ("--echo", "--echo"), ("-e", "--echo"), ("--hide=out", "--hide"), ("--pty", "--pty"), ("-p", "--pty"),
+        ("--warn-only", "--warn-only"), ("-w", "--warn-only"), ("-T5", "--command-timeout"),
+        ("--prompt-for-sudo-password", "--prompt-for-sudo-password"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("command", ["change", "look"])
+def test_option_of_invoke_that_has_no_effect_is_refused(
+    word: str, option: str, command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("getpass.getpass", lambda prompt: "")
+
+    assert (run(word, command), DONE) == (2, [])
+    first, why, following = capsys.readouterr().err.splitlines()
+    assert (first, following) == (f"failed: inv has no option {option}", "  next: inv --help")
+    assert "run none through it" in why
 
 
 def test_reading_command_ends_in_silence_when_the_operator_has_enough(capsys: pytest.CaptureFixture[str]) -> None:
