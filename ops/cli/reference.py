@@ -18,10 +18,8 @@ from invoke.parser import Argument
 
 from ops.cli.arguments import OptionalPositional
 from ops.core.errors import OpsError
-from ops.keycloak.failures.failure import SEVERITIES, Mode
-from ops.keycloak.failures.pattern import START, Pattern
-from ops.keycloak.failures.patterns import PATTERNS
-from ops.keycloak.failures.registry import BY_ID, MODES
+from ops.keycloak.failures.failure import SEVERITIES, Failure, Line
+from ops.keycloak.failures.registry import BY_ID, FAILURES
 from ops.stack.settings import SETTINGS, Setting
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -148,45 +146,46 @@ def commands_page(namespace: Collection) -> str:
     ))  # fmt: skip
 
 
-def _finding_rows(modes: Sequence[Mode]) -> Iterator[Sequence[str]]:
-    for mode in modes:
-        yield (f"[{mode.id}](#{mode.id})", mode.severity, mode.title, "yes" if mode.repairable else "no: it says how",
-               "yes" if mode.dump_first else "")  # fmt: skip
+def _finding_rows(failures: Sequence[Failure]) -> Iterator[Sequence[str]]:
+    for one in failures:
+        yield (f"[{one.id}](#{one.id})", one.severity, one.title, "yes" if one.repairable else "no: it says how",
+               "yes" if one.remedy.dump_first else "")  # fmt: skip
 
 
-def _evidence(pattern: Pattern) -> str:
-    when = "while it is not ready" if pattern.when == START else "within the last ten minutes"
-    times = f", {pattern.times} times" if pattern.times > 1 else ""
-    return f"- Line of the log, {when}{times}: `{pattern.regex}` ({pattern.source})\n"
+def _evidence(line: Line) -> str:
+    when = "within the last ten minutes" if line.serving else "while it is not ready"
+    times = f", {line.times} times" if line.times > 1 else ""
+    return f"- Line of the log, {when}{times}: `{line.regex}` ({line.source})\n"
 
 
-def _finding(mode: Mode, patterns: Sequence[Pattern]) -> str:
-    """The section of one failure mode."""
-    explained = ", ".join(f"[{other}](#{other})" for other in dict.fromkeys(mode.explains) if other in BY_ID)
-    how = "by `inv keycloak.fix`" if mode.repairable else "by a person; `inv keycloak.fix` says how"
+def _finding(failure: Failure) -> str:
+    """The section of one failure."""
+    explained = ", ".join(f"[{other}](#{other})" for other in dict.fromkeys(failure.explains) if other in BY_ID)
+    how = "by `inv keycloak.fix`" if failure.repairable else "by a person; `inv keycloak.fix` says how"
+    remedy = failure.remedy
     return "".join((
-        f"## {mode.id}\n\n{mode.title[0].upper()}{mode.title[1:]}: {mode.means}.\n\n",
-        f"- Repair ({how}{', after a dump' if mode.dump_first else ''}): {mode.repair}.\n",
-        f"- Left alone: {mode.untouched}.\n- Users: {mode.notice}.\n",
-        *(_evidence(pattern) for pattern in patterns if pattern.mode == mode.id),
+        f"## {failure.id}\n\n{failure.title[0].upper()}{failure.title[1:]}: {failure.means}.\n\n",
+        f"- Repair ({how}{', after a dump' if remedy.dump_first else ''}): {remedy.words}.\n",
+        f"- Left alone: {remedy.leaves}.\n- Users: {remedy.users}.\n",
+        *map(_evidence, failure.lines),
         f"- Explains: {explained}\n" if explained else "",
-        f"- Source: {mode.source}\n\n",
+        f"- Source: {failure.source}\n\n",
     ))  # fmt: skip
 
 
-def findings_page(modes: Sequence[Mode], patterns: Sequence[Pattern]) -> str:
-    """docs/reference/keycloak-findings.md. modes: in the order of cause."""
+def findings_page(failures: Sequence[Failure]) -> str:
+    """docs/reference/keycloak-findings.md. failures: in the order of cause."""
     severities = ((f"`{name}`", meaning) for name, meaning in SEVERITIES.items())
     return "".join((
         "# Findings of Keycloak\n\n", GENERATED, "\n",
-        f"The {len(modes)} findings that `inv keycloak` knows, in the order of cause; `inv keycloak.fix` mends\n",
-        f"{sum(mode.repairable for mode in modes)} of them. A cause hides what follows from\n",
+        f"The {len(failures)} findings that `inv keycloak` knows, in the order of cause; `inv keycloak.fix` repairs\n",
+        f"{sum(one.repairable for one in failures)} of them. A cause hides what follows from\n",
         "it (\"explains\"), and is as grave as the gravest of that. Where the log alone speaks for one, the finding says so.\n",
         "Sources: `#n` is an issue of Keycloak, guides are Keycloak's, `own` is how this stack is built. How to use it:\n",
-        "[Keycloak](../how-to/keycloak.md).\n\n",
-        table(("Finding", "Severity", "What", "`fix` mends it", "Dump first"), _finding_rows(modes)),
+        "[Keycloak](../how-to/keycloak.md). Every repair stops a restart loop first, and starts Keycloak again.\n\n",
+        table(("Finding", "Severity", "What", "`fix` repairs it", "Dump first"), _finding_rows(failures)),
         "\n", table(("Severity", "Meaning"), severities), "\n",
-        *(_finding(mode, patterns) for mode in modes),
+        *map(_finding, failures),
     )).rstrip("\n") + "\n"  # fmt: skip
 
 
@@ -198,7 +197,7 @@ def pages() -> dict[Path, str]:
     return {
         PAGES / "settings.md": settings_page(SETTINGS, compose),
         PAGES / "commands.md": commands_page(tasks.namespace),
-        PAGES / "keycloak-findings.md": findings_page(MODES, PATTERNS),
+        PAGES / "keycloak-findings.md": findings_page(FAILURES),
     }
 
 

@@ -40,11 +40,7 @@ def finding(mode: str, facts: Facts | None = None) -> Finding:
     for one in diagnose(facts).findings if facts else ():
         if one.id == mode:
             return one
-    known = BY_ID[mode]
-    return Finding(
-        mode, known.severity, False, known.title, (), known.means, known.repair, known.untouched, known.notice,
-        known.dump_first, known.repairable, known.source,
-    )  # fmt: skip
+    return Finding.of(BY_ID[mode])
 
 
 def facts_of(mode: str) -> Facts:

@@ -6,16 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from ops.keycloak.failures import rules_data, rules_start, rules_use
+from ops.keycloak.failures.evidence import RECENT_SECONDS, denied, said, shortened, shown
 from ops.keycloak.failures.facts import Facts
-from ops.keycloak.failures.failure import SEVERITIES, Diagnosis, Finding, Mode
+from ops.keycloak.failures.failure import SEVERITIES, Diagnosis, Failure, Finding
+from ops.keycloak.failures.image import DEPRECATED_VARIABLES
 from ops.keycloak.failures.log import last_words
-from ops.keycloak.failures.patterns import RECENT_SECONDS, said, shortened
-from ops.keycloak.failures.refuted import refuted
-from ops.keycloak.failures.registry import MODES, consequences
-from ops.keycloak.failures.rules_start import DEPRECATED_VARIABLES, Rule
+from ops.keycloak.failures.registry import BY_ID, FAILURES, consequences
 
-RULES: Mapping[str, Rule] = {**rules_data.RULES, **rules_start.RULES, **rules_use.RULES}
 RANKS = list(SEVERITIES)
 FEW_ERRORS = 20
 """Failed logins in an hour from which on they are worth a note."""
@@ -32,15 +29,14 @@ FEW_STRANGE = 5
 
 def diagnose(facts: Facts) -> Diagnosis:
     """What is wrong, gravest cause first. A sound Keycloak has no finding, nor has one that is still within its start."""
-    shown = {mode: what for mode, rule in RULES.items() if (what := rule(facts))}
-    denied = refuted(facts)
-    told = {mode: lines for mode, lines in said(facts).items() if mode in shown or mode not in denied}
-    seen = {mode.id for mode in MODES if mode.id in shown or mode.id in told}
+    by_facts, by_log, doubtful = shown(facts), said(facts), denied(facts)
+    by_log = {name: lines for name, lines in by_log.items() if name in by_facts or name not in doubtful}
+    seen = {failure.id for failure in FAILURES if failure.id in by_facts or failure.id in by_log}
     causes = _causes(seen)
     words = tuple(f"it says: {shortened(text)}" for text in last_words(facts.log)[-LAST_WORDS:])
     findings = [
-        _finding(mode, shown.get(mode.id, ""), told.get(mode.id, words if mode.id in UNKNOWN else ()), seen)
-        for mode in MODES if mode.id in causes
+        _finding(failure, by_facts.get(failure.id, ""), by_log.get(failure.id, words if failure.id in UNKNOWN else ()), seen)
+        for failure in FAILURES if failure.id in causes
     ]  # fmt: skip
     return Diagnosis(
         tuple(sorted(findings, key=lambda finding: (RANKS.index(finding.severity), not finding.certain))),
@@ -60,25 +56,20 @@ def _unread(facts: Facts) -> Mapping[str, str]:
 
 def _causes(seen: set[str]) -> set[str]:
     """Those that no other one explains. Of two that explain each other, the one that stands first remains."""
-    order = {mode.id: number for number, mode in enumerate(MODES)}
     explained: set[str] = set()
-    for mode in sorted(seen, key=order.__getitem__):
-        if mode not in explained:
-            explained |= consequences(mode, seen)
+    for name in (one for one in BY_ID if one in seen):
+        if name not in explained:
+            explained |= consequences(name, seen)
     # What is explained by something that is itself explained is so all the more.
     return seen - explained
 
 
-def _finding(mode: Mode, shown: str, told: tuple[str, ...], seen: set[str]) -> Finding:
+def _finding(failure: Failure, by_facts: str, by_log: tuple[str, ...], seen: set[str]) -> Finding:
     """A cause is as grave as the gravest of what follows from it."""
-    follows = [other for other in MODES if other.id in consequences(mode.id, seen)]
-    gravest = min((mode.severity, *(other.severity for other in follows)), key=RANKS.index)
-    return Finding(
-        id=mode.id, severity=gravest, certain=bool(shown), title=mode.title,
-        saw=tuple(text for text in (shown, *told) if text), means=mode.means, repair=mode.repair, untouched=mode.untouched,
-        notice=mode.notice, dump_first=mode.dump_first, repairable=mode.repairable, source=mode.source,
-        consequences=tuple(other.id for other in follows),
-    )  # fmt: skip
+    following = consequences(failure.id, seen)
+    follows = [other for other in FAILURES if other.id in following]
+    gravest = min((failure.severity, *(other.severity for other in follows)), key=RANKS.index)
+    return Finding.of(failure, gravest, by_facts, by_log, tuple(other.id for other in follows))
 
 
 def _notes(facts: Facts) -> Iterator[str]:

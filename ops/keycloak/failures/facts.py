@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -238,6 +239,36 @@ class Facts:
     under_way: str = ""
     """Another command that is changing the stack now."""
     unread: Mapping[str, str] = field(default_factory=dict)
+
+    def given(self) -> Mapping[str, str]:
+        """Every option by its name in keycloak.conf, from file, environment and command, the later ones winning."""
+        server = self.server
+        variables = {
+            name.removeprefix("KC_").lower().replace("_", "-"): value
+            for name, value in server.environment.items() if name.startswith("KC_") and name != "KC_RUN_IN_CONTAINER"
+        }  # fmt: skip
+        words = (word[2:].partition("=") for word in server.command if word.startswith("--") and "=" in word)
+        return {**(server.options or {}), **variables, **{name: value for name, _, value in words}}
+
+    def reachable(self) -> bool:
+        """Whether it is to speak plain HTTP, or has a certificate."""
+        options = self.given()
+        return options.get("http-enabled") == "true" or any(
+            options.get(name) for name in ("https-certificate-file", "https-key-store-file")
+        )
+
+    def database_seen(self) -> bool:
+        """Whether PostgreSQL was asked about roles and databases, and answered."""
+        return self.postgres.status == "running" and self.postgres.answers and "database" not in self.unread
+
+    def login_tried(self) -> bool:
+        """Whether the role has tried to log in with its present secret."""
+        return self.postgres.login is not None
+
+    def login_says(self, words: str) -> str:
+        """What PostgreSQL answered the role, where that has these words (a regular expression)."""
+        said = self.postgres.login or ""
+        return said if re.search(words, said) else ""
 
     @property
     def running(self) -> bool:

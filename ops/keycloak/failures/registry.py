@@ -1,42 +1,22 @@
-"""Every failure mode that the diagnosis knows, in the order of cause: what stands first brings down what stands below."""
+"""Every failure that the diagnosis knows, in the order of cause: what stands first brings down what stands below.
+
+To add a failure, describe it in the module of its group, and give it excerpts in tests/unit/keycloak_excerpts.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ops.keycloak.failures import (
-    connect as modes_connect,
-)
-from ops.keycloak.failures import (
-    data as modes_data,
-)
-from ops.keycloak.failures import (
-    image as modes_image,
-)
-from ops.keycloak.failures import (
-    realm as modes_realm,
-)
-from ops.keycloak.failures import (
-    start as modes_start,
-)
-from ops.keycloak.failures import (
-    use as modes_use,
-)
-from ops.keycloak.failures.failure import Mode
+from ops.keycloak.failures import connection, container, edge, image, integrations, postgres, realm, schema
+from ops.keycloak.failures.failure import Failure
 
-MODES: tuple[Mode, ...] = (
-    *modes_connect.MODES,
-    *modes_data.MODES,
-    *modes_start.MODES,
-    *modes_image.MODES,
-    *modes_use.MODES,
-    *modes_realm.MODES,
-)
-BY_ID = {mode.id: mode for mode in MODES}
+GROUPS = (connection, postgres, schema, container, image, edge, realm, integrations)
+FAILURES: tuple[Failure, ...] = tuple(failure for group in GROUPS for failure in group.FAILURES)
+BY_ID = {failure.id: failure for failure in FAILURES}
 
 
-def consequences(mode: str, seen: Iterable[str] = BY_ID) -> frozenset[str]:
-    """Ids of the modes that follow from one, directly or through others.
+def consequences(failure: str, seen: Iterable[str] = BY_ID) -> frozenset[str]:
+    """Ids of the failures that follow from one, directly or through others.
 
     Parameters
     ----------
@@ -44,9 +24,9 @@ def consequences(mode: str, seen: Iterable[str] = BY_ID) -> frozenset[str]:
     """
     there = frozenset(seen)
     found: set[str] = set()
-    waiting = [mode]
+    waiting = [failure]
     while waiting:
         new = (set(BY_ID[waiting.pop()].explains) & there) - found
         found |= new
         waiting += new
-    return frozenset(found - {mode})
+    return frozenset(found - {failure})

@@ -9,7 +9,7 @@ from typing import Any
 from ops.core.errors import OpsError
 from ops.keycloak.admin import secret
 from ops.keycloak.failures.facts import OPS_CLIENT
-from ops.keycloak.failures.rules_use import NEEDED, REDIRECTS, accepts, too_wide
+from ops.keycloak.failures.realm import NEEDED, REDIRECTS, accepts, too_wide
 from ops.keycloak.probe.gather import Place
 from ops.keycloak.realm.live import bring_about, declared
 from ops.keycloak.repair import undo

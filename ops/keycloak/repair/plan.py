@@ -1,15 +1,17 @@
-"""What mends a finding: the first way that has not been tried in this run, or exact instructions for a person."""
+"""What repairs a finding: the first way that has not been tried in this run, or exact instructions for a person."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 
 from ops.core.plan import Step
 from ops.deploy.steps import StopContainer
-from ops.keycloak.failures.facts import OPS_CLIENT
-from ops.keycloak.failures.failure import NOBODY, RESTART, Diagnosis, Finding
+from ops.keycloak.failures.failure import Diagnosis, Finding
 from ops.keycloak.failures.instructions import instructions
+from ops.keycloak.failures.registry import BY_ID
+from ops.keycloak.failures.remedy import NOBODY, RESTART, Way
 from ops.keycloak.repair import containers as container
 from ops.keycloak.repair import sql as repair_sql
 from ops.keycloak.repair.situation import KEYCLOAK, NGINX, POSTGRES, Instructions, Repair, Situation, grace_of
@@ -18,9 +20,9 @@ from ops.keycloak.steps import DumpDatabase, MendRealm, RecoverAdmin, RescueSecr
 
 Tried = frozenset[tuple[str, str]]
 """(finding, kind of repair) that have been carried out in this run."""
-Way = Callable[[Situation, Finding], Repair | None]
+Does = Callable[[Situation, Finding], Repair | None]
 NOTHING_TO_UNDO = "nothing: it has changed nothing that lasts"
-TAKEN_BACK = "the container that was set aside comes back"
+TAKEN_BACK = "the container that was set aside is restored"
 RUNS_ON = "what was started is left running"
 
 
@@ -46,31 +48,26 @@ def statements(finding: str, sql: Sql, after: tuple[str, ...] = ()) -> RunStatem
 
 
 def _sql(situation: Situation, finding: Finding) -> Repair | None:
-    """Stop what fails again and again, dump, run the statements, start Keycloak again if it does not run."""
-    sql = repair_sql.of(finding.id, situation.facts)
+    """Stop a restart loop, dump, run the statements, start Keycloak again if it does not run."""
+    sql = BY_ID[finding.id].remedy.statements(situation.facts)
     if sql is None:
         return None
-    waits = finding.id in ("changelog-lock", "role-connections-full", "pool-exhausted")
-    stopped = [] if waits and not situation.facts.looping else container.stop(situation)
+    # Where only sessions are ended, Keycloak waits for them and goes on by itself.
+    stopped = container.stop(situation) if sql.undo_query or situation.facts.looping else []
     first: list[Step] = [*stopped, *_dump(situation, finding), statements(finding.id, sql)]
-    undo = "the statements that put back what was there are kept first" if sql.undo_query else NOTHING_TO_UNDO
-    return _repair(
-        finding, "sql", sql.title, container.after_all(first, _up(situation, finding, bool(stopped), first[-1].key)), undo
-    )
+    undo = "the statements that revert it are kept first" if sql.undo_query else NOTHING_TO_UNDO
+    up = _up(situation, bool(stopped), first[-1].key, secrets=bool(sql.secrets))
+    return _repair(finding, "sql", sql.title, container.after_all(first, up), undo)
 
 
-def _up(situation: Situation, finding: Finding, stopped: bool, after: str) -> list[Step]:
-    """Keycloak again: as the release says, where its own copy of the password may be another one; else as it is."""
+def _up(situation: Situation, stopped: bool, after: str, *, secrets: bool = False) -> list[Step]:
+    """Keycloak again: as the release says, where its own copy of a secret may be outdated; else as it is."""
     facts = situation.facts
     if facts.ready:
         return []
     if container.served(facts):
         return container.revive(situation, (after,))
-    if (
-        finding.id in ("password-drift", "role-missing")
-        and facts.container.status != "paused"
-        and (steps := container.put_back(situation, secrets=True))
-    ):
+    if secrets and facts.container.status != "paused" and (steps := container.put_back(situation, secrets=True)):
         return list(steps)
     if stopped or facts.container.status in container.STOPPED:
         return container.start_again((after,))
@@ -90,23 +87,20 @@ def _dump(situation: Situation, finding: Finding) -> list[Step]:
 # Containers, images, configuration.
 
 
-def _as_released(situation: Situation, finding: Finding) -> Repair | None:
-    """Put Keycloak back to what the release says, where it is not."""
-    if not situation.drift and not situation.edited and not situation.retag:
-        return None
-    return _anyway(situation, finding)
+def _drift(situation: Situation, finding: Finding) -> Repair | None:
+    """Restore Keycloak as the release has it, where it differs."""
+    return _recreate(situation, finding) if situation.drift or situation.edited or situation.retag else None
 
 
-def _anyway(situation: Situation, finding: Finding) -> Repair | None:
+def _recreate(situation: Situation, finding: Finding, *, secrets: bool = False) -> Repair | None:
     if container.migrating(situation.facts):
         return None
     differs = f" ({'; '.join(situation.drift[:3])})" if situation.drift else ""
-    secrets = finding.id in ("secret-missing", "secret-stale")
     steps = container.put_back(situation, first=_halted(situation, finding), secrets=secrets)
     if steps and NGINX in situation.edited:
         steps = (*steps, *_behind(container.reload_service(situation, NGINX), steps))
     return _repair(
-        finding, "release", f"put Keycloak back to what release {_number(situation)} says{differs}", steps, TAKEN_BACK,
+        finding, "release", f"restore Keycloak as release {_number(situation)} has it{differs}", steps, TAKEN_BACK,
         notice=RESTART, restarts=True,
     )  # fmt: skip
 
@@ -143,7 +137,7 @@ def _earlier(situation: Situation, finding: Finding) -> Repair | None:
 def _start(situation: Situation, finding: Finding) -> Repair | None:
     """A container that somebody stopped or paused, as it is."""
     if situation.facts.container.status == "paused":
-        return _repair(finding, "start", "let Keycloak go on", container.resumed(), RUNS_ON)
+        return _repair(finding, "start", "resume Keycloak", container.resumed(), RUNS_ON)
     if situation.facts.container.status not in container.STOPPED:
         return None
     return _repair(finding, "start", "start Keycloak", container.start_again(()), RUNS_ON)
@@ -159,7 +153,7 @@ def _nginx(situation: Situation, finding: Finding) -> Repair | None:
 
 def _reload(situation: Situation, finding: Finding) -> Repair | None:
     steps = container.reload_service(situation, NGINX)
-    return _repair(finding, "reload", "reload nginx on its sealed configuration", steps, "the edited folder comes back")
+    return _repair(finding, "reload", "reload nginx on its sealed configuration", steps, "the edited folder is restored")
 
 
 def _restart_nginx(situation: Situation, finding: Finding) -> Repair | None:
@@ -173,44 +167,38 @@ def _rescue(situation: Situation, finding: Finding) -> Repair | None:
     if not names or wanted is None:
         return None
     steps: list[Step] = [
-        RescueSecret(f"rescue {name}", f"take the secret {name} back from a container that holds it", name=name,
+        RescueSecret(f"rescue {name}", f"restore the secret {name} from a container that holds it", name=name,
                      version=wanted.versions.get(name, 1)) for name in names
     ]  # fmt: skip
-    title = "put the lost value back into the state folder"
+    title = "restore the lost value in the state folder"
     return _repair(finding, "rescue", title, container.after_all(steps, ()), NOTHING_TO_UNDO, notice=NOBODY)
 
 
-def _certificate(situation: Situation, finding: Finding) -> Repair | None:
+def _site_certificate(situation: Situation, finding: Finding) -> Repair | None:
     if situation.facts.edge.certificate_elsewhere:
         # Another one of the internal authority would not be shown.
         return None
-    steps = container.reload_service(situation, NGINX, certificate=True)
-    return _repair(
-        finding, "certificate", "issue the certificate of the site again", steps, "the certificate before comes back"
-    )
+    return _certificate(finding, "the certificate of the site", container.reload_service(situation, NGINX, certificate=True))
 
 
-def _postgres_certificate(situation: Situation, finding: Finding) -> Repair | None:
-    """PostgreSQL's certificate from the internal authority again; Keycloak is started where it does not run."""
-    if situation.wanted is None or POSTGRES not in situation.wanted.certificate_names:
-        return None
-    stopped = container.stop(situation)
-    first = [*stopped, *container.reload_service(situation, POSTGRES, certificate=True)]
-    steps = container.after_all(first, _up(situation, finding, bool(stopped), first[-1].key))
-    return _repair(finding, "certificate", "issue PostgreSQL's certificate again", steps, "the certificate before comes back")
-
-
-def _own_certificate(situation: Situation, finding: Finding) -> Repair | None:
-    """Keycloak's own certificate and key from the internal authority again."""
+def _certificate_of(service: str, situation: Situation, finding: Finding) -> Repair | None:
+    """That of PostgreSQL or of Keycloak, from the internal authority again; Keycloak is started where it does not run."""
     wanted = situation.wanted
-    if wanted is None or KEYCLOAK not in wanted.certificate_names or situation.facts.ready:
+    if wanted is None or service not in wanted.certificate_names or (service == KEYCLOAK and situation.facts.ready):
         return None
     stopped = container.stop(situation)
-    first = [*stopped, *container.reissue(wanted, KEYCLOAK)]
-    steps = container.after_all(first, _up(situation, finding, bool(stopped), first[-1].key))
-    return _repair(
-        finding, "certificate", "issue Keycloak's certificate again", steps, "the certificate before comes back", notice=RESTART
-    )
+    own = service == KEYCLOAK
+    issued = container.reissue(wanted, service) if own else container.reload_service(situation, service, certificate=True)
+    first = [*stopped, *issued]
+    steps = container.after_all(first, _up(situation, bool(stopped), first[-1].key))
+    return _certificate(finding, f"{NAMES[service]}'s certificate", steps, RESTART if own else "")
+
+
+NAMES = {KEYCLOAK: "Keycloak", POSTGRES: "PostgreSQL"}
+
+
+def _certificate(finding: Finding, what: str, steps: Iterable[Step], notice: str = "") -> Repair | None:
+    return _repair(finding, "certificate", f"issue {what} again", steps, "the previous certificate is restored", notice=notice)
 
 
 def _stranger(situation: Situation, finding: Finding) -> Repair | None:
@@ -225,21 +213,12 @@ def _stranger(situation: Situation, finding: Finding) -> Repair | None:
 # Realm and accounts, through the admin API.
 
 
-BY_API: Mapping[str, str] = {
-    "realm-disabled": "switch the realm on", "realm-keys": "switch the realm's key providers on",
-    "users-locked": "clear the lock of these users", "admin-refused": f"give {OPS_CLIENT} the secret of the state folder",
-    "client-missing": "make the client as declared", "redirect-uri": "give the client its exact redirect address",
-    "web-origin": "give the client its exact origin", "security-loosened": "put what was loosened back",
-}  # fmt: skip
-"""Finding -> what its repair through the admin API is called."""
-
-
 def _realm(situation: Situation, finding: Finding) -> Repair | None:
     """What the finding names, and nothing else."""
     if not situation.facts.ready:
         return None
     details = situation.facts.edge.locked if finding.id == "users-locked" else ()
-    mend = MendRealm(f"realm {finding.id}", BY_API[finding.id], finding=finding.id, named=details)
+    mend = MendRealm(f"realm {finding.id}", BY_ID[finding.id].remedy.api, finding=finding.id, named=details)
     asks = _attack(situation) if finding.id == "users-locked" else ""
     return _repair(finding, "admin API", mend.title, container.after_all([*_dump(situation, finding)], [mend]),
                    "what the admin API said before is sent back", asks=asks)  # fmt: skip
@@ -280,56 +259,25 @@ def _bootstrap(situation: Situation, finding: Finding) -> Repair | None:
                    "the temporary account is removed", restarts=True)  # fmt: skip
 
 
-_RELEASE: tuple[Way, ...] = (_as_released, _earlier)
-_ANY_RELEASE: tuple[Way, ...] = (_anyway, _earlier)
-DECLARED = ("client-missing", "redirect-uri", "web-origin", "security-loosened")
-"""What the realm's declaration says otherwise."""
-WAYS: Mapping[str, tuple[Way, ...]] = {
-    **dict.fromkeys(repair_sql.FIXED, (_sql,)),
-    "postgres-down": (_postgres,),
-    "changelog-lock": (_sql, _stranger), "role-connections-full": (_sql, _stranger), "second-keycloak": (_stranger,),
-    "pool-exhausted": (_sql, _as_released, _earlier),
-    "container-missing": (_anyway,), "container-lost": (_anyway,), "stopped": (_start, _anyway), "exited": _ANY_RELEASE,
-    **dict.fromkeys(("not-ready", "crash-loop", "out-of-memory", "heap-exhausted", "healthcheck-wrong"), _ANY_RELEASE),
-    **dict.fromkeys(("secret-stale", "proxy-name-unknown", "database-unreachable"), _ANY_RELEASE),
-    "secret-missing": (_rescue, *_ANY_RELEASE),
-    **dict.fromkeys(("heap-too-large", "management-plain", "image-not-built", "build-options-differ"), _RELEASE),
-    **dict.fromkeys(("provider-updated", "rebuilds-at-start", "dev-mode", "option-removed", "option-unknown"), _RELEASE),
-    **dict.fromkeys(("provider-option-old-name", "sessions-not-persistent", "h2-in-use", "h2-locked", "h2-version"), _RELEASE),
-    **dict.fromkeys(("hostname-unset", "hostname-wrong", "https-key-missing", "cluster-timeouts"), _RELEASE),
-    **dict.fromkeys(("truststore-missing", "realm-file-name", "config-edited"), _RELEASE),
-    **dict.fromkeys(("option-disabled", "jvm-option", "provider-incompatible", "hostname-invalid", "port-taken"), _RELEASE),
-    **dict.fromkeys(("cluster-transport", "realm-import-failed", "pooler"), _RELEASE),
-    "postgres-certificate-expired": (_postgres_certificate,),
-    **dict.fromkeys(("postgres-certificate-name", "postgres-certificate-untrusted"), (_postgres_certificate, *_RELEASE)),
-    **dict.fromkeys(("https-file", "https-key-store"), (_as_released, _own_certificate, _earlier)),
-    "proxy-headers": (_as_released, _reload, _earlier), "h2-leftovers": (_anyway,), "schema-newer": (_as_released,),
-    "nginx-down": (_nginx,), "edge-fails": (_reload, _restart_nginx),
-    "certificate-untrusted": (_certificate,), "certificate-expires": (_certificate,),
-    "certificate-stale": (_reload, _certificate, _restart_nginx),
-    **dict.fromkeys(("realm-disabled", "realm-keys", "users-locked", *DECLARED), (_realm,)),
-    "admin-lost": (_bootstrap,), "admin-refused": (_realm, _bootstrap),
+DOES: Mapping[Way, Does] = {
+    Way.DRIFT: _drift, Way.RECREATE: _recreate, Way.RECREATE_WITH_SECRETS: partial(_recreate, secrets=True),
+    Way.EARLIER: _earlier, Way.START: _start, Way.START_POSTGRES: _postgres, Way.START_NGINX: _nginx,
+    Way.RELOAD_NGINX: _reload, Way.RESTART_NGINX: _restart_nginx, Way.SITE_CERTIFICATE: _site_certificate,
+    Way.POSTGRES_CERTIFICATE: partial(_certificate_of, POSTGRES), Way.OWN_CERTIFICATE: partial(_certificate_of, KEYCLOAK),
+    Way.RESCUE_SECRET: _rescue, Way.SQL: _sql, Way.STRANGER: _stranger, Way.ADMIN_API: _realm,
+    Way.BOOTSTRAP_ADMIN: _bootstrap,
 }  # fmt: skip
-"""Finding -> the ways to mend it, in the order in which they are tried."""
-
-
-MOMENTARY = frozenset({
-    "edge-fails", "healthcheck-wrong", "pool-exhausted", "cpu-throttled", "not-ready", "admin-refused", "changelog-lock",
-    "second-keycloak", "role-connections-full", "certificate-untrusted", "certificate-stale", "certificate-expires",
-    "database-unreachable", "nginx-down",
-})  # fmt: skip
-"""What may be seen for a moment after a restart or a reload, and be gone by itself."""
 
 
 def unsettled(findings: Iterable[Finding]) -> set[str]:
     """Ids of the findings that are worth a second look before they are believed: those, and what the log alone tells."""
-    return {finding.id for finding in findings if finding.id in MOMENTARY or not finding.certain}
+    return {finding.id for finding in findings if BY_ID[finding.id].momentary or not finding.certain}
 
 
 def next_way(situation: Situation, finding: Finding, tried: Tried = frozenset()) -> Repair | None:
     """The first way that this situation offers and that has not been tried."""
-    for way in WAYS.get(finding.id, ()):
-        found = way(situation, finding)
+    for way in BY_ID[finding.id].remedy.ways:
+        found = DOES[way](situation, finding)
         if found is not None and (finding.id, found.kind) not in tried:
             return found
     return None

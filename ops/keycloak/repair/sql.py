@@ -28,7 +28,7 @@ class Sql:
 
 
 PASSWORD_SECRET: Mapping[str, str] = {"role_password": "postgres-keycloak"}
-_OWNER = Sql(
+OWNER = Sql(
     f"give database {ROLE} to role {ROLE}",
     f"ALTER DATABASE {ROLE} OWNER TO {ROLE};",
     "SELECT format('ALTER DATABASE %I OWNER TO %I;', datname, pg_get_userbyid(datdba)) FROM pg_database"
@@ -45,7 +45,7 @@ _LACKING = f"""FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace,
     unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER']) AS p
   WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p') AND NOT has_table_privilege('{ROLE}', c.oid, p)
     AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.classid = 'pg_class'::regclass AND d.deptype = 'e')"""
-_RIGHTS = Sql(
+RIGHTS = Sql(
     f"give role {ROLE} its rights in schema public",
     f"""SELECT format('ALTER %s public.%I OWNER TO {ROLE};', {_ALTER}, c.relname) {_OBJECTS} \\gexec
 GRANT CREATE, USAGE ON SCHEMA public TO {ROLE};
@@ -61,8 +61,8 @@ _MARK = rf"""
 SELECT encode(sha256(convert_to(:'mounted', 'UTF8')), 'hex') AS mark \gset
 COMMENT ON ROLE {ROLE} IS :'mark';"""
 """What roles.sql remembers: without it the next start of PostgreSQL sets the password that its container was made with."""
-_ROLE = Sql(
-    f"make role {ROLE} anew, with its secret and what it owned",
+ROLE_ANEW = Sql(
+    f"recreate role {ROLE}, with its secret and what it owned",
     f"""CREATE ROLE {ROLE} WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE CONNECTION LIMIT {LIMIT} PASSWORD :'role_password';
 ALTER DATABASE {ROLE} OWNER TO {ROLE};
 SELECT format('ALTER %s public.%I OWNER TO {ROLE};', {_ALTER}, c.relname) {_OBJECTS} \\gexec{_MARK}""",
@@ -72,26 +72,26 @@ UNION ALL SELECT format('ALTER DATABASE %I OWNER TO %I;', datname, pg_get_userby
 UNION ALL SELECT 'DROP ROLE {ROLE};'""",
     database=ROLE, secrets=PASSWORD_SECRET,
 )  # fmt: skip
-_LOGIN = Sql(
+LOGIN = Sql(
     f"let role {ROLE} log in",
     f"ALTER ROLE {ROLE} WITH LOGIN CONNECTION LIMIT {LIMIT} VALID UNTIL 'infinity';",
     "SELECT format('ALTER ROLE %I WITH %s CONNECTION LIMIT %s VALID UNTIL %L;', rolname,"
     " CASE WHEN rolcanlogin THEN 'LOGIN' ELSE 'NOLOGIN' END, rolconnlimit, coalesce(rolvaliduntil, 'infinity'))"
     f" FROM pg_roles WHERE rolname = '{ROLE}'",
 )
-_PASSWORD = Sql(
+PASSWORD = Sql(
     f"give role {ROLE} the password of the secret",
     f"ALTER ROLE {ROLE} PASSWORD :'role_password';{_MARK}",
     f"SELECT format('ALTER ROLE %I PASSWORD %L;', rolname, rolpassword) FROM pg_authid WHERE rolname = '{ROLE}'",
     secrets=PASSWORD_SECRET,
 )
-_OPEN = Sql(
+OPEN = Sql(
     f"let database {ROLE} take connections again",
     f"ALTER DATABASE {ROLE} ALLOW_CONNECTIONS true;",
     f"SELECT format('ALTER DATABASE %I ALLOW_CONNECTIONS %s;', datname, datallowconn) FROM pg_database"
     f" WHERE datname = '{ROLE}'",
 )
-_ROWS = Sql(
+CLUSTER_ROWS = Sql(
     "take the rows of a cluster that is gone out of jgroups_ping",
     "DELETE FROM public.jgroups_ping;",
     "SELECT format('INSERT INTO public.jgroups_ping SELECT * FROM json_populate_record(NULL::public.jgroups_ping, %L);',"
@@ -111,12 +111,6 @@ SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{ROLE}' 
   WHERE '{_SETTING}=on' = ANY(s.setconfig) AND coalesce(r.rolname, '{ROLE}') = '{ROLE}'
     AND coalesce(d.datname, '{ROLE}') = '{ROLE}' AND (s.setrole <> 0 OR s.setdatabase <> 0)""",
 )
-FIXED: Mapping[str, Sql] = {
-    "role-missing": _ROLE, "role-cannot-login": _LOGIN, "password-drift": _PASSWORD, "database-closed": _OPEN,
-    "database-wrong-owner": _OWNER, "schema-rights": _RIGHTS, "lock-table-rights": _RIGHTS, "cluster-rows": _ROWS,
-    "postgres-read-only": _WRITABLE,
-}  # fmt: skip
-"""Finding -> what mends it whatever the facts are."""
 
 
 def orphaned(facts: Facts, session: Session) -> bool:
@@ -153,18 +147,19 @@ def ending(facts: Facts, sessions: Iterable[Session], why: str) -> Sql | None:
     return Sql(f"end {which}: {why}", statements)
 
 
-def of(finding: str, facts: Facts) -> Sql | None:
-    """What mends a finding inside PostgreSQL; None where nothing there may be touched."""
-    if finding == "changelog-lock":
-        return end_holder(facts)
-    if finding == "role-connections-full":
-        return ending(facts, facts.postgres.sessions, "the client is gone, or nobody's")
-    if finding == "pool-exhausted":
-        return ending(facts, facts.postgres.blockers, "Keycloak's statements wait for it")
-    if finding == "postgres-read-only" and facts.postgres.read_only not in ("", SET_HERE):
-        # A standby, or a setting of the whole server, which others rely on.
-        return None
-    return FIXED.get(finding)
+def end_orphans(facts: Facts) -> Sql | None:
+    """Ends the role's sessions that nobody uses."""
+    return ending(facts, facts.postgres.sessions, "the client is gone, or nobody's")
+
+
+def end_blockers(facts: Facts) -> Sql | None:
+    """Ends the sessions that nobody uses and for whose locks Keycloak waits."""
+    return ending(facts, facts.postgres.blockers, "Keycloak's statements wait for it")
+
+
+def writable(facts: Facts) -> Sql | None:
+    """Allows writes again; None for a standby, or a setting of the whole server, which others rely on."""
+    return _WRITABLE if facts.postgres.read_only in ("", SET_HERE) else None
 
 
 def name_of(sql: Sql) -> str:

@@ -13,7 +13,7 @@ import yaml
 from ops.keycloak.failures.diagnose import diagnose
 from ops.keycloak.failures.facts import Facts
 from ops.keycloak.failures.log import log_lines
-from ops.keycloak.failures.patterns import PATTERNS
+from ops.keycloak.failures.registry import FAILURES
 from tests.unit.keycloak.test_keycloak_causes import CAUSES
 from tests.unit.keycloak_facts import HEALTHY, NOW, failing
 
@@ -75,4 +75,4 @@ def test_harmless_lines_are_no_finding(excerpt: Excerpt) -> None:
 def test_there_are_enough_of_them_and_each_pattern_has_its_own() -> None:
     assert len(STARTS) + len(SERVING) >= 60
     assert len(HARMLESS) >= 10
-    assert {pattern.mode for pattern in PATTERNS} <= {one["mode"] for one in (*STARTS, *SERVING)} | set(CAUSES)
+    assert {failure.id for failure in FAILURES if failure.lines} <= {one["mode"] for one in (*STARTS, *SERVING)} | set(CAUSES)

@@ -17,12 +17,12 @@ from ops.core.state import State
 from ops.engines.podman import postgres
 from ops.engines.podman.host import Host
 from ops.execution import Execution
+from ops.keycloak.failures.registry import FAILURES
 from ops.keycloak.probe import verify
 from ops.keycloak.probe.edge import Answer
 from ops.keycloak.repair import admin_api as mend
 from ops.keycloak.repair import bootstrap_admin as recover
 from ops.keycloak.repair import undo
-from ops.keycloak.repair.plan import BY_API
 from ops.keycloak.repair.situation import drift_of
 from ops.keycloak.repair.undo_plan import plan_keep, plan_undo
 from ops.keycloak.steps import BringBackCertificate, KeepCertificate, RunStatements
@@ -170,7 +170,7 @@ def test_every_step_of_keycloak_is_done_by_somebody() -> None:
 
 
 def test_every_finding_of_the_realm_has_its_repair() -> None:
-    assert set(mend.MENDS) == set(BY_API)
+    assert set(mend.MENDS) == {failure.id for failure in FAILURES if failure.remedy.api}
 
 
 def test_recovery_takes_only_the_secret_that_it_needs_into_its_options() -> None:

@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from ops.keycloak.failures.diagnose import RULES, as_json, diagnose
+from ops.keycloak.failures.container import heap_percent
+from ops.keycloak.failures.diagnose import as_json, diagnose
 from ops.keycloak.failures.facts import ContainerFacts, Database, EdgeFacts, Facts, Role, Schema, Session
-from ops.keycloak.failures.failure import SEVERITIES
-from ops.keycloak.failures.patterns import PATTERNS
-from ops.keycloak.failures.registry import MODES, consequences
-from ops.keycloak.failures.rules_start import BUILD_OPTIONS, heap_percent
-from ops.keycloak.failures.rules_use import accepts
+from ops.keycloak.failures.failure import SEVERITIES, Failure
+from ops.keycloak.failures.image import BUILD_OPTIONS
+from ops.keycloak.failures.realm import accepts
+from ops.keycloak.failures.registry import FAILURES, consequences
+from ops.keycloak.failures.remedy import Way
 from tests.unit.builders import REPOSITORY
 from tests.unit.keycloak_facts import (
     ADDRESS,
@@ -170,10 +171,10 @@ def test_no_other_cause_is_told_as_certain(mode: str) -> None:
     assert [finding.id for finding in findings if finding.certain] == [mode]
 
 
-def test_every_rule_has_its_case_and_every_mode_a_rule_or_a_line() -> None:
-    assert set(CASES) == set(RULES)
-    assert {mode.id for mode in MODES} == set(RULES) | {pattern.mode for pattern in PATTERNS}
-    assert len(MODES) >= 30
+def test_every_rule_has_its_case_and_every_failure_a_rule_or_a_line() -> None:
+    assert set(CASES) == {failure.id for failure in FAILURES if failure.shown}
+    assert all(failure.shown or failure.lines for failure in FAILURES)
+    assert len(FAILURES) >= 98
 
 
 @pytest.mark.parametrize("facts", [HEALTHY, STARTING, many(BAD_URI)], ids=["sound", "first start", "under attack"])
@@ -256,16 +257,16 @@ def test_two_faults_at_once_are_both_told_the_graver_first(facts: Facts, causes:
 
 
 def test_consequences_are_known_modes_and_no_mode_follows_from_itself() -> None:
-    known = {mode.id for mode in MODES}
+    known = {mode.id for mode in FAILURES}
 
-    for mode in MODES:
+    for mode in FAILURES:
         assert set(mode.explains) <= known, mode.id
         assert mode.id not in mode.explains
 
 
 def test_two_modes_never_explain_each_other() -> None:
     """Whichever stands first would hide the other."""
-    both = [(one.id, two) for one in MODES for two in consequences(one.id) if one.id in consequences(two)]
+    both = [(one.id, two) for one in FAILURES for two in consequences(one.id) if one.id in consequences(two)]
 
     assert both == []
 
@@ -273,16 +274,17 @@ def test_two_modes_never_explain_each_other() -> None:
 # The form of what is told.
 
 
-@pytest.mark.parametrize("mode", MODES, ids=lambda mode: str(mode.id))
-def test_mode_says_all_that_a_repair_needs(mode: object) -> None:
-    from ops.keycloak.failures.failure import Mode
+@pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: str(failure.id))
+def test_failure_says_all_that_a_repair_needs(failure: Failure) -> None:
+    remedy = failure.remedy
 
-    assert isinstance(mode, Mode)
-    assert mode.severity in SEVERITIES
-    assert all((mode.title, mode.means, mode.repair, mode.untouched, mode.notice, mode.source))
+    assert failure.severity in SEVERITIES
+    assert all((failure.title, failure.means, failure.source, remedy.words, remedy.leaves, remedy.users, remedy.advice))
+    assert (remedy.sql is not None) == (Way.SQL in remedy.ways)
+    assert bool(remedy.api) == (Way.ADMIN_API in remedy.ways)
 
 
-@pytest.mark.parametrize("mode", [mode.id for mode in MODES])
+@pytest.mark.parametrize("mode", [mode.id for mode in FAILURES])
 def test_mode_has_its_section_in_the_reference(mode: str) -> None:
     page = (REPOSITORY / "docs" / "reference" / "keycloak-findings.md").read_text(encoding="utf-8")
 
@@ -290,7 +292,7 @@ def test_mode_has_its_section_in_the_reference(mode: str) -> None:
 
 
 def test_modes_that_are_left_to_a_person_are_these() -> None:
-    assert sorted(mode.id for mode in MODES if not mode.repairable) == [
+    assert sorted(mode.id for mode in FAILURES if not mode.repairable) == [
         "clock-skew", "cpu-throttled", "database-missing", "disk-full", "encoding", "event-loop-blocked",
         "identity-provider-fails", "ldap-fails", "mail-fails", "memory-near-limit", "migration-failed", "migration-timeout",
         "peer-untrusted", "postgres-full", "postgres-hba", "postgres-silent", "postgres-tls-off", "realm-missing",
@@ -299,7 +301,7 @@ def test_modes_that_are_left_to_a_person_are_these() -> None:
 
 
 def test_ids_are_unique() -> None:
-    assert len({mode.id for mode in MODES}) == len(MODES)
+    assert len({mode.id for mode in FAILURES}) == len(FAILURES)
 
 
 def test_json_has_every_field_of_a_finding() -> None:

@@ -9,10 +9,10 @@ from dataclasses import replace
 import pytest
 
 from ops.keycloak.failures.diagnose import diagnose
+from ops.keycloak.failures.evidence import UNREADY, said, shortened
 from ops.keycloak.failures.facts import LogLine
 from ops.keycloak.failures.log import ACCESS, errors, log_lines
-from ops.keycloak.failures.pattern import START
-from ops.keycloak.failures.patterns import PATTERNS, UNREADY, said, shortened
+from ops.keycloak.failures.registry import FAILURES
 from tests.unit.keycloak.test_keycloak_causes import CAUSES
 from tests.unit.keycloak_facts import HEALTHY, failing, line, logged
 
@@ -112,14 +112,14 @@ def test_line_that_comes_close_tells_nothing(text: str) -> None:
 
 @pytest.mark.parametrize(("mode", "text"), [(mode, text) for mode, text in TOLD])
 def test_info_is_no_complaint_but_where_the_line_itself_is_the_fact(mode: str, text: str) -> None:
-    quiet = {pattern.mode for pattern in PATTERNS if pattern.also_quiet}
+    quiet = {failure.id for failure in FAILURES if any(line.also_quiet for line in failure.lines)}
 
     assert set(said(failing(line(text, "INFO")))) <= quiet
 
 
 @pytest.mark.parametrize(("mode", "text"), [(mode, text) for mode, text in TOLD])
 def test_what_a_start_complained_of_is_over_once_it_serves(mode: str, text: str) -> None:
-    started = {pattern.mode for pattern in PATTERNS if pattern.when == START}
+    started = {failure.id for failure in FAILURES if not all(line.serving for line in failure.lines)}
 
     assert not set(said(logged(HEALTHY, line(text)))) & started
 
@@ -153,8 +153,10 @@ def test_finding_by_the_log_alone_is_not_certain() -> None:
 
 
 def test_every_pattern_has_its_line_and_its_source() -> None:
-    assert {pattern.mode for pattern in PATTERNS} == {mode for mode, _ in TOLD} | {"pool-exhausted"} | set(CAUSES)
-    assert all(pattern.source for pattern in PATTERNS)
+    assert {failure.id for failure in FAILURES if failure.lines} == {mode for mode, _ in TOLD} | {"pool-exhausted"} | set(
+        CAUSES
+    )
+    assert all(one.source for failure in FAILURES for one in failure.lines)
 
 
 # Podman's file.

@@ -10,10 +10,11 @@ from ops.core.plan import Plan
 from ops.deploy.steps import AwaitHealthy, IssueCertificate, ReloadService, StartContainer
 from ops.keycloak.failures.diagnose import diagnose
 from ops.keycloak.failures.facts import Schema, Session
-from ops.keycloak.failures.instructions import BY_HAND
-from ops.keycloak.failures.registry import BY_ID, MODES
+from ops.keycloak.failures.failure import Failure
+from ops.keycloak.failures.registry import BY_ID, FAILURES
+from ops.keycloak.failures.remedy import Way
 from ops.keycloak.repair.containers import NEVER
-from ops.keycloak.repair.plan import WAYS, decide, first_repair, next_way, unsettled
+from ops.keycloak.repair.plan import DOES, decide, first_repair, next_way, unsettled
 from ops.keycloak.repair.situation import Instructions, Repair
 from ops.keycloak.steps import DumpDatabase, Halt, KeepCertificate, Revive, RunStatements
 from tests.unit import builders
@@ -35,27 +36,24 @@ from tests.unit.keycloak_repairs import DRIFT, SEEN, broken, facts_of, finding, 
 # Every mode.
 
 
-@pytest.mark.parametrize("mode", MODES, ids=lambda mode: str(mode.id))
-def test_mode_is_repairable_exactly_where_there_is_a_repair(mode: object) -> None:
-    from ops.keycloak.failures.failure import Mode
-
-    assert isinstance(mode, Mode)
+@pytest.mark.parametrize("mode", FAILURES, ids=lambda mode: str(mode.id))
+def test_mode_is_repairable_exactly_where_there_is_a_repair(mode: Failure) -> None:
     found = broken(mode.id)
     decided = decide(found, finding(mode.id, found.facts))
 
     assert isinstance(decided, Repair) == mode.repairable
     if isinstance(decided, Instructions):
-        assert mode.id in BY_HAND
+        assert decided.lines == mode.remedy.advice
         assert all(decided.lines)
 
 
-def test_no_mode_is_both_mended_and_left_to_a_person() -> None:
-    assert set(WAYS) | set(BY_HAND) >= {mode.id for mode in MODES}
-    assert {mode for mode in set(WAYS) & set(BY_HAND) if not BY_ID[mode].repairable} == set()
-    assert sum(mode.repairable for mode in MODES) >= 35
+def test_every_failure_is_repaired_or_left_to_a_person_with_advice() -> None:
+    assert [failure.id for failure in FAILURES if not failure.remedy.ways and not failure.remedy.advice] == []
+    assert set(DOES) == set(Way) == {way for failure in FAILURES for way in failure.remedy.ways}
+    assert sum(failure.repairable for failure in FAILURES) >= 78
 
 
-@pytest.mark.parametrize("mode", [mode.id for mode in MODES if mode.repairable])
+@pytest.mark.parametrize("mode", [mode.id for mode in FAILURES if mode.repairable])
 def test_plan_of_a_repair_can_be_carried_out_and_runs_nothing_new(mode: str) -> None:
     repair = way(mode)
 
@@ -64,7 +62,7 @@ def test_plan_of_a_repair_can_be_carried_out_and_runs_nothing_new(mode: str) -> 
     assert repair.title and repair.undo and repair.notice
 
 
-@pytest.mark.parametrize("mode", [mode.id for mode in MODES if mode.repairable and mode.dump_first])
+@pytest.mark.parametrize("mode", [mode.id for mode in FAILURES if mode.repairable and mode.remedy.dump_first])
 def test_dump_comes_before_everything_but_the_stop(mode: str) -> None:
     repair = way(mode)
     first = next(kind for kind in kinds(repair) if kind is not Halt)
@@ -72,7 +70,7 @@ def test_dump_comes_before_everything_but_the_stop(mode: str) -> None:
     assert first is DumpDatabase
 
 
-@pytest.mark.parametrize("mode", [mode.id for mode in MODES if mode.repairable])
+@pytest.mark.parametrize("mode", [mode.id for mode in FAILURES if mode.repairable])
 def test_no_repair_deletes_rows_it_could_not_put_back_or_edits_the_lock_table(mode: str) -> None:
     for step in way(mode).steps:
         if isinstance(step, RunStatements):
@@ -84,11 +82,11 @@ def test_no_repair_deletes_rows_it_could_not_put_back_or_edits_the_lock_table(mo
 FORBIDDEN = ("--override", "update databasechangeloglock", "sslrequired=none", "start-dev", "drop schema", "drop database")
 
 
-@pytest.mark.parametrize("mode", [mode.id for mode in MODES if mode.repairable])
+@pytest.mark.parametrize("mode", [mode.id for mode in FAILURES if mode.repairable])
 def test_no_way_of_a_repair_loosens_or_imports_over(mode: str) -> None:
     """Neither what is carried out, the first way or any later one, nor what a person reads of it."""
     found, tried = broken(mode), frozenset[tuple[str, str]]()
-    said = [BY_ID[mode].repair]
+    said = [BY_ID[mode].remedy.words]
     while (repair := next_way(found, finding(mode, found.facts), tried)) is not None:
         said += map(repr, repair.steps)
         tried |= {(mode, repair.kind)}

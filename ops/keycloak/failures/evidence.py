@@ -1,13 +1,13 @@
-"""Which lines of Keycloak's log still count, and which failure modes they tell."""
+"""What Keycloak's log shows: which of its lines still count, for which failure, and as far as the facts allow it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from ops.keycloak.failures import patterns_data, patterns_start, patterns_use
 from ops.keycloak.failures.facts import Facts, LogLine
+from ops.keycloak.failures.failure import Line
 from ops.keycloak.failures.log import ACCESS
-from ops.keycloak.failures.pattern import START, Pattern
+from ops.keycloak.failures.registry import FAILURES
 
 RECENT_SECONDS = 600.0
 """A running Keycloak's complaint is believed this long."""
@@ -20,27 +20,35 @@ STILL_SECONDS = 60.0
 QUIET = frozenset({"INFO", "DEBUG", "TRACE"})
 
 
-PATTERNS = (*patterns_data.PATTERNS, *patterns_start.PATTERNS, *patterns_use.PATTERNS)
+def shown(facts: Facts) -> Mapping[str, str]:
+    """Failure -> what the facts show of it."""
+    return {one.id: what for one in FAILURES if one.shown and (what := one.shown(facts))}
 
 
 def said(facts: Facts) -> Mapping[str, tuple[str, ...]]:
-    """Failure mode -> the last lines of the log that tell it, and that still count."""
+    """Failure -> the last lines of the log that show it, and that still count."""
     found: dict[str, tuple[str, ...]] = {}
-    for pattern in PATTERNS:
-        lines = list(_matching(pattern, facts))
-        if len(lines) >= pattern.times:
-            found[pattern.mode] = (*found.get(pattern.mode, ()), shortened(lines[-1].text))
+    for failure in FAILURES:
+        for wanted in failure.lines:
+            lines = list(_matching(wanted, facts))
+            if len(lines) >= wanted.times:
+                found[failure.id] = (*found.get(failure.id, ()), shortened(lines[-1].text))
     return found
 
 
-def _matching(pattern: Pattern, facts: Facts) -> Iterable[LogLine]:
-    if pattern.when == START and facts.ready:
+def denied(facts: Facts) -> frozenset[str]:
+    """Failures of which the log is not believed, unless the facts show them."""
+    return frozenset(one.id for one in FAILURES if one.denied and one.denied(facts))
+
+
+def _matching(wanted: Line, facts: Facts) -> Iterable[LogLine]:
+    if facts.ready and not wanted.serving:
         return
     since = _since(facts)
     for line in facts.log:
-        if line.at < since or (line.level in QUIET and not pattern.also_quiet):
+        if line.at < since or (line.level in QUIET and not wanted.also_quiet):
             continue
-        if pattern.compiled.search(line.text):
+        if wanted.compiled.search(line.text):
             yield line
 
 
