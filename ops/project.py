@@ -13,20 +13,21 @@ from typing import Any
 
 import yaml
 
+from ops import supervisor
 from ops.backup.configuration import with_settings
 from ops.certificates.folder import TLS
 from ops.certificates.leaves import leaves
 from ops.certificates.listening import listeners
-from ops.certificates.renewing import COMMAND
 from ops.core import lock
 from ops.core import state as files
 from ops.core.errors import HostLacks
 from ops.core.state import State, state_root
 from ops.deploy.containers import grace
 from ops.engines.podman import argv as podman
-from ops.engines.podman.health import Target
 from ops.engines.podman.host import REPOSITORY, Host, port_is_free, routed_subnets
 from ops.engines.podman.observe import secret_versions
+from ops.engines.podman.supervisor.command import COMMAND
+from ops.engines.podman.supervisor.health import Target
 from ops.releases.store import current_number, load_release
 from ops.secrets.at_rest import unlock as opening
 from ops.security_audit.admission import violations
@@ -182,7 +183,7 @@ class Project:
         return Wanted(
             stack=self.stack, allocation=self.allocation, images=self.images, compose=compose,
             config=config, config_files=content, versions=versions,
-            supervise=supervise, supervise_version=digest([supervise, ticker_sources(self.host)]),
+            supervise=supervise, supervise_version=digest([supervise, supervisor_sources(self.host)]),
             build_deadline=self.settings.get("deadlines", "build"), certificate_names=self._certificate_names(),
             settings={
                 **{".".join(path): value for path, value in sorted(self.settings.values.items())},
@@ -207,7 +208,7 @@ class Project:
 
     def wanted_again(self, number: int) -> Wanted:
         """A sealed release as what should run. Raises HostLacks where it is gone or damaged."""
-        return load_release(self.state, number, ticker_sources(self.host))
+        return load_release(self.state, number, supervisor_sources(self.host))
 
     def _certificate_names(self) -> dict[str, tuple[str, ...]]:
         names = {s.name: (s.name, "localhost", "127.0.0.1") for s in self.stack.services.values() if s.has_tls}
@@ -224,7 +225,7 @@ class Project:
             if not self.state.allocation.exists() or self.state.allocation.read_text() != content:
                 self._refuse_taken()
                 files.write(self.state.allocation, content)
-        # The health ticker has this checkout renew certificates.
+        # The health supervisor has this checkout renew certificates.
         here = {"python": sys.executable, "repository": str(self.host.repository)}
         files.write(self.state.ticker / COMMAND, files.dump(here))
 
@@ -247,26 +248,20 @@ def targets_of(
     )  # fmt: skip
 
 
-TICKER_FILES = (
-    "__init__.py", "core/__init__.py", "core/errors.py", "core/process.py", "engines/__init__.py",
-    "engines/podman/__init__.py", "engines/podman/crashes.py", "engines/podman/health.py", "engines/podman/history.py",
-    "core/lock.py", "engines/podman/dead_monitor.py", "engines/podman/supervisor.py", "certificates/__init__.py",
-    "certificates/renewing.py", "certificates/watch.py", "certificates/wire.py", "engines/podman/firewall.py",
-    "engines/podman/within.py", "certificates/renewal.py",
-)  # fmt: skip
-"""What the health ticker needs; it runs from a copy in the state folder, so that losing the checkout loses no supervision."""
-
-
-FORMER_TICKER = {
-    "machine/__init__.py": "",
-    "machine/ticker.py": "from runpy import run_module\n\nrun_module('ops.engines.podman.supervisor', run_name='__main__')\n",
+FORMER_MODULES = {
+    f"{name}.py": "from runpy import run_module\n\nrun_module('ops.supervisor', run_name='__main__')\n"
+    for name in ("machine/ticker", "engines/podman/supervisor/__main__")
 }
 """What a systemd unit of an earlier release starts."""
 
 
-def ticker_sources(host: Host) -> dict[str, str]:
-    """File below `ops/` -> text, of the copy that the health ticker runs from."""
-    return {name: (host.repository / "ops" / name).read_text(encoding="utf-8") for name in TICKER_FILES} | FORMER_TICKER
+def supervisor_sources(host: Host) -> dict[str, str]:
+    """File below `ops/` -> text, of the copy that the health supervisor runs from: losing the checkout loses no supervision."""
+    ops = host.repository / "ops"
+    paths = {ops / name for name in supervisor.MODULES}.union(*((ops / name).glob("*.py") for name in supervisor.PACKAGES))
+    paths |= {folder / "__init__.py" for path in paths for folder in path.parents if folder.is_relative_to(ops)}
+    copied = {str(path.relative_to(ops)): path.read_text(encoding="utf-8") for path in sorted(paths)}
+    return {**copied, "machine/__init__.py": "", **FORMER_MODULES}
 
 
 def open_project(*, root_needed: bool = True, secrets_needed: bool = True) -> Project:

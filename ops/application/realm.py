@@ -15,7 +15,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from ops.certificates.folder import TLS
-from ops.engines.podman.health import network_of
+from ops.engines.podman.supervisor.health import network_of
 
 PORT = 8443
 

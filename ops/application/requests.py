@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from ops.application.contract import PORTS
 from ops.application.stage import Stage
-from ops.engines.podman.health import network_of
+from ops.engines.podman.supervisor.health import network_of
 
 TIMEOUT = 5.0
 BODY_BYTES = 1 << 20

@@ -30,8 +30,8 @@ from ops.application.stage import Stage
 from ops.core.errors import OpsError
 from ops.core.wait import until
 from ops.deploy.migrate import last_json
-from ops.engines.podman.health import state_of
 from ops.engines.podman.prove import Steady
+from ops.engines.podman.supervisor.health import state_of
 
 Verdict = tuple[str, str]
 Trial = Callable[[Stage], Verdict]

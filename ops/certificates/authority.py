@@ -28,7 +28,7 @@ from cryptography import x509
 
 from ops.certificates import check, pki
 from ops.certificates import folder as place
-from ops.certificates.wire import SITE
+from ops.certificates.served.handshake import SITE
 from ops.core import state as files
 from ops.core.errors import HostLacks, NeedsPerson, OpsError
 from ops.core.state import State

@@ -13,9 +13,9 @@ from cryptography import x509
 from ops.certificates import observed as seen
 from ops.certificates.leaves import IMPORTED, Stored
 from ops.certificates.listening import file_of, listeners
-from ops.certificates.wire import Listener, Served, difference, look
-from ops.engines.podman.health import state_of
+from ops.certificates.served.handshake import Listener, Served, difference, look
 from ops.engines.podman.observe import inspected_containers
+from ops.engines.podman.supervisor.health import state_of
 from ops.project import Project
 
 NOT_RUNNING = "its container does not run"

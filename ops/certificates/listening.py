@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ops.certificates import folder
 from ops.certificates.leaves import Leaf
-from ops.certificates.wire import Listener
+from ops.certificates.served.handshake import Listener
 from ops.core.state import State
 from ops.stack.model import Allocation, Stack
 from ops.stack.render import address, container_name

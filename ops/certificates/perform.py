@@ -15,6 +15,7 @@ from ops.certificates import authority, check, folder, imported, pki
 from ops.certificates import observed as seen
 from ops.certificates.leaves import Leaf
 from ops.certificates.listening import file_of, listeners
+from ops.certificates.served.handshake import Listener, difference, look
 from ops.certificates.steps import (
     BringRoot,
     DropOldRoot,
@@ -31,14 +32,13 @@ from ops.certificates.steps import (
     VerifyRoot,
     VerifyServed,
 )
-from ops.certificates.wire import Listener, difference, look
 from ops.core import state as files
 from ops.core.errors import OpsError
 from ops.core.wait import until
 from ops.deploy.perform import Execution, does
 from ops.deploy.steps import AwaitHealthy, RestartContainer
 from ops.engines.podman import argv as podman
-from ops.engines.podman.health import state_of
+from ops.engines.podman.supervisor.health import state_of
 from ops.project import Project
 from ops.stack.render import container_name
 

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from ops.certificates.renewal import renew_at
+from ops.certificates.served.renewal import renew_at
 
 ROOT_DAYS = 3650
 INTERMEDIATE_DAYS = 1825

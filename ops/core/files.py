@@ -12,8 +12,25 @@ from pathlib import Path
 from ops.core.errors import OpsError
 
 
+def write(path: Path, content: str | bytes, *, mode: int = 0o644, owner: int | None = None, durable: bool = True) -> None:
+    """Write a whole file or none of it: a new file beside the old one, then one rename.
+
+    Parameters
+    ----------
+    owner: uid and gid, where root writes. durable: whether it must be on the disk when this returns; False for what is written
+    anew every few seconds.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    with beside(path, data, mode=mode, owner=owner, durable=durable) as fresh:
+        fresh.replace(path)
+        if durable:
+            to_disk(path.parent)
+
+
 @contextmanager
-def beside(path: Path, data: bytes, *, mode: int = 0o644, owner: int | None = None) -> Iterator[Path]:
+def beside(
+    path: Path, data: bytes, *, mode: int = 0o644, owner: int | None = None, durable: bool = True
+) -> Iterator[Path]:  # fmt: skip
     """A new file beside another one, flushed to disk, which the block puts in its place by one rename. Where it does not, the
     new one is removed."""
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
@@ -23,8 +40,9 @@ def beside(path: Path, data: bytes, *, mode: int = 0o644, owner: int | None = No
             if owner is not None and os.geteuid() == 0:
                 os.fchown(file.fileno(), owner, owner)
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         yield fresh
     finally:
         fresh.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 """One operation on a project at a time. The kernel drops the lock with the process that holds it, so none is ever stale.
 
-What is written in the file only says who that is, and, after a kill, who it was. Standard library only: the health ticker runs
-a copy of this file outside the checkout.
+What is written in the file only says who that is, and, after a kill, who it was. Standard library only: the health supervisor
+runs a copy of this file.
 """
 
 from __future__ import annotations

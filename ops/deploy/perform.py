@@ -55,17 +55,17 @@ from ops.deploy.steps import (
     WriteRelease,
 )
 from ops.engines.podman import argv as podman
-from ops.engines.podman import firewall
 from ops.engines.podman.create import create_calls
-from ops.engines.podman.dead_monitor import recover
 from ops.engines.podman.host import REMOVING
 from ops.engines.podman.images import build_image, fetch_image, obtain_base
 from ops.engines.podman.observe import images, inspected_containers
 from ops.engines.podman.prove import heals, prove
-from ops.engines.podman.supervise import end_supervision, start_ticker
-from ops.engines.podman.supervisor import CONTAINERS, container_list
+from ops.engines.podman.supervise import end_supervision, start_supervisor
+from ops.engines.podman.supervisor import firewall
+from ops.engines.podman.supervisor.dead_monitor import recover
+from ops.engines.podman.supervisor.metrics import CONTAINERS, container_list
 from ops.host.owners import reader
-from ops.project import Project, targets_of, ticker_sources
+from ops.project import Project, supervisor_sources, targets_of
 from ops.releases.store import write_release
 from ops.secrets.at_rest import enable as switch
 from ops.secrets.at_rest import encrypted_copies as mirror
@@ -354,7 +354,7 @@ class Execution:
 
     @perform.register
     def _(self, step: Supervise) -> None:
-        start_ticker(self.state, ticker_sources(self.host), step.content or {}, step.version, self.host.environment)
+        start_supervisor(self.state, supervisor_sources(self.host), step.content or {}, step.version, self.host.environment)
 
     @perform.register
     def _(self, step: EndSupervision) -> None:

@@ -111,7 +111,7 @@ def scale(c: Context, service: str, plan: bool = False, yes: bool = False) -> No
     from ops.core import state as files
     from ops.deploy.rescale import rescaled
     from ops.deploy.transition import Goal, again, bring_about
-    from ops.project import open_project, ticker_sources
+    from ops.project import open_project, supervisor_sources
     from ops.releases.store import current_number, read_release
 
     began = time.monotonic()
@@ -127,7 +127,7 @@ def scale(c: Context, service: str, plan: bool = False, yes: bool = False) -> No
         origin = {key: manifest.get(key) for key in ("commit", "dirty")}
         before = files.read_json(here.state.scale) or {}
         return again(
-            here, rescaled(running, name, number, ticker_sources(here.host)), "scale",
+            here, rescaled(running, name, number, supervisor_sources(here.host)), "scale",
             extend=remembering(here, chosen, number, origin),
             undo=lambda: files.write(here.state.scale, files.dump(before)),
         )  # fmt: skip

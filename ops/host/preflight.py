@@ -19,9 +19,9 @@ from ops.backup.configuration import OWNER, declared
 from ops.core.errors import HostLacks, OpsError
 from ops.core.process import installed, run
 from ops.engines.podman import argv as podman
-from ops.engines.podman import firewall
 from ops.engines.podman.host import EVERYWHERE, host_facts, port_is_free
 from ops.engines.podman.observe import images, inspected_containers
+from ops.engines.podman.supervisor import firewall
 from ops.host.accounts import taken_ids
 from ops.host.findings import Facts, Folder, findings
 from ops.host.owners import owner_of

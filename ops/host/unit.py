@@ -39,7 +39,7 @@ RequiresMountsFor={quoted(str(state))} /var/lib/containers
 [Service]
 Type=exec
 {chr(10).join(lines)}
-ExecStart=/usr/bin/python3 -P -m ops.engines.podman.supervisor {quoted(str(state), variables=True)} --boot
+ExecStart=/usr/bin/python3 -P -m ops.supervisor {quoted(str(state), variables=True)} --boot
 Restart=always
 RestartSec=5
 KillMode=process

@@ -39,8 +39,8 @@ def _rows(project: Project, path: str, query: str, **more: str) -> Iterator[Mapp
     import http.client
     from urllib.parse import urlencode
 
-    from ops.engines.podman.health import network_of
     from ops.engines.podman.observe import inspected_containers
+    from ops.engines.podman.supervisor.health import network_of
 
     store = inspected_containers(project.host).get("logs")
     if store is None or not store["State"]["Pid"]:

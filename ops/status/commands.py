@@ -81,7 +81,7 @@ def collect(project: Project) -> list[Row]:
 
 
 def _age(since: str) -> str:
-    from ops.engines.podman.supervisor import epoch
+    from ops.engines.podman.supervisor.metrics import epoch
 
     if not since:
         return "–"
@@ -102,11 +102,11 @@ def table(project: Project, rows: list[Row]) -> Table:
 
     from ops.cli import show
     from ops.core.operation import under_way
-    from ops.engines.podman.supervise import ticker_version
+    from ops.engines.podman.supervise import supervisor_version
 
     healthy = sum(row.health == "healthy" for row in rows)
     wanted = sum(row.health != "absent" for row in rows)
-    ticker = "health ticker running" if ticker_version(project.state) else "[red]no health ticker: inv start[/red]"
+    ticker = "health ticker running" if supervisor_version(project.state) else "[red]no health ticker: inv start[/red]"
     drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), title_justify="left", caption_justify="left")
     drawn.title = f"[bold]{project.name}[/bold]  {healthy} of {wanted} containers healthy, {ticker}"
     if at_work := under_way(project.state):
@@ -136,7 +136,7 @@ def screen(project: Project, rows: list[Row] | None = None) -> Group:
 
     from ops.backup.key import escrowed
     from ops.core.operation import under_way
-    from ops.engines.podman.health import LOST
+    from ops.engines.podman.supervisor.health import LOST
     from ops.status.headline import headline
     from ops.status.situation import situation
 

@@ -20,7 +20,7 @@ from ops.core.wait import until
 from ops.engines.podman import argv as podman
 from ops.engines.podman.host import REPOSITORY
 from ops.engines.podman.observe import inspected_containers, reasons
-from ops.engines.podman.supervise import stop_ticker
+from ops.engines.podman.supervise import stop_supervisor
 from ops.project import Project, open_project
 from ops.stack.checkout import read_settings
 
@@ -134,7 +134,7 @@ class Drill:
     def end_watch(self) -> None:
         """Without the health ticker, where it would mend what is to be looked at. It is not told to stop: that is a mark on
         purpose, and nothing is mended while it stands."""
-        stop_ticker(self.project.state)
+        stop_supervisor(self.project.state)
 
     def watch(self) -> None:
         answer = inv("start")

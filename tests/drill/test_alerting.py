@@ -16,9 +16,9 @@ from pathlib import Path
 
 from ops.core.process import alongside, run
 from ops.engines.podman import argv as podman
-from ops.engines.podman import firewall
 from ops.engines.podman.firewall_rules import table_name
-from ops.engines.podman.supervise import stop_ticker
+from ops.engines.podman.supervise import stop_supervisor
+from ops.engines.podman.supervisor import firewall
 from ops.stack.alerting import NETWORK
 from ops.stack.render import network_name
 from tests.drill.clone import Clone
@@ -150,7 +150,7 @@ def resolving(stack: Drill, known: dict[str, str], folder: Path) -> Iterator[tup
     file = folder / "resolv.conf"
     file.write_text(text)
     under = ("unshare", "--mount", "sh", "-c", f'mount --bind {file} /etc/resolv.conf && exec "$@"', "sh")
-    stop_ticker(stack.project.state)
+    stop_supervisor(stack.project.state)
     state = stack.project.state
     ticker = (*under, "/usr/bin/python3", "-P", "-m", "ops.engines.podman.supervisor", str(state.root))
     env = {**stack.project.host.environment, "PYTHONPATH": str(state.ticker / "code")}

@@ -17,8 +17,8 @@ from ops.certificates.authority import new_leaf
 from ops.certificates.folder import TLS
 from ops.core.process import alongside
 from ops.engines.podman import argv as podman
-from ops.engines.podman.health import NamedConnection
 from ops.engines.podman.host import REPOSITORY
+from ops.engines.podman.supervisor.health import NamedConnection
 from ops.stack.render import address
 from tests.drill.stack import Drill
 from tests.smoke.live import Live, eventually

@@ -7,9 +7,9 @@ import socket
 import pytest
 import yaml
 
-from ops.engines.podman import firewall
 from ops.engines.podman.host import REPOSITORY
 from ops.engines.podman.observe import inspected_containers
+from ops.engines.podman.supervisor import firewall
 from ops.security_audit.controls.network import allowed, place
 from ops.security_audit.facts import Reach, Way
 from ops.security_audit.listeners import ports_of

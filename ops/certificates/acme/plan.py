@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from ops.certificates.leaves import ACME, Stored
 from ops.certificates.plan import swapped
-from ops.certificates.renewal import pause_after, renew_at
+from ops.certificates.served.renewal import pause_after, renew_at
 from ops.certificates.steps import ObtainCertificate, OpenAccount
 from ops.core.plan import Plan, Step
 

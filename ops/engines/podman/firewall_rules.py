@@ -48,7 +48,7 @@ def rules(stack: Stack, allocation: Allocation) -> str:
         "input": ("filter", "input", -10, enter),
         "postrouting": ("nat", "postrouting", 90, translate),
     })  # fmt: skip
-    # For whoever looks up their addresses, on the host (ops/engines/podman/firewall.py).
+    # For whoever looks up their addresses, on the host (ops/engines/podman/supervisor/firewall.py).
     receivers = [one.rpartition(":") for one in stack.destinations] if alerting else []
     return text + "".join(f"# receiver {host} {port}\n" for host, _, port in receivers)
 

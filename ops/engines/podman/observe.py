@@ -13,11 +13,11 @@ from ops.core import state as files
 from ops.core.errors import OpsError
 from ops.core.state import State
 from ops.engines.podman import argv as podman
-from ops.engines.podman import firewall, health
-from ops.engines.podman.health import Target, assess, failure_of, state_of, stranded
 from ops.engines.podman.host import Host
-from ops.engines.podman.supervise import ticker_version
-from ops.engines.podman.supervisor import epoch
+from ops.engines.podman.supervise import supervisor_version
+from ops.engines.podman.supervisor import firewall, health
+from ops.engines.podman.supervisor.health import Target, assess, failure_of, state_of, stranded
+from ops.engines.podman.supervisor.metrics import epoch
 from ops.host.owners import owners
 from ops.releases.store import activations
 from ops.secrets.at_rest import secret_files as handed
@@ -188,5 +188,6 @@ def observe(host: Host, targets: Iterable[Target], *, with_health: bool = True) 
             config_current=config_versions(state, "current"), config_loaded=config_versions(state, "loaded"),
             certificates=good_names(state), release=files.read_json(state.current / "release.json"),
             gaps=last_gaps(state), unhealthy=unhealthy,
-            firewall=firewall.loaded(state.root), ticker=ticker_version(state), supervised=str(supervised.get("version", "")),
+            firewall=firewall.loaded(state.root), ticker=supervisor_version(state),
+            supervised=str(supervised.get("version", "")),
         )  # fmt: skip

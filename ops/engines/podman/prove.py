@@ -14,10 +14,10 @@ from ops.core.errors import NeedsPerson, OpsError
 from ops.core.wait import until
 from ops.deploy.steps import AwaitHealthy, RestartContainer
 from ops.engines.podman import argv as podman
-from ops.engines.podman.health import Target, assess, network_of
 from ops.engines.podman.host import Host
 from ops.engines.podman.observe import run_healthcheck
-from ops.engines.podman.supervisor import epoch
+from ops.engines.podman.supervisor.health import Target, assess, network_of
+from ops.engines.podman.supervisor.metrics import epoch
 from ops.keycloak.failures.log import errors
 
 SLOT_PORT = 8082

@@ -1,4 +1,4 @@
-"""Exactly one health ticker per project: started, found, stopped. It outlives the command that started it."""
+"""Exactly one health supervisor per project: started, found, stopped. It outlives the command that started it."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from ops.core.errors import OpsError
 from ops.core.process import detach, tail
 from ops.core.state import State
 
-MODULES = (b"ops.engines.podman.supervisor", b"ops.machine.ticker")
-"""What a ticker is started as; the second by releases until November 2026."""
+MODULES = (b"ops.supervisor", b"ops.engines.podman.supervisor", b"ops.machine.ticker")
+"""What a supervisor is started as; all but the first by earlier releases."""
 START_SECONDS = 10.0
 STOP_SECONDS = 90.0
-"""A ticker may be in the middle of restarting a container when it is asked to end."""
+"""A supervisor may be in the middle of restarting a container when it is asked to end."""
 
 
-def ticker_version(state: State) -> str:
-    """Version of the list that the running ticker works from; empty when nothing is watched."""
+def supervisor_version(state: State) -> str:
+    """Version of the list that the running supervisor works from; empty when nothing is watched."""
     if not lock.busy(state.ticker / "lock") or (state.ticker / "stopped").exists():
         return ""
     return str((files.read_json(state.ticker / "supervise.json") or {}).get("version", "unknown"))
 
 
-def start_ticker(
+def start_supervisor(
     state: State, sources: Mapping[str, str], content: Mapping[str, Any], version: str, env: Mapping[str, str]
 ) -> None:
-    """Install the ticker's own copy of its code and its list, and have one process running on them.
+    """Install the supervisor's own copy of its code and its list, and have one process running on them.
 
     Raises OpsError where it does not come up.
     """
-    stop_ticker(state)
+    stop_supervisor(state)
     code = state.ticker / "code"
     shutil.rmtree(code, ignore_errors=True)
     for name, text in sources.items():
@@ -48,37 +48,38 @@ def start_ticker(
     (state.ticker / "stopped").unlink(missing_ok=True)
     log = state.ticker / "ticker.log"
     python = "/usr/bin/python3" if os.access("/usr/bin/python3", os.X_OK) else "python3"
-    argv = (python, "-P", "-m", "ops.engines.podman.supervisor", str(state.root))
+    argv = (python, "-P", "-m", "ops.supervisor", str(state.root))
     detach(argv, log=log, env={**env, "PYTHONPATH": str(code)})
     until = time.monotonic() + START_SECONDS
     while not lock.busy(state.ticker / "lock"):
         if time.monotonic() > until:
-            raise OpsError("the health ticker does not start", tail(log), f"read {log}, then run the command again")
+            raise OpsError("the health supervisor does not start", tail(log), f"read {log}, then run the command again")
         time.sleep(0.05)
 
 
 def end_supervision(state: State) -> None:
-    """Stop watching until told otherwise: a ticker that systemd starts again meanwhile finds the mark and leaves all alone."""
+    """Stop watching until the next start: a supervisor that systemd starts again meanwhile finds the mark and repairs
+    nothing."""
     files.write(state.ticker / "stopped", "")
-    stop_ticker(state)
+    stop_supervisor(state)
 
 
-def stop_ticker(state: State) -> None:
-    """End the running ticker, if there is one, and wait until it has gone."""
+def stop_supervisor(state: State) -> None:
+    """End the running supervisor, if there is one, and wait until it has gone."""
     until = time.monotonic() + STOP_SECONDS
     while who := lock.holder(state.ticker / "lock"):
-        if who.pid and _is_ticker(who.pid):
+        if who.pid and _is_supervisor(who.pid):
             os.kill(who.pid, signal.SIGTERM)
         if time.monotonic() > until:
             raise OpsError(
-                "the health ticker does not stop",
+                "the health supervisor does not stop",
                 f"process {who.pid} still holds its lock",
                 f"kill -9 {who.pid}, then run the command again",
             )
         time.sleep(0.1)
 
 
-def _is_ticker(pid: int) -> bool:
+def _is_supervisor(pid: int) -> bool:
     """Never signal a stranger that was given the same number."""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")

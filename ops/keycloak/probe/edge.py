@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from ops.engines.podman.health import NamedConnection, network_of
+from ops.engines.podman.supervisor.health import NamedConnection, network_of
 from ops.keycloak.failures.facts import OPS_CLIENT, REALM, EdgeFacts
 
 ASK_SECONDS = 2.5

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 from ops.core.errors import OpsError
 from ops.core.operation import under_way
 from ops.engines.podman import postgres
-from ops.engines.podman.health import state_of
 from ops.engines.podman.observe import inspected_containers
+from ops.engines.podman.supervisor.health import state_of
 from ops.host.preflight import free_bytes
 from ops.keycloak import admin
 from ops.keycloak.failures.facts import REALM, ROLE, ContainerFacts, EdgeFacts, Facts, PostgresFacts

@@ -12,8 +12,8 @@ from ops.deploy.perform import Execution, does
 from ops.deploy.steps import AwaitHealthy, RestartContainer
 from ops.engines.podman import argv as podman
 from ops.engines.podman import postgres
-from ops.engines.podman.health import state_of
 from ops.engines.podman.observe import inspected_containers
+from ops.engines.podman.supervisor.health import state_of
 from ops.keycloak import admin
 from ops.keycloak.probe import account as probe
 from ops.keycloak.probe.container import Files

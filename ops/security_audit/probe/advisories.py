@@ -13,7 +13,7 @@ from typing import Any
 from ops.core.errors import OpsError
 from ops.core.process import Result, installed, run
 from ops.engines.podman.host import REPOSITORY
-from ops.engines.podman.within import text_within
+from ops.engines.podman.supervisor.within import text_within
 from ops.security_audit.facts import Advisory, Unread
 
 SECONDS = 30.0

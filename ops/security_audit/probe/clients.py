@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from ops.certificates.folder import TLS
 from ops.core.state import State
-from ops.engines.podman.health import NamedConnection, network_of
+from ops.engines.podman.supervisor.health import NamedConnection, network_of
 from ops.security_audit.controls.network import allowed, place
 from ops.security_audit.facts import Asked, Way
 from ops.security_audit.listeners import Listener

@@ -15,7 +15,7 @@ import yaml
 from ops.core.errors import HostLacks, OpsError
 from ops.engines.podman import argv as podman
 from ops.engines.podman.observe import dependencies_down, inspected_containers
-from ops.engines.podman.supervisor import epoch
+from ops.engines.podman.supervisor.metrics import epoch
 from ops.keycloak.realm.live import declared
 from ops.security_audit import listeners as listeners_file
 from ops.security_audit.exceptions import FILE as EXCEPTIONS

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ops.certificates import folder
-from ops.certificates.wire import PROXY_UNKNOWN, SSL_REQUEST, stored
+from ops.certificates.served.handshake import PROXY_UNKNOWN, SSL_REQUEST, stored
 from ops.core.state import State
-from ops.engines.podman.health import network_of, present
+from ops.engines.podman.supervisor.health import network_of, present
 from ops.security_audit.facts import Handshakes
 from ops.security_audit.listeners import Listener
 

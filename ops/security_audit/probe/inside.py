@@ -10,7 +10,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
-from ops.engines.podman.within import within
+from ops.engines.podman.supervisor.within import within
 from ops.security_audit.facts import Mount, Process, SeenContainer
 from ops.security_audit.probe.sockets import gateways, ipv6_addresses, listening
 from ops.stack.seccomp import gaps

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from ops.engines.podman.firewall_rules import published_networks
-from ops.engines.podman.health import network_of
+from ops.engines.podman.supervisor.health import network_of
 from ops.security_audit.controls.network import allowed, place
 from ops.security_audit.facts import Reach, Way
 from ops.security_audit.listeners import Listener, ports_of

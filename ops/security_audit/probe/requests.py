@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
-from ops.engines.podman.health import network_of
+from ops.engines.podman.supervisor.health import network_of
 from ops.security_audit.controls.http import BURSTS, PLAIN, REQUESTS, SITE, Burst, Request
 from ops.security_audit.facts import Answer, BurstSeen, Unread
 

@@ -15,7 +15,7 @@ from cryptography import x509
 
 from ops.certificates import observed as seen
 from ops.certificates.listening import listeners
-from ops.certificates.wire import Listener, look
+from ops.certificates.served.handshake import Listener, look
 from tests.drill.stack import Drill
 
 EVERY_SECONDS = 1.0

@@ -102,7 +102,7 @@ def ticker_of_the_unit(stack_root: Path) -> Iterator[subprocess.Popen[bytes]]:
     }
     python = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.executable
     with (stack_root / "ticker" / "ticker.log").open("ab") as log, subprocess.Popen(
-        (python, "-P", "-m", "ops.engines.podman.supervisor", str(stack_root), "--boot"),
+        (python, "-P", "-m", "ops.supervisor", str(stack_root), "--boot"),
         env=env, stdout=log, stderr=log, cwd="/",
     ) as process:  # fmt: skip
         try:

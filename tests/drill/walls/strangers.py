@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
-from ops.engines.podman.health import network_of
+from ops.engines.podman.supervisor.health import network_of
 from tests.drill.walls.shapes import secured_to
 
 SECONDS = 10.0

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from ops.engines.podman.health import network_of
 from ops.engines.podman.observe import inspected_containers
+from ops.engines.podman.supervisor.health import network_of
 from ops.project import Project
 from ops.security_audit.controls.network import place
 from ops.security_audit.facts import Way

@@ -13,10 +13,10 @@ import pytest
 
 from ops.core.process import run
 from ops.engines.podman import argv as podman
-from ops.engines.podman import firewall
 from ops.engines.podman.firewall_rules import table_name
-from ops.engines.podman.health import network_at
 from ops.engines.podman.observe import inspected_containers
+from ops.engines.podman.supervisor import firewall
+from ops.engines.podman.supervisor.health import network_at
 from ops.project import Project
 from ops.security_audit.probe.gather import places_of
 from ops.security_audit.probe.reach import Place, addresses

@@ -19,7 +19,7 @@ from ops.core.process import Result, run
 from ops.core.state import State
 from ops.core.wait import until
 from ops.engines.podman import argv as podman
-from ops.engines.podman.health import network_of
+from ops.engines.podman.supervisor.health import network_of
 from ops.project import Project
 from tests.drill.walls.rootless import FIRST, USER
 

@@ -19,10 +19,11 @@ from ops.core import state as files
 from ops.core.process import alongside, run
 from ops.core.state import State
 from ops.engines.podman import argv as podman
-from ops.engines.podman import firewall, postgres
+from ops.engines.podman import postgres
 from ops.engines.podman.firewall_rules import table_name
-from ops.engines.podman.health import network_of
 from ops.engines.podman.observe import inspected_containers
+from ops.engines.podman.supervisor import firewall
+from ops.engines.podman.supervisor.health import network_of
 from ops.keycloak.admin import OPERATIONS
 from ops.keycloak.realm.live import bring_about, declared
 from ops.project import Project

@@ -9,20 +9,23 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ops.certificates import authority, pki, renewing, watch
-from ops.certificates.renewing import Renewal
-from ops.certificates.watch import CertificateWatch, due_of, exposition
-from ops.certificates.wire import Listener, Served, difference, stored
+from ops.certificates import authority, pki
+from ops.certificates.served import watch
+from ops.certificates.served.handshake import Listener, Served, difference, stored
+from ops.certificates.served.renewing import Renewal
+from ops.certificates.served.watch import CertificateWatch, due_of, exposition
 from ops.core.errors import LockHeld
 from ops.core.process import Result
 from ops.core.state import State
-from ops.engines.podman.health import present
+from ops.engines.podman.supervisor import command
+from ops.engines.podman.supervisor.health import present
 
 NOW = 1_000_000.0
 GOOD = Served(b"der", "", expires=NOW + 100, renew_after=NOW + 50)
@@ -30,6 +33,10 @@ GOOD = Served(b"der", "", expires=NOW + 100, renew_after=NOW + 50)
 
 def listener(file: Path = Path("/none"), *, public: bool = False) -> Listener:
     return Listener("nginx", "nginx", "nginx", "cc03-nginx", "10.0.0.2", 8443, "tls", "nginx", str(file), "/ca.pem", public)
+
+
+def wanted(at: Listener) -> dict[str, Any]:
+    return {"listeners": [asdict(at)]}
 
 
 @pytest.mark.parametrize(
@@ -90,7 +97,7 @@ def outcome(monkeypatch: pytest.MonkeyPatch, code: int) -> list[tuple[str, ...]]
         ran.append(tuple(argv))
         return Result(tuple(argv), code, "", "why it failed", 1.0)
 
-    monkeypatch.setattr(renewing, "run", run)
+    monkeypatch.setattr(command, "run", run)
     return ran
 
 
@@ -99,7 +106,7 @@ def test_nothing_is_run_while_nothing_is_due_and_the_metrics_are_written(
 ) -> None:  # fmt: skip
     watched.shown = Served(b"der", "", time.time() + 100, time.time() + 50)
     ran = outcome(monkeypatch, 0)
-    watched.round([listener()], {}, busy=False)
+    watched.round(wanted(listener()), {}, busy=False)
 
     assert ran == []
     text = (watched.state / "metrics" / "certificates.prom").read_text()
@@ -111,7 +118,7 @@ def test_renewal_is_run_counted_and_left_alone_after_a_failure(watched: Watched,
     ran = outcome(monkeypatch, 1)
     for _ in range(2):
         watched.looked = float("-inf")
-        watched.round([listener()], {}, busy=False)
+        watched.round(wanted(listener()), {}, busy=False)
 
     assert len(ran) == 1 and ran[0][-3:] == ("certs.rotate", "--due", "--yes")
     kept = json.loads((watched.state / "ticker" / "renewal.json").read_text())
@@ -121,7 +128,7 @@ def test_renewal_is_run_counted_and_left_alone_after_a_failure(watched: Watched,
     outcome(monkeypatch, 0)
     (watched.state / "ticker" / "renewal.json").unlink()
     watched.looked = float("-inf")
-    watched.round([listener()], {}, busy=False)
+    watched.round(wanted(listener()), {}, busy=False)
     kept = json.loads((watched.state / "ticker" / "renewal.json").read_text())
     assert kept["failures"] == 0 and kept["succeeded"] > 0
 
@@ -131,7 +138,7 @@ def test_failures_are_forgotten_once_a_person_has_renewed(watched: Watched, monk
         json.dumps({"failures": 3, "tried": NOW, "succeeded": 7.0, "why": "x"})
     )
     watched.shown = Served(b"der", "", time.time() + 100, time.time() + 50)
-    watched.round([listener()], {}, busy=False)
+    watched.round(wanted(listener()), {}, busy=False)
 
     kept = json.loads((watched.state / "ticker" / "renewal.json").read_text())
     assert (kept["failures"], kept["succeeded"], kept["why"]) == (0, 7.0, "")
@@ -139,18 +146,24 @@ def test_failures_are_forgotten_once_a_person_has_renewed(watched: Watched, monk
 
 def test_lock_held_by_another_command_is_no_failure(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     outcome(monkeypatch, LockHeld.exit_code)
-    watched.round([listener()], {}, busy=False)
+    watched.round(wanted(listener()), {}, busy=False)
 
     assert not (watched.state / "ticker" / "renewal.json").exists()
+
+
+def test_list_of_a_release_without_listeners_is_taken_up(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = outcome(monkeypatch, 0)
+    watched.round({"targets": []}, {}, busy=False)
+    assert ran == [] and not (watched.state / "metrics" / "certificates.prom").exists()
 
 
 def test_rotation_that_was_broken_off_is_brought_to_its_end(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     watched.shown = Served(b"der", "", time.time() + 100, time.time() + 50)
     (watched.state / "certs" / "nginx" / ".tls.pem.previous").write_text("pem")
     ran = outcome(monkeypatch, 0)
-    watched.round([listener()], {}, busy=True)
+    watched.round(wanted(listener()), {}, busy=True)
     assert ran == [], "a command is at work"
-    watched.round([listener()], {}, busy=False)
+    watched.round(wanted(listener()), {}, busy=False)
     assert len(ran) == 1
 
 
@@ -183,7 +196,7 @@ def looked(watched: Watched, at: Listener) -> str:
     """The metrics of one more look, and of what it has set going."""
     watched.looked = float("-inf")
     for _ in range(2):
-        watched.round([at], {}, busy=False)
+        watched.round(wanted(at), {}, busy=False)
         if watched.asking:
             watched.asking.join()
     return (watched.state / "metrics" / "certificates.prom").read_text()
@@ -232,11 +245,11 @@ def test_issuer_that_keeps_silent_holds_up_nobody_and_is_asked_once(
         answer.wait(10)
         return Result(tuple(argv), 0, "", "", 1.0)
 
-    monkeypatch.setattr(renewing, "run", silent)
+    monkeypatch.setattr(command, "run", silent)
     at = issued(0, 0)
     for _ in range(3):
         watched.looked = float("-inf")
-        watched.round([at], {}, busy=False)
+        watched.round(wanted(at), {}, busy=False)
     assert len(asked) == 1 and (watched.state / "metrics" / "certificates.prom").exists()
     answer.set()
     assert watched.asking
@@ -245,7 +258,7 @@ def test_issuer_that_keeps_silent_holds_up_nobody_and_is_asked_once(
 
 def test_stack_that_never_asked_an_issuer_says_nothing_of_any(watched: Watched) -> None:
     watched.shown = Served(b"der", "", time.time() + 100, time.time() + 50)
-    watched.round([listener()], {}, busy=False)
+    watched.round(wanted(listener()), {}, busy=False)
     assert "acme" not in (watched.state / "metrics" / "certificates.prom").read_text()
 
 

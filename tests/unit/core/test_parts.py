@@ -12,7 +12,7 @@ from ops.core import state as files
 from ops.core.errors import OpsError
 from ops.core.journal import Journal, entries, newest, open_run
 from ops.core.state import State
-from ops.engines.podman import history
+from ops.engines.podman.supervisor import history
 from ops.releases import store as releases
 from ops.stack.release import Activation
 from tests.unit.killed import killed_at_each_change

@@ -25,7 +25,7 @@ from ops.deploy.rescale import rescaled, rescaled_text
 from ops.deploy.scale import remembering
 from ops.deploy.steps import RememberScale, WriteRelease
 from ops.engines.podman import host as host_module
-from ops.project import Project, open_project, ticker_sources
+from ops.project import Project, open_project, supervisor_sources
 from ops.stack.compose import fill_config
 from ops.stack.model import Seen
 from ops.stack.release import manifest_of
@@ -180,7 +180,7 @@ def test_deploy_of_the_same_checkout_after_scaling_has_nothing_to_do(
     earlier = of_checkout(project, service, before)
     later = of_checkout(project, service, after)
 
-    found = rescaled(earlier, service, after, ticker_sources(project.host))
+    found = rescaled(earlier, service, after, supervisor_sources(project.host))
 
     assert found.supervise_version == later.supervise_version
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from ops.core import lock
-from ops.engines.podman.crashes import Crashes
+from ops.engines.podman.supervisor.crashes import Crashes
 
-from .test_ticker import RUNNING, TARGET, Asked, due_for_repair
+from .test_supervisor import RUNNING, TARGET, Asked, due_for_repair
 
 
 def container(restarts: int, identity: str = "a", **state: Any) -> dict[str, Any]:
@@ -113,7 +113,7 @@ class Rounds(Asked):
     def inspect(self) -> dict[str, Mapping[str, Any]]:
         return {"cc03-redis": self.states[0]}
 
-    def _watch_certificates(self, found: object) -> None:
+    def _run_checks(self, found: object) -> None:
         pass
 
     def go(self) -> str:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from ops.core.errors import OpsError
-from ops.engines.podman import firewall
-from ops.engines.podman.supervisor import Ticker
+from ops.engines.podman.supervisor import firewall
+from ops.engines.podman.supervisor.main import Supervisor
 
 RULES = "table ip cc03-filter {}\ndelete table ip cc03-filter\ntable ip cc03-filter {\n}\n"
 LISTED = "table ip cc03-filter {\n}\n"
@@ -45,12 +45,12 @@ def test_ticker_loads_what_is_gone_and_goes_on_where_that_fails(
     loaded: list[str] = []
     monkeypatch.setattr(firewall, "_listing", lambda table: "")
     monkeypatch.setattr(firewall, "load", lambda root, rules: loaded.append(rules))
-    Ticker(state).keep_filter()
+    Supervisor(state).keep_filter()
     assert loaded == [RULES]
 
     def refuse(root: Path, rules: str) -> None:
         raise OpsError("it cannot be loaded", "no module nf_tables", "modprobe nf_tables")
 
     monkeypatch.setattr(firewall, "load", refuse)
-    Ticker(state).keep_filter()
+    Supervisor(state).keep_filter()
     assert "no module nf_tables" in capsys.readouterr().out

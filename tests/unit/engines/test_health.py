@@ -14,8 +14,8 @@ import pytest
 
 from ops.certificates import pki
 from ops.core.process import Result
-from ops.engines.podman.dead_monitor import recover
-from ops.engines.podman.health import (
+from ops.engines.podman.supervisor.dead_monitor import recover
+from ops.engines.podman.supervisor.health import (
     LOST,
     NamedConnection,
     Target,

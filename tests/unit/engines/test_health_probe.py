@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 
 from ops.certificates import pki
-from ops.engines.podman import health
-from ops.engines.podman.health import (
+from ops.engines.podman.supervisor import health
+from ops.engines.podman.supervisor.health import (
     CLONE_NEWNET,
     PROBE_TIMEOUT,
     NamedConnection,

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from ops.core import lock
-from ops.engines.podman import history
-from ops.engines.podman.history import History, exposition, latest
+from ops.engines.podman.supervisor import history
+from ops.engines.podman.supervisor.history import History, exposition, latest
 
 GOOD = '{"verb": "deploy", "outcome": "good", "at": "1970-01-01T00:01:00+0000"}'
 REVERTED = '{"verb": "deploy", "outcome": "reverted", "at": "1970-01-01T01:02:00+0100"}'

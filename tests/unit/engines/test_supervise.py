@@ -20,7 +20,7 @@ from ops.core.errors import OpsError
 from ops.core.state import State
 from ops.core.wait import until
 from ops.engines.podman import supervise
-from ops.engines.podman.supervise import end_supervision, start_ticker, stop_ticker, ticker_version
+from ops.engines.podman.supervise import end_supervision, start_supervisor, stop_supervisor, supervisor_version
 from tests.unit.core.test_lock import held_elsewhere
 
 
@@ -54,47 +54,48 @@ def running(state: State, version: str = "v1") -> Iterator[int]:
 
 
 def test_version_is_that_of_the_list_of_a_running_ticker(state: State) -> None:
-    assert ticker_version(state) == ""
+    assert supervisor_version(state) == ""
     with running(state, "v7"):
-        assert ticker_version(state) == "v7"
-    assert ticker_version(state) == "", "it has ended"
+        assert supervisor_version(state) == "v7"
+    assert supervisor_version(state) == "", "it has ended"
 
 
 @pytest.mark.parametrize("text", ["{}", "[]"])
 def test_ticker_with_a_list_that_has_no_version_is_known_to_run(state: State, text: str) -> None:
     with running(state):
         (state.ticker / "supervise.json").write_text(text)
-        assert ticker_version(state) == "unknown"
+        assert supervisor_version(state) == "unknown"
 
 
 def test_ticker_that_is_told_to_watch_nothing_has_no_version(state: State) -> None:
     with running(state):
         (state.ticker / "stopped").touch()
-        assert ticker_version(state) == ""
+        assert supervisor_version(state) == ""
 
 
 def test_ticker_is_known_by_its_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = {"/proc/6/cmdline": b"python3\0-P\0-m\0ops.engines.podman.supervisor\0/var/lib/cc03/cc03\0"}
     lines |= {"/proc/7/cmdline": b"python3\0-P\0-m\0ops.machine.ticker\0/var/lib/cc03/cc03\0", "/proc/8/cmdline": b"bash\0"}
+    lines |= {"/proc/9/cmdline": b"python3\0-P\0-m\0ops.supervisor\0/var/lib/cc03/cc03\0"}
     with monkeypatch.context() as patch:
         patch.setattr(Path, "read_bytes", lambda self: lines[str(self)])
-        assert supervise._is_ticker(6) and supervise._is_ticker(7) and not supervise._is_ticker(8)
-    assert not supervise._is_ticker(os.getpid())
-    assert not supervise._is_ticker(1 << 30), "there is no such process"
+        assert all(map(supervise._is_supervisor, (6, 7, 9))) and not supervise._is_supervisor(8)
+    assert not supervise._is_supervisor(os.getpid())
+    assert not supervise._is_supervisor(1 << 30), "there is no such process"
 
 
 def test_ticker_is_asked_to_end_and_waited_for(
     state: State, sent: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervise, "_is_ticker", lambda pid: True)
+    monkeypatch.setattr(supervise, "_is_supervisor", lambda pid: True)
     with running(state) as pid:
-        stop_ticker(state)
+        stop_supervisor(state)
         assert lock.holder(state.ticker / "lock") is None
     assert sent[0] == (pid, signal.SIGTERM)
 
 
 def test_nothing_is_signalled_where_none_runs(state: State, sent: list[tuple[int, int]]) -> None:
-    stop_ticker(state)
+    stop_supervisor(state)
     assert sent == []
 
 
@@ -104,7 +105,7 @@ def test_stranger_that_holds_the_lock_is_not_signalled_and_told_in_the_end(
     monkeypatch.setattr(supervise, "STOP_SECONDS", 0.05)
     with running(state) as pid:
         with pytest.raises(OpsError, match="does not stop") as caught:
-            stop_ticker(state)
+            stop_supervisor(state)
         assert sent == [] and str(pid) in caught.value.why
 
 
@@ -117,9 +118,9 @@ def test_ticker_has_time_to_finish_a_restart(
         asked.append(pid)
         return len(asked) > 2  # until then the signal has no effect
 
-    monkeypatch.setattr(supervise, "_is_ticker", is_ticker)
+    monkeypatch.setattr(supervise, "_is_supervisor", is_ticker)
     with running(state) as pid:
-        stop_ticker(state)
+        stop_supervisor(state)
         assert set(asked) == {pid}
 
 
@@ -131,10 +132,10 @@ def test_holder_of_whom_nothing_is_known_is_not_signalled(state: State, sent: li
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(supervise, "STOP_SECONDS", 0.0)
-        patch.setattr(supervise, "_is_ticker", named)
+        patch.setattr(supervise, "_is_supervisor", named)
         patch.setattr(lock, "holder", lambda path: lock.Holder())
         with pytest.raises(OpsError, match="does not stop"):
-            stop_ticker(state)
+            stop_supervisor(state)
     assert sent == []
 
 
@@ -145,13 +146,13 @@ def test_end_of_supervision_is_remembered(state: State, sent: list[tuple[int, in
         marked.append((state.ticker / "stopped").exists())
         return True
 
-    monkeypatch.setattr(supervise, "_is_ticker", is_ticker)
+    monkeypatch.setattr(supervise, "_is_supervisor", is_ticker)
     with running(state):
         end_supervision(state)
 
     assert marked[0], "a ticker that starts again meanwhile finds the mark"
     assert (state.ticker / "stopped").read_text() == ""
-    assert ticker_version(state) == ""
+    assert supervisor_version(state) == ""
 
 
 @dataclass
@@ -196,11 +197,11 @@ def launch(state: State, monkeypatch: pytest.MonkeyPatch) -> Iterator[Launch]:
         os.waitpid(child, 0)
 
 
-SOURCES = {"__init__.py": "", "engines/podman/supervisor.py": "x = 1\n", "core/lock.py": "y = 1\n"}
+SOURCES = {"__init__.py": "", "supervisor.py": "x = 1\n", "core/lock.py": "y = 1\n"}
 
 
 def start(state: State, version: str = "v2") -> None:
-    start_ticker(state, SOURCES, {"targets": [1]}, version, {"CONTAINERS_CONF": "/conf"})
+    start_supervisor(state, SOURCES, {"targets": [1]}, version, {"CONTAINERS_CONF": "/conf"})
 
 
 def test_ticker_starts_on_its_own_copy_of_the_code(state: State, launch: Launch) -> None:
@@ -211,13 +212,13 @@ def test_ticker_starts_on_its_own_copy_of_the_code(state: State, launch: Launch)
 
     assert lock.busy(state.ticker / "lock")
     assert time.monotonic() - before < supervise.START_SECONDS
-    assert launch.argv[1:] == ["-P", "-m", "ops.engines.podman.supervisor", str(state.root)]
+    assert launch.argv[1:] == ["-P", "-m", "ops.supervisor", str(state.root)]
     assert launch.argv[0] in ("/usr/bin/python3", "python3")
     assert launch.files == {f"ops/{name}": text for name, text in SOURCES.items()}
     assert launch.options["env"].items() >= {"CONTAINERS_CONF": "/conf", "PYTHONPATH": str(state.ticker / "code")}.items()
     assert not (state.ticker / "code" / "ops" / "of_before").exists()
     assert json.loads((state.ticker / "supervise.json").read_text()) == {"version": "v2", "targets": [1]}
-    assert ticker_version(state) == "v2"
+    assert supervisor_version(state) == "v2"
     assert (state.ticker / "ticker.log").read_text() == "no module ops\n"
 
 
@@ -266,7 +267,7 @@ def holder_of(state: State) -> int:
 def test_ticker_of_before_is_stopped_first(
     state: State, launch: Launch, sent: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervise, "_is_ticker", lambda pid: True)
+    monkeypatch.setattr(supervise, "_is_supervisor", lambda pid: True)
     with running(state) as pid:
         start(state)
         # It has the lock a moment before it writes down who it is.

@@ -47,7 +47,7 @@ def test_unit_quotes_paths_as_systemd_reads_them() -> None:
 
     assert 'Environment="CONTAINERS_CONF=/srv/a b.conf"' in lines
     assert r'RequiresMountsFor="/srv/my \"stack\" 50%%/$HOME" /var/lib/containers' in lines
-    assert r'ExecStart=/usr/bin/python3 -P -m ops.engines.podman.supervisor "/srv/my \"stack\" 50%%/$$HOME" --boot' in lines
+    assert r'ExecStart=/usr/bin/python3 -P -m ops.supervisor "/srv/my \"stack\" 50%%/$$HOME" --boot' in lines
 
 
 def test_unit_is_one_that_systemd_can_read_and_needs_no_checkout() -> None:
@@ -60,5 +60,5 @@ def test_unit_is_one_that_systemd_can_read_and_needs_no_checkout() -> None:
     assert set(parsed.sections()) == {"Unit", "Service", "Install"}
     assert 'Environment="CONTAINERS_CONF=/c.conf"' in text.splitlines()
     assert 'Environment="PYTHONPATH=/var/lib/cc03/cc03-test/ticker/code"' in text.splitlines()
-    assert parsed["Service"]["ExecStart"].endswith('-m ops.engines.podman.supervisor "/var/lib/cc03/cc03-test" --boot')
+    assert parsed["Service"]["ExecStart"].endswith('-m ops.supervisor "/var/lib/cc03/cc03-test" --boot')
     assert parsed["Service"]["KillMode"] == "process", "containers must survive the ticker"

@@ -12,8 +12,8 @@ import pytest
 from ops.core.errors import UsageProblem
 from ops.core.process import Result
 from ops.deploy.plan import plan_deploy
-from ops.engines.podman import firewall
 from ops.engines.podman.firewall_rules import rules
+from ops.engines.podman.supervisor import firewall
 from ops.stack.alerting import NETWORK
 from ops.stack.compose import parse_stack
 from ops.stack.model import Stack

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from ops.certificates.wire import Listener
+from ops.certificates.served.handshake import Listener
 from ops.core.process import Result
-from ops.engines.podman import supervisor as ticker
-from ops.engines.podman.health import Target
-from ops.engines.podman.supervisor import Ticker
+from ops.engines.podman.supervisor import main as supervisor
+from ops.engines.podman.supervisor.health import Target
+from ops.engines.podman.supervisor.main import Supervisor
 
 REDIS = Target("redis", "redis", "cc03-redis", "10.64.2.11", None, "/ca.pem", start_seconds=60, grace=30)
 NGINX = Target("nginx-1", "nginx", "cc03-nginx-1", "10.64.2.12", None, "/ca.pem", start_seconds=5, grace=20, needs=("redis",))
@@ -70,7 +70,7 @@ class Podman:
 @pytest.fixture
 def podman(monkeypatch: pytest.MonkeyPatch) -> Podman:
     made = Podman({REDIS.container: started(), NGINX.container: started()})
-    monkeypatch.setattr(ticker, "run", made.run)
+    monkeypatch.setattr(supervisor, "run", made.run)
     return made
 
 
@@ -91,12 +91,12 @@ def listed(state: Path, *targets: Target, version: str = "v1", **more: Any) -> N
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     lines: list[str] = []
-    monkeypatch.setattr(Ticker, "say", lambda self, text: lines.append(text))
+    monkeypatch.setattr(Supervisor, "say", lambda self, text: lines.append(text))
     return lines
 
 
-def loaded(state: Path) -> Ticker:
-    made = Ticker(state)
+def loaded(state: Path) -> Supervisor:
+    made = Supervisor(state)
     made.load()
     return made
 

@@ -18,18 +18,19 @@ import pytest
 from ops.core import lock
 from ops.core.errors import LockHeld, OpsError
 from ops.core.process import Result
-from ops.engines.podman import firewall
-from ops.engines.podman import supervisor as ticker
-from ops.engines.podman.supervisor import Ticker, main, measured
-from tests.unit.ticking import EXITED, NGINX, REDIS, Podman, listed, started, written
-from tests.unit.ticking import podman as podman  # noqa: PLC0414  (fixtures)
-from tests.unit.ticking import said as said  # noqa: PLC0414
-from tests.unit.ticking import state as state  # noqa: PLC0414
+from ops.engines.podman.supervisor import firewall
+from ops.engines.podman.supervisor import main as supervisor
+from ops.engines.podman.supervisor.main import Supervisor, main
+from ops.engines.podman.supervisor.metrics import measured, running_seconds
+from tests.unit.supervised import EXITED, NGINX, REDIS, Podman, listed, started, written
+from tests.unit.supervised import podman as podman  # noqa: PLC0414  (fixtures)
+from tests.unit.supervised import said as said  # noqa: PLC0414
+from tests.unit.supervised import state as state  # noqa: PLC0414
 
 
 def test_boot_starts_all_that_is_down_at_once_in_the_order_of_the_list(state: Path, podman: Podman, said: list[str]) -> None:
     podman.containers = {NGINX.container: EXITED, REDIS.container: EXITED, "cc03-stranger": EXITED}
-    made = Ticker(state)
+    made = Supervisor(state)
     made.boot()
 
     assert podman.did() == [("start", "cc03-redis", "cc03-nginx-1")]
@@ -41,7 +42,7 @@ def test_boot_starts_all_that_is_down_at_once_in_the_order_of_the_list(state: Pa
 
 def test_boot_leaves_alone_what_runs_and_what_is_gone(state: Path, podman: Podman, said: list[str]) -> None:
     podman.containers = {NGINX.container: started()}
-    Ticker(state).boot()
+    Supervisor(state).boot()
 
     assert (podman.did(), said) == ([], [])
 
@@ -49,18 +50,18 @@ def test_boot_leaves_alone_what_runs_and_what_is_gone(state: Path, podman: Podma
 def test_boot_holds_the_lock_while_it_starts(state: Path, podman: Podman, monkeypatch: pytest.MonkeyPatch) -> None:
     holders: list[str] = []
 
-    def start_all(self: Ticker) -> None:
+    def start_all(self: Supervisor) -> None:
         who = lock.holder(state / "lock")
         holders.append(who.verb if who else "nobody")
 
-    monkeypatch.setattr(Ticker, "_start_all", start_all)
-    Ticker(state).boot()
+    monkeypatch.setattr(Supervisor, "_start_all", start_all)
+    Supervisor(state).boot()
     assert holders == [lock.SUPERVISOR]
 
 
 def test_boot_under_a_command_starts_nothing_until_that_has_ended(state: Path, podman: Podman) -> None:
     podman.containers[REDIS.container] = EXITED
-    made = Ticker(state)
+    made = Supervisor(state)
     with lock.hold(state / "lock", "deploy"):
         made.boot()
         assert podman.did() == [] and made.waiting
@@ -84,10 +85,10 @@ def test_what_cannot_be_unlocked_is_told_and_nothing_starts(
         asked.append(arguments)
         raise problem
 
-    monkeypatch.setattr(ticker, "run_command", unlock)
+    monkeypatch.setattr(supervisor, "run_command", unlock)
     (state / "secrets").symlink_to(state / "memory" / "cc03-1" / "secrets")
     podman.containers[REDIS.container] = EXITED
-    made = Ticker(state)
+    made = Supervisor(state)
     made.boot()
 
     assert asked == [(state, ("secrets.unlock",), 120.0)]
@@ -97,9 +98,9 @@ def test_what_cannot_be_unlocked_is_told_and_nothing_starts(
 
 def test_what_can_be_unlocked_starts(state: Path, podman: Podman, monkeypatch: pytest.MonkeyPatch) -> None:
     (state / "secrets").symlink_to(state / "memory" / "cc03-1" / "secrets")
-    monkeypatch.setattr(ticker, "run_command", lambda *_: (state / "memory" / "cc03-1" / "secrets").mkdir(parents=True))
+    monkeypatch.setattr(supervisor, "run_command", lambda *_: (state / "memory" / "cc03-1" / "secrets").mkdir(parents=True))
     podman.containers[REDIS.container] = EXITED
-    Ticker(state).boot()
+    Supervisor(state).boot()
 
     assert podman.did() == [("start", "cc03-redis")]
 
@@ -121,7 +122,7 @@ def test_packet_filter_that_is_gone_is_loaded_again_and_told(
         return necessary
 
     monkeypatch.setattr(firewall, "ensure", ensure)
-    made = Ticker(state)
+    made = Supervisor(state)
     if busy:
         with lock.hold(state / "lock", "deploy"):
             made.keep_filter()
@@ -138,7 +139,7 @@ def test_packet_filter_that_cannot_be_loaded_is_told(
         raise OpsError("not loaded", "no module", "")
 
     monkeypatch.setattr(firewall, "ensure", ensure)
-    Ticker(state).keep_filter()
+    Supervisor(state).keep_filter()
     assert said == ["not loaded: no module"]
 
 
@@ -149,7 +150,7 @@ def test_packet_filter_that_cannot_be_loaded_is_told(
 class Rounds:
     """A ticker whose waits end at once, and which stops after some rounds. until: when each wait was to end, from its begin."""
 
-    made: Ticker
+    made: Supervisor
     until: list[float] = field(default_factory=list)
 
     def go(self, monkeypatch: pytest.MonkeyPatch, rounds: int) -> list[float]:
@@ -164,16 +165,16 @@ class Rounds:
 
 
 def test_rounds_follow_closer_while_something_is_ill(state: Path, podman: Podman, monkeypatch: pytest.MonkeyPatch) -> None:
-    rounds = Rounds(Ticker(state))
-    assert [round(one) for one in rounds.go(monkeypatch, 1)] == [ticker.CALM_SECONDS]
+    rounds = Rounds(Supervisor(state))
+    assert [round(one) for one in rounds.go(monkeypatch, 1)] == [supervisor.CALM_SECONDS]
 
     podman.ill.add(REDIS.container)
-    rounds = Rounds(Ticker(state))
-    assert [round(one) for one in rounds.go(monkeypatch, 1)] == [ticker.ALERT_SECONDS]
+    rounds = Rounds(Supervisor(state))
+    assert [round(one) for one in rounds.go(monkeypatch, 1)] == [supervisor.ALERT_SECONDS]
 
 
 def test_each_round_takes_up_the_list_as_it_is_then(state: Path, podman: Podman, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = Ticker(state)
+    made = Supervisor(state)
     rounds = Rounds(made)
     podman_run = podman.run
 
@@ -182,7 +183,7 @@ def test_each_round_takes_up_the_list_as_it_is_then(state: Path, podman: Podman,
         listed(state, NGINX, version="v2")
         return answer
 
-    monkeypatch.setattr(ticker, "run", replaced)
+    monkeypatch.setattr(supervisor, "run", replaced)
     rounds.go(monkeypatch, 2)
     assert (made.version, made.targets, written(state)["version"]) == ("v2", (NGINX,), "v2")
 
@@ -191,7 +192,7 @@ def test_each_round_takes_up_the_list_as_it_is_then(state: Path, podman: Podman,
 def test_round_that_fails_is_told_and_another_one_follows(
     state: Path, podman: Podman, said: list[str], monkeypatch: pytest.MonkeyPatch, problem: Exception
 ) -> None:
-    made = Ticker(state)
+    made = Supervisor(state)
 
     def fails() -> None:
         raise problem
@@ -204,15 +205,15 @@ def test_round_that_fails_is_told_and_another_one_follows(
 def test_nothing_is_asked_while_secrets_cannot_be_read(
     state: Path, podman: Podman, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(Ticker, "_unlock", lambda self: False)
+    monkeypatch.setattr(Supervisor, "_unlock", lambda self: False)
     (state / "secrets").symlink_to(state / "memory" / "cc03-1" / "secrets")
-    Rounds(Ticker(state)).go(monkeypatch, 2)
+    Rounds(Supervisor(state)).go(monkeypatch, 2)
 
     assert podman.asked == [] and not (state / "ticker" / "health.json").exists()
 
 
 def test_wait_ends_at_its_time_or_when_the_ticker_is_told_to_stop(state: Path) -> None:
-    made = Ticker(state)
+    made = Supervisor(state)
     began = time.monotonic()
     made._wait(began - 5)
     made._wait(began + 0.05)
@@ -246,7 +247,7 @@ def test_process_watches_under_its_lock_until_it_is_told_to_stop(
         return real(argv, **more)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ticker, "run", run)
+        patch.setattr(supervisor, "run", run)
         main(state, boot=boot)
 
     assert {(one.verb, one.pid) for one in holders if one} == {("ticker", os.getpid())} and None not in holders
@@ -260,7 +261,7 @@ def test_second_ticker_is_refused(state: Path, podman: Podman, handlers: None) -
 
 
 def test_line_of_the_log_is_json_with_its_time(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    Ticker(state).say('a "word"')
+    Supervisor(state).say('a "word"')
 
     line = json.loads(capsys.readouterr().out)
     assert (line["level"], line["message"]) == ("warning", 'a "word"')
@@ -278,6 +279,6 @@ def test_container_without_a_process_is_measured_as_such() -> None:
 
 
 def test_running_time_is_counted_from_the_start_of_the_process() -> None:
-    seconds = ticker._running_seconds({"State": started(100.0)})
+    seconds = running_seconds({"State": started(100.0)})
     assert seconds is not None and 99 <= seconds <= 160
-    assert ticker._running_seconds({"State": EXITED}) is None
+    assert running_seconds({"State": EXITED}) is None

@@ -1,4 +1,4 @@
-"""When a certificate is to be renewed. Pure, and standard library only: the health ticker runs a copy of this file."""
+"""When a certificate is to be renewed. Pure."""
 
 from __future__ import annotations
 

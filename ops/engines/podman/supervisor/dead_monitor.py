@@ -6,7 +6,7 @@ monitor has ended Podman was told nothing, and goes on saying `running`.
 Podman 4.3 and 5 learn of an end from one file that the monitor (conmon) writes, `<id>` in the exits folder of their temporary
 directory. Without it, `start` does nothing, `restart` and `stop` end in the state `stopping` for good, and only a new container
 would help. So the file is written here, as the monitor would have done, and the rest takes its ordinary course (tried with
-4.3.1 and 5.4.2). Standard library only: the health ticker runs a copy of this file.
+4.3.1 and 5.4.2).
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from ops.core.process import Result
-from ops.engines.podman.health import LOST, PAUSED, state_of
+from ops.engines.podman.supervisor.health import LOST, PAUSED, state_of
 
 EXITS = Path("/run/libpod/exits")
 """Where root's Podman looks (`--tmpdir`, libpod's default)."""
 STOPPING, STOP_SECONDS = "stopping", "50"
-"""The latter below the time that the health ticker gives a command of Podman."""
+"""The latter below the time that the supervisor gives a command of Podman."""
 KILLED = "137"
 """128 + SIGKILL: what is known of the end of a process that nobody watched."""
 

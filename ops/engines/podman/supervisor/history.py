@@ -1,7 +1,4 @@
-"""What the commands have done to a project, as metrics: the release, how the last deploys ended, who holds the lock.
-
-Standard library only: the health ticker, which writes them, runs a copy of this file outside the checkout.
-"""
+"""What the commands have done to a project, as metrics: the release, how the last deploys ended, who holds the lock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is this container doing what its users need? Standard library only: the ticker runs a copy of this file.
+"""Is this container doing what its users need?
 
 Where a service declares a probe, it is asked over HTTP, which costs a hundredth of running its health check inside the
 container (143 ms of CPU each with Podman 4.3). The question is put from within the container's network namespace: the host
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-from ops.engines.podman.within import within
+from ops.engines.podman.supervisor.within import within
 
 PROBE_TIMEOUT = 4.0
 ANSWER_BYTES = 4096

@@ -1,4 +1,4 @@
-"""The health ticker's eye on certificates: what is served, whether it is what is stored, and the renewal when it is due.
+"""The health supervisor's check of certificates: what is served, whether it is what is stored, and the renewal when it is due.
 
 It renews by `inv certs.rotate --due`, and what is issued by ACME by `inv certs.acme --due`, in the checkout that last changed
 this project: certificates are made by the program there, this is standard library only. Where the checkout has gone, it
@@ -15,9 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from ops.certificates.renewing import Renewal, Renewer, read, write
-from ops.certificates.wire import Listener, Served, difference, look, stored
-from ops.engines.podman.health import state_of
+from ops.certificates.served.handshake import Listener, Served, difference, look, stored
+from ops.certificates.served.renewing import Renewal, Renewer
+from ops.core import files
+from ops.engines.podman.supervisor.command import read
+from ops.engines.podman.supervisor.health import state_of
 
 LOOK_SECONDS = 300.0
 """Between two looks at all listeners: a handful of handshakes."""
@@ -32,7 +34,7 @@ Seen = tuple[Listener, Served, str]
 
 
 class CertificateWatch:
-    """`say` writes a line into the ticker's log."""
+    """`say` writes a line into the supervisor's log."""
 
     def __init__(self, state: Path, say: Callable[[str], None]) -> None:
         self.state = state
@@ -41,28 +43,25 @@ class CertificateWatch:
         self.acme = Renewer(state, say, "acme.json", ("certs.acme", "--due", "--yes"), ACME_SECONDS)
         self.asking: threading.Thread | None = None
 
-    def round(self, listeners: Sequence[Listener], found: Mapping[str, Mapping[str, Any]], *, busy: bool) -> None:
-        """Look, where it is time to; renew what is due; write down what was found.
-
-        Parameters
-        ----------
-        found: container -> what Podman says of it. busy: whether a command holds the lock, which may be replacing some.
-        """
+    def round(self, wanted: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]], *, busy: bool) -> None:
+        """Look, where it is time to; renew what is due; write down what was found. While a command holds the lock (`busy`), it
+        may be replacing some."""
+        listeners = [Listener.from_json(item) for item in wanted.get("listeners", ())]
         now = time.monotonic()
         if not listeners or busy or now - self.looked < LOOK_SECONDS:
             return
         self.looked = now
         seen = self._look(listeners, found)
         renewal = self.own.went()
-        wanted = self._wanted(seen)
-        if wanted and renewal.ready(time.time()):
-            renewal = self.own.attempt(wanted)
+        why = self._due(seen)
+        if why and renewal.ready(time.time()):
+            renewal = self.own.attempt(why)
             seen = self._look(listeners, found)
-        elif not wanted and renewal.failures:
+        elif not why and renewal.failures:
             renewal = self.own.forget()
         self._ask_issuers(seen, time.time())
         lines = exposition(seen, renewal, self.acme.went(), read(self.state / "ca/expires.json"), self._book())
-        write(self.state / "metrics" / "certificates.prom", lines)
+        files.write(self.state / "metrics" / "certificates.prom", lines, durable=False)
 
     def _look(self, listeners: Sequence[Listener], found: Mapping[str, Mapping[str, Any]]) -> list[Seen]:
         running = [at for at in listeners if at.container in found and state_of(found[at.container]) == "running"]
@@ -74,7 +73,7 @@ class CertificateWatch:
         with ThreadPoolExecutor(max_workers=4) as pool:
             return list(pool.map(one, running))
 
-    def _wanted(self, seen: Sequence[Seen]) -> str:
+    def _due(self, seen: Sequence[Seen]) -> str:
         """Why a renewal is to be run; empty where it is not."""
         if left := sorted((self.state / "certs").glob("*/.*.previous")):
             return f"a rotation was broken off: {left[0].name} of {left[0].parent.name}"

@@ -1,5 +1,4 @@
-"""What is served on the wire: one handshake per listener, as a strict client makes it. Standard library only: the ticker runs
-a copy of this file."""
+"""What is served on the wire: one handshake per listener, as a strict client makes it."""
 
 from __future__ import annotations
 
@@ -12,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ops.certificates.renewal import renew_at
-from ops.engines.podman.health import network_of, present
+from ops.certificates.served.renewal import renew_at
+from ops.engines.podman.supervisor.health import network_of, present
 
 HANDSHAKE_SECONDS = 4.0
 PLAIN, POSTGRES, PROXY = "tls", "postgres", "proxy"

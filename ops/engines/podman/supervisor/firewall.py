@@ -1,7 +1,7 @@
 """Loads a project's packet filter into the kernel, tells whether it is there unchanged, and removes it.
 
 Beside the rules lies what `nft list` says of them once they are loaded. The kernel's table is compared with that: a rule that
-is removed, altered or added is found. Standard library only: the health ticker runs a copy of this file.
+is removed, altered or added is found.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from ops.core import files
 from ops.core.errors import OpsError
 from ops.core.process import installed, run
 
@@ -57,8 +58,8 @@ def load(state: Path, rules: str) -> None:
     folder(state).mkdir(mode=0o700, exist_ok=True)
     # The sets of a table that was just loaded are empty.
     (folder(state) / ADMITTED).unlink(missing_ok=True)
-    _write(folder(state) / RULES, rules)
-    _write(folder(state) / LISTED, _listing(table_of(rules)))
+    files.write(folder(state) / RULES, rules, mode=0o600)
+    files.write(folder(state) / LISTED, _listing(table_of(rules)), mode=0o600)
 
 
 def ensure(state: Path) -> bool:
@@ -104,7 +105,7 @@ def admit(state: Path) -> tuple[str, ...]:
         raise OpsError(
             "the packet filter does not take the receivers of alerts", answer.last_words(), "inv deploy loads it again"
         )
-    _write(folder(state) / ADMITTED, json.dumps(admitted))
+    files.write(folder(state) / ADMITTED, json.dumps(admitted), mode=0o600, durable=False)
     return tuple(unknown)
 
 
@@ -212,10 +213,3 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except OSError:
         return ""
-
-
-def _write(path: Path, text: str) -> None:
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.write_text(text, encoding="utf-8")
-    fresh.chmod(0o600)
-    fresh.replace(path)

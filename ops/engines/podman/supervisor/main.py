@@ -1,40 +1,33 @@
-"""The health ticker: watches every container of one project and mends what Podman's restart policy does not.
-
-    python3 -m ops.engines.podman.supervisor STATE
+"""The health supervisor: asks every container of one project how it is and repairs what Podman's restart policy does not.
 
 Podman runs health checks by systemd timers only, so without systemd nothing would ever notice a container that runs and
 does not serve (podman#19326); with it, nothing would act. One process does both on every host. It asks over the network where
 a service declares a probe, restarts what stays unhealthy, and waits longer after each attempt. It takes the project's lock for
 each repair, and does not wait for it: while a command is at work, nothing is repaired.
-Standard library only; it runs from a copy in the state folder.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import signal
-import sys
 import threading
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from ops.certificates.renewing import run_command
-from ops.certificates.watch import CertificateWatch
-from ops.certificates.wire import Listener
-from ops.core import lock
+from ops.core import files, lock
 from ops.core.errors import LockHeld, OpsError
 from ops.core.process import Result, run
-from ops.engines.podman import firewall, history
-from ops.engines.podman.crashes import Crashes
-from ops.engines.podman.dead_monitor import recover
-from ops.engines.podman.health import Target, assess, is_live, state_of
+from ops.engines.podman.supervisor import firewall, history
+from ops.engines.podman.supervisor.command import run_command
+from ops.engines.podman.supervisor.crashes import Crashes
+from ops.engines.podman.supervisor.dead_monitor import recover
+from ops.engines.podman.supervisor.health import Target, assess, is_live
+from ops.engines.podman.supervisor.judge import Watch, due, judge, pause_after
+from ops.engines.podman.supervisor.metrics import CONTAINERS, container_list, exposition, running_seconds
 
 CALM_SECONDS = 30.0
 """Between two rounds while all is well."""
@@ -42,85 +35,45 @@ ALERT_SECONDS = 5.0
 """Between two rounds while something is not."""
 EXEC_SECONDS = 60.0
 """Between two health checks that have to be executed inside a container."""
-FAILURES = 3
-"""Rounds in a row that a container may fail before it is restarted."""
-BUSY_SECONDS, RECOVERY_SECONDS = 300.0, 1800.0
-"""How long a container that answers its liveness probe may be not ready before it is restarted all the same; the second for one
-that has a program for it, a database that recovers."""
 LIVE_SECONDS = 15.0
-LONGEST_PAUSE = 600.0
-"""Seconds that repeated restarts of one container are kept apart at most."""
 UNLOCK, UNLOCK_SECONDS = ("secrets.unlock",), 120.0
 """The command that decrypts secrets into memory, and how long it may take."""
-CONTAINERS = "containers.json"
-"""Name of the list of containers among the metrics."""
 
 
-@dataclass
-class Watch:
-    """What is known of one container from round to round. Times are seconds of the monotonic clock, `since` of the epoch."""
+class Check(Protocol):
+    """What a feature looks at beside the health of containers. It may take minutes and is not waited for."""
 
-    reason: str = "not yet asked"
-    since: float = 0.0
-    failures: int = 0
-    not_ready_since: float | None = None
-    asked: float = float("-inf")
-    mended: int = 0
-    next_mend: float = 0.0
-    told_podman: str = ""
+    def round(self, wanted: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]], *, busy: bool) -> None:
+        """Look once.
 
-
-def pause_after(attempts: int) -> float:
-    """Seconds to leave a container alone after that many restarts: 30, 60, 120 … at most ten minutes."""
-    return float(min(LONGEST_PAUSE, 30.0 * 2 ** max(0, attempts - 1)))
+        Parameters
+        ----------
+        wanted: content of supervise.json; empty while the stack is stopped on purpose. found: container -> what Podman says of
+        it. busy: whether a command holds the project's lock.
+        """
 
 
-def judge(watch: Watch, reason: str, now: float, wall: float, *, live: bool = False) -> None:
-    """Take up one answer: empty means healthy. `live`: a container that is not ready answers its liveness probe."""
-    if bool(reason) != bool(watch.reason) or not watch.since:
-        watch.since = wall
-    watch.reason = reason
-    watch.failures = watch.failures + 1 if reason and not live else 0
-    if not reason:
-        watch.not_ready_since = None
-    elif watch.not_ready_since is None:
-        watch.not_ready_since = now
-    if not reason and now > watch.next_mend + LONGEST_PAUSE:
-        watch.mended = 0
+Say = Callable[[str], None]
+"""Writes a line into the supervisor's log."""
 
 
-def due(watch: Watch, target: Target, running_seconds: float | None, now: float, ill: Collection[str] = ()) -> str:
-    """What to do about a container now: `start`, `restart` or nothing.
+class Supervisor:
+    """`state`: the project's folder. `checks`: make the checks of features."""
 
-    Parameters
-    ----------
-    running_seconds: how long its main process has been running; None when it does not run. ill: services that do not do what
-    their users need. Who needs one of them is not restarted: it cannot get better by that, and may still be of some use.
-    """
-    patience = RECOVERY_SECONDS if target.live.startswith("/") else BUSY_SECONDS
-    not_ready = 0.0 if watch.not_ready_since is None else now - watch.not_ready_since
-    if not watch.reason or now < watch.next_mend or (watch.failures < FAILURES and not_ready < patience):
-        return ""
-    if running_seconds is None:
-        return "start"
-    return "restart" if running_seconds > target.start_seconds and not set(target.needs).intersection(ill) else ""
-
-
-class Ticker:
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: Path, checks: Sequence[Callable[[Path, Say], Check]] = ()) -> None:
         self.state = state
         self.watches: dict[str, Watch] = {}
         self.targets: tuple[Target, ...] = ()
-        self.listeners: tuple[Listener, ...] = ()
-        self.certificates = CertificateWatch(state, self.say)
+        self.wanted: Mapping[str, Any] = {}
+        self.checks = [check(state, self.say) for check in checks]
         self.crashes = Crashes(state / "ticker" / "crashes.json")
         self.version = ""
         self.waiting = False
         """Whether all that is down is to be started at once, as soon as that can be."""
         self.stop = threading.Event()
-        self.beside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="certificates")
+        self.beside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checks")
         self.receivers = firewall.Receivers(state, self.say)
-        self.renewal: Future[None] | None = None
+        self.checking: Future[None] | None = None
 
     def podman(self, *arguments: str, timeout: float = 60.0) -> Result:
         return run(("podman", *arguments), timeout=timeout, ok=None)
@@ -129,10 +82,8 @@ class Ticker:
         """Take up the list as it is now; while the stack is stopped on purpose, nothing is watched."""
         content = json.loads((self.state / "ticker" / "supervise.json").read_text())
         self.version = content["version"]
-        stopped = (self.state / "ticker" / "stopped").exists()
-        self.targets = () if stopped else tuple(Target.from_json(item) for item in content["targets"])
-        # A release of before there were any has none.
-        self.listeners = () if stopped else tuple(Listener.from_json(item) for item in content.get("listeners", ()))
+        self.wanted = {} if (self.state / "ticker" / "stopped").exists() else content
+        self.targets = tuple(Target.from_json(item) for item in self.wanted["targets"]) if self.wanted else ()
 
     def boot(self) -> None:
         """After a boot nothing runs: start everything at once, in the list's order, instead of noticing one by one."""
@@ -176,7 +127,7 @@ class Ticker:
 
     def _start_all(self) -> None:
         found = self.inspect()
-        down = [t.container for t in self.targets if t.container in found and _running_seconds(found[t.container]) is None]
+        down = [t.container for t in self.targets if t.container in found and running_seconds(found[t.container]) is None]
         if down:
             for name in down:
                 recover(name, self.podman)
@@ -213,17 +164,21 @@ class Ticker:
         for target in self.targets:
             self._mend(target, found.get(target.container), now, ill)
         self._write(found)
-        self._watch_certificates(found)
+        self._run_checks(found)
 
-    def _watch_certificates(self, found: Mapping[str, Mapping[str, Any]]) -> None:
-        """Beside the health checks: a renewal may take minutes, and an issuer may not answer."""
-        if self.renewal is not None:
-            if not self.renewal.done():
+    def _run_checks(self, found: Mapping[str, Mapping[str, Any]]) -> None:
+        """In a thread beside the health checks, one run at a time."""
+        if self.checking is not None:
+            if not self.checking.done():
                 return
-            if problem := self.renewal.exception():
-                self.say(f"the watch of certificates failed: {type(problem).__name__}: {problem}")
+            if problem := self.checking.exception():
+                self.say(f"a check failed: {type(problem).__name__}: {problem}")
         busy = lock.busy(self.state / "lock")
-        self.renewal = self.beside.submit(self.certificates.round, self.listeners, found, busy=busy)
+        self.checking = self.beside.submit(self._check_all, self.wanted, found, busy)
+
+    def _check_all(self, wanted: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]], busy: bool) -> None:
+        for check in self.checks:
+            check.round(wanted, found, busy=busy)
 
     def _assess(self, target: Target, found: Mapping[str, Mapping[str, Any]]) -> tuple[str, bool]:
         """Why a container is not healthy, and whether it is live nevertheless."""
@@ -247,7 +202,7 @@ class Ticker:
 
     def _mend(self, target: Target, item: Mapping[str, Any] | None, now: float, ill: Collection[str]) -> None:
         watch = self.watches[target.slot]
-        running = _running_seconds(item) if item else None
+        running = running_seconds(item) if item else None
         if set(target.needs).intersection(ill):
             # It becomes ready some time after what it needs, not at once.
             watch.not_ready_since = now
@@ -290,13 +245,14 @@ class Ticker:
             for watch in (self.watches[target.slot],)
         }
         content = {"version": self.version, "at": time.time(), "pid": os.getpid(), "health": health}
-        _replace(self.state / "ticker" / "health.json", json.dumps(content))
+        files.write(self.state / "ticker" / "health.json", json.dumps(content), durable=False)
         self.crashes.keep([target.slot for target in self.targets])
         self.crashes.write()
         # For cAdvisor: Podman's own files say the same to root only, and hold far more than that.
-        _replace(self.state / "metrics" / CONTAINERS, container_list(found.values()))
+        files.write(self.state / "metrics" / CONTAINERS, container_list(found.values()), durable=False)
         beside = history.exposition(history.read(self.state), time.time()) + self.receivers.exposition()
-        _replace(self.state / "metrics" / "stack.prom", exposition(self.targets, self.watches, found, self.crashes) + beside)
+        metrics = exposition(self.targets, self.watches, found, self.crashes) + beside
+        files.write(self.state / "metrics" / "stack.prom", metrics, durable=False)
 
     def run(self) -> None:
         """Until stopped by a signal, or replaced: a new list under another version makes this process read it again."""
@@ -325,75 +281,13 @@ def _locked(secrets: Path) -> bool:
     return not secrets.exists() or place.is_symlink() or place.stat().st_uid != os.geteuid()
 
 
-def _running_seconds(item: Mapping[str, Any]) -> float | None:
-    if state_of(item) != "running":
-        return None
-    return time.time() - epoch(str(item["State"]["StartedAt"]))
-
-
-def epoch(stamp: str) -> float:
-    """Podman writes 2026-01-31T12:00:00.123456789Z or with an offset; whole seconds are enough here."""
-    return datetime.fromisoformat(re.sub(r"\.\d+", "", stamp)).timestamp()
-
-
-def _replace(path: Path, content: str) -> None:
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.write_text(content)
-    fresh.chmod(0o644)
-    fresh.replace(path)
-
-
-def container_list(items: Iterable[Mapping[str, Any]]) -> str:
-    """What cAdvisor reads of what `podman container inspect` says."""
-    return json.dumps(list(map(measured, items)))
-
-
-def measured(item: Mapping[str, Any]) -> dict[str, Any]:
-    """What cAdvisor needs to know of a container: compose/cadvisor/src/libpod.go reads it."""
-    state = item["State"]
-    return {
-        "id": item["Id"], "name": item["Name"], "image": item["ImageName"],
-        "pid": int(state.get("Pid") or 0), "started": int(epoch(str(state["StartedAt"]))),
-    }  # fmt: skip
-
-
-def exposition(
-    targets: tuple[Target, ...], watches: Mapping[str, Watch], found: Mapping[str, Mapping[str, Any]], crashes: Crashes
-) -> str:  # fmt: skip
-    """What was found, in Prometheus' text format, for node_exporter's textfile collector."""
-    lines = [
-        "# HELP cc03_container_healthy Whether the container does what its users need.",
-        "# TYPE cc03_container_healthy gauge",
-        "# HELP cc03_container_crashes_total Ends of its main process that nobody ordered.",
-        "# TYPE cc03_container_crashes_total counter",
-        "# HELP cc03_container_info Maps a container's id, as its cgroup is named, to its service.",
-        "# TYPE cc03_container_info gauge",
-        "# HELP cc03_ticker_last_round_timestamp_seconds When the health ticker last asked.",
-        "# TYPE cc03_ticker_last_round_timestamp_seconds gauge",
-        f"cc03_ticker_last_round_timestamp_seconds {time.time():.0f}",
-    ]
-    for target in targets:
-        labels = f'service="{target.service}",replica="{target.slot}",name="{target.container}"'
-        watch = watches[target.slot]
-        item = found.get(target.container)
-        lines.append(f"cc03_container_healthy{{{labels}}} {int(not watch.reason)}")
-        lines.append(f"cc03_container_crashes_total{{{labels}}} {crashes.total(target.slot)}")
-        if item:
-            lines.append(f'cc03_container_info{{{labels},container_id="{item["Id"]}"}} 1')
-    return "\n".join(lines) + "\n"
-
-
-def main(state: Path, *, boot: bool) -> None:
-    """Watch until told to stop. `boot`: run by systemd, which waits for another ticker to end and starts what is down."""
-    ticker = Ticker(state)
+def main(state: Path, *, boot: bool, checks: Sequence[Callable[[Path, Say], Check]] = ()) -> None:
+    """Watch until a signal ends it. `boot`: run by systemd; wait for another supervisor to end, and start what is down."""
+    supervisor = Supervisor(state, checks)
     for number in (signal.SIGTERM, signal.SIGINT):
-        # A handler, not a blocked mask: containers that the ticker starts would inherit a mask.
-        signal.signal(number, lambda *_: ticker.stop.set())
+        # A handler, not a blocked mask: containers that the supervisor starts would inherit a mask.
+        signal.signal(number, lambda *_: supervisor.stop.set())
     with lock.hold(state / "ticker" / "lock", "ticker", patiently=boot):
         if boot:
-            ticker.boot()
-        ticker.run()
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), boot="--boot" in sys.argv[2:])
+            supervisor.boot()
+        supervisor.run()

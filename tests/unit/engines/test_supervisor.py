@@ -1,4 +1,4 @@
-"""The health ticker's judgement: when a container counts as ill, when it is mended, and how long it is left alone."""
+"""The health supervisor's judgement: when a container counts as ill, when it is mended, and how long it is left alone."""
 
 from __future__ import annotations
 
@@ -12,22 +12,20 @@ import pytest
 
 from ops.core import lock
 from ops.core.process import Result
-from ops.engines.podman.crashes import Crashes
-from ops.engines.podman.health import Target
-from ops.engines.podman.supervisor import (
+from ops.engines.podman.supervisor.crashes import Crashes
+from ops.engines.podman.supervisor.health import Target
+from ops.engines.podman.supervisor.judge import (
     BUSY_SECONDS,
     FAILURES,
     LONGEST_PAUSE,
     RECOVERY_SECONDS,
-    Ticker,
     Watch,
-    container_list,
     due,
-    epoch,
-    exposition,
     judge,
     pause_after,
 )
+from ops.engines.podman.supervisor.main import Supervisor
+from ops.engines.podman.supervisor.metrics import container_list, epoch, exposition
 
 TARGET = Target("redis", "redis", "cc03-redis", "10.64.2.11", None, "/ca.pem", start_seconds=60, grace=30)
 
@@ -89,7 +87,7 @@ def test_time_of_being_busy_ends_with_a_good_answer() -> None:
     assert due(watch, TARGET, 1000.0, BUSY_SECONDS + 1) == ""
 
 
-class Asked(Ticker):
+class Asked(Supervisor):
     """A service that runs as this very process and is not ready, and one that it needs."""
 
     def __init__(self, state: Path) -> None:
@@ -107,83 +105,88 @@ class Asked(Ticker):
 
 
 def test_container_has_time_to_become_ready_after_what_it_needs(tmp_path: Path) -> None:
-    ticker = Asked(tmp_path)
+    supervisor = Asked(tmp_path)
     backend = replace(TARGET, slot="backend-1", service="backend", needs=("postgres",))
-    watch = ticker.watches["backend-1"] = Watch(reason="HTTP 503", not_ready_since=0.0)
+    watch = supervisor.watches["backend-1"] = Watch(reason="HTTP 503", not_ready_since=0.0)
     item = {"State": {"Status": "running", "StartedAt": "2026-01-31T12:00:00Z"}}
 
-    ticker._mend(backend, item, BUSY_SECONDS + 1, {"postgres"})
-    ticker._mend(backend, item, BUSY_SECONDS + 2, set())
-    assert (ticker.did, watch.mended) == ([], 0)
+    supervisor._mend(backend, item, BUSY_SECONDS + 1, {"postgres"})
+    supervisor._mend(backend, item, BUSY_SECONDS + 2, set())
+    assert (supervisor.did, watch.mended) == ([], 0)
 
-    ticker._mend(backend, item, 2 * BUSY_SECONDS + 1, set())
-    assert ticker.did[-1] == "restart"
+    supervisor._mend(backend, item, 2 * BUSY_SECONDS + 1, set())
+    assert supervisor.did[-1] == "restart"
 
 
 def due_for_repair(tmp_path: Path) -> Asked:
-    ticker = Asked(tmp_path)
-    ticker.watches["redis"] = Watch(reason="HTTP 503", failures=FAILURES)
-    return ticker
+    supervisor = Asked(tmp_path)
+    supervisor.watches["redis"] = Watch(reason="HTTP 503", failures=FAILURES)
+    return supervisor
 
 
 RUNNING = {"State": {"Status": "running", "StartedAt": "2026-01-31T12:00:00Z"}}
 
 
 def test_nothing_is_repaired_under_a_command_that_has_begun_since_the_round_did(tmp_path: Path) -> None:
-    ticker = due_for_repair(tmp_path)
+    supervisor = due_for_repair(tmp_path)
 
     with lock.hold(tmp_path / "lock", "deploy"):
-        ticker._mend(TARGET, RUNNING, 100.0, set())
-    assert (ticker.did, ticker.watches["redis"].mended) == ([], 0)
+        supervisor._mend(TARGET, RUNNING, 100.0, set())
+    assert (supervisor.did, supervisor.watches["redis"].mended) == ([], 0)
 
-    ticker._mend(TARGET, RUNNING, 100.0, set())
-    assert ticker.did[-1] == "restart"
+    supervisor._mend(TARGET, RUNNING, 100.0, set())
+    assert supervisor.did[-1] == "restart"
 
 
 def test_what_a_command_has_repaired_meanwhile_is_left_alone(tmp_path: Path) -> None:
-    ticker = due_for_repair(tmp_path)
-    ticker.ill_when_locked = False
+    supervisor = due_for_repair(tmp_path)
+    supervisor.ill_when_locked = False
 
-    ticker._mend(TARGET, RUNNING, 100.0, set())
+    supervisor._mend(TARGET, RUNNING, 100.0, set())
 
-    assert (ticker.did, ticker.watches["redis"].mended) == ([], 0)
+    assert (supervisor.did, supervisor.watches["redis"].mended) == ([], 0)
 
 
 def test_lock_is_held_while_a_container_is_repaired_and_not_longer(tmp_path: Path) -> None:
-    ticker = due_for_repair(tmp_path)
+    supervisor = due_for_repair(tmp_path)
     held: list[str] = []
 
     def act(*_: object) -> None:
         who = lock.holder(tmp_path / "lock")
         held.append(who.verb if who else "nobody")
 
-    ticker._act = act  # type: ignore[assignment, method-assign]
-    ticker._mend(TARGET, RUNNING, 100.0, set())
+    supervisor._act = act  # type: ignore[assignment, method-assign]
+    supervisor._mend(TARGET, RUNNING, 100.0, set())
 
     assert held == [lock.SUPERVISOR]
     assert lock.holder(tmp_path / "lock") is None
 
 
+class Renewal:
+    """A check that takes until the test lets it end."""
+
+    def __init__(self, *_: object) -> None:
+        self.begun, self.goes_on, self.rounds = threading.Event(), threading.Event(), list[bool]()
+
+    def round(self, wanted: object, found: object, *, busy: bool) -> None:
+        self.rounds.append(busy)
+        self.begun.set()
+        self.goes_on.wait(10)
+
+
 def test_health_checks_go_on_while_certificates_are_renewed(tmp_path: Path) -> None:
-    ticker = Asked(tmp_path)
-    begun, goes_on, rounds = threading.Event(), threading.Event(), list[bool]()
+    renewal = Renewal()
+    supervisor = Supervisor(tmp_path, [lambda *_: renewal])
+    supervisor._run_checks({})
+    assert renewal.begun.wait(10)
+    supervisor._run_checks({})
+    assert renewal.rounds == [False], "one at a time"
 
-    def renew(*_: object, busy: bool) -> None:
-        rounds.append(busy)
-        begun.set()
-        goes_on.wait(10)
-
-    ticker.certificates.round = renew  # type: ignore[assignment, method-assign]
-    ticker._watch_certificates({})
-    assert begun.wait(10)
-    ticker._watch_certificates({})
-    assert rounds == [False], "one at a time"
-
-    goes_on.set()
-    assert ticker.renewal is not None
-    ticker.renewal.result(10)
-    ticker._watch_certificates({})
-    assert ticker.renewal.result(10) is None and len(rounds) == 2
+    renewal.goes_on.set()
+    assert supervisor.checking is not None
+    supervisor.checking.result(10)
+    supervisor._run_checks({})
+    assert supervisor.checking.result(10) is None and len(renewal.rounds) == 2
 
 
 @pytest.mark.parametrize(
@@ -199,7 +202,7 @@ def test_database_that_recovers_has_more_time_than_a_busy_service(live: str, pat
     assert actions == ["", "", "restart"]
 
 
-class Locked(Ticker):
+class Locked(Supervisor):
     """Secrets that are encrypted at rest, after a boot; the key comes with the second look."""
 
     def __init__(self, state: Path) -> None:
@@ -218,35 +221,35 @@ class Locked(Ticker):
 
 
 def test_after_a_boot_nothing_is_started_until_secrets_can_be_read(tmp_path: Path) -> None:
-    ticker = Locked(tmp_path)
+    supervisor = Locked(tmp_path)
 
-    assert [ticker.ready() for _ in range(3)] == [False, True, True]
-    assert ticker.did == ["unlock", "unlock", "start all"]
+    assert [supervisor.ready() for _ in range(3)] == [False, True, True]
+    assert supervisor.did == ["unlock", "unlock", "start all"]
 
 
 def test_who_unlocks_by_hand_is_followed_by_a_start(tmp_path: Path) -> None:
-    ticker = Locked(tmp_path)
-    assert not ticker.ready()
+    supervisor = Locked(tmp_path)
+    assert not supervisor.ready()
     (tmp_path / "memory" / "cc03-1" / "secrets").mkdir(parents=True)
 
-    assert ticker.ready()
-    assert ticker.did == ["unlock", "start all"]
+    assert supervisor.ready()
+    assert supervisor.did == ["unlock", "start all"]
 
 
 def test_what_another_account_has_put_in_the_place_of_secrets_is_not_taken_for_them(tmp_path: Path) -> None:
-    ticker = Locked(tmp_path)
+    supervisor = Locked(tmp_path)
     (tmp_path / "elsewhere" / "cc03-1" / "secrets").mkdir(parents=True)
     (tmp_path / "memory").symlink_to(tmp_path / "elsewhere")
 
-    assert not ticker.ready()
+    assert not supervisor.ready()
 
 
 def test_nothing_is_unlocked_while_the_stack_is_stopped_on_purpose(tmp_path: Path) -> None:
-    ticker = Locked(tmp_path)
-    ticker.targets = ()
+    supervisor = Locked(tmp_path)
+    supervisor.targets = ()
 
-    assert ticker.ready()
-    assert ticker.did == []
+    assert supervisor.ready()
+    assert supervisor.did == []
 
 
 def test_who_needs_what_is_ill_is_not_restarted_and_is_started_all_the_same() -> None:

@@ -2,9 +2,8 @@
 
 Two kinds are counted. Podman restarts by its policy show as `RestartCount`, which begins at 0 with a new container, and again
 with `podman start` and `podman restart` (seen with 4.3.1). After an end that Podman does not answer with a restart, the health
-ticker starts the container. What a command stops, restarts or replaces counts as none.
-The counts are kept in a file, so that Prometheus sees one counter across renewals of the ticker. Standard library only: the
-ticker runs a copy of this file.
+supervisor starts the container. What a command stops, restarts or replaces counts as none.
+The counts are kept in a file, so that Prometheus sees one counter across renewals of the supervisor.
 """
 
 from __future__ import annotations
@@ -14,6 +13,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from ops.core import files
 
 NEVER = "0001-"
 """Podman's time for what has not happened begins like this."""
@@ -61,9 +62,8 @@ class Crashes:
 
     def write(self) -> None:
         """Raises OSError where it cannot be written."""
-        fresh = self.path.with_name(f".{self.path.name}.new")
-        fresh.write_text(json.dumps({slot: asdict(count) for slot, count in self.counts.items()}), encoding="utf-8")
-        fresh.replace(self.path)
+        counts = {slot: asdict(count) for slot, count in self.counts.items()}
+        files.write(self.path, json.dumps(counts), durable=False)
 
 
 def _read(path: Path) -> dict[str, Count]:

@@ -11,25 +11,20 @@ from typing import Any
 
 import pytest
 
-from ops.certificates import watch
 from ops.core import lock
-from ops.engines.podman import supervisor as ticker
-from ops.engines.podman.supervisor import EXEC_SECONDS, FAILURES, Watch
-from tests.unit.ticking import EXITED, LISTENER, NGINX, REDIS, Podman, listed, loaded, metrics, started, written
-from tests.unit.ticking import podman as podman  # noqa: PLC0414  (fixtures)
-from tests.unit.ticking import said as said  # noqa: PLC0414
-from tests.unit.ticking import state as state  # noqa: PLC0414
+from ops.engines.podman.supervisor.judge import FAILURES, Watch
+from ops.engines.podman.supervisor.main import EXEC_SECONDS, LIVE_SECONDS, Supervisor
+from tests.unit.supervised import EXITED, LISTENER, NGINX, REDIS, Podman, listed, loaded, metrics, started, written
+from tests.unit.supervised import podman as podman  # noqa: PLC0414  (fixtures)
+from tests.unit.supervised import said as said  # noqa: PLC0414
+from tests.unit.supervised import state as state  # noqa: PLC0414
 
 
 def test_list_is_taken_up_whole(state: Path) -> None:
     listed(state, REDIS, NGINX, version="v7", listeners=[asdict(LISTENER)])
     made = loaded(state)
 
-    assert (made.targets, made.listeners, made.version) == ((REDIS, NGINX), (LISTENER,), "v7")
-
-
-def test_list_of_a_release_without_listeners_is_taken_up(state: Path) -> None:
-    assert loaded(state).listeners == ()
+    assert (made.targets, made.wanted["listeners"], made.version) == ((REDIS, NGINX), [asdict(LISTENER)], "v7")
 
 
 def test_nothing_is_watched_while_the_stack_is_stopped_on_purpose(state: Path, podman: Podman) -> None:
@@ -38,7 +33,7 @@ def test_nothing_is_watched_while_the_stack_is_stopped_on_purpose(state: Path, p
     made = loaded(state)
     made.round()
 
-    assert (made.targets, made.listeners, made.version, podman.asked) == ((), (), "v7", [])
+    assert (made.targets, made.wanted, made.version, podman.asked) == ((), {}, "v7", [])
     assert written(state)["health"] == {}
 
 
@@ -189,7 +184,7 @@ def test_program_that_shows_whether_a_container_is_live_has_a_deadline(state: Pa
     assert made._succeeds("cc03-redis", "/live")
     podman.fails.add("exec")
     assert not made._succeeds("cc03-redis", "/live")
-    assert (podman.asked[-1], podman.timeouts["exec"]) == (("exec", "cc03-redis", "/live"), ticker.LIVE_SECONDS)
+    assert (podman.asked[-1], podman.timeouts["exec"]) == (("exec", "cc03-redis", "/live"), LIVE_SECONDS)
 
 
 def test_busy_container_is_known_to_be_live(state: Path, podman: Podman) -> None:
@@ -226,35 +221,38 @@ def test_container_is_looked_at_again_before_it_is_repaired(state: Path, podman:
     assert made._still_ill(REDIS) is (now == "ill")
 
 
-def test_certificates_are_watched_with_what_was_found(state: Path, podman: Podman, monkeypatch: pytest.MonkeyPatch) -> None:
-    given: list[Any] = []
-    monkeypatch.setattr(
-        watch.CertificateWatch, "round", lambda self, listeners, found, *, busy: given.append((listeners, sorted(found), busy))
-    )
+class Asked:
+    """A check that notes what it is given, or fails."""
+
+    def __init__(self, problem: Exception | None = None) -> None:
+        self.given: list[Any] = []
+        self.problem = problem
+
+    def round(self, wanted: Any, found: Any, *, busy: bool) -> None:
+        self.given.append((wanted.get("listeners"), sorted(found), busy))
+        if self.problem:
+            raise self.problem
+
+
+def test_check_is_given_what_is_wanted_and_what_was_found(state: Path, podman: Podman) -> None:
+    check = Asked()
     listed(state, REDIS, listeners=[asdict(LISTENER)])
-    made = loaded(state)
+    made = Supervisor(state, [lambda *_: check])
+    made.load()
     with lock.hold(state / "lock", "deploy"):
         made.round()
-    assert made.renewal is not None
-    made.renewal.result(10)
+    assert made.checking is not None
+    made.checking.result(10)
 
-    assert given == [((LISTENER,), ["cc03-redis"], True)]
+    assert check.given == [([asdict(LISTENER)], ["cc03-redis"], True)]
 
 
-def test_watch_of_certificates_that_fails_is_told_and_goes_on(
-    state: Path, podman: Podman, said: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rounds: list[int] = []
-
-    def fails(*_: Any, **__: Any) -> None:
-        rounds.append(1)
-        raise RuntimeError("no")
-
-    monkeypatch.setattr(watch.CertificateWatch, "round", fails)
-    made = loaded(state)
+def test_check_that_fails_is_told_and_goes_on(state: Path, podman: Podman, said: list[str]) -> None:
+    check = Asked(RuntimeError("no"))
+    made = Supervisor(state, [lambda *_: check])
     for _ in range(2):
-        made._watch_certificates({})
-        assert made.renewal is not None
-        assert isinstance(made.renewal.exception(10), RuntimeError)
+        made._run_checks({})
+        assert made.checking is not None
+        assert isinstance(made.checking.exception(10), RuntimeError)
 
-    assert len(rounds) == 2 and said == ["the watch of certificates failed: RuntimeError: no"]
+    assert len(check.given) == 2 and said == ["a check failed: RuntimeError: no"]
