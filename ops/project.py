@@ -20,7 +20,7 @@ from ops.certificates.leaves import leaves
 from ops.certificates.listening import listeners
 from ops.core import lock
 from ops.core import state as files
-from ops.core.errors import HostLacks
+from ops.core.errors import HostLacks, UsageProblem, did_you_mean
 from ops.core.state import State, state_root
 from ops.deploy.containers import grace
 from ops.engines.podman import argv as podman
@@ -296,3 +296,9 @@ def must_exist(project: Project) -> Project:
         f"known here: {', '.join(known)}" if known else "none has been deployed here yet",
         "correct CC03_PROJECT, or project in config/stack.yaml; inv deploy makes a new one",
     )
+
+
+def known_service(project: Project, name: str | None) -> None:
+    """Raises UsageProblem, with a suggestion, for a service that the stack does not have."""
+    if name is not None and name not in project.stack.services:
+        raise UsageProblem(f'there is no service "{name}"', did_you_mean(name, project.stack.services), "inv status")

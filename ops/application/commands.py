@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from invoke import Context
 
-from ops.cli.command import carry_out, verb
+from ops.cli.command import verb
+from ops.cli.execute import Operation, execute, planned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -71,7 +72,7 @@ def _build(project: Project, part: str) -> None:
     if decide().steps:
         # Standard output is for the rows.
         with contextlib.redirect_stdout(sys.stderr):
-            carry_out(project, decide, check=check_host_to_build)
+            execute(Operation(project, "build", planned(project, decide), check=check_host_to_build))
 
 
 def _as_json(found: Iterable[Found]) -> Sequence[dict[str, object]]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain, takewhile
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from ops.audit_log import entries as trail
 from ops.audit_log.entries import Head, Verdict
@@ -30,6 +30,9 @@ from ops.core.process import account
 from ops.core.state import State
 from ops.project import Project
 from ops.stack.checkout import origin
+
+if TYPE_CHECKING:
+    from ops.cli.execute import UnderWay
 
 KEPT_DAYS = 400
 """Of a finished part, counted from its newest entry: a yearly audit sees the whole year. By age alone, so that nobody can have
@@ -45,7 +48,14 @@ class Record:
 
 
 @contextmanager
-def audited(project: Project, plan: Plan) -> Iterator[Record]:
+def record_change(change: UnderWay) -> Iterator[None]:
+    """Enter every plan that is executed into the audit log."""
+    with audited(change.project, change.plan, Record(change.hooks)):
+        yield
+
+
+@contextmanager
+def audited(project: Project, plan: Plan, record: Record | None = None) -> Iterator[Record]:
     """Enter a change into the audit trail: that it begins, before the block, and how it ended, however the block ends.
 
     Raises HostLacks, before anything is changed, where the trail cannot be written.
@@ -63,7 +73,7 @@ def audited(project: Project, plan: Plan) -> Iterator[Record]:
         raise HostLacks(
             f"cannot write {project.state.audit}", f"{problem.strerror}; nothing was changed", f"df -h {project.state.root}"
         ) from problem
-    record = Record()
+    record = record or Record()
 
     def close(outcome: str, why: str) -> None:
         append(project.state, {

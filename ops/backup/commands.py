@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from invoke import Context
 
-from ops.cli.command import confirm, locked, must_run, recorded, verb
+from ops.cli.command import verb
+from ops.cli.execute import Decision, Operation, execute, locked
 from ops.core.errors import OpsError, UsageProblem, did_you_mean
 
 if TYPE_CHECKING:
@@ -24,22 +25,18 @@ KINDS = ("full", "diff", "incr")
 
 def _project() -> Project:
     from ops.project import must_exist, open_project
+    from ops.status.situation import must_run
 
     return must_run(must_exist(open_project()))
 
 
-def _carry_out(project: Project, plan: Plan) -> float:
+def _execute(project: Project, plan: Plan, *, yes: bool = False) -> float:
     """Without the project's lock: the container has one for its jobs, and a deploy may run meanwhile. Returns seconds."""
-    from ops.cli import show
-    from ops.core.execute import apply
-    from ops.core.journal import Journal
-    from ops.execution import Execution
-
     began = time.monotonic()
     # The journal of the lock's holder is not to be mixed with that of a job beside it.
-    journal = Journal.of_this_process(project.state.root / "backup.jsonl")
-    with recorded(project, plan), show.progress(len(plan.steps)) as progress:
-        apply(plan, Execution(project, progress.report, project.deployed).do, journal, progress)
+    journal = project.state.root / "backup.jsonl"
+    decision = Decision(project, plan)
+    execute(Operation(project, plan.verb, lambda: decision, yes=yes, locks=False, remembers=False, journal=journal))
     return time.monotonic() - began
 
 
@@ -66,7 +63,7 @@ def make(c: Context, kind: str = "incr") -> None:
         *(replace(step, after=("set",)) for step in plan_drop(old)),
     )
     since = datetime.now(UTC).replace(microsecond=0)
-    seconds = _carry_out(project, Plan("backup", steps))
+    seconds = _execute(project, Plan("backup", steps))
     made = _newest(project, since)
     show.out.print(f"[bold green]backed up[/bold green] in {seconds:.1f} s{made}")
 
@@ -168,7 +165,7 @@ def verify(c: Context, name: str = "", repository: str = "local") -> None:
     if chosen and "host" in chosen.inside:
         title = "open what it holds of this host with the recovery key"
         steps += (ProveHostArchive("archive", title, ("drill",), set=name, repository=repository),)
-    seconds = _carry_out(project, Plan("backup.verify", steps))
+    seconds = _execute(project, Plan("backup.verify", steps))
     show.out.print(f"[bold green]proved[/bold green] in {seconds:.1f} s")
 
 
@@ -211,8 +208,7 @@ def prune(
     losses += ["sets beyond the number to keep, even where no newer one is proved"] if force else []
     losses += ["sets from the future, and what builds upon them"] if ahead else []
     plan = Plan("backup.prune", (*steps, *plan_drop(gone)), destroys=tuple(losses))
-    confirm(plan, yes)
-    seconds = _carry_out(project, plan)
+    seconds = _execute(project, plan, yes=yes)
     show.out.print(f"[bold]pruned[/bold] in {seconds:.1f} s; {len(gone)} safety copies removed")
 
 
@@ -236,8 +232,7 @@ def _prune_elsewhere(project: Project, repository: str, credentials: str, forced
         "expire", f"remove sets of {repository} beyond the number to keep", argv=argv, credentials=str(path), kind=kind
     )
     plan = Plan("backup.prune", (step,), destroys=(f"sets of {repository} beyond the number to keep",))
-    confirm(plan, yes)
-    show.out.print(f"[bold]pruned[/bold] {repository} in {_carry_out(project, plan):.1f} s")
+    show.out.print(f"[bold]pruned[/bold] {repository} in {_execute(project, plan, yes=yes):.1f} s")
 
 
 @verb(positional=["name", "file"], help={
@@ -304,7 +299,7 @@ def key(c: Context, export: str = "", check: str = "", import_: str = "") -> Non
         keys.check(project, Path(check))
         show.out.print(f"[bold green]right[/bold green]: {check} holds the keys of these backups")
     if import_:
-        _bring_back(project, Path(import_))
+        _import(project, Path(import_))
     if not export and not check and not import_:
         from ops.backup.paper_key import checksum
 
@@ -317,7 +312,7 @@ def key(c: Context, export: str = "", check: str = "", import_: str = "") -> Non
             )  # fmt: skip
 
 
-def _bring_back(project: Project, path: Path) -> None:
+def _import(project: Project, path: Path) -> None:
     from ops.audit_log.record import audited
     from ops.backup.escrow import bring_back
     from ops.cli import show

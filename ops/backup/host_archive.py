@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ops.backup import recovery
 from ops.backup.configuration import OWNER
@@ -34,6 +34,9 @@ from ops.secrets import signers, versions
 from ops.secrets.at_rest import encrypted_copies as mirror
 from ops.secrets.at_rest import unlock as opening
 from ops.stack.checkout import origin
+
+if TYPE_CHECKING:
+    from ops.cli.execute import UnderWay
 
 NAME, FACTS, SEALED, SIGNED = "host.tar", "facts.json", "sealed.age", "sealed.hmac"
 STATE, CHECKOUT = "state", "checkout"
@@ -59,6 +62,19 @@ def facts(project: Project, left_out: Mapping[str, int] = {}) -> dict[str, Any]:
         "release": current_number(state), "images": release.get("images", {}), "image_ids": release.get("image_ids", {}),
         "left_out": dict(left_out), **origin(project.host.repository),
     }  # fmt: skip
+
+
+@contextmanager
+def follow_change(change: UnderWay) -> Iterator[None]:
+    """Write the archive after every plan that was executed. That it fails is worth a note, no more."""
+    try:
+        yield
+    finally:
+        try:
+            for name, size in left_out(keep(change.project)).items():
+                change.note(f"the backup has no {name} ({size >> 20} MB, too large): copy it yourself")
+        except (OSError, OpsError) as problem:
+            change.note(f"the backup does not have this change: {problem}; it follows with the next one")
 
 
 def keep(project: Project) -> Path | None:

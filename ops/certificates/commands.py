@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from invoke import Context
 
-from ops.cli.command import as_told, carry_out, must_run, verb
+from ops.cli.command import described, verb
+from ops.cli.execute import Operation, execute, locked, planned
 from ops.core.errors import NeedsPerson, OpsError, UsageProblem
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def show_certificates(c: Context, json: bool = False) -> None:
     from ops.certificates.facts import roots_as_handed_out, survey
     from ops.cli import show
     from ops.project import must_exist, open_project
+    from ops.status.situation import must_run
 
     project = must_exist(open_project())
     rows, authorities = survey(project), seen.authorities(project.state)
@@ -89,6 +91,7 @@ def rotate(c: Context, names: str = "", due: bool = False, plan: bool = False, y
     from ops.certificates.leaves import ACME, IMPORTED, INTERNAL, chosen
     from ops.certificates.plan import plan_rotate
     from ops.project import must_exist, open_project
+    from ops.status.situation import must_run
 
     project = must_run(must_exist(open_project()))
     known = seen.leaves_of(project)
@@ -108,7 +111,7 @@ def rotate(c: Context, names: str = "", due: bool = False, plan: bool = False, y
     def decide() -> Plan:
         return plan_rotate([seen.stored(project.state, leaf, _now()) for leaf in known], before, _now(), due=due)
 
-    carry_out_or_put_back(project, decide, known, plan, yes, "certificates rotated")
+    execute_or_revert(project, "certs.rotate", decide, known, plan, yes, "certificates rotated")
 
 
 def _with_shared(asked: tuple[Leaf, ...], known: tuple[Leaf, ...], project: Project) -> tuple[Leaf, ...]:
@@ -124,28 +127,27 @@ def _now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
-def carry_out_or_put_back(
-    project: Project, decide: Callable[[], Plan], leaves: tuple[Leaf, ...], plan: bool, yes: bool, done: str
+def execute_or_revert(
+    project: Project, verb: str, decide: Callable[[], Plan], leaves: tuple[Leaf, ...], plan: bool, yes: bool, done: str
 ) -> int:  # fmt: skip
-    """As `carry_out`; where it fails, what was put in place and not seen on the wire is put back."""
+    """As `execute`; where it fails, a certificate that was put in place and not seen on the wire is reverted."""
     from ops.cli import show
 
     began = time.monotonic()
     try:
-        steps = carry_out(project, decide, plan_only=plan, yes=yes)
+        steps = execute(Operation(project, verb, planned(project, decide), plan_only=plan, yes=yes))
     except Exception as problem:
         # Also what nobody has foreseen: an unproved certificate is not to stay in place.
-        _put_back(project, leaves, as_told(problem))
+        _revert(project, leaves, described(problem))
         raise
     if steps:
         show.out.print(f"[bold green]{done}[/bold green]: {steps} steps in {time.monotonic() - began:.1f} s")
     return steps
 
 
-def _put_back(project: Project, leaves: tuple[Leaf, ...], problem: OpsError) -> None:
-    """Raises OpsError, told as what it has come to, where something was put back."""
+def _revert(project: Project, leaves: tuple[Leaf, ...], problem: OpsError) -> None:
+    """Raises OpsError, which says what serves, where something was reverted."""
     from ops.certificates.perform import put_back
-    from ops.cli.command import locked
     from ops.core.errors import LockHeld
 
     if isinstance(problem, LockHeld | UsageProblem):
@@ -154,9 +156,9 @@ def _put_back(project: Project, leaves: tuple[Leaf, ...], problem: OpsError) -> 
         with locked(project, "certs.rotate"):
             names = put_back(project, leaves)
     except Exception as second:
-        told = as_told(second)
+        other = described(second)
         raise NeedsPerson(
-            problem.what, f"{problem.why}; putting the old certificate back failed as well: {told.what}: {told.why}",
+            problem.what, f"{problem.why}; putting the old certificate back failed as well: {other.what}: {other.why}",
             "inv certs shows what is served; inv certs.rotate tries again",
         ) from problem  # fmt: skip
     if names:
@@ -218,8 +220,8 @@ def _roll_over(project: Project, *, begin: bool, finish: bool, bridged: bool, pl
         raise UsageProblem(
             "no change of the root is under way", "there is nothing to finish", "inv certs.ca --rollover begins one"
         )
-    carry_out_or_put_back(
-        project, decide, leaves, plan, yes, "the new root alone is trusted" if finish else "the new root signs"
+    execute_or_revert(
+        project, "certs.ca", decide, leaves, plan, yes, "the new root alone is trusted" if finish else "the new root signs"
     )
     if not plan and not finish:
         show.out.print("Both roots are trusted. Once every client outside has the new one: inv certs.ca --finish")
@@ -244,7 +246,7 @@ def _move_key(project: Project, file: str, *, out: bool, remove: bool, plan: boo
         done = Path(file).exists() and not (remove and key.exists()) if out else key.exists()
         return Plan("certs.ca", () if done else (step,), destroys=() if done else losses)
 
-    if carry_out(project, decide, plan_only=plan, yes=yes) and out:
+    if execute(Operation(project, "certs.ca", planned(project, decide), plan_only=plan, yes=yes)) and out:
         show.out.print(f"It opens with {project.state.ca}/passphrase: keep the two apart")
 
 
@@ -287,6 +289,5 @@ def import_certificate(
     def decide() -> Plan:
         return plan_import(seen.stored(project.state, leaf, _now()), files, wanted)
 
-    carry_out_or_put_back(
-        project, decide, leaves, plan, yes, "the public site shows its certificate" if wanted else "nginx shows its own"
-    )
+    done = "the public site shows its certificate" if wanted else "nginx shows its own"
+    execute_or_revert(project, "certs.import", decide, leaves, plan, yes, done)

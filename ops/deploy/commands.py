@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from invoke import Context
 
-from ops.cli.command import known_service, verb
+from ops.cli.command import verb
 from ops.core.errors import UsageProblem
 
 if TYPE_CHECKING:
@@ -87,9 +87,9 @@ def deploy(
     """
     from ops.cli import show
     from ops.deploy.hooks import find_hooks
-    from ops.deploy.transition import bring_about
+    from ops.deploy.transition import change_release
     from ops.host.preflight import check_host
-    from ops.project import open_project
+    from ops.project import known_service, open_project
     from ops.releases.store import activations
 
     began = time.monotonic()
@@ -101,7 +101,7 @@ def deploy(
 
     # A hook that cannot run is said before anything else, in a plan as well.
     find_hooks(project.host.repository / "config" / "hooks")
-    if steps := bring_about(aim, plan_only=plan, yes=yes, check=check_host):
+    if steps := change_release(aim, plan_only=plan, yes=yes, check=check_host):
         took = f"{steps} steps in {time.monotonic() - began:.1f} s"
         show.out.print(f"[bold green]deployed[/bold green]: {deployed(activations(project.state))}{took}")
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ops.core import state as files
 from ops.core.errors import OpsError, UsageProblem, did_you_mean
@@ -17,6 +18,9 @@ from ops.core.process import stream
 from ops.deploy.steps import BuildImage, WriteRelease
 from ops.project import Project
 
+if TYPE_CHECKING:
+    from ops.cli.execute import UnderWay
+
 WHEN = ("pre", "post")
 VERBS = ("build", "deploy", "rollback")
 NAMES = tuple(f"{when}-{verb}" for verb in VERBS for when in WHEN)
@@ -25,6 +29,14 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 Report = Callable[[str], None]
 Note = Callable[[Mapping[str, Any]], None]
+
+
+@contextmanager
+def run_around(change: UnderWay) -> Iterator[None]:
+    """Run the operator's hooks before a plan and, where it was executed, after it."""
+    before(change.project, change.plan, change.say, change.hooks.append)
+    yield
+    after(change.project, change.plan, change.say, change.hooks.append)
 
 
 def before(project: Project, plan: Plan, report: Report, note: Note) -> None:

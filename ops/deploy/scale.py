@@ -110,7 +110,7 @@ def scale(c: Context, service: str, plan: bool = False, yes: bool = False) -> No
     from ops.cli import show
     from ops.core import state as files
     from ops.deploy.rescale import rescaled
-    from ops.deploy.transition import Goal, again, bring_about
+    from ops.deploy.transition import Goal, again, change_release
     from ops.project import open_project, supervisor_sources
     from ops.releases.store import current_number, read_release
 
@@ -132,5 +132,5 @@ def scale(c: Context, service: str, plan: bool = False, yes: bool = False) -> No
             undo=lambda: files.write(here.state.scale, files.dump(before)),
         )  # fmt: skip
 
-    if steps := bring_about(aim, plan_only=plan, yes=yes):
+    if steps := change_release(aim, plan_only=plan, yes=yes):
         show.out.print(f"[bold green]{name} has {number}[/bold green]: {steps} steps in {time.monotonic() - began:.1f} s")

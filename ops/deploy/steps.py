@@ -1,4 +1,4 @@
-"""Every kind of change that a plan may contain. Data only; `ops/core/execute.py` knows how each is done."""
+"""Every kind of change that a plan may contain. Data only; `ops/core/executor.py` knows how each is done."""
 
 from __future__ import annotations
 

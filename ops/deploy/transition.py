@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ops.cli.command import as_told, confirm, nothing_left, recorded, refuse_before_anything, with_consent
-from ops.core.errors import HostLacks, NeedsPerson, OpsError
+from ops.cli.command import described
+from ops.cli.execute import DONE, FAILED, Decision, NoObserver, Observer, Operation, Revert, execute, note
+from ops.core.errors import HostLacks, OpsError
 from ops.keycloak.schema.dumps import STAMP
 from ops.keycloak.schema.upgrade import FORWARD, Rules
 from ops.stack.model import EDGE
 
 if TYPE_CHECKING:
-    from ops.core.plan import Plan, Step
+    from ops.core.plan import Plan
     from ops.deploy.containers import Options
+    from ops.deploy.measurement import Measurement
+    from ops.execution import Execution
     from ops.project import Project
     from ops.stack.model import Seen
     from ops.stack.wanted import Wanted
@@ -48,7 +52,7 @@ class Goal:
     extend: Callable[[Plan, Seen], Plan] = lambda plan, seen: plan
     """Adds what a release does not say."""
     undo: Callable[[], None] = lambda: None
-    """Takes back what was done outside of the release, before the last one is put back."""
+    """Reverts what was done outside of the release, before the previous one is restored."""
     rules: Rules = FORWARD
     """What it may do to Keycloak's database."""
     accept_violations: bool | None = None
@@ -135,61 +139,39 @@ def refuse_missing_images(goal: Goal, plan: Plan) -> None:
         )  # fmt: skip
 
 
-def bring_about(
+def change_release(
     aim: Callable[[], Goal], *, plan_only: bool = False, yes: bool = False, check: Callable[[Project], None] | None = None
 ) -> int:
-    """Plan, confirm with the lock free, plan afresh, apply under measurement; put everything back where it fails or costs too
-    much.
+    """Go to another release under measurement; restore the previous one where that fails or costs users too much.
 
     `aim` reads this host and says where to get; it is asked again under the lock: another command may have ended meanwhile.
 
-    Returns the number of steps done. Raises what went wrong: with exit code 1 where the old release serves again, 5 where
+    Returns the number of steps done. Raises what went wrong: with exit code 1 where the previous release serves again, 5 where
     a person is needed.
     """
-    from ops.cli import show
+    first = aim()
+
+    def decide() -> Decision:
+        return _decided(first if plan_only else aim())
+
+    return execute(Operation(
+        first.project, first.verb, decide, plan_only=plan_only, yes=yes, check=check, plans_first=False,
+    ))  # fmt: skip
+
+
+def _decided(goal: Goal) -> Decision:
     from ops.security_audit.admission import refuse_violations
 
-    goal = aim()
-    project = goal.project
-    if plan_only:
-        _, _, plan = goal.decide()
-        if goal.verb not in BUILDING:
-            refuse_missing_images(goal, plan)
-        show.plan(plan)
-        return 0
-    refuse_before_anything(project, check)
-    project.host.prepare()
-
-    def decided() -> tuple[Plan, Callable[[], int]]:
-        goal = aim()
-        wanted, seen, plan = goal.decide()
-        if goal.verb not in BUILDING:
-            refuse_missing_images(goal, plan)
-        if plan.steps:
-            refuse_violations(plan, bool(goal.accept_violations))
-            if check:
-                check(goal.project)
-        return plan, partial(_carry_out, goal, wanted, seen, plan)
-
-    def ask(plan: Plan) -> None:
-        show.loosened(plan)
-        confirm(plan, yes)
-
-    return with_consent(project, goal.verb, decided, ask, yes=yes)
-
-
-def _carry_out(goal: Goal, wanted: Wanted, seen: Seen, plan: Plan) -> int:
-    from ops.cli import show
-
-    project = goal.project
-    if not plan.steps:
-        show.plan(plan)
-        _recognise(project)
-        return 0
-    project.remember()
-    with recorded(project, plan):
-        _Attempt(goal, wanted, seen, plan).run()
-    return len(plan.steps)
+    wanted, seen, plan = goal.decide()
+    if goal.verb not in BUILDING:
+        refuse_missing_images(goal, plan)
+    attempt = _Attempt(goal, wanted, seen, plan)
+    return Decision(
+        goal.project, plan, wanted, left=lambda: goal.decide()[2],
+        refuse=partial(refuse_violations, plan, bool(goal.accept_violations)),
+        nothing_to_do=partial(_recognise, goal.project), observe=attempt.observe, executed=attempt.executed,
+        revert=attempt.revert, failed=attempt.failed, ended=attempt.record,
+    )  # fmt: skip
 
 
 def _recognise(project: Project) -> None:
@@ -209,13 +191,13 @@ def _now() -> str:
 
 
 class _Attempt:
-    """One activation, from its first step to its record."""
+    """One activation: what users notice of it, what reverts it, and its record."""
 
     def __init__(self, goal: Goal, wanted: Wanted, seen: Seen, plan: Plan) -> None:
         from ops.releases.store import activations, current_number, next_number
         from ops.stack.release import good_releases
 
-        self.goal, self.wanted, self.seen, self.plan = goal, wanted, seen, plan
+        self.goal, self.seen, self.plan = goal, seen, plan
         self.project, self.state = goal.project, goal.project.state
         self.began, self.stamp = time.monotonic(), time.strftime(STAMP, time.gmtime())
         good = good_releases(activations(self.state))
@@ -227,72 +209,35 @@ class _Attempt:
         self.gaps: dict[str, float] = {}
         self.interruptions: list[tuple[float, float]] = []
         """When requests failed as the plan had announced, in seconds since the epoch."""
-        self.done: list[str] = []
         self.summary: dict[str, Any] | None = None
 
-    def run(self) -> None:
-        from ops.stack.release import GOOD
+    def observe(self) -> AbstractContextManager[Observer]:
+        """The prober, where there is a site that can be asked and something that it could notice."""
+        self.began = time.monotonic()
+        serving = EDGE in self.seen.containers and self.seen.containers[EDGE].state == "running"
+        if self.previous is None or not serving or not self.plan.changes:
+            return nullcontext(NoObserver())
+        return self._measured()
 
-        try:
-            self._measure()
-            self._refuse_the_cost()
-        except KeyboardInterrupt as interrupt:
-            state = self._left()
-            self._record("interrupted", "by the operator")
-            raise KeyboardInterrupt(state) from interrupt
-        except Exception as problem:
-            # Also what nobody has foreseen: users are not to be left with half a release.
-            self._put_back(as_told(problem))
-        self._record(GOOD)
-        self._clean_up()
-
-    def _left(self) -> str:
-        """The state in which an interrupt leaves this host, and the ways out."""
-        from ops.releases.store import current_number
-
-        verb, now = self.goal.verb, current_number(self.state)
-        said = (
-            f"{len(self.done)} of {len(self.plan.steps)} steps were done and stay done; release {now or '–'} is the current one"
-        )
-        back = f", inv rollback --to {self.previous} goes back" if self.previous else ""
-        return f"{said}; inv {verb} goes on{back}"
-
-    def _measure(self) -> None:
-        """Do the work while the prober asks, where there is a site that can be asked and something that it could notice."""
+    @contextmanager
+    def _measured(self) -> Iterator[Observer]:
         from ops.deploy.measure import summarise
         from ops.deploy.measurement import measured
 
-        serving = EDGE in self.seen.containers and self.seen.containers[EDGE].state == "running"
-        if self.previous is None or not serving or not self.plan.changes:
-            self._apply(self.goal, self.wanted, self.plan)
-            nothing_left(lambda: self.goal.decide()[2])
-            return
         project = self.project
-        touched = [time.time()]
-
-        def first_touch() -> None:
-            # What was done until then (an image, a file, a container that does not run yet) is part of "before".
-            found.baseline(BASELINE_SECONDS)
-            touched[0] = time.time()
-
         with measured(project.settings, project.ports, self.state, LONGEST) as found:
-            try:
-                self._apply(self.goal, self.wanted, self.plan, first_touch)
-            finally:
-                ended = time.time()
-                self.interruptions += [(touched[0], ended)] if self.plan.stops_requests else []
-            nothing_left(lambda: self.goal.decide()[2])
-            time.sleep(max(0.0, ended + AFTER_SECONDS - time.time()))
-        self.summary = {**summarise(found.samples, touched[0], ended, self.interruptions), "note": found.note}
+            users = _Users(found)
+            yield users
+            time.sleep(max(0.0, users.ended + AFTER_SECONDS - time.time()))
+        self.interruptions += [(users.touched, users.ended)] if self.plan.stops_requests else []
+        self.summary = {**summarise(found.samples, users.touched, users.ended, self.interruptions), "note": found.note}
+        self._refuse_the_cost(self.summary)
 
-    def _refuse_the_cost(self) -> None:
+    def _refuse_the_cost(self, summary: Mapping[str, Any]) -> None:
         """Raises OpsError where users paid more than the settings allow, and the plan had not announced it."""
-        summary = self.summary
         budget = self.project.settings.get("deploy", "failed_requests")
-        if not summary or summary["failed_before"]:
-            return
         failed = summary["failed"] - summary["announced"]
-        if failed <= budget:
+        if summary["failed_before"] or failed <= budget:
             return
         first = next(failure for failure in summary["failures"] if not failure.get("announced"))
         beside = f", and {summary['announced']} more as announced" if summary["announced"] else ""
@@ -302,83 +247,57 @@ class _Attempt:
             "inv logs nginx --since 10m",
         )  # fmt: skip
 
-    def _apply(
-        self, goal: Goal, wanted: Wanted, plan: Plan, first_touch: Callable[[], None] = lambda: None
-    ) -> None:  # fmt: skip
-        from ops.cli import show
-        from ops.core.execute import apply
-        from ops.core.journal import Journal
-        from ops.execution import Execution
+    def executed(self, decision: Decision, execution: Execution) -> None:
+        """Remember how long each service was away, and when requests failed as announced."""
+        services = (decision.wanted or self.project.deployed).stack.services
+        for change in decision.plan.changes:
+            # What was rolled was never away, though its container was.
+            if change.action == "recreate" and change.service in execution.gaps:
+                self.gaps[change.service] = execution.gaps[change.service]
+            service = services.get(change.service)
+            if service and change.stops_requests:
+                self.interruptions += (away for slot in service.slots() for away in execution.away.get(slot, ()))
 
-        journal = Journal.of_this_process(self.state.journal)
-        with show.progress(len(plan.steps)) as progress:
-            performer = Execution(self.project, progress.report, wanted, first_touch)
+    def failed(self, problem: BaseException, done: int) -> BaseException:
+        """Record what is not reverted, and describe it: an interrupt with the state that it leaves, and the ways out."""
+        from ops.releases.store import current_number
 
-            def do(step: Step) -> None:
-                performer.do(step)
-                self.done.append(step.key)
+        if not isinstance(problem, KeyboardInterrupt):
+            failure = described(problem)
+            self.record(FAILED, f"{failure.what}: {failure.why}")
+            return failure
+        verb, now = self.goal.verb, current_number(self.state)
+        said = f"{done} of {len(self.plan.steps)} steps were done and stay done; release {now or '–'} is the current one"
+        back = f", inv rollback --to {self.previous} goes back" if self.previous else ""
+        self.record("interrupted", "by the operator")
+        return KeyboardInterrupt(f"{said}; inv {verb} goes on{back}")
 
-            try:
-                apply(plan, do, journal, progress)
-            finally:
-                for change in plan.changes:
-                    # What was rolled was never away, though its container was.
-                    if change.action == "recreate" and change.service in performer.gaps:
-                        self.gaps[change.service] = performer.gaps[change.service]
-                    service = wanted.stack.services.get(change.service)
-                    if service and change.stops_requests:
-                        self.interruptions += (away for slot in service.slots() for away in performer.away.get(slot, ()))
-
-    def _put_back(self, problem: OpsError) -> None:
-        """Raises `problem`, told as what it has come to."""
-        why = f"{problem.what}: {problem.why}"
+    @property
+    def revert(self) -> Revert | None:
+        """Back to the release before this one, where there is one that has served."""
         if self.previous is None:
-            self._record("failed", why)
-            raise problem
-        began = time.monotonic()
-        try:
-            self.goal.undo()
-            changed = self._restore(problem, self.previous)
-        except (KeyboardInterrupt, Exception) as second:
-            self._record("failed", why)
-            told = as_told(second)
-            said = "interrupted" if isinstance(second, KeyboardInterrupt) else f"{told.what}: {told.why}"
-            raise NeedsPerson(
-                problem.what, f"{problem.why}; putting release {self.previous} back failed as well: {said}",
-                f"inv status shows what serves; inv rollback --to {self.previous} tries again", problem.details,
-            ) from second  # fmt: skip
-        if not changed:
-            kind = OpsError if isinstance(problem, NeedsPerson) else type(problem)
-            raise kind(problem.what, problem.why, f"nothing was changed; {problem.next_step}", problem.details)
-        self._record("reverted", why)
-        then = problem.next_step if type(problem) is NeedsPerson else "correct the cause"
-        raise OpsError(
-            problem.what, problem.why,
-            f"release {self.previous} serves as before, put back in {time.monotonic() - began:.1f} s; "
-            f"{then}, then inv {self.goal.verb}",
-            problem.details,
+            return None
+        number = self.previous
+        return Revert(
+            partial(self._back_to, number), f"putting release {number} back",
+            restored=f"release {number} serves as before, put back in {{seconds}}",
+            by_hand=f"inv status shows what serves; inv rollback --to {number} tries again",
+            again=f"inv {self.goal.verb}", unchanged="nothing was changed", interrupts=False,
         )  # fmt: skip
 
-    def _restore(self, problem: OpsError, number: int) -> bool:
-        """Bring the release before this one about again; whether there was anything to do."""
-        from ops.cli import show
-
+    def _back_to(self, number: int) -> Decision:
+        self.goal.undo()
         goal = back_to(self.project, number, Rules(own_since=self.stamp))
         wanted, _, plan = goal.decide()
         refuse_missing_images(goal, plan)
-        if not plan.steps:
-            return False
-        show.err.print(f"{problem.what}: putting release {number} back")
-        self._apply(goal, wanted, plan)
-        nothing_left(lambda: goal.decide()[2])
-        return True
+        return Decision(self.project, plan, wanted, left=lambda: goal.decide()[2])
 
-    def _record(self, outcome: str, why: str = "") -> None:
-        """That it fails (a full disk) is worth a word: it hides neither what happened nor what serves."""
-        from ops.cli import show
+    def record(self, outcome: str, why: str) -> None:
+        """That it fails (a full disk) is worth a note: it hides neither what happened nor what serves."""
         from ops.releases.store import record_activation
-        from ops.stack.release import Activation
+        from ops.stack.release import GOOD, Activation
 
+        outcome = GOOD if outcome == DONE else outcome
         try:
             record_activation(self.state, Activation(
                 release=self.number, verb=self.goal.verb, at=_now(), outcome=outcome,
@@ -386,15 +305,32 @@ class _Attempt:
                 gaps=self.gaps,
             ))  # fmt: skip
         except OSError as problem:
-            show.err.print(f"[yellow]note:[/yellow] release {self.number} is {outcome}; not written down: {problem.strerror}")
+            note(f"release {self.number} is {outcome}; not written down: {problem.strerror}")
+        if outcome == GOOD:
+            self._clean_up()
 
     def _clean_up(self) -> None:
-        """Releases and images that nothing needs any more. That it fails is worth a word, no more."""
-        from ops.cli import show
+        """Remove releases and images that nothing needs any more. That it fails is worth a note, no more."""
         from ops.releases.retention import clean_up
 
         try:
             clean_up(self.project)
         except Exception as problem:
-            told = as_told(problem)
-            show.err.print(f"[yellow]note:[/yellow] old releases could not be cleaned up: {told.what}: {told.why}")
+            failure = described(problem)
+            note(f"old releases could not be cleaned up: {failure.what}: {failure.why}")
+
+
+class _Users:
+    """What the prober is asked for by execute(): when users could notice something at first, and at last."""
+
+    def __init__(self, found: Measurement) -> None:
+        self.found = found
+        self.touched = self.ended = time.time()
+
+    def first_touch(self) -> None:
+        # What was done until then (an image, a file, a container that does not run yet) is part of "before".
+        self.found.baseline(BASELINE_SECONDS)
+        self.touched = time.time()
+
+    def executed(self) -> None:
+        self.ended = time.time()

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from invoke import Context
 
-from ops.cli.command import carry_out, known_service, verb
+from ops.cli.command import verb
+from ops.cli.execute import Operation, execute, planned
 
 if TYPE_CHECKING:
     from ops.core.plan import Plan
@@ -35,7 +36,7 @@ def build(c: Context, service: str | None = None, plan: bool = False, refresh: b
     from ops.cli import show
     from ops.core import state as files
     from ops.host.preflight import check_host_to_build
-    from ops.project import REFRESH, open_project
+    from ops.project import REFRESH, known_service, open_project
     from ops.stack.images import refreshed
 
     began = time.monotonic()
@@ -44,7 +45,8 @@ def build(c: Context, service: str | None = None, plan: bool = False, refresh: b
     stamps = refreshed(project.kept_stamps, service, time.strftime("%Y-%m-%dT%H:%M:%S%z"))
     if refresh:
         project = project.with_stamps(stamps)
-    if built := carry_out(project, lambda: decide(project, service), plan_only=plan, check=check_host_to_build):
+    decided = planned(project, lambda: decide(project, service))
+    if built := execute(Operation(project, "build", decided, plan_only=plan, check=check_host_to_build)):
         if refresh:
             # Only now: a refresh that failed must not leave a deploy without images.
             files.write(project.state.root / REFRESH, stamps)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from invoke import Context
 
-from ops.cli.command import must_run, verb
+from ops.cli.command import verb
 from ops.core.errors import HostLacks, OpsError
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def diagnose(c: Context, json: bool = False) -> None:
     from ops.keycloak.failures.diagnose import as_json
     from ops.keycloak.probe.gather import look
     from ops.project import must_exist, open_project
+    from ops.status.situation import must_run
 
     began = time.monotonic()
     diagnosis = decide.diagnose(look(must_run(must_exist(open_project()))))

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from invoke import Context
 
-from ops.cli.command import as_told, locked, must_run, recorded, verb
+from ops.cli.command import described, verb
+from ops.cli.execute import Decision, Operation, execute, locked
 from ops.core.errors import HostLacks, NeedsPerson, OpsError
 from ops.keycloak.repair.repaired import Done, Unasked
 
@@ -45,6 +46,7 @@ def fix(c: Context, plan: bool = False, yes: bool = False, json: bool = False) -
     Stops a crash loop, makes a dump, applies one repair at a time and undoes one that does not help."""
     from ops.cli import show
     from ops.project import must_exist, open_project
+    from ops.status.situation import must_run
 
     project = must_exist(open_project())
     if json:
@@ -61,7 +63,7 @@ def fix(c: Context, plan: bool = False, yes: bool = False, json: bool = False) -
     except KeyboardInterrupt as interrupt:
         raise KeyboardInterrupt(f"{len(run.done)} repairs were made and not verified; inv keycloak.fix goes on") from interrupt
     except Exception as problem:
-        run.problem = as_told(problem)
+        run.problem = described(problem)
         raise run.problem from problem
     finally:
         _print(run, json)
@@ -227,8 +229,8 @@ class _Run:
             self._apply(Plan(VERB, repair.steps), found.wanted, one.steps, repair=repair)
         except Exception as problem:
             # Also what nobody has foreseen is undone where the finding is still there.
-            told = as_told(problem)
-            one.why = f"{told.what}: {told.why}"
+            failure = described(problem)
+            one.why = f"{failure.what}: {failure.why}"
             self.say(f"  [yellow]{escape(one.why)}[/yellow]")
         one.seconds = time.monotonic() - began
         one.entries = [entry for entry in undo.kept(self.project.state) if entry.name not in before]
@@ -274,26 +276,23 @@ class _Run:
         try:
             self._apply(plan_undo(entries, before.wanted), before.wanted, [])
         except (Exception, KeyboardInterrupt) as problem:
-            told, kept = as_told(problem), undo.folder(self.project.state)
+            failure, kept = described(problem), undo.folder(self.project.state)
             next_step = f"inv keycloak shows what is wrong now; {kept} holds what undoes it"
-            raise NeedsPerson(f"a repair could not be undone: {told.what}", told.why, next_step) from problem
+            raise NeedsPerson(f"a repair could not be undone: {failure.what}", failure.why, next_step) from problem
         for entry in entries:
             undo.forget(self.project.state, entry.name)
 
     def _apply(self, plan: Plan, wanted: Wanted | None, steps: list[dict[str, Any]], repair: Repair | None = None) -> None:
         """Carry out a plan. steps: filled with title and seconds of each that ended."""
-        from ops.cli import show
         from ops.cli.watch import Watch
-        from ops.core.execute import apply
-        from ops.core.journal import Journal
-        from ops.execution import Execution
 
         if not plan.steps:
             return
-        journal = Journal.of_this_process(self.project.state.journal)
-        with recorded(self.project, plan), show.progress(len(plan.steps)) as shown:
-            progress = Watch(None if self.quiet else shown, steps)
-            apply(plan, Execution(self.project, progress.report, wanted).do, journal, progress)
+        decision = Decision(self.project, plan, wanted)
+        execute(Operation(
+            self.project, VERB, lambda: decision, locks=False, remembers=False,
+            progress=lambda shown: Watch(None if self.quiet else shown, steps),
+        ))  # fmt: skip
 
     # The end.
 
@@ -335,7 +334,7 @@ class _Run:
             self._keep()
             raise
         except Exception as failure:
-            problem = as_told(failure)
+            problem = described(failure)
             entries = undo.kept(self.project.state)
             if not self.done:
                 raise NeedsPerson(

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from invoke import Context
 
-from ops.cli.command import carry_out, known_service, locked, must_run, recorded, seen_without_health, verb
+from ops.cli.command import verb
+from ops.cli.execute import Decision, Operation, execute, planned
 from ops.core.errors import HostLacks
 
 if TYPE_CHECKING:
@@ -20,16 +21,17 @@ def stop(c: Context) -> None:
     Every container within its grace period, and the health supervisor.
     """
     from ops.cli import show
+    from ops.engines.podman.observe import observe
     from ops.lifecycle.plan import plan_stop
     from ops.project import must_exist, open_project
 
     project = must_exist(open_project())
 
     def decide() -> Plan:
-        seen = seen_without_health(project)
+        seen = observe(project.host, (), with_health=False)
         return plan_stop(project.deployed.stack, seen, ticker=bool(seen.ticker))
 
-    if carry_out(project, decide):
+    if execute(Operation(project, "stop", planned(project, decide))):
         show.out.print("stopped; [bold]inv start[/bold] brings everything back")
 
 
@@ -40,19 +42,20 @@ def start(c: Context) -> None:
     Waits until it is healthy, and starts the health supervisor.
     """
     from ops.cli import show
+    from ops.engines.podman.observe import observe
     from ops.lifecycle.plan import plan_start
     from ops.project import must_exist, open_project
 
     project = must_exist(open_project())
 
     def decide() -> Plan:
-        seen = seen_without_health(project)
+        seen = observe(project.host, (), with_health=False)
         if not seen.containers:
             raise HostLacks("nothing to start", f"project {project.name} has no containers", "inv deploy")
         wanted = project.deployed
         return plan_start(wanted.stack, seen, wanted.supervise, wanted.supervise_version, wanted.firewall)
 
-    if carry_out(project, decide):
+    if execute(Operation(project, "start", planned(project, decide))):
         show.out.print("[bold green]started[/bold green]")
 
 
@@ -63,24 +66,23 @@ def restart(c: Context, service: str) -> None:
     Each is healthy before the next is restarted.
     """
     from ops.cli import show
-    from ops.core.execute import apply
-    from ops.core.journal import Journal
-    from ops.execution import Execution
+    from ops.engines.podman.observe import observe
     from ops.lifecycle.plan import plan_restart
-    from ops.project import must_exist, open_project
+    from ops.project import known_service, must_exist, open_project
+    from ops.status.situation import must_run
 
     project = open_project()
     known_service(project, service)
     must_run(must_exist(project))
-    project.host.prepare()
-    with locked(project, "restart"):
-        plan = plan_restart(project.deployed.stack, seen_without_health(project), service)
+
+    def decide() -> Decision:
+        plan = plan_restart(project.deployed.stack, observe(project.host, (), with_health=False), service)
         if not plan.steps:
             raise HostLacks(f"{service} has no containers", "it was never deployed here", f"inv deploy --service {service}")
-        # Restarting is the wish itself, not a difference to what is wanted, so there is nothing to observe again but health.
-        journal = Journal.of_this_process(project.state.journal)
-        with recorded(project, plan), show.progress(len(plan.steps)) as progress:
-            apply(plan, Execution(project, progress.report, project.deployed).do, journal, progress)
+        # Restarting is the wish itself, not a difference to what is wanted.
+        return Decision(project, plan)
+
+    execute(Operation(project, "restart", decide, plans_first=False, remembers=False))
     show.out.print(f"[bold green]restarted[/bold green] {service}")
 
 
@@ -94,6 +96,7 @@ def destroy(c: Context, keep_data: bool = True, yes: bool = False) -> None:
     --no-keep-data removes the data too. Asks for the project's name.
     """
     from ops.cli import show
+    from ops.engines.podman.observe import observe
     from ops.lifecycle.plan import plan_destroy
     from ops.project import open_project
 
@@ -101,8 +104,8 @@ def destroy(c: Context, keep_data: bool = True, yes: bool = False) -> None:
     project = open_project(secrets_needed=False)
 
     def decide() -> Plan:
-        return plan_destroy(project.deployed.stack, seen_without_health(project), keep_data=keep_data)
+        return plan_destroy(project.deployed.stack, observe(project.host, (), with_health=False), keep_data=keep_data)
 
-    if carry_out(project, decide, yes=yes, word=project.name):
+    if execute(Operation(project, "destroy", planned(project, decide), yes=yes, word=project.name)):
         kept = "its volumes and state are kept" if keep_data else "nothing of it is left but its images"
         show.out.print(f"[bold]{project.name}[/bold] is gone from this host; {kept}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from invoke import Context
 
-from ops.cli.command import known_service, verb
+from ops.cli.command import verb
 from ops.core.errors import UsageProblem
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def logs(  # noqa: PLR0913, PLR0917  (each one is an option)
     By service, time, level, pattern or request id; --follow shows new lines as they come.
     """
     from ops.logs.query import live_query, no_pattern, query, read
-    from ops.project import must_exist, open_project
+    from ops.project import known_service, must_exist, open_project
 
     project = open_project()
     asked = read(service, since, until, level, grep, request_id, datetime.now(UTC))

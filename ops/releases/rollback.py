@@ -27,7 +27,7 @@ def rollback(
     Its images, configuration and settings. Builds nothing, needs no network.
     """
     from ops.cli import show
-    from ops.deploy.transition import Goal, back_to, bring_about
+    from ops.deploy.transition import Goal, back_to, change_release
     from ops.keycloak.schema.upgrade import Rules
     from ops.project import open_project
     from ops.releases.store import activations, current_number, releases, schema_history
@@ -53,7 +53,7 @@ def rollback(
         goal = back_to(project.afresh(), number, Rules(with_database=with_database))
         return replace(goal, accept_violations=accept_policy_violations)
 
-    if steps := bring_about(aim, plan_only=plan, yes=yes):
+    if steps := change_release(aim, plan_only=plan, yes=yes):
         show.out.print(
             f"[bold green]release {number} serves again[/bold green]: {steps} steps in {time.monotonic() - began:.1f} s"
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from invoke import Context
 
-from ops.cli.command import must_run, verb
+from ops.cli.command import verb
 from ops.core.errors import HostLacks, OpsError, UsageProblem
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ def rotate(
     from ops.cli import show
     from ops.project import must_exist, open_project
     from ops.secrets.table import rotatable, target_named
+    from ops.status.situation import must_run
 
     began = time.monotonic()
     given = [name for name in names.split(",") if name]
@@ -127,9 +128,9 @@ def rotate_secrets(
 ) -> int:  # fmt: skip
     """The number of steps. `name`: of the command. `export`: file for the new key of the backups, where that is among them.
 
-    Raises as `bring_about` does, and where a secret cannot be rotated here.
+    Raises as `change_release` does, and where a secret cannot be rotated here.
     """
-    from ops.deploy.transition import bring_about
+    from ops.deploy.transition import change_release
     from ops.keycloak.rotate.rotation import must_answer
     from ops.releases.store import current_number
     from ops.secrets.table import must_be_rotatable
@@ -145,7 +146,7 @@ def rotate_secrets(
             must_answer(here)
         return rotation_goal(here, targets, name, path)
 
-    return bring_about(aim, plan_only=plan_only, yes=yes)
+    return change_release(aim, plan_only=plan_only, yes=yes)
 
 
 def rotation_goal(project: Project, targets: Sequence[Target], name: str, export: str = "") -> Goal:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
 from ops.core import state as files
 from ops.core.state import State
 from ops.secrets import versions
 from ops.secrets.table import TARGETS
+
+if TYPE_CHECKING:
+    from ops.cli.execute import UnderWay
 
 FILE = "secrets.prom"
 METRIC = "cc03_secret_created_timestamp_seconds"
@@ -25,3 +32,15 @@ def write(state: State) -> None:
     """Raises OSError where it cannot be written."""
     if state.metrics.is_dir():
         files.write(state.metrics / FILE, exposition(state))
+
+
+@contextmanager
+def write_after(change: UnderWay) -> Iterator[None]:
+    """Write the metrics after every plan that was executed. That it fails is worth a note, no more."""
+    try:
+        yield
+    finally:
+        try:
+            write(change.project.state)
+        except OSError as problem:
+            change.note(f"metrics of secrets are not up to date: {problem}; the next change writes them")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from invoke import Context
 
-from ops.cli.command import must_run, verb
+from ops.cli.command import verb
 from ops.core.errors import OpsError, UsageProblem
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ def walls(
     from ops.security_audit.exceptions import parse_exceptions
     from ops.security_audit.judge import as_json, judge
     from ops.security_audit.probe.gather import ADVISORIES, PARTS, exceptions_text, look, today
+    from ops.status.situation import must_run
 
     # Before the audit rather than after it.
     page = destination(report, overwrite=overwrite) if report is not None else None

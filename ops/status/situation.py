@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from ops.core.errors import HostLacks
 from ops.core.journal import interrupted, newest
 from ops.core.operation import under_way
 from ops.core.state import State
 from ops.releases.store import activations, current_number
-from ops.status.headline import Situation
+from ops.status.headline import Situation, stopped_by
+
+if TYPE_CHECKING:
+    from ops.project import Project
 
 TAIL_BYTES = 128 << 10
 """Of the audit log: some hundred operations. The whole of it is read by inv audit.log."""
@@ -22,3 +28,11 @@ def situation(state: State) -> Situation:
 def is_stopped(state: State) -> bool:
     """Whether `inv stop` was the last word: nothing is supervised, and nothing is expected to run."""
     return (state.ticker / "stopped").exists()
+
+
+def must_run(project: Project) -> Project:
+    """The same project. Raises HostLacks where it was stopped on purpose: nothing answers, and nothing is wrong with it."""
+    if is_stopped(project.state):
+        by = stopped_by(situation(project.state).operations)
+        raise HostLacks("the stack is stopped", f"{by}; this command needs it", "inv start, then the same command")
+    return project

@@ -16,7 +16,7 @@ import pytest
 from ops import execution
 from ops.audit_log import record as audit
 from ops.backup import host_archive as archive
-from ops.cli import command as common
+from ops.cli import execute as common
 from ops.core import state as files
 from ops.core.plan import Plan, Step
 from ops.core.state import State
@@ -32,7 +32,7 @@ from ops.deploy.steps import (
     StartContainer,
     WriteRelease,
 )
-from ops.deploy.transition import Goal, bring_about
+from ops.deploy.transition import Goal, change_release
 from ops.engines.podman import observe
 from ops.keycloak.realm import live as realm
 from ops.keycloak.schema import observed as schema
@@ -189,7 +189,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(audit, "origin", lambda _: {})
     monkeypatch.setattr(archive, "keep", lambda _: None)
     monkeypatch.setattr(metrics, "write", lambda _: None)
-    monkeypatch.setattr(common, "LOOK_PAUSE", 0.0)
+    monkeypatch.setattr(common, "PAUSE_SECONDS", 0.0)
     monkeypatch.setattr(transition, "AFTER_SECONDS", 0.0)
     return made
 
@@ -197,7 +197,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
 @pytest.fixture
 def served(world: World) -> World:
     """Release 1 serves."""
-    assert bring_about(world.aim(OLD), yes=True) > 10
+    assert change_release(world.aim(OLD), yes=True) > 10
     assert (world.serving, world.outcomes) == (1, [(1, GOOD)])
     world.done.clear()
     return world

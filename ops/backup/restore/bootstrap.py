@@ -5,17 +5,15 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from ops.cli.command import locked, recorded
+from ops.cli.execute import Decision, Operation, execute, locked
 from ops.core.errors import HostLacks
 
 if TYPE_CHECKING:
     from ops.backup.restore.bootstrap_plan import Found
-    from ops.core.plan import Plan
     from ops.project import Project
-    from ops.stack.model import Seen
 
 
-def bring_back(where: str, key: str, credentials: str, *, plan_only: bool) -> None:
+def bootstrap_host(where: str, key: str, credentials: str, *, plan_only: bool) -> None:
     """Read the newest set, put the state folder in place, then deploy with the data of the repository.
 
     Raises HostLacks where this host has something of the project already.
@@ -53,34 +51,18 @@ def bring_back(where: str, key: str, credentials: str, *, plan_only: bool) -> No
 
 def _deploy(project: Project, found: Found) -> None:
     from ops.backup.restore.bootstrap_plan import with_data
-    from ops.cli import show
-    from ops.core.execute import apply
-    from ops.core.journal import Journal
     from ops.deploy.commands import checkout_goal
-    from ops.execution import Execution
-    from ops.releases.store import record_activation
+    from ops.releases.store import current_number, record_activation
     from ops.stack.release import GOOD, Activation
 
     goal = checkout_goal(project, verb="restore")
     wanted, seen, planned = goal.decide()
-    planned = with_data(planned, found, wanted.stack, wanted.versions)
-    show.plan(planned)
-    project.remember()
+    decision = Decision(project, with_data(planned, found, wanted.stack, wanted.versions), wanted)
     began = time.monotonic()
-    with recorded(project, planned), show.progress(len(planned.steps)) as progress:
-        performer = Execution(project, progress.report, wanted)
-        apply(planned, performer.do, Journal.of_this_process(project.state.journal), progress)
-    number = _number(project, planned, seen)
-    seconds = round(time.monotonic() - began, 1)
-    record_activation(project.state, Activation(number, "restore", time.strftime("%Y-%m-%dT%H:%M:%S%z"), GOOD, seconds=seconds))
-
-
-def _number(project: Project, plan: Plan, seen: Seen) -> int:
-    from ops.releases.store import current_number
-
-    number = current_number(project.state)
+    execute(Operation(project, goal.verb, lambda: decision, shows_plan=True, locks=False))
+    seconds, number = round(time.monotonic() - began, 1), current_number(project.state)
     if number is None:
         raise HostLacks(
-            "nothing was deployed", f"{plan.verb} sealed no release; {len(seen.containers)} containers", "inv deploy"
+            "nothing was deployed", f"{goal.verb} sealed no release; {len(seen.containers)} containers", "inv deploy"
         )
-    return number
+    record_activation(project.state, Activation(number, "restore", time.strftime("%Y-%m-%dT%H:%M:%S%z"), GOOD, seconds=seconds))

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING
 
 from invoke import Context
 
-from ops.cli.command import as_told, confirm, locked, recorded, verb, with_consent
-from ops.core.errors import NeedsPerson, OpsError, UsageProblem
+from ops.cli.command import described, verb
+from ops.cli.execute import Decision, Operation, Revert, execute
+from ops.core.errors import NeedsPerson, UsageProblem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ops.backup.target import Chosen, Target
-    from ops.core.plan import Plan
+    from ops.backup.target import Target
     from ops.project import Project
 
 
@@ -45,6 +44,7 @@ def restore(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     Verified; on a failure the data from before the restore is back.
     """
     from ops.backup.target import Target, read_parts, read_time
+    from ops.cli import show
     from ops.project import must_exist, open_project
 
     if bool(bootstrap) != bool(key):
@@ -52,9 +52,9 @@ def restore(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     if xid and not xid.isdigit():
         raise UsageProblem(f"{xid} is no transaction", "a number is needed", "the column xmin of a row; txid_current()")
     if bootstrap:
-        from ops.backup.restore.bootstrap import bring_back
+        from ops.backup.restore.bootstrap import bootstrap_host
 
-        bring_back(bootstrap, key, credentials, plan_only=plan)
+        bootstrap_host(bootstrap, key, credentials, plan_only=plan)
         return
     zone = datetime.now().astimezone().tzinfo
     target = Target(set, read_time(at, zone) if at else None, int(xid) if xid else None, name, timeline, repository)
@@ -67,34 +67,15 @@ def restore(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     else:
         _restore(project, target, parts, plan_only=plan, yes=yes)
     if not plan:
-        _told(began, "put back" if undo else "restored")
+        what = "put back" if undo else "restored"
+        show.out.print(f"[bold green]{what}[/bold green] in {time.monotonic() - began:.1f} s")
 
 
-def _told(began: float, what: str) -> None:
-    from ops.cli import show
-
-    show.out.print(f"[bold green]{what}[/bold green] in {time.monotonic() - began:.1f} s")
-
-
-def _agreed(
-    project: Project, decide: Callable[[], Plan], do: Callable[[Plan], None], *, plan_only: bool, yes: bool
-) -> None:  # fmt: skip
-    from ops.cli import show
-
-    if plan_only:
-        with locked(project, "restore"):
-            show.plan(decide())
-        return
-
-    def decided() -> tuple[Plan, Callable[[], None]]:
-        planned = decide()
-        return planned, partial(do, planned)
-
-    def ask(planned: Plan) -> None:
-        show.plan(planned)
-        confirm(planned, yes, shown=True)
-
-    with_consent(project, "restore", decided, ask, yes=yes)
+def _operation(project: Project, decide: Callable[[], Decision], *, plan_only: bool, yes: bool) -> Operation:
+    return Operation(
+        project, "restore", decide, plan_only=plan_only, yes=yes, plans_first=False, locks_to_plan=True, shows_plan=True,
+        remembers=False,
+    )  # fmt: skip
 
 
 def _restore(project: Project, target: Target, parts: tuple[str, ...], *, plan_only: bool, yes: bool) -> None:
@@ -105,53 +86,29 @@ def _restore(project: Project, target: Target, parts: tuple[str, ...], *, plan_o
     from ops.backup.target import select
 
     stamp = time.strftime(STAMP, time.gmtime())
+    revert = Revert(
+        lambda: _previous_data(project), "putting back what was there",
+        restored="everything is as before, put back in {seconds}",
+        by_hand="inv restore --undo tries again; nothing of the former state is removed",
+    )  # fmt: skip
 
-    def decide() -> Plan:
-        chosen: Chosen = select(target, parts, status(project.host), datetime.now(UTC))
-        return plan_restore(chosen, restoring.facts(project, chosen), stamp)
+    def decide() -> Decision:
+        chosen = select(target, parts, status(project.host), datetime.now(UTC))
+        return Decision(project, plan_restore(chosen, restoring.facts(project, chosen), stamp), revert=revert)
 
-    def do(planned: Plan) -> None:
-        with recorded(project, planned):
-            try:
-                _apply(project, planned)
-            except (Exception, KeyboardInterrupt) as problem:
-                # Also what nobody has foreseen: data has been put aside, and nothing runs.
-                _put_back(project, problem)
-
-    _agreed(project, decide, do, plan_only=plan_only, yes=yes)
+    execute(_operation(project, decide, plan_only=plan_only, yes=yes))
 
 
-def _put_back(project: Project, problem: BaseException) -> None:
-    """Raises what went wrong: as an interrupt or with exit code 1 where everything is as before, 5 where a person is needed."""
+def _previous_data(project: Project) -> Decision:
+    """Data that was put aside is in its place again, and what was stopped runs."""
     from ops.backup.restore import restoring
     from ops.backup.restore.plan import plan_undo
-    from ops.cli import show
     from ops.lifecycle.plan import plan_start
 
-    said = as_told(problem)
-    show.err.print(f"{said.what}: {said.why}: putting back what was there")
-    began = time.monotonic()
-    try:
-        facts = restoring.facts(project)
-        if facts.left:
-            _apply(project, plan_undo(facts.left, facts))
-        else:
-            _apply(project, plan_start(facts.stack, facts.seen, facts.supervise, facts.version))
-    except (Exception, KeyboardInterrupt) as second:
-        raise _half(said, second) from second
-    back = f"everything is as before, put back in {time.monotonic() - began:.1f} s"
-    if isinstance(problem, KeyboardInterrupt):
-        raise KeyboardInterrupt(back) from problem
-    raise OpsError(said.what, said.why, f"{back}; {said.next_step}", said.details) from problem
-
-
-def _half(said: OpsError, second: BaseException) -> NeedsPerson:
-    told = as_told(second)
-    why = "interrupted" if isinstance(second, KeyboardInterrupt) else f"{told.what}: {told.why}"
-    return NeedsPerson(
-        said.what, f"{said.why}; putting the former state back failed as well: {why}",
-        "inv restore --undo tries again; nothing of the former state is removed", said.details,
-    )  # fmt: skip
+    facts = restoring.facts(project)
+    if facts.left:
+        return Decision(project, plan_undo(facts.left, facts))
+    return Decision(project, plan_start(facts.stack, facts.seen, facts.supervise, facts.version))
 
 
 def _undo(project: Project, stamp: str, *, plan_only: bool, yes: bool) -> None:
@@ -159,30 +116,17 @@ def _undo(project: Project, stamp: str, *, plan_only: bool, yes: bool) -> None:
     from ops.backup.restore.plan import left_by, plan_undo
     from ops.backup.restore.volumes import safeties
 
-    def decide() -> Plan:
+    def decide() -> Decision:
         facts = restoring.facts(project)
-        return plan_undo(facts.left or left_by(safeties(project.host), facts.stack, stamp), facts)
+        left = facts.left or left_by(safeties(project.host), facts.stack, stamp)
+        return Decision(project, plan_undo(left, facts), failed=_half_undone)
 
-    def do(planned: Plan) -> None:
-        with recorded(project, planned):
-            try:
-                _apply(project, planned)
-            except KeyboardInterrupt as interrupt:
-                raise KeyboardInterrupt("inv restore --undo goes on; nothing of the former state is removed") from interrupt
-            except Exception as problem:
-                told = as_told(problem)
-                next_step = f"inv restore --undo goes on, nothing of the former state is removed; {told.next_step}"
-                raise NeedsPerson(told.what, told.why, next_step, told.details) from problem
-
-    _agreed(project, decide, do, plan_only=plan_only, yes=yes)
+    execute(_operation(project, decide, plan_only=plan_only, yes=yes))
 
 
-def _apply(project: Project, plan: Plan) -> None:
-    from ops.cli import show
-    from ops.core.execute import apply
-    from ops.core.journal import Journal
-    from ops.execution import Execution
-
-    with show.progress(len(plan.steps)) as progress:
-        performer = Execution(project, progress.report, project.deployed)
-        apply(plan, performer.do, Journal.of_this_process(project.state.journal), progress)
+def _half_undone(problem: BaseException, done: int) -> BaseException:
+    goes_on = "inv restore --undo goes on, nothing of the former state is removed"
+    if isinstance(problem, KeyboardInterrupt):
+        return KeyboardInterrupt(goes_on)
+    failure = described(problem)
+    return NeedsPerson(failure.what, failure.why, f"{goes_on}; {failure.next_step}", failure.details)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from ops.backup.restore import volumes
 from ops.backup.restore.plan import Facts
 from ops.backup.target import Chosen
 from ops.core import state as files
-from ops.core.errors import OpsError
+from ops.core.errors import HostLacks, OpsError
 from ops.core.plan import Step
 from ops.core.state import State
 from ops.core.wait import until
@@ -43,6 +44,20 @@ def journal(state: State) -> Path:
 def left_over(state: State) -> Mapping[str, Any] | None:
     """What a restore that did not come to its end wrote down."""
     return files.read_json(journal(state))
+
+
+DESPITE_UNFINISHED = ("restore", "stop", "destroy")
+
+
+@contextmanager
+def refuse_unfinished(project: Project, verb: str, note: Callable[[str], None]) -> Iterator[None]:
+    """Raises HostLacks where a restore that did not come to its end has put data aside: nothing could start without it."""
+    if verb not in DESPITE_UNFINISHED and journal(project.state).exists():
+        raise HostLacks(
+            "a restore was broken off", f"{journal(project.state)} says which: data was put aside and not yet replaced",
+            "inv restore --undo puts it back; inv restore, with the same options, begins anew",
+        )  # fmt: skip
+    yield
 
 
 def facts(project: Project, chosen: Chosen | None = None) -> Facts:

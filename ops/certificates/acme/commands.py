@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from invoke import Context
 
 from ops.cli.command import verb
+from ops.cli.execute import Operation, execute, planned
 from ops.core.errors import OpsError, UsageProblem
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def _certify(
     from ops.certificates.acme import issuing
     from ops.certificates.acme import plan as planned
     from ops.certificates.acme.store import Book
-    from ops.certificates.commands import carry_out_or_put_back
+    from ops.certificates.commands import execute_or_revert
     from ops.certificates.leaves import ACME
 
     if not plan:
@@ -81,7 +82,7 @@ def _certify(
         return planned.plan_acme(one, known, now, wanted=wanted, patient=due, opening=opening)
 
     try:
-        steps = carry_out_or_put_back(project, decide, leaves, plan, yes, "the public site shows its certificate")
+        steps = execute_or_revert(project, planned.VERB, decide, leaves, plan, yes, "the public site shows its certificate")
         if not steps and not due and not plan:
             _say_why_nothing(project, leaf, anew=anew)
     finally:
@@ -141,10 +142,9 @@ def _opening(project: Project, issuers: tuple[Issuer, ...], accepted: bool) -> t
 
 def _rehearse(project: Project, leaf: Leaf, stages: list[Issuer], accepted: bool, plan: bool, yes: bool) -> None:
     from ops.certificates import observed as seen
-    from ops.certificates.acme.plan import plan_rehearsal
+    from ops.certificates.acme.plan import VERB, plan_rehearsal
     from ops.certificates.acme.store import Book
     from ops.cli import show
-    from ops.cli.command import carry_out
 
     if not stages:
         raise UsageProblem(
@@ -157,7 +157,7 @@ def _rehearse(project: Project, leaf: Leaf, stages: list[Issuer], accepted: bool
         one, done = seen.stored(project.state, leaf, dt.datetime.now(dt.UTC)), Book(project.state).rehearsed() >= began
         return plan_rehearsal(one, [stage.name for stage in stages], opening, done=done)
 
-    if carry_out(project, decide, plan_only=plan, yes=yes):
+    if execute(Operation(project, VERB, planned(project, decide), plan_only=plan, yes=yes)):
         show.out.print(
             f"[bold green]rehearsed[/bold green] in {time.time() - began:.1f} s: an issuer would certify {leaf.names[0]}"
         )

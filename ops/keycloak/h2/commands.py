@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING
 
 from invoke import Context
 
-from ops.cli.command import as_told, confirm, locked, recorded, verb, with_consent
-from ops.core.errors import HostLacks, LockHeld, NeedsPerson, OpsError
+from ops.cli.command import verb
+from ops.cli.execute import Decision, Operation, Revert, execute
+from ops.core.errors import HostLacks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from ops.core.plan import Plan
@@ -44,46 +42,22 @@ def migrate_h2(c: Context, path: str, plan: bool = False, yes: bool = False) -> 
     file = h2.find(Path(path).expanduser().absolute())
     project.host.prepare()
 
-    def planned() -> tuple[Source, Plan]:
-        try:
-            return _decide(project, file)
-        except BaseException:
-            h2.remove(project.host)
-            raise
+    source: Source | None = None
 
-    def decided() -> tuple[Plan, Callable[[], Source]]:
-        source, migration = planned()
-        return migration, partial(_move, project, source, migration)
+    def decide() -> Decision:
+        nonlocal source
+        source, migration = _decide(project, file)
+        return Decision(project, migration, revert=_revert(project))
 
-    def ask(migration: Plan) -> None:
-        show.plan(migration)
-        try:
-            confirm(migration, yes, shown=True)
-        except BaseException:
-            # The copy holds password hashes. Where another command has the lock by now, the next deploy removes it.
-            with suppress(LockHeld), locked(project, VERB):
-                h2.remove(project.host)
-            raise
-
-    if plan:
-        with locked(project, VERB):
-            show.plan(planned()[1])
-            h2.remove(project.host)
+    # The copy of the file holds password hashes: it goes, whatever has become of the plan.
+    execute(Operation(
+        project, VERB, decide, plan_only=plan, yes=yes, plans_first=False, locks_to_plan=True, shows_plan=True, remembers=False,
+        tidy=lambda: h2.remove(project.host),
+    ))  # fmt: skip
+    if source is None or plan:
         return
-    source = with_consent(project, VERB, decided, ask, yes=yes)
     show.out.print(f"[bold green]moved[/bold green]: {', '.join(source.realms)} in {time.monotonic() - began:.1f} s")
     show.out.print("next: inv deploy brings realm cc03 to its declaration and makes what it lacks")
-
-
-def _move(project: Project, source: Source, plan: Plan) -> Source:
-    from ops.keycloak.h2 import database as h2
-
-    try:
-        with recorded(project, plan):
-            _carry_out(project, plan)
-    finally:
-        h2.remove(project.host)
-    return source
 
 
 def _decide(project: Project, file: Path) -> tuple[Source, Plan]:
@@ -121,30 +95,15 @@ def _decide(project: Project, file: Path) -> tuple[Source, Plan]:
     )  # fmt: skip
 
 
-def _carry_out(project: Project, plan: Plan) -> None:
-    """Raises OpsError where it failed and the former database serves, NeedsPerson where that failed too."""
-    from ops.cli import show
-
-    left = _put_aside(project)
-    try:
-        _apply(project, plan)
-    except (Exception, KeyboardInterrupt) as problem:
-        # Also what nobody has foreseen: Keycloak may be stopped, or on half a database.
-        said = as_told(problem)
-        show.err.print(f"{said.what}: putting the former database back")
-        try:
-            _apply(project, _back(project, sorted(_put_aside(project) - left)))
-        except (Exception, KeyboardInterrupt) as second:
-            told = as_told(second)
-            raise NeedsPerson(
-                said.what, f"{said.why}; putting the former database back failed as well: {told.what}: {told.why}",
-                "inv status; inv keycloak; the dump of before is the newest in the folder dumps of the state folder",
-            ) from second  # fmt: skip
-        serves = "Keycloak serves what it served before"
-        if isinstance(problem, KeyboardInterrupt):
-            raise KeyboardInterrupt(serves) from problem
-        then = f"{said.next_step}, then" if type(said) is NeedsPerson else "correct the cause, then"
-        raise OpsError(said.what, said.why, f"{serves}; {then} run it again", said.details) from problem
+def _revert(project: Project) -> Revert:
+    """Back to the database that this command has put aside, if it came that far."""
+    before = _put_aside(project)
+    return Revert(
+        lambda: Decision(project, _back(project, sorted(_put_aside(project) - before))), "putting the former database back",
+        restored="Keycloak serves what it served before",
+        by_hand="inv status; inv keycloak; the dump of before is the newest in the folder dumps of the state folder",
+        again="run it again",
+    )  # fmt: skip
 
 
 def _put_aside(project: Project) -> set[str]:
@@ -167,14 +126,3 @@ def _back(project: Project, former: list[str]) -> Plan:
     return plan_back(
         former=former[-1] if former else "", running=running, grace=grace(service), start_seconds=service.start_seconds
     )
-
-
-def _apply(project: Project, plan: Plan) -> None:
-    from ops.cli import show
-    from ops.core.execute import apply
-    from ops.core.journal import Journal
-    from ops.execution import Execution
-
-    with show.progress(len(plan.steps)) as progress:
-        performer = Execution(project, progress.report, project.deployed)
-        apply(plan, performer.do, Journal.of_this_process(project.state.journal), progress)

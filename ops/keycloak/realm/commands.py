@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from invoke import Context, Exit
 
-from ops.cli.command import must_run, verb
+from ops.cli.command import verb
 from ops.core.errors import HostLacks, UsageProblem
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def plan(c: Context, file: str | None = None, check: bool = False, json: bool = 
     from ops.cli import show
     from ops.keycloak.realm.plan import plan_realm, undeclared
     from ops.project import must_exist, open_project
+    from ops.status.situation import must_run
 
     project = must_run(must_exist(open_project()))
     declaration = _declared(project, file)
@@ -117,12 +118,13 @@ def apply(c: Context, plan: bool = False, yes: bool = False) -> None:
     As a release of its own: nothing else changes, nothing restarts.
     """
     from ops.cli import show
-    from ops.deploy.transition import bring_about
+    from ops.deploy.transition import change_release
     from ops.project import must_exist, open_project
+    from ops.status.situation import must_run
 
     began = time.monotonic()
     project = must_run(must_exist(open_project()))
-    if steps := bring_about(lambda: realm_goal(project.afresh()), plan_only=plan, yes=yes):
+    if steps := change_release(lambda: realm_goal(project.afresh()), plan_only=plan, yes=yes):
         show.out.print(f"[bold green]the realm is as declared[/bold green]: {steps} steps in {time.monotonic() - began:.1f} s")
 
 
@@ -148,6 +150,7 @@ def export(c: Context, output: str | None = None, overwrite: bool = False) -> No
     from ops.project import must_exist, open_project
     from ops.stack.checkout import REALM
     from ops.stack.compose import placeholders
+    from ops.status.situation import must_run
 
     path = destination(output, overwrite=overwrite) if output is not None else None
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from invoke import Context
 
-from ops.cli.command import as_told, must_run, verb
+from ops.cli.command import described, verb
+from ops.cli.execute import Operation, execute, planned
 from ops.core.errors import NeedsPerson, OpsError, UsageProblem
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def rotate(
     from ops.keycloak.rotate.choices import TO_READ, VERB, target_of
     from ops.project import must_exist, open_project
     from ops.secrets.commands import rotate_secrets
+    from ops.status.situation import must_run
 
     began = time.monotonic()
     target = target_of(what, name)
@@ -66,7 +68,7 @@ def _say_what_is_left(project: Project) -> None:
 
 
 def _keys(project: Project, finish: bool, internal: bool, plan: bool, yes: bool) -> int:
-    from ops.cli.command import carry_out
+    from ops.keycloak.rotate.choices import VERB
     from ops.keycloak.rotate.keys import INTERNAL, PUBLIC, plan_keys, stamp, unfinished
     from ops.keycloak.rotate.rotation import RealmKeys
 
@@ -80,9 +82,9 @@ def _keys(project: Project, finish: bool, internal: bool, plan: bool, yes: bool)
         return plan_keys(keys.found(), time.time(), rotation, until, kinds)
 
     try:
-        return carry_out(project, decide, plan_only=plan, yes=yes)
+        return execute(Operation(project, VERB, planned(project, decide), plan_only=plan, yes=yes))
     except Exception as problem:
-        _take_back(keys, rotation, until, as_told(problem))
+        _take_back(keys, rotation, until, described(problem))
         raise
 
 
@@ -100,6 +102,6 @@ def _take_back(keys: RealmKeys, rotation: str, until: float, problem: OpsError) 
                 keys.retire(RetireKey("take back", "", identity=one.identity, name=f"{one.name} until {stamp(until)}"))
     except Exception as second:
         raise NeedsPerson(
-            problem.what, f"{problem.why}; taking the new keys back failed as well: {as_told(second).why}",
+            problem.what, f"{problem.why}; taking the new keys back failed as well: {described(second).why}",
             "old and new keys are valid, nobody is logged out; inv keycloak.rotate keys goes on",
         ) from problem  # fmt: skip

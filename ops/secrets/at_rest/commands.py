@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from invoke import Context
 
-from ops.cli.command import carry_out, seen_without_health, verb
+from ops.cli.command import verb
+from ops.cli.execute import Operation, execute, planned
 from ops.core.errors import HostLacks, UsageProblem
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def encrypt(c: Context, key: str) -> None:
     In memory, and on disk encrypted (age) for a key of this host. Before the first deploy, or after inv destroy.
     """
     from ops.cli import show
+    from ops.engines.podman.observe import observe
     from ops.project import open_project
     from ops.secrets.at_rest import enable as switch
     from ops.secrets.at_rest import unlock as opening
@@ -42,9 +44,10 @@ def encrypt(c: Context, key: str) -> None:
         opening.open_again(root)
 
     def decide() -> Plan:
-        return plan_encrypt(seen_without_health(project), str(path), _present(project), unfinished=switch.is_unfinished(root))
+        seen = observe(project.host, (), with_health=False)
+        return plan_encrypt(seen, str(path), _present(project), unfinished=switch.is_unfinished(root))
 
-    if carry_out(project, decide):
+    if execute(Operation(project, "secrets.encrypt", planned(project, decide))):
         show.out.print(f"[bold green]encrypted[/bold green]; after each boot the key is looked for at {path}")
         show.out.print("without it, only a backup brings the secrets back: keep a copy of it elsewhere")
         if path.stat().st_dev == root.stat().st_dev:
@@ -104,6 +107,7 @@ def decrypt(c: Context, yes: bool = False) -> None:
     After inv destroy; asks.
     """
     from ops.cli import show
+    from ops.engines.podman.observe import observe
     from ops.project import open_project
     from ops.secrets.at_rest import enable as switch
     from ops.secrets.at_rest import encrypted_copies as mirror
@@ -118,7 +122,8 @@ def decrypt(c: Context, yes: bool = False) -> None:
         opening.unlock(root, keys.read_key(mirror.key_file(root)))
 
     def decide() -> Plan:
-        return plan_decrypt(seen_without_health(project), _present(project), unfinished=switch.is_unfinished(root))
+        seen = observe(project.host, (), with_health=False)
+        return plan_decrypt(seen, _present(project), unfinished=switch.is_unfinished(root))
 
-    if carry_out(project, decide, yes=yes):
+    if execute(Operation(project, "secrets.decrypt", planned(project, decide), yes=yes)):
         show.out.print("secrets lie on this disk as they are; [bold]inv deploy[/bold] gives them to containers as before")

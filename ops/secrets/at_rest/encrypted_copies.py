@@ -16,10 +16,11 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ops.core import files as disk
 from ops.core import lock
@@ -230,6 +231,18 @@ def sync(root: Path) -> None:
         for name in FOLDERS:
             if (root / name).is_symlink():
                 sync_folder(memory / name, copies_of(root) / name, to)
+
+
+@contextmanager
+def keep_current(project: Any, verb: str, note: Callable[[str], None]) -> Iterator[None]:
+    """Bring the copies up to what a command has changed beside the steps of a plan, before it releases the lock."""
+    try:
+        yield
+    finally:
+        try:
+            sync(project.state.root)
+        except OSError as problem:
+            note(f"encrypted copies of secrets are behind: {problem}; a boot would undo this change")
 
 
 def sync_folder(clear: Path, copies: Path, to: str) -> None:

@@ -18,9 +18,10 @@ from ops.backup import host_archive as archive
 from ops.backup import key, recovery
 from ops.backup.restore import repository as bootstrap
 from ops.backup.restore.bootstrap_plan import Found
-from ops.cli.command import _hand_over
+from ops.cli.execute import UnderWay
 from ops.core import state as files
 from ops.core.errors import HostLacks, OpsError, UsageProblem
+from ops.core.plan import Plan
 from ops.core.state import State
 from ops.engines.podman.host import Host
 from ops.project import Project
@@ -135,9 +136,9 @@ def test_large_file_is_left_out_and_named(project: Project, monkeypatch: pytest.
 
 def test_large_file_is_named(project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(archive, "LARGEST", 1000)
-    monkeypatch.setattr("ops.secrets.metrics.write", lambda state: None)
     (project.state.root / "large").write_bytes(b"a" * 1001)
-    _hand_over(project)
+    with archive.follow_change(UnderWay(project, Plan("deploy"))):
+        pass
 
     assert "the backup has no state/large" in " ".join(capsys.readouterr().err.split())
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from ops.core.errors import HostLacks, OpsError
-from ops.core.execute import WORKERS, apply
+from ops.core.executor import WORKERS, run_plan
 from ops.core.journal import Journal, entries, interrupted
 from ops.core.plan import Plan, Step
 from ops.core.process import Ended, run
@@ -67,7 +67,7 @@ def failing(*keys: str, done: list[str]) -> Callable[[Step], None]:
 def test_steps_are_done_after_those_that_they_wait_for(journal: Journal) -> None:
     done: list[str] = []
 
-    apply(plan(d="b c", c="a", b="a", a=""), lambda step: done.append(step.key), journal, Witness())
+    run_plan(plan(d="b c", c="a", b="a", a=""), lambda step: done.append(step.key), journal, Witness())
 
     assert done[0] == "a"
     assert done[-1] == "d"
@@ -77,7 +77,7 @@ def test_steps_are_done_after_those_that_they_wait_for(journal: Journal) -> None
 def test_steps_that_do_not_wait_for_each_other_are_done_side_by_side(journal: Journal) -> None:
     together = Barrier(3)
 
-    apply(plan(a="", b="", c=""), lambda step: (together.wait(PATIENCE), None)[1], journal, Witness())
+    run_plan(plan(a="", b="", c=""), lambda step: (together.wait(PATIENCE), None)[1], journal, Witness())
 
     assert not together.broken
 
@@ -91,14 +91,14 @@ def test_step_does_not_wait_for_strangers(journal: Journal) -> None:
         if step.key == "second":
             released.set()
 
-    apply(plan(slow="", first="", second="first"), perform, journal, Witness())
+    run_plan(plan(slow="", first="", second="first"), perform, journal, Witness())
 
 
 def test_first_failure_is_raised_and_nothing_begins_after_it(journal: Journal) -> None:
     done: list[str] = []
 
     with pytest.raises(OpsError, match="b failed"):
-        apply(plan(a="", b="a", c="b", d="c"), failing("b", done=done), journal, Witness())
+        run_plan(plan(a="", b="a", c="b", d="c"), failing("b", done=done), journal, Witness())
 
     assert done == ["a"]
 
@@ -117,7 +117,7 @@ def test_step_that_neither_waits_nor_runs_a_program_comes_to_its_end(journal: Jo
         done.append(step.key)
 
     with pytest.raises(OpsError, match="bad failed"):
-        apply(plan(bad="", good="", later="good"), perform, journal, Witness())
+        run_plan(plan(bad="", good="", later="good"), perform, journal, Witness())
 
     assert done == ["good"]
 
@@ -133,7 +133,7 @@ def test_first_of_two_failures_is_the_one_raised(journal: Journal) -> None:
 
     witness.failed = lambda step, problem: seen.set()  # type: ignore[method-assign]
     with pytest.raises(OpsError, match="first failed"):
-        apply(plan(first="", second=""), perform, journal, witness)
+        run_plan(plan(first="", second=""), perform, journal, witness)
 
 
 def test_journal_has_a_step_before_its_effect_and_its_end_after(journal: Journal) -> None:
@@ -142,7 +142,7 @@ def test_journal_has_a_step_before_its_effect_and_its_end_after(journal: Journal
     def events() -> list[tuple[str, str | None]]:
         return [(entry["event"], entry.get("step")) for entry in entries(journal.path)]
 
-    apply(plan(a="", b="a"), lambda step: at_the_effect.append(events()), journal, Witness())
+    run_plan(plan(a="", b="a"), lambda step: at_the_effect.append(events()), journal, Witness())
 
     assert at_the_effect[0] == [("begin", None), ("step", "a")]
     assert at_the_effect[1][2:] == [("done", "a"), ("step", "b")]
@@ -151,7 +151,7 @@ def test_journal_has_a_step_before_its_effect_and_its_end_after(journal: Journal
 
 def test_failure_is_journalled_with_its_reason_and_closes_the_run(journal: Journal) -> None:
     with pytest.raises(OpsError):
-        apply(plan(a=""), failing("a", done=[]), journal, Witness())
+        run_plan(plan(a=""), failing("a", done=[]), journal, Witness())
 
     *_, failed, end = entries(journal.path)
     assert (failed["event"], failed["step"], failed["why"]) == ("failed", "a", "a failed")
@@ -163,7 +163,7 @@ def test_progress_is_told_of_every_step(journal: Journal) -> None:
     witness = Witness()
 
     with pytest.raises(OpsError):
-        apply(plan(a="", b="a"), failing("b", done=[]), journal, witness)
+        run_plan(plan(a="", b="a"), failing("b", done=[]), journal, witness)
 
     assert witness.told == [("started", "a"), ("finished", "a"), ("started", "b"), ("failed", "b")]
 
@@ -174,11 +174,11 @@ def test_progress_is_told_of_every_step(journal: Journal) -> None:
 )
 def test_plan_that_waits_for_itself_is_detected_instead_of_waited_for(journal: Journal, impossible: Plan, named: str) -> None:
     with pytest.raises(OpsError, match=f"the plan cannot go on: {named}"):
-        apply(impossible, lambda step: None, journal, Witness())
+        run_plan(impossible, lambda step: None, journal, Witness())
 
 
 def test_empty_plan_is_done(journal: Journal) -> None:
-    apply(Plan("deploy"), lambda step: None, journal, Witness())
+    run_plan(Plan("deploy"), lambda step: None, journal, Witness())
 
     assert [entry["event"] for entry in entries(journal.path)] == ["begin", "end"]
 
@@ -188,7 +188,7 @@ def test_interrupt_from_the_operator_is_raised_and_closes_the_run(journal: Journ
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        apply(plan(a="", b="a"), interrupt, journal, Witness())
+        run_plan(plan(a="", b="a"), interrupt, journal, Witness())
 
     assert interrupted(journal.path) is None
 
@@ -224,7 +224,7 @@ def test_interrupt_ends_a_step_that_waits(journal: Journal) -> None:
 
     began = time.monotonic()
     with listening(), pytest.raises(KeyboardInterrupt):
-        apply(plan(a="", b=""), perform, journal, Witness())
+        run_plan(plan(a="", b=""), perform, journal, Witness())
     assert time.monotonic() - began < 20, "the longest pause of a wait is one second"
     assert until(lambda: "not yet", 0.3) == "not yet", "what reverts the plan may wait again"
 
@@ -251,7 +251,7 @@ def test_failure_ends_a_step_that_waits(journal: Journal) -> None:
     witness = Witness()
     began = time.monotonic()
     with pytest.raises(OpsError, match="bad failed"):
-        apply(plan(bad="", waiting=""), perform, journal, witness)
+        run_plan(plan(bad="", waiting=""), perform, journal, witness)
 
     assert time.monotonic() - began < 20
     assert [type(problem) for problem in ended] == [Ended]
@@ -278,7 +278,7 @@ def test_no_step_begins_afterwards(journal: Journal, by: str) -> None:
             until(lambda: "not yet", 60)
 
     with listening(), pytest.raises((OpsError, KeyboardInterrupt)):
-        apply(plan(**dict.fromkeys(keys, "")), perform, journal, Witness())
+        run_plan(plan(**dict.fromkeys(keys, "")), perform, journal, Witness())
 
     assert len(begun) == WORKERS
     assert [entry["event"] for entry in entries(journal.path)].count("step") == WORKERS
@@ -304,7 +304,7 @@ def test_second_interrupt_waits_for_what_is_under_way_all_the_same(journal: Jour
     presses = Thread(target=hand)
     presses.start()
     with listening(), pytest.raises(KeyboardInterrupt):
-        apply(plan(a=""), perform, journal, Witness())
+        run_plan(plan(a=""), perform, journal, Witness())
     presses.join(PATIENCE)
 
     assert ended == ["a"]
@@ -329,7 +329,7 @@ def test_interrupt_ends_the_programs_of_all_steps_and_starts_none(journal: Journ
     Thread(target=hand, daemon=True).start()
     witness = Witness()
     with listening(), pytest.raises(KeyboardInterrupt):
-        apply(plan(**dict.fromkeys(keys, "")), perform, journal, witness)
+        run_plan(plan(**dict.fromkeys(keys, "")), perform, journal, witness)
 
     assert len(programs.started) == 3
     assert programs.living == []
@@ -342,7 +342,7 @@ def test_problem_that_is_none_of_ours_is_raised_as_it_is(journal: Journal) -> No
         raise KeyError(step.key)
 
     with pytest.raises(KeyError):
-        apply(plan(a="", b="a"), perform, journal, Witness())
+        run_plan(plan(a="", b="a"), perform, journal, Witness())
     assert interrupted(journal.path) is None
 
 
@@ -351,7 +351,7 @@ def test_full_disk_is_told_with_the_step_that_met_it(journal: Journal) -> None:
         raise OSError(28, "No space left on device", "/var/lib/x")
 
     with pytest.raises(HostLacks, match="cannot do a") as caught:
-        apply(plan(a=""), perform, journal, Witness())
+        run_plan(plan(a=""), perform, journal, Witness())
     assert caught.value.why == "No space left on device: /var/lib/x"
 
 
@@ -364,7 +364,7 @@ def test_journal_that_cannot_be_written_never_hides_what_failed(journal: Journal
         raise OSError(28, "No space left on device")
 
     with pytest.raises(OpsError, match="a failed"):
-        apply(plan(a=""), perform, journal, Witness())
+        run_plan(plan(a=""), perform, journal, Witness())
 
 
 def test_step_whose_beginning_cannot_be_written_down_is_not_begun(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -378,7 +378,7 @@ def test_step_whose_beginning_cannot_be_written_down_is_not_begun(journal: Journ
 
     monkeypatch.setattr(Journal, "write", full_for_b)
     with pytest.raises(HostLacks, match="cannot do b"):
-        apply(plan(a="", b="a", c="b"), lambda step: done.append(step.key), journal, Witness())
+        run_plan(plan(a="", b="a", c="b"), lambda step: done.append(step.key), journal, Witness())
     assert done == ["a"]
 
 
@@ -386,6 +386,6 @@ def test_step_that_removes_the_state_folder_is_no_failure(tmp_path: Path) -> Non
     state = tmp_path / "state"
     state.mkdir()
 
-    apply(plan(state=""), lambda step: shutil.rmtree(state), Journal(state / "journal.jsonl", "run-1"), Witness())
+    run_plan(plan(state=""), lambda step: shutil.rmtree(state), Journal(state / "journal.jsonl", "run-1"), Witness())
 
     assert not state.exists()

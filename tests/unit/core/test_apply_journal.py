@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ops.core.errors import HostLacks, OpsError
-from ops.core.execute import apply
+from ops.core.executor import run_plan
 from ops.core.journal import Journal, entries
 from ops.core.plan import Step
 from ops.core.process import run
@@ -33,7 +33,7 @@ def written(journal: Journal) -> list[dict[str, Any]]:
 
 
 def test_journal_of_a_plan_that_was_done(journal: Journal) -> None:
-    apply(plan(a="", b="a"), lambda step: None, journal, Witness())
+    run_plan(plan(a="", b="a"), lambda step: None, journal, Witness())
 
     said = written(journal)
     seconds = [entry.pop("seconds") for entry in said if entry["event"] == "done"]
@@ -47,7 +47,7 @@ def test_journal_of_a_plan_that_was_done(journal: Journal) -> None:
 
 
 def test_time_of_a_step_is_written_down_in_milliseconds(journal: Journal) -> None:
-    apply(plan(a=""), lambda step: time.sleep(0.0123), journal, Witness())
+    run_plan(plan(a=""), lambda step: time.sleep(0.0123), journal, Witness())
 
     (seconds,) = [entry["seconds"] for entry in written(journal) if entry["event"] == "done"]
     assert isinstance(seconds, float) and 0.012 <= seconds < PATIENCE and seconds == round(seconds, 3)
@@ -64,7 +64,7 @@ def test_journal_of_a_plan_that_failed(journal: Journal, problem: Exception, why
         raise problem
 
     with pytest.raises((OpsError, KeyError)):
-        apply(plan(a=""), perform, journal, witness)
+        run_plan(plan(a=""), perform, journal, witness)
 
     assert written(journal)[1:] == [
         {"event": "step", "step": "a", "title": "do a"}, {"event": "failed", "step": "a", "why": why},
@@ -79,7 +79,7 @@ def test_full_disk_without_a_file_is_told_as_the_host_tells_it(journal: Journal)
         raise OSError(28, "No space left on device")
 
     with pytest.raises(HostLacks) as caught:
-        apply(plan(a=""), perform, journal, Witness())
+        run_plan(plan(a=""), perform, journal, Witness())
     assert caught.value.why == "[Errno 28] No space left on device"
     assert isinstance(caught.value.__cause__, OSError)
 
@@ -109,7 +109,7 @@ def test_second_interrupt_ends_what_the_first_one_waits_for(journal: Journal, pr
     presses.start()
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        apply(plan(a=""), perform, journal, Witness())
+        run_plan(plan(a=""), perform, journal, Witness())
     presses.join(PATIENCE)
 
     assert after_the_first == [0], "a restart that is broken off leaves a container that nobody can stop"

@@ -11,7 +11,7 @@ from invoke import Context
 from ops.core import state as files
 from ops.core.errors import OpsError
 from ops.deploy import scale
-from ops.deploy.transition import bring_about
+from ops.deploy.transition import change_release
 from ops.releases import rollback
 from ops.releases import store as releases
 from ops.secrets import commands as secrets
@@ -36,7 +36,7 @@ def rotate(world: World, secret: str) -> None:
 
 def test_rollback_gives_containers_the_secrets_of_that_moment(served: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """It gave them values that a rotation had revoked meanwhile."""
-    bring_about(served.aim(NEW), yes=True)
+    change_release(served.aim(NEW), yes=True)
     served.meanwhile = lambda: rotate(served, "postgres-app")
 
     command(served, monkeypatch, rollback.rollback)(to=1, yes=True)
@@ -46,7 +46,7 @@ def test_rollback_gives_containers_the_secrets_of_that_moment(served: World, mon
 
 
 def test_rollback_past_a_migration_of_that_moment_is_refused(served: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    bring_about(served.aim(NEW), yes=True)
+    change_release(served.aim(NEW), yes=True)
     served.done.clear()
     served.meanwhile = lambda: releases.record_schema(served.state, release=2, contracted=["0007 orders"])
 
@@ -59,7 +59,7 @@ def test_scaling_is_of_the_release_that_runs_then(served: World, monkeypatch: py
     """It brought back the release before a deploy that had ended meanwhile."""
 
     def meanwhile() -> None:
-        bring_about(served.aim(NEW), yes=True)
+        change_release(served.aim(NEW), yes=True)
 
     served.meanwhile = meanwhile
 
@@ -74,7 +74,7 @@ def test_rotation_goes_on_from_the_versions_of_that_moment(served: World, monkey
 
     def meanwhile() -> None:
         rotate(served, "postgres-app")
-        bring_about(served.aim(with_versions(OLD, {"postgres-app": 2})), yes=True)
+        change_release(served.aim(with_versions(OLD, {"postgres-app": 2})), yes=True)
 
     served.meanwhile = meanwhile
     # The services of the model say nothing of how they are handed a secret.

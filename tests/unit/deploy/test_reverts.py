@@ -18,8 +18,8 @@ from ops.backup.restore import commands as restore
 from ops.backup.restore import restoring, volumes
 from ops.backup.steps import ForgetRestore, RememberRestore
 from ops.backup.target import Target
-from ops.cli import command as common
 from ops.cli import show
+from ops.cli.execute import Operation, execute, planned
 from ops.core import state as files
 from ops.core.errors import LockHeld, NeedsPerson, OpsError
 from ops.core.lock import busy, hold
@@ -218,7 +218,7 @@ def test_command_asks_with_the_lock_free_and_again_where_it_destroys_something_e
         return Plan("destroy", () if world.done else (Step("volume", "remove volume"),), destroys=tuple(losses))
 
     monkeypatch.setattr(show, "ask", ask)
-    assert common.carry_out(world.project, decide, word="cc03") == 1
+    assert execute(Operation(world.project, "destroy", planned(world.project, decide), word="cc03")) == 1
 
     assert held == [False] * times and world.done == ["volume"]
 
@@ -226,7 +226,7 @@ def test_command_asks_with_the_lock_free_and_again_where_it_destroys_something_e
 def test_command_whose_plan_became_empty_meanwhile_does_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     plans = [Plan("destroy", (Step("volume", "remove volume"),), destroys=("a",)), Plan("destroy")]
     monkeypatch.setattr(show, "ask", lambda *_: True)
-    assert common.carry_out(world.project, lambda: plans.pop(0)) == 0
+    assert execute(Operation(world.project, "destroy", planned(world.project, lambda: plans.pop(0)))) == 0
     assert world.done == [] and plans == []
 
 

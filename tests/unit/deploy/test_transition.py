@@ -21,7 +21,7 @@ from ops.core.journal import interrupted
 from ops.core.lock import busy
 from ops.core.plan import Change
 from ops.deploy import measure, transition
-from ops.deploy.transition import bring_about
+from ops.deploy.transition import change_release
 from ops.project import Project
 from ops.releases import retention
 from ops.releases import store as releases
@@ -33,7 +33,7 @@ from tests.unit.modelled import world as world  # noqa: PLC0414  (a fixture)
 
 
 def test_new_release_serves_and_is_recorded(served: World) -> None:
-    steps = bring_about(served.aim(NEW), yes=True)
+    steps = change_release(served.aim(NEW), yes=True)
 
     assert steps == len(served.done) > 0
     assert (served.serving, served.outcomes[1:]) == (2, [(2, GOOD)])
@@ -45,19 +45,19 @@ def test_new_release_serves_and_is_recorded(served: World) -> None:
 
 
 def test_what_is_as_wanted_is_left_alone(served: World) -> None:
-    assert bring_about(served.aim(OLD), yes=True) == 0
+    assert change_release(served.aim(OLD), yes=True) == 0
     assert served.done == [] and served.outcomes == [(1, GOOD)]
 
 
 def test_release_that_a_killed_command_brought_about_is_recognised(served: World) -> None:
     served.state.activations.unlink()
 
-    assert bring_about(served.aim(OLD), yes=True) == 0
+    assert change_release(served.aim(OLD), yes=True) == 0
     assert served.outcomes == [(1, GOOD)]
 
 
 def test_only_the_plan_is_shown(served: World) -> None:
-    assert bring_about(served.aim(NEW), plan_only=True) == 0
+    assert change_release(served.aim(NEW), plan_only=True) == 0
     assert served.done == []
 
 
@@ -77,7 +77,7 @@ def test_whatever_goes_wrong_the_release_before_serves_again(served: World, prob
     served.fails = {"healthy postgres": problem}
 
     with pytest.raises(OpsError) as caught:
-        bring_about(served.aim(NEW), yes=True)
+        change_release(served.aim(NEW), yes=True)
 
     assert type(caught.value) is OpsError and caught.value.exit_code == 1
     assert served.serving == 1 and served.running == before
@@ -85,7 +85,7 @@ def test_whatever_goes_wrong_the_release_before_serves_again(served: World, prob
     assert served.outcomes[1:] == [(2, "reverted")]
     assert not busy(served.state.lock)
     served.fails = {}
-    assert bring_about(served.aim(NEW), yes=True) > 0, "the next deploy goes all the way"
+    assert change_release(served.aim(NEW), yes=True) > 0, "the next deploy goes all the way"
 
 
 @pytest.mark.parametrize("at", ["release", "create", "remove keycloak", "healthy keycloak", "supervise"])
@@ -97,7 +97,7 @@ def test_wherever_it_goes_wrong_the_release_before_serves_again(served: World, a
         served.fails = {plan.steps[-1].key: OpsError("no", "why", "next")}
 
     with pytest.raises(OpsError, match="no") as caught:
-        bring_about(served.aim(NEW), yes=True)
+        change_release(served.aim(NEW), yes=True)
 
     assert served.serving == 1 and served.running == before
     assert caught.value.next_step.startswith("release 1 serves as before, put back in ")
@@ -107,7 +107,7 @@ def test_failure_before_anything_was_changed_says_so(served: World) -> None:
     served.fails = {"image backend": HostLacks("cannot build backend", "no space", "df -h")}
 
     with pytest.raises(HostLacks) as caught:
-        bring_about(served.aim(BACKEND), yes=True)
+        change_release(served.aim(BACKEND), yes=True)
 
     assert caught.value.next_step == "nothing was changed; df -h"
     assert served.serving == 1
@@ -117,7 +117,7 @@ def test_defect_is_told_with_its_traceback(served: World) -> None:
     served.fails = {"healthy postgres": KeyError("slot")}
 
     with pytest.raises(OpsError) as caught:
-        bring_about(served.aim(NEW), yes=True)
+        change_release(served.aim(NEW), yes=True)
 
     assert caught.value.what == "this command met a defect in its own code" and caught.value.why == "KeyError: 'slot'"
     path = Path(caught.value.next_step.partition("report it with ")[2].partition(",")[0])
@@ -129,7 +129,7 @@ def test_first_release_that_fails_has_nothing_to_go_back_to(world: World) -> Non
     world.fails = {"healthy postgres": OpsError("postgres is not healthy", "", "")}
 
     with pytest.raises(OpsError, match="postgres is not healthy"):
-        bring_about(world.aim(OLD), yes=True)
+        change_release(world.aim(OLD), yes=True)
 
     assert world.outcomes == [(1, "failed")]
 
@@ -142,7 +142,7 @@ def test_what_cannot_be_reverted_needs_a_person_who_learns_both_reasons(served: 
 
     served.fails = {"healthy postgres": then}
     with pytest.raises(NeedsPerson, match="postgres is not healthy") as caught:
-        bring_about(served.aim(NEW), yes=True)
+        change_release(served.aim(NEW), yes=True)
 
     assert "it said nothing; putting release 1 back failed as well: " in caught.value.why
     assert "inv rollback --to 1" in caught.value.next_step
@@ -154,7 +154,7 @@ def test_undo_of_the_goal_comes_before_the_release(served: World) -> None:
     served.fails = {"healthy postgres": OpsError("no", "", "")}
 
     with pytest.raises(OpsError):
-        bring_about(served.aim(NEW, undo=lambda: order.append(f"undone in release {served.serving}")), yes=True)
+        change_release(served.aim(NEW, undo=lambda: order.append(f"undone in release {served.serving}")), yes=True)
 
     assert order == ["undone in release 2"] and served.serving == 1
 
@@ -165,7 +165,7 @@ def test_undo_that_fails_is_no_silence(served: World) -> None:
 
     served.fails = {"healthy postgres": OpsError("not healthy", "", "")}
     with pytest.raises(NeedsPerson, match="not healthy") as caught:
-        bring_about(served.aim(NEW, undo=undo), yes=True)
+        change_release(served.aim(NEW, undo=undo), yes=True)
     assert "RuntimeError: no" in caught.value.why
 
 
@@ -178,7 +178,7 @@ def test_interrupt_reverts_nothing_and_says_what_is_left(served: World) -> None:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt) as caught:
-            bring_about(served.aim(NEW), yes=True)
+            change_release(served.aim(NEW), yes=True)
     finally:
         signal.signal(signal.SIGINT, before)
 
@@ -196,7 +196,7 @@ def test_record_that_cannot_be_written_hides_nothing(served: World, monkeypatch:
     monkeypatch.setattr(releases, "record_activation", full)
     served.fails = {"healthy postgres": OpsError("postgres is not healthy", "why", "next")}
     with pytest.raises(OpsError, match="postgres is not healthy") as caught:
-        bring_about(served.aim(NEW), yes=True)
+        change_release(served.aim(NEW), yes=True)
     assert served.serving == 1 and "release 1 serves as before" in caught.value.next_step
 
 
@@ -206,7 +206,7 @@ def test_clean_up_that_fails_fails_no_release(served: World, monkeypatch: pytest
         raise problem
 
     monkeypatch.setattr(retention, "clean_up", clean_up)
-    assert bring_about(served.aim(NEW), yes=True) > 0
+    assert change_release(served.aim(NEW), yes=True) > 0
     assert served.serving == 2 and served.outcomes[-1] == (2, GOOD)
 
 
@@ -217,7 +217,7 @@ def test_failed_requests_put_a_release_back_that_announced_no_interruption(serve
     served.failing = {"backend-1": 3}
 
     with pytest.raises(OpsError, match=r"3 of 3 requests failed meanwhile; deploy\.failed_requests allows 0") as caught:
-        bring_about(served.aim(BACKEND), yes=True)
+        change_release(served.aim(BACKEND), yes=True)
 
     assert caught.value.why.startswith("the first: get at ") and caught.value.why.endswith(": answered 502")
     assert served.serving == 1 and served.outcomes[-1] == (2, "reverted")
@@ -231,14 +231,14 @@ def test_remembered_gap_of_another_service_excuses_nothing(served: World, histor
     served.failing = {"backend-1": 1}
 
     with pytest.raises(OpsError, match="1 of 1 requests failed meanwhile"):
-        bring_about(served.aim(wanted(tags={"backend": "2", "keycloak": "2"})), yes=True)
+        change_release(served.aim(wanted(tags={"backend": "2", "keycloak": "2"})), yes=True)
     assert served.serving == 1
 
 
 def test_announced_interruption_excuses_what_fails_in_it(served: World) -> None:
     served.failing = {"postgres": 4}
 
-    bring_about(served.aim(NEW), yes=True)
+    change_release(served.aim(NEW), yes=True)
 
     requests = releases.activations(served.state)[-1].requests
     assert requests is not None and (requests["failed"], requests["announced"]) == (4, 4)
@@ -250,7 +250,7 @@ def test_announced_interruption_excuses_nothing_outside_of_it(served: World, mon
     served.failing = {"postgres": 4, "keycloak": 7}
 
     with pytest.raises(OpsError, match="7 of 11 requests failed meanwhile, and 4 more as announced"):
-        bring_about(served.aim(NEW), yes=True)
+        change_release(served.aim(NEW), yes=True)
     assert served.serving == 1
 
 
@@ -282,7 +282,7 @@ def test_nobody_is_asked_while_the_lock_is_held(served: World, monkeypatch: pyte
 
     monkeypatch.setattr(show, "ask", ask)
     served.lossy = ("realm cc03: the client shop",)
-    bring_about(served.aim(NEW))
+    change_release(served.aim(NEW))
 
     assert asked == [False]
     assert served.serving == 2
@@ -293,7 +293,7 @@ def test_refused_question_changes_nothing(served: World, monkeypatch: pytest.Mon
     served.lossy = ("realm cc03: the client shop",)
 
     with pytest.raises(OpsError, match="nothing was changed"):
-        bring_about(served.aim(NEW))
+        change_release(served.aim(NEW))
     assert served.done == [] and served.outcomes == [(1, GOOD)] and not busy(served.state.lock)
 
 
@@ -318,7 +318,7 @@ def test_it_is_asked_again_only_where_something_else_is_lost_by_then(
 
     monkeypatch.setattr(show, "ask", ask)
     served.lossy = ("the client shop (2 users now)",)
-    bring_about(served.aim(NEW))
+    change_release(served.aim(NEW))
 
     assert len(asked) == times and served.serving == 2
     assert capsys.readouterr().out.count("destroys: the client shop (2 users now)") == 1
@@ -328,7 +328,7 @@ def test_yes_is_never_asked(served: World, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(show, "ask", lambda *_: pytest.fail("asked"))
     served.lossy = ("the client shop",)
 
-    bring_about(served.aim(NEW), yes=True)
+    change_release(served.aim(NEW), yes=True)
     assert served.serving == 2
 
 
@@ -339,25 +339,25 @@ def test_what_the_host_lacks_is_told_before_anybody_is_asked(served: World, monk
     monkeypatch.setattr(show, "ask", lambda *_: pytest.fail("asked"))
     served.lossy = ("the client shop",)
     with pytest.raises(HostLacks, match="no space"):
-        bring_about(served.aim(NEW), check=check)
+        change_release(served.aim(NEW), check=check)
     assert served.done == []
 
 
 def test_sealed_release_whose_image_is_gone_is_refused_before_anything(served: World) -> None:
-    bring_about(served.aim(NEW), yes=True)
+    change_release(served.aim(NEW), yes=True)
     served.done.clear()
     served.seen = replace(served.seen, images=served.seen.images - {image("postgres").tag})
 
     with pytest.raises(HostLacks, match="images of that release are no longer on this host"):
-        bring_about(lambda: transition.back_to(served.project, 1), yes=True)
+        change_release(lambda: transition.back_to(served.project, 1), yes=True)
     assert served.done == [] and served.serving == 2
 
 
 def test_rollback_goes_to_the_sealed_release(served: World) -> None:
     before = served.running
-    bring_about(served.aim(NEW), yes=True)
+    change_release(served.aim(NEW), yes=True)
 
-    bring_about(lambda: transition.back_to(served.project, 1), yes=True)
+    change_release(lambda: transition.back_to(served.project, 1), yes=True)
 
     assert served.serving == 1 and served.running == before
     assert [outcome for _, outcome in served.outcomes] == [GOOD, GOOD, GOOD]

@@ -19,7 +19,7 @@ from ops.core.plan import Plan, Step
 from ops.deploy import measure, measurement, transition
 from ops.deploy.measure import Sample
 from ops.deploy.steps import Migrate
-from ops.deploy.transition import Goal, again, back_to, bring_about, left_out_of
+from ops.deploy.transition import Goal, again, back_to, change_release, left_out_of
 from ops.keycloak.schema.upgrade import Rules
 from ops.releases import store as releases
 from ops.stack.model import EDGE
@@ -83,7 +83,7 @@ def fails_now(world: World) -> Callable[[], None]:
 
 
 def test_first_release_has_no_users_to_watch(world: World, watch: Watch) -> None:
-    bring_about(world.aim(OLD), yes=True)
+    change_release(world.aim(OLD), yes=True)
 
     assert watch.given == [] and activation(world).requests is None and activation(world).previous is None
 
@@ -91,14 +91,14 @@ def test_first_release_has_no_users_to_watch(world: World, watch: Watch) -> None
 def test_stack_that_is_down_has_no_users_to_watch(watch: Watch, served: World) -> None:
     for seen in (with_state(served.seen, "exited", EDGE), replace(served.seen, containers={})):
         served.seen = seen
-        bring_about(served.aim(NEW), yes=True)
+        change_release(served.aim(NEW), yes=True)
         assert watch.given == [] and activation(served).requests is None
         assert activation(served).outcome == GOOD
 
 
 def test_users_are_watched_from_before_the_first_touch(watch: Watch, served: World) -> None:
     watch.note = "1 host has no IPv6"
-    bring_about(served.aim(NEW), yes=True)
+    change_release(served.aim(NEW), yes=True)
 
     project = served.project
     assert watch.given == [(project.settings, project.ports, served.state, transition.LONGEST)]
@@ -111,7 +111,7 @@ def test_users_are_watched_for_a_while_afterwards(watch: Watch, served: World, m
     monkeypatch.setattr(transition, "AFTER_SECONDS", 0.2)
     waits: list[float] = []
     monkeypatch.setattr(time, "sleep", waits.append)
-    bring_about(served.aim(NEW), yes=True)
+    change_release(served.aim(NEW), yes=True)
 
     assert 0 <= max(waits) <= 0.2 and max(waits) > 0
 
@@ -119,7 +119,7 @@ def test_users_are_watched_for_a_while_afterwards(watch: Watch, served: World, m
 def test_what_failed_before_the_first_touch_is_not_of_this_release(watch: Watch, served: World) -> None:
     """Files are written and images built before anything is touched."""
     served.fails = {"release": fails_now(served)}
-    bring_about(served.aim(BACKEND), yes=True)
+    change_release(served.aim(BACKEND), yes=True)
 
     requests = activation(served).requests
     assert requests is not None and (requests["failed"], requests["failed_before"]) == (0, 1)
@@ -129,7 +129,7 @@ def test_what_failed_before_the_first_touch_is_not_of_this_release(watch: Watch,
 def test_site_that_failed_before_is_no_measure(watch: Watch, served: World) -> None:
     watch.before = (failing(time.time() - 60),)
     served.failing = {"backend-1": 3}
-    bring_about(served.aim(BACKEND), yes=True)
+    change_release(served.aim(BACKEND), yes=True)
 
     assert served.serving == 2 and activation(served).outcome == GOOD
 
@@ -142,9 +142,9 @@ def test_settings_allow_some_failed_requests(
     served.failing = {"backend-1": 3}
     if serving == 1:
         with pytest.raises(OpsError, match="3 of 3 requests failed"):
-            bring_about(served.aim(BACKEND), yes=True)
+            change_release(served.aim(BACKEND), yes=True)
     else:
-        bring_about(served.aim(BACKEND), yes=True)
+        change_release(served.aim(BACKEND), yes=True)
     assert served.serving == serving
 
 
@@ -155,7 +155,7 @@ def test_first_failed_request_that_was_not_announced_is_named(
     served.failing = {"postgres": 1}
     served.fails = {"healthy keycloak": lambda: served.samples.append(failing(time.time(), "post"))}
     with pytest.raises(OpsError, match="1 of 2 requests failed meanwhile, and 1 more as announced") as caught:
-        bring_about(served.aim(NEW), yes=True)
+        change_release(served.aim(NEW), yes=True)
     assert caught.value.why.startswith("the first: post at ")
 
 
@@ -165,7 +165,7 @@ def test_plan_that_announces_to_stop_all_requests_is_excused_for_all_of_its_time
     def goal() -> Goal:
         return replace(served.goal(BACKEND), extend=lambda plan, seen: replace(plan, stops_requests=bool(plan.steps)))
 
-    bring_about(goal, yes=True)
+    change_release(goal, yes=True)
     requests = activation(served).requests
     assert requests is not None and (requests["failed"], requests["announced"]) == (3, 3)
     assert served.serving == 2
@@ -182,7 +182,7 @@ def test_record_says_what_it_came_to(served: World) -> None:
     served.fails = {"healthy postgres": slow_failure}
     before = time.monotonic()
     with pytest.raises(OpsError) as caught:
-        bring_about(served.aim(NEW), yes=True)
+        change_release(served.aim(NEW), yes=True)
     took = time.monotonic() - before
 
     entry = activation(served)
@@ -197,7 +197,7 @@ def test_next_step_is_the_cause_unless_a_person_is_needed(served: World) -> None
     for problem, step in ((NOT_HEALTHY, "correct the cause"), (NeedsPerson("left over", "something", "look"), "look")):
         served.fails = {"healthy postgres": problem}
         with pytest.raises(OpsError) as caught:
-            bring_about(served.aim(NEW), yes=True)
+            change_release(served.aim(NEW), yes=True)
         assert caught.value.next_step.endswith(f" s; {step}, then inv deploy")
 
 
@@ -205,7 +205,7 @@ def test_failure_that_changed_nothing_keeps_its_kind_unless_it_asked_for_a_perso
     for problem, kind in ((HostLacks("no space", "", "df"), HostLacks), (NeedsPerson("odd", "", "look"), OpsError)):
         served.fails = {"image backend": problem}
         with pytest.raises(OpsError) as caught:
-            bring_about(served.aim(BACKEND), yes=True)
+            change_release(served.aim(BACKEND), yes=True)
         assert type(caught.value) is kind and caught.value.next_step.startswith("nothing was changed; ")
     assert served.outcomes == [(1, GOOD)], "a release that never was is not recorded"
 
@@ -213,8 +213,8 @@ def test_failure_that_changed_nothing_keeps_its_kind_unless_it_asked_for_a_perso
 def test_failed_release_keeps_its_number(served: World) -> None:
     served.fails = {"healthy postgres": NOT_HEALTHY}
     with pytest.raises(OpsError):
-        bring_about(served.aim(NEW), yes=True)
-    bring_about(served.aim(THIRD), yes=True)
+        change_release(served.aim(NEW), yes=True)
+    change_release(served.aim(THIRD), yes=True)
 
     assert served.outcomes == [(1, GOOD), (2, "reverted"), (3, GOOD)] and served.serving == 3
     assert activation(served).previous == 1
@@ -235,45 +235,45 @@ def listening() -> Iterator[None]:
 def test_way_back_leads_past_a_release_that_never_served(served: World, listening: None) -> None:
     served.fails = {"healthy postgres": interrupt}
     with pytest.raises(KeyboardInterrupt):
-        bring_about(served.aim(NEW), yes=True)
+        change_release(served.aim(NEW), yes=True)
     assert served.serving == 2
 
     served.fails = {"healthy postgres": NOT_HEALTHY}
     with pytest.raises(OpsError, match="not healthy") as caught:
-        bring_about(served.aim(THIRD), yes=True)
+        change_release(served.aim(THIRD), yes=True)
     assert caught.value.next_step.startswith("release 1 serves as before")
     assert served.serving == 1 and activation(served).previous == 1
 
 
 def test_way_back_never_leads_to_a_newer_release(served: World) -> None:
-    bring_about(served.aim(NEW), yes=True)
-    bring_about(lambda: back_to(served.project, 1), yes=True)
+    change_release(served.aim(NEW), yes=True)
+    change_release(lambda: back_to(served.project, 1), yes=True)
     served.fails = {"healthy postgres": NOT_HEALTHY}
     with pytest.raises(OpsError):
-        bring_about(served.aim(THIRD), yes=True)
+        change_release(served.aim(THIRD), yes=True)
     assert served.serving == 1 and activation(served).previous == 1
 
     files.link(served.state.current, "3")  # 3 never served; 2 and 1 have
     served.fails = {}
-    bring_about(served.aim(wanted(tags={"postgres": "4"})), yes=True)
+    change_release(served.aim(wanted(tags={"postgres": "4"})), yes=True)
     assert activation(served).previous == 2
 
 
 def test_first_release_that_is_interrupted_has_no_way_back(world: World, listening: None) -> None:
     world.fails = {"healthy postgres": interrupt}
     with pytest.raises(KeyboardInterrupt) as caught:
-        bring_about(world.aim(OLD), yes=True)
+        change_release(world.aim(OLD), yes=True)
 
     assert str(caught.value).endswith("inv deploy goes on") and world.outcomes == [(1, "interrupted")]
     world.fails = {}
-    bring_about(world.aim(OLD), yes=True)
+    change_release(world.aim(OLD), yes=True)
     assert world.outcomes == [(1, "interrupted"), (1, GOOD)]
 
 
 def test_release_that_a_killed_command_brought_about_is_recorded_once(served: World) -> None:
     served.state.activations.unlink()
     for _ in range(2):
-        bring_about(served.aim(OLD), yes=True)
+        change_release(served.aim(OLD), yes=True)
 
     (entry,) = releases.activations(served.state)
     assert (entry.release, entry.verb, entry.outcome) == (1, "deploy", GOOD) and entry.why and entry.at
@@ -302,14 +302,14 @@ def test_sealed_release_does_without_what_it_was_left_out_of(served: World) -> N
 
 
 def test_rollback_whose_image_is_gone_is_refused_in_its_plan_already(served: World) -> None:
-    bring_about(served.aim(NEW), yes=True)
+    change_release(served.aim(NEW), yes=True)
     served.seen = replace(served.seen, images=served.seen.images - {image("postgres").tag})
 
     with pytest.raises(HostLacks, match="images of that release are no longer on this host") as caught:
-        bring_about(lambda: back_to(served.project, 1), plan_only=True)
+        change_release(lambda: back_to(served.project, 1), plan_only=True)
     assert "image postgres" in caught.value.why
     served.seen = replace(served.seen, images=frozenset())
-    assert bring_about(served.aim(NEW), plan_only=True) == 0, "a deploy builds what is missing"
+    assert change_release(served.aim(NEW), plan_only=True) == 0, "a deploy builds what is missing"
 
 
 @pytest.mark.parametrize(("release", "held"), [(NEW, [True]), (OLD, [])])
@@ -317,17 +317,17 @@ def test_host_is_checked_under_the_lock_where_there_is_something_to_do(
     served: World, release: Wanted, held: list[bool]
 ) -> None:  # fmt: skip
     checked: list[bool] = []
-    bring_about(served.aim(release), yes=True, check=lambda project: checked.append(busy(project.state.lock)))
+    change_release(served.aim(release), yes=True, check=lambda project: checked.append(busy(project.state.lock)))
     assert checked == held
 
 
 def test_release_that_violates_policies_is_refused_unless_that_is_accepted(served: World) -> None:
     loose = replace(NEW, violations=("postgres: runs as root",))
     with pytest.raises(OpsError, match="1 policy violation"):
-        bring_about(served.aim(loose, accept_violations=False), yes=True)
+        change_release(served.aim(loose, accept_violations=False), yes=True)
     assert served.done == [] and served.outcomes == [(1, GOOD)]
 
-    bring_about(served.aim(loose, accept_violations=True), yes=True)
+    change_release(served.aim(loose, accept_violations=True), yes=True)
     assert served.serving == 2
 
 
@@ -351,7 +351,7 @@ def test_exemptions_are_those_that_the_running_release_lacks(served: World) -> N
 
 def test_databases_are_migrated_on_the_way_forth_alone(served: World) -> None:
     _, _, forth = served.goal(BACKEND).decide()
-    bring_about(served.aim(BACKEND), yes=True)
+    change_release(served.aim(BACKEND), yes=True)
     _, _, back = back_to(served.project, 1).decide()
 
     assert any(isinstance(step, Migrate) for step in forth.steps)

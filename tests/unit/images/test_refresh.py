@@ -10,6 +10,7 @@ import pytest
 from invoke import Context, Exit
 
 from ops import project as machine
+from ops.cli.execute import Operation
 from ops.core.errors import OpsError
 from ops.core.state import State
 from ops.images import commands as images
@@ -27,15 +28,15 @@ def test_stamp_is_kept_when_everything_is_built(
 ) -> None:
     (tmp_path / "refresh").write_text("old")
 
-    def carry_out(one: Any, *_: object, plan_only: bool, **__: object) -> int:
-        assert one.stamps not in ("", "old"), "the images of the refresh are planned and built"
+    def execute(operation: Operation) -> int:
+        assert operation.project.stamps not in ("", "old"), "the images of the refresh are planned and built"
         if fails:
             raise OpsError("cannot build", "no network", "try again")
-        return 0 if plan_only else 3
+        return 0 if operation.plan_only else 3
 
     monkeypatch.setattr(machine, "open_project", lambda: project(tmp_path))
-    monkeypatch.setattr(images, "carry_out", carry_out)
-    monkeypatch.setattr(images, "known_service", lambda *_: None)
+    monkeypatch.setattr(images, "execute", execute)
+    monkeypatch.setattr(machine, "known_service", lambda *_: None)
     try:
         images.build.body(Context(), service=None, plan=plan, refresh=True)
     except Exit as ended:

@@ -161,10 +161,10 @@ def test_certificate_that_is_not_proved_is_put_back_whatever_went_wrong(
     def fails(*_: Any, **__: Any) -> int:
         raise problem
 
-    monkeypatch.setattr(certs, "carry_out", fails)
+    monkeypatch.setattr(certs, "execute", fails)
     monkeypatch.setattr("ops.certificates.perform.put_back", lambda *_: ["nginx"])
     with pytest.raises(OpsError) as caught:
-        certs.carry_out_or_put_back(project, lambda: Plan("certs.rotate"), (), False, True, "")
+        certs.execute_or_revert(project, "certs.rotate", lambda: Plan("certs.rotate"), (), False, True, "")
     assert caught.value.next_step.startswith("the old certificate of nginx is served as before; ")
 
 
@@ -181,7 +181,7 @@ def test_new_key_of_the_realm_is_taken_back_whatever_went_wrong(
     keys = SimpleNamespace(found=lambda: found, valid_until=lambda: 0.0, retire=lambda step: retired.append(step.identity))
     monkeypatch.setattr("ops.keycloak.rotate.rotation.RealmKeys", lambda _: keys)
     monkeypatch.setattr("ops.keycloak.rotate.keys.unfinished", lambda _: "1")
-    monkeypatch.setattr("ops.cli.command.carry_out", fails)
+    monkeypatch.setattr(keycloak_rotate, "execute", fails)
     with pytest.raises(type(problem)):
         keycloak_rotate._keys(project, finish=False, internal=False, plan=False, yes=True)
     assert retired == ["new"]

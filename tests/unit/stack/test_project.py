@@ -14,7 +14,7 @@ import requests  # noqa: F401  (binds a socket when it is imported, which a test
 from invoke import Context, Exit
 
 from ops import project as project_module
-from ops.cli.command import carry_out
+from ops.cli.execute import Operation, execute, planned
 from ops.core.errors import HostLacks
 from ops.core.plan import Plan, Step
 from ops.core.process import Result
@@ -66,8 +66,9 @@ def test_opening_a_project_and_asking_podman_makes_nothing(project: Project, mon
 
 
 def test_plan_that_is_only_shown_makes_nothing(project: Project) -> None:
-    carry_out(project, lambda: Plan("deploy", (Step("a", "do a"),)), plan_only=True)
-    carry_out(project, lambda: Plan("destroy"))
+    one = planned(project, lambda: Plan("deploy", (Step("a", "do a"),)))
+    execute(Operation(project, "deploy", one, plan_only=True))
+    execute(Operation(project, "destroy", planned(project, lambda: Plan("destroy"))))
 
     assert states(project) == []
 

@@ -1,4 +1,4 @@
-"""The one executor: runs a plan's steps side by side as far as their order allows, journals each, stops at a failure."""
+"""The executor of plans: runs steps side by side as far as their order allows, journals each, stops at a failure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Progress(Protocol):
         """problem: `ops.core.process.Ended` where the step was ended because another one failed, or by the operator."""
 
 
-def apply(plan: Plan, perform: Callable[[Step], None], journal: Journal, progress: Progress) -> None:
+def run_plan(plan: Plan, perform: Callable[[Step], None], journal: Journal, progress: Progress) -> None:
     """Do every step of a plan.
 
     Parameters

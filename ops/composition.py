@@ -1,0 +1,34 @@
+"""What features do around every command that changes something. ops/cli/execute.py runs these, and knows no feature."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+
+from ops.audit_log.record import record_change
+from ops.backup.host_archive import follow_change
+from ops.backup.restore.restoring import refuse_unfinished
+from ops.deploy.hooks import run_around
+from ops.images.network import warn_of_host_network
+from ops.secrets.at_rest.encrypted_copies import keep_current
+from ops.secrets.metrics import write_after
+
+if TYPE_CHECKING:
+    from ops.cli.execute import UnderWay
+    from ops.project import Project
+
+WHILE_LOCKED: tuple[Callable[[Project, str, Callable[[str], None]], AbstractContextManager[None]], ...] = (
+    refuse_unfinished,
+    keep_current,
+)
+"""Entered once the project's lock is held, left before it is released. Given the project, the command, and where notes go."""
+
+WHILE_EXECUTING: tuple[Callable[[UnderWay], AbstractContextManager[None]], ...] = (
+    write_after,
+    follow_change,
+    warn_of_host_network,
+    record_change,
+    run_around,
+)
+"""Entered in this order before the first step of a plan, left in the opposite one after the last."""
