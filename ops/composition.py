@@ -15,7 +15,7 @@ from ops.secrets.at_rest.encrypted_copies import keep_current
 from ops.secrets.metrics import write_after
 
 if TYPE_CHECKING:
-    from ops.cli.execute import UnderWay
+    from ops.cli.operation import UnderWay
     from ops.project import Project
 
 WHILE_LOCKED: tuple[Callable[[Project, str, Callable[[str], None]], AbstractContextManager[None]], ...] = (

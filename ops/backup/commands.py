@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from invoke import Context
 
 from ops.cli.command import verb
-from ops.cli.execute import Decision, Operation, execute, locked
+from ops.cli.execute import execute, locked
+from ops.cli.operation import Decision, Operation
 from ops.core.errors import OpsError, UsageProblem, did_you_mean
 
 if TYPE_CHECKING:

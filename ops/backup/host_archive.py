@@ -36,7 +36,7 @@ from ops.secrets.at_rest import unlock as opening
 from ops.stack.checkout import origin
 
 if TYPE_CHECKING:
-    from ops.cli.execute import UnderWay
+    from ops.cli.operation import UnderWay
 
 NAME, FACTS, SEALED, SIGNED = "host.tar", "facts.json", "sealed.age", "sealed.hmac"
 STATE, CHECKOUT = "state", "checkout"

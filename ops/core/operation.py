@@ -13,7 +13,7 @@ from ops.core.state import State
 
 
 @dataclass(frozen=True)
-class Operation:
+class Ongoing:
     """An operation that holds the project's lock. `steps`: titles of those under way, the one longest under way first."""
 
     verb: str
@@ -21,7 +21,7 @@ class Operation:
     since: str
     steps: tuple[str, ...]
 
-    def told(self, now: float) -> str:
+    def described(self, now: float) -> str:
         """One line for a screen. `now`: seconds of the epoch."""
         age = f" for {max(0, now - datetime.fromisoformat(self.since).timestamp()):.0f} s" if self.since else ""
         at = _at(self.steps)
@@ -40,13 +40,13 @@ def operation(state: State, verb: str) -> Iterator[str]:
         yield _left_by(killed, state)
 
 
-def under_way(state: State) -> Operation | None:
+def under_way(state: State) -> Ongoing | None:
     """The operation that holds the lock right now; None where nobody does."""
     who = holder(state.lock)
     if who is None:
         return None
     run = _of(who, open_run(state.journal))
-    return Operation(who.verb, who.pid, who.since, run.steps if run else ())
+    return Ongoing(who.verb, who.pid, who.since, run.steps if run else ())
 
 
 def _at(steps: tuple[str, ...]) -> str:

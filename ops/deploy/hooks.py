@@ -19,7 +19,7 @@ from ops.deploy.steps import BuildImage, WriteRelease
 from ops.project import Project
 
 if TYPE_CHECKING:
-    from ops.cli.execute import UnderWay
+    from ops.cli.operation import UnderWay
 
 WHEN = ("pre", "post")
 VERBS = ("build", "deploy", "rollback")

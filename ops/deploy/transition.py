@@ -10,7 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ops.cli.command import described
-from ops.cli.execute import DONE, FAILED, Decision, NoObserver, Observer, Operation, Revert, execute, note
+from ops.cli.execute import execute
+from ops.cli.operation import DONE, FAILED, Decision, NoObserver, Observer, Operation, Revert, note
 from ops.core.errors import HostLacks, OpsError
 from ops.keycloak.schema.dumps import STAMP
 from ops.keycloak.schema.upgrade import FORWARD, Rules

@@ -10,7 +10,7 @@ from ops.engines.podman.build_network import warning
 from ops.stack.images import builds
 
 if TYPE_CHECKING:
-    from ops.cli.execute import UnderWay
+    from ops.cli.operation import UnderWay
 
 
 @contextmanager

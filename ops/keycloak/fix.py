@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from invoke import Context
 
 from ops.cli.command import described, verb
-from ops.cli.execute import Decision, Operation, execute, locked
+from ops.cli.execute import execute, locked
+from ops.cli.operation import Decision, Operation
 from ops.core.errors import HostLacks, NeedsPerson, OpsError
 from ops.keycloak.repair.repaired import Done, Unasked
 

@@ -110,7 +110,7 @@ def table(project: Project, rows: list[Row]) -> Table:
     drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), title_justify="left", caption_justify="left")
     drawn.title = f"[bold]{project.name}[/bold]  {healthy} of {wanted} containers healthy, {ticker}"
     if at_work := under_way(project.state):
-        drawn.caption = Text(at_work.told(time.time()), style="yellow")
+        drawn.caption = Text(at_work.described(time.time()), style="yellow")
     for heading in ("SERVICE", "HEALTH", "UP"):
         drawn.add_column(heading, no_wrap=True)
     for heading in ("RESTARTS", "CPU", "MEMORY", "OF"):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from ops.cli.execute import Decision, Operation, execute, locked
+from ops.cli.execute import execute, locked
+from ops.cli.operation import Decision, Operation
 from ops.core.errors import HostLacks
 
 if TYPE_CHECKING:

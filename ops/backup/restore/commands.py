@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from invoke import Context
 
 from ops.cli.command import described, verb
-from ops.cli.execute import Decision, Operation, Revert, execute
+from ops.cli.execute import execute
+from ops.cli.operation import Decision, Operation, Revert
 from ops.core.errors import NeedsPerson, UsageProblem
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def _restore(project: Project, target: Target, parts: tuple[str, ...], *, plan_o
 
     stamp = time.strftime(STAMP, time.gmtime())
     revert = Revert(
-        lambda: _previous_data(project), "putting back what was there",
+        lambda: _previous_data(project), "putting the former state back",
         restored="everything is as before, put back in {seconds}",
         by_hand="inv restore --undo tries again; nothing of the former state is removed",
     )  # fmt: skip

@@ -142,7 +142,7 @@ def unread_container(place: Place) -> ContainerFacts:
 def _another(project: Project) -> str:
     """What another command is doing: a repair that looks at its own work is not on its way to anywhere."""
     operation = under_way(project.state)
-    return operation.told(time.time()) if operation and operation.pid != os.getpid() else ""
+    return operation.described(time.time()) if operation and operation.pid != os.getpid() else ""
 
 
 def _since(facts: Facts) -> float:

@@ -18,7 +18,7 @@ from ops.backup import host_archive as archive
 from ops.backup import key, recovery
 from ops.backup.restore import repository as bootstrap
 from ops.backup.restore.bootstrap_plan import Found
-from ops.cli.execute import UnderWay
+from ops.cli.operation import UnderWay
 from ops.core import state as files
 from ops.core.errors import HostLacks, OpsError, UsageProblem
 from ops.core.plan import Plan

@@ -19,7 +19,8 @@ from ops.backup.restore import restoring, volumes
 from ops.backup.steps import ForgetRestore, RememberRestore
 from ops.backup.target import Target
 from ops.cli import show
-from ops.cli.execute import Operation, execute, planned
+from ops.cli.execute import execute
+from ops.cli.operation import Operation, planned
 from ops.core import state as files
 from ops.core.errors import LockHeld, NeedsPerson, OpsError
 from ops.core.lock import busy, hold
