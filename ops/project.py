@@ -69,7 +69,7 @@ class Project:
     def ports(self) -> dict[str, int]:
         held = {port for other in self._others() for port in other["ports"].values()}
         return allocate_ports(
-            self.settings.ports,
+            self.settings.ports.published,
             self.remembered,
             own_project=self.settings.own_project,
             free=lambda port: port not in held and port_is_free(port),
@@ -128,7 +128,7 @@ class Project:
         return {
             name: int(entry["replicas"])
             for name, entry in said.items()
-            if entry["instead_of"] == self.settings.get("replicas", name)
+            if entry["instead_of"] == self.settings.replicas_of(name)
         }
 
     @cached_property
@@ -173,7 +173,7 @@ class Project:
         compose = render_release(
             self.stack, self.allocation, images={name: image.tag for name, image in self.images.items()}, versions=versions,
             config_hashes=config, state=self.state.root, without=without,
-            log_megabytes=self.settings.get("logs", "max_size_mb"), seccomp=str(self.host.seccomp or ""),
+            log_megabytes=self.settings.logs.max_size_mb, seccomp=str(self.host.seccomp or ""),
         )  # fmt: skip
         served = leaves(self.stack, self._certificate_names(), self.settings.domain, without)
         supervise = {
@@ -184,9 +184,9 @@ class Project:
             stack=self.stack, allocation=self.allocation, images=self.images, compose=compose,
             config=config, config_files=content, versions=versions,
             supervise=supervise, supervise_version=digest([supervise, supervisor_sources(self.host)]),
-            build_deadline=self.settings.get("deadlines", "build"), certificate_names=self._certificate_names(),
+            build_deadline=self.settings.deadlines.build, certificate_names=self._certificate_names(),
             settings={
-                **{".".join(path): value for path, value in sorted(self.settings.values.items())},
+                **dict(sorted(self.settings.given().items())),
                 **{f"replicas.{name}": number for name, number in self.scaled.items()},
             },
             realm=self.realm, violations=self.violations,

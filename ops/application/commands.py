@@ -68,7 +68,7 @@ def _build(project: Project, part: str) -> None:
     wanted = {name: project.images[name] for name in (part, *(NEIGHBOURS if part == BACKEND else ()))}
 
     def decide() -> Plan:
-        return plan_build(wanted, frozenset(present(project.host)), project.settings.get("deadlines", "build"))
+        return plan_build(wanted, frozenset(present(project.host)), project.settings.deadlines.build)
 
     if decide().steps:
         # Standard output is for the rows.

@@ -113,8 +113,8 @@ def smoke_path(part: str, reference: bool, settings: Settings) -> str:
     """
     if part == FRONTEND:
         return "/"
-    chosen = str(settings.get("prober", "get"))
-    return chosen if chosen and (reference or ("prober", "get") in settings.values) else READY[part]
+    chosen = settings.prober.get
+    return chosen if chosen and (reference or "get" in settings.prober.model_fields_set) else READY[part]
 
 
 TRANSIENT = frozenset({408, 425, 429})

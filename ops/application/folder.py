@@ -20,8 +20,8 @@ def with_application(project: Project, part: str, folder: str) -> Project:
         raise UsageProblem(
             f"{folder} is no application", f"there is no Containerfile in {path}", f"inv app.new {folder} writes a small one"
         )
-    values = {**project.settings.values, ("build", part): str(path)}
-    return replace(project, settings=replace(project.settings, values=values))
+    build = project.settings.build.model_copy(update={part: str(path)})
+    return replace(project, settings=project.settings.model_copy(update={"build": build}))
 
 
 def write_starter(folder: str) -> tuple[str, ...]:

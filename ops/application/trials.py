@@ -180,7 +180,7 @@ def _optional(answer: Reply, what: str, problem: str = "") -> Verdict:
 
 
 def _setting(stage: Stage, name: str) -> str:
-    return str(stage.project.settings.get("prober", name))
+    return str(getattr(stage.project.settings.prober, name))
 
 
 def _writes(stage: Stage) -> Verdict:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ops.stack.repositories import OUTWARD, Repository, of
+from ops.stack.repositories import OUTWARD, Repository
 from ops.stack.settings import Settings
 
 INSIDE = "/var/lib/cc03-repositories"
@@ -23,7 +23,7 @@ def backup_toml(text: str, settings: Settings) -> str:
     Raises ValueError where the file has no such key: a defect of this repository.
     """
     for key in SCHEDULE:
-        value = settings.get("backup", key)
+        value = getattr(settings.backup, key)
         written = json.dumps(value)
         text, found = re.subn(rf"^({key} = )(\"[^\"]*\"|\d+|true|false)", rf"\g<1>{written}", text, flags=re.MULTILINE)
         if found != 1:
@@ -33,7 +33,7 @@ def backup_toml(text: str, settings: Settings) -> str:
 
 def declared(settings: Settings) -> tuple[Repository, ...]:
     """Repositories besides the local one, in the order by which pgBackRest numbers them from 2 on."""
-    return of(settings.get("backup", "repositories"))
+    return settings.repositories
 
 
 def ca_file(repository: Repository) -> str:
@@ -111,6 +111,6 @@ def with_repositories(document: dict[str, Any], settings: Settings) -> None:
 
 def interruption(settings: Settings) -> dict[str, Any]:
     """What compose.yaml would say of the backup container's replacement: with the receiver on, who writes waits for it."""
-    if not settings.get("backup", "synchronous"):
+    if not settings.backup.synchronous:
         return {}
     return {"gap_seconds": 10, "interrupts": "who writes waits; reading goes on"}

@@ -7,20 +7,23 @@ python -m ops.cli.reference --check    exit code 1 where a page is not what the 
 from __future__ import annotations
 
 import copy
+import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from invoke import Collection, Task
 from invoke.parser import Argument
+from pydantic import BaseModel
 
 from ops.cli.arguments import OptionalPositional
+from ops.cli.model_pages import Row, json_schema, rows
 from ops.core.errors import OpsError
 from ops.keycloak.failures.failure import SEVERITIES, Failure, Line
 from ops.keycloak.failures.registry import BY_ID, FAILURES
-from ops.stack.settings import SETTINGS, Setting
+from ops.stack.settings import Settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = Path("docs") / "reference"
@@ -39,23 +42,19 @@ def table(headings: Sequence[str], rows: Iterator[Sequence[str]]) -> str:
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
 
 
-def accepted(setting: Setting) -> str:
-    """What a setting takes, in the words with which its parser refuses everything else."""
-    try:
-        setting.parse(None)
-    except ValueError as refusal:
-        return str(refusal)
-    raise TypeError(f"{'.'.join(setting.path)} accepts an empty value, so its parser cannot tell what it takes")
+def _shown(value: Any) -> str:
+    """A default as YAML has it."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return "empty" if value in ("", ()) else f"`{value}`"
 
 
-def _key(setting: Setting) -> str:
-    return ".".join("SERVICE" if part == "*" else part for part in setting.path)
-
-
-def _setting_rows(settings: Sequence[Setting]) -> Iterator[Sequence[str]]:
-    for setting in settings:
-        default = "by service, below" if setting.default is None else f"`{setting.default}`"
-        yield (f"`{_key(setting)}`", setting.meaning, accepted(setting), default)
+def _rows(found: Iterable[Row]) -> Iterator[Sequence[str]]:
+    for one in found:
+        default = "by service, below" if ".SERVICE" in one.key else "required" if one.required else _shown(one.default)
+        yield (f"`{one.key}`", one.meaning, one.form, default)
 
 
 def _service_rows(compose: Mapping[str, Any]) -> Iterator[Sequence[str]]:
@@ -65,19 +64,20 @@ def _service_rows(compose: Mapping[str, Any]) -> Iterator[Sequence[str]]:
         yield (f"`{name}`", str(limits["memory"]), str(limits["cpus"]), f"{start} s", str(service["stop_grace_period"]))
 
 
-def settings_page(settings: Sequence[Setting], compose: Mapping[str, Any]) -> str:
+def settings_page(model: type[BaseModel], compose: Mapping[str, Any]) -> str:
     """docs/reference/settings.md.
 
     Parameters
     ----------
-    compose: compose.yaml as parsed, for the ceilings and deadlines that hold where the settings name none.
+    model: of stack.yaml. compose: compose.yaml as parsed, for the limits and deadlines where the settings name none.
     """
     return "".join((
         "# Settings\n\n", GENERATED, "\n",
         "All keys of `config/stack.yaml`. Every key is optional; a dot stands for a level of indentation.\n",
         "A key that is not listed here, a value of the wrong kind and one port given twice are refused with file and line,\n",
-        "before anything has changed. `inv deploy --plan` shows what a change would do.\n\n",
-        table(("Key", "Meaning", "Must be", "Default"), _setting_rows(settings)),
+        "before anything has changed. `inv deploy --plan` shows what a change would do. Editors with a YAML language server\n",
+        "complete and check the file by `config/stack.schema.json`. `[]` stands for each entry of a list.\n\n",
+        table(("Key", "Meaning", "Must be", "Default"), _rows(rows(model, each="SERVICE"))),
         "\n## Defaults by service\n\n",
         "From `compose/compose.yaml`. The stop grace period is changed there; the others by the keys above.\n\n",
         table(("Service", "Memory", "CPUs", "Healthy within", "Stop grace period"), _service_rows(compose)),
@@ -195,7 +195,8 @@ def pages() -> dict[Path, str]:
 
     compose = yaml.safe_load((REPOSITORY / "compose" / "compose.yaml").read_text(encoding="utf-8"))
     return {
-        PAGES / "settings.md": settings_page(SETTINGS, compose),
+        PAGES / "settings.md": settings_page(Settings, compose),
+        Path("config") / "stack.schema.json": json.dumps(json_schema(Settings, "config/stack.yaml"), indent=1) + "\n",
         PAGES / "commands.md": commands_page(tasks.namespace),
         PAGES / "keycloak-findings.md": findings_page(FAILURES),
     }

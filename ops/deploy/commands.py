@@ -56,9 +56,7 @@ def checkout_goal(
         wanted = project.wanted(seen.secret_versions if seen else {}, frozenset(seen.unavailable if seen else ()))
         return with_one_service(wanted, last, only) if only and last else wanted
 
-    options = Options(
-        settle=project.settings.get("deploy", "settle"), contracting=contracting, backup_before=backup_before(project)
-    )
+    options = Options(settle=project.settings.deploy.settle, contracting=contracting, backup_before=backup_before(project))
     return Goal(verb, project, want, options, only, without, accept_violations=accept)
 
 

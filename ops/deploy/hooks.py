@@ -133,7 +133,7 @@ def environment(project: Project, occasion: str) -> dict[str, str]:
 
 
 def _run(project: Project, occasion: str, path: Path, stdin: str, report: Report, note: Note) -> None:
-    seconds = int(project.settings.get("hooks", "seconds"))
+    seconds = project.settings.hooks.seconds
     name = str(path.relative_to(project.host.repository))
     said: list[str] = []
 

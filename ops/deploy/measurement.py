@@ -88,8 +88,8 @@ def prober_config(settings: Settings, ports: Mapping[str, int], state: State, se
         "base_url": placeholders(settings, ports)["CC03_PUBLIC_URL"],
         "address": LOOPBACK,
         "ca": str(state.site_roots),
-        "rate": settings.get("prober", "rate"),
-        **{name: settings.get("prober", name) for name in PATHS},
+        "rate": settings.prober.rate,
+        **{name: getattr(settings.prober, name) for name in PATHS},
         "out": str(state.prober / "samples.jsonl"),
         "seconds": seconds,
     }

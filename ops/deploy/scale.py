@@ -78,7 +78,7 @@ def remembering(
     from ops.core import state as files
     from ops.deploy.steps import RememberScale, WriteRelease
 
-    name, by_file = service.name, project.settings.get("replicas", service.name)
+    name, by_file = service.name, project.settings.replicas_of(service.name)
 
     def extend(plan: Plan, seen: Seen) -> Plan:
         steps = [

@@ -236,7 +236,7 @@ class _Attempt:
 
     def _refuse_the_cost(self, summary: Mapping[str, Any]) -> None:
         """Raises OpsError where users paid more than the settings allow, and the plan had not announced it."""
-        budget = self.project.settings.get("deploy", "failed_requests")
+        budget = self.project.settings.deploy.failed_requests
         failed = summary["failed"] - summary["announced"]
         if summary["failed_before"] or failed <= budget:
             return

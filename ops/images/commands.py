@@ -21,7 +21,7 @@ def decide(project: Project, only: str | None) -> Plan:
     from ops.stack.images import plan_build
 
     own = {name: image for name, image in project.images.items() if image.context and only in (None, name)}
-    return plan_build(own, frozenset(present(project.host)), project.settings.get("deadlines", "build"))
+    return plan_build(own, frozenset(present(project.host)), project.settings.deadlines.build)
 
 
 @verb(help={

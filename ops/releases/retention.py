@@ -25,7 +25,7 @@ def clean_up(project: Project) -> list[int]:
     """
     state = project.state
     found = releases(state)
-    gone = expendable(found, activations(state), current_number(state), project.settings.get("releases", "keep"))
+    gone = expendable(found, activations(state), current_number(state), project.settings.releases.keep)
     going = [kept for kept in found if kept.number in gone]
     for kept in going:
         shutil.rmtree(state.releases / str(kept.number))

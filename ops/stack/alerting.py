@@ -18,7 +18,7 @@ def with_way_out(document: dict[str, Any], settings: Settings) -> tuple[str, ...
     ----------
     document: compose.yaml as parsed; it is changed in place.
     """
-    destinations = tuple(settings.get("alerts", "destinations"))
+    destinations = tuple(settings.alerts.destinations)
     if destinations and SERVICE in document["services"]:
         alertmanager = document["services"][SERVICE]
         document["networks"][NETWORK] = {}

@@ -15,7 +15,8 @@ from ops.core.errors import UsageProblem
 from ops.stack import proxy_protocol
 from ops.stack.alerting import with_way_out
 from ops.stack.model import FROM_START, Limits, Service, Stack
-from ops.stack.settings import Settings, age_days, disk_bytes, memory_bytes
+from ops.stack.settings import Settings
+from ops.stack.value_types import age_days, disk_bytes, memory_bytes
 
 _PLACEHOLDER = re.compile(r"\$\{(CC03_[A-Z_]+)(?::-([^}]*))?\}")
 
@@ -35,13 +36,13 @@ def placeholders(settings: Settings, ports: Mapping[str, int]) -> dict[str, str]
         "CC03_OPS_PORT": str(ports["ops"]),
         "CC03_PUBLIC_URL": url(settings.domain, ports["https"]),
         "CC03_OPS_URL": url("localhost", ports["ops"]),
-        "CC03_LOAD_BALANCERS": " ".join(f"set_real_ip_from {one};" for one in settings.get("load_balancer", "addresses")),
+        "CC03_LOAD_BALANCERS": " ".join(f"set_real_ip_from {one};" for one in settings.load_balancer.addresses),
         **proxy_protocol.filled(ports),
-        "CC03_METRICS_RETENTION": str(settings.get("retention", "metrics")),
-        "CC03_METRICS_BYTES": str(disk_bytes(settings.get("retention", "metrics_size"))),
-        "CC03_LOGS_RETENTION": str(settings.get("retention", "logs")),
-        "CC03_LOGS_BYTES": str(disk_bytes(settings.get("retention", "logs_size"))),
-        "CC03_LOGS_DAYS": str(age_days(settings.get("retention", "logs"))),
+        "CC03_METRICS_RETENTION": settings.retention.metrics,
+        "CC03_METRICS_BYTES": str(disk_bytes(settings.retention.metrics_size)),
+        "CC03_LOGS_RETENTION": settings.retention.logs,
+        "CC03_LOGS_BYTES": str(disk_bytes(settings.retention.logs_size)),
+        "CC03_LOGS_DAYS": str(age_days(settings.retention.logs)),
     }
 
 
@@ -127,7 +128,7 @@ def parse_stack(
 
 
 def _replicas(name: str, definition: Mapping[str, Any], settings: Settings, scaled: Mapping[str, int]) -> int:
-    declared, chosen = definition["deploy"].get("replicas"), settings.get("replicas", name)
+    declared, chosen = definition["deploy"].get("replicas"), settings.replicas_of(name)
     if declared is None:
         if chosen is not None or name in scaled:
             raise UsageProblem(
@@ -152,8 +153,8 @@ def _service(
     from_start = tls.get("trusts") == FROM_START
     shares = _shared(definition)
     limits = definition["deploy"]["resources"]["limits"]
-    memory = settings.get("limits", name, "memory")
-    cpus = settings.get("limits", name, "cpus")
+    memory = settings.limit(name).memory
+    cpus = settings.limit(name).cpus
     mounts = [str(volume) for volume in definition.get("volumes", [])]
     return Service(
         name=name,
@@ -192,7 +193,7 @@ def _service(
         hold=tuple(own["hold"]) if "hold" in own else None,
         backup=tuple(own["backup"]) if "backup" in own else None,
         optional=own.get("optional"),
-        start_seconds=settings.get("deadlines", "start", name) or int(own.get("start_seconds", 120)),
+        start_seconds=settings.start_seconds(name) or int(own.get("start_seconds", 120)),
         has_config=any(mount.startswith("../config/") for mount in mounts),
         has_tls=any(mount.endswith(":/etc/tls:ro") for mount in mounts),
         listens={str(port): str(protocol) for port, protocol in tls.get("listens", {}).items()},
@@ -208,17 +209,17 @@ def _service(
 def _smoke(name: str, own: Mapping[str, Any], settings: Settings, repository: Path) -> str | None:
     if "smoke" not in own or name not in PARTS:
         return own.get("smoke")
-    return smoke_path(name, repository / str(settings.get("build", name)) == repository / "compose" / name, settings)
+    return smoke_path(name, repository / str(getattr(settings.build, name)) == repository / "compose" / name, settings)
 
 
 def _context(name: str, definition: Mapping[str, Any], settings: Settings, repository: Path) -> Path | None:
     if "build" not in definition:
         return None
     if name in PARTS:
-        context = repository / str(settings.get("build", name))
+        context = repository / str(getattr(settings.build, name))
         if not (context / "Containerfile").is_file():
             raise UsageProblem(
-                f"{settings.source}: build.{name} is {settings.get('build', name)!r}",
+                f"{settings.source}: build.{name} is {getattr(settings.build, name)!r}",
                 f"there is no Containerfile in {context}",
                 f"set build.{name} to the folder that holds the {name}'s Containerfile",
             )

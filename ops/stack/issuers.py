@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
-from ops.stack.repositories import certificates
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
+
+from ops.stack.repositories import Certificates
+from ops.stack.yaml_model import Form, Keys
 
 KNOWN = {
     "letsencrypt": (
@@ -18,8 +20,6 @@ KNOWN = {
 }  # fmt: skip
 """Issuer -> directory, and that of its rehearsal stage where it has one: letsencrypt.org/docs/acme-protocol-updates and
 /docs/staging-environment, cloud.google.com/certificate-manager/docs/public-ca-tutorial, zerossl.com/documentation/acme."""
-FORM = f"a list of {{name, directory, staging, eab: {{key_id, key_file}}, ca}}; names alone are enough for {', '.join(KNOWN)}"
-NAME = r"[a-z][a-z0-9-]{0,19}"
 REHEARSAL = "-staging"
 """Suffix of an issuer's account at its rehearsal stage, which is another one."""
 HTTP, DNS = "http-01", "dns-01"
@@ -41,48 +41,71 @@ class Issuer:
         return Issuer(self.name + REHEARSAL, self.staging, "", self.eab, self.ca)
 
 
-def of(entries: list[dict[str, Any]]) -> tuple[Issuer, ...]:
-    """The value of `certificates.acme.issuers` as objects, the first choice first."""
-    return tuple(Issuer(**entry) for entry in entries)
+# Without TLS anybody on the way could name another place for the keys and the challenges.
+Url = Annotated[
+    str, Field(pattern=r"^https://[A-Za-z0-9.-]+(:\d{1,5})?(/[\x21-\x7e]*)?$"),
+    Form("a URL such as https://acme.example.com/directory"),
+]  # fmt: skip
 
 
-def parse(value: Any) -> list[dict[str, Any]]:
-    """The list under `certificates.acme.issuers`, complete. A list: a release keeps it as JSON.
+class ExternalAccount(Keys):
+    key_id: Annotated[str, Form("as the issuer gave it")] = Field(description="Identifier that the issuer gave.")
+    key_file: Annotated[str, Field(pattern="^/"), Form("an absolute path")] = Field(
+        description="File that holds the key that the issuer gave.",
+    )  # fmt: skip
 
-    Raises ValueError with what it must be.
-    """
-    if not isinstance(value, list):
-        raise ValueError(FORM)
-    found = [_one({"name": entry} if isinstance(entry, str) else entry) for entry in value]
-    if len({entry["name"] for entry in found}) < len(found):
+
+class IssuerKeys(Keys):
+    """An issuer in stack.yaml. What is known of it need not be said."""
+
+    name: Annotated[
+        str, Field(pattern=r"^[a-z][a-z0-9-]{0,19}$"),
+        Form(f"lower-case letters, digits and dashes, at most 20, not ending in {REHEARSAL}"),
+    ] = Field(description=f"Name of the issuer; {', '.join(KNOWN)} are known, and need nothing else.")  # fmt: skip
+    directory: Url | None = Field(default=None, description="URL of its ACME directory.")
+    staging: Url | None = Field(default=None, description="URL of the directory of its rehearsal stage.")
+    eab: ExternalAccount | None = Field(default=None, description="External account, for issuers that ask for one.")
+    ca: Certificates | None = Field(default=None, description="Roots of a private authority.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _completed(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        directory, staging = KNOWN.get(str(given.get("name")), (None, None))
+        return {"directory": directory, "staging": staging or None, **{key: value for key, value in given.items() if value}}
+
+    @field_validator("name")
+    @classmethod
+    def _no_rehearsal(cls, name: str) -> str:
+        if name.endswith(REHEARSAL):
+            raise ValueError(f"a name not ending in {REHEARSAL}")
+        return name
+
+    @model_validator(mode="after")
+    def _has_directory(self) -> IssuerKeys:
+        if self.directory is None:
+            raise ValueError(f"directory: a URL, for an issuer other than {', '.join(KNOWN)}")
+        return self
+
+    @property
+    def issuer(self) -> Issuer:
+        eab = self.eab.model_dump() if self.eab else {}
+        return Issuer(self.name, self.directory or "", self.staging or "", eab, self.ca or "")
+
+
+def _named(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+def _different(found: tuple[IssuerKeys, ...]) -> tuple[IssuerKeys, ...]:
+    if len({one.name for one in found}) < len(found):
         raise ValueError("names that differ from each other")
     return found
 
 
-def _one(entry: Any) -> dict[str, Any]:
-    if not isinstance(entry, Mapping) or not {"name"} <= entry.keys() <= {"name", "directory", "staging", "eab", "ca"}:
-        raise ValueError(FORM)
-    name = str(entry["name"])
-    if not re.fullmatch(NAME, name) or name.endswith(REHEARSAL):
-        raise ValueError(f"names of lower-case letters, digits and dashes, not ending in {REHEARSAL}")
-    directory, staging = KNOWN.get(name, ("", ""))
-    return {
-        "name": name, "directory": _url("directory", entry.get("directory", directory)),
-        "staging": _url("staging", entry.get("staging", staging)) if entry.get("staging", staging) else "",
-        "eab": _eab(entry.get("eab", {})), "ca": certificates(entry["ca"]) if entry.get("ca") else "",
-    }  # fmt: skip
-
-
-def _url(key: str, value: Any) -> str:
-    """Without TLS anybody on the way could name another place for the keys and the challenges."""
-    if not re.fullmatch(r"https://[A-Za-z0-9.-]+(:\d{1,5})?(/[\x21-\x7e]*)?", str(value)):
-        raise ValueError(f"{key}: a URL such as https://acme.example.com/directory")
-    return str(value)
-
-
-def _eab(value: Any) -> dict[str, str]:
-    if value and (not isinstance(value, Mapping) or value.keys() != {"key_id", "key_file"}):
-        raise ValueError("eab: {key_id: as the issuer gave it, key_file: absolute path of a file that holds the key}")
-    if value and not str(value["key_file"]).startswith("/"):
-        raise ValueError("eab: key_file: an absolute path")
-    return {key: str(one) for key, one in value.items()} if value else {}
+Named = Annotated[IssuerKeys, BeforeValidator(_named, json_schema_input_type=str | IssuerKeys)]
+Issuers = Annotated[
+    tuple[Named, ...], Field(strict=False), AfterValidator(_different),
+    Form(f"a list of issuers; names alone are enough for {', '.join(KNOWN)}"),
+]  # fmt: skip

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import parse_qs, urlsplit
 
-from ops.core.errors import UsageProblem
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
-FORM = (
-    "a list of {name, keep, append_only} with one of path (a folder), s3: {endpoint, bucket, prefix, region, path_style, ca, "
-    "address} and sftp: {host, port, user, path, host_key, address}"
-)
+from ops.core.errors import UsageProblem
+from ops.stack.yaml_model import Form, Keys, refusal
+
+FORM = "a name with one of path (a folder), s3 and sftp"
 LOCAL = "local"
 NAME = r"[a-z][a-z0-9-]{0,19}"
 OUTWARD = "outward"
@@ -24,8 +24,6 @@ CREDENTIALS = {"folder": (), "s3": ("key", "key-secret"), "sftp": ("key",)}
 """Kind -> parts of its credentials, each a secret of its own."""
 DEFAULT_KEEP = 7
 EXAMPLES = "docs/runbooks/disaster.md has examples"
-
-Check = Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
@@ -77,11 +75,6 @@ class Repository:
         return f"sftp://{where['user']}@{where['host']}{where['path']}" if self.kind == "sftp" else str(where["path"])
 
 
-def of(entries: list[dict[str, Any]]) -> tuple[Repository, ...]:
-    """The value of `backup.repositories` as objects."""
-    return tuple(Repository(**entry) for entry in entries)
-
-
 def given(secret: str) -> str:
     """The repository whose credentials a secret is a part of; empty: it is another secret, which is made up."""
     match = re.fullmatch(rf"{GIVEN}({NAME}?)-(?:key|key-secret)", secret)
@@ -90,117 +83,123 @@ def given(secret: str) -> str:
 
 # ---- stack.yaml
 
-
-def _text(pattern: str, meaning: str) -> Check:
-    def check(value: Any) -> str:
-        if not isinstance(value, str) or not re.fullmatch(pattern, value):
-            raise ValueError(meaning)
-        return value
-
-    return check
+_HOST = r"^[a-zA-Z0-9][a-zA-Z0-9.-]{0,252}$"
+_FOLDER = r"^/[\x21-\x39\x3b-\x7e]+$"
+_KEY_TYPES = "ssh-ed25519|ecdsa-sha2-nistp256|ecdsa-sha2-nistp384|ecdsa-sha2-nistp521|ssh-rsa"
 
 
-def _port(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 65535:
-        raise ValueError("port: a whole number from 1 to 65535")
-    return value
-
-
-def _flag(name: str) -> Check:
-    def check(value: Any) -> bool:
-        if not isinstance(value, bool):
-            raise ValueError(f"{name}: true or false")
-        return value
-
-    return check
-
-
-def _endpoint(value: Any) -> str:
-    """With the scheme. Without TLS whoever listens could write into the repository."""
-    match = re.fullmatch(r"(?:https://)?([a-zA-Z0-9.-]+(?::\d{1,5})?)/?", str(value))
-    if not match:
-        raise ValueError("endpoint: a host such as s3.example.org or s3.example.org:9000, reached by TLS")
-    return f"https://{match[1]}"
-
-
-def certificates(value: Any) -> str:
-    """Roots of a private authority. Raises ValueError where they are not in PEM form."""
-    text = str(value).strip()
+def _pem(text: str) -> str:
+    text = text.strip()
     if not text.startswith("-----BEGIN CERTIFICATE-----") or not text.endswith("-----END CERTIFICATE-----"):
-        raise ValueError("ca: certificates in PEM form, indented below `ca: |`")
+        raise ValueError(PEM)
     return text + "\n"
 
 
-_HOST = r"[a-zA-Z0-9][a-zA-Z0-9.-]{0,252}"
-_FOLDER = r"/[\x21-\x39\x3b-\x7e]+"
-_ADDRESS = _text(r"\d{1,3}(\.\d{1,3}){3}", "address: an IPv4 address, for a name that no DNS server knows")
-_KEY_TYPES = "ssh-ed25519|ecdsa-sha2-nistp256|ecdsa-sha2-nistp384|ecdsa-sha2-nistp521|ssh-rsa"
-PLACES: dict[str, tuple[dict[str, Check], dict[str, Check]]] = {
-    "s3": (
-        {"endpoint": _endpoint, "bucket": _text(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "bucket: the name of a bucket")},
-        {
-            "prefix": _text(r"[A-Za-z0-9][A-Za-z0-9._/-]*[A-Za-z0-9]", "prefix: a path within the bucket, such as shop/live"),
-            "region": _text(r"[a-z0-9-]+", "region: such as eu-central-1"),
-            "path_style": _flag("path_style"),
-            "ca": certificates,
-            "address": _ADDRESS,
-        },
-    ),
-    "sftp": (
-        {
-            "host": _text(_HOST, "host: a host name or address"),
-            "user": _text(r"[a-z_][a-z0-9_.-]{0,31}", "user: a name of an account there"),
-            "path": _text(_FOLDER, "path: an absolute path there, without spaces and colons"),
-            "host_key": _text(rf"(?:{_KEY_TYPES}) [A-Za-z0-9+/=]+", "host_key: a line such as `ssh-ed25519 AAAA…`, as "
-                              "ssh-keyscan prints behind the host (compare it on that machine)"),
-        },
-        {"port": _port, "address": _ADDRESS},
-    ),
-}  # fmt: skip
-"""Kind -> (keys that must be there, keys that may be), each with what checks and completes its value."""
+PEM = "certificates in PEM form, indented below `ca: |`"
+Certificates = Annotated[str, AfterValidator(_pem), Form(PEM)]
+"""Roots of a private authority."""
+Folder = Annotated[str, Field(pattern=_FOLDER), Form("an absolute path without spaces and colons")]
+Address = Annotated[
+    str, Field(pattern=r"^\d{1,3}(\.\d{1,3}){3}$"), Form("an IPv4 address, for a name that no DNS server knows")
+]  # fmt: skip
+# With the scheme. Without TLS whoever listens could write into the repository.
+Endpoint = Annotated[
+    str, Field(pattern=r"^(https://)?[a-zA-Z0-9.-]+(:\d{1,5})?/?$"),
+    AfterValidator(lambda text: f"https://{text.removeprefix('https://').rstrip('/')}"),
+    Form("a host such as s3.example.org or s3.example.org:9000, reached by TLS"),
+]  # fmt: skip
 
 
-def parse(value: Any) -> list[dict[str, Any]]:
-    """The list under `backup.repositories`, complete with its defaults. A list: a release keeps it as JSON.
+class S3(Keys):
+    endpoint: Endpoint = Field(description="Host of the service.")
+    bucket: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"), Form("the name of a bucket")] = Field(
+        description="Bucket, which exists already.",
+    )  # fmt: skip
+    prefix: (
+        Annotated[
+            str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*[A-Za-z0-9]$"), Form("a path within the bucket, such as shop/live")
+        ]
+        | None
+    ) = Field(default=None, description="Path within the bucket.")
+    region: Annotated[str, Field(pattern=r"^[a-z0-9-]+$"), Form("a region such as eu-central-1")] | None = Field(
+        default=None, description="Region of the bucket.",
+    )  # fmt: skip
+    path_style: bool = Field(
+        default=False, description="Whether the bucket stands in the path of a URL instead of in its host name.",
+    )  # fmt: skip
+    ca: Certificates | None = Field(default=None, description="Roots that the service's certificate is checked against.")
+    address: Address | None = Field(default=None, description="Address of the host.")
 
-    Raises ValueError with what it must be.
-    """
-    if not isinstance(value, list):
-        raise ValueError(FORM)
-    found = [_one(entry) for entry in value]
-    if len({entry["name"] for entry in found}) < len(found):
+
+class Sftp(Keys):
+    host: Annotated[str, Field(pattern=_HOST), Form("a host name or address")] = Field(description="Host of the server.")
+    user: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_.-]{0,31}$"), Form("a name of an account there")] = Field(
+        description="Account on the server.",
+    )  # fmt: skip
+    path: Folder = Field(description="Folder on the server.")
+    host_key: Annotated[
+        str,
+        Field(pattern=rf"^(?:{_KEY_TYPES}) [A-Za-z0-9+/=]+$"),
+        Form("a line such as `ssh-ed25519 AAAA…`, as ssh-keyscan prints behind the host (compare it on that machine)"),
+    ] = Field(description="Public key of the server.")
+    port: int = Field(default=22, ge=1, le=65535, description="Port of the server.")
+    address: Address | None = Field(default=None, description="Address of the host.")
+
+
+PLACES: Mapping[str, type[S3 | Sftp]] = {"s3": S3, "sftp": Sftp}
+
+
+class RepositoryKeys(Keys):
+    """A repository in stack.yaml."""
+
+    name: Annotated[
+        str, Field(pattern=f"^{NAME}$"), Form("lower-case letters, digits and dashes, other than local, not ending in -key")
+    ] = Field(description="Name in commands, metrics and the names of its credentials.")
+    keep: int = Field(default=DEFAULT_KEEP, ge=1, le=1000, description="Full sets that are kept there.")
+    append_only: bool = Field(
+        default=False, description="Whether the credentials cannot delete; then nothing is removed there.",
+    )  # fmt: skip
+    path: Folder | None = Field(default=None, description="Folder on another disk of this host.")
+    s3: S3 | None = Field(default=None, description="Bucket of an S3 service.")
+    sftp: Sftp | None = Field(default=None, description="Folder on an SFTP server.")
+
+    @field_validator("name")
+    @classmethod
+    def _another_name(cls, name: str) -> str:
+        if name == LOCAL or name.endswith("-key"):
+            raise ValueError("a name other than local, not ending in -key")
+        return name
+
+    @model_validator(mode="after")
+    def _one_place(self) -> RepositoryKeys:
+        if sum(one is not None for one in (self.path, self.s3, self.sftp)) != 1:
+            raise ValueError(FORM)
+        return self
+
+    @property
+    def repository(self) -> Repository:
+        if self.path is not None:
+            return Repository(self.name, "folder", {"path": self.path}, self.keep, self.append_only)
+        kind, place = ("s3", self.s3) if self.s3 else ("sftp", self.sftp)
+        return Repository(self.name, kind, _where(place), self.keep, self.append_only)
+
+
+def _where(place: S3 | Sftp | None) -> dict[str, Any]:
+    return place.model_dump(exclude_unset=True, exclude_none=True) if place else {}
+
+
+def _different(found: tuple[RepositoryKeys, ...]) -> tuple[RepositoryKeys, ...]:
+    identities, names = ([getattr(one.repository, key) for one in found] for key in ("identity", "name"))
+    if len(set(names)) < len(names):
         raise ValueError("names that differ from each other")
-    identities = [one.identity for one in of(found)]
     if len(set(identities)) < len(identities):
         raise ValueError("places that differ from each other")
     return found
 
 
-def _one(entry: Any) -> dict[str, Any]:
-    if not isinstance(entry, Mapping):
-        raise ValueError(FORM)
-    kinds = entry.keys() & {"path", *PLACES}
-    if not {"name"} <= entry.keys() <= {"name", "keep", "append_only", *kinds} or len(kinds) != 1:
-        raise ValueError(FORM)
-    if not re.fullmatch(NAME, str(entry["name"])) or entry["name"] == LOCAL or str(entry["name"]).endswith("-key"):
-        raise ValueError("names of lower-case letters, digits and dashes, other than local, not ending in -key")
-    keep = entry.get("keep", DEFAULT_KEEP)
-    if isinstance(keep, bool) or not isinstance(keep, int) or not 1 <= keep <= 1000:
-        raise ValueError("keep: a whole number from 1 to 1000")
-    (kind,) = kinds
-    return {
-        "name": str(entry["name"]), "kind": "folder" if kind == "path" else kind, "where": _where(kind, entry[kind]),
-        "keep": keep, "append_only": _flag("append_only")(entry.get("append_only", False)),
-    }  # fmt: skip
-
-
-def _where(kind: str, value: Any) -> dict[str, Any]:
-    if kind == "path":
-        return {"path": _text(_FOLDER, "absolute paths without spaces and colons")(value)}
-    required, optional = PLACES[kind]
-    if not isinstance(value, Mapping) or not required.keys() <= value.keys() <= {*required, *optional}:
-        raise ValueError(f"{kind}: {{{', '.join([*required, *optional])}}}, of which {', '.join(required)} must be there")
-    return {key: check(value[key]) for key, check in {**required, **optional}.items() if key in value}
+Repositories = Annotated[
+    tuple[RepositoryKeys, ...], Field(strict=False), AfterValidator(_different), Form(f"a list of places, each {FORM}")
+]
 
 
 # ---- --bootstrap
@@ -222,8 +221,11 @@ def from_url(text: str, read: Callable[[str], str]) -> Repository:
         return Repository(LOCAL, "folder", {"path": text})
     query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
     files: dict[str, str] = {key: read(path) for key, path in query.items() if key in ("ca", "host_key")}
+    model = PLACES[parts.scheme]
     try:
-        where = _where(parts.scheme, _url_place(parts.scheme, text, {**query, **files}))
+        where = _where(model.model_validate(_url_place(parts.scheme, text, {**query, **files})))
+    except ValidationError as problem:
+        raise UsageProblem(f"{text} is no repository", refusal(model, problem), EXAMPLES) from problem
     except ValueError as problem:
         raise UsageProblem(f"{text} is no repository", str(problem), EXAMPLES) from problem
     return Repository("bootstrap", parts.scheme, where)
@@ -242,7 +244,8 @@ def _url_place(kind: str, text: str, query: Mapping[str, str]) -> dict[str, Any]
     if "host_key" in own:
         own["host_key"] = host_key(own["host_key"])
     port = {"port": parts.port} if parts.port else {}
-    return {**own, **port, "host": parts.hostname or "", "user": parts.username or "", "path": parts.path}
+    place = {"host": parts.hostname, "user": parts.username, "path": parts.path}
+    return {**own, **port, **{key: value for key, value in place.items() if value}}
 
 
 def host_key(text: str) -> str:

@@ -32,7 +32,7 @@ def slots() -> list[str]:
     services = yaml.safe_load((REPOSITORY / "compose" / "compose.yaml").read_text())["services"]
     names: list[str] = []
     for service, definition in services.items():
-        replicas = settings.get("replicas", service) if "replicas" in definition["deploy"] else 0
+        replicas = int(settings.replicas_of(service) or 0) if "replicas" in definition["deploy"] else 0
         names += [f"{service}-{number}" for number in range(1, replicas + 1)] or [service]
     return names
 

@@ -14,7 +14,7 @@ from ops.engines.podman.containers_conf import CONTAINER_NOFILE
 from ops.engines.podman.host import REPOSITORY
 from ops.keycloak.repair.sql import LIMIT
 from ops.stack.model import MAX_REPLICAS
-from ops.stack.settings import memory_bytes
+from ops.stack.value_types import memory_bytes
 
 NESTED = 2
 """Connections that one thread of Keycloak holds at once: its request's, and that of an event of failure, which is stored in a

@@ -42,7 +42,7 @@ def test_every_kind_of_request_is_answered(samples: tuple[Sample, ...]) -> None:
 
 
 def test_requests_keep_to_their_rate_and_mixture(live: Live, samples: tuple[Sample, ...]) -> None:
-    rate = live.project.settings.get("prober", "rate")
+    rate = live.project.settings.prober.rate
     due = sorted(sample.at for sample in samples if sample.kind in {"get", "post"})
     posts = sum(sample.kind == "post" for sample in samples)
 

@@ -156,7 +156,7 @@ def wanted(
         supervise,
         digest(supervise),
         certificate_names=names,
-        settings={".".join(path): value for path, value in sorted(settings(text).values.items())},
+        settings=dict(sorted(settings(text).given().items())),
     )
 
 

@@ -100,7 +100,7 @@ def image(project: Project) -> str:
     """Tag of the backup image, built where it is missing."""
     wanted = project.images[SERVICE]
     present = frozenset(images(project.host))
-    for step in image_steps({SERVICE: wanted}, present, project.settings.get("deadlines", "build")):
+    for step in image_steps({SERVICE: wanted}, present, project.settings.deadlines.build):
         if isinstance(step, ObtainBase):
             obtain_base(project.host, step, lambda text: None)
         elif isinstance(step, BuildImage):

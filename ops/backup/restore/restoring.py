@@ -135,7 +135,7 @@ def prove(project: Project, deadline: float, report: Callable[[str], None]) -> N
     ends = time.monotonic() + deadline
     verify.verify(project, deadline, report)
     for name, method, path in (("a read", "GET", "get"), ("a write", "POST", "post")):
-        where = str(project.settings.get("prober", path))
+        where = str(getattr(project.settings.prober, path))
         if not where:
             report(f"{name}: left out, prober.{path} is empty")
             continue

@@ -26,7 +26,7 @@ ADD, REMOVE = "add", "remove"
 
 def answer_for(project: Project) -> Answer:
     """As the settings say."""
-    if project.settings.get("certificates", "acme", "challenge") == DNS:
+    if project.settings.certificates.acme.challenge == DNS:
         return partial(_in_the_dns, project)
     return partial(_on_port_80, project)
 
@@ -77,8 +77,8 @@ def _in_the_dns(project: Project, name: str, record: str, value: str) -> Iterato
 
 
 def _hook(project: Project, action: str, record: str, value: str) -> None:
-    hook = Path(str(project.settings.get("certificates", "acme", "hook")))
-    seconds = int(project.settings.get("hooks", "seconds"))
+    hook = Path(project.settings.certificates.acme.hook)
+    seconds = project.settings.hooks.seconds
     said: list[str] = []
 
     def each(line: str) -> None:

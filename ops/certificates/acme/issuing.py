@@ -21,12 +21,12 @@ from ops.core import state as files
 from ops.core.errors import OpsError, UsageProblem
 from ops.core.state import State
 from ops.project import Project
-from ops.stack.issuers import REHEARSAL, Issuer, of
+from ops.stack.issuers import REHEARSAL, Issuer
 
 
 def issuers_of(project: Project) -> tuple[Issuer, ...]:
     """Raises UsageProblem where stack.yaml names none."""
-    found = of(project.settings.get("certificates", "acme", "issuers"))
+    found = project.settings.issuers
     if not found:
         raise UsageProblem(
             "stack.yaml names no issuer", "certificates.acme.issuers is empty",
@@ -85,7 +85,7 @@ def open_account(project: Project, issuer: Issuer) -> None:
     hmac_key = _hmac_key(issuer)
     try:
         found = Authority(issuer, book.key_for(issuer), roots_file(project.state, issuer))
-        uri = found.open_account(str(project.settings.get("certificates", "acme", "email")), hmac_key)
+        uri = found.open_account(project.settings.certificates.acme.email, hmac_key)
     except IssuerFailed as problem:
         raise OpsError(f"{issuer.name} opened no account", problem.why, "the same command tries again") from problem
     book.note_account(issuer, uri, found.terms)
@@ -149,7 +149,7 @@ def _issued(project: Project, leaf: Leaf, issuer: Issuer, replaces: x509.Certifi
     if account is None:
         raise IssuerFailed("there is no account with it")
     asked = Authority.with_account(issuer, account, roots_file(project.state, issuer))
-    challenge = str(project.settings.get("certificates", "acme", "challenge"))
+    challenge = project.settings.certificates.acme.challenge
     key, chain = asked.issue(leaf.names, challenge, answer_for(project), replaces)
     try:
         found = imported.Given(check.certificates_in(chain), check.key_in(key))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ops.stack.settings import memory_bytes
+from ops.stack.value_types import memory_bytes
 
 Compose = Mapping[str, Any]
 Finding = tuple[str, str, str]

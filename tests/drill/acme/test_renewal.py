@@ -15,7 +15,7 @@ from ops.certificates.acme.client import Authority
 from ops.certificates.acme.issuing import roots_file
 from ops.certificates.acme.store import Book
 from ops.core.wait import until
-from ops.stack.issuers import of, parse
+from ops.stack.issuers import IssuerKeys
 from tests.drill.acme.conftest import Acme, refused_by_nginx
 from tests.drill.acme.test_failures import third
 from tests.drill.certs.strict import shown, strict_clients
@@ -37,7 +37,7 @@ def within() -> Iterator[ExitStack]:
 def revoked(acme: Acme) -> None:
     """Have its issuer take the certificate in place back: from then on it says that it is to be renewed at once."""
     state = acme.drill.project.state
-    (issuer,) = of(parse([acme.first.entry()]))
+    issuer = IssuerKeys.model_validate(acme.first.entry()).issuer
     account = Book(state).account(issuer)
     assert account
     asked = Authority.with_account(issuer, account, roots_file(state, issuer))

@@ -152,7 +152,7 @@ def test_half_a_set_is_not_held() -> None:
 
 
 def test_repositories_are_the_same_when_read_from_a_release() -> None:
-    kept = settings(TWO).get("backup", "repositories")
+    kept = settings(TWO).given()["backup.repositories"]
 
     assert json.loads(json.dumps(kept)) == kept
 

@@ -46,7 +46,7 @@ def test_repositories_are_complete_and_survive_as_json() -> None:
     assert (offsite.where["endpoint"], offsite.keep, offsite.append_only) == ("https://s3.example.org:9000", 30, True)
     assert offsite.secrets == {"key": "repository-offsite-key", "key-secret": "repository-offsite-key-secret"}
     assert (nas.where["port"], nas.host, nas.secrets) == (2222, "nas.example.org", {"key": "repository-nas-key"})
-    kept = three().get("backup", "repositories")
+    kept = three().given()["backup.repositories"]
     assert json.loads(json.dumps(kept)) == kept
 
 
@@ -57,12 +57,12 @@ def test_repositories_are_complete_and_survive_as_json() -> None:
     ({"name": "a", "s3": {"bucket": "backups"}}, "endpoint, bucket must be there"),
     ({"name": "a", "s3": {**S3, "endpoint": "http://s3.example.org"}}, "reached by TLS"),
     ({"name": "a", "s3": {**S3, "ca": "ca.pem"}}, "PEM"),
-    ({"name": "a", "s3": {**S3, "key": "AKIA"}}, "s3: {endpoint"),
-    ({"name": "a", "s3": {**S3, "path_style": "yes"}}, "path_style: true or false"),
+    ({"name": "a", "s3": {**S3, "key": "AKIA"}}, "known: address, bucket, ca, endpoint"),
+    ({"name": "a", "s3": {**S3, "path_style": "yes"}}, "true or false"),
     ({"name": "a", "sftp": {key: value for key, value in SFTP.items() if key != "host_key"}}, "host_key must be there"),
     ({"name": "a", "sftp": {**SFTP, "host_key": "SHA256:abc"}}, "ssh-keyscan"),
     ({"name": "a", "sftp": {**SFTP, "user": "-oProxyCommand=x"}}, "name of an account"),
-    ({"name": "a", "sftp": {**SFTP, "host": "-oProxyCommand=x"}}, "host: a host name"),
+    ({"name": "a", "sftp": {**SFTP, "host": "-oProxyCommand=x"}}, "a host name or address"),
     ({"name": "a", "sftp": {**SFTP, "path": "/a b"}}, "without spaces"),
     ({"name": "a", "sftp": {**SFTP, "port": 0}}, "from 1 to 65535"),
     ({"name": "a", "sftp": {**SFTP, "address": "nas"}}, "IPv4"),

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Annotated
 
+import pytest
 from invoke import Collection, Context, task
+from pydantic import Field
 
 from ops.cli import reference
 from ops.cli.arguments import VerbTask
-from ops.core.errors import OpsError
-from ops.stack.settings import SETTINGS, Setting
+from ops.cli.model_pages import rows
+from ops.core.errors import OpsError, UsageProblem
+from ops.stack.settings import Settings
+from ops.stack.yaml_model import Form, Keys, parse_yaml, read
 from tests.unit.builders import REPOSITORY
 
 COMPOSE = {
@@ -29,29 +34,34 @@ def test_missing_page_is_outdated(tmp_path: Path) -> None:
 
 
 def test_every_setting_is_listed_with_what_it_takes() -> None:
-    page = reference.settings_page(SETTINGS, COMPOSE)
+    page = reference.settings_page(Settings, COMPOSE)
 
-    for setting in SETTINGS:
-        key = ".".join("SERVICE" if part == "*" else part for part in setting.path)
-        assert page.count(f"| `{key}` | {setting.meaning} | ") == 1
+    for setting in rows(Settings, each="SERVICE"):
+        assert setting.meaning
+        assert page.count(f"| `{setting.key}` | {setting.meaning} | ") == 1
     for row in (
         "| `ports.https` | Published port of the site. | a whole number from 1 to 65535 | `443` |",
         "| `limits.SERVICE.memory` | Memory ceiling of each container of that service. | an amount of memory such as 512m or",
-        "| `deploy.failed_requests` | Failed requests after which a deploy puts itself back. | a whole number from 0 to",
+        "| `deploy.failed_requests` | Failed requests after which a deploy reverts to the previous release. | a whole number",
         "| `retention.metrics` | How long Prometheus keeps metrics. | an age such as 15d, 8w or 1y | `15d` |",
     ):
         assert row in page
 
 
-def test_what_a_setting_takes_is_told_as_its_parser_tells_it() -> None:
-    def refuse(value: object) -> object:
-        raise ValueError("a colour")
+def test_what_a_setting_takes_is_told_as_a_refusal_tells_it() -> None:
+    class Paint(Keys):
+        colour: Annotated[str, Field(pattern="^(red|blue)$"), Form("a colour")] = Field(default="red", description="Paint.")
 
-    assert reference.accepted(Setting(("paint",), refuse, "red", "Paint.")) == "a colour"
+    (row,) = rows(Paint)
+    with pytest.raises(UsageProblem) as refused:
+        read(Paint, parse_yaml("colour: loud", "paint.yaml"), "the page")
+
+    assert (row.form, row.default) == ("a colour", "red")
+    assert refused.value.why == "it must be a colour"
 
 
 def test_service_without_a_deadline_of_its_own_shows_the_common_one() -> None:
-    assert "| `web` | 1g | 0.5 | 120 s | 15s |" in reference.settings_page(SETTINGS, COMPOSE)
+    assert "| `web` | 1g | 0.5 | 120 s | 15s |" in reference.settings_page(Settings, COMPOSE)
 
 
 def test_command_shows_required_value_short_form_and_inverse() -> None:

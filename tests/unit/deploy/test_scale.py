@@ -164,7 +164,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
 
 
 def say(project: Project, service: str, number: int) -> None:
-    by_file = project.settings.get("replicas", service)
+    by_file = project.settings.replicas_of(service)
     files.write(project.state.scale, files.dump({service: {"replicas": number, "instead_of": by_file}}))
 
 
@@ -199,7 +199,7 @@ def test_number_is_remembered_as_the_first_step_and_the_release_keeps_its_commit
 
     first = found.steps[0]
     assert isinstance(first, RememberScale)
-    assert dict(first.said) == {"backend": {"replicas": 3, "instead_of": project.settings.get("replicas", "backend")}}
+    assert dict(first.said) == {"backend": {"replicas": 3, "instead_of": project.settings.replicas_of("backend")}}
     assert all(first.key in step.after for step in found.steps[1:])
     sealed = next(step for step in found.steps if isinstance(step, WriteRelease))
     assert sealed.manifest is not None
@@ -220,7 +220,7 @@ def test_number_that_only_the_next_deploy_would_have_is_remembered_although_noth
 
     Execution(project, lambda *_: None, of_number(2), lambda: None).do(step)
     assert json.loads(project.state.scale.read_text()) == {
-        "backend": {"replicas": 2, "instead_of": project.settings.get("replicas", "backend")}
+        "backend": {"replicas": 2, "instead_of": project.settings.replicas_of("backend")}
     }
 
 

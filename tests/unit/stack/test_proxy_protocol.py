@@ -18,9 +18,9 @@ WITH_IT = {**PORTS, "proxy_protocol": 8443}
 
 
 def test_it_is_off_unless_it_is_set() -> None:
-    assert settings("").ports == PORTS
-    assert settings("ports: {proxy_protocol: 0}").ports == PORTS
-    assert settings(ON).ports == WITH_IT
+    assert settings("").ports.published == PORTS
+    assert settings("ports: {proxy_protocol: 0}").ports.published == PORTS
+    assert settings(ON).ports.published == WITH_IT
 
 
 @pytest.mark.parametrize(

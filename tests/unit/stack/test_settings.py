@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import operator
+
 import pytest
+import yaml
 
 from ops.core.errors import UsageProblem
-from ops.stack.settings import SETTINGS, disk_bytes, memory_bytes
+from ops.stack.settings import Settings
+from ops.stack.value_types import disk_bytes, memory_bytes
 from tests.unit.builders import settings
 
 
@@ -20,9 +24,9 @@ def test_empty_file_means_every_default() -> None:
     found = settings("")
 
     assert (found.project, found.domain) == ("cc03", "localhost")
-    assert [found.get("ports", name) for name in ("http", "https", "ops")] == [80, 443, 9443]
-    assert found.get("replicas", "backend") is None
-    assert found.get("limits", "redis", "memory") is None
+    assert [found.ports.http, found.ports.https, found.ports.ops] == [80, 443, 9443]
+    assert found.replicas_of("backend") is None
+    assert found.limit("redis").memory is None
 
 
 def test_what_is_set_wins_over_its_default() -> None:
@@ -30,16 +34,16 @@ def test_what_is_set_wins_over_its_default() -> None:
     found = settings(f"domain: shop.example.com\n{limits}\n{deadlines}\n")
 
     assert found.domain == "shop.example.com"
-    assert found.get("limits", "redis", "memory") == 512 << 20
-    assert found.get("limits", "redis", "cpus") == 0.5
-    assert found.get("deadlines", "start", "keycloak") == 900
+    assert found.limit("redis").memory == 512 << 20
+    assert found.limit("redis").cpus == 0.5
+    assert found.start_seconds("keycloak") == 900
 
 
 def test_load_balancers_are_addresses_and_networks() -> None:
     found = settings("load_balancer: {addresses: [192.0.2.7, 198.51.100.0/24]}")
 
-    assert found.get("load_balancer", "addresses") == ["192.0.2.7", "198.51.100.0/24"]
-    assert settings("").get("load_balancer", "addresses") == []
+    assert found.load_balancer.addresses == ("192.0.2.7", "198.51.100.0/24")
+    assert settings("").load_balancer.addresses == ()
 
 
 def test_project_of_the_environment_wins_over_the_file() -> None:
@@ -57,8 +61,8 @@ def test_project_of_the_environment_is_checked_like_the_file() -> None:
 def test_sizes_on_disk(text: str, amount: int) -> None:
     found = settings(f"retention: {{metrics_size: {text}, logs_size: {text}}}")
 
-    assert disk_bytes(found.get("retention", "metrics_size")) == amount
-    assert disk_bytes(found.get("retention", "logs_size")) == amount
+    assert disk_bytes(found.retention.metrics_size) == amount
+    assert disk_bytes(found.retention.logs_size) == amount
 
 
 @pytest.mark.parametrize("text", ["4", "99m", "4gb", "0g", "-1g", "1.5g", "much", "true"])
@@ -118,6 +122,53 @@ def test_value_of_the_wrong_kind_is_refused_with_what_it_must_be(text: str, why:
     assert why in problem.why
 
 
+NESTED = """
+backup:
+  repositories:
+    - name: disk2
+      path: /mnt/disk2
+    - name: offsite
+      s3: {bucket: shop, endpoint: s3.example.org, regoin: eu}
+      keep: 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "what", "why"),
+    [
+        (NESTED, 'stack.yaml:7 unknown setting "regoin" in backup.repositories[1].s3', 'did you mean "region"?'),
+        (NESTED.replace(", regoin: eu", ""), "stack.yaml:8 backup.repositories[1].keep is 0", "from 1 to 1000"),
+        ("backup:\n  repositories:\n    - path: /x\n", "stack.yaml:3 backup.repositories[0] has no name", "name must be there"),
+        ("backup: {repositories: {name: a}}", 'unknown setting "name" in backup.repositories', "takes a single value"),
+        ("backup: {repositories: &a [*a]}", "stack.yaml:1 backup.repositories[0] contains itself", "anchor"),
+        ("certificates: {acme: {issuers: [zerossl, {name: own}]}}", "certificates.acme.issuers[1] does not fit", "a URL"),
+    ],
+)
+def test_entry_of_a_list_is_refused_with_its_own_line(text: str, what: str, why: str) -> None:
+    problem = refusal(text)
+
+    assert what in problem.what
+    assert why in problem.why
+
+
+def test_first_line_that_does_not_fit_is_told_first() -> None:
+    assert refusal("project: Shop\nports: {http: 0}\ndomian: a\n").what.startswith("stack.yaml:1 ")
+
+
+def test_merged_keys_count_as_written_where_they_are_used() -> None:
+    found = settings("limits: {redis: &small {memory: 512m, cpus: 1}, nginx: {<<: *small, cpus: 2}}")
+
+    assert (found.limit("nginx").memory, found.limit("nginx").cpus) == (512 << 20, 2.0)
+
+
+def test_what_the_file_gives_is_recorded_key_by_key_as_json() -> None:
+    found = settings("limits: {redis: {memory: 512m}}\nbackup: {full_at: 10:30}\nload_balancer: {addresses: [192.0.2.7]}")
+
+    assert found.given() == {
+        "limits.redis.memory": 512 << 20, "backup.full_at": "10:30", "load_balancer.addresses": ["192.0.2.7"],
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("text", ["ports: 80", "ports:", "limits: {redis: 1g}", "[a, b]", "just text"])
 def test_value_where_keys_belong_is_refused(text: str) -> None:
     assert "needs keys below it" in refusal(text).what
@@ -144,7 +195,7 @@ def test_one_port_for_two_uses_is_refused(text: str, names: tuple[str, str]) -> 
 def test_keycloak_is_not_given_too_little_memory(memory: str, accepted: bool) -> None:
     text = f"limits: {{keycloak: {{memory: {memory}}}}}"
     if accepted:
-        assert settings(text).get("limits", "keycloak", "memory") == memory_bytes(memory)
+        assert settings(text).limit("keycloak").memory == memory_bytes(memory)
     else:
         assert "killed by the kernel" in refusal(text).why
 
@@ -157,11 +208,12 @@ def test_memory_in_bytes(amount: object, expected: int) -> None:
 
 
 def test_setting_that_does_not_exist_is_a_defect_of_the_caller() -> None:
-    with pytest.raises(KeyError, match=r"ports\.smtp"):
-        settings().get("ports", "smtp")
+    with pytest.raises(AttributeError, match="smtp"):
+        operator.attrgetter("ports.smtp")(settings())
 
 
 def test_every_default_is_a_value_that_the_file_could_hold() -> None:
-    for setting in SETTINGS:
-        if setting.default is not None:
-            assert setting.parse(setting.default) == setting.default
+    defaults = Settings().model_dump(mode="json")
+
+    assert defaults["ports"] == {"http": 80, "https": 443, "ops": 9443, "proxy_protocol": 0}
+    assert settings(yaml.safe_dump(defaults)).model_dump() == Settings().model_dump()
