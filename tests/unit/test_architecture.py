@@ -233,3 +233,26 @@ def test_whoever_runs_a_container_of_a_service_asks_how_secrets_are_handed() -> 
         for node in nodes(path):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "podman.run_as":
                 assert "service_as_is" in ast.unparse(node), f"{named(path)}: {ast.unparse(node)}"
+
+
+def at_import(path: Path) -> Iterator[str]:
+    """What importing a module imports: neither what functions import, nor what only the type checker reads."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (name for alias in node.names for name in (str(node.module), f"{node.module}.{alias.name}"))
+
+
+def test_listing_the_commands_loads_no_model_of_settings() -> None:
+    """pydantic takes a tenth of a second, which every completion of a command line would wait for."""
+    found, open_ones = set[str](), ["tasks"]
+    while open_ones:
+        name = open_ones.pop()
+        if name not in found:
+            found.add(name)
+            path = (REPOSITORY / name.replace(".", "/")).with_suffix(".py")
+            open_ones += at_import(path) if path.is_file() else ()
+
+    assert "ops.cli.command" in found
+    assert {name for name in found if within(name, {"pydantic", "ops.stack.settings"})} == set()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ops.keycloak.repair.situation import Repair
-from ops.keycloak.repair.undo_plan import Entry
-from ops.stack.wanted import Wanted
+if TYPE_CHECKING:
+    from ops.keycloak.repair.situation import Repair
+    from ops.keycloak.repair.undo_plan import Entry
+    from ops.stack.wanted import Wanted
 
 
 class Unasked(Exception):
