@@ -130,6 +130,15 @@ def test_copy_of_the_supervisor_is_complete_and_needs_no_package() -> None:
                 assert module in modules or module.rpartition(".")[0] in modules, f"{name} imports {module}"
 
 
+def test_queries_stand_beside_the_module_that_reads_them() -> None:
+    named_by = {
+        path.parent / node.value
+        for path in OPS for node in nodes(path)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.fullmatch(r"\w+\.sql", node.value)
+    }  # fmt: skip
+    assert named_by == {*(REPOSITORY / "ops").rglob("*.sql")} != set()
+
+
 @pytest.mark.parametrize("folder", ["ops", "tests"])
 def test_no_file_is_longer_than_can_be_read_in_one_go(folder: str) -> None:
     lengths = {named(path): len(path.read_text().splitlines()) for path in (REPOSITORY / folder).rglob("*.py")}
