@@ -25,11 +25,11 @@ from ops.core.state import State, state_root
 from ops.deploy.containers import grace
 from ops.engines.podman import argv as podman
 from ops.engines.podman.host import REPOSITORY, Host, port_is_free, routed_subnets
-from ops.engines.podman.observe import secret_versions
 from ops.engines.podman.supervisor.command import COMMAND
 from ops.engines.podman.supervisor.health import Target
 from ops.releases.store import current_number, load_release
 from ops.secrets.at_rest import unlock as opening
+from ops.secrets.versions import secret_versions
 from ops.security_audit.admission import violations
 from ops.stack.allocate import allocate, allocate_ports, as_json
 from ops.stack.checkout import config_of, config_version, read_settings, realm_of, wanted_images

@@ -11,7 +11,7 @@ from ops.backup.advice import advice
 from ops.backup.sets import Status, read_status, told
 from ops.core.errors import HostLacks, OpsError
 from ops.core.logfile import tell
-from ops.core.process import shown, stream
+from ops.core.process import PATH, shown, stream
 from ops.engines.podman import argv as podman
 from ops.engines.podman.host import REMOVING, Host
 from ops.stack.render import container_name
@@ -67,7 +67,7 @@ def run_job(
     report("waiting for a job that runs")
     words = ("backup", "run", *argv, "--json-progress")
     command = podman.exec_with_input(_name(host), words) if said_to_it else podman.exec_in(_name(host), words)
-    environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", **host.environment}
+    environment = {"PATH": PATH, **host.environment}
     code = stream(command, timeout=deadline, stdin=said_to_it, env=environment, cwd=Path("/"), each=line)
     if code == 0 and ended.get("event") == "done":
         found = ended.get("result")

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from ops.core import state as files
 from ops.core.errors import UsageProblem
 from ops.project import Project
-from ops.secrets.versions import next_version
+from ops.secrets.versions import newest, next_version, path_of
 from ops.stack.repositories import Repository, read_credentials
 
 
@@ -42,12 +42,8 @@ def keep(project: Project, repository: Repository, values: Mapping[str, str]) ->
 
 def present(project: Project, repository: Repository) -> dict[str, str]:
     """What this host has of them."""
-    found = {}
-    for part, name in repository.secrets.items():
-        versions = [path for path in (project.state.secrets / name).glob("[0-9]*") if path.name.isdigit()]
-        if versions:
-            found[part] = max(versions, key=lambda path: int(path.name)).read_text()
-    return found
+    held = {part: (name, newest(project.state, name)) for part, name in repository.secrets.items()}
+    return {part: path_of(project.state, name, number).read_text() for part, (name, number) in held.items() if number}
 
 
 def key_pair() -> tuple[str, str]:

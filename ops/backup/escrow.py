@@ -11,9 +11,9 @@ from ops.backup.restore import volumes
 from ops.core import state as files
 from ops.core.errors import HostLacks
 from ops.engines.podman.observe import observe
-from ops.keycloak.admin import values
 from ops.project import Project
 from ops.secrets import versions
+from ops.secrets.versions import values
 
 VOLUME = "backup-repository"
 
@@ -33,7 +33,7 @@ def bring_back(project: Project, path: Path) -> int | None:
     bootstrap.opens(project, folder, value)
     kept = project.state.secrets / key.SECRET
     present = versions.taken(project.state, key.SECRET)
-    if versions.numbers(project.state, key.SECRET) and values(project, key.SECRET)[0] == value:
+    if versions.numbers(project.state, key.SECRET) and values(project.state, key.SECRET)[0] == value:
         return None
     copies = observe(project.host, (), with_health=False).given
     number = version_for(present, copies, f"{project.name}-{key.SECRET}")

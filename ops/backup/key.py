@@ -15,7 +15,6 @@ from ops.core import state as files
 from ops.core.errors import HostLacks, OpsError, UsageProblem
 from ops.core.output import destination
 from ops.core.state import State
-from ops.keycloak.admin import secret
 from ops.project import Project
 from ops.secrets import versions
 from ops.secrets.at_rest.keys import public
@@ -27,18 +26,18 @@ ROTATED = "rotated"
 
 def newest(state: State) -> str:
     """The newest version in a state folder; empty where there is none."""
-    numbers = versions.numbers(state, SECRET)
-    return versions.value_of(state, SECRET, numbers[-1]) if numbers else ""
+    number = versions.newest(state, SECRET)
+    return versions.value_of(state, SECRET, number) if number else ""
 
 
 def value(project: Project) -> str:
     """Raises HostLacks where there is none yet."""
-    if not any((project.state.secrets / SECRET).glob("[0-9]*")):
+    if not versions.newest(project.state, SECRET):
         raise HostLacks(
             "there is no repository key", f"the state folder lacks {SECRET}",
             "of a new stack: inv deploy makes it; lost: inv backup.key --import FILE",
         )  # fmt: skip
-    return secret(project, SECRET)
+    return versions.values(project.state, SECRET)[0]
 
 
 def export(project: Project, path: Path) -> None:
@@ -58,7 +57,7 @@ def must_be_new(path: Path) -> None:
 
 def is_pending(project: Project, path: Path) -> bool:
     """Whether a file was written by a rotation to the newest version that did not come to its end."""
-    made = project.state.secrets / SECRET / str(versions.numbers(project.state, SECRET)[-1])
+    made = versions.path_of(project.state, SECRET, versions.newest(project.state, SECRET))
     noted = project.state.backup / recovery.ESCROWED
     if not path.is_file() or (noted.is_file() and noted.stat().st_mtime >= made.stat().st_mtime):
         return False

@@ -38,7 +38,7 @@ def present(state: State) -> str:
 
 
 def _number(state: State) -> int:
-    return max(versions.numbers(state, CIPHER) or versions.numbers(state, SECRET), default=1)
+    return versions.newest(state, CIPHER) or versions.newest(state, SECRET) or 1
 
 
 def take(state: State, number: int, identity: str) -> None:

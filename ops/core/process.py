@@ -50,6 +50,10 @@ def shown(argv: Sequence[str], limit: int = 160) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where programs are looked for by what is given an environment of its own."""
+
+
 def run(
     argv: Sequence[str],
     *,

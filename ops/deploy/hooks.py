@@ -14,7 +14,7 @@ from ops.core import state as files
 from ops.core.errors import OpsError, UsageProblem, did_you_mean
 from ops.core.logfile import tell
 from ops.core.plan import Plan
-from ops.core.process import stream
+from ops.core.process import PATH, stream
 from ops.deploy.steps import BuildImage, WriteRelease
 from ops.project import Project
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 WHEN = ("pre", "post")
 VERBS = ("build", "deploy", "rollback")
 NAMES = tuple(f"{when}-{verb}" for verb in VERBS for when in WHEN)
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-"""Where a hook's programs are looked for when this command has no search path itself."""
 
 Report = Callable[[str], None]
 Note = Callable[[Mapping[str, Any]], None]

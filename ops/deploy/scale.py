@@ -46,8 +46,8 @@ def refuse_too_much(service: Service, number: int) -> None:
 
 def running_release(project: Project) -> Wanted:
     """The current release with today's secrets. Raises HostLacks where there is none, or a damaged one."""
-    from ops.engines.podman.observe import secret_versions
     from ops.releases.store import current_number
+    from ops.secrets.versions import secret_versions
     from ops.stack.wanted import with_versions
 
     number = current_number(project.state)

@@ -97,7 +97,7 @@ def back_to(project: Project, number: int, rules: Rules = FORWARD) -> Goal:
 
     Its secrets are today's: one that was rotated since is not accepted any more, and never comes back.
     """
-    from ops.engines.podman.observe import secret_versions
+    from ops.secrets.versions import secret_versions
     from ops.stack.wanted import with_versions
 
     wanted = with_versions(project.wanted_again(number), secret_versions(project.state))

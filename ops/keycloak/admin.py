@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ops.core.errors import OpsError
 from ops.keycloak.failures.facts import OPS_CLIENT, REALM
+from ops.secrets.versions import values
 from ops.stack.compose import placeholders
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def connect(project: Project, account: Account = KEEPER, *, port: int | None = N
     from keycloak import KeycloakAdmin, KeycloakOpenIDConnection
     from keycloak.exceptions import KeycloakAuthenticationError
 
-    newest, *older = [value] if value else values(project, account.secret)
+    newest, *older = [value] if value else values(project.state, account.secret)
 
     class Connection(KeycloakOpenIDConnection):
         def get_token(self) -> None:
@@ -71,19 +71,9 @@ def connect(project: Project, account: Account = KEEPER, *, port: int | None = N
     return KeycloakAdmin(connection=connection)
 
 
-def values(project: Project, name: str) -> list[str]:
-    """The present value, and the one of before where there is one. Raises OpsError where the state folder has none."""
-    folder = project.state.secrets / name
-    numbers = sorted((int(path.name) for path in folder.glob("*") if path.name.isdigit()), reverse=True)
-    try:
-        return [(folder / str(number)).read_text().strip() for number in numbers[:2] or [1]]
-    except OSError as problem:
-        raise OpsError(f"cannot read the secret {name}", str(problem.strerror), "inv deploy") from problem
-
-
 def secret(project: Project, name: str) -> str:
     """The present value: the newest, whatever release runs; what was rotated never comes back.
 
     Raises OpsError where the state folder has none.
     """
-    return values(project, name)[0]
+    return values(project.state, name)[0]

@@ -156,10 +156,10 @@ def rotation_goal(project: Project, targets: Sequence[Target], name: str, export
 
     from ops.backup import key
     from ops.deploy.transition import again
-    from ops.engines.podman.observe import secret_versions
     from ops.secrets import versions
     from ops.secrets.plan import Rotation, rotations, version_for, with_export
     from ops.secrets.table import ESCROWED
+    from ops.secrets.versions import secret_versions
     from ops.stack.wanted import with_versions
 
     running, state = project.deployed, project.state

@@ -57,7 +57,7 @@ def at_rest(state: State) -> dict[str, str] | None:
 
 def _row(project: Project, target: Target, now: float, sealed: Mapping[int, Any], used_by: tuple[str, ...]) -> Row:
     state, secret = project.state, target.secret
-    newest = max(versions.numbers(state, secret), default=0)
+    newest = versions.newest(state, secret)
     path = state.secrets / secret / str(newest)
     known = versions.accepted(state, secret)
     running = project.deployed.versions.get(secret, newest)

@@ -22,7 +22,7 @@ def exposition(state: State) -> str:
     """Only of those that a command rotates: of the others an alert would ask for what cannot be done."""
     lines = [f"# HELP {METRIC} Since when the present version exists.", f"# TYPE {METRIC} gauge"]
     for target in TARGETS:
-        path = state.secrets / target.secret / str(max(versions.numbers(state, target.secret), default=0))
+        path = state.secrets / target.secret / str(versions.newest(state, target.secret))
         if target.to and path.is_file():
             lines.append(f'{METRIC}{{secret="{target.secret}",service="{target.owner}"}} {path.stat().st_mtime:.0f}')
     return "\n".join(lines) + "\n"

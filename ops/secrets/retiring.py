@@ -10,11 +10,12 @@ from ops.core import state as files
 from ops.core.errors import OpsError
 from ops.core.state import State
 from ops.engines.podman import argv as podman
-from ops.engines.podman.observe import inspected_containers, secret_versions
+from ops.engines.podman.observe import inspected_containers
 from ops.project import Project
 from ops.secrets import ciphers, signers, versions
 from ops.secrets.at_rest import encrypted_copies as mirror
 from ops.secrets.table import target_named
+from ops.secrets.versions import secret_versions
 from ops.stack.render import secret_name
 
 

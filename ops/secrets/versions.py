@@ -54,6 +54,25 @@ def numbers(state: State, secret: str) -> list[int]:
     return sorted(int(path.name) for path in _files(state, secret) if path.name.isdigit())
 
 
+def newest(state: State, secret: str) -> int:
+    """The newest version; 0 where there is none."""
+    return max(numbers(state, secret), default=0)
+
+
+def secret_versions(state: State) -> dict[str, int]:
+    """Secret -> newest version that the state folder holds."""
+    folders = state.secrets.iterdir() if state.secrets.is_dir() else ()
+    return {folder.name: version for folder in folders if (version := newest(state, folder.name))}
+
+
+def values(state: State, secret: str) -> list[str]:
+    """The newest value, and the previous one where there is one. Raises OpsError where the state folder has none."""
+    try:
+        return [path_of(state, secret, number).read_text().strip() for number in numbers(state, secret)[:-3:-1] or [1]]
+    except OSError as problem:
+        raise OpsError(f"cannot read the secret {secret}", str(problem.strerror), "inv deploy") from problem
+
+
 def taken(state: State, secret: str) -> list[int]:
     """Numbers that a version has ever had, those that were taken back included."""
     names = (path.name.partition(".")[0] for path in _files(state, secret))
@@ -79,8 +98,8 @@ def is_value(path: Path) -> bool:
 
 def former(state: State, secret: str) -> list[Path]:
     """Files with values other than the newest version's."""
-    newest = str(max(numbers(state, secret), default=0))
-    return sorted(path for path in _files(state, secret) if is_value(path) and path.name != newest)
+    present = str(newest(state, secret))
+    return sorted(path for path in _files(state, secret) if is_value(path) and path.name != present)
 
 
 def retire(path: Path, left: str = "") -> None:

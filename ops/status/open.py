@@ -31,18 +31,16 @@ def open_urls(c: Context, password: bool = False, json: bool = False) -> None:
     from ops.cli import show
     from ops.core.errors import HostLacks
     from ops.project import must_exist, open_project
-    from ops.secrets.versions import numbers, path_of
+    from ops.secrets.versions import newest, path_of
     from ops.stack.compose import placeholders
 
     project = must_exist(open_project())
     values = placeholders(project.settings, project.ports)
-    if not numbers(project.state, OPERATOR_PASSWORD) or not numbers(project.state, ADMIN_PASSWORD):
+    if not newest(project.state, OPERATOR_PASSWORD) or not newest(project.state, ADMIN_PASSWORD):
         raise HostLacks(
             "there is no first login yet", f"project {project.name} has not been deployed on this host", "inv deploy"
         )
-    kept, admin = (
-        path_of(project.state, name, numbers(project.state, name)[-1]) for name in (OPERATOR_PASSWORD, ADMIN_PASSWORD)
-    )
+    kept, admin = (path_of(project.state, name, newest(project.state, name)) for name in (OPERATOR_PASSWORD, ADMIN_PASSWORD))
     if password:
         _refuse_spent(project)
         print(kept.read_text())

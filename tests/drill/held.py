@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 from ops.engines.podman import argv as podman
-from ops.engines.podman.observe import secret_versions
+from ops.secrets.versions import secret_versions
 from ops.stack.render import login_of
 from tests.drill.stack import Drill
 from tests.smoke.live import Live

@@ -21,9 +21,10 @@ from ops.core.process import Result
 from ops.core.wait import until
 from ops.engines.podman import argv as podman
 from ops.engines.podman.host import REPOSITORY
-from ops.engines.podman.observe import inspected_containers, secret_versions
+from ops.engines.podman.observe import inspected_containers
 from ops.engines.podman.supervisor.health import network_of
 from ops.project import Project
+from ops.secrets.versions import secret_versions
 from ops.stack.compose import placeholders
 from ops.stack.render import address
 

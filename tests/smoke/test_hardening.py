@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ops.engines.podman.host import REPOSITORY
-from ops.engines.podman.observe import secret_versions
+from ops.secrets.versions import secret_versions
 from ops.security_audit.controls.containers import CAPABILITIES
 from ops.security_audit.probe.processes import by_namespace, pids_of, status
 from ops.stack.model import Service

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 import yaml
 
-from ops.engines.podman.observe import secret_versions
 from ops.keycloak.realm.live import Realm, bring_about
 from ops.keycloak.realm.plan import Declaration, parse_realm
+from ops.secrets.versions import secret_versions
 from ops.stack.compose import fill_config, placeholders
 from tests.smoke.accounts import PREFIX, Account, Login
 from tests.smoke.live import Live

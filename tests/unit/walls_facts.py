@@ -25,7 +25,7 @@ from ops.security_audit.facts import (  # fmt: skip
     SeenContainer,
     Way,
 )
-from ops.security_audit.listeners import Listener, parse_listeners, ports_of, switched_on
+from ops.security_audit.listeners import Listener, listens_of, parse_listeners, ports_of, switched_on
 from ops.stack.accounts import Account, Taken
 from ops.stack.compose import fill, parse_stack, placeholders
 from ops.stack.model import Service, Stack
@@ -58,7 +58,7 @@ def declared_stack() -> Stack:
 @cache
 def declared_listeners() -> tuple[Listener, ...]:
     text = (REPOSITORY / listeners.FILE).read_text()
-    found = parse_listeners(fill(text, placeholders(settings(), PORTS), listeners.FILE), declared_stack().services)
+    found = parse_listeners(fill(text, placeholders(settings(), PORTS), listeners.FILE), listens_of(declared_stack()))
     return switched_on(found, PORTS)
 
 

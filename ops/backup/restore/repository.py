@@ -263,7 +263,7 @@ def put_in_place(project: Project, source: Source, found: Found) -> None:
     if key.newest(state) != source.key:
         files.write(state.secrets / key.SECRET / str(versions.next_version(state, key.SECRET)), source.key, mode=0o600)
     for identity in source.recovery[:1]:
-        recovery.take(state, versions.numbers(state, key.SECRET)[-1], identity)
+        recovery.take(state, versions.newest(state, key.SECRET), identity)
 
 
 def brought_near(project: Project, source: Source, found: Found, report: Callable[[str], None]) -> Found:

@@ -21,7 +21,7 @@ from ops.core.state import State
 from ops.core.wait import until
 from ops.deploy.containers import grace
 from ops.deploy.steps import AwaitHealthy, StartContainer, StopContainer
-from ops.engines.podman.observe import observe, secret_versions
+from ops.engines.podman.observe import observe
 from ops.keycloak.probe import account as probe
 from ops.keycloak.probe import verify
 from ops.keycloak.probe.edge import request
@@ -35,6 +35,7 @@ from ops.secrets import verifiers as checkers
 from ops.secrets import versions
 from ops.secrets.steps import HandOver
 from ops.secrets.table import TARGETS, target_named
+from ops.secrets.versions import secret_versions
 
 
 def journal(state: State) -> Path:

@@ -18,7 +18,7 @@ from ops.backup.restore.plan import VOLUMES
 from ops.backup.sets import Safety
 from ops.backup.target import PARTS
 from ops.core.errors import HostLacks, OpsError
-from ops.core.process import Result, stream
+from ops.core.process import PATH, Result, stream
 from ops.engines.podman import argv as podman
 from ops.engines.podman.host import REMOVING, Host
 from ops.secrets.at_rest.secret_files import service_as_is
@@ -111,7 +111,7 @@ def watched(host: Host, part: str, words: Sequence[str], deadline: float, each: 
         said.append(text)
         del said[:-200]
 
-    environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", **host.environment}
+    environment = {"PATH": PATH, **host.environment}
     code = stream(_argv(host, part, words), timeout=deadline, stdin="", env=environment, cwd=Path("/"), each=line)
     if code:
         telling = [text for text in said if TELLING.search(text) and "the database system is" not in text] or said

@@ -6,7 +6,8 @@ import re
 import socket
 import ssl
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,8 +104,17 @@ def _shake(listener: Listener, pid: int, context: ssl.SSLContext) -> tuple[bytes
     # A server that asks for a certificate is shown its own, by which it knows nobody.
     if not listener.public and Path(listener.file).is_file():
         present(context, listener.file)
+    with handshake(listener, pid, context) as secured:
+        return secured.getpeercert(binary_form=True) or b"", secured.getpeercert() or {}
+
+
+@contextmanager
+def handshake(
+    listener: Listener, pid: int, context: ssl.SSLContext, seconds: float = HANDSHAKE_SECONDS
+) -> Iterator[ssl.SSLSocket]:  # fmt: skip
+    """A finished handshake, from within the network of a process. Raises OSError (ssl.SSLError is one) where there is none."""
     with network_of(pid):
-        raw = socket.create_connection((listener.address, listener.port), HANDSHAKE_SECONDS)
+        raw = socket.create_connection((listener.address, listener.port), seconds)
     with raw:
         if listener.protocol == PROXY:
             raw.sendall(PROXY_UNKNOWN)
@@ -113,7 +123,7 @@ def _shake(listener: Listener, pid: int, context: ssl.SSLContext) -> tuple[bytes
             if raw.recv(1) != b"S":
                 raise OSError("it offers no TLS")
         with context.wrap_socket(raw, server_hostname=listener.server_name) as secured:
-            return secured.getpeercert(binary_form=True) or b"", secured.getpeercert() or {}
+            yield secured
 
 
 def stored(file: Path) -> bytes:

@@ -21,7 +21,7 @@ from ops.engines.podman.supervisor.metrics import epoch
 from ops.host.owners import owners
 from ops.releases.store import activations
 from ops.secrets.at_rest import secret_files as handed
-from ops.secrets.versions import all_accepted
+from ops.secrets.versions import all_accepted, secret_versions
 from ops.stack.images import WantedImage
 from ops.stack.model import LABEL_HASH, LABEL_TLS, Container, Seen, Service
 from ops.stack.render import container_name
@@ -112,16 +112,6 @@ def dependencies_down(targets: Iterable[Target], found: Mapping[str, Mapping[str
     with ThreadPoolExecutor(max_workers=16) as pool:
         said = pool.map(lambda one: health.dependencies_down(one, int(found[one.slot]["State"]["Pid"])), running)
         return {target.slot: what for target, what in zip(running, said, strict=True) if what}
-
-
-def secret_versions(state: State) -> dict[str, int]:
-    """Secret -> newest version that the state folder holds."""
-    versions = {}
-    for folder in state.secrets.iterdir() if state.secrets.is_dir() else ():
-        numbers = [int(path.name) for path in folder.iterdir() if path.name.isdigit()]
-        if numbers:
-            versions[folder.name] = max(numbers)
-    return versions
 
 
 def config_versions(state: State, mark: str) -> dict[str, str]:

@@ -18,6 +18,7 @@ from ops.keycloak.probe.browser import OPENID, why_not
 from ops.keycloak.probe.edge import DISCOVERY, Answer, request
 from ops.keycloak.probe.gather import Place
 from ops.project import Project
+from ops.secrets.versions import newest
 
 PROBE = "cc03-probe"
 """Name of the client and of the user, neither of which holds a role that the API accepts."""
@@ -105,7 +106,7 @@ def _told(answer: Answer) -> str:
 
 def missing(project: Project) -> str:
     """Which secret of the probe account the state folder lacks; empty: none."""
-    return ", ".join(name for name in (CLIENT_SECRET, USER_SECRET) if not any((project.state.secrets / name).glob("[0-9]*")))
+    return ", ".join(name for name in (CLIENT_SECRET, USER_SECRET) if not newest(project.state, name))
 
 
 def logs_in(project: Project) -> bool:

@@ -24,8 +24,8 @@ DIFFERENT = 1
 
 def live_realm(project: Project, declaration: Declaration) -> Mapping[str, Any]:
     """The live realm, without secrets. Raises HostLacks where Keycloak cannot be asked."""
-    from ops.engines.podman.observe import secret_versions
     from ops.keycloak.realm.live import Realm, Unreachable
+    from ops.secrets.versions import secret_versions
 
     port = project.deployed.allocation.ports["ops"]
     try:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ops.core.errors import HostLacks, OpsError
-from ops.engines.podman.observe import secret_versions
 from ops.keycloak.admin import ASK_SECONDS, KEEPER, OPERATIONS, Account, connect
 from ops.keycloak.realm.change import Change, Ref, Request
 from ops.keycloak.realm.compare import REFERENCE, masked
@@ -20,6 +19,7 @@ from ops.keycloak.realm.flows import CONFIG
 from ops.keycloak.realm.objects import FLOW, OVERRIDES
 from ops.keycloak.realm.plan import Declaration, plan_realm, read_realm
 from ops.keycloak.realm.rights import flat, names_of
+from ops.secrets.versions import secret_versions
 
 if TYPE_CHECKING:
     from ops.project import Project

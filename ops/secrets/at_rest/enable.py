@@ -7,6 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
+from ops.core import files as disk
 from ops.core.errors import HostLacks, OpsError, UsageProblem
 from ops.core.files import remove_clear
 from ops.secrets.at_rest import encrypted_copies as mirror
@@ -45,16 +46,16 @@ def begin(root: Path, key: Path) -> None:
         unlock(root, identity)
     shutil.rmtree(root / GONE, ignore_errors=True)
     home.mkdir(mode=0o700, exist_ok=True)
-    mirror.note(home / "key-file", str(key))
-    mirror.note(home / "recipient", public(identity))
+    disk.write(home / "key-file", str(key))
+    disk.write(home / "recipient", public(identity))
     memory.mkdir(exist_ok=True, mode=0o700)
     with mirror.alone(root):
         for name in FOLDERS:
             _undo_an_end(root, name)
             _into_memory(root, name, memory / name, identity)
-        mirror.note(memory / OF, str(root.resolve()))
+        disk.write(memory / OF, str(root.resolve()))
         os.sync()
-        mirror.note(home / ON, "")
+        disk.write(home / ON, "")
         mirror.drop_all(root)
 
 

@@ -293,13 +293,6 @@ def _sync_one(path: Path, copies: Path, within: Path, to: str) -> Path:
     return copy
 
 
-def note(path: Path, text: str) -> None:
-    """Write a small file whole, on the disk when this returns."""
-    with disk.beside(path, text.encode()) as fresh:
-        fresh.replace(path)
-    to_disk(path.parent)
-
-
 def all_linked(root: Path) -> bool:
     """Whether every folder that holds secrets is in memory."""
     return all((root / name).is_symlink() for name in FOLDERS)

@@ -6,6 +6,7 @@ import shutil
 import time
 from pathlib import Path
 
+from ops.core import files as disk
 from ops.core.errors import HostLacks
 from ops.core.files import to_disk
 from ops.secrets.at_rest import encrypted_copies as mirror
@@ -41,7 +42,7 @@ def _fill(root: Path, memory: Path, identity: str) -> None:
         _decrypt(mirror.copies_of(root), fresh, identity)
         for name in FOLDERS:
             (fresh / name).mkdir(exist_ok=True, mode=OPEN_FOLDERS.get(name, 0o700))
-        mirror.note(fresh / OF, str(root.resolve()))
+        disk.write(fresh / OF, str(root.resolve()))
         shutil.rmtree(memory, ignore_errors=True)
         fresh.rename(memory)
     except OSError as problem:
@@ -67,13 +68,9 @@ def _decrypt(copies: Path, fresh: Path, identity: str) -> None:
 
 def _open(copy: Path, clear: Path, identity: str) -> None:
     """Whole or not at all: half a file would be taken for what its copy has to become."""
-    fresh = clear.with_name(f".{clear.name}.opened")
-    fresh.unlink(missing_ok=True)
-    content = opened(copy, identity)
-    fresh.touch(mode=0o600)
-    fresh.write_bytes(content)
-    mirror.alike(fresh, copy.stat())
-    fresh.replace(clear)
+    with disk.beside(clear, opened(copy, identity), mode=0o600, durable=False) as fresh:
+        mirror.alike(fresh, copy.stat())
+        fresh.replace(clear)
 
 
 def refill(root: Path, identity: str) -> list[str]:

@@ -12,9 +12,9 @@ from ops.audit_log import record as audit
 from ops.core import parts
 from ops.engines.podman import argv as podman
 from ops.engines.podman.firewall_rules import rules
-from ops.engines.podman.observe import secret_versions
 from ops.engines.podman.supervisor import firewall
 from ops.host.accounts import taken_ids
+from ops.secrets.versions import secret_versions
 from ops.security_audit.facts import HostFiles, Leak
 from ops.security_audit.probe.processes import by_namespace, pids_of
 from ops.security_audit.probe.sockets import held_by

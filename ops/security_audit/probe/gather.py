@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
+from ops.certificates import folder
+from ops.certificates.served import handshake as served
 from ops.core.errors import HostLacks, OpsError
 from ops.engines.podman import argv as podman
 from ops.engines.podman.observe import dependencies_down, inspected_containers
@@ -20,7 +22,7 @@ from ops.keycloak.realm.live import declared
 from ops.security_audit import listeners as listeners_file
 from ops.security_audit.exceptions import FILE as EXCEPTIONS
 from ops.security_audit.facts import Facts, Handshakes, SeenContainer, Unread
-from ops.security_audit.listeners import Listener, parse_listeners, switched_on
+from ops.security_audit.listeners import Listener, listens_of, parse_listeners, switched_on
 from ops.security_audit.probe import advisories, clients, files, requests, roles
 from ops.security_audit.probe import handshakes as wire
 from ops.security_audit.probe.inside import look_inside
@@ -28,6 +30,7 @@ from ops.security_audit.probe.processes import by_namespace, namespaces, process
 from ops.security_audit.probe.reach import Place, addresses, reach
 from ops.stack.compose import fill, placeholders
 from ops.stack.model import EDGE, LABEL_SERVICE
+from ops.stack.render import container_name
 
 if TYPE_CHECKING:
     from ops.project import Project
@@ -58,7 +61,7 @@ def read_listeners(project: Project) -> tuple[Listener, ...]:
     """Raises UsageProblem for what cannot be meant."""
     text = (project.host.repository / listeners_file.FILE).read_text(encoding="utf-8")
     values = placeholders(project.settings, project.ports)
-    return switched_on(parse_listeners(fill(text, values, listeners_file.FILE), project.stack.services), project.ports)
+    return switched_on(parse_listeners(fill(text, values, listeners_file.FILE), listens_of(project.stack)), project.ports)
 
 
 def exceptions_text(project: Project) -> str:
@@ -176,9 +179,22 @@ def _handshakes(project: Project, places: Mapping[str, Place], listeners: tuple[
             bound = project.stack.services[listener.service].listens_on
             known = addresses(project.stack, places, slot)
             address = next((known[network] for network in bound if network in known), "127.0.0.1")
-            asked[listener] = wire.Speaker(listener, places[slot].pid, address, project.state)
+            asked[listener] = wire.Speaker(
+                _reached(project, listener, slot, address), places[slot].pid, client_certificate=listener.client_certificate
+            )
     with ThreadPoolExecutor(max_workers=8) as pool:
         return dict(zip(asked, pool.map(wire.handshakes, asked.values()), strict=True))
+
+
+def _reached(project: Project, listener: Listener, slot: str, address: str) -> served.Listener:
+    """A declared listener as its clients reach it in one container."""
+    state = project.state
+    # The site may have a certificate from elsewhere under its public name.
+    file = state.certs / listener.service / (folder.PUBLIC if listener.public else folder.TLS)
+    return served.Listener(
+        listener.service, listener.service, slot, container_name(project.name, slot), address, listener.port,
+        listener.speaks, listener.name, str(file), str(state.ca / "root.pem"), listener.public,
+    )  # fmt: skip
 
 
 def _roots(project: Project, found: Inspected) -> dict[str, Path]:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from ops.certificates import folder
-from ops.certificates.served.handshake import PROXY_UNKNOWN, SSL_REQUEST, stored
-from ops.core.state import State
-from ops.engines.podman.supervisor.health import network_of, present
+from ops.certificates.served.handshake import Listener, handshake, stored
+from ops.engines.podman.supervisor.health import present
 from ops.security_audit.facts import Handshakes
-from ops.security_audit.listeners import Listener
 
 SECONDS = 10.0
 """A Java that is starved of CPU has taken four for a handshake, and would have been called one that speaks no TLS."""
@@ -35,20 +30,15 @@ ALL = "ALL:COMPLEMENTOFALL:@SECLEVEL=0"
 
 
 class Speaker:
-    """Speaks TLS with one listener. `pid`: a process of its container; `address`: its own."""
+    """Speaks TLS with one listener.
 
-    def __init__(self, listener: Listener, pid: int, address: str, state: State) -> None:
-        self.listener, self.pid, self.address, self.state = listener, pid, address, state
+    Parameters
+    ----------
+    at: the same listener as clients reach it. pid: a process of its container.
+    """
 
-    @property
-    def stored(self) -> Path:
-        """Where what it should serve is stored. The site may have a certificate from elsewhere under its public name."""
-        return self.state.certs / self.listener.service / (folder.PUBLIC if self.listener.public else folder.TLS)
-
-    @property
-    def roots(self) -> Path:
-        """What its clients trust."""
-        return self.state.site_roots if self.listener.public else self.state.ca / "root.pem"
+    def __init__(self, at: Listener, pid: int, *, client_certificate: bool) -> None:
+        self.at, self.pid, self.client_certificate = at, pid, client_certificate
 
     def context(self) -> ssl.SSLContext:
         """Trusts everybody: what is looked at is how the other side negotiates."""
@@ -57,24 +47,13 @@ class Speaker:
         return self.with_own_certificate(context)
 
     def with_own_certificate(self, context: ssl.SSLContext) -> ssl.SSLContext:
-        if self.listener.client_certificate and self.stored.is_file():
-            present(context, str(self.stored))
+        if self.client_certificate and Path(self.at.file).is_file():
+            present(context, self.at.file)
         return context
 
-    @contextmanager
-    def shaken(self, context: ssl.SSLContext) -> Iterator[ssl.SSLSocket]:
+    def shaken(self, context: ssl.SSLContext) -> AbstractContextManager[ssl.SSLSocket]:
         """A finished handshake. Raises OSError (ssl.SSLError is one) where there is none."""
-        with network_of(self.pid):
-            raw = socket.create_connection((self.address, self.listener.port), SECONDS)
-        with raw:
-            if self.listener.speaks == "proxy":
-                raw.sendall(PROXY_UNKNOWN)
-            if self.listener.speaks == "postgres":
-                raw.sendall(SSL_REQUEST)
-                if raw.recv(1) != b"S":
-                    raise OSError("it does not begin TLS when asked to")
-            with context.wrap_socket(raw, server_hostname=self.listener.name) as secured:
-                yield secured
+        return handshake(self.at, self.pid, context, SECONDS)
 
     def agrees(self, version: ssl.TLSVersion, ciphers: str) -> bool:
         context = self.context()
@@ -94,7 +73,7 @@ class Speaker:
 
     def verification(self) -> str:
         """Why a client that trusts what it should does not accept it; empty where it does."""
-        context = ssl.create_default_context(cafile=str(self.roots))
+        context = ssl.create_default_context(cafile=self.at.trusted())
         try:
             with self.shaken(self.with_own_certificate(context)):
                 return ""
@@ -129,7 +108,7 @@ def handshakes(speaker: Speaker) -> Handshakes:
     key = certificate.public_key()
     kind = "EC" if isinstance(key, EllipticCurvePublicKey) else "RSA" if isinstance(key, RSAPublicKey) else "ED"
     hashed = certificate.signature_hash_algorithm
-    expected = stored(speaker.stored)
+    expected = stored(Path(speaker.at.file))
     return Handshakes(
         protocols, weak, problem, key=f"{kind} {getattr(key, 'key_size', 256)}", signature=hashed.name if hashed else "ed25519",
         days_left=(certificate.not_valid_after_utc.timestamp() - time.time()) / 86400,

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from ops.engines.podman.observe import secret_versions
 from ops.keycloak.probe.browser import OPENID
 from ops.keycloak.rotate import rotation as rotate
 from ops.keycloak.rotate.keys import providers
 from ops.secrets import verifiers as checkers
 from ops.secrets.table import DATABASE
+from ops.secrets.versions import secret_versions
 from tests.drill.conftest import Record, Two
 from tests.drill.keycloak.logins import patient_login, people
 from tests.drill.stack import Drill, inv, succeeds

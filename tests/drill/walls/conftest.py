@@ -15,8 +15,8 @@ import pytest
 import yaml
 
 from ops.engines.podman import argv as podman
-from ops.engines.podman.observe import secret_versions
 from ops.project import Project, open_project
+from ops.secrets.versions import secret_versions
 from ops.security_audit.controls.control import CONTROLS
 from ops.security_audit.exceptions import parse_exceptions
 from ops.security_audit.judge import Report, judge

@@ -14,9 +14,10 @@ from datetime import datetime
 import pytest
 
 from ops.engines.podman.firewall_rules import published_networks
-from ops.engines.podman.observe import inspected_containers, secret_versions
+from ops.engines.podman.observe import inspected_containers
 from ops.engines.podman.supervisor.health import network_of
 from ops.project import Project
+from ops.secrets.versions import secret_versions
 from ops.security_audit.probe.gather import places_of
 from ops.security_audit.probe.reach import Place, addresses
 from ops.security_audit.probe.sockets import host_addresses, ipv6_addresses

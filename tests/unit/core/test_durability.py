@@ -173,7 +173,7 @@ def on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> State:
 
 def test_key_and_note_are_on_the_disk(folder: Path, power: Disk) -> None:
     identity = keys.make_key(folder / "key")
-    mirror.note(folder / "note", "said")
+    disk.write(folder / "note", "said")
     power.cut()
 
     assert (keys.read_key(folder / "key"), (folder / "note").read_text()) == (identity, "said")

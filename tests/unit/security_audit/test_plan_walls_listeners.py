@@ -12,6 +12,12 @@ from ops.security_audit.facts import Facts, Reach, Way
 from ops.security_audit.listeners import Listener, parse_listeners
 from tests.unit.walls_facts import clean
 
+LISTENS = {"nginx": {"81": "tls"}}
+
+
+def test_a_listener_that_is_there_only_while_it_is_published_is_none_before() -> None:
+    assert parse_listeners("nginx: {82: {published: proxy_protocol}}", {"nginx": {}}) == ()
+
 
 @pytest.mark.parametrize(
     ("text", "said"),
@@ -20,17 +26,21 @@ from tests.unit.walls_facts import clean
         ("nginx: {80: {speaks: htps}}", "speaks is 'htps'"),
         ("nginx: {80: {spaeks: http}}", "spaeks is not known"),
         ("nginx: {eighty: {speaks: http}}", "nginx.eighty"),
-        ("nginx: {80: {speaks: tls, clients: {nginz: /}}}", "clients names nginz"),
+        ("nginx: {81: {clients: {nginz: /}}}", "clients names nginz"),
+        ("nginx: {81: {speaks: http}}", "speaks is 'http'"),
+        ("nginx: {80: {speaks: tls}}", "speaks is 'tls'"),
+        ("nginx: {80: {name: localhost}}", "speaks is ''"),
     ],
 )
 def test_a_listener_that_cannot_be_meant_is_refused(text: str, said: str) -> None:
-    assert parse_listeners("nginx: {80: {speaks: tls}}", ["nginx"]) == (Listener("nginx", 80, "tls", "nginx"),)
+    tls, clear = Listener("nginx", 81, "tls", "nginx"), Listener("nginx", 80, "http", "nginx")
+    assert parse_listeners("nginx: {80: {speaks: http}}", LISTENS) == (tls, clear)
     with pytest.raises(UsageProblem, match=said):
-        parse_listeners(text, ["nginx"])
+        parse_listeners(text, LISTENS)
 
 
 def test_a_listener_that_names_its_clients_wants_their_certificates() -> None:
-    (found,) = parse_listeners("nginx: {80: {speaks: https, clients: {nginx: /health}}}", ["nginx"])
+    (found,) = parse_listeners("nginx: {81: {clients: {nginx: /health}}}", LISTENS)
     assert (found.clients, found.client_certificate) == ((("nginx", "/health"),), True)
 
 

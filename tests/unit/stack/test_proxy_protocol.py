@@ -67,7 +67,7 @@ def test_holder_of_the_address_publishes_it_and_nginx_declares_it() -> None:
 
 
 def test_audit_asks_for_it_where_it_is_on_only() -> None:
-    found = parse_listeners("nginx: {8443: {speaks: https}, 8444: {speaks: proxy, published: proxy_protocol}}", ["nginx"])
+    found = parse_listeners("nginx: {8444: {published: proxy_protocol}}", {"nginx": {"8443": "tls", "8444": "proxy"}})
 
     assert [one.port for one in switched_on(found, PORTS)] == [8443]
     (_, listener) = switched_on(found, WITH_IT)
