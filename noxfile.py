@@ -123,4 +123,4 @@ def bench(session: nox.Session) -> None:
 @in_environment(default=False)
 def docs(session: nox.Session) -> None:
     """Writes docs/reference/ anew from the code."""
-    run(session, "python", "-m", "ops.cli.reference")
+    run(session, "python", "-m", "ops.reference")

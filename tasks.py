@@ -9,7 +9,7 @@ from ops.certificates import commands as certs
 from ops.certificates.acme import commands as certs_acme
 from ops.cli import overview  # noqa: F401  (groups the commands of inv --list)
 from ops.deploy import commands as deploy
-from ops.deploy import scale
+from ops.deploy import rollback, scale
 from ops.host import doctor, service
 from ops.images import commands as images
 from ops.keycloak import commands as keycloak
@@ -21,7 +21,6 @@ from ops.keycloak.users import commands as keycloak_user
 from ops.lifecycle import commands as lifecycle
 from ops.logs import commands as logs
 from ops.releases import commands as releases
-from ops.releases import rollback
 from ops.secrets import commands as secrets
 from ops.secrets.at_rest import commands as secrets_at_rest
 from ops.security_audit import commands as audit

@@ -14,7 +14,6 @@ from typing import Any
 import yaml
 
 from ops import supervisor
-from ops.backup.configuration import with_settings
 from ops.certificates.folder import TLS
 from ops.certificates.leaves import leaves
 from ops.certificates.listening import listeners
@@ -22,7 +21,6 @@ from ops.core import lock
 from ops.core import state as files
 from ops.core.errors import HostLacks, UsageProblem, did_you_mean
 from ops.core.state import State, state_root
-from ops.deploy.containers import grace
 from ops.engines.podman import argv as podman
 from ops.engines.podman.host import REPOSITORY, Host, port_is_free, routed_subnets
 from ops.engines.podman.supervisor.command import COMMAND
@@ -32,8 +30,10 @@ from ops.secrets.at_rest import unlock as opening
 from ops.secrets.versions import secret_versions
 from ops.security_audit.admission import violations
 from ops.stack.allocate import allocate, allocate_ports, as_json
+from ops.stack.backup_settings import with_settings
 from ops.stack.checkout import config_of, config_version, read_settings, realm_of, wanted_images
 from ops.stack.compose import parse_stack, placeholders
+from ops.stack.durations import grace
 from ops.stack.images import WantedImage
 from ops.stack.model import Allocation, Stack
 from ops.stack.render import address, container_name, digest, render_release

@@ -16,8 +16,8 @@ from ops.cli.operation import Operation, planned
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from ops.application.contract import Found
     from ops.project import Project
+    from ops.stack.contract import Found
 
 _MARK = {"ok": "[green]ok[/green]", "failed": "[bold red]failed[/bold red]", "absent": "[dim]absent[/dim]",
          "not tried": "[yellow]not tried[/yellow]"}  # fmt: skip
@@ -32,13 +32,13 @@ def check(c: Context, folder: str, frontend: bool = False, json: bool = False) -
 
     In containers of its own, which are removed; the running stack is left alone. Exit code 1 where a row fails.
     """
-    from ops.application.contract import BACKEND, FRONTEND, PAGE
     from ops.application.folder import with_application
     from ops.application.stage import stage
     from ops.application.trials import try_rows
     from ops.cli import show
     from ops.core.errors import OpsError
     from ops.project import open_project
+    from ops.stack.contract import BACKEND, FRONTEND, PAGE
 
     part = FRONTEND if frontend else BACKEND
     project = with_application(open_project(secrets_needed=False), part, folder)
@@ -58,11 +58,11 @@ def check(c: Context, folder: str, frontend: bool = False, json: bool = False) -
 
 def _build(project: Project, part: str) -> None:
     """The image, and those that a trial needs besides, where this host lacks them."""
-    from ops.application.contract import BACKEND
     from ops.application.stage import NEIGHBOURS
     from ops.core.plan import Plan
     from ops.engines.podman.observe import images as present
     from ops.host.preflight import check_host_to_build
+    from ops.stack.contract import BACKEND
     from ops.stack.images import plan_build
 
     wanted = {name: project.images[name] for name in (part, *(NEIGHBOURS if part == BACKEND else ()))}

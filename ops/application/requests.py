@@ -10,9 +10,9 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ops.application.contract import PORTS
 from ops.application.stage import Stage
 from ops.engines.podman.supervisor.health import network_of
+from ops.stack.contract import PORTS
 
 TIMEOUT = 5.0
 BODY_BYTES = 1 << 20

@@ -16,7 +16,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ops.application.contract import BACKEND
 from ops.application.realm import realm_keys
 from ops.certificates.authority import issue_certificate
 from ops.core import state as files
@@ -28,6 +27,7 @@ from ops.core.wait import until
 from ops.engines.podman import argv as podman
 from ops.engines.podman.host import Host
 from ops.project import Project
+from ops.stack.contract import BACKEND
 from ops.stack.render import MIGRATE_SUFFIX
 
 NAME = "cc03-app-check"

@@ -1,4 +1,4 @@
-"""The trial of each row of the contract (ops/application/contract.py): what an image's container does, judged."""
+"""The trial of each row of the contract (ops/stack/contract.py): what an image's container does, judged."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
-from ops.application.contract import (
+from ops.application.requests import Reply, ask, connected, echoed, opened, secured, shown_certificate
+from ops.application.stage import Stage
+from ops.core.errors import OpsError
+from ops.core.wait import until
+from ops.deploy.migrate import last_json
+from ops.engines.podman.prove import Steady
+from ops.engines.podman.supervisor.health import state_of
+from ops.stack.contract import (
     ABSENT,
     BACKEND,
     FAILED,
@@ -25,13 +32,6 @@ from ops.application.contract import (
     judge_migration,
     rows_of,
 )
-from ops.application.requests import Reply, ask, connected, echoed, opened, secured, shown_certificate
-from ops.application.stage import Stage
-from ops.core.errors import OpsError
-from ops.core.wait import until
-from ops.deploy.migrate import last_json
-from ops.engines.podman.prove import Steady
-from ops.engines.podman.supervisor.health import state_of
 
 Verdict = tuple[str, str]
 Trial = Callable[[Stage], Verdict]

@@ -247,10 +247,10 @@ def credentials(c: Context, name: str, file: str = "") -> None:
     """
     from ops.audit_log.record import audited
     from ops.backup import credentials as kept
-    from ops.backup.configuration import declared
     from ops.cli import show
     from ops.core.plan import Plan, Step
     from ops.project import open_project
+    from ops.stack.backup_settings import declared
 
     project = open_project()
     remote = {one.name: one for one in declared(project.settings) if one.remote}

@@ -22,17 +22,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ops.backup import recovery
-from ops.backup.configuration import OWNER
 from ops.core import lock, parts
 from ops.core import state as files
 from ops.core.errors import HostLacks, OpsError
 from ops.core.state import State
-from ops.host.owners import owner_of
+from ops.engines.podman.owners import owner_of
 from ops.project import Project
 from ops.releases.store import current_number
 from ops.secrets import signers, versions
 from ops.secrets.at_rest import encrypted_copies as mirror
 from ops.secrets.at_rest import unlock as opening
+from ops.stack.backup_settings import OWNER
 from ops.stack.checkout import origin
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from ops.deploy.steps import (
 )
 from ops.keycloak.steps import ApplyRealm
 from ops.stack.model import Seen, Service
-from ops.stack.render import digest
+from ops.stack.release import file_hashes, setting_text
 from ops.stack.wanted import Wanted
 
 
@@ -125,11 +125,6 @@ def changed_files(wanted: Wanted, last: Mapping[str, Any], name: str) -> list[st
     return [*found[:MOST_FILES], *more]
 
 
-def file_hashes(wanted: Wanted) -> dict[str, dict[str, str]]:
-    """Service -> path of a mounted file -> hash of its text."""
-    return {name: {path: digest(text) for path, text in files.items()} for name, files in wanted.config_files.items()}
-
-
 def changed_settings(wanted: Wanted, last: Mapping[str, Any], name: str) -> list[str]:
     """Settings of a service that differ from the last release's, as `retention.logs 14d -> 30d`."""
     before: Mapping[str, Any] | None = last.get("settings")
@@ -149,12 +144,3 @@ def _concerns(key: str, name: str) -> bool:
         return name in rest.split(".")
     services = OF_SERVICES.get(key, OF_SERVICES.get(first))
     return services is not None and (not services or name in services)
-
-
-def setting_text(key: str, value: Any) -> str:
-    """The value of a setting as stack.yaml has it; memory is in bytes. None: the default."""
-    if value is None:
-        return "default"
-    if key.endswith(".memory") and isinstance(value, int):
-        return next(f"{value // size}{unit}" for unit, size in (("g", 1 << 30), ("m", 1 << 20), ("", 1)) if value % size == 0)
-    return str(value)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
@@ -22,29 +20,16 @@ from ops.deploy.steps import (
 from ops.host import owners_plan as owners
 from ops.secrets import verifying as handing
 from ops.secrets.steps import HandOver
+from ops.stack.durations import grace
 from ops.stack.model import Seen, Service
 from ops.stack.placement import unreached
 from ops.stack.render import CHECK_SUFFIX, MIGRATE_SUFFIX, next_of, one_off
 from ops.stack.wanted import Wanted
 
-DEFAULT_GRACE = 10
-"""Seconds that Podman gives a container to stop, where nothing else is said."""
 HEALS_SECONDS = 20
 """The backend asks for the realm's keys every 15 s at the latest."""
 NEVER_STARTED = ("created", "configured", "initialized")
 """States of a container that a killed deploy has created and not come to start."""
-
-
-def seconds(duration: object) -> int:
-    """A compose duration such as `1m30s` or `30s` in whole seconds."""
-    parts = re.findall(r"(\d+)(ms|h|m|s)", str(duration))
-    if not parts:
-        return DEFAULT_GRACE
-    return math.ceil(sum(int(number) * {"h": 3600, "m": 60, "s": 1, "ms": 0.001}[unit] for number, unit in parts))
-
-
-def grace(service: Service) -> int:
-    return seconds(service.definition.get("stop_grace_period", "10s"))
 
 
 @dataclass(frozen=True)

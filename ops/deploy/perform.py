@@ -59,12 +59,12 @@ from ops.engines.podman.create import create_calls
 from ops.engines.podman.host import REMOVING
 from ops.engines.podman.images import build_image, fetch_image, obtain_base
 from ops.engines.podman.observe import images, inspected_containers
+from ops.engines.podman.owners import reader
 from ops.engines.podman.prove import heals, prove
 from ops.engines.podman.supervise import end_supervision, start_supervisor
 from ops.engines.podman.supervisor import firewall
 from ops.engines.podman.supervisor.dead_monitor import recover
 from ops.engines.podman.supervisor.metrics import CONTAINERS, container_list
-from ops.host.owners import reader
 from ops.project import Project, supervisor_sources, targets_of
 from ops.releases.store import write_release
 from ops.secrets.at_rest import enable as switch

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from ops.backup.configuration import OWNER
 from ops.engines.podman.containers_conf import HostFacts
 from ops.stack.accounts import Taken
+from ops.stack.backup_settings import OWNER
 
 PODMAN_MINIMUM = (4, 3)
 NFTABLES_SINCE = (5, 0)

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from ops.backup.configuration import INSIDE as REPOSITORIES
 from ops.core.plan import Step
 from ops.deploy.steps import DropFormerFiles, OwnFiles
+from ops.stack.backup_settings import INSIDE as REPOSITORIES
 from ops.stack.model import Seen, Service
 from ops.stack.render import volume_name
 from ops.stack.wanted import Wanted

@@ -13,7 +13,7 @@ from pathlib import Path
 from ops.certificates.folder import TLS
 from ops.deploy.perform import Execution, does
 from ops.deploy.steps import DropFormerFiles, OwnFiles
-from ops.host.owners import below, mountpoints, reader
+from ops.engines.podman.owners import below, mountpoints, reader
 
 REPORT_SECONDS = 5.0
 """Between two lines of progress."""

@@ -15,19 +15,19 @@ from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from pathlib import Path
 
-from ops.backup.configuration import OWNER, declared
 from ops.core.errors import HostLacks, OpsError
 from ops.core.process import installed, run
 from ops.engines.podman import argv as podman
 from ops.engines.podman.host import EVERYWHERE, host_facts, port_is_free
 from ops.engines.podman.observe import images, inspected_containers
+from ops.engines.podman.owners import owner_of
 from ops.engines.podman.supervisor import firewall
 from ops.host.accounts import taken_ids
 from ops.host.findings import Facts, Folder, findings
-from ops.host.owners import owner_of
 from ops.project import Project
 from ops.secrets.at_rest import enable as switch
 from ops.secrets.at_rest import encrypted_copies as mirror
+from ops.stack.backup_settings import OWNER, declared
 from ops.stack.model import LABEL_PROJECT
 
 STORAGE = Path("/var/lib/containers")

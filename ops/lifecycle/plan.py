@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from ops.core.plan import Plan, Step
-from ops.deploy.containers import grace
 from ops.deploy.steps import (
     AwaitHealthy,
     EndSupervision,
@@ -22,6 +21,7 @@ from ops.deploy.steps import (
     Supervise,
 )
 from ops.engines.podman.firewall_rules import firewall_steps
+from ops.stack.durations import grace
 from ops.stack.model import Seen, Stack
 from ops.stack.repositories import given
 

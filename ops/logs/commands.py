@@ -153,7 +153,7 @@ def _print(row: Mapping[str, Any], as_json: bool) -> None:
 def _from_files(project: Project, asked: Asked, limit: int, follow: bool, as_json: bool) -> None:
     """The store is away: the same question to what Podman has kept of the containers' lines."""
     from ops.cli import show
-    from ops.engines.podman import container_logs
+    from ops.logs import container_logs
 
     show.err.print("[yellow]the log store does not answer; these lines are from the containers' own files[/yellow]")
     _print_last(container_logs.rows(project.state.logs, asked), limit, asked, as_json)

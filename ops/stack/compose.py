@@ -9,11 +9,11 @@ from typing import Any
 
 import yaml
 
-from ops.application.contract import PARTS, smoke_path
-from ops.backup.configuration import interruption, with_repositories
 from ops.core.errors import UsageProblem
 from ops.stack import proxy_protocol
 from ops.stack.alerting import with_way_out
+from ops.stack.backup_settings import interruption, with_repositories
+from ops.stack.contract import PARTS, smoke_path
 from ops.stack.model import FROM_START, Limits, Service, Stack
 from ops.stack.settings import Settings
 from ops.stack.value_types import age_days, disk_bytes, memory_bytes

@@ -10,7 +10,6 @@ from typing import Any
 
 import yaml
 
-from ops.deploy.changes import file_hashes, setting_text
 from ops.stack.render import digest
 from ops.stack.wanted import Wanted, pack
 
@@ -44,6 +43,20 @@ class Kept:
     manifest: Mapping[str, Any]
     intact: bool = True
     bytes: int = 0
+
+
+def file_hashes(wanted: Wanted) -> dict[str, dict[str, str]]:
+    """Service -> path of a mounted file -> hash of its text."""
+    return {name: {path: digest(text) for path, text in files.items()} for name, files in wanted.config_files.items()}
+
+
+def setting_text(key: str, value: Any) -> str:
+    """The value of a setting as stack.yaml has it; memory is in bytes. None: the default."""
+    if value is None:
+        return "default"
+    if key.endswith(".memory") and isinstance(value, int):
+        return next(f"{value // size}{unit}" for unit, size in (("g", 1 << 30), ("m", 1 << 20), ("", 1)) if value % size == 0)
+    return str(value)
 
 
 def manifest_of(wanted: Wanted, without: Iterable[str]) -> dict[str, Any]:

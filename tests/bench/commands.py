@@ -11,11 +11,11 @@ from pathlib import Path
 from ops.core.lock import hold
 from ops.core.plan import Step
 from ops.core.process import run
-from ops.deploy.containers import grace
 from ops.deploy.steps import AwaitHealthy, CreateContainers, CreateVolume, RemoveContainer, RemoveVolume, StartContainer
 from ops.engines.podman.host import REPOSITORY
 from ops.execution import Execution
 from ops.project import Project, open_project
+from ops.stack.durations import grace
 from ops.stack.render import volume_name
 from tests.bench.figures import Figure
 

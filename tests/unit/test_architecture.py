@@ -28,7 +28,7 @@ OPS = sorted((REPOSITORY / "ops").rglob("*.py"))
 PURE_FOLDERS = ("stack", "keycloak/failures", "security_audit/controls", "security_audit/policies")
 READS_THE_CHECKOUT = ("ops/stack/checkout.py", "ops/stack/repositories.py")
 PURE_BESIDE = (
-    "application.contract", "audit_log.entries", "backup.advice", "backup.configuration", "backup.paper_key", "backup.sets",
+    "audit_log.entries", "backup.advice", "backup.paper_key", "backup.sets",
     "backup.target", "certificates.check", "certificates.leaves", "certificates.pki", "certificates.served.renewal",
     "core.errors", "deploy.changes", "deploy.containers", "deploy.measure", "deploy.rescale", "deploy.steps",
     "engines.podman.argv", "engines.podman.containers_conf", "engines.podman.diagnose", "engines.podman.firewall_rules",

@@ -31,7 +31,6 @@ from ops.backup.steps import (
 from ops.backup.target import PARTS, TO_BE_LOOKED_UP, Chosen, Target
 from ops.core.errors import HostLacks
 from ops.core.plan import Plan, Step
-from ops.deploy.containers import grace
 from ops.deploy.steps import (
     AwaitHealthy,
     CreateContainers,
@@ -44,6 +43,7 @@ from ops.deploy.steps import (
 from ops.lifecycle.plan import stop_order
 from ops.secrets import verifying as handing
 from ops.secrets.table import BY_API
+from ops.stack.durations import grace
 from ops.stack.model import Seen, Stack
 from ops.stack.render import volume_name
 

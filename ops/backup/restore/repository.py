@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ops.backup import configuration, credentials, key, recovery
+from ops.backup import credentials, key, recovery
 from ops.backup import host_archive as archive
 from ops.backup.restore.bootstrap_plan import Found, declared_as
 from ops.core import state as files
@@ -25,6 +25,7 @@ from ops.engines.podman.observe import images
 from ops.project import Project
 from ops.secrets import versions
 from ops.secrets.at_rest import encrypted_copies as mirror
+from ops.stack import backup_settings
 from ops.stack.images import image_steps
 from ops.stack.render import container_name, volume_name
 from ops.stack.repositories import LOCAL, Repository, from_url
@@ -146,8 +147,8 @@ class Reader:
         one = self.source.repository
         shipped = self.project.host.repository / "config" / SERVICE / "backup.toml"
         further = [one] if one.remote else []
-        texts = {"backup.toml": shipped.read_text(), "repositories.json": configuration.repositories_json(further)}
-        texts |= {configuration.ca_file(one): str(one.where["ca"])} if "ca" in one.where else {}
+        texts = {"backup.toml": shipped.read_text(), "repositories.json": backup_settings.repositories_json(further)}
+        texts |= {backup_settings.ca_file(one): str(one.where["ca"])} if "ca" in one.where else {}
         for name, text in texts.items():
             files.write(config / name, text)
         files.write(secrets / key.SECRET, self.source.key, mode=0o600)
@@ -272,7 +273,7 @@ def brought_near(project: Project, source: Source, found: Found, report: Callabl
     if source.folder:
         copy_repository(project, source.folder, report)
         return found
-    declared = configuration.declared(project.settings)
+    declared = backup_settings.declared(project.settings)
     name, number = declared_as(declared, source.repository)
     credentials.keep(project, declared[number - 2], source.credentials)
     return replace(found, repository=name, number=number)
@@ -296,7 +297,7 @@ def copy_repository(project: Project, repository: Path, report: Callable[[str], 
     for extra in ("drills.jsonl",):
         with suppress(OSError):
             shutil.copy2(repository / extra, target / extra)
-    project.host.run(("chown", "-R", f"{configuration.OWNER}:{configuration.OWNER}", str(target)), timeout=600)
+    project.host.run(("chown", "-R", f"{backup_settings.OWNER}:{backup_settings.OWNER}", str(target)), timeout=600)
     project.host.run(("chmod", "0700", str(target)))
 
 

@@ -19,7 +19,6 @@ from ops.core.errors import HostLacks, OpsError
 from ops.core.plan import Step
 from ops.core.state import State
 from ops.core.wait import until
-from ops.deploy.containers import grace
 from ops.deploy.steps import AwaitHealthy, StartContainer, StopContainer
 from ops.engines.podman.observe import observe
 from ops.keycloak.probe import account as probe
@@ -36,6 +35,7 @@ from ops.secrets import versions
 from ops.secrets.steps import HandOver
 from ops.secrets.table import TARGETS, target_named
 from ops.secrets.versions import secret_versions
+from ops.stack.durations import grace
 
 
 def journal(state: State) -> Path:

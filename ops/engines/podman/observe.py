@@ -14,11 +14,11 @@ from ops.core.errors import OpsError
 from ops.core.state import State
 from ops.engines.podman import argv as podman
 from ops.engines.podman.host import Host
+from ops.engines.podman.owners import owners
 from ops.engines.podman.supervise import supervisor_version
 from ops.engines.podman.supervisor import firewall, health
 from ops.engines.podman.supervisor.health import Target, assess, failure_of, state_of, stranded
 from ops.engines.podman.supervisor.metrics import epoch
-from ops.host.owners import owners
 from ops.releases.store import activations
 from ops.secrets.at_rest import secret_files as handed
 from ops.secrets.versions import all_accepted, secret_versions

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ops.application.contract import PAGE, is_refusal
 from ops.core.errors import NeedsPerson, OpsError
 from ops.core.wait import until
 from ops.deploy.steps import AwaitHealthy, RestartContainer
@@ -19,6 +18,7 @@ from ops.engines.podman.observe import run_healthcheck
 from ops.engines.podman.supervisor.health import Target, assess, network_of
 from ops.engines.podman.supervisor.metrics import epoch
 from ops.keycloak.failures.log import errors
+from ops.stack.contract import PAGE, is_refusal
 
 SLOT_PORT = 8082
 """Where nginx, on its own loopback, passes a request to one container alone (config/nginx/slots.conf)."""

@@ -63,13 +63,13 @@ def migrate_h2(c: Context, path: str, plan: bool = False, yes: bool = False) -> 
 
 def _decide(project: Project, file: Path) -> tuple[Source, Plan]:
     """Copy, look, plan. Raises OpsError where it cannot be moved; nothing has been changed then."""
-    from ops.deploy.containers import grace
     from ops.engines.podman.observe import images, inspected_containers
     from ops.keycloak.h2 import database as h2
     from ops.keycloak.h2.plan import FOLDER, plan_migration, refuse_other_version
     from ops.keycloak.schema import observed as schema
     from ops.keycloak.schema.upgrade import SLOT
     from ops.keycloak.steps import ExportRealms
+    from ops.stack.durations import grace
 
     host, wanted, image = project.host, project.deployed, project.images[SLOT]
     there = inspected_containers(host)
@@ -117,10 +117,10 @@ def _put_aside(project: Project) -> set[str]:
 
 def _back(project: Project, former: list[str]) -> Plan:
     """`former`: what this command has put aside."""
-    from ops.deploy.containers import grace
     from ops.engines.podman.observe import inspected_containers
     from ops.keycloak.h2.plan import plan_back
     from ops.keycloak.schema.upgrade import SLOT
+    from ops.stack.durations import grace
 
     running = inspected_containers(project.host)[SLOT]["State"]["Status"] == "running"
     service = project.deployed.stack.services[SLOT]

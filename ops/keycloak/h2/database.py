@@ -15,7 +15,7 @@ from ops.core.files import remove_clear
 from ops.engines.podman import argv as podman
 from ops.engines.podman.build_network import network_for_builds
 from ops.engines.podman.host import Host
-from ops.host.owners import owner_of
+from ops.engines.podman.owners import owner_of
 from ops.keycloak.failures.log import errors_said
 from ops.keycloak.h2.plan import FOLDER, QUERY, Source, differences, file_of, parse_answer
 from ops.keycloak.schema import dump as dumps

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ops.core.plan import Step
-from ops.deploy.containers import seconds
 from ops.keycloak.failures.facts import Facts
+from ops.stack.durations import seconds
 from ops.stack.model import Seen
 from ops.stack.wanted import Wanted, with_one_service
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from ops.backup.configuration import INSIDE as REPOSITORIES
 from ops.security_audit.controls.control import Found, control
 from ops.security_audit.facts import Facts, Mount, SeenContainer, Unread
+from ops.stack.backup_settings import INSIDE as REPOSITORIES
 from ops.stack.model import Service
 
 CAPABILITIES = (

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from ops.application import contract
-from ops.application.contract import ABSENT, FAILED, OK, PAGE, PARTS, ROWS, UNTRIED, Found, rows_of
 from ops.application.trials import TRIALS
+from ops.stack import contract
 from ops.stack.compose import parse_stack
+from ops.stack.contract import ABSENT, FAILED, OK, PAGE, PARTS, ROWS, UNTRIED, Found, rows_of
 from tests.unit.builders import PORTS, REPOSITORY, STATE, settings
 
 COMPOSE = (REPOSITORY / "compose" / "compose.yaml").read_text(encoding="utf-8")

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from ops.backup import configuration
 from ops.backup import paper_key as key
 from ops.backup.advice import ELSE, advice
 from ops.backup.sets import (
@@ -29,6 +28,7 @@ from ops.backup.sets import (
     told,
 )
 from ops.core.errors import HostLacks, OpsError, UsageProblem
+from ops.stack import backup_settings
 from tests.unit.builders import REPOSITORY, settings, stack
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
@@ -60,11 +60,11 @@ def three() -> Status:
 
 
 def test_default_schedule_is_the_one_of_the_shipped_file() -> None:
-    assert configuration.backup_toml(SHIPPED, settings()) == SHIPPED
+    assert backup_settings.backup_toml(SHIPPED, settings()) == SHIPPED
 
 
 def test_settings_take_the_place_of_the_schedule() -> None:
-    found = tomllib.loads(configuration.backup_toml(SHIPPED, settings("backup: {full_at: 10:30, incr_every: 15m, keep: 3}")))
+    found = tomllib.loads(backup_settings.backup_toml(SHIPPED, settings("backup: {full_at: 10:30, incr_every: 15m, keep: 3}")))
 
     assert (found["sets"]["full_at"], found["sets"]["incr_every"], found["sets"]["keep"]) == ("10:30", "15m", 3)
     assert found["proof"] == tomllib.loads(SHIPPED)["proof"]
@@ -72,18 +72,18 @@ def test_settings_take_the_place_of_the_schedule() -> None:
 
 def test_the_receiver_is_switched_by_the_setting() -> None:
     assert tomllib.loads(SHIPPED)["receiver"] == {"synchronous": False}
-    found = tomllib.loads(configuration.backup_toml(SHIPPED, settings("backup: {synchronous: true}")))
+    found = tomllib.loads(backup_settings.backup_toml(SHIPPED, settings("backup: {synchronous: true}")))
     assert found["receiver"] == {"synchronous": True}
 
 
 def test_replacing_the_container_is_announced_where_commits_wait_for_it() -> None:
-    assert configuration.interruption(settings()) == {}
-    assert configuration.interruption(settings("backup: {synchronous: true}"))["gap_seconds"] > 0
+    assert backup_settings.interruption(settings()) == {}
+    assert backup_settings.interruption(settings("backup: {synchronous: true}"))["gap_seconds"] > 0
 
 
 def test_a_file_without_the_key_is_a_defect() -> None:
     with pytest.raises(ValueError, match="drill_at"):
-        configuration.backup_toml(SHIPPED.replace("drill_at", "drilled"), settings())
+        backup_settings.backup_toml(SHIPPED.replace("drill_at", "drilled"), settings())
 
 
 @pytest.mark.parametrize("text", [
@@ -98,23 +98,23 @@ def test_repository_that_cannot_be_meant_is_refused(text: str) -> None:
 
 def test_repositories_reach_both_containers_and_are_mounted() -> None:
     own = settings(TWO)
-    there = configuration.with_settings("backup", {"backup.toml": SHIPPED}, own)
+    there = backup_settings.with_settings("backup", {"backup.toml": SHIPPED}, own)
     listed = json.loads(there["repositories.json"])["repositories"]
-    other = configuration.with_settings("postgres", {"pgbackrest.conf": PGBACKREST}, own)["pgbackrest.d/repositories.conf"]
+    other = backup_settings.with_settings("postgres", {"pgbackrest.conf": PGBACKREST}, own)["pgbackrest.d/repositories.conf"]
 
     assert [(one["name"], one["keep"], one["append_only"]) for one in listed] == [("disk2", 7, False), ("safe", 30, True)]
     assert listed[0]["where"] == {"path": "/var/lib/cc03-repositories/disk2"}
     assert "repo2-host=backup\n" in other
     assert other.count("repo3-host") == PGBACKREST.count("repo1-host") == 6
-    assert configuration.mounts(own)[1] == "/mnt/safe:/var/lib/cc03-repositories/safe"
+    assert backup_settings.mounts(own)[1] == "/mnt/safe:/var/lib/cc03-repositories/safe"
 
 
 def test_without_further_repositories_nothing_is_added() -> None:
-    assert configuration.with_settings("postgres", {"pgbackrest.conf": PGBACKREST}, settings()) == {
+    assert backup_settings.with_settings("postgres", {"pgbackrest.conf": PGBACKREST}, settings()) == {
         "pgbackrest.conf": PGBACKREST
     }
-    assert list(configuration.with_settings("backup", {"backup.toml": SHIPPED}, settings())) == ["backup.toml"]
-    assert configuration.mounts(settings()) == []
+    assert list(backup_settings.with_settings("backup", {"backup.toml": SHIPPED}, settings())) == ["backup.toml"]
+    assert backup_settings.mounts(settings()) == []
     assert stack().project == "cc03"
 
 

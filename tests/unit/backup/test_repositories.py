@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 import yaml
 
-from ops.backup import configuration, credentials
-from ops.backup.configuration import declared
+from ops.backup import credentials
 from ops.backup.restore.bootstrap_plan import declared_as
 from ops.core.errors import HostLacks, UsageProblem
 from ops.core.state import State
 from ops.engines.podman.host import Host
 from ops.project import Project
+from ops.stack import backup_settings
+from ops.stack.backup_settings import declared
 from ops.stack.compose import parse_stack
 from ops.stack.repositories import Repository, from_url, given, host_key, read_credentials
 from ops.stack.settings import Settings
@@ -84,7 +85,9 @@ def test_one_place_under_two_names_is_refused() -> None:
 
 def test_container_is_told_where_and_as_whom_but_no_secret() -> None:
     own = three()
-    files = configuration.with_settings("backup", {"backup.toml": (REPOSITORY / "config/backup/backup.toml").read_text()}, own)
+    files = backup_settings.with_settings(
+        "backup", {"backup.toml": (REPOSITORY / "config/backup/backup.toml").read_text()}, own
+    )
     listed = {one["name"]: one for one in json.loads(files["repositories.json"])["repositories"]}
 
     assert files["offsite-ca.pem"] == CA

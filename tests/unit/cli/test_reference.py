@@ -10,7 +10,7 @@ import pytest
 from invoke import Collection, Context, task
 from pydantic import Field
 
-from ops.cli import reference
+from ops import reference
 from ops.cli.arguments import VerbTask
 from ops.cli.model_pages import rows
 from ops.core.errors import OpsError, UsageProblem

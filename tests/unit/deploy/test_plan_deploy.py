@@ -8,8 +8,8 @@ import pytest
 
 from ops.core.errors import HostLacks
 from ops.deploy import steps
-from ops.deploy.containers import seconds
 from ops.deploy.plan import plan_deploy
+from ops.stack.durations import seconds
 from ops.stack.model import Seen
 from ops.stack.wanted import Wanted
 from tests.unit.builders import LEFT_OUT, before, defects, deployed, done, keys, step, wanted

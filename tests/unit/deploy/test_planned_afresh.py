@@ -10,9 +10,8 @@ from invoke import Context
 
 from ops.core import state as files
 from ops.core.errors import OpsError
-from ops.deploy import scale
+from ops.deploy import rollback, scale
 from ops.deploy.transition import change_release
-from ops.releases import rollback
 from ops.releases import store as releases
 from ops.secrets import commands as secrets
 from ops.secrets import table

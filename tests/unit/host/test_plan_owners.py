@@ -13,7 +13,8 @@ from ops.certificates.leaves import leaves, owned_as
 from ops.core.plan import Plan, Step
 from ops.deploy.plan import plan_deploy
 from ops.deploy.steps import DropFormerFiles, OwnFiles, PromoteContainer, RemoveContainer, StartContainer
-from ops.host import owners, perform_owners
+from ops.engines.podman import owners
+from ops.host import perform_owners
 from ops.host.owners_plan import folders_of, reader, volumes_of
 from ops.secrets.at_rest import encrypted_copies as mirror
 from ops.secrets.at_rest import unlock as opening

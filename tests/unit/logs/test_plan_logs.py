@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ops.core.errors import UsageProblem
-from ops.engines.podman import container_logs
+from ops.logs import container_logs
 from ops.logs.query import Asked, fits, live_query, message, query, read, row_of
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)

@@ -1,7 +1,7 @@
 """docs/reference/ from the code: what can be set, every command with its options, and every finding of Keycloak.
 
-python -m ops.cli.reference            writes the pages
-python -m ops.cli.reference --check    exit code 1 where a page is not what the code says
+python -m ops.reference            writes the pages
+python -m ops.reference --check    exit code 1 where a page is not what the code says
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ops.keycloak.failures.failure import SEVERITIES, Failure, Line
 from ops.keycloak.failures.registry import BY_ID, FAILURES
 from ops.stack.settings import Settings
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = Path("docs") / "reference"
 GENERATED = "<!-- Written by `nox -s docs` from the code. Do not edit. -->\n"
 VARIABLES = {
