@@ -26,7 +26,7 @@ KINDS = ("full", "diff", "incr")
 
 def _project() -> Project:
     from ops.project import must_exist, open_project
-    from ops.status.situation import must_run
+    from ops.releases.situation import must_run
 
     return must_run(must_exist(open_project()))
 

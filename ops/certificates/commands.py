@@ -35,7 +35,7 @@ def show_certificates(c: Context, json: bool = False) -> None:
     from ops.certificates.facts import roots_as_handed_out, survey
     from ops.cli import show
     from ops.project import must_exist, open_project
-    from ops.status.situation import must_run
+    from ops.releases.situation import must_run
 
     project = must_exist(open_project())
     rows, authorities = survey(project), seen.authorities(project.state)
@@ -92,7 +92,7 @@ def rotate(c: Context, names: str = "", due: bool = False, plan: bool = False, y
     from ops.certificates.leaves import ACME, IMPORTED, INTERNAL, chosen
     from ops.certificates.plan import plan_rotate
     from ops.project import must_exist, open_project
-    from ops.status.situation import must_run
+    from ops.releases.situation import must_run
 
     project = must_run(must_exist(open_project()))
     known = seen.leaves_of(project)

@@ -15,6 +15,9 @@ from ops.core import parts
 from ops.core.errors import HostLacks
 from ops.secrets.at_rest import encrypted_copies as mirror
 
+H2_FOLDER = "h2"
+"""Within the state folder, while Keycloak is moved off H2: the copy and the export. It holds password hashes."""
+
 
 @dataclass(frozen=True)
 class State:

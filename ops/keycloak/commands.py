@@ -27,7 +27,7 @@ def diagnose(c: Context, json: bool = False) -> None:
     from ops.keycloak.failures.diagnose import as_json
     from ops.keycloak.probe.gather import look
     from ops.project import must_exist, open_project
-    from ops.status.situation import must_run
+    from ops.releases.situation import must_run
 
     began = time.monotonic()
     diagnosis = decide.diagnose(look(must_run(must_exist(open_project()))))

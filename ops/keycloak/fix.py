@@ -47,7 +47,7 @@ def fix(c: Context, plan: bool = False, yes: bool = False, json: bool = False) -
     Stops a crash loop, makes a dump, applies one repair at a time and undoes one that does not help."""
     from ops.cli import show
     from ops.project import must_exist, open_project
-    from ops.status.situation import must_run
+    from ops.releases.situation import must_run
 
     project = must_exist(open_project())
     if json:

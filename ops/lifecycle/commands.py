@@ -70,7 +70,7 @@ def restart(c: Context, service: str) -> None:
     from ops.engines.podman.observe import observe
     from ops.lifecycle.plan import plan_restart
     from ops.project import known_service, must_exist, open_project
-    from ops.status.situation import must_run
+    from ops.releases.situation import must_run
 
     project = open_project()
     known_service(project, service)

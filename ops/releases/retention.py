@@ -7,9 +7,9 @@ import shutil
 from collections.abc import Iterable
 
 from ops.core.files import remove_clear
+from ops.core.state import H2_FOLDER
 from ops.engines.podman import argv as podman
 from ops.engines.podman.observe import config_versions
-from ops.keycloak.h2.plan import FOLDER
 from ops.project import Project
 from ops.releases.store import activations, current_number, releases
 from ops.secrets.retiring import retire
@@ -32,7 +32,7 @@ def clean_up(project: Project) -> list[int]:
     _remove_images(project, going)
     _remove_configuration(project, [kept for kept in found if kept.number not in gone])
     # It holds password hashes; a killed `inv keycloak.migrate-h2` has left it.
-    remove_clear(state.root / FOLDER)
+    remove_clear(state.root / H2_FOLDER)
     retire(project)
     return gone
 

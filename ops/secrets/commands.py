@@ -82,8 +82,8 @@ def rotate(
     """
     from ops.cli import show
     from ops.project import must_exist, open_project
+    from ops.releases.situation import must_run
     from ops.secrets.table import rotatable, target_named
-    from ops.status.situation import must_run
 
     began = time.monotonic()
     given = [name for name in names.split(",") if name]
@@ -132,13 +132,12 @@ def rotate_secrets(
     """
     from ops.deploy.transition import change_release
     from ops.keycloak.rotate.rotation import must_answer
-    from ops.releases.store import current_number
     from ops.secrets.table import must_be_rotatable
 
     def aim() -> Goal:
         here = project.afresh()
         path = _place_for(here, targets, export)
-        if current_number(here.state) is None:
+        if not here.state.current.is_symlink():
             raise HostLacks("nothing is deployed", "there is no release whose secret could be rotated", "inv deploy")
         for target in targets:
             must_be_rotatable(here.deployed.stack, target)

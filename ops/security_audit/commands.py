@@ -82,11 +82,11 @@ def walls(
 
     from ops.core.output import destination
     from ops.project import must_exist, open_project
+    from ops.releases.situation import must_run
     from ops.security_audit.controls.control import CONTROLS
     from ops.security_audit.exceptions import parse_exceptions
     from ops.security_audit.judge import as_json, judge
     from ops.security_audit.probe.gather import ADVISORIES, PARTS, exceptions_text, look, today
-    from ops.status.situation import must_run
 
     # Before the audit rather than after it.
     page = destination(report, overwrite=overwrite) if report is not None else None

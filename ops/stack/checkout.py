@@ -10,7 +10,6 @@ from typing import Any
 
 from ops.core.errors import OpsError, UsageProblem
 from ops.core.process import run
-from ops.keycloak.realm.plan import parse_realm
 from ops.stack.compose import fill_config
 from ops.stack.images import REGISTRY, WantedImage, content_hash, pinned_digest, stamp_of, suites_of
 from ops.stack.model import Service, Stack
@@ -111,6 +110,8 @@ def runbooks(repository: Path) -> dict[str, str]:
 
 def realm_of(values: Mapping[str, str], repository: Path) -> str:
     """Declaration of Keycloak's realm, placeholders filled. Raises UsageProblem where it cannot be meant."""
+    from ops.keycloak.realm.plan import parse_realm
+
     path = repository / "config" / "keycloak" / REALM
     try:
         text = fill_config(path.read_text(encoding="utf-8"), values, {}, f"config/keycloak/{REALM}")

@@ -137,8 +137,8 @@ def screen(project: Project, rows: list[Row] | None = None) -> Group:
     from ops.backup.key import escrowed
     from ops.core.operation import under_way
     from ops.engines.podman.supervisor.health import LOST
-    from ops.status.headline import headline
-    from ops.status.situation import situation
+    from ops.releases.headline import headline
+    from ops.releases.situation import situation
 
     rows = collect(project) if rows is None else rows
     head = [Text(line.text, style=line.style) for line in headline(situation(project.state))]

@@ -9,6 +9,7 @@ from typing import Any
 
 from ops.core.errors import OpsError
 from ops.core.plan import Plan, Step
+from ops.core.state import H2_FOLDER
 from ops.deploy.steps import AwaitHealthy, StartContainer, StopContainer
 from ops.keycloak.schema.plan import Schema, numbers
 from ops.keycloak.schema.upgrade import SLOT, words
@@ -25,8 +26,8 @@ from ops.keycloak.steps import (
 )
 
 VERB = "keycloak.migrate-h2"
-FOLDER = "h2"
-"""Within the state folder: the copy and the export. It holds password hashes, and goes with the command."""
+FOLDER = H2_FOLDER
+"""Goes with the command."""
 MARK = "cc03-h2"
 KINDS = ("realms", "clients", "users", "roles")
 QUERY = (

@@ -62,7 +62,7 @@ def plan(c: Context, file: str | None = None, check: bool = False, json: bool = 
     from ops.cli import show
     from ops.keycloak.realm.plan import plan_realm, undeclared
     from ops.project import must_exist, open_project
-    from ops.status.situation import must_run
+    from ops.releases.situation import must_run
 
     project = must_run(must_exist(open_project()))
     declaration = _declared(project, file)
@@ -120,7 +120,7 @@ def apply(c: Context, plan: bool = False, yes: bool = False) -> None:
     from ops.cli import show
     from ops.deploy.transition import change_release
     from ops.project import must_exist, open_project
-    from ops.status.situation import must_run
+    from ops.releases.situation import must_run
 
     began = time.monotonic()
     project = must_run(must_exist(open_project()))
@@ -148,9 +148,9 @@ def export(c: Context, output: str | None = None, overwrite: bool = False) -> No
     from ops.core.output import destination
     from ops.keycloak.realm.export import export as exported
     from ops.project import must_exist, open_project
+    from ops.releases.situation import must_run
     from ops.stack.checkout import REALM
     from ops.stack.compose import placeholders
-    from ops.status.situation import must_run
 
     path = destination(output, overwrite=overwrite) if output is not None else None
 

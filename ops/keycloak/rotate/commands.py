@@ -36,8 +36,8 @@ def rotate(
     from ops.cli import show
     from ops.keycloak.rotate.choices import TO_READ, VERB, target_of
     from ops.project import must_exist, open_project
+    from ops.releases.situation import must_run
     from ops.secrets.commands import rotate_secrets
-    from ops.status.situation import must_run
 
     began = time.monotonic()
     target = target_of(what, name)

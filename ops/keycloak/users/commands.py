@@ -38,7 +38,7 @@ def user(  # noqa: PLR0913, PLR0917  (each one is an option)
     from ops.keycloak.users.plan import Asked, check
     from ops.keycloak.users.users import Users
     from ops.project import must_exist, open_project
-    from ops.status.situation import must_run
+    from ops.releases.situation import must_run
 
     asked = check(Asked(action, name, email, first, last, tuple(role or ()), search, keep_sessions))
     project = must_run(must_exist(open_project()))

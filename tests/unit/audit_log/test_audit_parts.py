@@ -16,8 +16,8 @@ from ops.audit_log import entries as trail
 from ops.audit_log import record as audit
 from ops.core import parts
 from ops.core.state import State
+from ops.releases import situation
 from ops.security_audit.commands import broken, told
-from ops.status import situation
 from tests.unit.killed import killed_at_each_change
 from tests.unit.power_cut import recorded
 

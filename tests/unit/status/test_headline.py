@@ -11,9 +11,9 @@ import pytest
 
 from ops.core.errors import HostLacks
 from ops.core.state import State
+from ops.releases.headline import Situation, headline
+from ops.releases.situation import TAIL_BYTES, is_stopped, must_run, situation
 from ops.stack.release import GOOD, Activation
-from ops.status.headline import Situation, headline
-from ops.status.situation import TAIL_BYTES, is_stopped, must_run, situation
 
 DEPLOYED = Activation(7, "deploy", "2026-01-31T12:00:00+0000", GOOD)
 BACK = Activation(6, "rollback", "2026-01-31T13:00:00+0000", GOOD)

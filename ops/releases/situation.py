@@ -8,8 +8,8 @@ from ops.core.errors import HostLacks
 from ops.core.journal import interrupted, newest
 from ops.core.operation import under_way
 from ops.core.state import State
+from ops.releases.headline import Situation, stopped_by
 from ops.releases.store import activations, current_number
-from ops.status.headline import Situation, stopped_by
 
 if TYPE_CHECKING:
     from ops.project import Project
