@@ -16,8 +16,8 @@ from ops.engines.podman import argv as podman
 from ops.engines.podman.observe import inspected_containers
 from ops.project import Project
 from ops.secrets.at_rest import encrypted_copies as mirror
-from ops.security_audit.facts import Leak
-from ops.security_audit.probe.files import values
+from ops.secrets.leak import Leak
+from ops.secrets.versions import newest_values
 
 CHUNK = 8 << 20
 VOLUME_BYTES = 512 << 20
@@ -52,7 +52,7 @@ def forms(value: bytes) -> tuple[bytes, ...]:
 
 def search(project: Project) -> Found:
     """Every place that commands, containers and backups write to or show, without those where secrets belong."""
-    needles = {name: forms(value) for name, value in values(project.state).items()}
+    needles = {name: forms(value) for name, value in newest_values(project.state).items()}
     found = Found(secrets=len(needles))
     containers = inspected_containers(project.host)
     for where, content in _shown(project, containers):

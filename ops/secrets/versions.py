@@ -12,6 +12,8 @@ from ops.core.errors import HostLacks, OpsError
 from ops.core.state import State
 from ops.secrets.at_rest import encrypted_copies as mirror
 
+SHORTEST = 12
+"""Characters of a value that can be told from chance."""
 URL_SAFE = re.compile(r"[A-Za-z0-9._~-]+")
 ACCEPTED = "accepted"
 """Name of the file, beside the versions of a secret, that lists those which who checks it surely accepts."""
@@ -63,6 +65,16 @@ def secret_versions(state: State) -> dict[str, int]:
     """Secret -> newest version that the state folder holds."""
     folders = state.secrets.iterdir() if state.secrets.is_dir() else ()
     return {folder.name: version for folder in folders if (version := newest(state, folder.name))}
+
+
+def newest_values(state: State) -> dict[str, bytes]:
+    """Secret -> its newest value, of those that are long enough to search for."""
+    found = {}
+    for name, version in secret_versions(state).items():
+        value = (state.secrets / name / str(version)).read_bytes().strip()
+        if len(value) >= SHORTEST:
+            found[name] = value
+    return found
 
 
 def values(state: State, secret: str) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ops.secrets.leak import Leak
 from ops.security_audit.listeners import Listener
 from ops.stack.accounts import Taken
 from ops.stack.model import Stack
@@ -163,14 +164,6 @@ class Advisory:
     package: str
     identity: str
     fixed: str = ""
-
-
-@dataclass(frozen=True)
-class Leak:
-    """The value of a secret at a place where it does not belong."""
-
-    secret: str
-    where: str
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from ops.engines.podman import argv as podman
 from ops.engines.podman.firewall_rules import rules
 from ops.engines.podman.supervisor import firewall
 from ops.host.accounts import taken_ids
-from ops.secrets.versions import secret_versions
-from ops.security_audit.facts import HostFiles, Leak
+from ops.secrets.leak import Leak
+from ops.secrets.versions import newest_values
+from ops.security_audit.facts import HostFiles
 from ops.security_audit.probe.processes import by_namespace, pids_of
 from ops.security_audit.probe.sockets import held_by
 from ops.stack.render import network_name
@@ -26,23 +27,11 @@ if TYPE_CHECKING:
 
 TAIL = 4 << 20
 """Bytes of the end of each file that are searched: the newest log lines, in a tenth of a second."""
-SHORTEST = 12
-"""Characters of a value that can be told from chance."""
-
-
-def values(state: State) -> dict[str, bytes]:
-    """Secret -> its newest value."""
-    found = {}
-    for name, version in secret_versions(state).items():
-        value = (state.secrets / name / str(version)).read_bytes().strip()
-        if len(value) >= SHORTEST:
-            found[name] = value
-    return found
 
 
 def leaks(project: Project, containers: Mapping[str, Mapping[str, Any]]) -> tuple[Leak, ...]:
     """Every place that holds the value of a secret and should not. `containers`: slot -> what Podman says of it."""
-    known = values(project.state)
+    known = newest_values(project.state)
     found = []
     for where, content in _places(project, containers):
         found += [Leak(name, where) for name, value in known.items() if value in content]
@@ -75,7 +64,7 @@ def handed(project: Project) -> tuple[Leak, ...]:
     """Secrets and private keys in what the host hands to the backup container, in the clear. Its own secrets it has anyway."""
     state, found = project.state, []
     own = set(project.stack.services["backup"].secrets) if "backup" in project.stack.services else set()
-    known = {name: value for name, value in values(state).items() if name not in own}
+    known = {name: value for name, value in newest_values(state).items() if name not in own}
     for path in sorted(path for path in state.backup.rglob("*") if path.is_file()):
         content, where = path.read_bytes(), str(path.relative_to(state.root))
         found += [Leak(name, where) for name, value in known.items() if value in content]

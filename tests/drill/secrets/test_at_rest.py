@@ -23,7 +23,7 @@ from ops.secrets.at_rest import encrypted_copies as mirror
 from ops.secrets.at_rest import keys
 from ops.secrets.search import forms
 from ops.secrets.table import target_named
-from ops.security_audit.probe.files import values
+from ops.secrets.versions import newest_values
 from ops.stack.model import LABEL_PROJECT
 from tests.drill.conftest import Record, temporary_accounts
 from tests.drill.stack import Drill, inv, kill, succeeds
@@ -69,7 +69,7 @@ def encrypted(item: tuple[str, dict[str, object]], drill: Drill) -> Drill:
 
 def readable(stack: Drill) -> list[str]:
     """Secrets that the disk shows in any form: in the state folder, in Podman's store, in what it keeps of each container."""
-    needles = {name: forms(value) for name, value in values(stack.project.state).items()}
+    needles = {name: forms(value) for name, value in newest_values(stack.project.state).items()}
     assert len(needles) > 15
     containers = (STORAGE / "overlay-containers" / str(found["Id"]) for found in stack.containers().values())
     found, files = [], 0
@@ -126,7 +126,7 @@ def test_disk_shows_no_secret_and_nothing_else_has_changed(
 
 def test_command_that_looks_for_values_finds_what_podman_keeps(encrypted: Drill) -> None:
     succeeds("secrets.check")
-    value = values(encrypted.project.state)["redis-app"].decode()
+    value = newest_values(encrypted.project.state)["redis-app"].decode()
     name = f"{encrypted.project.name}-forgotten"
     encrypted.project.host.run(("podman", "secret", "create", name, "-"), stdin=value)
     try:
@@ -213,7 +213,7 @@ def test_backup_holds_what_brings_the_host_back(encrypted: Drill) -> None:
     state = encrypted.project.state
     with archive.opened(state.backup / "host.tar", recovery.identities(state)) as inner:
         held = {stream.read().strip() for member in inner if (stream := inner.extractfile(member))}
-    assert set(values(state).values()) <= held
+    assert set(newest_values(state).values()) <= held
     succeeds("backup.verify")
     assert readable(encrypted) == []
 

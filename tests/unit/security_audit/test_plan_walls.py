@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from ops.core.errors import UsageProblem
+from ops.secrets.leak import Leak
 from ops.security_audit.controls.control import CONTROLS, SECTIONS
 from ops.security_audit.controls.http import READABLE
 from ops.security_audit.exceptions import FILE as EXCEPTIONS
 from ops.security_audit.exceptions import Accepted, flaws, parse_exceptions
-from ops.security_audit.facts import Advisory, BurstSeen, Facts, Leak, Mount, Reach, Unread, Way
+from ops.security_audit.facts import Advisory, BurstSeen, Facts, Mount, Reach, Unread, Way
 from ops.security_audit.judge import ACCEPTED, FAILED, NOT_CHECKED, PASSED, as_json, judge
 from ops.security_audit.markdown import page, share_told
 from tests.drill.walls.seeds import OVERLAYS, laid_over

@@ -12,6 +12,7 @@ import pytest
 
 from ops.core.state import State
 from ops.project import Project
+from ops.secrets.versions import newest_values
 from ops.security_audit.facts import Mount
 from ops.security_audit.probe import files, sockets
 from ops.security_audit.probe.inside import _may_write, below, holds_sockets
@@ -94,7 +95,7 @@ def test_the_newest_value_of_a_secret_is_looked_for(state: State) -> None:
     (state.secrets / "short").mkdir()
     (state.secrets / "short" / "1").write_text("abc")
 
-    assert files.values(state) == {"redis-app": b"new-value-of-it"}
+    assert newest_values(state) == {"redis-app": b"new-value-of-it"}
 
 
 def test_own_process_is_seen_as_one_of_the_host() -> None:
