@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ops.audit_log.record import record_change
@@ -11,7 +12,7 @@ from ops.backup.host_archive import follow_change
 from ops.backup.restore.restoring import refuse_unfinished
 from ops.deploy.hooks import run_around
 from ops.images.network import warn_of_host_network
-from ops.secrets.at_rest.encrypted_copies import keep_current
+from ops.secrets.at_rest.encrypted_copies import keep_current, sync
 from ops.secrets.metrics import write_after
 
 if TYPE_CHECKING:
@@ -32,3 +33,6 @@ WHILE_EXECUTING: tuple[Callable[[UnderWay], AbstractContextManager[None]], ...] 
     run_around,
 )
 """Entered in this order before the first step of a plan, left in the opposite one after the last."""
+
+AFTER_STEP: tuple[Callable[[Path], None], ...] = (sync,)
+"""Called with the project's state folder after each step, before the next one begins. What they raise fails the step."""

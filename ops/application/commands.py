@@ -62,8 +62,8 @@ def _build(project: Project, part: str) -> None:
     from ops.core.plan import Plan
     from ops.engines.podman.observe import images as present
     from ops.host.preflight import check_host_to_build
+    from ops.images.plan import plan_build
     from ops.stack.contract import BACKEND
-    from ops.stack.images import plan_build
 
     wanted = {name: project.images[name] for name in (part, *(NEIGHBOURS if part == BACKEND else ()))}
 

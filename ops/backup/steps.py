@@ -1,17 +1,28 @@
-"""Changes around backups and restores. Data only; `ops/backup/perform.py` knows how each is done."""
+"""Steps that make, prove and export backups and their keys."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from ops.core.errors import OpsError
 from ops.core.plan import Step
+
+if TYPE_CHECKING:
+    from ops.execution import Execution
 
 
 @dataclass(frozen=True)
 class WriteHostArchive(Step):
     """Hand over to the backup what only the host knows: settings, secrets, certificates, releases."""
+
+    def run(self, execution: Execution) -> None:
+        from ops.backup import host_archive as archive
+
+        for name, size in archive.left_out(archive.keep(execution.project)).items():
+            print(f"note: {name} is not in the backup: it has {size:,} bytes, {archive.LARGEST:,} are the most", flush=True)
 
 
 @dataclass(frozen=True)
@@ -24,10 +35,21 @@ class ExportKey(Step):
     """Version that they have now."""
     version: int = 0
 
+    def run(self, execution: Execution) -> None:
+        from ops.backup import key
+
+        key.write(execution.project, Path(self.path))
+        key.allow(execution.state, (self.before, self.version))
+
 
 @dataclass(frozen=True)
 class NoteExported(Step):
     """Write down that the key which is in use was exported."""
+
+    def run(self, execution: Execution) -> None:
+        from ops.backup import key
+
+        key.note_exported(execution.project)
 
 
 @dataclass(frozen=True)
@@ -45,6 +67,22 @@ class RunJob(Step):
     kind: str = ""
     """Of that repository."""
 
+    def run(self, execution: Execution) -> None:
+        from ops.backup import container, credentials
+
+        given = json.dumps(credentials.read(self.kind, Path(self.credentials))) if self.credentials else ""
+        try:
+            result = container.run_job(execution.host, self.argv, self.deadline, execution.reporter(self), given)
+        except OpsError as problem:
+            if self.grave:
+                raise
+            print(f"note: {problem.what}: {problem.why}; the schedule tries again", flush=True)
+            return
+        lacking, failed = result.get("missing") or [], result.get("failed") or {}
+        if lacking or failed:
+            elsewhere = "; ".join(f"{name}: {why}" for name, why in failed.items())
+            print(f"note: the set lacks {', '.join(lacking) or 'nothing'}. {elsewhere}".rstrip(), flush=True)
+
 
 @dataclass(frozen=True)
 class ProveHostArchive(Step):
@@ -54,124 +92,7 @@ class ProveHostArchive(Step):
     repository: str = "local"
     deadline: int = 600
 
+    def run(self, execution: Execution) -> None:
+        from ops.backup import proving
 
-@dataclass(frozen=True)
-class RememberRestore(Step):
-    """Write down that a restore begins, so that whatever becomes of it can be put back."""
-
-    content: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True)
-class ForgetRestore(Step):
-    """The restore is done, or taken back: nothing is left over."""
-
-
-@dataclass(frozen=True)
-class CheckSpace(Step):
-    """Refuse to begin where what is restored would not fit beside what is there."""
-
-    part: str = ""
-    bytes: int = 0
-
-
-@dataclass(frozen=True)
-class SetAside(Step):
-    """Rename the present data of a part within its volume: a safety copy without copying."""
-
-    part: str = ""
-    stamp: str = ""
-
-
-@dataclass(frozen=True)
-class FetchCluster(Step):
-    """Fetch a cluster of PostgreSQL out of a repository, beside its place."""
-
-    options: tuple[str, ...] = ()
-    """Of `pgbackrest restore`."""
-    set: str = ""
-    """Whose manifest says to which place in the WAL; empty: the options say all."""
-    repository: str = "local"
-    others: tuple[str, ...] = ()
-    """Labels of backups to try, where the one that is taken by itself is of a history that was given up."""
-    deadline: int = 6 * 3600
-
-
-@dataclass(frozen=True)
-class AddReceived(Step):
-    """Lay the WAL beside it that the receiver holds and that no repository may have."""
-
-    deadline: int = 3600
-
-
-@dataclass(frozen=True)
-class RecoverCluster(Step):
-    """Replay WAL up to the target, promote, read every page, and put the cluster in its place."""
-
-    deadline: int = 6 * 3600
-
-
-@dataclass(frozen=True)
-class FetchFiles(Step):
-    """Have the backup container unpack the files of a set, whose manifest it verifies."""
-
-    set: str = ""
-    repository: str = "local"
-    parts: tuple[str, ...] = ()
-    deadline: int = 6 * 3600
-
-
-@dataclass(frozen=True)
-class FillVolume(Step):
-    """Move the unpacked files of a part into its volume."""
-
-    part: str = ""
-    deadline: int = 3600
-
-
-@dataclass(frozen=True)
-class RemoveFetched(Step):
-    """Remove what was unpacked: it holds data in the clear."""
-
-    grave: bool = True
-    """Whether the plan fails where something stays; otherwise that is told, and the plan goes on."""
-
-
-@dataclass(frozen=True)
-class PutBack(Step):
-    """Give the data of before its place again, and remove what a restore has put there."""
-
-    part: str = ""
-    stamp: str = ""
-    deadline: int = 3600
-
-
-@dataclass(frozen=True)
-class DropSafety(Step):
-    """Remove a safety copy."""
-
-    part: str = ""
-    stamp: str = ""
-
-
-@dataclass(frozen=True)
-class CompareSet(Step):
-    """Compare rows and checksums of every table with the manifest of a set."""
-
-    set: str = ""
-    repository: str = "local"
-    deadline: int = 3600
-
-
-@dataclass(frozen=True)
-class AgreeSecrets(Step):
-    """Give Keycloak today's secrets: what was restored may be from before a rotation."""
-
-    deadline: int = 900
-
-
-@dataclass(frozen=True)
-class VerifyRestored(Step):
-    """A login, a read and a write through the public listener."""
-
-    deadline: int = 180
+        execution.report(self.key, proving.prove(execution.project, self.set, self.repository, self.deadline))

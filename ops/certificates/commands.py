@@ -148,7 +148,7 @@ def execute_or_revert(
 
 def _revert(project: Project, leaves: tuple[Leaf, ...], problem: OpsError) -> None:
     """Raises OpsError, which says what serves, where something was reverted."""
-    from ops.certificates.perform import put_back
+    from ops.certificates.serving import put_back
     from ops.core.errors import LockHeld
 
     if isinstance(problem, LockHeld | UsageProblem):

@@ -6,17 +6,17 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ops.core.plan import Change, Step
+from ops.deploy.config_steps import ReloadService
 from ops.deploy.steps import (
     AwaitHealthy,
     CreateContainers,
     Migrate,
     PromoteContainer,
-    ReloadService,
     RemoveContainer,
     RestartContainer,
     StartContainer,
 )
-from ops.keycloak.steps import ApplyRealm
+from ops.keycloak.realm.steps import ApplyRealm
 from ops.stack.model import Seen, Service
 from ops.stack.release import file_hashes, setting_text
 from ops.stack.wanted import Wanted

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from ops.core.plan import Step
+from ops.deploy.config_steps import MarkLoaded
 from ops.deploy.steps import (
     AwaitHealthy,
     CreateContainers,
-    MarkLoaded,
     Migrate,
     PromoteContainer,
     Reconnect,

@@ -15,8 +15,9 @@ from ops.core.errors import OpsError, UsageProblem, did_you_mean
 from ops.core.logfile import tell
 from ops.core.plan import Plan
 from ops.core.process import PATH, stream
-from ops.deploy.steps import BuildImage, WriteRelease
+from ops.images.steps import BuildImage
 from ops.project import Project
+from ops.releases.steps import WriteRelease
 
 if TYPE_CHECKING:
     from ops.cli.operation import UnderWay

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ops.core.errors import OpsError
 from ops.core.process import Result
-from ops.deploy.steps import Migrate
-from ops.engines.podman import argv as podman
-from ops.engines.podman.host import Host
+from ops.core.state import State
+from ops.engines.engine import Engine
 from ops.releases.store import record_schema
+
+if TYPE_CHECKING:
+    from ops.deploy.steps import Migrate
 
 CHECK_SECONDS = 120.0
 BACKUP_SECONDS = 6 * 3600.0
@@ -33,28 +35,26 @@ def last_json(text: str) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def migrate(
-    host: Host, step: Migrate, run_once: RunOnce, container: Callable[[str], str], report: Callable[[str], None]
-) -> None:
+def migrate(engine: Engine, state: State, step: Migrate, run_once: RunOnce, report: Callable[[str], None]) -> None:
     """Ask what is pending; where something is, back up and migrate.
 
     Parameters
     ----------
-    container: slot -> name. report: told what is being done.
+    report: told what is being done.
 
     Raises OpsError where a contracting migration is not allowed, or the backup or the migration fails.
     """
     report("asking the new image what the database lacks")
     asked = run_once(f"{step.slot}-check", CHECK_SECONDS, step.prepared)
-    state = last_json(asked.stdout) if asked.returncode == 0 else None
-    if state is not None and not state.get("pending"):
+    found = last_json(asked.stdout) if asked.returncode == 0 else None
+    if found is not None and not found.get("pending"):
         return
-    contracting = list((state or {}).get("contracting", []))
+    contracting = list((found or {}).get("contracting", []))
     if contracting and not step.contracting:
         raise _refusal(step, contracting)
     if step.backup:
         report("backing up, before the database is changed")
-        _back_up(host, step, container)
+        _back_up(engine, step)
     report("migrating")
     suffix = "-contracting" if step.contracting and contracting else ""
     done = run_once(step.slot + suffix, step.deadline, False)
@@ -67,7 +67,7 @@ def migrate(
         )  # fmt: skip
     result = last_json(done.stdout) or {}
     record_schema(
-        host.state, at=time.strftime("%Y-%m-%dT%H:%M:%S%z"), release=step.release, service=step.service,
+        state, at=time.strftime("%Y-%m-%dT%H:%M:%S%z"), release=step.release, service=step.service,
         revision=result.get("revision"), applied=result.get("applied", []), contracted=contracting, backed_up=bool(step.backup),
     )  # fmt: skip
 
@@ -80,8 +80,8 @@ def _refusal(step: Migrate, contracting: list[str]) -> OpsError:
     )
 
 
-def _back_up(host: Host, step: Migrate, container: Callable[[str], str]) -> None:
-    answer = host.run(podman.exec_in(container(step.backup_slot), step.backup), ok=None, timeout=BACKUP_SECONDS)
+def _back_up(engine: Engine, step: Migrate) -> None:
+    answer = engine.exec(step.backup_slot, step.backup, ok=None, timeout=BACKUP_SECONDS)
     if answer.returncode:
         raise OpsError(
             "the backup before the migration failed, so nothing was migrated", answer.last_words(),

@@ -6,35 +6,20 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from ops.certificates.steps import IssueCertificate
 from ops.core.errors import HostLacks
 from ops.core.plan import Plan, Step
 from ops.deploy.changes import changes
+from ops.deploy.config_steps import CheckConfig, MarkLoaded, ReloadService, WriteConfig
 from ops.deploy.containers import Options, container_steps
-from ops.deploy.steps import (
-    ActivateRelease,
-    AwaitHealthy,
-    CheckConfig,
-    CreateContainers,
-    CreateNetwork,
-    CreateVolume,
-    GenerateSecret,
-    IssueCertificate,
-    MarkLoaded,
-    Migrate,
-    PromoteContainer,
-    ReloadService,
-    RemoveContainer,
-    RemoveNetwork,
-    StoreSecret,
-    Supervise,
-    WriteConfig,
-    WriteRelease,
-)
-from ops.engines.podman.firewall_rules import firewall_steps
+from ops.deploy.resource_steps import CreateNetwork, CreateVolume, RemoveNetwork, Supervise, firewall_steps
+from ops.deploy.steps import AwaitHealthy, CreateContainers, Migrate, PromoteContainer, RemoveContainer
 from ops.host.owners_plan import reader
+from ops.images.plan import image_steps
 from ops.keycloak.realm.deploy import ONLY, realm_losses, realm_steps
 from ops.keycloak.realm.deploy import SERVICE as KEYCLOAK
-from ops.stack.images import image_steps
+from ops.releases.steps import ActivateRelease, WriteRelease
+from ops.secrets.steps import GenerateSecret, StoreSecret
 from ops.stack.model import Seen, Service
 from ops.stack.placement import unreached
 from ops.stack.release import manifest_of, release_files

@@ -76,7 +76,8 @@ def remembering(
     origin: commit of the release that is scaled, which the new one has as well.
     """
     from ops.core import state as files
-    from ops.deploy.steps import RememberScale, WriteRelease
+    from ops.deploy.steps import RememberScale
+    from ops.releases.steps import WriteRelease
 
     name, by_file = service.name, project.settings.replicas_of(service.name)
 

@@ -1,139 +1,32 @@
-"""Every kind of change that a plan may contain. Data only; `ops/core/executor.py` knows how each is done."""
+"""Steps that change containers: each kind with its data, and how it is done."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ops.core import state as files
 from ops.core.plan import Step
+from ops.core.process import Result
+from ops.engines.engine import Proof
+from ops.stack.model import EDGE
+from ops.stack.render import excerpt, next_of, one_off
+
+if TYPE_CHECKING:
+    from ops.execution import Execution
+
+RECONNECT_AFTER = 1.5
+"""Seconds from the order to stop an nginx until it surely takes no new connection; Podman passes it on within a tenth."""
 
 
-@dataclass(frozen=True)
-class ObtainBase(Step):
-    """Have the base image of a Debian suite: pulled where a registry answers, bootstrapped where none does."""
-
-    suite: str = ""
-    tag: str = ""
-
-
-@dataclass(frozen=True)
-class BuildImage(Step):
-    """Build one image under the tag that names its content."""
-
-    name: str = ""
-    tag: str = ""
-    context: str = ""
-    args: tuple[tuple[str, str], ...] = ()
-    deadline: int = 1200
-
-
-@dataclass(frozen=True)
-class FetchImage(Step):
-    """Pull an image that is used as its publisher made it, and give it the tag under which it is looked for."""
-
-    name: str = ""
-    tag: str = ""
-    source: str = ""
-
-
-@dataclass(frozen=True)
-class GenerateSecret(Step):
-    """Make up a version of a secret that never existed, and keep it in the state folder (0600)."""
-
-    name: str = ""
-    version: int = 1
-
-
-@dataclass(frozen=True)
-class StoreSecret(Step):
-    """Give Podman the secret that containers mount as a file."""
-
-    name: str = ""
-    version: int = 1
-
-
-@dataclass(frozen=True)
-class IssueCertificate(Step):
-    """Issue a certificate of the internal CA (made on first use) into the folder that the service mounts."""
-
-    service: str = ""
-    owner: int = 0
-    names: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class CreateNetwork(Step):
-    name: str = ""
-    subnet: str = ""
-    internal: bool = True
-
-
-@dataclass(frozen=True)
-class LoadFirewall(Step):
-    """Load the project's packet filter into the kernel, in place of what it has of it."""
-
-    rules: str = ""
-
-
-@dataclass(frozen=True)
-class RemoveFirewall(Step):
-    """Remove the project's packet filter from the kernel."""
-
-
-@dataclass(frozen=True)
-class CreateVolume(Step):
-    name: str = ""
-
-
-@dataclass(frozen=True)
-class OwnFiles(Step):
-    """Change the owner of the files of a service."""
-
-    service: str = ""
-    owner: int = 0
-    folders: tuple[str, ...] = ()
-    """Of the host."""
-    volumes: tuple[str, ...] = ()
-    """Changed in place: no container of the service runs."""
-    beside: bool = False
-    """Whether containers of the former id run meanwhile: they keep the folders they have mounted, and copies replace these."""
-
-
-@dataclass(frozen=True)
-class DropFormerFiles(Step):
-    """Remove the folders that containers of the former id had mounted, once none runs any more."""
-
-    folders: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class WriteConfig(Step):
-    """Write a service's configuration beside the one in use, then switch the `current` link in one rename."""
-
-    service: str = ""
-    version: str = ""
-    files: Mapping[str, str] | None = None
-    """Path within the configuration -> text."""
-
-
-@dataclass(frozen=True)
-class CheckConfig(Step):
-    """Let the service's own program validate configuration that was written but is not yet in use."""
-
-    service: str = ""
-    version: str = ""
-    files: Mapping[str, str] | None = None
-
-
-@dataclass(frozen=True)
-class WriteRelease(Step):
-    """Seal everything that makes up a release under one digest, then make it the current one."""
-
-    number: int = 0
-    manifest: Mapping[str, Any] | None = None
-    files: Mapping[str, str] | None = None
-    """Path within the release's folder -> text."""
+def queue_requests(execution: Execution, slot: str) -> None:
+    """Have nginx keep what comes for a container that is about to stop. Where nginx cannot (it is away, or of an older
+    release), a request that arrives as its port closes is cut, as one is at a crash."""
+    for service in execution.stack.services.values():
+        if service.hold and slot in service.slots():
+            execution.engine.exec(EDGE, service.hold, ok=None)
 
 
 @dataclass(frozen=True)
@@ -143,12 +36,8 @@ class RememberScale(Step):
     said: Mapping[str, Any] = field(default_factory=dict)
     """What scale.json says then: service -> number, and what stack.yaml said instead."""
 
-
-@dataclass(frozen=True)
-class ActivateRelease(Step):
-    """Make a sealed release the current one."""
-
-    number: int = 0
+    def run(self, execution: Execution) -> None:
+        files.write(execution.state.scale, files.dump(dict(self.said)))
 
 
 @dataclass(frozen=True)
@@ -159,6 +48,22 @@ class CreateContainers(Step):
     staged: tuple[str, ...] = ()
     """Slots whose new container is made beside the one in place, to be promoted later."""
 
+    def run(self, execution: Execution) -> None:
+        import yaml
+
+        from ops.secrets.at_rest import secret_files
+
+        slots = [*self.slots, *map(next_of, self.staged)]
+        if not slots:
+            return
+        passing = [*map(next_of, self.staged), *filter(one_off, self.slots)]
+        if passing:
+            # What a killed command has left of these is of no use to anybody.
+            execution.engine.discard(passing)
+        compose = yaml.safe_load((execution.state.current / "compose.yaml").read_text(encoding="utf-8"))
+        part = secret_files.part_as_is(execution.state, excerpt(compose, self.slots, self.staged))
+        execution.engine.create(self.key, part, slots)
+
 
 @dataclass(frozen=True)
 class PromoteContainer(Step):
@@ -166,10 +71,17 @@ class PromoteContainer(Step):
 
     slot: str = ""
 
+    def run(self, execution: Execution) -> None:
+        execution.engine.promote(self.slot)
+
 
 @dataclass(frozen=True)
 class StartContainer(Step):
     slot: str = ""
+
+    def run(self, execution: Execution) -> None:
+        execution.touch()
+        execution.engine.start(self.slot)
 
 
 @dataclass(frozen=True)
@@ -179,11 +91,24 @@ class RestartContainer(Step):
     patience: int = 0
     """Seconds in which it may still become healthy by itself, and is then left alone; 0: it is restarted whatever it says."""
 
+    def run(self, execution: Execution) -> None:
+        if self.patience and execution.engine.heals(self.slot, execution.targets[self.slot], self.patience):
+            return
+        execution.touch()
+        queue_requests(execution, self.slot)
+        execution.begin_gap(self.slot)
+        execution.engine.restart(self.slot, self.grace)
+
 
 @dataclass(frozen=True)
 class StopContainer(Step):
     slot: str = ""
     grace: int = 30
+
+    def run(self, execution: Execution) -> None:
+        queue_requests(execution, self.slot)
+        execution.begin_gap(self.slot)
+        execution.engine.stop(self.slot, self.grace)
 
 
 @dataclass(frozen=True)
@@ -192,6 +117,12 @@ class RemoveContainer(Step):
 
     slot: str = ""
     grace: int = 30
+
+    def run(self, execution: Execution) -> None:
+        execution.touch()
+        queue_requests(execution, self.slot)
+        execution.begin_gap(self.slot)
+        execution.engine.remove(self.slot, self.grace)
 
 
 @dataclass(frozen=True)
@@ -206,6 +137,11 @@ class AwaitHealthy(Step):
     """Path that it must answer through nginx; empty where nginx has no way to it yet."""
     once: bool = False
     """Whether an end of its process fails the step at once, instead of being left to the restart policy."""
+
+    def run(self, execution: Execution) -> None:
+        proof = Proof(self.slot, self.deadline, self.settle, self.smoke, self.once)
+        execution.engine.prove(proof, execution.targets[self.slot], execution.reporter(self))
+        execution.end_gap(self.slot)
 
 
 @dataclass(frozen=True)
@@ -227,6 +163,16 @@ class Migrate(Step):
     """Whether the container that asks what is pending has been created already."""
     deadline: int = 900
 
+    def run(self, execution: Execution) -> None:
+        from ops.deploy import migrate
+
+        def once(slot: str, deadline: float, prepared: bool) -> Result:
+            if not prepared:
+                CreateContainers(f"create {slot}", slot, slots=(slot,)).run(execution)
+            return execution.engine.run_once(slot, deadline)
+
+        migrate.migrate(execution.engine, execution.state, self, once, execution.reporter(self))
+
 
 @dataclass(frozen=True)
 class Reconnect(Step):
@@ -235,53 +181,8 @@ class Reconnect(Step):
     slots: tuple[str, ...] = ()
     argv: tuple[str, ...] = ()
 
-
-@dataclass(frozen=True)
-class ReloadService(Step):
-    """Make a running container take up its configuration, and remember that it did."""
-
-    service: str = ""
-    slots: tuple[str, ...] = ()
-    argv: tuple[str, ...] = ()
-    version: str = ""
-
-
-@dataclass(frozen=True)
-class MarkLoaded(Step):
-    """Remember that a service's containers started on this configuration."""
-
-    service: str = ""
-    version: str = ""
-
-
-@dataclass(frozen=True)
-class Supervise(Step):
-    """Write the list that the health ticker works from, and have exactly one ticker of this version running."""
-
-    content: Mapping[str, Any] | None = None
-    version: str = ""
-
-
-@dataclass(frozen=True)
-class EndSupervision(Step):
-    """Stop the health ticker, so that it does not mend what is being stopped."""
-
-
-@dataclass(frozen=True)
-class RemoveVolume(Step):
-    name: str = ""
-
-
-@dataclass(frozen=True)
-class RemoveNetwork(Step):
-    name: str = ""
-
-
-@dataclass(frozen=True)
-class RemoveSecret(Step):
-    name: str = ""
-
-
-@dataclass(frozen=True)
-class RemoveState(Step):
-    """Delete the project's state folder: releases, secrets, the CA, logs."""
+    def run(self, execution: Execution) -> None:
+        time.sleep(RECONNECT_AFTER)
+        for slot in self.slots:
+            # One that ends meanwhile closes them by itself.
+            execution.engine.exec(slot, self.argv, ok=None)

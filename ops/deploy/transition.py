@@ -130,7 +130,7 @@ def left_out_of(wanted: Wanted) -> Callable[[Seen], Seen]:
 
 def refuse_missing_images(goal: Goal, plan: Plan) -> None:
     """Raises HostLacks where a sealed release would need an image that is gone: nothing is built on the way back."""
-    from ops.deploy.steps import BuildImage, FetchImage, ObtainBase
+    from ops.images.steps import BuildImage, FetchImage, ObtainBase
 
     gone = [step.key for step in plan.steps if isinstance(step, BuildImage | FetchImage | ObtainBase)]
     if gone:

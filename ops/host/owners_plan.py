@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from ops.core.plan import Step
-from ops.deploy.steps import DropFormerFiles, OwnFiles
+from ops.host.steps import DropFormerFiles, OwnFiles
 from ops.stack.backup_settings import INSIDE as REPOSITORIES
 from ops.stack.model import Seen, Service
 from ops.stack.render import volume_name

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def decide(project: Project, only: str | None) -> Plan:
     from ops.engines.podman.observe import images as present
-    from ops.stack.images import plan_build
+    from ops.images.plan import plan_build
 
     own = {name: image for name, image in project.images.items() if image.context and only in (None, name)}
     return plan_build(own, frozenset(present(project.host)), project.settings.deadlines.build)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ops.engines.podman.build_network import warning
-from ops.stack.images import builds
+from ops.images.plan import builds
 
 if TYPE_CHECKING:
     from ops.cli.operation import UnderWay

@@ -325,7 +325,7 @@ class _Run:
         """Raises OpsError, after everything of this run has been undone, where people could not log in."""
         from ops.core.plan import Plan
         from ops.keycloak.repair import undo
-        from ops.keycloak.steps import VerifyLogins
+        from ops.keycloak.repair.steps import VerifyLogins
 
         step = VerifyLogins("verify", "verify by real logins", deadline=VERIFY_SECONDS)
         steps: list[dict[str, Any]] = []

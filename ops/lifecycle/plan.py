@@ -6,21 +6,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from ops.core.plan import Plan, Step
-from ops.deploy.steps import (
-    AwaitHealthy,
+from ops.deploy.resource_steps import (
     EndSupervision,
-    RemoveContainer,
     RemoveFirewall,
     RemoveNetwork,
-    RemoveSecret,
     RemoveState,
     RemoveVolume,
-    RestartContainer,
-    StartContainer,
-    StopContainer,
     Supervise,
+    firewall_steps,
 )
-from ops.engines.podman.firewall_rules import firewall_steps
+from ops.deploy.steps import AwaitHealthy, RemoveContainer, RestartContainer, StartContainer, StopContainer
+from ops.secrets.steps import RemoveSecret
 from ops.stack.durations import grace
 from ops.stack.model import Seen, Stack
 from ops.stack.repositories import given

@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 
 from ops.backup.steps import ExportKey, NoteExported
 from ops.core.plan import Plan, Step
-from ops.deploy.steps import GenerateSecret
-from ops.secrets.steps import HandOver, ProveLogin, VerifySecret
+from ops.secrets.steps import GenerateSecret, HandOver, ProveLogin, VerifySecret
 from ops.secrets.table import BY_API, UNTRIED, Target
 from ops.secrets.verifying import accepted
 from ops.stack.model import Seen

@@ -1,10 +1,71 @@
-"""Changes of secrets on both of their sides. Data only; `ops/secrets/perform.py` knows how each is done."""
+"""Steps that change secrets, on the side of who uses them and of who verifies them."""
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from ops.core import files as disk
+from ops.core import state as files
+from ops.core.errors import OpsError
 from ops.core.plan import Step
+from ops.core.wait import until
+from ops.stack.render import secret_name
+
+if TYPE_CHECKING:
+    from ops.execution import Execution
+
+LET_IN_SECONDS = 45.0
+"""An exporter and the health of a backend are asked anew every few seconds; a container that has just started is slow."""
+
+SECRET_BYTES = 32
+"""256 bits: out of reach of guessing for as long as any of the protocols here will be in use."""
+
+
+@dataclass(frozen=True)
+class GenerateSecret(Step):
+    """Make up a version of a secret that never existed, and keep it in the state folder (0600)."""
+
+    name: str = ""
+    version: int = 1
+
+    def run(self, execution: Execution) -> None:
+        folder = execution.state.secrets / self.name
+        disk.make_folder(folder, mode=0o700)
+        files.write(folder / str(self.version), secrets.token_urlsafe(SECRET_BYTES), mode=0o600)
+
+
+@dataclass(frozen=True)
+class StoreSecret(Step):
+    """Give Podman the secret that containers mount as a file."""
+
+    name: str = ""
+    version: int = 1
+
+    def run(self, execution: Execution) -> None:
+        from ops.secrets.at_rest import encrypted_copies
+
+        value = (execution.state.secrets / self.name / str(self.version)).read_text()
+        if not value.strip():
+            # Before the copy that the engine has is replaced: it may be the last one.
+            raise OpsError(
+                f"the state folder holds no value of the secret {self.name}",
+                "its file is empty",
+                "inv keycloak.fix takes Keycloak's back from a container that holds it; else restore it from the backup",
+            )
+        if encrypted_copies.is_on(execution.state.root):
+            return  # containers are given a file
+        execution.engine.store_secret(secret_name(execution.project.name, self.name, self.version), value)
+
+
+@dataclass(frozen=True)
+class RemoveSecret(Step):
+    name: str = ""
+
+    def run(self, execution: Execution) -> None:
+        execution.engine.remove_secret(self.name)
 
 
 @dataclass(frozen=True)
@@ -19,6 +80,11 @@ class HandOver(Step):
     beside: int = 0
     """Version that goes on to be accepted beside it; 0: none."""
 
+    def run(self, execution: Execution) -> None:
+        from ops.secrets import verifiers
+
+        verifiers.hand_over(execution.project, self)
+
 
 @dataclass(frozen=True)
 class VerifySecret(Step):
@@ -30,6 +96,11 @@ class VerifySecret(Step):
     before: int = 0
     """Version that must not be accepted any more; 0: there was none."""
 
+    def run(self, execution: Execution) -> None:
+        from ops.secrets import verifiers
+
+        verifiers.verify(execution.project, self)
+
 
 @dataclass(frozen=True)
 class Encrypt(Step):
@@ -37,10 +108,20 @@ class Encrypt(Step):
 
     key_file: str = ""
 
+    def run(self, execution: Execution) -> None:
+        from ops.secrets.at_rest import enable
+
+        enable.begin(execution.state.root, Path(self.key_file))
+
 
 @dataclass(frozen=True)
 class Decrypt(Step):
     """Keep secrets on disk as they are, again."""
+
+    def run(self, execution: Execution) -> None:
+        from ops.secrets.at_rest import enable
+
+        enable.end(execution.state.root)
 
 
 @dataclass(frozen=True)
@@ -50,3 +131,11 @@ class ProveLogin(Step):
     slot: str = ""
     secret: str = ""
     argv: tuple[str, ...] = ()
+
+    def run(self, execution: Execution) -> None:
+        def refused() -> str:
+            answer = execution.engine.exec(self.slot, self.argv, ok=None, timeout=20)
+            return "" if answer.returncode == 0 else answer.last_words(1) or f"exit code {answer.returncode}"
+
+        if why := until(refused, LET_IN_SECONDS):
+            raise OpsError(f"{self.slot} is not let in with {self.secret}", why, f"inv logs {self.slot} --since 10m")

@@ -11,7 +11,8 @@ from pathlib import Path
 from ops.core.lock import hold
 from ops.core.plan import Step
 from ops.core.process import run
-from ops.deploy.steps import AwaitHealthy, CreateContainers, CreateVolume, RemoveContainer, RemoveVolume, StartContainer
+from ops.deploy.resource_steps import CreateVolume, RemoveVolume
+from ops.deploy.steps import AwaitHealthy, CreateContainers, RemoveContainer, StartContainer
 from ops.engines.podman.host import REPOSITORY
 from ops.execution import Execution
 from ops.project import Project, open_project
@@ -52,21 +53,21 @@ class Alone:
 
     def __init__(self, project: Project) -> None:
         self.project = project
-        self.perform = Execution(project).perform
+        self.execution = Execution(project)
 
     def clear(self) -> None:
         for name in ("keycloak", "postgres"):
             service = self.project.stack.services[name]
-            self.perform(RemoveContainer(name, name, slot=name, grace=grace(service)))
+            RemoveContainer(name, name, slot=name, grace=grace(service)).run(self.execution)
         volume = volume_name(self.project.name, "postgres-data")
-        self.perform(RemoveVolume(volume, volume, name=volume))
-        self.perform(CreateVolume(volume, volume, name=volume))
+        RemoveVolume(volume, volume, name=volume).run(self.execution)
+        CreateVolume(volume, volume, name=volume).run(self.execution)
 
     def start(self, name: str) -> float:
         """Seconds from nothing to healthy."""
         deadline = self.project.stack.services[name].start_seconds
         return _timed(
-            self.perform,
+            lambda step: step.run(self.execution),
             CreateContainers(name, name, slots=(name,)),
             StartContainer(name, name, slot=name),
             AwaitHealthy(name, name, slot=name, deadline=deadline),

@@ -9,12 +9,17 @@ from functools import cache, singledispatch
 from pathlib import Path
 from typing import Any
 
+from ops.certificates.steps import IssueCertificate
 from ops.core.plan import Plan, Step
-from ops.deploy import steps
+from ops.deploy.config_steps import MarkLoaded, ReloadService, WriteConfig
 from ops.deploy.plan import plan_deploy
+from ops.deploy.resource_steps import CreateNetwork, CreateVolume, LoadFirewall, RemoveFirewall, Supervise
+from ops.deploy.steps import CreateContainers, Migrate, PromoteContainer, RemoveContainer, RestartContainer, StartContainer
+from ops.images.steps import BuildImage, FetchImage, ObtainBase
 from ops.keycloak.realm.plan import read_realm
-from ops.keycloak.steps import ApplyRealm
-from ops.secrets.steps import HandOver
+from ops.keycloak.realm.steps import ApplyRealm
+from ops.releases.steps import ActivateRelease, WriteRelease
+from ops.secrets.steps import GenerateSecret, HandOver, StoreSecret
 from ops.stack.allocate import allocate
 from ops.stack.compose import parse_stack
 from ops.stack.images import WantedImage
@@ -196,71 +201,71 @@ def _effect(step: Step, seen: Seen, release: Wanted) -> Seen:
     return seen
 
 
-@_effect.register(steps.ObtainBase)
-@_effect.register(steps.BuildImage)
-@_effect.register(steps.FetchImage)
+@_effect.register(ObtainBase)
+@_effect.register(BuildImage)
+@_effect.register(FetchImage)
 def _(step: Any, seen: Seen, release: Wanted) -> Seen:
     return replace(seen, images=seen.images | {step.tag})
 
 
 @_effect.register
-def _(step: steps.GenerateSecret, seen: Seen, release: Wanted) -> Seen:
+def _(step: GenerateSecret, seen: Seen, release: Wanted) -> Seen:
     return replace(seen, secret_versions={**seen.secret_versions, step.name: step.version})
 
 
 @_effect.register
-def _(step: steps.StoreSecret, seen: Seen, release: Wanted) -> Seen:
+def _(step: StoreSecret, seen: Seen, release: Wanted) -> Seen:
     return replace(seen, podman_secrets=seen.podman_secrets | {f"cc03-{step.name}-{step.version}"})
 
 
 @_effect.register
-def _(step: steps.IssueCertificate, seen: Seen, release: Wanted) -> Seen:
+def _(step: IssueCertificate, seen: Seen, release: Wanted) -> Seen:
     return replace(seen, certificates={**seen.certificates, step.service: step.names})
 
 
 @_effect.register
-def _(step: steps.CreateNetwork, seen: Seen, release: Wanted) -> Seen:
+def _(step: CreateNetwork, seen: Seen, release: Wanted) -> Seen:
     return replace(seen, networks=seen.networks | {step.name})
 
 
 @_effect.register
-def _(step: steps.LoadFirewall, seen: Seen, release: Wanted) -> Seen:
+def _(step: LoadFirewall, seen: Seen, release: Wanted) -> Seen:
     return replace(seen, firewall=step.rules)
 
 
 @_effect.register
-def _(step: steps.RemoveFirewall, seen: Seen, release: Wanted) -> Seen:
+def _(step: RemoveFirewall, seen: Seen, release: Wanted) -> Seen:
     return replace(seen, firewall="")
 
 
 @_effect.register
-def _(step: steps.CreateVolume, seen: Seen, release: Wanted) -> Seen:
+def _(step: CreateVolume, seen: Seen, release: Wanted) -> Seen:
     return replace(seen, volumes=seen.volumes | {step.name})
 
 
 @_effect.register
-def _(step: steps.WriteConfig, seen: Seen, release: Wanted) -> Seen:
+def _(step: WriteConfig, seen: Seen, release: Wanted) -> Seen:
     return replace(seen, config_current={**seen.config_current, step.service: step.version})
 
 
-@_effect.register(steps.ReloadService)
-@_effect.register(steps.MarkLoaded)
+@_effect.register(ReloadService)
+@_effect.register(MarkLoaded)
 def _(step: Any, seen: Seen, release: Wanted) -> Seen:
     return replace(seen, config_loaded={**seen.config_loaded, step.service: step.version})
 
 
 @_effect.register
-def _(step: steps.WriteRelease, seen: Seen, release: Wanted) -> Seen:
+def _(step: WriteRelease, seen: Seen, release: Wanted) -> Seen:
     return replace(seen, release={**(step.manifest or {}), "number": step.number})
 
 
 @_effect.register
-def _(step: steps.ActivateRelease, seen: Seen, release: Wanted) -> Seen:
+def _(step: ActivateRelease, seen: Seen, release: Wanted) -> Seen:
     return replace(seen, release={**manifest_of(release, ()), "number": step.number})
 
 
 @_effect.register
-def _(step: steps.CreateContainers, seen: Seen, release: Wanted) -> Seen:
+def _(step: CreateContainers, seen: Seen, release: Wanted) -> Seen:
     made = {}
     for name, slot in [*((slot, slot) for slot in step.slots), *((next_of(slot), slot) for slot in step.staged)]:
         mode = str(release.compose["services"][slot].get("network_mode", ""))
@@ -271,20 +276,20 @@ def _(step: steps.CreateContainers, seen: Seen, release: Wanted) -> Seen:
 
 
 @_effect.register
-def _(step: steps.PromoteContainer, seen: Seen, release: Wanted) -> Seen:
+def _(step: PromoteContainer, seen: Seen, release: Wanted) -> Seen:
     assert step.slot not in seen.containers, f"the name of {step.slot} is taken"
     rest = {slot: one for slot, one in seen.containers.items() if slot != next_of(step.slot)}
     return replace(seen, containers={**rest, step.slot: replace(seen.containers[next_of(step.slot)], slot=step.slot)})
 
 
 @_effect.register
-def _(step: steps.Migrate, seen: Seen, release: Wanted) -> Seen:
+def _(step: Migrate, seen: Seen, release: Wanted) -> Seen:
     one_offs = {f"{step.service}{suffix}" for suffix in ONE_OFFS}
     return replace(seen, containers={slot: one for slot, one in seen.containers.items() if slot not in one_offs})
 
 
-@_effect.register(steps.StartContainer)
-@_effect.register(steps.RestartContainer)
+@_effect.register(StartContainer)
+@_effect.register(RestartContainer)
 def _(step: Any, seen: Seen, release: Wanted) -> Seen:
     return started(seen, step.slot)
 
@@ -305,14 +310,14 @@ def started(seen: Seen, slot: str) -> Seen:
 
 
 @_effect.register
-def _(step: steps.RemoveContainer, seen: Seen, release: Wanted) -> Seen:
+def _(step: RemoveContainer, seen: Seen, release: Wanted) -> Seen:
     standing = [slot for slot, one in seen.containers.items() if one.holder == step.slot]
     assert not standing, f"Podman removes {step.slot} only after {standing}"
     return replace(seen, containers={slot: one for slot, one in seen.containers.items() if slot != step.slot})
 
 
 @_effect.register
-def _(step: steps.Supervise, seen: Seen, release: Wanted) -> Seen:
+def _(step: Supervise, seen: Seen, release: Wanted) -> Seen:
     return replace(seen, ticker=step.version, supervised=step.version)
 
 

@@ -23,15 +23,7 @@ from ops.core.state import State
 from ops.deploy import measurement, transition
 from ops.deploy.containers import Options
 from ops.deploy.measure import Sample
-from ops.deploy.steps import (
-    ActivateRelease,
-    AwaitHealthy,
-    GenerateSecret,
-    RememberScale,
-    RemoveContainer,
-    StartContainer,
-    WriteRelease,
-)
+from ops.deploy.steps import AwaitHealthy, RememberScale, RemoveContainer, StartContainer
 from ops.deploy.transition import Goal, change_release
 from ops.engines.podman import observe
 from ops.keycloak.realm import live as realm
@@ -39,7 +31,9 @@ from ops.keycloak.schema import observed as schema
 from ops.project import Project
 from ops.releases import retention
 from ops.releases import store as releases
+from ops.releases.steps import ActivateRelease, WriteRelease
 from ops.secrets import metrics
+from ops.secrets.steps import GenerateSecret
 from ops.stack.model import Seen
 from ops.stack.release import GOOD
 from ops.stack.render import digest

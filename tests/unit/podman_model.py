@@ -14,8 +14,8 @@ import pytest
 from ops.core.errors import OpsError
 from ops.core.process import Result
 from ops.core.state import State
-from ops.deploy import perform
-from ops.deploy.perform import Execution
+from ops.engines.podman import engine, observe
+from ops.execution import Execution
 from ops.project import Project
 from ops.releases import store as releases
 from ops.stack.wanted import Wanted
@@ -63,10 +63,10 @@ class Podman:
 
 @pytest.fixture
 def podman(monkeypatch: pytest.MonkeyPatch) -> Podman:
-    monkeypatch.setattr(perform, "recover", lambda *_: None)
-    monkeypatch.setattr(perform, "inspected_containers", lambda _: {})
-    monkeypatch.setattr(perform, "origin", lambda _: {"commit": "abc"})
-    monkeypatch.setattr(perform, "images", lambda _: {"localhost/cc03/nginx:1": ("id-of-nginx", 1)})
+    monkeypatch.setattr(engine, "recover", lambda *_: None)
+    monkeypatch.setattr(observe, "inspected_containers", lambda _: {})
+    monkeypatch.setattr("ops.stack.checkout.origin", lambda _: {"commit": "abc"})
+    monkeypatch.setattr(observe, "images", lambda _: {"localhost/cc03/nginx:1": ("id-of-nginx", 1)})
     return Podman()
 
 

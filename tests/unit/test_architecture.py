@@ -30,7 +30,7 @@ READS_THE_CHECKOUT = ("ops/stack/checkout.py", "ops/stack/repositories.py")
 PURE_BESIDE = (
     "audit_log.entries", "backup.advice", "backup.paper_key", "backup.sets",
     "backup.target", "certificates.check", "certificates.leaves", "certificates.pki", "certificates.served.renewal",
-    "core.errors", "deploy.changes", "deploy.containers", "deploy.measure", "deploy.rescale", "deploy.steps",
+    "core.errors", "deploy.changes", "deploy.containers", "deploy.measure", "deploy.rescale",
     "engines.podman.argv", "engines.podman.containers_conf", "engines.podman.diagnose", "engines.podman.firewall_rules",
     "engines.podman.supervisor.judge", "host.findings",
     "host.unit", "keycloak.realm.change", "keycloak.realm.compare", "keycloak.realm.defaults", "keycloak.realm.deploy",

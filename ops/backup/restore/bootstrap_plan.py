@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from ops.backup.restore.plan import ROLE_SECRET
-from ops.backup.steps import (
+from ops.backup.restore.steps import (
     AgreeSecrets,
     DropSafety,
     FetchCluster,
@@ -16,11 +16,10 @@ from ops.backup.steps import (
     PutBack,
     RecoverCluster,
     RemoveFetched,
-    RunJob,
     SetAside,
     VerifyRestored,
-    WriteHostArchive,
 )
+from ops.backup.steps import RunJob, WriteHostArchive
 from ops.backup.target import PARTS
 from ops.core.errors import HostLacks
 from ops.core.plan import Plan, Step

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from ops.backup.sets import Safety, place_of, size
-from ops.backup.steps import (
+from ops.backup.restore.steps import (
     AddReceived,
     AgreeSecrets,
     CheckSpace,
@@ -23,23 +22,16 @@ from ops.backup.steps import (
     RecoverCluster,
     RememberRestore,
     RemoveFetched,
-    RunJob,
     SetAside,
     VerifyRestored,
-    WriteHostArchive,
 )
+from ops.backup.sets import Safety, place_of, size
+from ops.backup.steps import RunJob, WriteHostArchive
 from ops.backup.target import PARTS, TO_BE_LOOKED_UP, Chosen, Target
 from ops.core.errors import HostLacks
 from ops.core.plan import Plan, Step
-from ops.deploy.steps import (
-    AwaitHealthy,
-    CreateContainers,
-    CreateVolume,
-    EndSupervision,
-    StartContainer,
-    StopContainer,
-    Supervise,
-)
+from ops.deploy.resource_steps import CreateVolume, EndSupervision, Supervise
+from ops.deploy.steps import AwaitHealthy, CreateContainers, StartContainer, StopContainer
 from ops.lifecycle.plan import stop_order
 from ops.secrets import verifying as handing
 from ops.secrets.table import BY_API

@@ -18,15 +18,15 @@ from ops.backup import host_archive as archive
 from ops.backup.restore.bootstrap_plan import Found, declared_as
 from ops.core import state as files
 from ops.core.errors import HostLacks, OpsError, UsageProblem
-from ops.deploy.steps import BuildImage, ObtainBase
 from ops.engines.podman import argv as podman
-from ops.engines.podman.images import build_image, obtain_base
+from ops.engines.podman.engine import PodmanEngine
 from ops.engines.podman.observe import images
+from ops.images.plan import image_steps
+from ops.images.steps import BuildImage, ObtainBase
 from ops.project import Project
 from ops.secrets import versions
 from ops.secrets.at_rest import encrypted_copies as mirror
 from ops.stack import backup_settings
-from ops.stack.images import image_steps
 from ops.stack.render import container_name, volume_name
 from ops.stack.repositories import LOCAL, Repository, from_url
 
@@ -101,11 +101,12 @@ def image(project: Project) -> str:
     """Tag of the backup image, built where it is missing."""
     wanted = project.images[SERVICE]
     present = frozenset(images(project.host))
+    engine = PodmanEngine(project.host, project.name)
     for step in image_steps({SERVICE: wanted}, present, project.settings.deadlines.build):
         if isinstance(step, ObtainBase):
-            obtain_base(project.host, step, lambda text: None)
+            engine.obtain_base(step.suite, step.tag, lambda text: None)
         elif isinstance(step, BuildImage):
-            build_image(project.host, step, lambda text: None)
+            engine.build_image(step.name, step.tag, Path(step.context), dict(step.args), step.deadline, lambda text: None)
     return wanted.tag
 
 

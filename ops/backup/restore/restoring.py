@@ -27,8 +27,8 @@ from ops.keycloak.probe.edge import request
 from ops.keycloak.probe.gather import Place
 from ops.keycloak.realm.live import bring_about, declared
 from ops.keycloak.repair.login import Login
+from ops.keycloak.repair.steps import RecoverAdmin, RestoreOperations
 from ops.keycloak.rotate import rotation as rotate
-from ops.keycloak.steps import RecoverAdmin, RestoreOperations
 from ops.project import Project
 from ops.secrets import verifiers as checkers
 from ops.secrets import versions

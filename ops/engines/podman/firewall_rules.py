@@ -9,10 +9,8 @@ drops come before their rules (priority -10 before 0), and what it accepts they 
 
 from __future__ import annotations
 
-from ops.core.plan import Step
-from ops.deploy.steps import LoadFirewall
 from ops.stack.alerting import NETWORK as ALERTING
-from ops.stack.model import Allocation, Seen, Stack
+from ops.stack.model import Allocation, Stack
 
 LINK_LOCAL = "169.254.0.0/16"
 """RFC 3927: not routed, and where clouds answer with credentials of the machine (169.254.169.254)."""
@@ -57,13 +55,6 @@ def published_networks(stack: Stack) -> frozenset[str]:
     """Networks with a way out on which a container with published ports stands."""
     publishing = [service for service in stack.services.values() if service.definition.get("ports")]
     return frozenset(name for service in publishing for name in service.networks if not stack.networks[name])
-
-
-def firewall_steps(wanted: str, seen: Seen) -> list[Step]:
-    """None where the kernel has these rules already."""
-    if not wanted or seen.firewall == wanted:
-        return []
-    return [LoadFirewall("firewall", "load the packet filter of the published network", rules=wanted)]
 
 
 def _published(subnet: str) -> list[str]:

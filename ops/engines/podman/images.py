@@ -6,7 +6,7 @@ import math
 import re
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,7 +15,6 @@ from ops.core.errors import OpsError
 from ops.core.process import installed, tail
 from ops.core.shared_lock import alone
 from ops.core.wait import until
-from ops.deploy.steps import BuildImage, FetchImage, ObtainBase
 from ops.engines.podman import argv as podman
 from ops.engines.podman.build_network import network_for_builds
 from ops.engines.podman.diagnose import diagnose_build
@@ -34,22 +33,22 @@ def log_of(host: Host, name: str) -> Path:
     return host.state.builds / f"{name}.log"
 
 
-def obtain_base(host: Host, step: ObtainBase, report: Callable[[str], None]) -> None:
+def obtain_base(host: Host, suite: str, tag: str, report: Callable[[str], None]) -> None:
     """Bootstrap a Debian suite from its signed packages, then add what every image here needs."""
-    log = log_of(host, f"base-{step.suite}")
+    log = log_of(host, f"base-{suite}")
     log.write_text("")
-    with _only_builder(host, step.tag, BASE_SECONDS, report) as built:
+    with _only_builder(host, tag, BASE_SECONDS, report) as built:
         if not built:
-            _obtain_base(host, step, log, report)
+            _obtain_base(host, suite, tag, log, report)
 
 
-def _obtain_base(host: Host, step: ObtainBase, log: Path, report: Callable[[str], None]) -> None:
+def _obtain_base(host: Host, suite: str, tag: str, log: Path, report: Callable[[str], None]) -> None:
     report("bootstrapping from packages")
-    source = _bootstrap(host, step.suite, log)
+    source = _bootstrap(host, suite, log)
     report("adding common packages")
     context, network = host.repository / "compose" / "base", network_for_builds(host, source)
-    argv = podman.image_build(context, step.tag, {"BOOTSTRAP": source}, {}, None, network=network)
-    _build(host, argv, BASE_SECONDS, log, f"base-{step.suite}")
+    argv = podman.image_build(context, tag, {"BOOTSTRAP": source}, {}, None, network=network)
+    _build(host, argv, BASE_SECONDS, log, f"base-{suite}")
 
 
 def _bootstrap(host: Host, suite: str, log: Path) -> str:
@@ -71,17 +70,19 @@ def _bootstrap(host: Host, suite: str, log: Path) -> str:
     return tag
 
 
-def build_image(host: Host, step: BuildImage, report: Callable[[str], None]) -> None:
+def build_image(
+    host: Host, name: str, tag: str, context: Path, args: Mapping[str, str], deadline: int, report: Callable[[str], None]
+) -> None:
     """Build one image. A failure names the step of the Containerfile and the log."""
-    log = log_of(host, step.name)
+    log = log_of(host, name)
     report("waiting for a free builder")
-    with _free_builder(), _only_builder(host, step.tag, step.deadline, report) as built:
+    with _free_builder(), _only_builder(host, tag, deadline, report) as built:
         if built:
             return
         with _Follow(log, report):
-            network = network_for_builds(host, step.args[0][1] if step.args else "")
-            argv = podman.image_build(Path(step.context), step.tag, dict(step.args), {}, host_ca_bundle(), network=network)
-            _build(host, argv, step.deadline, log, step.name)
+            network = network_for_builds(host, next(iter(args.values()), ""))
+            argv = podman.image_build(context, tag, args, {}, host_ca_bundle(), network=network)
+            _build(host, argv, deadline, log, name)
 
 
 @contextmanager
@@ -139,13 +140,11 @@ class _Follow:
                     self.report(f"step {steps[-1][1]}/{steps[-1][2]}: {steps[-1][3][:60]}")
 
 
-def fetch_image(host: Host, step: FetchImage) -> None:
+def fetch_image(host: Host, name: str, tag: str, source: str) -> None:
     """Pull an image by digest."""
-    log = log_of(host, step.name)
+    log = log_of(host, name)
     try:
-        host.run(podman.image_pull(step.source), timeout=600, log=log)
-        host.run(podman.image_tag(step.source, step.tag))
+        host.run(podman.image_pull(source), timeout=600, log=log)
+        host.run(podman.image_tag(source, tag))
     except OpsError as problem:
-        raise OpsError(
-            f"cannot fetch {step.source}", tail(log), "inv images.load FILE, with an archive of that image"
-        ) from problem
+        raise OpsError(f"cannot fetch {source}", tail(log), "inv images.load FILE, with an archive of that image") from problem

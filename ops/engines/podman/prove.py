@@ -11,7 +11,7 @@ from typing import Any
 
 from ops.core.errors import NeedsPerson, OpsError
 from ops.core.wait import until
-from ops.deploy.steps import AwaitHealthy, RestartContainer
+from ops.engines.engine import Proof
 from ops.engines.podman import argv as podman
 from ops.engines.podman.host import Host
 from ops.engines.podman.observe import run_healthcheck
@@ -51,8 +51,8 @@ class Steady:
 class Prover:
     """Answers, again and again, why a container is not good yet. Podman is asked only when the main process is another one."""
 
-    def __init__(self, host: Host, step: AwaitHealthy, target: Target, edge: str) -> None:
-        self.host, self.step, self.target, self.edge = host, step, target, edge
+    def __init__(self, host: Host, proof: Proof, target: Target, edge: str) -> None:
+        self.host, self.proof, self.target, self.edge = host, proof, target, edge
         self.check = run_healthcheck(host)
         self.known: Mapping[str, Any] = {}
         self.edge_pid = 0
@@ -65,21 +65,21 @@ class Prover:
 
     def __call__(self) -> str:
         self._look()
-        if self.step.once:
+        if self.proof.once:
             self._refuse_an_end()
         reason = assess(self.target, self.known or None, self.check, self.holder)
-        if not reason and self.step.smoke:
-            reason = self._through_nginx(self.step.smoke)
+        if not reason and self.proof.smoke:
+            reason = self._through_nginx(self.proof.smoke)
         if reason:
             self.good_since = 0.0
             return reason
         self.good_since = self.good_since or time.monotonic()
-        left = self.step.settle - (time.monotonic() - self.good_since)
+        left = self.proof.settle - (time.monotonic() - self.good_since)
         return f"it is good, and is watched for {left:.0f} s more" if left > 0 else ""
 
     def said(self) -> list[str]:
         """Its last lines of this start; of one that logs JSON, what it called an error, which a restart has left behind."""
-        path = self.host.state.logs / f"{self.step.slot}.log"
+        path = self.host.state.logs / f"{self.proof.slot}.log"
         try:
             with path.open("rb") as file:
                 file.seek(max(0, path.stat().st_size - LOG_BYTES))
@@ -105,15 +105,15 @@ class Prover:
             how = (
                 "killed for lack of memory" if state.get("OOMKilled") else f"exit code {code}" if not restarts else "restarted"
             )
-            raise Ended(f"{self.step.slot} did not stay up", f"its process ended ({how})", "")
+            raise Ended(f"{self.proof.slot} did not stay up", f"its process ended ({how})", "")
 
     def _through_nginx(self, path: str) -> str:
         if not _exists(self.edge_pid):
             self.edge_pid = int(_inspect(self.host, self.edge).get("State", {}).get("Pid") or 0)
-        status, reason = ask_through_nginx(self.edge_pid, self.step.slot, path)
+        status, reason = ask_through_nginx(self.edge_pid, self.proof.slot, path)
         if self.steady.refuses(status):
             raise Ended(
-                f"{self.step.slot} does not fulfil the row `smoke` of {PAGE}", reason,
+                f"{self.proof.slot} does not fulfil the row `smoke` of {PAGE}", reason,
                 "prober.get in config/stack.yaml names a path of the backend that answers 2xx without a token; "
                 "inv app.check DIR tries every row",
             )  # fmt: skip
@@ -151,16 +151,16 @@ def _inspect(host: Host, name: str) -> Mapping[str, Any]:
     return dict(json.loads(answer.stdout)[0]) if answer.returncode == 0 else {}
 
 
-def prove(host: Host, step: AwaitHealthy, target: Target, edge: str, report: Callable[[str], None]) -> None:
+def prove(host: Host, proof: Proof, target: Target, edge: str, report: Callable[[str], None]) -> None:
     """Wait until a container is good.
 
     Parameters
     ----------
     edge: name of nginx' container. report: told what is still missing.
 
-    Raises NeedsPerson once the step's deadline is over, or at once where the container has ended and must not.
+    Raises NeedsPerson once the deadline is over, or at once where the container has ended and must not.
     """
-    prover = Prover(host, step, target, edge)
+    prover = Prover(host, proof, target, edge)
 
     def ask() -> str:
         reason = prover()
@@ -170,19 +170,19 @@ def prove(host: Host, step: AwaitHealthy, target: Target, edge: str, report: Cal
     next_step = f"inv logs {target.service} --since 10m; then inv deploy, which goes on from here"
     try:
         # A question over the network costs next to nothing; a health check that is executed costs 143 ms of CPU.
-        reason = until(ask, step.deadline, longest_pause=0.3 if target.probe else 1.0)
+        reason = until(ask, proof.deadline, longest_pause=0.3 if target.probe else 1.0)
     except Ended as ended:
         said = prover.said()
         why = f"{ended.why}: {prover.blamed}" if prover.blamed else ended.why
         raise NeedsPerson(ended.what, why, ended.next_step or next_step, said) from None
     if reason:
-        raise NeedsPerson(f"{step.slot} is not healthy after {step.deadline} s", reason, next_step, prover.said())
+        raise NeedsPerson(f"{proof.slot} is not healthy after {proof.deadline} s", reason, next_step, prover.said())
 
 
-def heals(host: Host, step: RestartContainer, target: Target) -> bool:
-    """Whether a container becomes healthy by itself within the step's patience, as what it lacked is there by now."""
-    prover = Prover(host, AwaitHealthy(step.key, step.title, slot=step.slot), target, "")
-    return not until(prover, step.patience, longest_pause=0.3 if target.probe else 1.0)
+def heals(host: Host, slot: str, target: Target, patience: int) -> bool:
+    """Whether a container becomes healthy by itself within so many seconds, as what it lacked is there by now."""
+    prover = Prover(host, Proof(slot), target, "")
+    return not until(prover, patience, longest_pause=0.3 if target.probe else 1.0)
 
 
 def lines_since(text: str, since: str) -> list[str]:

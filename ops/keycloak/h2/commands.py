@@ -66,9 +66,9 @@ def _decide(project: Project, file: Path) -> tuple[Source, Plan]:
     from ops.engines.podman.observe import images, inspected_containers
     from ops.keycloak.h2 import database as h2
     from ops.keycloak.h2.plan import FOLDER, plan_migration, refuse_other_version
+    from ops.keycloak.h2.steps import ExportRealms
     from ops.keycloak.schema import observed as schema
     from ops.keycloak.schema.upgrade import SLOT
-    from ops.keycloak.steps import ExportRealms
     from ops.stack.durations import grace
 
     host, wanted, image = project.host, project.deployed, project.images[SLOT]

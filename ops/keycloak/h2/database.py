@@ -18,10 +18,10 @@ from ops.engines.podman.host import Host
 from ops.engines.podman.owners import owner_of
 from ops.keycloak.failures.log import errors_said
 from ops.keycloak.h2.plan import FOLDER, QUERY, Source, differences, file_of, parse_answer
+from ops.keycloak.h2.steps import ExportRealms, ImportRealms
 from ops.keycloak.schema import dump as dumps
 from ops.keycloak.schema.observed import schema_of
 from ops.keycloak.schema.upgrade import DATABASE, SLOT
-from ops.keycloak.steps import ExportRealms, ImportRealms
 from ops.secrets.at_rest.secret_files import service_as_is
 from ops.stack.render import container_name
 

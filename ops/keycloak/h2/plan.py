@@ -11,19 +11,10 @@ from ops.core.errors import OpsError
 from ops.core.plan import Plan, Step
 from ops.core.state import H2_FOLDER
 from ops.deploy.steps import AwaitHealthy, StartContainer, StopContainer
+from ops.keycloak.h2.steps import DropImport, ExportRealms, ImportRealms, RemoveFolder, SwapBack, SwapDatabase, VerifyOperations
 from ops.keycloak.schema.plan import Schema, numbers
+from ops.keycloak.schema.steps import DropFormer, DumpDatabase
 from ops.keycloak.schema.upgrade import SLOT, words
-from ops.keycloak.steps import (
-    DropFormer,
-    DropImport,
-    DumpDatabase,
-    ExportRealms,
-    ImportRealms,
-    RemoveFolder,
-    SwapBack,
-    SwapDatabase,
-    VerifyOperations,
-)
 
 VERB = "keycloak.migrate-h2"
 FOLDER = H2_FOLDER

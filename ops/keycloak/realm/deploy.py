@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ops.core.plan import Step
-from ops.deploy.steps import AwaitHealthy, GenerateSecret
+from ops.deploy.steps import AwaitHealthy
 from ops.keycloak.realm.plan import losses, plan_realm, read_realm
-from ops.keycloak.steps import ApplyRealm
+from ops.keycloak.realm.steps import ApplyRealm
+from ops.secrets.steps import GenerateSecret
 from ops.stack.model import EDGE, Seen
 from ops.stack.wanted import Wanted
 

@@ -6,27 +6,20 @@ import re
 from collections.abc import Iterable
 from dataclasses import replace
 
+from ops.certificates.steps import IssueCertificate
 from ops.core.plan import Step
+from ops.deploy.config_steps import ReloadService
 from ops.deploy.containers import Options
 from ops.deploy.plan import plan_deploy
-from ops.deploy.steps import (
-    AwaitHealthy,
-    BuildImage,
-    CreateVolume,
-    FetchImage,
-    GenerateSecret,
-    IssueCertificate,
-    ObtainBase,
-    ReloadService,
-    RemoveContainer,
-    RestartContainer,
-    StartContainer,
-    StoreSecret,
-)
+from ops.deploy.resource_steps import CreateVolume
+from ops.deploy.steps import AwaitHealthy, RemoveContainer, RestartContainer, StartContainer
+from ops.images.steps import BuildImage, FetchImage, ObtainBase
 from ops.keycloak.failures.facts import Facts
+from ops.keycloak.repair.container_steps import CopyOut, Halt, Resume, Revive, SetAside, StopStranger
 from ops.keycloak.repair.situation import KEYCLOAK, NGINX, POSTGRES, Situation, grace_of
 from ops.keycloak.repair.sql import orphaned
-from ops.keycloak.steps import CopyOut, Halt, KeepCertificate, ReplaceConfig, Resume, Revive, SetAside, StopStranger, TagImage
+from ops.keycloak.repair.steps import KeepCertificate, ReplaceConfig, TagImage
+from ops.secrets.steps import GenerateSecret, StoreSecret
 from ops.stack.model import Seen
 from ops.stack.wanted import Wanted
 

@@ -16,7 +16,8 @@ from ops.keycloak.repair import containers as container
 from ops.keycloak.repair import sql as repair_sql
 from ops.keycloak.repair.situation import KEYCLOAK, NGINX, POSTGRES, Instructions, Repair, Situation, grace_of
 from ops.keycloak.repair.sql import Sql
-from ops.keycloak.steps import DumpDatabase, MendRealm, RecoverAdmin, RescueSecret, RestoreOperations, RunStatements
+from ops.keycloak.repair.steps import MendRealm, RecoverAdmin, RescueSecret, RestoreOperations, RunStatements
+from ops.keycloak.schema.steps import DumpDatabase
 
 Tried = frozenset[tuple[str, str]]
 """(finding, kind of repair) that have been carried out in this run."""

@@ -7,10 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ops.core.plan import Plan, Step
-from ops.deploy.steps import ActivateRelease, AwaitHealthy, ReloadService, RemoveContainer, WriteConfig
+from ops.deploy.config_steps import ReloadService, WriteConfig
+from ops.deploy.steps import AwaitHealthy, RemoveContainer
+from ops.keycloak.repair.container_steps import StartStranger, TakeBack
 from ops.keycloak.repair.containers import ALIVE_SECONDS
 from ops.keycloak.repair.situation import KEYCLOAK, NGINX
-from ops.keycloak.steps import BringBackCertificate, BringBackConfig, StartStranger, TakeBack, UndoRealm, UndoStatements
+from ops.keycloak.repair.steps import BringBackCertificate, BringBackConfig, UndoRealm, UndoStatements
+from ops.releases.steps import ActivateRelease
 from ops.stack.wanted import Wanted
 
 VERB = "keycloak.fix"

@@ -16,7 +16,7 @@ from typing import Any
 
 from ops.core.plan import Plan, Step
 from ops.keycloak.rotate.choices import VERB
-from ops.keycloak.steps import CreateKey, RemoveKey, RetireKey, VerifyKeys
+from ops.keycloak.rotate.steps import CreateKey, RemoveKey, RetireKey, VerifyKeys
 
 PROVIDER_TYPE = "org.keycloak.keys.KeyProvider"
 ALGORITHMS = {

@@ -15,7 +15,7 @@ from ops.keycloak.failures.facts import OPS_CLIENT, REALM
 from ops.keycloak.probe.edge import KEYS, Answer, request
 from ops.keycloak.probe.verify import CLIENT_SECRET
 from ops.keycloak.rotate.keys import PROVIDER_TYPE, Provider, providers, valid_until
-from ops.keycloak.steps import CreateKey, RetireKey, VerifyKeys
+from ops.keycloak.rotate.steps import CreateKey, RetireKey, VerifyKeys
 from ops.project import Project
 from ops.stack.compose import placeholders
 

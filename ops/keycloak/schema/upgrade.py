@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 from ops.core.errors import OpsError
 from ops.core.plan import Plan, Step
 from ops.deploy.steps import AwaitHealthy, RestartContainer, StartContainer
+from ops.keycloak.repair.steps import VerifyLogins
 from ops.keycloak.schema.dumps import Dump, newest_first, when
 from ops.keycloak.schema.plan import Schema, Server, judge, numbers, told
-from ops.keycloak.steps import DropFormer, DumpDatabase, RestoreDatabase, ReviewMigrations, VerifyLogins
+from ops.keycloak.schema.steps import DropFormer, DumpDatabase, RestoreDatabase, ReviewMigrations
 
 SLOT = "keycloak"
 DATABASE = "keycloak"

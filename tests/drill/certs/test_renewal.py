@@ -10,7 +10,7 @@ from cryptography import x509
 from ops.certificates import folder, pki
 from ops.certificates.authority import authority, new_leaf
 from ops.certificates.listening import file_of
-from ops.certificates.perform import leaf_of
+from ops.certificates.serving import leaf_of
 from ops.core.wait import until
 from tests.drill.certs.strict import shown
 from tests.drill.conftest import Record

@@ -10,8 +10,8 @@ import pytest
 
 from ops.backup.restore import bootstrap_plan as bootstrap
 from ops.backup.restore.plan import Facts, left_by, plan_drop, plan_restore, plan_undo, progress_of, writers
+from ops.backup.restore.steps import FetchCluster, FetchFiles, SetAside
 from ops.backup.sets import Safety, Status, read_status
-from ops.backup.steps import FetchCluster, FetchFiles, SetAside
 from ops.backup.target import Chosen, Target, read_parts, read_time, select
 from ops.core.errors import HostLacks, UsageProblem
 from ops.core.plan import Plan

@@ -18,8 +18,8 @@ from ops.deploy.steps import AwaitHealthy, StartContainer, StopContainer
 from ops.keycloak.probe import account as probe
 from ops.keycloak.probe.edge import Answer
 from ops.keycloak.repair import login
+from ops.keycloak.repair.steps import RecoverAdmin, RestoreOperations
 from ops.keycloak.rotate import rotation as rotate
-from ops.keycloak.steps import RecoverAdmin, RestoreOperations
 from ops.project import Project
 from ops.secrets import versions
 from tests.unit.builders import PORTS, settings, wanted

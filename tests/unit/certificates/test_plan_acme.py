@@ -10,9 +10,10 @@ import pytest
 from ops.certificates import check
 from ops.certificates.acme import plan as acme
 from ops.certificates.acme.plan import Issued, Situation, Tries, plan_acme, plan_rehearsal
+from ops.certificates.acme.steps import ObtainCertificate, OpenAccount
 from ops.certificates.leaves import ACME, IMPORTED, SHARED, Leaf, Stored
 from ops.certificates.served.renewal import pause_after
-from ops.certificates.steps import ObtainCertificate, OpenAccount, SwapCertificate, TakeUpCertificate, VerifyServed
+from ops.certificates.steps import SwapCertificate, TakeUpCertificate, VerifyServed
 from ops.core.plan import Plan
 from tests.unit.certificates.test_plan_certificates import made
 

@@ -12,7 +12,7 @@ import pytest
 
 from ops.backup import container
 from ops.backup.restore import volumes
-from ops.backup.steps import RemoveFetched
+from ops.backup.restore.steps import RemoveFetched
 from ops.core.errors import OpsError
 from ops.core.files import remove_clear
 from ops.core.process import Result

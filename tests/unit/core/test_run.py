@@ -16,7 +16,6 @@ from ops.core import process as running
 from ops.core.errors import OpsError
 from ops.core.process import Ended, alongside, run, stop_all, stream
 from ops.core.state import State
-from ops.deploy.steps import BuildImage
 from ops.engines.podman import images
 from ops.engines.podman.host import Host
 from tests.unit.programs import PATIENCE, Behaviour, Programs
@@ -238,7 +237,7 @@ def test_build_that_waits_for_a_builder_begins_none_when_the_command_ends(progra
             builders.enter_context(images._free_builder())
         threading.Timer(0.2, running.stopping.set).start()
         with pytest.raises(Ended):
-            images.build_image(host, BuildImage("image backend", "build backend", name="backend"), lambda text: None)
+            images.build_image(host, "backend", "localhost/cc03/backend:1", tmp_path, {}, 1200, lambda text: None)
 
     assert programs.names == [] and log.read_text() == "of the last build\n"
     running.stopping.clear()

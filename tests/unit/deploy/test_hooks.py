@@ -13,9 +13,10 @@ from ops.core.errors import OpsError, UsageProblem
 from ops.core.plan import Plan, Step
 from ops.core.state import State
 from ops.deploy import hooks
-from ops.deploy.steps import BuildImage, WriteRelease
 from ops.engines.podman.host import Host
+from ops.images.steps import BuildImage
 from ops.project import Project
+from ops.releases.steps import WriteRelease
 from tests.unit.builders import settings
 
 BUILD = BuildImage("image redis", "build redis", name="redis")

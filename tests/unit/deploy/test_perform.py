@@ -11,10 +11,24 @@ import pytest
 
 from ops.core.errors import NeedsPerson, OpsError
 from ops.core.plan import Step
-from ops.deploy import perform, steps
-from ops.deploy.perform import Execution
-from ops.deploy.steps import AwaitHealthy, CreateContainers, RemoveContainer, RestartContainer, StartContainer
+from ops.deploy import migrate, steps
+from ops.deploy.config_steps import CheckConfig, ReloadService
+from ops.deploy.resource_steps import CreateNetwork, CreateVolume, RemoveNetwork, RemoveState, RemoveVolume
+from ops.deploy.steps import (
+    AwaitHealthy,
+    CreateContainers,
+    Migrate,
+    PromoteContainer,
+    Reconnect,
+    RemoveContainer,
+    RestartContainer,
+    StartContainer,
+    StopContainer,
+)
+from ops.engines.podman import prove
+from ops.execution import Execution
 from ops.project import Project
+from ops.secrets.steps import RemoveSecret
 from ops.stack.model import EDGE
 from tests.unit.builders import wanted
 from tests.unit.podman_model import Podman, sealed
@@ -91,7 +105,7 @@ def test_nothing_to_create_runs_nothing(performer: Execution, podman: Podman) ->
 
 
 def test_staged_container_takes_the_name_of_its_slot(performer: Execution, podman: Podman) -> None:
-    performer.do(steps.PromoteContainer("p", "", slot="backend-1"))
+    performer.do(PromoteContainer("p", "", slot="backend-1"))
     assert podman.ran == [("podman", "rename", "cc03-backend-1-next", "cc03-backend-1")]
 
 
@@ -99,7 +113,7 @@ TOUCHING = [
     (StartContainer("s", "", slot="redis"), "start"),
     (RestartContainer("r", "", slot="redis", grace=7), "restart"),
     (RemoveContainer("rm", "", slot="redis", grace=7), "rm"),
-    (steps.ReloadService("l", "", service="nginx", slots=("nginx",), argv=("reload",), version="v"), "exec"),
+    (ReloadService("l", "", service="nginx", slots=("nginx",), argv=("reload",), version="v"), "exec"),
 ]
 
 
@@ -138,16 +152,16 @@ def test_first_touch_is_waited_for_by_every_thread(project: Project, podman: Pod
     assert len(measured) == 1 and len(began) == 2 and min(began) >= measured[0]
 
 
-@pytest.mark.parametrize("kind", [RestartContainer, RemoveContainer, steps.StopContainer])
+@pytest.mark.parametrize("kind", [RestartContainer, RemoveContainer, StopContainer])
 def test_time_without_a_service_counts_from_the_first_order_to_the_proof(
     performer: Execution, podman: Podman, monkeypatch: pytest.MonkeyPatch, kind: Any
 ) -> None:
     proved: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(perform, "prove", lambda *given: proved.append(given))
+    monkeypatch.setattr(prove, "prove", lambda *given: proved.append(given))
     before = time.time()
     performer.do(kind("x", "", slot="nginx", grace=7))
     time.sleep(0.12)
-    if kind is steps.StopContainer:
+    if kind is StopContainer:
         performer.do(RemoveContainer("x", "", slot="nginx", grace=7))
     performer.do(AwaitHealthy("h", "", slot="nginx"))
     performer.do(AwaitHealthy("h", "", slot="nginx"))
@@ -160,16 +174,16 @@ def test_time_without_a_service_counts_from_the_first_order_to_the_proof(
 
 
 def test_service_that_was_never_away_has_no_gap(performer: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(perform, "prove", lambda *_: None)
+    monkeypatch.setattr(prove, "prove", lambda *_: None)
     performer.do(AwaitHealthy("h", "", slot="nginx"))
     assert performer.gaps == {} and performer.away == {}
 
 
 def test_container_that_is_not_proved_has_no_gap(performer: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
-    def prove(*_: Any) -> None:
+    def refuse(*_: Any) -> None:
         raise OpsError("nginx is not healthy", "", "")
 
-    monkeypatch.setattr(perform, "prove", prove)
+    monkeypatch.setattr(prove, "prove", refuse)
     performer.do(RemoveContainer("x", "", slot="nginx"))
     with pytest.raises(OpsError):
         performer.do(AwaitHealthy("h", "", slot="nginx"))
@@ -180,14 +194,14 @@ def test_container_that_is_not_proved_has_no_gap(performer: Execution, monkeypat
 def test_container_that_heals_in_its_patience_is_left_alone(
     performer: Execution, podman: Podman, monkeypatch: pytest.MonkeyPatch, heals: bool, verbs: list[str]
 ) -> None:
-    monkeypatch.setattr(perform, "heals", lambda *_: heals)
+    monkeypatch.setattr(prove, "heals", lambda *_: heals)
     performer.do(RestartContainer("r", "", slot="redis" if "redis" in performer.targets else "postgres", patience=5))
     assert podman.verbs == verbs
 
 
 def test_graces_are_those_of_the_step(performer: Execution, podman: Podman) -> None:
     performer.do(RestartContainer("r", "", slot="postgres", grace=91))
-    performer.do(steps.StopContainer("s", "", slot="postgres", grace=92))
+    performer.do(StopContainer("s", "", slot="postgres", grace=92))
     performer.do(RemoveContainer("x", "", slot="postgres", grace=93))
     assert [command[command.index("--time") + 1] for command in podman.ran] == ["91", "92", "93"]
 
@@ -197,9 +211,9 @@ def test_migration_runs_once_and_leaves_no_container(
     performer: Execution, project: Project, podman: Podman, monkeypatch: pytest.MonkeyPatch, prepared: bool
 ) -> None:
     sealed(project)
-    monkeypatch.setattr(perform, "migrate", lambda host, step, once, name, report: once(step.slot, 5, prepared))
+    monkeypatch.setattr(migrate, "migrate", lambda engine, state, step, once, report: once(step.slot, 5, prepared))
     podman.answers = {"start --attach": OpsError("", "exit 3", "")}
-    performer.do(steps.Migrate("m", "", slot="backend-migrate", service="backend"))
+    performer.do(Migrate("m", "", slot="backend-migrate", service="backend"))
 
     assert ("podman-compose --in-pod=false" in podman.verbs) is not prepared
     assert podman.verbs[-2:] == ["podman start", "podman rm"] and podman.there == set()
@@ -208,7 +222,7 @@ def test_migration_runs_once_and_leaves_no_container(
 def test_migration_that_is_broken_off_leaves_no_container(
     performer: Execution, podman: Podman, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(perform, "migrate", lambda host, step, once, name, report: once(step.slot, 5, True))
+    monkeypatch.setattr(migrate, "migrate", lambda engine, state, step, once, report: once(step.slot, 5, True))
 
     def broken(command: tuple[str, ...]) -> None:
         if command[1] == "start":
@@ -216,7 +230,7 @@ def test_migration_that_is_broken_off_leaves_no_container(
 
     podman.before = broken
     with pytest.raises(KeyError):
-        performer.do(steps.Migrate("m", "", slot="backend-migrate", service="backend"))
+        performer.do(Migrate("m", "", slot="backend-migrate", service="backend"))
     assert podman.verbs == ["podman rm"]
 
 
@@ -226,9 +240,9 @@ def test_long_lived_connections_end_once_nginx_takes_no_new_ones(
     waited: list[float] = []
     monkeypatch.setattr(time, "sleep", waited.append)
     podman.answers = {"cc03-backend-1": OpsError("", "it has gone", "")}
-    performer.do(steps.Reconnect("r", "", slots=("backend-1", "backend-2"), argv=("again",)))
+    performer.do(Reconnect("r", "", slots=("backend-1", "backend-2"), argv=("again",)))
 
-    assert waited == [perform.RECONNECT_AFTER]
+    assert waited == [steps.RECONNECT_AFTER]
     assert podman.ran == [("podman", "exec", f"cc03-backend-{n}", "again") for n in (1, 2)]
 
 
@@ -238,31 +252,31 @@ def test_long_lived_connections_end_once_nginx_takes_no_new_ones(
 def test_network_of_somebody_else_is_not_removed(performer: Execution, podman: Podman) -> None:
     podman.answers = {"network=cc03-app": "stranger\nother\n"}
     with pytest.raises(NeedsPerson, match="cannot remove the network cc03-app") as caught:
-        performer.do(steps.RemoveNetwork("n", "", name="cc03-app"))
+        performer.do(RemoveNetwork("n", "", name="cc03-app"))
     assert "stranger, other" in caught.value.why
     assert podman.verbs == ["podman ps"]
 
     podman.answers = {}
-    performer.do(steps.RemoveNetwork("n", "", name="cc03-app"))
+    performer.do(RemoveNetwork("n", "", name="cc03-app"))
     assert podman.ran[-1] == ("podman", "network", "rm", "cc03-app")
 
 
 def test_what_is_removed_is_named_as_it_was_planned(performer: Execution, podman: Podman) -> None:
-    performer.do(steps.RemoveVolume("v", "", name="cc03-data"))
-    performer.do(steps.RemoveSecret("s", "", name="cc03-redis-app-1"))
+    performer.do(RemoveVolume("v", "", name="cc03-data"))
+    performer.do(RemoveSecret("s", "", name="cc03-redis-app-1"))
     assert [command[1:3] for command in podman.ran] == [("volume", "rm"), ("secret", "rm")]
     assert [command[-1] for command in podman.ran] == ["cc03-data", "cc03-redis-app-1"]
 
 
 def test_state_folder_is_removed_whole(performer: Execution, project: Project) -> None:
     (project.state.secrets / "redis-app").mkdir()
-    performer.do(steps.RemoveState("r", ""))
+    performer.do(RemoveState("r", ""))
     assert not project.state.root.exists()
 
 
 def test_networks_and_volumes_bear_the_label_of_the_project(performer: Execution, podman: Podman) -> None:
-    performer.do(steps.CreateNetwork("n", "", name="cc03-app", subnet="10.1.2.0/24", internal=True))
-    performer.do(steps.CreateVolume("v", "", name="cc03-data"))
+    performer.do(CreateNetwork("n", "", name="cc03-app", subnet="10.1.2.0/24", internal=True))
+    performer.do(CreateVolume("v", "", name="cc03-data"))
     network, volume = (" ".join(command) for command in podman.ran)
     assert "cc03" in network and "--internal" in network and "10.1.2.0/24" in network
     assert all("label" in command and "=cc03" in command for command in (network, volume))
@@ -276,5 +290,5 @@ def test_step_that_nobody_knows_is_a_defect(performer: Execution) -> None:
 def test_release_that_is_brought_about_decides_over_the_checkout(project: Project, podman: Podman) -> None:
     other = wanted(tags={"nginx": "7"})
     performer = Execution(project, wanted=replace(other))
-    performer.do(steps.CheckConfig("c", "", service="nginx", version="v1", files={}))
+    performer.do(CheckConfig("c", "", service="nginx", version="v1", files={}))
     assert "localhost/cc03/nginx:7" in podman.ran[0]

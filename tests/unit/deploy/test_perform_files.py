@@ -7,13 +7,17 @@ from typing import Any
 
 import pytest
 
+from ops import composition, execution
 from ops.core import state as files
 from ops.core.errors import OpsError
-from ops.deploy import steps
-from ops.deploy.perform import Execution
+from ops.deploy.config_steps import CheckConfig, MarkLoaded, ReloadService, WriteConfig
+from ops.deploy.resource_steps import CreateVolume
+from ops.execution import Execution
 from ops.project import Project
 from ops.releases import store as releases
+from ops.releases.steps import ActivateRelease, WriteRelease
 from ops.secrets.at_rest import encrypted_copies as mirror
+from ops.secrets.steps import GenerateSecret, StoreSecret
 from tests.unit.podman_model import Podman
 from tests.unit.podman_model import performer as performer  # noqa: PLC0414  (a fixture)
 from tests.unit.podman_model import podman as podman  # noqa: PLC0414  (a fixture)
@@ -25,7 +29,7 @@ from tests.unit.power_cut import recorded
 
 def test_secret_is_made_for_its_owner_alone_and_never_twice_the_same(performer: Execution, project: Project) -> None:
     for version in (1, 2):
-        performer.do(steps.GenerateSecret("g", "", name="redis-app", version=version))
+        performer.do(GenerateSecret("g", "", name="redis-app", version=version))
 
     folder = project.state.secrets / "redis-app"
     values = [(folder / str(version)).read_text() for version in (1, 2)]
@@ -38,7 +42,7 @@ def test_secret_survives_a_power_cut_also_the_first_of_its_name(performer: Execu
     """Its folder's name was not flushed: a server could be given a password that the state folder had lost."""
     (project.state.secrets / "postgres-app").mkdir(mode=0o700)
     with recorded(project.state.root) as power:
-        performer.perform(steps.GenerateSecret("g", "", name=name, version=1))
+        GenerateSecret("g", "", name=name, version=1).run(performer)
         value = (project.state.secrets / name / "1").read_text()
         power.cut()
 
@@ -48,8 +52,8 @@ def test_secret_survives_a_power_cut_also_the_first_of_its_name(performer: Execu
 def test_secret_travels_on_standard_input_and_replaces_what_a_lost_state_left(
     performer: Execution, project: Project, podman: Podman
 ) -> None:
-    performer.do(steps.GenerateSecret("g", "", name="redis-app", version=1))
-    performer.do(steps.StoreSecret("s", "", name="redis-app", version=1))
+    performer.do(GenerateSecret("g", "", name="redis-app", version=1))
+    performer.do(StoreSecret("s", "", name="redis-app", version=1))
 
     value = (project.state.secrets / "redis-app" / "1").read_text()
     assert podman.ran == [
@@ -66,25 +70,26 @@ def test_empty_secret_is_refused_before_the_last_copy_is_removed(
     (project.state.secrets / "redis-app" / "1").write_text("\n")
 
     with pytest.raises(OpsError, match="holds no value of the secret redis-app"):
-        performer.do(steps.StoreSecret("s", "", name="redis-app", version=1))
+        performer.do(StoreSecret("s", "", name="redis-app", version=1))
     assert podman.ran == []
 
 
 def test_podman_is_given_no_secret_where_they_are_encrypted_at_rest(
     performer: Execution, project: Project, podman: Podman, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    performer.do(steps.GenerateSecret("g", "", name="redis-app", version=1))
+    performer.do(GenerateSecret("g", "", name="redis-app", version=1))
     monkeypatch.setattr(mirror, "is_on", lambda _: True)
-    performer.perform(steps.StoreSecret("s", "", name="redis-app", version=1))
+    StoreSecret("s", "", name="redis-app", version=1).run(performer)
     assert podman.ran == []
 
 
 def test_each_step_is_on_disk_encrypted_before_the_next_begins(performer: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
-    monkeypatch.setattr(mirror, "sync", lambda _: order.append("sync"))
+    assert (mirror.sync,) == composition.AFTER_STEP
+    monkeypatch.setattr(execution, "AFTER_STEP", (lambda _: order.append("sync"),))
     monkeypatch.setattr(performer.project.host, "run", lambda *_, **__: order.append("ran"))
 
-    performer.do(steps.CreateVolume("v", "", name="data"))
+    performer.do(CreateVolume("v", "", name="data"))
     assert order == ["ran", "sync"]
 
 
@@ -102,7 +107,7 @@ def test_configuration_is_whole_before_the_link_names_it(
         link(path, target)
 
     monkeypatch.setattr(files, "link", watched)
-    performer.do(steps.WriteConfig("c", "", service="nginx", version="v1", files={"a.conf": "A", "sub/b.conf": "B"}))
+    performer.do(WriteConfig("c", "", service="nginx", version="v1", files={"a.conf": "A", "sub/b.conf": "B"}))
 
     folder = project.state.config / "nginx"
     assert seen == [["a.conf", "sub"]]
@@ -120,7 +125,7 @@ def test_configuration_that_could_not_be_written_whole_is_not_there(
             raise OSError(28, "No space left on device")
         write(path, *more, **options)
 
-    step = steps.WriteConfig("c", "", service="nginx", version="v1", files={"a.conf": "A", "b.conf": "B"})
+    step = WriteConfig("c", "", service="nginx", version="v1", files={"a.conf": "A", "b.conf": "B"})
     with monkeypatch.context() as patch:
         patch.setattr(files, "write", full)
         with pytest.raises(OSError, match="No space"):
@@ -132,14 +137,14 @@ def test_configuration_that_could_not_be_written_whole_is_not_there(
 
 def test_version_that_is_in_use_is_never_written_again(performer: Execution, project: Project) -> None:
     for text in ("A", "changed"):
-        performer.do(steps.WriteConfig("c", "", service="nginx", version="v1", files={"a.conf": text}))
+        performer.do(WriteConfig("c", "", service="nginx", version="v1", files={"a.conf": text}))
     assert (project.state.config / "nginx" / "v1" / "a.conf").read_text() == "A"
 
 
 def test_configuration_is_checked_in_the_image_that_will_serve_it_and_not_yet_used(
     performer: Execution, project: Project, podman: Podman
 ) -> None:
-    performer.do(steps.CheckConfig("c", "", service="nginx", version="v1", files={"a.conf": "A"}))
+    performer.do(CheckConfig("c", "", service="nginx", version="v1", files={"a.conf": "A"}))
 
     (command,) = podman.ran
     said = " ".join(command)
@@ -151,7 +156,7 @@ def test_configuration_is_checked_in_the_image_that_will_serve_it_and_not_yet_us
 
 
 def test_reload_that_fails_is_not_taken_for_done(performer: Execution, project: Project, podman: Podman) -> None:
-    step = steps.ReloadService("r", "", service="nginx", slots=("nginx",), argv=("nginx", "-s", "reload"), version="v2")
+    step = ReloadService("r", "", service="nginx", slots=("nginx",), argv=("nginx", "-s", "reload"), version="v2")
     (project.state.config / "nginx").mkdir()
     podman.answers = {"exec": OpsError("no", "refused", "")}
     with pytest.raises(OpsError):
@@ -166,7 +171,7 @@ def test_reload_that_fails_is_not_taken_for_done(performer: Execution, project: 
 
 def test_containers_that_started_on_it_have_loaded_it(performer: Execution, project: Project, podman: Podman) -> None:
     (project.state.config / "nginx").mkdir()
-    performer.do(steps.MarkLoaded("m", "", service="nginx", version="v3"))
+    performer.do(MarkLoaded("m", "", service="nginx", version="v3"))
     assert (project.state.config / "nginx" / "loaded").read_text() == "v3\n" and podman.ran == []
 
 
@@ -175,7 +180,7 @@ def test_containers_that_started_on_it_have_loaded_it(performer: Execution, proj
 
 def test_release_says_who_when_and_which_images(performer: Execution, project: Project) -> None:
     manifest = {"images": {"nginx": "localhost/cc03/nginx:1", "redis": "localhost/cc03/redis:1"}}
-    performer.do(steps.WriteRelease("r", "", number=3, manifest=manifest, files={"compose.yaml": "services: {}"}))
+    performer.do(WriteRelease("r", "", number=3, manifest=manifest, files={"compose.yaml": "services: {}"}))
 
     kept = releases.read_release(project.state, 3)
     assert kept.intact and releases.current_number(project.state) == 3
@@ -185,6 +190,6 @@ def test_release_says_who_when_and_which_images(performer: Execution, project: P
 
 def test_sealed_release_becomes_the_current_one_by_its_link(performer: Execution, project: Project) -> None:
     for number in (1, 2):
-        performer.do(steps.WriteRelease("r", "", number=number, manifest={}, files={}))
-    performer.do(steps.ActivateRelease("a", "", number=1))
+        performer.do(WriteRelease("r", "", number=number, manifest={}, files={}))
+    performer.do(ActivateRelease("a", "", number=1))
     assert releases.current_number(project.state) == 1

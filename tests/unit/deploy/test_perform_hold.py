@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import threading
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from ops.core.plan import Step
-from ops.deploy import perform
-from ops.deploy.perform import Execution
 from ops.deploy.steps import RemoveContainer, RestartContainer, StopContainer
+from ops.engines.podman import engine
+from ops.engines.podman.host import Host
+from ops.execution import Execution
 
 SERVICES = {
     "keycloak": SimpleNamespace(hold=("hold", "keycloak"), slots=lambda: ("keycloak",)),
@@ -21,8 +22,8 @@ SERVICES = {
 
 @pytest.fixture
 def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
-    monkeypatch.setattr(perform, "recover", lambda *_: None)
-    monkeypatch.setattr(Execution, "_list", lambda _: None)
+    monkeypatch.setattr(engine, "recover", lambda *_: None)
+    monkeypatch.setattr(engine.PodmanEngine, "_list", lambda _: None)
     return []
 
 
@@ -33,8 +34,8 @@ def performer(ran: list[tuple[str, ...]]) -> Execution:
 
     made = Execution.__new__(Execution)
     vars(made).update(
-        project=SimpleNamespace(name="cc03"), host=SimpleNamespace(run=run), stack=SimpleNamespace(services=SERVICES),
-        down_since={}, _touched=True, _guard=threading.Lock(),
+        engine=engine.PodmanEngine(cast(Host, SimpleNamespace(run=run)), "cc03"), stack=SimpleNamespace(services=SERVICES),
+        _down_since={}, _touched=True, _guard=threading.Lock(),
     )  # fmt: skip
     return made
 
@@ -42,13 +43,13 @@ def performer(ran: list[tuple[str, ...]]) -> Execution:
 @pytest.mark.parametrize("kind", [StopContainer, RestartContainer, RemoveContainer])
 def test_nginx_is_told_before_keycloak_is(kind: type[Any], performer: Execution, ran: list[tuple[str, ...]]) -> None:
     step: Step = kind("end", "end keycloak", slot="keycloak")
-    performer.perform(step)
+    step.run(performer)
     told, ended = ran
     assert told == ("podman", "exec", "cc03-nginx", "hold", "keycloak")
     assert ended[1] in ("stop", "restart", "rm") and "cc03-keycloak" in ended
 
 
 def test_others_end_without_that(performer: Execution, ran: list[tuple[str, ...]]) -> None:
-    performer.perform(RemoveContainer("end", "end redis", slot="redis"))
-    performer.perform(RemoveContainer("end", "end what the stack does not have any more", slot="former"))
+    RemoveContainer("end", "end redis", slot="redis").run(performer)
+    RemoveContainer("end", "end what the stack does not have any more", slot="former").run(performer)
     assert [argv[1] for argv in ran] == ["rm", "rm"]

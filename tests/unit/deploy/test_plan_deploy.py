@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from ops.core.errors import HostLacks
-from ops.deploy import steps
 from ops.deploy.plan import plan_deploy
+from ops.deploy.resource_steps import CreateNetwork
 from ops.stack.durations import seconds
 from ops.stack.model import Seen
 from ops.stack.wanted import Wanted
@@ -84,7 +84,7 @@ def test_first_deploy_creates_what_others_wait_for_in_a_call_of_its_own() -> Non
 def test_first_deploy_carries_what_each_step_needs() -> None:
     plan = plan_deploy(wanted(), Seen())
 
-    assert step(plan, "network data") == steps.CreateNetwork(
+    assert step(plan, "network data") == CreateNetwork(
         "network data", "create network data", name="cc03-data", subnet="10.64.2.0/24", internal=True
     )
     assert not step(plan, "network web").internal

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from ops.deploy import steps
 from ops.deploy.containers import Options
 from ops.deploy.plan import plan_deploy
+from ops.deploy.steps import CreateContainers, RemoveContainer, RestartContainer, StartContainer
+from ops.releases.steps import ActivateRelease, WriteRelease
 from ops.stack.model import Seen
 from ops.stack.wanted import Wanted
 from tests.unit.builders import LEFT_OUT, before, container, defects, deployed, done, keys, step, wanted, with_state
@@ -103,7 +104,7 @@ def test_way_back_migrates_nothing_and_makes_the_sealed_release_the_current_one(
     plan = plan_deploy(old, deployed(new), options=Options(migrate=False))
 
     assert "migrate backend" not in keys(plan)
-    assert isinstance(step(plan, "release"), steps.ActivateRelease)
+    assert isinstance(step(plan, "release"), ActivateRelease)
 
 
 def test_migration_is_preceded_by_a_backup_once_there_is_something_to_lose() -> None:
@@ -208,7 +209,7 @@ def test_scaling_up_replaces_no_container_of_another_service() -> None:
 def test_scaling_down_removes_the_replica_that_is_too_many() -> None:
     plan = plan_deploy(wanted(text="replicas: {backend: 1}"), deployed(wanted()))
 
-    assert isinstance(step(plan, "remove backend-2"), steps.RemoveContainer)
+    assert isinstance(step(plan, "remove backend-2"), RemoveContainer)
     assert "create backend-2" not in keys(plan)
 
 
@@ -241,7 +242,7 @@ def test_container_that_does_not_run_is_started(state: str) -> None:
     plan = plan_deploy(wanted(), with_state(deployed(wanted()), state, "nginx"))
 
     assert keys(plan) == ["start nginx", "healthy nginx"]
-    assert isinstance(step(plan, "start nginx"), steps.StartContainer)
+    assert isinstance(step(plan, "start nginx"), StartContainer)
 
 
 def ill(running_seconds: float) -> Seen:
@@ -255,7 +256,7 @@ def test_unhealthy_container_is_restarted_and_the_reason_told() -> None:
     plan = plan_deploy(wanted(), ill(running_seconds=121))
 
     assert keys(plan) == ["start backend-2", "healthy backend-2"]
-    assert isinstance(step(plan, "start backend-2"), steps.RestartContainer)
+    assert isinstance(step(plan, "start backend-2"), RestartContainer)
     assert "HTTP 503" in step(plan, "start backend-2").title
 
 
@@ -320,7 +321,7 @@ def test_deploy_killed_after_create_only_starts() -> None:
 
     plan = plan_deploy(release, done(first.steps[:position], Seen(), release))
 
-    repeated = steps.CreateContainers | steps.RemoveContainer | steps.WriteRelease
+    repeated = CreateContainers | RemoveContainer | WriteRelease
     assert [one.key for one in plan.steps if isinstance(one, repeated)] == []
     assert {f"start {slot}" for slot in release.slots()} <= set(keys(plan))
 
@@ -373,7 +374,7 @@ def replaced(old: Wanted | None, new: Wanted) -> set[str]:
 def test_deploy_never_has_two_replicas_of_a_running_service_down_at_once(old: Wanted | None, new: Wanted) -> None:
     plan = plan_deploy(new, deployed(old) if old else Seen())
     slots = replaced(old, new)
-    removed = [one for one in plan.steps if isinstance(one, steps.RemoveContainer) and one.slot in slots]
+    removed = [one for one in plan.steps if isinstance(one, RemoveContainer) and one.slot in slots]
 
     assert {one.slot for one in removed} == slots
     for earlier, later in pairwise(removed):

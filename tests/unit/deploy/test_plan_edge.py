@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from ops.deploy import steps
 from ops.deploy.containers import Options
 from ops.deploy.plan import plan_deploy
+from ops.deploy.steps import RestartContainer
 from ops.lifecycle.plan import plan_destroy, plan_restart, plan_start, plan_stop
 from ops.stack.model import Seen
 from ops.stack.wanted import Wanted, with_one_service
@@ -94,7 +94,7 @@ def test_nginx_joins_the_new_network_of_a_holder_that_is_started(state: str) -> 
     plan = plan_deploy(wanted(), with_state(deployed(wanted()), state, "edge"))
 
     assert keys(plan) == ["start edge", "healthy edge", "start nginx", "healthy nginx"]
-    assert isinstance(step(plan, "start nginx"), steps.RestartContainer)
+    assert isinstance(step(plan, "start nginx"), RestartContainer)
     assert "healthy edge" in before(plan, "start nginx")
 
 
@@ -105,7 +105,7 @@ def test_nginx_that_has_lost_its_network_is_restarted_however_young_it_is() -> N
 
     plan = plan_deploy(wanted(), seen)
     assert keys(plan) == ["start nginx", "healthy nginx"]
-    assert isinstance(step(plan, "start nginx"), steps.RestartContainer)
+    assert isinstance(step(plan, "start nginx"), RestartContainer)
 
 
 def test_nginx_that_has_lost_its_network_is_replaced_without_an_extra_one() -> None:
@@ -130,7 +130,7 @@ def test_start_brings_back_an_nginx_that_runs_without_its_holder() -> None:
     plan = plan_start(stack(), with_state(deployed(wanted(), supervised="v1"), "exited", "edge"), {}, "v1")
 
     assert keys(plan) == ["start edge", "healthy edge", "start nginx", "healthy nginx"]
-    assert isinstance(step(plan, "start nginx"), steps.RestartContainer)
+    assert isinstance(step(plan, "start nginx"), RestartContainer)
 
 
 def test_restart_of_the_holder_takes_nginx_along() -> None:

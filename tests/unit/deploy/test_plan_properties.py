@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ops.core.plan import Plan, Step
-from ops.deploy import steps
 from ops.deploy.containers import serves
 from ops.deploy.plan import plan_deploy
+from ops.deploy.steps import AwaitHealthy, CreateContainers, RemoveContainer, RestartContainer, StartContainer
 from ops.stack.model import Seen
 from ops.stack.wanted import Wanted
 from tests.unit.builders import container, defects, deployed, done, wanted, with_state
@@ -121,9 +121,9 @@ def least_serving(seen: Seen, order: Iterable[Step], new: Wanted, service: str, 
     good, least = set(good), serving(seen, good, service)
     for step in order:
         seen = done([step], seen, new)
-        if isinstance(step, steps.AwaitHealthy):
+        if isinstance(step, AwaitHealthy):
             good.add(step.slot)
-        elif isinstance(step, steps.CreateContainers):
+        elif isinstance(step, CreateContainers):
             good -= set(step.slots)
         least = min(least, serving(seen, good, service))
     return least
@@ -156,8 +156,8 @@ def test_no_order_of_steps_and_no_failure_leaves_no_nginx_serving_where_one_did_
     assert least_serving(seen, order_drawn(plan, data), new, "nginx", good) >= min(1, len(good))
 
 
-EDGE_ITSELF = steps.CreateContainers | steps.StartContainer | steps.RestartContainer | steps.RemoveContainer
+EDGE_ITSELF = CreateContainers | StartContainer | RestartContainer | RemoveContainer
 
 
 def step_slots(step: Any) -> set[str]:
-    return set(step.slots if isinstance(step, steps.CreateContainers) else [step.slot])
+    return set(step.slots if isinstance(step, CreateContainers) else [step.slot])

@@ -19,13 +19,14 @@ from ops.core import state as files
 from ops.core.errors import HostLacks
 from ops.core.plan import Plan
 from ops.core.process import Result
-from ops.deploy.perform import Execution
 from ops.deploy.plan import plan_deploy
 from ops.deploy.rescale import rescaled, rescaled_text
 from ops.deploy.scale import remembering
-from ops.deploy.steps import RememberScale, WriteRelease
+from ops.deploy.steps import RememberScale
 from ops.engines.podman import host as host_module
+from ops.execution import Execution
 from ops.project import Project, open_project, supervisor_sources
+from ops.releases.steps import WriteRelease
 from ops.stack.compose import fill_config
 from ops.stack.model import Seen
 from ops.stack.release import manifest_of

@@ -12,10 +12,11 @@ import pytest
 from ops.certificates.leaves import leaves, owned_as
 from ops.core.plan import Plan, Step
 from ops.deploy.plan import plan_deploy
-from ops.deploy.steps import DropFormerFiles, OwnFiles, PromoteContainer, RemoveContainer, StartContainer
+from ops.deploy.steps import PromoteContainer, RemoveContainer, StartContainer
 from ops.engines.podman import owners
-from ops.host import perform_owners
+from ops.host import steps as owner_steps
 from ops.host.owners_plan import folders_of, reader, volumes_of
+from ops.host.steps import DropFormerFiles, OwnFiles
 from ops.secrets.at_rest import encrypted_copies as mirror
 from ops.secrets.at_rest import unlock as opening
 from ops.stack.model import Seen
@@ -194,7 +195,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_folder_is_changed_last_and_no_link_is_followed(data: Path, changed: list[tuple[str, int, int]]) -> None:
-    assert perform_owners.chown_tree(data, 60705, lambda text: None) == 4
+    assert owner_steps.chown_tree(data, 60705, lambda text: None) == 4
     assert {path for path, *_ in changed} == {str(data), str(data / "base"), str(data / "base" / "1"), str(data / "link")}
     assert changed[-1] == (str(data), 60705, 60705)
     assert changed.index((str(data / "base" / "1"), 60705, 60705)) < changed.index((str(data / "base"), 60705, 60705))
@@ -207,16 +208,16 @@ def test_folder_in_use_is_kept_for_who_has_mounted_it_and_comes_back(tmp_path: P
     (folder / "key.pem").symlink_to("tls.pem")
     mounted = folder.stat().st_ino
 
-    perform_owners.exchange(folder, owner)
+    owner_steps.exchange(folder, owner)
     assert folder.stat().st_ino != mounted
     (former,) = tmp_path.glob(".backend.*")
     assert (former.stat().st_ino, (former / "tls.pem").read_text()) == (mounted, "key")
     assert ((folder / "tls.pem").read_text(), (folder / "key.pem").readlink()) == ("key", Path("tls.pem"))
 
-    perform_owners.exchange(folder, owner)
+    owner_steps.exchange(folder, owner)
     assert folder.stat().st_ino == mounted
 
-    perform_owners.drop_former(folder)
+    owner_steps.drop_former(folder)
     assert [path.name for path in tmp_path.iterdir()] == ["backend"]
 
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from ops.core.errors import UsageProblem
-from ops.deploy.steps import BuildImage, FetchImage, ObtainBase
-from ops.stack.images import content_hash, image_steps, pinned_digest, plan_build, refreshed, stamp_of, suites_of
+from ops.images.plan import image_steps, plan_build
+from ops.images.steps import BuildImage, FetchImage, ObtainBase
+from ops.stack.images import content_hash, pinned_digest, refreshed, stamp_of, suites_of
 from tests.unit.builders import GRAFANA, GRAFANA_TAG, image, step
 
 FILES = [("Containerfile", 0o644, b"FROM base"), ("bin/run", 0o755, b"#!/bin/sh")]

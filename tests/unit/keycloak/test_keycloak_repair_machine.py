@@ -24,8 +24,8 @@ from ops.keycloak.repair import admin_api as mend
 from ops.keycloak.repair import bootstrap_admin as recover
 from ops.keycloak.repair import undo
 from ops.keycloak.repair.situation import drift_of
+from ops.keycloak.repair.steps import BringBackCertificate, KeepCertificate
 from ops.keycloak.repair.undo_plan import plan_keep, plan_undo
-from ops.keycloak.steps import BringBackCertificate, KeepCertificate, RunStatements
 from tests.unit import builders
 
 RELEASE = builders.wanted()
@@ -154,21 +154,6 @@ def test_verified_repair_leaves_no_container_aside(state: State) -> None:
     assert [step.title.split(",")[0] for step in plan_keep(undo.kept(state)).steps] == ["remove keycloak-aside-2"]
 
 
-# Which step is done by whom.
-
-
-def test_every_step_of_keycloak_is_done_by_somebody() -> None:
-    from ops.core.plan import Step
-    from ops.keycloak import steps
-
-    kinds = [one for one in vars(steps).values() if isinstance(one, type) and issubclass(one, Step) and one is not Step]
-    dispatch = vars(Execution)["perform"].dispatcher.dispatch
-    nobody = dispatch(object)
-
-    assert RunStatements in kinds
-    assert [kind.__name__ for kind in kinds if dispatch(kind) is nobody] == []
-
-
 def test_every_finding_of_the_realm_has_its_repair() -> None:
     assert set(mend.MENDS) == {failure.id for failure in FAILURES if failure.remedy.api}
 
@@ -250,11 +235,11 @@ def test_certificate_that_comes_back_keeps_its_links_and_gives_no_key_away(state
     before = (folder / "tls.pem").read_bytes()
     performer = Execution.__new__(Execution)
     performer.state = state
-    performer.perform(KeepCertificate("keep", "", service="nginx", owner=os.getuid()))
+    KeepCertificate("keep", "", service="nginx", owner=os.getuid()).run(performer)
     (entry,) = undo.kept(state)
 
     authority.issue_certificate(state, "cc03", "nginx", os.getuid(), ("nginx",))
-    performer.perform(BringBackCertificate("back", "", entry=entry.name, service="nginx", owner=os.getuid()))
+    BringBackCertificate("back", "", entry=entry.name, service="nginx", owner=os.getuid()).run(performer)
 
     assert (folder / "tls.pem").read_bytes() == before
     assert [(folder / name).readlink().name for name in ("public.pem", "key.pem")] == ["tls.pem", "tls.pem"]

@@ -6,8 +6,8 @@ import pytest
 
 from ops.core.errors import OpsError
 from ops.keycloak.h2.plan import Source, differences, file_of, parse_answer, plan_back, plan_migration, refuse_other_version
+from ops.keycloak.h2.steps import ExportRealms
 from ops.keycloak.schema.plan import Schema
-from ops.keycloak.steps import ExportRealms
 from tests.unit.builders import before, defects, keys
 
 COUNTS = {"realms": 3, "clients": 21, "users": 18, "roles": 90}

@@ -20,7 +20,7 @@ from ops.keycloak.rotate.keys import (
     unfinished,
     valid_until,
 )
-from ops.keycloak.steps import CreateKey, RemoveKey, RetireKey
+from ops.keycloak.rotate.steps import CreateKey, RemoveKey, RetireKey
 from tests.unit.builders import before, keys, step
 
 NOW = parse("20260102T030405Z")

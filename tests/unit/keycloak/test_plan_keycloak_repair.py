@@ -6,17 +6,21 @@ from dataclasses import replace
 
 import pytest
 
+from ops.certificates.steps import IssueCertificate
 from ops.core.plan import Plan
-from ops.deploy.steps import AwaitHealthy, IssueCertificate, ReloadService, StartContainer
+from ops.deploy.config_steps import ReloadService
+from ops.deploy.steps import AwaitHealthy, StartContainer
 from ops.keycloak.failures.diagnose import diagnose
 from ops.keycloak.failures.facts import Schema, Session
 from ops.keycloak.failures.failure import Failure
 from ops.keycloak.failures.registry import BY_ID, FAILURES
 from ops.keycloak.failures.remedy import Way
+from ops.keycloak.repair.container_steps import Halt, Revive
 from ops.keycloak.repair.containers import NEVER
 from ops.keycloak.repair.plan import DOES, decide, first_repair, next_way, unsettled
 from ops.keycloak.repair.situation import Instructions, Repair
-from ops.keycloak.steps import DumpDatabase, Halt, KeepCertificate, Revive, RunStatements
+from ops.keycloak.repair.steps import KeepCertificate, RunStatements
+from ops.keycloak.schema.steps import DumpDatabase
 from tests.unit import builders
 from tests.unit.keycloak_facts import (
     ADDRESS,

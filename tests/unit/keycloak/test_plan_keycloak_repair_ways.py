@@ -6,34 +6,25 @@ from dataclasses import replace
 
 import pytest
 
-from ops.deploy.steps import (
-    AwaitHealthy,
-    IssueCertificate,
-    PromoteContainer,
-    ReloadService,
-    RestartContainer,
-    StartContainer,
-    StopContainer,
-    StoreSecret,
-    WriteRelease,
-)
+from ops.certificates.steps import IssueCertificate
+from ops.deploy.config_steps import ReloadService
+from ops.deploy.steps import AwaitHealthy, PromoteContainer, RestartContainer, StartContainer, StopContainer
 from ops.keycloak.failures.facts import Schema, Session
+from ops.keycloak.repair.container_steps import CopyOut, Halt, SetAside, StopStranger
 from ops.keycloak.repair.plan import NOTHING_TO_UNDO, decide, next_way
 from ops.keycloak.repair.situation import Instructions, is_keycloak
-from ops.keycloak.steps import (
-    CopyOut,
-    DumpDatabase,
-    Halt,
+from ops.keycloak.repair.steps import (
     KeepCertificate,
     MendRealm,
     RecoverAdmin,
     ReplaceConfig,
     RestoreOperations,
     RunStatements,
-    SetAside,
-    StopStranger,
     TagImage,
 )
+from ops.keycloak.schema.steps import DumpDatabase
+from ops.releases.steps import WriteRelease
+from ops.secrets.steps import StoreSecret
 from tests.unit import builders
 from tests.unit.keycloak_facts import (
     ADDRESS,

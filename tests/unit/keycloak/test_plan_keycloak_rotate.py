@@ -9,10 +9,9 @@ import pytest
 from ops.core.errors import UsageProblem
 from ops.core.plan import Plan
 from ops.deploy.plan import plan_deploy
-from ops.deploy.steps import GenerateSecret
 from ops.keycloak.rotate.choices import target_of
 from ops.secrets.plan import Rotation, rotations
-from ops.secrets.steps import HandOver, VerifySecret
+from ops.secrets.steps import GenerateSecret, HandOver, VerifySecret
 from ops.secrets.table import ADMINISTRATOR, CLIENTS, DATABASE
 from ops.stack.compose import parse_stack
 from ops.stack.model import Seen

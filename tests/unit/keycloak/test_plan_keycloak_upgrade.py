@@ -12,8 +12,8 @@ from ops.core.plan import Plan
 from ops.deploy.plan import plan_deploy
 from ops.keycloak.schema.dumps import KEEP, Dump, expendable, parse_name, when
 from ops.keycloak.schema.plan import Schema, Server, changesets_of, judge, migrations_of, version_pinned, version_said
+from ops.keycloak.schema.steps import DumpDatabase, RestoreDatabase, ReviewMigrations
 from ops.keycloak.schema.upgrade import FORWARD, Found, Rules, fits, starts_keycloak, with_database, words
-from ops.keycloak.steps import DumpDatabase, RestoreDatabase, ReviewMigrations
 from tests.unit.builders import before, defects, deployed, keys, step, wanted, with_state
 
 OLD, NEW = frozenset({"1|a|f", "2|a|f"}), frozenset({"1|a|f", "2|a|f", "3|a|g"})

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ops.deploy.plan import plan_deploy
-from ops.deploy.steps import GenerateSecret, StoreSecret
 from ops.keycloak.realm.deploy import ONLY
-from ops.keycloak.steps import ApplyRealm
+from ops.keycloak.realm.steps import ApplyRealm
+from ops.secrets.steps import GenerateSecret, StoreSecret
 from ops.stack.model import Seen
 from ops.stack.release import manifest_of, release_files, same
 from ops.stack.wanted import Wanted, with_one_service, with_realm

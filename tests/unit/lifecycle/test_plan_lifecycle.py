@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from ops.deploy import steps
+from ops.deploy.resource_steps import RemoveState, RemoveVolume
 from ops.lifecycle.plan import plan_destroy, plan_restart, plan_start, plan_stop
+from ops.secrets.steps import RemoveSecret
 from ops.stack.model import Seen
 from tests.unit.builders import before, container, defects, deployed, keys, stack, step, wanted, with_state
 
@@ -91,7 +92,7 @@ def test_destroy_keeps_data_and_says_that_the_site_goes_down() -> None:
     plan = plan_destroy(stack(), deployed(wanted()), keep_data=True)
 
     assert defects(plan) == []
-    assert not [one for one in plan.steps if isinstance(one, steps.RemoveVolume | steps.RemoveState)]
+    assert not [one for one in plan.steps if isinstance(one, RemoveVolume | RemoveState)]
     assert len(plan.destroys) == 1
     assert "volumes and state stay" in plan.destroys[0]
 
@@ -119,7 +120,7 @@ def test_destroy_of_one_project_never_takes_the_secrets_of_another_whose_name_be
 
     def taken(project: str) -> list[str]:
         plan = plan_destroy(stack(project=project), seen, keep_data=True)
-        return [one.name for one in plan.steps if isinstance(one, steps.RemoveSecret)]
+        return [one.name for one in plan.steps if isinstance(one, RemoveSecret)]
 
     assert taken("cc03") == ["cc03-postgres-app-1", "cc03-postgres-app-12"]
     assert taken("cc03-test") == ["cc03-test-postgres-app-1"]
@@ -135,7 +136,7 @@ def test_destroy_takes_the_credentials_of_repositories_that_are_no_longer_declar
     }
     plan = plan_destroy(stack(), Seen(podman_secrets=frozenset(names)), keep_data=True)
 
-    taken = [one.name for one in plan.steps if isinstance(one, steps.RemoveSecret)]
+    taken = [one.name for one in plan.steps if isinstance(one, RemoveSecret)]
     assert taken == ["cc03-repository-nas-key-1", "cc03-repository-offsite-key-secret-2"]
 
 

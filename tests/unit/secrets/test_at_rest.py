@@ -16,8 +16,8 @@ from ops.core import state as files
 from ops.core.errors import HostLacks, OpsError, UsageProblem
 from ops.core.plan import Step
 from ops.core.state import State
-from ops.deploy.perform import Execution
 from ops.engines.podman.host import Host
+from ops.execution import Execution
 from ops.project import Project
 from ops.secrets import versions
 from ops.secrets.at_rest import enable as switch
@@ -153,14 +153,18 @@ def test_secret_that_was_removed_on_purpose_stays_away(on: State) -> None:
     assert not (on.secrets / "redis-app").exists()
 
 
-def test_what_a_step_has_renamed_is_so_on_disk_before_the_next_one(on: State, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_step_has_renamed_is_so_on_disk_before_the_next_one(on: State) -> None:
     """The next authority is made under another name: after a power cut, half of it under each would be none."""
     performer = Execution.__new__(Execution)
     performer.state = on
     (on.ca / ".next.1").mkdir()
     files.write(on.ca / ".next.1" / "root.key", VALUE)
-    monkeypatch.setattr(Execution, "perform", lambda self, step: (on.ca / ".next.1").rename(on.ca / "next"))
-    performer.do(Step("next", "make the next authority"))
+
+    class Renames(Step):
+        def run(self, execution: Execution) -> None:
+            (on.ca / ".next.1").rename(on.ca / "next")
+
+    performer.do(Renames("next", "make the next authority"))
 
     boot(on)
     opening.open_again(on.root)

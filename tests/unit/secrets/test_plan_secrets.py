@@ -11,7 +11,8 @@ import yaml
 from ops.core.errors import HostLacks, UsageProblem
 from ops.core.plan import Plan
 from ops.deploy.plan import plan_deploy
-from ops.deploy.steps import RemoveContainer, WriteRelease
+from ops.deploy.steps import RemoveContainer
+from ops.releases.steps import WriteRelease
 from ops.secrets import verifying as handing
 from ops.secrets.plan import Rotation, rotations, version_for, with_export
 from ops.secrets.steps import HandOver, ProveLogin, VerifySecret

@@ -1,4 +1,4 @@
-"""How the owner of files is changed on this host. Registered with the Execution when that is imported."""
+"""Steps that change the owner of files on this host."""
 
 from __future__ import annotations
 
@@ -8,32 +8,54 @@ import shutil
 import stat
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ops.certificates.folder import TLS
-from ops.deploy.perform import Execution, does
-from ops.deploy.steps import DropFormerFiles, OwnFiles
-from ops.engines.podman.owners import below, mountpoints, reader
+from ops.core.plan import Step
+
+if TYPE_CHECKING:
+    from ops.execution import Execution
 
 REPORT_SECONDS = 5.0
 """Between two lines of progress."""
 
 
-@does(OwnFiles)
-def _own(self: Execution, step: OwnFiles) -> None:
-    places = mountpoints(self.host)
-    # The folder of a volume shows whether a step has been completed, so volumes come last.
-    for top in (*map(Path, step.folders), *(places[name] for name in step.volumes if name in places)):
-        if step.beside and (top / TLS).is_file():
-            exchange(top, step.owner)
-        elif top.is_dir():
-            chown_tree(top, step.owner, lambda text: self.report(step.key, text))
+@dataclass(frozen=True)
+class OwnFiles(Step):
+    """Change the owner of the files of a service."""
+
+    service: str = ""
+    owner: int = 0
+    folders: tuple[str, ...] = ()
+    """Of the host."""
+    volumes: tuple[str, ...] = ()
+    """Changed in place: no container of the service runs."""
+    beside: bool = False
+    """Whether containers of the former id run meanwhile: they keep the folders they have mounted, and copies replace these."""
+
+    def run(self, execution: Execution) -> None:
+        from ops.certificates.folder import TLS
+        from ops.engines.podman.owners import mountpoints
+
+        places = mountpoints(execution.host)
+        # The folder of a volume shows whether a self has been completed, so volumes come last.
+        for top in (*map(Path, self.folders), *(places[name] for name in self.volumes if name in places)):
+            if self.beside and (top / TLS).is_file():
+                exchange(top, self.owner)
+            elif top.is_dir():
+                chown_tree(top, self.owner, execution.reporter(self))
 
 
-@does(DropFormerFiles)
-def _drop(self: Execution, step: DropFormerFiles) -> None:
-    for folder in map(Path, step.folders):
-        drop_former(folder)
+@dataclass(frozen=True)
+class DropFormerFiles(Step):
+    """Remove the folders that containers of the former id had mounted, once none runs any more."""
+
+    folders: tuple[str, ...] = ()
+
+    def run(self, execution: Execution) -> None:
+        for folder in map(Path, self.folders):
+            drop_former(folder)
 
 
 def exchange(folder: Path, owner: int) -> None:
@@ -41,6 +63,9 @@ def exchange(folder: Path, owner: int) -> None:
 
     A container that runs has mounted the folder itself, not its path: it keeps the former one, and reads its keys there.
     """
+    from ops.certificates.folder import TLS
+    from ops.engines.podman.owners import below, reader
+
     content, own_id = (folder / TLS).read_bytes(), f"{owner}:{owner}"
     fitting = (one for one in _former(folder) if reader(one, "") == own_id and (one / TLS).read_bytes() == content)
     fresh = next(fitting, None)
@@ -70,6 +95,8 @@ def chown_tree(top: Path, owner: int, report: Callable[[str], None]) -> int:
 
     It can be killed and run again: the folder itself is the last one, and what has the owner already is skipped.
     """
+    from ops.engines.podman.owners import below
+
     changed, last = 0, time.monotonic()
     for path, about in below(top):
         # Group 0 is that of a service whose files others may pass through.
