@@ -23,6 +23,7 @@ from ops.cli.model_pages import Row, json_schema, rows
 from ops.core.errors import OpsError
 from ops.keycloak.failures.failure import SEVERITIES, Failure, Line
 from ops.keycloak.failures.registry import BY_ID, FAILURES
+from ops.stack.compose_keys import ServiceKeys
 from ops.stack.settings import Settings
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -83,6 +84,19 @@ def settings_page(model: type[BaseModel], compose: Mapping[str, Any]) -> str:
         table(("Service", "Memory", "CPUs", "Healthy within", "Stop grace period"), _service_rows(compose)),
         "\n## Environment variables\n\n",
         table(("Variable", "Meaning"), ((f"`{name}`", meaning) for name, meaning in VARIABLES.items())),
+    ))  # fmt: skip
+
+
+def compose_keys_page(model: type[BaseModel]) -> str:
+    """docs/reference/compose-keys.md."""
+    return "".join((
+        "# Keys of compose.yaml\n\n", GENERATED, "\n",
+        "`x-cc03` of a service in `compose/compose.yaml` holds what the compose specification has no word for. Every key is\n",
+        "optional, but for those below another one that say so. `nox -s lint` and `inv deploy` refuse a key that is not\n",
+        "listed here and a value of the wrong kind. The rest is derived: a service in whose network another one stands keeps\n",
+        "its container when only its image changes, and a new backend or frontend must answer a path through nginx before an\n",
+        "old one is touched (`prober.get`, `/`).\n\n",
+        table(("Key", "Meaning", "Must be", "Default"), _rows(rows(model))),
     ))  # fmt: skip
 
 
@@ -196,6 +210,7 @@ def pages() -> dict[Path, str]:
     compose = yaml.safe_load((REPOSITORY / "compose" / "compose.yaml").read_text(encoding="utf-8"))
     return {
         PAGES / "settings.md": settings_page(Settings, compose),
+        PAGES / "compose-keys.md": compose_keys_page(ServiceKeys),
         Path("config") / "stack.schema.json": json.dumps(json_schema(Settings, "config/stack.yaml"), indent=1) + "\n",
         PAGES / "commands.md": commands_page(tasks.namespace),
         PAGES / "keycloak-findings.md": findings_page(FAILURES),

@@ -223,7 +223,7 @@ def _reconnect(stage: Stage) -> Verdict:
 
 
 def _certificate(stage: Stage) -> Verdict:
-    argv = stage.project.stack.services[stage.part].takes_up
+    argv = stage.project.stack.services[stage.part].reload_certificate
     try:
         before = shown_certificate(stage)
         stage.issue(stage.part)

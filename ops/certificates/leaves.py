@@ -95,14 +95,16 @@ def owned_as(stack: Stack, running: Stack) -> Stack:
 def _own(service: Service, names: tuple[str, ...]) -> Leaf:
     ports = {int(port): protocol for port, protocol in service.listens.items()}
     return Leaf(
-        service.name, service.name, service.certificate_owner, names, service.name, ports, service.slots(), service.takes_up,
-        service.trusts, service.trusts_from_start,
+        service.name, service.name, service.certificate_owner, names, service.name, ports, service.slots(),
+        service.reload_certificate, service.reload_roots, service.roots_at_start,
     )  # fmt: skip
 
 
 def _public(service: Service, domain: str) -> Leaf:
     ports = {service.public: service.listens[str(service.public)]} if service.public else {}
-    return Leaf(PUBLIC, service.name, service.certificate_owner, (domain,), domain, ports, service.slots(), service.takes_up)
+    return Leaf(
+        PUBLIC, service.name, service.certificate_owner, (domain,), domain, ports, service.slots(), service.reload_certificate
+    )
 
 
 def chosen(all_leaves: Iterable[Leaf], wanted: Iterable[str]) -> tuple[Leaf, ...]:

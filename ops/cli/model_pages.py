@@ -34,8 +34,8 @@ def rows(model: type[BaseModel], prefix: str = "", each: str = "NAME") -> Iterat
         key, (kind, _) = f"{prefix}{name}", opened(one)
         if get_origin(kind) is dict:
             key, (kind, _) = f"{key}.{each}", opened(get_args(kind)[1])
-            if not names(kind):
-                yield Row(key, one.description or "", form_of(annotation_at(one, ("any",))), None)
+            if one.description:
+                yield Row(key, one.description, form_of(annotation_at(one, ("any",))), None)
         elif not names(kind):
             default = None if one.is_required() else one.get_default(call_default_factory=True)
             yield Row(key, one.description or "", form_of(one), default, one.is_required())

@@ -23,10 +23,6 @@ class Step:
         raise TypeError(f"nobody knows how to do {type(self).__name__}")
 
 
-EVERYBODY = "everybody"
-"""What `interrupts` of a service begins with where every request to the site fails while its container is replaced."""
-
-
 @dataclass(frozen=True)
 class Change:
     """What a plan means for one service and for those who use it."""
@@ -38,12 +34,13 @@ class Change:
     gap_seconds: float = 0.0
     """How long its users have to do without it; 0 where another container serves meanwhile."""
     whom: str = ""
+    every_request: bool = False
+    """Whether every request to the site fails meanwhile; for most services that is not so, or requests wait for them."""
 
     @property
     def stops_requests(self) -> bool:
-        """Whether it is announced that requests to the site fail meanwhile. Most services are none that a request needs, or
-        requests wait for them."""
-        return self.gap_seconds > 0 and self.whom.partition(";")[0] == EVERYBODY
+        """Whether it is announced that requests to the site fail meanwhile."""
+        return self.gap_seconds > 0 and self.every_request
 
 
 @dataclass(frozen=True)

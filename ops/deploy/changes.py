@@ -53,7 +53,7 @@ def _change(wanted: Wanted, seen: Seen, service: Service, steps: list[Step]) -> 
     if created & removed:
         # What is lost with a holder is told of the service that it holds the address for.
         alone = not service.holds and not any(slot in seen.containers and slot not in created for slot in service.slots())
-        return Change(service.name, "recreate", why, gap(seen, service) if alone else 0.0, service.interrupts if alone else "")
+        return _missed(seen, service, "recreate", why) if alone else Change(service.name, "recreate", why)
     if created:
         return Change(service.name, "create", f"{len(created)} missing" if service.replicated else "it is missing")
     return Change(service.name, "remove", ", ".join(sorted(removed)) + ": no longer wanted")
@@ -64,7 +64,7 @@ def _kept(seen: Seen, service: Service, steps: list[Step], why: str) -> Change |
     name, slots = service.name, service.slots()
     restarted = [step.slot for step in steps if isinstance(step, RestartContainer) and step.slot in slots]
     if restarted:
-        return Change(name, "restart", seen.unhealthy.get(restarted[0], ""), gap(seen, service), service.interrupts)
+        return _missed(seen, service, "restart", seen.unhealthy.get(restarted[0], ""))
     if any(isinstance(step, StartContainer) and step.slot in slots for step in steps):
         return Change(name, "start", "it does not run")
     if any(isinstance(step, ReloadService) and step.service == name for step in steps):
@@ -72,6 +72,11 @@ def _kept(seen: Seen, service: Service, steps: list[Step], why: str) -> Change |
     if any(isinstance(step, Migrate) and step.service == name for step in steps):
         return Change(name, "migrate", "its last deploy was broken off")
     return None
+
+
+def _missed(seen: Seen, service: Service, action: str, why: str) -> Change:
+    """A change during which users have to do without the service."""
+    return Change(service.name, action, why, gap(seen, service), service.interrupts, service.stops_requests)
 
 
 def gap(seen: Seen, service: Service) -> float:

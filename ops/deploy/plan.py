@@ -138,7 +138,7 @@ def _secrets(wanted: Wanted, seen: Seen, services: Iterable[Service], applying: 
     """
     steps: list[Step] = []
     mounted = {secret for service in services for secret in service.mounts}
-    for name in sorted({*mounted, *(secret for service in applying for secret in service.applies)}):
+    for name in sorted({*mounted, *(secret for service in applying for secret in service.api_secrets)}):
         version = wanted.versions[name]
         made = seen.secret_versions.get(name, 0) >= version
         if not made and (repository := given(name)):

@@ -30,7 +30,7 @@ def stop_order(stack: Stack, slots: list[str]) -> list[tuple[str, ...]]:
     """Groups of slots that may stop side by side: who needs others first, databases last, what outlives them after that."""
     needed = {need for service in stack.services.values() for need in service.needs}
     known = set(stack.slots())
-    after = [slot for slot in slots if slot in known and stack.service_of(slot).outlives]
+    after = [slot for slot in slots if slot in known and stack.service_of(slot).stop_after]
     rest = [slot for slot in slots if slot not in after]
     first = [slot for slot in rest if slot not in known or stack.service_of(slot).name not in needed]
     middle = [slot for slot in rest if slot not in first and stack.service_of(slot).needs]

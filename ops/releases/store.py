@@ -141,7 +141,7 @@ def load_release(state: State, number: int, ticker: Any) -> Wanted:
     gone = [
         name for name in wanted.versions
         # It is given the newest version of each.
-        if any(name in (*service.secrets, *service.applies) for service in serving) and not versions.numbers(state, name)
+        if any(name in (*service.secrets, *service.api_secrets) for service in serving) and not versions.numbers(state, name)
     ]  # fmt: skip
     if gone:
         raise HostLacks(f"release {number} needs secrets that are gone", ", ".join(gone), "inv releases shows others")

@@ -10,7 +10,7 @@ from ops.core.plan import Plan, Step
 from ops.secrets.steps import GenerateSecret, HandOver, ProveLogin, VerifySecret
 from ops.secrets.table import BY_API, UNTRIED, Target
 from ops.secrets.verifying import accepted
-from ops.stack.model import Seen
+from ops.stack.model import Account, Seen
 from ops.stack.wanted import Wanted
 
 CIPHER = "backup-cipher"
@@ -84,10 +84,10 @@ def _proofs(wanted: Wanted, secrets: Sequence[str], after: tuple[str, ...]) -> l
     running = set(wanted.slots())
     return [
         ProveLogin(f"prove {secret} in {slot}", f"see {slot} let in with {secret}", after, slot=slot, secret=secret,
-                   argv=(*service.proves, secret))
+                   argv=(*service.login_check, secret))
         for secret in secrets
         for service in wanted.stack.services.values()
-        if service.proves and not service.hands.get(secret, UNTRIED[0]).startswith(UNTRIED)
+        if service.login_check and secret in service.credentials and service.credentials[secret].kind not in UNTRIED
         for slot in service.slots() if slot in running
     ]  # fmt: skip
 
@@ -116,7 +116,7 @@ def _before_in_keycloak(steps: Sequence[Step], target: Target, kind: type[HandOv
     """The last step of its kind that goes to Keycloak, for one that goes there too."""
     if target.owner != "keycloak":
         return ()
-    return tuple(step.key for step in steps if isinstance(step, kind) and step.to.startswith(BY_API))[-1:]
+    return tuple(step.key for step in steps if isinstance(step, kind) and Account.parse(step.to).kind in BY_API)[-1:]
 
 
 def _given(steps: list[Step], seen: Seen, target: Target, version: int) -> list[Step]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ops.core.errors import HostLacks, UsageProblem, did_you_mean
 from ops.keycloak.failures.facts import OPS_CLIENT, ROLE
-from ops.stack.model import Stack
+from ops.stack.model import Account, Stack
 from ops.stack.repositories import given
 
 ADMIN = "admin"
@@ -29,8 +29,8 @@ SPOKEN = {
 """Kind of account -> the way of its rotation, in words."""
 BY_FILE = ("signer", "cipher")
 """Kinds that are told by a file of the host: nobody has to run for it."""
-BY_API = ("client ", "user ", "account ")
-"""Beginnings of the accounts that Keycloak verifies."""
+BY_API = ("client", "user", "account")
+"""Kinds that Keycloak verifies."""
 UNTRIED = ("signer",)
 """Kinds that nobody logs in with: what is old stays good."""
 ESCROWED = ("cipher",)
@@ -55,12 +55,12 @@ class Target:
 
     @property
     def kind(self) -> str:
-        return self.to.partition(" ")[0]
+        return Account.parse(self.to).kind
 
     @property
     def name(self) -> str:
         """Of the account."""
-        return self.to.partition(" ")[2]
+        return Account.parse(self.to).name
 
     @property
     def owner(self) -> str:
@@ -166,7 +166,7 @@ def must_be_rotatable(stack: Stack, target: Target) -> None:
         return
     # Who checks it must keep a password over a restart, and who uses it must be replaced in the order that this takes.
     late = target.kind in BY_FILE or target.secret in stack.services[target.owner].late_secrets
-    told = all(target.secret in stack.services[name].hands for name in consumers(stack, target))
+    told = all(target.secret in stack.services[name].credentials for name in consumers(stack, target))
     if not late or not told:
         raise HostLacks(
             f"the release that runs cannot have {target.secret} rotated", "an older version of this repository has sealed it",

@@ -11,6 +11,7 @@ from ops.project import Project
 from ops.secrets import ciphers, databases, signers
 from ops.secrets.steps import HandOver, VerifySecret
 from ops.secrets.versions import OTHERS, accepted, note, value_of
+from ops.stack.model import Account
 
 Values = Sequence[tuple[int, str]]
 """(version, value) of all that are to be accepted, the newest last."""
@@ -37,8 +38,8 @@ CHECKERS = {
 
 
 def _parts(to: str) -> tuple[Checker, str]:
-    kind, _, name = to.partition(" ")
-    return CHECKERS[kind], name
+    account = Account.parse(to)
+    return CHECKERS[account.kind], account.name
 
 
 def hand_over(project: Project, step: HandOver) -> None:

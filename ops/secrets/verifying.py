@@ -8,7 +8,7 @@ from dataclasses import replace
 from ops.core.plan import Step
 from ops.secrets.steps import HandOver, VerifySecret
 from ops.secrets.table import BY_API, BY_FILE, OWNERS, TARGETS, UNTRIED, Target
-from ops.stack.model import Seen, Service, Stack
+from ops.stack.model import Account, Seen, Service, Stack
 from ops.stack.wanted import Wanted
 
 FIRST = (1,)
@@ -36,16 +36,17 @@ def told(wanted: Wanted, seen: Seen, service: Service) -> tuple[HandOver, ...]:
         return OWNERS[kind] in service.needs or accepted(seen, name) != (wanted.versions[name],)
 
     return tuple(
-        HandOver(f"hand {name}", f"give {to} its secret", secret=name, version=wanted.versions[name], to=to)
-        for name, to in service.hands.items() if due(name, to.partition(" ")[0])
+        HandOver(f"hand {name}", f"give {account} its secret", secret=name, version=wanted.versions[name], to=str(account))
+        for name, account in service.credentials.items() if due(name, account.kind)
     )  # fmt: skip
 
 
 def moves_back(wanted: Wanted, target: Target) -> bool:
     """Whether the way back to a release tells who checks a secret, as it replaces the containers that log in with it."""
     running = set(wanted.slots())
-    return not target.to.startswith("client ") and any(
-        target.secret in service.hands and running.intersection(service.slots()) for service in wanted.stack.services.values()
+    return target.kind != "client" and any(
+        target.secret in service.credentials and running.intersection(service.slots())
+        for service in wanted.stack.services.values()
     )
 
 
@@ -59,7 +60,7 @@ def present(owner: Service, versions: Mapping[str, int]) -> list[HandOver]:
     return [
         HandOver(one.to, f"set the present secret of {one.to}", secret=one.secret, version=version, to=one.to)
         for one in TARGETS
-        if one.owner == owner.name and one.secret in owner.late_secrets and not one.to.startswith(BY_API)
+        if one.owner == owner.name and one.secret in owner.late_secrets and one.kind not in BY_API
         and (version := versions.get(one.secret))
     ]  # fmt: skip
 
@@ -84,7 +85,7 @@ def after(steps: Iterable[HandOver], keys: Iterable[str]) -> list[Step]:
     waits = tuple(keys)
 
     def checker(step: HandOver) -> tuple[str, ...]:
-        kind = step.to.partition(" ")[0]
+        kind = Account.parse(step.to).kind
         return () if kind in BY_FILE else (f"healthy {OWNERS[kind]}",)
 
     return [replace(step, after=(*waits, *checker(step))) for step in steps]
@@ -94,10 +95,10 @@ def beside(wanted: Wanted, seen: Seen, service: Service) -> list[HandOver]:
     """What is told before the first container of a service that is replaced one by one: the old version goes on to work."""
     return [
         HandOver(
-            f"hand {name}", f"have {to} accepted with its new secret too", secret=name, version=wanted.versions[name], to=to,
-            beside=max(accepted(seen, name), default=0),
+            f"hand {name}", f"have {account} accepted with its new secret too", secret=name,
+            version=wanted.versions[name], to=str(account), beside=max(accepted(seen, name), default=0),
         )
-        for name, to in service.hands.items()
+        for name, account in service.credentials.items()
         if service.rolls and wanted.versions[name] not in accepted(seen, name)
     ]  # fmt: skip
 
@@ -107,8 +108,9 @@ def settled(wanted: Wanted, seen: Seen, service: Service, keys: Iterable[str]) -
     waits = tuple(keys)
     return [
         HandOver(
-            f"settle {name}", f"have {to} refused with its old secret", waits, secret=name, version=wanted.versions[name], to=to
+            f"settle {name}", f"have {account} refused with its old secret", waits, secret=name,
+            version=wanted.versions[name], to=str(account),
         )
-        for name, to in service.hands.items()
+        for name, account in service.credentials.items()
         if service.rolls and accepted(seen, name) != (wanted.versions[name],)
     ]  # fmt: skip

@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
 from ops.core.errors import UsageProblem
 from ops.stack import proxy_protocol
 from ops.stack.alerting import with_way_out
 from ops.stack.backup_settings import interruption, with_repositories
+from ops.stack.compose_keys import ServiceKeys
 from ops.stack.contract import PARTS, smoke_path
-from ops.stack.model import FROM_START, Limits, Service, Stack
+from ops.stack.model import Limits, Service, Stack
 from ops.stack.settings import Settings
 from ops.stack.value_types import age_days, disk_bytes, memory_bytes
+from ops.stack.yaml_model import misfits
 
 _PLACEHOLDER = re.compile(r"\$\{(CC03_[A-Z_]+)(?::-([^}]*))?\}")
 
@@ -148,9 +151,9 @@ def _service(
     name: str, definitions: Mapping[str, dict[str, Any]], settings: Settings, repository: Path, scaled: Mapping[str, int]
 ) -> Service:  # fmt: skip
     definition = definitions[name]
-    own = definition.get("x-cc03", {})
-    tls = own.get("tls", {})
-    from_start = tls.get("trusts") == FROM_START
+    own = keys_of(name, definition)
+    tls = own.tls
+    reload_certificate = tls.reload or () if tls else ()
     shares = _shared(definition)
     limits = definition["deploy"]["resources"]["limits"]
     memory = settings.limit(name).memory
@@ -169,46 +172,55 @@ def _service(
         replicas=_replicas(name, definition, settings, scaled),
         build=_context(name, definition, settings, repository),
         owner=int(str(definition.get("user", "0")).split(":")[0]),
-        probe=own.get("probe"),
-        live=own.get("live"),
-        socket=own.get("socket"),
+        probe=own.health.ready,
+        live=own.health.live,
+        socket=own.health.socket,
         shares=shares,
         holds=next((other for other in definitions if _shared(definitions[other]) == name), None),
-        keep=bool(own.get("keep")),
-        reload=tuple(own["reload"]) if "reload" in own else None,
-        check=tuple(own["check"]) if "check" in own else None,
-        smoke=_smoke(name, own, settings, repository),
-        interrupts=str(own.get("interrupts", "")),
-        gap_seconds=float(own.get("gap_seconds", 0)),
-        needs=tuple(own.get("needs", ())),
-        applies=tuple(own.get("applies", ())),
-        outlives=tuple(own.get("outlives", ())),
-        migrate=tuple(own["migrate"]) if "migrate" in own else None,
-        migrates_as=dict(own.get("migrates_as", {})),
-        late_secrets=tuple(own.get("late_secrets", ())),
-        hands=dict(own.get("hands", {})),
-        logins=dict(own.get("logins", {})),
-        proves=tuple(own.get("proves", ())),
-        reconnect=tuple(own["reconnect"]) if "reconnect" in own else None,
-        hold=tuple(own["hold"]) if "hold" in own else None,
-        backup=tuple(own["backup"]) if "backup" in own else None,
-        optional=own.get("optional"),
-        start_seconds=settings.start_seconds(name) or int(own.get("start_seconds", 120)),
+        reload=own.reload,
+        check=own.check,
+        smoke=_smoke(name, settings, repository) if name in PARTS else None,
+        interrupts=own.downtime.effect if own.downtime else "",
+        gap_seconds=own.downtime.seconds if own.downtime else 0.0,
+        stops_requests=bool(own.downtime and own.downtime.stops_requests),
+        needs=own.needs,
+        api_secrets=own.api_secrets,
+        stop_after=own.stop_after,
+        migrate=own.migration.command if own.migration else None,
+        migrates_as={name: one.model_dump() for name, one in own.migration.accounts.items()} if own.migration else {},
+        late_secrets=own.late_secrets,
+        credentials={secret: one.account for secret, one in own.credentials.items()},
+        logins={secret: one.variable for secret, one in own.credentials.items() if one.variable},
+        login_check=own.login_check or (),
+        reconnect=own.reconnect,
+        queue_requests=own.queue_requests,
+        backup=own.backup_before_migration,
+        optional=own.optional,
+        start_seconds=settings.start_seconds(name) or own.start_seconds,
         has_config=any(mount.startswith("../config/") for mount in mounts),
         has_tls=any(mount.endswith(":/etc/tls:ro") for mount in mounts),
-        listens={str(port): str(protocol) for port, protocol in tls.get("listens", {}).items()},
-        takes_up=tuple(tls.get("takes_up", ())),
-        trusts=() if from_start else tuple(tls.get("trusts", tls.get("takes_up", ()))),
-        trusts_from_start=from_start,
-        key_owner=tls.get("owner"),
-        public=tls.get("public"),
-        binds=str(own.get("binds", "")),
+        listens=dict(tls.ports) if tls else {},
+        reload_certificate=reload_certificate,
+        reload_roots=() if not tls or tls.roots_at_start else tls.reload_roots or reload_certificate,
+        roots_at_start=bool(tls and tls.roots_at_start),
+        key_owner=tls.key_owner if tls else None,
+        public=tls.public_port if tls else None,
+        listen_network=own.listen_network or "",
     )
 
 
-def _smoke(name: str, own: Mapping[str, Any], settings: Settings, repository: Path) -> str | None:
-    if "smoke" not in own or name not in PARTS:
-        return own.get("smoke")
+def keys_of(name: str, definition: Mapping[str, Any]) -> ServiceKeys:
+    """What a service says below x-cc03. Raises UsageProblem where that is no such thing."""
+    try:
+        return ServiceKeys.model_validate(definition.get("x-cc03") or {})
+    except ValidationError as problem:
+        key, what, cure = next(misfits(ServiceKeys, problem))
+        raise UsageProblem(
+            f"compose/compose.yaml: x-cc03.{key} of {name} {what}", cure, "docs/reference/compose-keys.md lists the keys"
+        ) from problem
+
+
+def _smoke(name: str, settings: Settings, repository: Path) -> str:
     return smoke_path(name, repository / str(getattr(settings.build, name)) == repository / "compose" / name, settings)
 
 

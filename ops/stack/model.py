@@ -13,13 +13,32 @@ LABEL_SLOT = "cc03.slot"
 LABEL_HASH = "cc03.config-hash"
 LABEL_TLS = "cc03.tls"
 """On a container that speaks TLS with its neighbours."""
-FROM_START = "start"
-"""What x-cc03.tls.trusts says of a service that reads its roots once."""
 EDGE = "nginx"
 """The one service through which users reach the others."""
 MAX_REPLICAS = 8
 SURGE = "surge"
 """Suffix of the extra container of a replicated service while its others are replaced (Kubernetes' word for it)."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """The account that a credential belongs to.
+
+    kind: `role` or `pair` (two roles that versions take in turn) of PostgreSQL, `redis`, `client`, `user` or `account` of
+    Keycloak, `signer` and `cipher` of the backup.
+    """
+
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+    @classmethod
+    def parse(cls, text: str) -> Account:
+        """The inverse of `str`; of an empty text the account of nobody."""
+        kind, _, name = text.partition(" ")
+        return cls(kind, name)
 
 
 @dataclass(frozen=True)
@@ -60,8 +79,6 @@ class Service:
     """Service in whose network its containers stand, and whose address and published ports they have."""
     holds: str | None = None
     """Service that stands in its network: the other side of `shares`."""
-    keep: bool = False
-    """Whether its container stays when only its image is another one."""
     reload: tuple[str, ...] | None = None
     """argv that makes the running container take up changed configuration; None: it is replaced."""
     check: tuple[str, ...] | None = None
@@ -70,12 +87,14 @@ class Service:
     """Path that is asked through nginx, of one container alone, before it counts as good."""
     interrupts: str = ""
     """Who notices while a container of this service is replaced."""
+    stops_requests: bool = False
+    """Whether every request to the site fails then."""
     gap_seconds: float = 0.0
     """How long that takes, where this host has not measured it yet."""
     needs: tuple[str, ...] = ()
-    applies: tuple[str, ...] = ()
-    """Secrets that it is given through its API, and that no container mounts on its behalf."""
-    outlives: tuple[str, ...] = ()
+    api_secrets: tuple[str, ...] = ()
+    """Secrets that are set through its API, and that no container mounts on its behalf."""
+    stop_after: tuple[str, ...] = ()
     """Services that need this one in order to stop well, and therefore stop before it."""
     migrate: tuple[str, ...] | None = None
     """argv of the one-off run that prepares the database before new containers of this service start."""
@@ -83,16 +102,15 @@ class Service:
     """Secret -> the `secret` and `account` that its migration finds in its place: what it makes belongs to another account."""
     late_secrets: tuple[str, ...] = ()
     """Secrets of which its container takes up a new version when it is next created for another reason."""
-    hands: Mapping[str, str] = field(default_factory=dict)
-    """Secret -> who checks it, and is told of a new version before a container uses it: `role NAME` or `pair NAME` of
-    PostgreSQL, `redis NAME`, `client NAME` of Keycloak, `signer NAME` and `cipher NAME` of the backup."""
+    credentials: Mapping[str, Account] = field(default_factory=dict)
+    """Secret -> its account: a new version is set at the service that verifies it, before a container uses it."""
     logins: Mapping[str, str] = field(default_factory=dict)
-    """Secret whose versions belong to one of two accounts by turns -> the environment variable that names the account."""
-    proves: tuple[str, ...] = ()
+    """Secret of a pair of roles -> the environment variable that names the role of its version."""
+    login_check: tuple[str, ...] = ()
     """argv that tells, in its containers and given the name of a secret, whether that is accepted where it logs in."""
     reconnect: tuple[str, ...] | None = None
     """argv, run in its containers, that has clients open their long-lived connections anew."""
-    hold: tuple[str, ...] | None = None
+    queue_requests: tuple[str, ...] | None = None
     """argv, run in nginx before a container of it is stopped: its requests wait there from then on."""
     backup: tuple[str, ...] | None = None
     """argv, run in its container, of the verified backup that precedes a migration."""
@@ -104,23 +122,29 @@ class Service:
     has_tls: bool = False
     listens: Mapping[str, str] = field(default_factory=dict)
     """Port at which it shows its certificate -> how TLS begins there: `tls` at once, `postgres` when asked for."""
-    takes_up: tuple[str, ...] = ()
+    reload_certificate: tuple[str, ...] = ()
     """argv, run in its containers, that makes it read a new certificate; empty: it reads the file by itself."""
-    trusts: tuple[str, ...] = ()
+    reload_roots: tuple[str, ...] = ()
     """argv, run in its containers, that makes it read the roots that it trusts."""
-    trusts_from_start: bool = False
+    roots_at_start: bool = False
     """Whether it reads those roots once, when it starts."""
     key_owner: int | None = None
     """The uid that reads the key of its certificate, where that is not the service's own."""
     public: int | None = None
     """Port at which strangers reach it, under the public name."""
-    binds: str = ""
+    listen_network: str = ""
     """The only one of its networks on which it listens; empty: on all of them."""
+
+    @property
+    def keep(self) -> bool:
+        """Whether its container stays when only its image changes: that of a holder would take the service that shares its
+        network with it, and has hardly a program to update."""
+        return self.holds is not None
 
     @property
     def listens_on(self) -> tuple[str, ...]:
         """The networks on which its ports are open."""
-        return (self.binds,) if self.binds else self.networks
+        return (self.listen_network,) if self.listen_network else self.networks
 
     @property
     def behind_tls(self) -> bool:

@@ -30,7 +30,7 @@ def with_listener(document: dict[str, Any], ports: Mapping[str, int]) -> None:
     services = document["services"]
     if KEY in ports and HOLDER in services:
         services[HOLDER]["ports"] = [*services[HOLDER]["ports"], f"{ports[KEY]}:{LISTENS}"]
-        services[EDGE]["x-cc03"]["tls"]["listens"][str(LISTENS)] = PROTOCOL
+        services[EDGE]["x-cc03"]["tls"]["ports"][str(LISTENS)] = PROTOCOL
 
 
 def filled(ports: Mapping[str, int]) -> dict[str, str]:

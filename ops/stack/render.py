@@ -121,8 +121,7 @@ def login_of(pair: str, version: int) -> str:
 def environment(service: Service, versions: Mapping[str, int]) -> dict[str, str]:
     """Variables of a container, those among them that name the account of a version."""
     names = {
-        variable: login_of(service.hands[secret].partition(" ")[2], versions[secret])
-        for secret, variable in service.logins.items()
+        variable: login_of(service.credentials[secret].name, versions[secret]) for secret, variable in service.logins.items()
     }
     return {**service.definition.get("environment", {}), **names}
 
@@ -178,7 +177,7 @@ def _place(stack: Stack, allocation: Allocation, service: Service, slot: str) ->
             *(
                 f"{other}:{where}"
                 for other, where in sorted(hosts_of(stack, allocation, service).items())
-                if other != name or service.binds
+                if other != name or service.listen_network
             ),
             *service.definition.get("extra_hosts", ()),
         ],
@@ -220,10 +219,10 @@ def render_slot(
             "path": f"{state}/logs/{slot}.log", "max-size": f"{log_megabytes}mb"
         }},
     }  # fmt: skip
-    if service.logins or service.binds:
+    if service.logins or service.listen_network:
         rendered["environment"] = environment(service, versions)
-    if service.binds:
-        where = address(allocation, service.binds, service.address_name(slot))
+    if service.listen_network:
+        where = address(allocation, service.listen_network, service.address_name(slot))
         rendered["environment"] = {**rendered["environment"], LISTEN: where}
     if tmpfs := _tmpfs(service):
         rendered["tmpfs"] = tmpfs
@@ -246,8 +245,8 @@ def render_another(
         **{key: place[key] for key in ("hostname", "networks", "extra_hosts")},
         "logging": {**first["logging"], "options": {**options, "path": str(Path(options["path"]).with_name(f"{slot}.log"))}},
     }  # fmt: skip
-    if service.binds:
-        another["environment"] = {**first["environment"], LISTEN: address(allocation, service.binds, slot)}
+    if service.listen_network:
+        another["environment"] = {**first["environment"], LISTEN: address(allocation, service.listen_network, slot)}
     label = hash_of(service, stack.project, another, config_hash)
     return {**another, "labels": {**first["labels"], LABEL_SLOT: slot, LABEL_HASH: label}}
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ops.engines.podman.firewall_rules import rules
 from ops.stack.images import WantedImage
-from ops.stack.model import LABEL_HASH, LABEL_SERVICE, SURGE, Allocation, Limits, Service, Stack
+from ops.stack.model import LABEL_HASH, LABEL_SERVICE, SURGE, Account, Allocation, Limits, Service, Stack
 from ops.stack.render import ONE_OFFS, digest, environment, hash_of, migration_login, one_off, secret_name
 
 
@@ -111,8 +111,27 @@ def _known(kind: type, value: Mapping[str, Any]) -> dict[str, Any]:
     return {key: tuple(item) if isinstance(item, list) else item for key, item in value.items() if key in names}
 
 
+FORMER_NAMES = {
+    "applies": "api_secrets", "outlives": "stop_after", "proves": "login_check", "hold": "queue_requests",
+    "takes_up": "reload_certificate", "trusts": "reload_roots", "trusts_from_start": "roots_at_start",
+    "binds": "listen_network",
+}  # fmt: skip
+"""Name of a field of Service in releases of earlier versions -> its name."""
+
+
+def _current(value: Mapping[str, Any]) -> dict[str, Any]:
+    """A sealed service in today's words."""
+    found = {FORMER_NAMES.get(key, key): one for key, one in value.items()}
+    if "hands" in found:
+        accounts = {secret: Account.parse(to) for secret, to in found["hands"].items()}
+        found["credentials"] = {secret: {"kind": one.kind, "name": one.name} for secret, one in accounts.items()}
+        found["stops_requests"] = found["interrupts"].partition(";")[0] == "everybody"
+    return found
+
+
 def _service(value: Mapping[str, Any]) -> Service:
-    known = _known(Service, value)
+    known = _known(Service, _current(value))
+    known["credentials"] = {secret: Account(**one) for secret, one in known.get("credentials", {}).items()}
     build = known.get("build")
     return Service(**{**known, "limits": Limits(**value["limits"]), "build": Path(build) if build else None})
 
@@ -186,7 +205,7 @@ def with_one_service(wanted: Wanted, last: Wanted, only: str) -> Wanted:
         wanted, stack=stack, images=mixed(wanted.images, last.images), config=mixed(wanted.config, last.config),
         config_files=mixed(wanted.config_files, last.config_files),
         versions={
-            **last.versions, **{name: wanted.versions[name] for one in services for name in (*one.mounts, *one.applies)}
+            **last.versions, **{name: wanted.versions[name] for one in services for name in (*one.mounts, *one.api_secrets)}
         },
         realm=wanted.realm if "keycloak" in changing else last.realm,
         certificate_names=mixed(wanted.certificate_names, last.certificate_names),
@@ -197,9 +216,9 @@ def with_one_service(wanted: Wanted, last: Wanted, only: str) -> Wanted:
 def with_realm(wanted: Wanted, last: Wanted) -> Wanted:
     """The last release with the realm as it is declared now, and with the secrets that this takes."""
     keycloak, before = wanted.stack.services["keycloak"], last.stack.services["keycloak"]
-    services = {**last.stack.services, "keycloak": replace(before, applies=keycloak.applies)}
-    secrets = tuple(dict.fromkeys((*last.stack.secrets, *keycloak.applies)))
+    services = {**last.stack.services, "keycloak": replace(before, api_secrets=keycloak.api_secrets)}
+    secrets = tuple(dict.fromkeys((*last.stack.secrets, *keycloak.api_secrets)))
     return replace(
         last, number=None, realm=wanted.realm, stack=replace(last.stack, services=services, secrets=secrets),
-        versions={**last.versions, **{name: wanted.versions[name] for name in keycloak.applies}},
+        versions={**last.versions, **{name: wanted.versions[name] for name in keycloak.api_secrets}},
     )  # fmt: skip

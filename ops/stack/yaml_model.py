@@ -5,7 +5,7 @@ ops/cli/model_pages.py tells the reference and editors what the models accept.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
@@ -136,6 +136,18 @@ def refusal(model: type[BaseModel], refused: ValidationError) -> str:
         *parent, key = error["loc"]
         return f'"{key}" is not known: {did_you_mean(str(key), names(type_at(model, tuple(parent))))}'
     return f"{spelled(error['loc'])}: {_must(model, error)}".removeprefix(": ")
+
+
+def misfits(model: type[BaseModel], refused: ValidationError) -> Iterator[tuple[str, str, str]]:
+    """Key, what is wrong with it and the cure, for each value that does not fit."""
+    for error in refused.errors(include_url=False):
+        place = tuple(part for part in error["loc"] if part != KEY)
+        if error["type"] == "extra_forbidden":
+            yield spelled(place), "is not known", did_you_mean(str(place[-1]), names(type_at(model, place[:-1])))
+        elif error["type"] == "missing":
+            yield spelled(place[:-1]), f"has no {place[-1]}", _missing(model, place[:-1])
+        else:
+            yield spelled(place), f"is {error['input']!r}", f"it must be {_must(model, error)}"
 
 
 def _problem(model: type[BaseModel], error: ErrorDetails, document: Document, reference: str) -> tuple[int, UsageProblem]:

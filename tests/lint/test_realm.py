@@ -21,7 +21,7 @@ from .deployed import Deployed
 FOLDER = REPOSITORY / "config" / "keycloak"
 TEXT = (FOLDER / "realm.yaml").read_text(encoding="utf-8")
 KEYCLOAK = yaml.safe_load((REPOSITORY / "compose" / "compose.yaml").read_text())["services"]["keycloak"]
-SECRETS = set(KEYCLOAK["x-cc03"]["applies"])
+SECRETS = set(KEYCLOAK["x-cc03"]["api_secrets"])
 MOUNTED = set(KEYCLOAK["secrets"])
 PROBE = "cc03-probe"
 """The client and the user that try whether logins work: by password, with one that stays, and with tokens that open nothing."""
@@ -124,7 +124,7 @@ def secret_problems(node: Any, path: str = "") -> Iterator[str]:
             yield f"{path} is a secret in clear"
         for name in re.findall(r"@secret:([^@]*)@", node):
             if name not in SECRETS:
-                yield f"{path}: there is no secret {name} (x-cc03.applies of keycloak)"
+                yield f"{path}: there is no secret {name} (x-cc03.api_secrets of keycloak)"
 
 
 def test_realm_is_in_order() -> None:

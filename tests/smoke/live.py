@@ -146,7 +146,9 @@ class Live:
         """GET on a port of a container, as the container itself would ask."""
         service = self.project.stack.service_of(slot)
         allocation = self.project.deployed.allocation
-        where = address(allocation, service.binds, service.address_name(slot)) if service.binds else "127.0.0.1"
+        where = (
+            address(allocation, service.listen_network, service.address_name(slot)) if service.listen_network else "127.0.0.1"
+        )
         with requests.Session() as session, self.network(slot):
             session.trust_env = False
             session.verify = str(self.ca)

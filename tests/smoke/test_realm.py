@@ -34,7 +34,7 @@ def test_container_has_no_secret_that_only_the_realm_needs(live: Live) -> None:
     mounted = set(live.exec("keycloak", "ls", "/run/secrets").stdout.split())
 
     assert mounted == set(live.project.stack.services["keycloak"].secrets)
-    assert not mounted & set(live.project.stack.services["keycloak"].applies)
+    assert not mounted & set(live.project.stack.services["keycloak"].api_secrets)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_export_is_a_declaration_of_what_there_is(live: Live, clicked: str, tmp_
 
     text = file.read_text()
     assert file.stat().st_mode & 0o777 == 0o600
-    assert [name for name in live.project.stack.services["keycloak"].applies if live.secret(name) in text] == []
+    assert [name for name in live.project.stack.services["keycloak"].api_secrets if live.secret(name) in text] == []
     assert clicked in [client["clientId"] for client in yaml.safe_load(text)["clients"]]
     found = planned(live, "--file", str(file))
     assert (found["changes"], found["undeclared"]["clients"]) == ([], [])

@@ -52,15 +52,16 @@ services:
       - "${{CC03_STATE}}/certs/postgres:/etc/tls:ro"
     secrets: [postgres-superuser, postgres-app]
     deploy: {{resources: {{limits: {{memory: 4g, cpus: "2"}}}}}}
-    x-cc03: {{reload: [/reload, now], check: [/check], gap_seconds: 10, interrupts: everybody,
-              tls: {{listens: {{"5432": postgres}}, takes_up: [/reload, now]}}}}
+    x-cc03: {{reload: [/reload, now], check: [/check],
+              downtime: {{seconds: 10, effect: every request fails, stops_requests: true}},
+              tls: {{ports: {{"5432": postgres}}, reload: [/reload, now]}}}}
   keycloak:        # configuration, but no reload
     <<: *common
     build: ./keycloak
     networks: [app, data]
     volumes: [../config/keycloak:/etc/cc03/current:ro]
     deploy: {{resources: {{limits: {{memory: 2g, cpus: "1"}}}}}}
-    x-cc03: {{needs: [postgres], probe: "http://keycloak:9000/health/ready", start_seconds: 600}}
+    x-cc03: {{needs: [postgres], health: {{ready: "http://keycloak:9000/health/ready"}}, start_seconds: 600}}
   backend:         # replicated, migrates
     <<: *common
     build: ./backend
@@ -69,7 +70,7 @@ services:
     secrets: [postgres-app]
     environment: {{ISSUER: "${{CC03_PUBLIC_URL}}/auth"}}
     deploy: {{replicas: 2, resources: {{limits: {{memory: 2g, cpus: "2"}}}}}}
-    x-cc03: {{needs: [postgres, keycloak], migrate: [migrate], reconnect: [again]}}
+    x-cc03: {{needs: [postgres, keycloak], migration: {{command: [migrate]}}, reconnect: [again]}}
   edge:            # published, holds the address of another
     <<: *common
     build: ./edge
@@ -77,7 +78,6 @@ services:
     ports: ["${{CC03_HTTPS_PORT:-443}}:8443"]
     sysctls: {{net.ipv4.tcp_migrate_req: "1"}}
     deploy: {{resources: {{limits: {{memory: 32m, cpus: "0.1"}}}}}}
-    x-cc03: {{keep: true}}
   nginx:           # shares a network, reloads
     <<: *common
     build: ./nginx
@@ -87,12 +87,10 @@ services:
     x-cc03:
       reload: [nginx, -s, reload]
       check: [nginx, -t]
-      tls: {{listens: {{"8443": tls}}, public: 8443}}
-      probe: "https://nginx:8443/healthz"
-      socket: /run/probe.sock
+      tls: {{ports: {{"8443": tls}}, public_port: 8443}}
+      health: {{ready: "https://nginx:8443/healthz", socket: /run/probe.sock}}
       needs: [edge]
-      gap_seconds: 5
-      interrupts: everybody
+      downtime: {{seconds: 5, effect: every request fails, stops_requests: true}}
   grafana:         # optional, as its publisher made it
     <<: *common
     image: {GRAFANA}

@@ -225,7 +225,7 @@ def test_service_needs_only_services_that_stand_above_it(service: str) -> None:
 def test_everything_that_is_declared_is_used_and_the_other_way_round(kind: str) -> None:
     used = {str(name).partition(":")[0] for one in DEFINED.values() for name in one.get(kind, [])}
     if kind == "secrets":
-        used |= {name for one in DEFINED.values() for name in one.get("x-cc03", {}).get("applies", [])}
+        used |= {name for one in DEFINED.values() for name in one.get("x-cc03", {}).get("api_secrets", [])}
 
     assert {name for name in used if not name.startswith((".", "/", "$"))} == set(COMPOSE[kind])
 

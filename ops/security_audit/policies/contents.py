@@ -104,9 +104,9 @@ def declared_secrets(compose: Compose) -> Iterator[Finding]:
                 yield name, f"secret {secret} is not declared", f"add {secret} to secrets"
             elif secret in SECRETS and name not in SECRETS[secret]:
                 yield name, f"may not have the secret {secret}", "take it off, or add it to SECRETS in that file on purpose"
-        for secret in own(service).get("applies") or ():
+        for secret in own(service).get("api_secrets") or ():
             if secret not in declared:
-                yield name, f"x-cc03.applies names {secret}, which is not declared", f"add {secret} to secrets"
+                yield name, f"x-cc03.api_secrets names {secret}, which is not declared", f"add {secret} to secrets"
             elif secret in (service.get("secrets") or ()):
                 yield name, f"mounts {secret} and is given it through its API", "drop one of the two"
 
@@ -174,8 +174,9 @@ def no_literal_secret(compose: Compose) -> Iterator[Finding]:
         values = [pair for key in ("environment", "labels", "annotations", "sysctls") for pair in pairs(service.get(key))]
         for key in ("command", "entrypoint", "healthcheck"):
             values += _texts(key, service.get(key))
-        for key in ("probe", "reload", "check", "migrate"):
+        for key in ("health", "reload", "check"):
             values += _texts(f"x-cc03.{key}", own(service).get(key))
+        values += _texts("x-cc03.migration.command", (own(service).get("migration") or {}).get("command"))
         build = service.get("build")
         values += pairs(build.get("args")) if isinstance(build, Mapping) else ()
         for key, value in values:

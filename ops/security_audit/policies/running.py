@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
-from typing import Any
+
+from pydantic import ValidationError
 
 from ops.core.errors import did_you_mean
 from ops.security_audit.policies.core import Compose, Finding, executable, exempt, limits, own, policy, services, size
-from ops.stack.model import FROM_START
+from ops.stack.compose_keys import ServiceKeys
+from ops.stack.yaml_model import misfits
 
 
 @policy("a service without a health check is believed to work: deploys, rollbacks and alerts would all be guesses")
@@ -113,96 +115,23 @@ def needs(compose: Compose) -> Iterator[Finding]:
         yield str(problem.args[1][0]), f"needs go in a circle: {' -> '.join(problem.args[1])}", "drop one of them"
 
 
-def _words(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(word, str) for word in value)
-
-
-def _sentence(value: Any) -> bool:
-    return isinstance(value, str) and len(value.split()) >= 3
-
-
-def _listeners(value: Any) -> bool:
-    known = "(role|pair|redis|client|signer|cipher) [a-z0-9-]+"
-    return isinstance(value, Mapping) and all(re.fullmatch(known, str(to)) for to in value.values())
-
-
-def _positive(value: Any) -> bool:
-    return type(value) is int and value > 0
-
-
-def _trusts(value: Any) -> Any:
-    return value == FROM_START or _words(value)
-
-
-def _certificate(value: Any) -> bool:
-    """Where one is shown, how it and the roots are taken up, which of the ports strangers reach, and who reads the key."""
-    known = {"listens": None, "takes_up": _words, "trusts": _trusts, "public": None, "owner": _positive}
-    if not isinstance(value, Mapping) or not {"listens"} <= value.keys() <= known.keys():
-        return False
-    ports = value["listens"]
-    if not isinstance(ports, Mapping) or not ports or not set(ports.values()) <= {"tls", "postgres"}:
-        return False
-    public = value.get("public") is None or str(value["public"]) in ports
-    # As words: a release keeps them as JSON, which knows no other keys.
-    return (
-        all(isinstance(port, str) and port.isdigit() for port in ports)
-        and public
-        and all(good is None or good(value[key]) for key, good in known.items() if key in value)
-    )
-
-
-def _logins(value: Any) -> bool:
-    found = value.values() if isinstance(value, Mapping) else (None,)
-    return all(isinstance(one, Mapping) and set(one) == {"secret", "account"} for one in found)
-
-
-OWN_KEYS: dict[str, tuple[Callable[[Any], Any], str]] = {
-    "probe": (lambda value: isinstance(value, str) and re.match(r"https://[a-z-]+:\d+/", value), "a URL such as https://redis:1234/health"),
-    "live": (lambda value: re.match(r"https://[a-z-]+:\d+/|/", str(value)), "a URL, or the path of a program in the container"),
-    "socket": (lambda value: isinstance(value, str) and value.startswith("/run/"), "a path such as /run/probe.sock"),
-    "keep": (lambda value: value is True, "true, or absent"),
-    "binds": (lambda value: isinstance(value, str) and value, "one of its networks"),
-    "reload": (_words, "a list of words: the command and its arguments"),
-    "check": (_words, "a list of words: the command and its arguments"),
-    "migrate": (_words, "a list of words: the command and its arguments"),
-    "migrates_as": (_logins, "a mapping of secret: {secret: NAME, account: NAME}"),
-    "needs": (lambda value: isinstance(value, list), "a list of services"),
-    "outlives": (lambda value: isinstance(value, list), "a list of services"),
-    "applies": (_words, "a list of secrets"),
-    "optional": (_sentence, "a sentence: why the stack is complete without it, and the cure"),
-    "smoke": (lambda value: isinstance(value, str) and value.startswith("/"), "a path such as /api/v1/health/ready"),
-    "late_secrets": (lambda value: isinstance(value, list), "a list of secrets"),
-    "hands": (_listeners, "a mapping of secret: role NAME, pair NAME, redis NAME, client NAME, signer NAME or cipher NAME"),
-    "logins": (lambda value: isinstance(value, Mapping), "a mapping of secret: VARIABLE"),
-    "proves": (_words, "a list of words: the command and its arguments"),
-    "reconnect": (_words, "a list of words: the command and its arguments"),
-    "hold": (_words, "a list of words: the command and its arguments"),
-    "backup": (_words, "a list of words: the command and its arguments"),
-    "tls": (_certificate, "listens: {PORT: tls or postgres}; takes_up, trusts: words, or trusts: start; public: PORT; owner"),
-    "gap_seconds": (lambda value: type(value) in (int, float) and 0 < value <= 3600, "a number of seconds up to 3600"),
-    "interrupts": (_sentence, "who notices while it is replaced, in words"),
-    "start_seconds": (lambda value: type(value) is int and 0 < value <= 3600, "a number of seconds up to 3600"),
-    "exempt": (lambda value: isinstance(value, Mapping), "a mapping of subject: reason"),
-}  # fmt: skip
-"""Keys below x-cc03: how each is recognised, and its form in words."""
-
-
 @policy("whoever gets onto its network would read what its neighbours tell it, passwords and tokens included")
 def speaks_tls(compose: Compose) -> Iterator[Finding]:
     for name, service in services(compose):
         # What holds the address of another has no program that listens.
         holds = any(other.get("network_mode") == f"service:{name}" for _, other in services(compose))
-        if not holds and not (own(service).get("tls") or {}).get("listens"):
-            yield name, "shows no certificate", 'name its ports in x-cc03.tls.listens ("8000": tls)'
+        if not holds and not (own(service).get("tls") or {}).get("ports"):
+            yield name, "shows no certificate", 'name its ports in x-cc03.tls.ports ("8000": tls)'
 
 
 @policy("what the deployer does not know it ignores: a mistyped key would look like a setting and be none")
 def deployer_keys(compose: Compose) -> Iterator[Finding]:
     for name, service in services(compose):
-        for key, value in own(service).items():
-            if key not in OWN_KEYS:
-                yield name, f"x-cc03.{key} is not known", did_you_mean(key, OWN_KEYS)
-                continue
-            fits, form = OWN_KEYS[key]
-            if not fits(value):
-                yield name, f"x-cc03.{key} is {value!r}", f"it must be {form}"
+        try:
+            ready = ServiceKeys.model_validate(own(service)).health.ready or ""
+        except ValidationError as refused:
+            for key, what, cure in misfits(ServiceKeys, refused):
+                yield name, f"x-cc03.{key} {what}", cure
+            continue
+        if ready.startswith("http:"):
+            yield name, f"x-cc03.health.ready is {ready!r}", "whoever gets onto the network could answer: use https"

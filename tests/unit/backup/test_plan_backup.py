@@ -78,7 +78,7 @@ def test_the_receiver_is_switched_by_the_setting() -> None:
 
 def test_replacing_the_container_is_announced_where_commits_wait_for_it() -> None:
     assert backup_settings.interruption(settings()) == {}
-    assert backup_settings.interruption(settings("backup: {synchronous: true}"))["gap_seconds"] > 0
+    assert backup_settings.interruption(settings("backup: {synchronous: true}"))["downtime"]["seconds"] > 0
 
 
 def test_a_file_without_the_key_is_a_defect() -> None:

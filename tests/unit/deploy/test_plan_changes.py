@@ -57,7 +57,7 @@ def test_gap_is_the_one_that_was_measured_where_there_is_one() -> None:
     seen = deployed(wanted(), gaps={"postgres": 3.4})
 
     assert plan_deploy(wanted(tags={"postgres": "2"}), seen).changes == (
-        Change("postgres", "recreate", "image", 3.4, "everybody"),
+        Change("postgres", "recreate", "image", 3.4, "every request fails", True),
     )
 
 

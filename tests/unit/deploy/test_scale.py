@@ -132,7 +132,7 @@ def test_who_cannot_reload_its_configuration_is_replaced_where_that_changes() ->
 
 def test_container_that_binds_one_network_listens_at_its_own_address_there() -> None:
     own = stack("replicas: {backend: 2}")
-    services = {**own.services, "backend": dataclasses.replace(own.services["backend"], binds="app")}
+    services = {**own.services, "backend": dataclasses.replace(own.services["backend"], listen_network="app")}
     own = dataclasses.replace(own, services=services)
     given_to = allocation(own)
     rendered = render_release(

@@ -257,12 +257,12 @@ def test_announced_interruption_excuses_nothing_outside_of_it(served: World, mon
 @pytest.mark.parametrize(
     ("change", "stops"),
     [
-        (Change("postgres", "recreate", "", 10, "everybody; the API and logins answer errors"), True),
-        (Change("nginx", "recreate", "", 5, "everybody"), True),
+        (Change("postgres", "recreate", "", 10, "every request fails; the API and logins answer errors", True), True),
+        (Change("nginx", "recreate", "", 5, "every request fails", True), True),
         (Change("redis", "recreate", "", 5, "nobody; the API answers from PostgreSQL meanwhile"), False),
         (Change("keycloak", "recreate", "", 25, "who logs in waits"), False),
         (Change("prometheus", "recreate", "", 3.2), False),
-        (Change("nginx", "reload", "", 0, "everybody"), False),
+        (Change("nginx", "reload", "", 0, "every request fails", True), False),
     ],
 )
 def test_only_what_everybody_was_told_of_stops_requests(change: Change, stops: bool) -> None:

@@ -26,11 +26,11 @@ COMPOSE = (
     .replace("secrets: [postgres-superuser, postgres-app]", f"secrets: [postgres-superuser, postgres-app, {ROLE}]")
     .replace("x-cc03: {reload: [/reload, now]", f"x-cc03: {{late_secrets: [{ROLE}], reload: [/reload, now]")
     .replace("volumes: [../config/keycloak:", f"secrets: [{ROLE}, keycloak-ops]\n    volumes: [../config/keycloak:")
-    .replace("x-cc03: {needs: [postgres], probe",
-             f"x-cc03: {{late_secrets: [keycloak-ops], hands: {{{ROLE}: role keycloak}}, needs: [postgres], probe")
+    .replace("x-cc03: {needs: [postgres], health",
+             f"x-cc03: {{late_secrets: [keycloak-ops], credentials: {{{ROLE}: {{role: keycloak}}}}, needs: [postgres], health")
     .replace("networks: [app]\n    deploy: {resources: {limits: {memory: 1g",
              "networks: [app]\n    secrets: [keycloak-grafana]\n    deploy: {resources: {limits: {memory: 1g")
-    .replace("x-cc03: {optional: no", "x-cc03: {hands: {keycloak-grafana: client cc03-grafana}, optional: no")
+    .replace("x-cc03: {optional: no", "x-cc03: {credentials: {keycloak-grafana: {client: cc03-grafana}}, optional: no")
     .replace("secrets: {postgres-superuser: {external: true},",
              f"secrets: {{{ROLE}: {{external: true}}, keycloak-ops: {{external: true}}, keycloak-grafana: {{external: true}}, "
              "postgres-superuser: {external: true},")

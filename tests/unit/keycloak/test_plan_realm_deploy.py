@@ -36,7 +36,7 @@ def text(lifespan: int = 300, more: str = "") -> str:
 def release(realm: str = text(), **changes: Any) -> Wanted:
     """The small stack with a realm, whose secret no container mounts."""
     plain = wanted(**changes)
-    keycloak = replace(plain.stack.services["keycloak"], applies=(SECRET,))
+    keycloak = replace(plain.stack.services["keycloak"], api_secrets=(SECRET,))
     stack = replace(
         plain.stack, services={**plain.stack.services, "keycloak": keycloak}, secrets=(*plain.stack.secrets, SECRET)
     )

@@ -28,7 +28,7 @@ def test_stop_ends_supervision_first_and_databases_last() -> None:
 
 def test_what_outlives_a_service_stops_after_it() -> None:
     own = stack()
-    own = replace(own, services={**own.services, "nginx": replace(own.services["nginx"], outlives=("postgres",))})
+    own = replace(own, services={**own.services, "nginx": replace(own.services["nginx"], stop_after=("postgres",))})
 
     assert "stop postgres" in before(plan_stop(own, deployed(wanted()), ticker=False), "stop nginx")
 

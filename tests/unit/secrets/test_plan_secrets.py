@@ -28,9 +28,9 @@ COMPOSE = (
     builders.COMPOSE
     .replace("x-cc03: {reload: [/reload, now]",
              "x-cc03: {late_secrets: [postgres-app, postgres-superuser], reload: [/reload, now]")
-    .replace("x-cc03: {needs: [postgres, keycloak], migrate",
-             "x-cc03: {hands: {postgres-app: pair app}, logins: {postgres-app: CC03_DATABASE_USER}, proves: [/logged-in], "
-             "needs: [postgres, keycloak], migrate")
+    .replace("x-cc03: {needs: [postgres, keycloak], migration",
+             "x-cc03: {credentials: {postgres-app: {pair: app, variable: CC03_DATABASE_USER}}, login_check: [/logged-in], "
+             "needs: [postgres, keycloak], migration")
 )  # fmt: skip
 APP, SUPERUSER = target_named("postgres-app"), target_named("postgres-superuser")
 
@@ -317,7 +317,7 @@ def test_container_that_proves_has_what_does_it(service: str) -> None:
     folder = builders.REPOSITORY / "compose" / service
     declared = yaml.safe_load((builders.REPOSITORY / "compose/compose.yaml").read_text())["services"][service]["x-cc03"]
 
-    assert declared["proves"] == ["/usr/local/bin/logged-in"]
+    assert declared["login_check"] == ["/usr/local/bin/logged-in"]
     script = next(path for path in (folder / "logged-in", folder / "bin" / "logged-in") if path.is_file())
     assert Path(script).stat().st_mode & 0o111
 
@@ -325,8 +325,8 @@ def test_container_that_proves_has_what_does_it(service: str) -> None:
 def test_migration_logs_in_with_an_account_of_its_own_whatever_is_rotated() -> None:
     """What it makes belongs to that account. No container that serves has its secret, nor is one replaced for it."""
     own = (
-        COMPOSE.replace("migrate: [migrate]", "migrate: [migrate], "
-                        "migrates_as: {postgres-app: {secret: postgres-migration, account: app_migration}}")
+        COMPOSE.replace("command: [migrate]", "command: [migrate], "
+                        "accounts: {postgres-app: {secret: postgres-migration, account: app_migration}}")
         .replace("postgres-app: {external: true}", "postgres-app: {external: true}, postgres-migration: {external: true}")
         .replace("secrets: [postgres-superuser, ", "secrets: [postgres-superuser, postgres-migration, ")
     )  # fmt: skip

@@ -226,7 +226,7 @@ def test_two_projects_share_no_name() -> None:
 
 def test_service_that_binds_one_network_is_known_by_it_alone() -> None:
     own = stack()
-    bound = replace(own.services["keycloak"], binds="data")
+    bound = replace(own.services["keycloak"], listen_network="data")
     services = render(replace(own, services={**own.services, "keycloak": bound}))["services"]
     where = services["keycloak"]["networks"]["cc03-data"]["ipv4_address"]
 
