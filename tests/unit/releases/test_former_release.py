@@ -90,7 +90,7 @@ def test_todays_stack_has_no_container_replaced_for_the_names_of_keys(former: Wa
 
 def test_it_can_be_brought_about_on_an_empty_host() -> None:
     names = SEALED["stack"]["stack"]["services"]
-    own = {**SEALED["stack"], "certificate_names": dict.fromkeys(names, ["localhost"])}
+    own = {**SEALED["stack"], "certificate_names": {name: ["localhost"] for name in names}}
     former = unpack(own, SEALED["compose"], {name: {"file": name} for name in names}, "", 7)
 
     assert {f"start {slot}" for slot in former.slots()} <= {step.key for step in plan_deploy(former, Seen()).steps}
