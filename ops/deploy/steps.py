@@ -25,8 +25,8 @@ def queue_requests(execution: Execution, slot: str) -> None:
     """Have nginx keep what comes for a container that is about to stop. Where nginx cannot (it is away, or of an older
     release), a request that arrives as its port closes is cut, as one is at a crash."""
     for service in execution.stack.services.values():
-        if service.hold and slot in service.slots():
-            execution.engine.exec(EDGE, service.hold, ok=None)
+        if service.queue_requests and slot in service.slots():
+            execution.engine.exec(EDGE, service.queue_requests, ok=None)
 
 
 @dataclass(frozen=True)

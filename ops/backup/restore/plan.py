@@ -36,7 +36,7 @@ from ops.lifecycle.plan import stop_order
 from ops.secrets import verifying as handing
 from ops.secrets.table import BY_API
 from ops.stack.durations import grace
-from ops.stack.model import Seen, Stack
+from ops.stack.model import Account, Seen, Stack
 from ops.stack.render import volume_name
 
 VERB = "restore"
@@ -215,10 +215,10 @@ def start(line: _Sequence, stack: Stack, facts: Facts, names: Sequence[str], cho
 def verify_secrets(line: _Sequence, facts: Facts, owners: Iterable[str]) -> None:
     """Log in with every secret that one of these services verifies; its retired value must be refused."""
     steps = handing.verified(facts.stack, owners, facts.secrets, facts.retired)
-    line.add(*(step for step in steps if not step.to.startswith(BY_API)))
+    line.add(*(step for step in steps if Account.parse(step.to).kind not in BY_API))
     for step in steps:
         # Keycloak refuses a login of a user while another login of the same user is in progress.
-        line.add(*([step] if step.to.startswith(BY_API) else []))
+        line.add(*([step] if Account.parse(step.to).kind in BY_API else []))
 
 
 def _losses(chosen: Chosen, facts: Facts, stamp: str) -> tuple[str, ...]:
