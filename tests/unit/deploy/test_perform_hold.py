@@ -15,8 +15,8 @@ from ops.engines.podman.host import Host
 from ops.execution import Execution
 
 SERVICES = {
-    "keycloak": SimpleNamespace(hold=("hold", "keycloak"), slots=lambda: ("keycloak",)),
-    "redis": SimpleNamespace(hold=None, slots=lambda: ("redis",)),
+    "keycloak": SimpleNamespace(queue_requests=("hold", "keycloak"), slots=lambda: ("keycloak",)),
+    "redis": SimpleNamespace(queue_requests=None, slots=lambda: ("redis",)),
 }
 
 
