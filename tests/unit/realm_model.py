@@ -10,10 +10,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ops.keycloak.realm import components
 from ops.keycloak.realm.change import Change, Ref
-from ops.keycloak.realm.defaults import CLIENT, OWN_CLIENTS, REALM, REQUIRED_ACTIONS
+from ops.keycloak.realm.defaults import CLIENT, DEFAULT_SCOPES, OWN_CLIENTS, OWN_SCOPES, REALM, REQUIRED_ACTIONS
 from ops.keycloak.realm.flows import BINDINGS, OF_PROVIDERS, Flows, in_use
-from ops.keycloak.realm.objects import OVERRIDES
+from ops.keycloak.realm.objects import OVERRIDES, new_clients_scopes
 from ops.keycloak.realm.plan import Declaration, parse_realm, plan_realm
 from ops.keycloak.realm.rights import flat
 
@@ -34,6 +35,10 @@ def _change_list(method: str, have: list[Any], names: Iterable[Any]) -> None:
         have.remove(name) if method == "DELETE" else have.append(name)
 
 
+def _hidden(config: dict[str, list[str]]) -> dict[str, list[str]]:
+    return {key: ["**********"] if key == "bindCredential" else value for key, value in config.items()}
+
+
 def _name(part: Ref) -> str:
     return f"service-account-{part.name}" if part.kind == "service account" else part.name
 
@@ -45,10 +50,14 @@ class Model:
         self.live: dict[str, Any] = {}
 
     def become(self, wanted: Declaration) -> Model:
-        """Twice where the realm is made: what that leaves is found by the next plan."""
-        for _ in range(2):
-            for change in plan_realm(wanted, self.live):
+        """As `bring_about`: planned again where more is made than was asked for."""
+        while changes := plan_realm(wanted, self.live):
+            for change in changes:
                 self.perform(change)
+                if change.makes_realm or change.adds_more:
+                    break
+            else:
+                break
         return self
 
     def perform(self, change: Change) -> None:
@@ -76,7 +85,19 @@ class Model:
             **copy.deepcopy(dict(REALM)), **body, "users": users,
             "roles": {"realm": [*own, *([] if default["name"] in given else [default]), *body["roles"]["realm"]], "client": {}},
             "clients": [{"clientId": name, "directAccessGrantsEnabled": name == "admin-cli"} for name in OWN_CLIENTS],
-            "clientScopes": [{"name": "basic", "protocolMappers": []}],
+            "clientScopes": [
+                {"name": name, "protocol": "saml" if name == "role_list" else "openid-connect", "protocolMappers": []}
+                for name in OWN_SCOPES
+            ],
+            **{key: list(names) for key, names in DEFAULT_SCOPES.items()}, "defaultGroups": [],
+            "components": {
+                "org.keycloak.keys.KeyProvider": [
+                    {"name": "rsa-generated", "providerId": "rsa-generated", "config": {"priority": ["100"]}}
+                ],
+                "org.keycloak.services.clientregistration.policy.ClientRegistrationPolicy": [
+                    {"name": "Trusted Hosts", "providerId": "trusted-hosts", "subType": "anonymous", "config": {}}
+                ],
+            },
             "requiredActions": [
                 {"alias": alias, "enabled": on, "defaultAction": asked}
                 for alias, (on, asked) in REQUIRED_ACTIONS.items()
@@ -94,12 +115,56 @@ class Model:
             self._new_client(client)
 
     def _new_client(self, client: dict[str, Any]) -> None:
-        scopes = [*CLIENT["defaultClientScopes"], *(["service_account"] if client.get("serviceAccountsEnabled") else [])]
-        made = {**copy.deepcopy(dict(CLIENT)), "defaultClientScopes": scopes}
+        own = new_clients_scopes(client, self.live)
+        scopes = [*own["defaultClientScopes"], *(["service_account"] if client.get("serviceAccountsEnabled") else [])]
+        made = {**copy.deepcopy(dict(CLIENT)), **own, "defaultClientScopes": scopes}
         kinds = ("defaultClientScopes", "optionalClientScopes")
         if any(kind in client for kind in kinds):
             made |= {kind: [] for kind in kinds}  # as Keycloak has it: one list that is given empties the other
         self.live["clients"].append({**made, **client})
+
+    def _members(self, key: str, of: Iterable[str], method: str, rest: list[str]) -> None:
+        assert rest[0] in of
+        _change_list("POST" if method == "PUT" else method, self.live[key], rest)
+
+    def _default_groups(self, method: str, rest: list[str], request: Any) -> None:
+        self._members("defaultGroups", flat(self.live), method, rest)
+
+    def _default_default_client_scopes(self, method: str, rest: list[str], request: Any) -> None:
+        assert method == "DELETE" or rest[0] not in self.live["defaultOptionalClientScopes"]
+        self._members("defaultDefaultClientScopes", [one["name"] for one in self.live["clientScopes"]], method, rest)
+
+    def _default_optional_client_scopes(self, method: str, rest: list[str], request: Any) -> None:
+        assert method == "DELETE" or rest[0] not in self.live["defaultDefaultClientScopes"]
+        self._members("defaultOptionalClientScopes", [one["name"] for one in self.live["clientScopes"]], method, rest)
+
+    def _components(self, method: str, rest: list[str], request: Any) -> None:
+        """Keycloak gives a directory its mappers, shows no secret, and leaves a key alone that is not sent."""
+        body: Any = request.body
+        if method == "POST":
+            assert all(isinstance(value, str) for values in body["config"].values() for value in values)
+            siblings: Any = self.live["components"]
+            if above := body.pop("parentId", None):
+                siblings = self._component(above.name)[1].setdefault("subComponents", {})
+            kind = body.pop("providerType")
+            if body["providerId"] == "ldap":
+                mapper = {"name": "username", "providerId": "user-attribute-ldap-mapper", "config": {"ldap.attribute": ["uid"]}}
+                body["subComponents"] = {"org.keycloak.storage.ldap.mappers.LDAPStorageMapper": [mapper]}
+            siblings.setdefault(kind, []).append({**body, "config": _hidden(body["config"])})
+            return
+        siblings, have = self._component(rest[0])
+        if method == "DELETE":
+            siblings.remove(have)
+        else:
+            have["config"] |= _hidden(body["config"])
+
+    def _component(self, path: str) -> tuple[Any, Any]:
+        """Those beside it, and the component itself."""
+        above = components.parent(path)
+        tree = self._component(above)[1]["subComponents"] if above else self.live["components"]
+        kind, name = path.split("/")[-2:]
+        siblings = next(members for key, members in tree.items() if key.endswith(f".{kind}"))
+        return siblings, next(one for one in siblings if name in (one.get("name"), one["providerId"]))
 
     def _put(self, objects: list[Any], method: str, rest: list[str], body: Any, key: str, keep: tuple[str, ...] = ()) -> None:
         """A collection of named objects. keep: what a change of one does not touch."""

@@ -32,7 +32,8 @@ class Difference:
     @property
     def secret(self) -> bool:
         """Whether its values must not be shown."""
-        return isinstance(self.new, str) and "@secret:" in self.new
+        values = self.new if isinstance(self.new, list) else [self.new]
+        return any(isinstance(one, str) and "@secret:" in one for one in values)
 
 
 def _short(value: Any) -> str:
@@ -77,6 +78,8 @@ class Change:
     name: str
     request: Request
     differences: tuple[Difference, ...] = ()
+    adds_more: bool = False
+    """Keycloak makes more with it: what is left is found by another plan."""
     unusual: bool = False
     """Takes a right that the keeper has only where the declaration needs it; the account that may do everything makes it."""
 

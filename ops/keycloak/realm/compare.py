@@ -27,12 +27,15 @@ def same(declared: Any, live: Any) -> bool:
     if isinstance(declared, Mapping):
         return isinstance(live, Mapping) and not any(differences(declared, live))
     if isinstance(declared, list):
-        if any(isinstance(one, Mapping) for one in declared):
-            # What has parts of its own has an order: what a policy does is done in it.
-            alike = isinstance(live, list) and len(declared) == len(live)
-            return alike and all(same(one, other) for one, other in zip(declared, live, strict=True))
-        return isinstance(live, list) and sorted(map(_word, declared)) == sorted(map(_word, live))
+        return isinstance(live, list) and _same_lists(declared, live)
     return _word(declared) == _word(live)
+
+
+def _same_lists(declared: list[Any], live: list[Any]) -> bool:
+    if any(isinstance(one, Mapping) for one in declared) or live == [UNKNOWN]:
+        # What has parts of its own has an order: what a policy does is done in it. A secret of a component is a list of one.
+        return len(declared) == len(live) and all(same(one, other) for one, other in zip(declared, live, strict=True))
+    return sorted(map(_word, declared)) == sorted(map(_word, live))
 
 
 def _empty(value: Any) -> bool:
@@ -84,7 +87,7 @@ def masked(value: Any, references: Mapping[str, str]) -> Any:
     """
     if isinstance(value, Mapping):
         return {
-            key: _mask(item, references) if SECRET_KEY.search(key) and isinstance(item, str) else masked(item, references)
+            key: _masked_secret(item, references) if SECRET_KEY.search(key) else masked(item, references)
             for key, item in value.items()
         }
     return [masked(item, references) for item in value] if isinstance(value, list) else value
@@ -95,6 +98,13 @@ SECRET_KEY = re.compile(
     r"|(?:Secret|Password|Credential|[pP]rivateKey|ApiKey)$"
 )
 """Names of secrets: clients, identity providers, mail servers, SAML's keys (saml.signing.private.key), key providers."""
+
+
+def _masked_secret(value: Any, references: Mapping[str, str]) -> Any:
+    """Of a component, a secret is a list of one."""
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        return [_mask(one, references) for one in value]
+    return _mask(value, references) if isinstance(value, str) else masked(value, references)
 
 
 def _mask(value: str, references: Mapping[str, str]) -> str:

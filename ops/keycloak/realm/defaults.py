@@ -79,6 +79,13 @@ OWN_SCOPES = (
     "acr", "address", "basic", "email", "microprofile-jwt", "offline_access", "phone", "profile", "role_list", "roles",
     "service_account", "web-origins",
 )  # fmt: skip
+OWN_COMPONENTS = ("ClientRegistrationPolicy/", "KeyProvider/", "UserProfileProvider/")
+"""Beginnings of the paths of components that Keycloak makes in every realm."""
+DEFAULT_SCOPES: Mapping[str, tuple[str, ...]] = {
+    "defaultDefaultClientScopes": ("acr", "basic", "email", "profile", "role_list", "roles", "web-origins"),
+    "defaultOptionalClientScopes": ("address", "microprofile-jwt", "offline_access", "phone"),
+}
+"""Client scopes that a new client gets."""
 OWN_FLOWS = (
     "Account verification options", "Browser - Conditional 2FA", "Direct Grant - Conditional OTP",
     "First broker login - Conditional 2FA", "Handle Existing Account", "Reset - Conditional OTP", "User creation or linking",

@@ -9,11 +9,11 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ops.keycloak.realm import policies, rights
+from ops.keycloak.realm import components, policies, rights
 from ops.keycloak.realm.compare import HIDDEN, UNKNOWN, same, without
-from ops.keycloak.realm.defaults import CLIENT, OWN_CLIENTS, OWN_SCOPES, REALM, REQUIRED_ACTIONS
+from ops.keycloak.realm.defaults import CLIENT, DEFAULT_SCOPES, OWN_CLIENTS, OWN_SCOPES, REALM, REQUIRED_ACTIONS
 from ops.keycloak.realm.flows import Flows, undeclared_flows, unlike
-from ops.keycloak.realm.objects import named
+from ops.keycloak.realm.objects import named, new_clients_scopes
 from ops.keycloak.realm.plan import PARTS, undeclared
 
 NOISE = {
@@ -21,6 +21,7 @@ NOISE = {
     "createdTimestamp", "disableableCredentialTypes", "clientSecret", "secret", "client.secret.creation.time", "realm_client",
 }  # fmt: skip
 """What Keycloak adds by itself, and secrets."""
+HIDES = (HIDDEN, UNKNOWN, [HIDDEN], [UNKNOWN])
 LAST = ("prune",)
 
 
@@ -53,6 +54,14 @@ def export(
     }
     result["clientScopeMappings"] = {client: entries for client, entries in mapped.items() if entries}
     result["groups"] = [_bare(group) for group in live.get("groups") or []]
+    for key, default in {**DEFAULT_SCOPES, "defaultGroups": ()}.items():
+        if key in written:
+            result[key] = _like(written[key], filled[key], live.get(key))
+        elif not same(list(default), live.get(key, list(default))):
+            result[key] = live[key]
+    result["components"] = components.exported(
+        written.get("components"), filled.get("components"), live.get("components"), _like, _bare
+    )
     result["requiredActions"] = _required_actions(written, live)
     for kind, (part, _) in policies.KINDS.items():
         result[kind] = {part: _policies(written, filled, live, kind)}
@@ -67,7 +76,7 @@ def _like(written: Any, filled: Any, live: Any) -> Any:
     """Live values in the form of what is declared; as it was written where nothing has changed."""
     if isinstance(written, Mapping) and isinstance(live, Mapping):
         return {key: _like(value, filled[key], live.get(key)) for key, value in written.items()}
-    if same(filled, live) or live == HIDDEN or (isinstance(filled, str) and "@secret:" in filled):
+    if same(filled, live) or live in (HIDDEN, [HIDDEN]) or (isinstance(filled, str) and "@secret:" in filled):
         return written
     if live is None:
         # Deleted by somebody: nothing says so better than an empty value of the same kind.
@@ -99,7 +108,7 @@ def _bare(value: Any) -> Any:
     """An object without what Keycloak adds and without secrets."""
     if isinstance(value, Mapping):
         items = {key: _bare(item) for key, item in value.items() if key not in NOISE}
-        return {key: item for key, item in items.items() if item not in ("", [], {}, HIDDEN, UNKNOWN, None)}
+        return {key: item for key, item in items.items() if item not in ("", [], {}, *HIDES, None)}
     return [_bare(item) for item in value] if isinstance(value, list) else value
 
 
@@ -135,22 +144,22 @@ def _clients(
                 # What else Keycloak gives them differs from client to client.
                 result.append(one)
                 continue
-            one |= _changed(_defaults(have[name]), have[name], one)
+            one |= _changed(_defaults(have[name], live), have[name], one)
             mappers = _mappers(client, full[name], have[name])
             result.append({**one, "protocolMappers": mappers} if mappers else one)
     for name in found["clients"]:
         if name not in OWN_CLIENTS:
-            one = {"clientId": name, **_changed(_defaults(have[name]), have[name], {})}
+            one = {"clientId": name, **_changed(_defaults(have[name], live), have[name], {})}
             mappers = [_bare(mapper) for mapper in have[name].get("protocolMappers") or []]
             result.append({**one, "protocolMappers": mappers} if mappers else one)
     return result
 
 
-def _defaults(client: Mapping[str, Any]) -> dict[str, Any]:
-    """What Keycloak gives a client of its kind."""
-    defaults = without(CLIENT, ("protocolMappers",))
+def _defaults(client: Mapping[str, Any], live: Mapping[str, Any]) -> dict[str, Any]:
+    """What Keycloak gives a client of its kind in this realm."""
+    defaults = {**without(CLIENT, ("protocolMappers",)), **new_clients_scopes(client, live)}
     if client.get("serviceAccountsEnabled"):
-        defaults["defaultClientScopes"] = [*CLIENT["defaultClientScopes"], "service_account"]
+        defaults["defaultClientScopes"] = [*defaults["defaultClientScopes"], "service_account"]
     return defaults
 
 

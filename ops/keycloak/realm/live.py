@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from ops.core.errors import HostLacks, OpsError
 from ops.keycloak.admin import ASK_SECONDS, KEEPER, OPERATIONS, Account, connect
+from ops.keycloak.realm import components
 from ops.keycloak.realm.change import Change, Ref, Request
 from ops.keycloak.realm.compare import REFERENCE, masked
 from ops.keycloak.realm.flows import CONFIG
@@ -188,6 +189,8 @@ class Realm:
                 self.ids[kind, one["alias"]] = one["id"]
         for path, group in flat(found).items():
             self.ids["group", path] = group["id"]
+        for path, component in components.flat(found).items():
+            self.ids[components.COMPONENT, path] = component["id"]
 
     # ---- Changing
 
@@ -333,17 +336,19 @@ def bring_about(realm: Realm, report: Callable[[str], None], *, deletions: bool,
     Raises OpsError, naming the change that failed. What was done until then stays, and is not done again the next time.
     """
     realm.timeout = ASK_SECONDS
-    until, done, made = time.monotonic() + READY_SECONDS, 0, False
+    until, done = time.monotonic() + READY_SECONDS, 0
+    made: set[tuple[str, str]] = set()
     while True:
         try:
             for change in _left(realm, deletions, only):
-                if change.makes_realm and made:
-                    raise OpsError(f"realm {change.name} cannot be made", realm.refusal or "it is not there", "inv keycloak")
+                if (change.kind, change.name) in made:
+                    why = realm.refusal or "it is not there"
+                    raise OpsError(f"{change.kind} {change.name} cannot be made", why, "inv keycloak")
                 report(change.told())
                 realm.apply(change)
                 done += 1
-                if change.makes_realm:
-                    made = True
+                if change.makes_realm or change.adds_more:
+                    made.add((change.kind, change.name))
                     break
             else:
                 _must_be_there(realm, deletions, only)

@@ -8,7 +8,7 @@ from typing import Any
 
 from ops.keycloak.realm.change import Change, Ref, Request
 from ops.keycloak.realm.compare import differences, merged, without
-from ops.keycloak.realm.defaults import CLIENT
+from ops.keycloak.realm.defaults import CLIENT, DEFAULT_SCOPES
 
 Object = Mapping[str, Any]
 Path = tuple[str | Ref, ...]
@@ -82,18 +82,31 @@ def clients(realm: Object, live: Object) -> Iterator[Change]:
     for client in realm.get("clients") or []:
         name = client["clientId"]
         own: Path = ("clients", Ref("client", name))
-        declared = client if name in have else {**_kept_scopes(client), **client}
+        declared = client if name in have else {**_kept_scopes(client, realm, live), **client}
         for change in reconciled("client", name, declared, have.get(name), collection=("clients",), own=own, skip=OF_CLIENTS):
             yield replace(change, request=with_flow_ids(change.request))
         if name in have:
             yield from _mappers("client mapper", name, own, client, have[name])
 
 
-def _kept_scopes(client: Object) -> dict[str, list[str]]:
-    """Keycloak gives its default scopes to a new client only where neither list is declared; one alone leaves the other empty
-    (seen with 26.7.3)."""
+def _kept_scopes(client: Object, realm: Object, live: Object) -> dict[str, list[str]]:
+    """Keycloak gives the realm's default scopes to a new client only where neither list is declared; one alone leaves the other
+    empty (seen with 26.7.3)."""
     kinds = ("defaultClientScopes", "optionalClientScopes")
-    return {kind: list(CLIENT[kind]) for kind in kinds} if any(kind in client for kind in kinds) else {}
+    if not any(kind in client for kind in kinds):
+        return {}
+    return new_clients_scopes(client, {**live, **{key: realm[key] for key in DEFAULT_SCOPES if key in realm}})
+
+
+def new_clients_scopes(client: Object, live: Object) -> dict[str, list[str]]:
+    """Client scopes that Keycloak gives to a new client: those of the realm that are of its protocol."""
+    protocols = {name: scope.get("protocol", "openid-connect") for name, scope in named(live.get("clientScopes")).items()}
+    protocol = client.get("protocol", "openid-connect")
+    kinds = zip(("defaultClientScopes", "optionalClientScopes"), DEFAULT_SCOPES, strict=True)
+    return {
+        kind: [name for name in live.get(key, CLIENT[kind]) if protocols.get(name, "openid-connect") == protocol]
+        for kind, key in kinds
+    }
 
 
 def with_flow_ids(request: Request) -> Request:

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from ops.core.errors import UsageProblem, did_you_mean
-from ops.keycloak.realm import flows, objects, policies, rights
+from ops.keycloak.realm import components, flows, objects, policies, rights
 from ops.keycloak.realm.change import Change, Ref, Request
 from ops.keycloak.realm.compare import REFERENCE, differences, merged, without
 from ops.keycloak.realm.defaults import CLIENT, OWN_CLIENTS, OWN_ROLES, OWN_SCOPES, REALM
@@ -22,16 +22,18 @@ from ops.keycloak.realm.flows_check import flow_problems
 
 PARTS = (
     "authenticationFlows", "authenticatorConfig", "clientPolicies", "clientProfiles", "clientScopeMappings", "clientScopes",
-    "clients", "groups", "identityProviderMappers", "identityProviders",
+    "clients", "components", "defaultDefaultClientScopes", "defaultGroups", "defaultOptionalClientScopes", "groups",
+    "identityProviderMappers", "identityProviders",
     "requiredActions", "roles", "scopeMappings", "users",
 )  # fmt: skip
 """Keys of the declaration that hold objects of their own."""
 PRUNABLE = (
-    "authenticationFlows", "clientPolicies", "clientProfiles", "clientScopes", "clients", "groups", "identityProviders",
-    "protocolMappers", "roles",
+    "authenticationFlows", "clientPolicies", "clientProfiles", "clientScopes", "clients", "components", "groups",
+    "identityProviders", "protocolMappers", "roles",
 )  # fmt: skip
 LATER = (
-    "authenticationFlows", "authenticatorConfig", "clientPolicies", "clientProfiles", "clientScopes", "identityProviderMappers",
+    "authenticationFlows", "authenticatorConfig", "clientPolicies", "clientProfiles", "clientScopes", "components",
+    "defaultDefaultClientScopes", "defaultGroups", "defaultOptionalClientScopes", "identityProviderMappers",
     "identityProviders", "requiredActions", *flows.BINDINGS,
 )  # fmt: skip
 """What a realm that is made with them would have instead of Keycloak's own, not beside it, and what names such.
@@ -94,7 +96,7 @@ def parse_realm(text: str, where: str) -> Declaration:
     for kind in found.get("prune") or {}:
         if kind not in PRUNABLE:
             raise UsageProblem(f'{where}: prune has no kind "{kind}"', did_you_mean(kind, PRUNABLE), f"correct {where}")
-    for what, why in flow_problems(found):
+    for what, why in (*flow_problems(found), *components.component_problems(found.get("components"))):
         raise UsageProblem(f"{where}: {what}", why, f"correct {where}")
     return read_realm(text)
 
@@ -116,6 +118,7 @@ def plan_realm(declaration: Declaration, live: Mapping[str, Any]) -> tuple[Chang
         *turnover.before,
         *objects.roles(realm, live),
         *objects.client_scopes(realm, live),
+        *rights.default_scopes(realm, live),
         *objects.clients(realm, live),
         *objects.client_roles(realm, live),
         *_settings(realm, live),
@@ -123,6 +126,8 @@ def plan_realm(declaration: Declaration, live: Mapping[str, Any]) -> tuple[Chang
         *rights.scopes_of_clients(realm, live),
         *rights.scope_mappings(realm, live),
         *rights.groups(realm, live),
+        *rights.default_groups(realm, live),
+        *components.components(realm, live),
         *objects.identity_providers(realm, live),
         *objects.required_actions(realm, live),
         *rights.users(realm, live),
@@ -192,6 +197,7 @@ def undeclared(realm: Mapping[str, Any], live: Mapping[str, Any]) -> dict[str, l
             for key in ("clientPolicies", "clientProfiles")
         },
         "clients": missing("clients", "clientId", OWN_CLIENTS),
+        "components": components.undeclared_components(realm, live),
         "roles": [
             role["name"] for role in (live.get("roles") or {}).get("realm") or []
             if role["name"] not in declared_roles and role["name"] not in own_roles
@@ -245,6 +251,7 @@ def _deletion(kind: str, name: str) -> Change:
     kinds: dict[str, tuple[str, objects.Path]] = {
         "authenticationFlows": (objects.FLOW, ("authentication", "flows", Ref(objects.FLOW, name))),
         "clients": ("client", ("clients", Ref("client", name))),
+        "components": (components.COMPONENT, ("components", Ref(components.COMPONENT, name))),
         "roles": ("role", ("roles", name)),
         "clientScopes": ("client scope", ("client-scopes", Ref("scope", name))),
         "groups": ("group", ("groups", Ref("group", name))),

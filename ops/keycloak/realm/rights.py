@@ -66,21 +66,42 @@ def scopes_of_clients(realm: Object, live: Object) -> Iterator[Change]:
     """Default and optional client scopes. A client that is made gets them at once."""
     have = named(live.get("clients"), "clientId")
     kinds = {"defaultClientScopes": "default-client-scopes", "optionalClientScopes": "optional-client-scopes"}
-    changes = []
+    changes: list[Change] = []
     for client in realm.get("clients") or []:
         name = client["clientId"]
-        for key, part in kinds.items():
-            if key not in client or name not in have:
-                continue
-            now = list(have[name].get(key) or [])
-            for method, scopes, _ in _to_do(client[key] or [], now):
-                for scope in scopes:
-                    verb = "PUT" if method == "POST" else method
-                    path: Path = ("clients", Ref("client", name), part, Ref("scope", scope))
-                    after = [*now, scope] if verb == "PUT" else [one for one in now if one != scope]
-                    changes.append(Change("update", "client", name, Request(verb, path), (Difference(key, now, after),)))
+        if name in have:
+            for key, part in kinds.items():
+                base: Path = ("clients", Ref("client", name), part)
+                changes += _members("client", name, key, client, have[name], base, "scope")
     # A scope is default or optional, never both: it leaves the one before it comes to the other.
     yield from sorted(changes, key=lambda change: change.request.method)
+
+
+def default_scopes(realm: Object, live: Object) -> Iterator[Change]:
+    """Client scopes that new clients get. Clients that there are keep theirs."""
+    kinds = {
+        "defaultDefaultClientScopes": "default-default-client-scopes",
+        "defaultOptionalClientScopes": "default-optional-client-scopes",
+    }
+    changes = [
+        one for key, part in kinds.items() for one in _members("realm", realm["realm"], key, realm, live, (part,), "scope")
+    ]
+    yield from sorted(changes, key=lambda change: change.request.method)
+
+
+def default_groups(realm: Object, live: Object) -> Iterator[Change]:
+    """Groups that new users are members of."""
+    yield from _members("realm", realm["realm"], "defaultGroups", realm, live, ("default-groups",), "group")
+
+
+def _members(kind: str, name: str, key: str, declared: Object, live: Object, base: Path, of: str) -> Iterator[Change]:
+    """A declared list of references, each taken away or given by one request. of: kind of what is referred to."""
+    now = list(live.get(key) or [])
+    for method, members, _ in _to_do(declared[key] or [], now) if key in declared else ():
+        for one in members:
+            verb = "PUT" if method == "POST" else method
+            after = [*now, one] if verb == "PUT" else [other for other in now if other != one]
+            yield Change("update", kind, name, Request(verb, (*base, Ref(of, one))), (Difference(key, now, after),))
 
 
 def scope_mappings(realm: Object, live: Object) -> Iterator[Change]:
@@ -169,17 +190,7 @@ def users(realm: Object, live: Object) -> Iterator[Change]:
             body = merged(attributes, now, ROLES_OF_USERS)
             yield Change("update", "user", name, Request("PUT", own, body), found)
         yield from _mapped_roles("user", name, user, fresh if now is None else now, own)
-        yield from _memberships(user, now or {}, own)
-
-
-def _memberships(user: Object, now: Object, own: Path) -> Iterator[Change]:
-    if "groups" not in user:
-        return
-    have = list(now.get("groups") or [])
-    for method, paths, after in _to_do(user["groups"], have):
-        for path in paths:
-            request = Request("PUT" if method == "POST" else method, (*own, "groups", Ref("group", path)))
-            yield Change("update", "user", user["username"], request, (Difference("groups", have, after),))
+        yield from _members("user", name, "groups", user, now or {}, (*own, "groups"), "group")
 
 
 def names_of(mapping: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,148 @@
+"""Components of the realm: user federation (LDAP), the user profile, key providers, client registration policies. Pure.
+
+Keycloak keeps them as a tree by provider type. Each is known by type and name here: `UserStorageProvider/ldap`, and
+`UserStorageProvider/ldap/LDAPStorageMapper/username` below it. Only what is declared is sent: Keycloak leaves other keys alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ops.core.errors import did_you_mean
+from ops.keycloak.realm.change import Change, Difference, Ref, Request
+from ops.keycloak.realm.compare import differences, merged
+from ops.keycloak.realm.defaults import OWN_COMPONENTS
+from ops.keycloak.realm.objects import Object, Path
+
+COMPONENT = "component"
+KEYS = ("config", "name", "providerId", "subComponents", "subType")
+
+
+def flat(realm: Object) -> dict[str, Object]:
+    """Path -> component, parents first."""
+    found: dict[str, Object] = {}
+
+    def walk(kinds: Any, above: str) -> None:
+        for kind, members in (kinds or {}).items():
+            for one in members or []:
+                label = " ".join(filter(None, (one.get("subType"), one.get("name") or one["providerId"])))
+                path = f"{above}{kind.rpartition('.')[2]}/{label}"
+                found[path] = {**one, "providerType": kind}
+                walk(one.get("subComponents"), f"{path}/")
+
+    walk(realm.get("components"), "")
+    return found
+
+
+def parent(path: str) -> str:
+    return "/".join(path.split("/")[:-2])
+
+
+def components(realm: Object, live: Object) -> Iterator[Change]:
+    """Made where they are missing, changed where they differ. Those below one that is made are left to the next plan: Keycloak
+    makes some of them itself."""
+    have = flat(live)
+    for path, one in flat(realm).items():
+        above, body = parent(path), {key: one[key] for key in ("name", "providerId", "providerType", "subType") if key in one}
+        config = one.get("config") or {}
+        if path not in have:
+            if above and above not in have:
+                continue
+            below = {"parentId": Ref(COMPONENT, above)} if above else {}
+            request = Request("POST", ("components",), {**body, **below, "config": _sent(config, {})})
+            yield Change("create", COMPONENT, path, request, adds_more=bool(one.get("subComponents")))
+        elif found := tuple(unlike(one, have[path])):
+            own: Path = ("components", Ref(COMPONENT, path))
+            sent = _sent(config, have[path].get("config") or {})
+            yield Change("update", COMPONENT, path, Request("PUT", own, {**body, "config": sent}), found)
+
+
+def unlike(declared: Object, live: Object) -> Iterator[Difference]:
+    """Every declared value of a component that is not so; of a value that is JSON, every declared part of it."""
+    yield from differences({key: declared[key] for key in ("providerId", "subType") if key in declared}, live)
+    yield from differences(_read(declared.get("config")), _read(live.get("config")), path="config")
+
+
+def _read(config: Any) -> dict[str, Any]:
+    """Values that are JSON as what they say, and all others as lists."""
+    return {key: _json(value) for key, value in (config or {}).items()}
+
+
+def _json(value: Any) -> Any:
+    values = value if isinstance(value, list) else [value]
+    if len(values) == 1 and isinstance(values[0], str) and values[0].lstrip().startswith("{"):
+        try:
+            return json.loads(values[0])
+        except ValueError:
+            return values
+    return values[0] if len(values) == 1 and isinstance(values[0], Mapping) else values
+
+
+def _sent(config: Mapping[str, Any], live: Mapping[str, Any]) -> dict[str, list[str]]:
+    """As Keycloak takes it: lists of text. JSON keeps what is not declared."""
+    now = _read(live)
+    result = {}
+    for key, value in _read(config).items():
+        if isinstance(value, Mapping):
+            result[key] = [json.dumps(merged(value, now[key] if isinstance(now.get(key), Mapping) else {}))]
+        else:
+            result[key] = [str(one).lower() if isinstance(one, bool) else str(one) for one in value if one is not None]
+    return result
+
+
+def undeclared_components(realm: Object, live: Object) -> list[str]:
+    """What somebody made; neither Keycloak's own nor keys, which `inv keycloak.rotate` makes and retires."""
+    declared = flat(realm)
+    return [
+        path for path in flat(live)
+        if path not in declared and not path.startswith(OWN_COMPONENTS) and (not parent(path) or parent(path) in declared)
+    ]  # fmt: skip
+
+
+def exported(written: Any, filled: Any, live: Any, like: Any, bare: Any, above: str = "") -> dict[str, list[Any]]:
+    """The tree of components as a declaration: declared ones as they are now, and those that somebody made.
+
+    Parameters
+    ----------
+    written, filled: the tree as declared, with and without placeholders. like: makes a live value look as it was written.
+    bare: takes away what Keycloak adds. above: path of the parent.
+    """
+    result: dict[str, list[Any]] = {}
+    texts, wanted, have = (flat({"components": one}) for one in (written, filled, live))
+    for path, one in have.items():
+        if parent(path) or (path not in texts and f"{above}{path}".startswith(OWN_COMPONENTS)):
+            continue
+        if path in texts:
+            text, full = texts[path], wanted[path]
+            kept = {key: text[key] for key in KEYS if key in text and key != "subComponents"}
+            if "config" in text:
+                now = _read(one.get("config"))
+                kept["config"] = {
+                    key: value if _read({key: full["config"][key]}) == {key: now.get(key)}
+                    else like(_read({key: value})[key], _read(full["config"])[key], now.get(key))
+                    for key, value in text["config"].items()
+                }  # fmt: skip
+        else:
+            text, full = {}, {}
+            kept = bare({key: one[key] for key in KEYS if key in one and key != "subComponents"})
+        below = exported(text.get("subComponents"), full.get("subComponents"), one.get("subComponents"), like, bare, f"{path}/")
+        result.setdefault(one["providerType"], []).append({**kept, **({"subComponents": below} if below else {})})
+    return result
+
+
+def component_problems(components: Any, where: str = "components") -> Iterator[tuple[str, str]]:
+    """What Keycloak would refuse half way, or ignore: what, and why."""
+    if components is not None and not isinstance(components, Mapping):
+        yield where, "it is a mapping: provider type -> list of components"
+        return
+    for kind, members in (components or {}).items():
+        for one in members or []:
+            label = f"{where}: {kind}: {one.get('name') or one.get('providerId')}"
+            if not one.get("providerId"):
+                yield label, "it has no providerId"
+            for key in one:
+                if key not in KEYS:
+                    yield f'{label} has no "{key}"', did_you_mean(key, KEYS)
+            yield from component_problems(one.get("subComponents"), label)
