@@ -48,7 +48,7 @@ class _Probe:
         answer = self.ask("GET", DISCOVERY)
         expected, issuer = f"{self.url}/auth/realms/{REALM}", answer.json().get("issuer")
         if answer.status != 200:
-            return _told(answer)
+            return _described(answer)
         return "" if issuer == expected else f"the issuer is {issuer}, not {expected}"
 
     def _grant(self, **grant: str) -> tuple[Mapping[str, Any], str]:
@@ -56,7 +56,7 @@ class _Probe:
         answer = self.ask("POST", f"{OPENID}/token", form)
         granted = answer.json()
         if answer.status != 200 or not granted.get("access_token"):
-            return {}, _told(answer)
+            return {}, _described(answer)
         issuer = _payload(str(granted["access_token"])).get("iss")
         expected = f"{self.url}/auth/realms/{REALM}"
         return granted, "" if issuer == expected else f"the token's issuer is {issuer}, not {expected}"
@@ -78,7 +78,7 @@ class _Probe:
         answer = self.ask("GET", f"{OPENID}/userinfo", Authorization=f"Bearer {self.token}")
         named = answer.json().get("preferred_username")
         if answer.status != 200 or not answer.json().get("sub"):
-            return _told(answer)
+            return _described(answer)
         return "" if named in (None, PROBE) else f"it names {named}"
 
     def log_out(self) -> None:
@@ -97,7 +97,7 @@ def _payload(token: str) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _told(answer: Answer) -> str:
+def _described(answer: Answer) -> str:
     """Why it was refused. The body of a failure holds no secret, and is cut."""
     said = answer.json()
     words = f"{said.get('error', '')} {said.get('error_description', '')}".strip() or " ".join(answer.text.split())[:160]

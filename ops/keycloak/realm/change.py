@@ -19,7 +19,7 @@ class Difference:
     old: Any
     new: Any
 
-    def told(self) -> str:
+    def described(self) -> str:
         if self.secret:
             return f"{self.path} is not the one of the state folder"
         if isinstance(self.old, list | None) and isinstance(self.new, list):
@@ -83,12 +83,12 @@ class Change:
     unusual: bool = False
     """Takes a right that the keeper has only where the declaration needs it; the account that may do everything makes it."""
 
-    def told(self) -> str:
+    def described(self) -> str:
         """One line."""
         what = f"{self.kind} {self.name}"
         if self.action != "update":
-            return f"{self.action} {what}" + "".join(f": {one.told()}" for one in self.differences)
-        return f"{what}: " + "; ".join(one.told() for one in self.differences)
+            return f"{self.action} {what}" + "".join(f": {one.described()}" for one in self.differences)
+        return f"{what}: " + "; ".join(one.described() for one in self.differences)
 
     @property
     def makes_realm(self) -> bool:

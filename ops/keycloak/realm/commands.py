@@ -76,7 +76,7 @@ def plan(c: Context, file: str | None = None, check: bool = False, json: bool = 
         }, indent=2))  # fmt: skip
     else:
         for one in changes:
-            show.out.print(escape(one.told()), style="red" if one.action == "delete" else None)
+            show.out.print(escape(one.described()), style="red" if one.action == "delete" else None)
         for kind, names in found.items():
             left = [name for name in names if not any(name == gone for _, gone in doomed)]
             if left:

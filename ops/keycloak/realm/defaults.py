@@ -82,8 +82,8 @@ OWN_SCOPES = (
 OWN_COMPONENTS = ("ClientRegistrationPolicy/", "KeyProvider/", "UserProfileProvider/")
 """Beginnings of the paths of components that Keycloak makes in every realm."""
 DEFAULT_SCOPES: Mapping[str, tuple[str, ...]] = {
-    "defaultDefaultClientScopes": ("acr", "basic", "email", "profile", "role_list", "roles", "web-origins"),
-    "defaultOptionalClientScopes": ("address", "microprofile-jwt", "offline_access", "phone"),
+    "defaultDefaultClientScopes": ("role_list", *CLIENT["defaultClientScopes"]),
+    "defaultOptionalClientScopes": tuple(CLIENT["optionalClientScopes"]),
 }
 """Client scopes that a new client gets."""
 OWN_FLOWS = (

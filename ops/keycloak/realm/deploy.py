@@ -44,7 +44,7 @@ def realm_steps(wanted: Wanted, seen: Seen, steps: Iterable[Step]) -> list[Apply
     number = len(changes)
     title = f"apply realm {declaration.name}: {number} change{'s' if number > 1 else ''}"
     return [ApplyRealm(
-        STEP, title, tuple(gates), realm=wanted.realm, changes=tuple(change.told() for change in changes), versions=versions,
+        STEP, title, tuple(gates), realm=wanted.realm, changes=tuple(one.described() for one in changes), versions=versions,
         deletions=bool(losses(changes, declaration.name)),
     )]  # fmt: skip
 

@@ -73,7 +73,7 @@ class Realm:
 
         Raises Unreachable, Refused (no token for this account), or OpsError with what Keycloak says where it fails.
         """
-        with _told(account):
+        with _translated(account):
             send = getattr(self._connection(account), f"raw_{method.lower()}")
             given = () if method == "GET" else (None if body is None else json.dumps(body),)
             answer = send(f"admin/realms/{path}", *given)
@@ -133,7 +133,7 @@ class Realm:
 
     def _read(self, account: Account) -> dict[str, Any]:
         name = self.declaration.name
-        with _told(account):
+        with _translated(account):
             self._connection(account)
         with ThreadPoolExecutor(max_workers=2) as pool:
             export = pool.submit(self.ask, account, "POST", f"{name}/{EXPORT}", ok=(404,))
@@ -269,7 +269,7 @@ def by_alias(client: dict[str, Any], aliases: Mapping[str, str]) -> dict[str, An
 
 
 @contextmanager
-def _told(account: Account) -> Iterator[None]:
+def _translated(account: Account) -> Iterator[None]:
     """Errors of the library as ours."""
     from keycloak.exceptions import KeycloakConnectionError, KeycloakError
 
@@ -344,7 +344,7 @@ def bring_about(realm: Realm, report: Callable[[str], None], *, deletions: bool,
                 if (change.kind, change.name) in made:
                     why = realm.refusal or "it is not there"
                     raise OpsError(f"{change.kind} {change.name} cannot be made", why, "inv keycloak")
-                report(change.told())
+                report(change.described())
                 realm.apply(change)
                 done += 1
                 if change.makes_realm or change.adds_more:

@@ -24,7 +24,7 @@ Call = tuple[str, str, Any]
 
 @dataclass
 class Change:
-    """What a repair has asked the admin API for. `back`: calls that put back what was there, kept before each change."""
+    """What a repair has asked the admin API for. `back`: calls that revert it, kept before each change."""
 
     api: Login
     back: list[Call] = field(default_factory=list)
@@ -156,7 +156,7 @@ def tighten(change: Change, _: tuple[str, ...]) -> None:
     add_redirects(change, ())
 
 
-MENDS: Mapping[str, Callable[[Change, tuple[str, ...]], None]] = {
+REPAIRS: Mapping[str, Callable[[Change, tuple[str, ...]], None]] = {
     "users-locked": clear_locks, "realm-disabled": enable_realm, "realm-keys": enable_keys,
     "admin-refused": operations_secret,
     "client-missing": enable_clients, "redirect-uri": add_redirects, "web-origin": add_redirects,
@@ -165,13 +165,13 @@ MENDS: Mapping[str, Callable[[Change, tuple[str, ...]], None]] = {
 """Finding -> its repair."""
 
 
-def mend(project: Project, finding: str, details: tuple[str, ...]) -> None:
+def repair(project: Project, finding: str, details: tuple[str, ...]) -> None:
     """Do one repair. Raises OpsError where the admin API refuses it."""
     api = Login(project) if finding == "admin-refused" else operations(project)
-    MENDS[finding](Change(api), details)
+    REPAIRS[finding](Change(api), details)
 
 
-def put_back(project: Project, calls: list[Call]) -> None:
+def revert(project: Project, calls: list[Call]) -> None:
     """Send kept calls. Raises OpsError where one is refused."""
     api = operations(project)
     for method, path, body in calls:

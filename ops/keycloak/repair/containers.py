@@ -35,12 +35,12 @@ NEVER = (BuildImage, FetchImage, ObtainBase, GenerateSecret, CreateVolume)
 
 
 def stop(situation: Situation) -> list[Step]:
-    """Stop Keycloak, in a crash loop above all, so that nothing burns a CPU while its cause is mended."""
+    """Stop Keycloak, in a crash loop above all, so that nothing burns a CPU while its cause is repaired."""
     facts = situation.facts
     if not facts.running or facts.ready or situation.wanted is None or migrating(facts) or served(facts):
         return []
     grace = min(IDLE_GRACE, grace_of(situation.wanted, KEYCLOAK))
-    return [Halt(f"stop {KEYCLOAK}", f"stop {KEYCLOAK} while its cause is mended", slot=KEYCLOAK, grace=grace)]
+    return [Halt(f"stop {KEYCLOAK}", f"stop {KEYCLOAK} while its cause is repaired", slot=KEYCLOAK, grace=grace)]
 
 
 def migrating(facts: Facts) -> bool:
@@ -78,7 +78,7 @@ def start_again(after: Iterable[str]) -> list[Step]:
     ]
 
 
-def put_back(
+def as_released(
     situation: Situation, wanted: Wanted | None = None, *, first: Iterable[Step] = (), secrets: bool = False
 ) -> tuple[Step, ...]:
     """Keycloak's container as a release says, made anew whatever it looks like; the one in place is set aside.
@@ -150,7 +150,7 @@ def replace_config(situation: Situation, name: str) -> list[Step]:
     wanted = situation.wanted
     if wanted is None or name not in wanted.config:
         return []
-    return [ReplaceConfig(f"config {name}", f"put the configuration of {name} back to what was sealed", service=name,
+    return [ReplaceConfig(f"config {name}", f"restore the sealed configuration of {name}", service=name,
                           version=wanted.config[name], files=wanted.config_files[name])]  # fmt: skip
 
 
@@ -183,7 +183,7 @@ def neighbour(situation: Situation, service: str) -> tuple[Step, ...]:
     seen = situation.seen
     found = dict(seen.containers)
     paused = [
-        Resume(f"resume {service}", f"let {service} go on", slot=service)
+        Resume(f"resume {service}", f"resume {service}", slot=service)
         for _ in (1,) if service in found and found[service].state == "paused"
     ]  # fmt: skip
     if paused:
@@ -218,7 +218,7 @@ def postgres_up(situation: Situation) -> tuple[Step, ...]:
 
 
 def resumed() -> tuple[Step, ...]:
-    return (Resume(f"resume {KEYCLOAK}", f"let {KEYCLOAK} go on", slot=KEYCLOAK),
+    return (Resume(f"resume {KEYCLOAK}", f"resume {KEYCLOAK}", slot=KEYCLOAK),
             await_keycloak((f"resume {KEYCLOAK}",), once=False))  # fmt: skip
 
 
@@ -239,7 +239,7 @@ def reload_service(situation: Situation, name: str, *, certificate: bool = False
 
 
 def reissue(wanted: Wanted, name: str) -> list[Step]:
-    """A fresh certificate of the internal authority; the one of before is kept until the repair is verified."""
+    """A fresh certificate of the internal authority; the previous one is kept until the repair is verified."""
     owner = wanted.stack.services[name].owner
     return [
         KeepCertificate("keep certificate", f"keep the present certificate of {name}", service=name, owner=owner),

@@ -68,7 +68,7 @@ def _up(situation: Situation, stopped: bool, after: str, *, secrets: bool = Fals
         return []
     if container.served(facts):
         return container.revive(situation, (after,))
-    if secrets and facts.container.status != "paused" and (steps := container.put_back(situation, secrets=True)):
+    if secrets and facts.container.status != "paused" and (steps := container.as_released(situation, secrets=True)):
         return list(steps)
     if stopped or facts.container.status in container.STOPPED:
         return container.start_again((after,))
@@ -97,7 +97,7 @@ def _recreate(situation: Situation, finding: Finding, *, secrets: bool = False) 
     if container.migrating(situation.facts):
         return None
     differs = f" ({'; '.join(situation.drift[:3])})" if situation.drift else ""
-    steps = container.put_back(situation, first=_halted(situation, finding), secrets=secrets)
+    steps = container.as_released(situation, first=_halted(situation, finding), secrets=secrets)
     if steps and NGINX in situation.edited:
         steps = (*steps, *_behind(container.reload_service(situation, NGINX), steps))
     return _repair(
@@ -127,7 +127,7 @@ def _earlier(situation: Situation, finding: Finding) -> Repair | None:
     """The newest earlier release whose Keycloak is another one, where this release's own is what is wrong."""
     if situation.older is None or container.migrating(situation.facts):
         return None
-    steps = container.put_back(situation, situation.older, first=_halted(situation, finding))
+    steps = container.as_released(situation, situation.older, first=_halted(situation, finding))
     return _repair(
         finding, "earlier release", f"go back to the Keycloak of release {situation.older_number}", steps,
         f"release {_number(situation)} becomes the current one again", notice=RESTART, restarts=True,

@@ -176,7 +176,7 @@ class MendRealm(Step):
     def run(self, execution: Execution) -> None:
         from ops.keycloak.repair import admin_api as mend
 
-        mend.mend(execution.project, self.finding, self.named)
+        mend.repair(execution.project, self.finding, self.named)
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ class UndoRealm(Step):
         from ops.keycloak.repair import undo
 
         calls = undo.read(execution.state, self.entry).get("calls", [])
-        mend.put_back(execution.project, [(str(method), str(path), body) for method, path, body in calls])
+        mend.revert(execution.project, [(str(method), str(path), body) for method, path, body in calls])
 
 
 @dataclass(frozen=True)

@@ -29,11 +29,11 @@ class Entry:
 
 
 def plan_undo(entries: Iterable[Entry], wanted: Wanted | None) -> Plan:
-    """Everything that was kept, put back.
+    """Revert everything that was kept.
 
     Parameters
     ----------
-    entries: oldest first. wanted: the release that was the current one before, for what is put back from it.
+    entries: oldest first. wanted: the release that was the current one before, for what is restored from it.
     """
     steps: list[Step] = []
     for entry in sorted(entries, key=lambda entry: entry.name, reverse=True):
@@ -45,28 +45,28 @@ def plan_undo(entries: Iterable[Entry], wanted: Wanted | None) -> Plan:
 def _back(entry: Entry, wanted: Wanted | None) -> Iterator[Step]:
     key, data = f"undo {entry.name}", entry.data
     if entry.kind == "sql":
-        yield UndoStatements(key, f"put back what the statements for {data.get('finding')} have changed", entry=entry.name)
+        yield UndoStatements(key, f"revert the statements for {data.get('finding')}", entry=entry.name)
     elif entry.kind == "aside":
         slot = str(data["slot"])
-        yield TakeBack(key, f"put the {slot} that was set aside back", slot=slot, entry=entry.name)
+        yield TakeBack(key, f"restore the {slot} that was set aside", slot=slot, entry=entry.name)
         if data.get("serving"):
             yield AwaitHealthy(f"{key}, healthy", f"wait for {slot}", slot=slot, deadline=ALIVE_SECONDS)
     elif entry.kind == "config":
         service = str(data["service"])
-        yield BringBackConfig(key, f"put the edited configuration of {service} back", service=service,
+        yield BringBackConfig(key, f"restore the edited configuration of {service}", service=service,
                               version=str(data["version"]), entry=entry.name)  # fmt: skip
     elif entry.kind == "certificate":
-        yield BringBackCertificate(key, f"put the certificate before back ({NGINX})", service=str(data["service"]),
+        yield BringBackCertificate(key, f"restore the previous certificate ({NGINX})", service=str(data["service"]),
                                    owner=int(data["owner"]), entry=entry.name)  # fmt: skip
         yield from _reload(key, wanted)
     elif entry.kind == "realm":
-        yield UndoRealm(key, "send back what the admin API said before", entry=entry.name)
+        yield UndoRealm(key, "restore what the admin API said before", entry=entry.name)
     elif entry.kind == "stranger":
         yield StartStranger(key, f"start {data['name']} again", name=str(data["name"]))
     elif entry.kind == "release":
         yield ActivateRelease(key, f"make release {data['number']} the current one again", number=int(data["number"]))
         if wanted is not None and KEYCLOAK in wanted.config:
-            yield WriteConfig(f"{key}, config", f"put the configuration of {KEYCLOAK} back", service=KEYCLOAK,
+            yield WriteConfig(f"{key}, config", f"restore the configuration of {KEYCLOAK}", service=KEYCLOAK,
                               version=wanted.config[KEYCLOAK], files=wanted.config_files[KEYCLOAK])  # fmt: skip
 
 

@@ -155,7 +155,7 @@ def test_verified_repair_leaves_no_container_aside(state: State) -> None:
 
 
 def test_every_finding_of_the_realm_has_its_repair() -> None:
-    assert set(mend.MENDS) == {failure.id for failure in FAILURES if failure.remedy.api}
+    assert set(mend.REPAIRS) == {failure.id for failure in FAILURES if failure.remedy.api}
 
 
 def test_recovery_takes_only_the_secret_that_it_needs_into_its_options() -> None:
@@ -175,7 +175,7 @@ def test_recovery_takes_only_the_secret_that_it_needs_into_its_options() -> None
     ],
 )  # fmt: skip
 def test_refusal_is_told_in_one_line(answer: Answer, words: str) -> None:
-    assert verify._told(answer) == words
+    assert verify._described(answer) == words
 
 
 @pytest.mark.parametrize("token", ["", "a.b", "a.!!!.c", "a.W10.c"])

@@ -50,7 +50,7 @@ def role(realm: Any, name: str) -> Any:
 
 
 def told(changes: tuple[Change, ...]) -> list[str]:
-    return [change.told() for change in changes]
+    return [change.described() for change in changes]
 
 
 @pytest.mark.parametrize(("kind", "other"), list(permutations(("defaultClientScopes", "optionalClientScopes"))))
@@ -196,7 +196,7 @@ def test_secret_that_is_not_declared_is_never_overwritten_with_what_hides_it() -
 def test_value_in_place_of_a_secret_is_not_printed() -> None:
     change = Change("update", "x", "y", Request("PUT"), (Difference("config.key", "hunter2", "@secret:one@"),))
 
-    assert "hunter2" not in f"{change.told()} {change.as_json()}"
+    assert "hunter2" not in f"{change.described()} {change.as_json()}"
 
 
 def test_live_secrets_become_references_or_are_hidden() -> None:
@@ -221,9 +221,9 @@ def test_values_are_compared_as_keycloak_keeps_them(wanted: Any, have: Any, equa
 
 
 def test_long_and_empty_values_are_shown_short() -> None:
-    assert Difference("a", None, "x" * 100).told() == "a (none) -> " + "x" * 59 + "…"
-    assert Difference("a", ["1", "2"], ["2", "3"]).told() == "a +3 -1"
-    assert Difference("a", True, False).told() == "a true -> false"
+    assert Difference("a", None, "x" * 100).described() == "a (none) -> " + "x" * 59 + "…"
+    assert Difference("a", ["1", "2"], ["2", "3"]).described() == "a +3 -1"
+    assert Difference("a", True, False).described() == "a true -> false"
 
 
 @pytest.mark.parametrize(
@@ -372,7 +372,7 @@ def test_declaration_of_this_repository_is_read() -> None:
 def test_false_that_is_declared_is_applied_where_keycloak_has_no_value_and_means_true() -> None:
     declared = {"attributes": {"backchannel.logout.session.required": False}, "authorizationServicesEnabled": False}
 
-    assert [one.told() for one in differences(declared, {"attributes": {}})] == [
+    assert [one.described() for one in differences(declared, {"attributes": {}})] == [
         "attributes.backchannel.logout.session.required (none) -> false"
     ]
     assert not any(differences(declared, {"attributes": {"backchannel.logout.session.required": "false"}}))

@@ -77,7 +77,7 @@ def model(made: Model = MADE) -> Model:
 
 
 def told(changes: tuple[Change, ...]) -> list[str]:
-    return [change.told() for change in changes]
+    return [change.described() for change in changes]
 
 
 def config(live: Any, path: str = DIRECTORY) -> Any:
@@ -178,7 +178,7 @@ def test_secret_that_is_another_is_not_printed() -> None:
 
     (change,) = plan_realm(declared(), changed.live)
 
-    assert change.told() == f"component {DIRECTORY}: config.bindCredential is not the one of the state folder"
+    assert change.described() == f"component {DIRECTORY}: config.bindCredential is not the one of the state folder"
 
 
 def without_directory() -> Any:

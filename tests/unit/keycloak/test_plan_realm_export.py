@@ -99,7 +99,7 @@ def test_what_was_clicked_is_no_change_once_it_is_declared() -> None:
     live = clicked()
     changes = plan_realm(declared_again(exported(live)), live)
 
-    assert [change.told() for change in changes] == ["client cc03-grafana: secret is not the one of the state folder"]
+    assert [change.described() for change in changes] == ["client cc03-grafana: secret is not the one of the state folder"]
 
 
 def test_declared_object_that_somebody_deleted_is_not_in_it() -> None:
@@ -126,4 +126,4 @@ def test_export_of_any_realm_under_any_declaration_changes_nothing(one: dict[str
         # Secrets are references in it, whatever the live one is.
         if not any(difference.secret for difference in change.differences)
     ]  # fmt: skip
-    assert [change.told() for change in changes] == []
+    assert [change.described() for change in changes] == []
