@@ -21,6 +21,11 @@ from ops.keycloak.realm.rights import flat
 DECLARED = (Path(__file__).resolve().parents[2] / "config" / "keycloak" / "realm.yaml").read_text(encoding="utf-8")
 
 
+OWN = ("username", "email")
+"""Mappers that the model makes with a directory."""
+SAML = ("role_list", "saml_organization")
+
+
 def declared(text: str = DECLARED) -> Declaration:
     return parse_realm(text, "realm.yaml")
 
@@ -86,7 +91,7 @@ class Model:
             "roles": {"realm": [*own, *([] if default["name"] in given else [default]), *body["roles"]["realm"]], "client": {}},
             "clients": [{"clientId": name, "directAccessGrantsEnabled": name == "admin-cli"} for name in OWN_CLIENTS],
             "clientScopes": [
-                {"name": name, "protocol": "saml" if name == "role_list" else "openid-connect", "protocolMappers": []}
+                {"name": name, "protocol": "saml" if name in SAML else "openid-connect", "protocolMappers": []}
                 for name in OWN_SCOPES
             ],
             **{key: list(names) for key, names in DEFAULT_SCOPES.items()}, "defaultGroups": [],
@@ -148,8 +153,11 @@ class Model:
                 siblings = self._component(above.name)[1].setdefault("subComponents", {})
             kind = body.pop("providerType")
             if body["providerId"] == "ldap":
-                mapper = {"name": "username", "providerId": "user-attribute-ldap-mapper", "config": {"ldap.attribute": ["uid"]}}
-                body["subComponents"] = {"org.keycloak.storage.ldap.mappers.LDAPStorageMapper": [mapper]}
+                made = {
+                    name: {"providerId": "user-attribute-ldap-mapper", "config": {"ldap.attribute": [name]}} for name in OWN
+                }
+                mappers = [{"name": name, **mapper} for name, mapper in made.items()]
+                body["subComponents"] = {"org.keycloak.storage.ldap.mappers.LDAPStorageMapper": mappers}
             siblings.setdefault(kind, []).append({**body, "config": _hidden(body["config"])})
             return
         siblings, have = self._component(rest[0])

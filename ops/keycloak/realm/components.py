@@ -13,7 +13,7 @@ from typing import Any
 from ops.core.errors import did_you_mean
 from ops.keycloak.realm.change import Change, Difference, Ref, Request
 from ops.keycloak.realm.compare import differences, merged
-from ops.keycloak.realm.defaults import OWN_COMPONENTS
+from ops.keycloak.realm.defaults import OWN_COMPONENTS, OWN_MAPPERS
 from ops.keycloak.realm.objects import Object, Path
 
 COMPONENT = "component"
@@ -95,24 +95,26 @@ def _sent(config: Mapping[str, Any], live: Mapping[str, Any]) -> dict[str, list[
 def undeclared_components(realm: Object, live: Object) -> list[str]:
     """What somebody made; neither Keycloak's own nor keys, which `inv keycloak.rotate` makes and retires."""
     declared = flat(realm)
-    return [
-        path for path in flat(live)
-        if path not in declared and not path.startswith(OWN_COMPONENTS) and (not parent(path) or parent(path) in declared)
-    ]  # fmt: skip
+    tops = [path for path in flat(live) if not parent(path) or parent(path) in declared]
+    return [path for path in tops if path not in declared and not _own(path)]
 
 
-def exported(written: Any, filled: Any, live: Any, like: Any, bare: Any, above: str = "") -> dict[str, list[Any]]:
+def _own(path: str) -> bool:
+    return path.rpartition("/")[2] in OWN_MAPPERS if parent(path) else path.startswith(OWN_COMPONENTS)
+
+
+def exported(written: Any, filled: Any, live: Any, like: Any, bare: Any, above: str | None = "") -> dict[str, list[Any]]:
     """The tree of components as a declaration: declared ones as they are now, and those that somebody made.
 
     Parameters
     ----------
     written, filled: the tree as declared, with and without placeholders. like: makes a live value look as it was written.
-    bare: takes away what Keycloak adds. above: path of the parent.
+    bare: takes away what Keycloak adds. above: path of the parent; None where that is not declared.
     """
     result: dict[str, list[Any]] = {}
     texts, wanted, have = (flat({"components": one}) for one in (written, filled, live))
     for path, one in have.items():
-        if parent(path) or (path not in texts and f"{above}{path}".startswith(OWN_COMPONENTS)):
+        if parent(path) or (path not in texts and above is not None and _own(f"{above}{path}")):
             continue
         if path in texts:
             text, full = texts[path], wanted[path]
@@ -127,7 +129,8 @@ def exported(written: Any, filled: Any, live: Any, like: Any, bare: Any, above: 
         else:
             text, full = {}, {}
             kept = bare({key: one[key] for key in KEYS if key in one and key != "subComponents"})
-        below = exported(text.get("subComponents"), full.get("subComponents"), one.get("subComponents"), like, bare, f"{path}/")
+        place = f"{path}/" if path in texts else None
+        below = exported(text.get("subComponents"), full.get("subComponents"), one.get("subComponents"), like, bare, place)
         result.setdefault(one["providerType"], []).append({**kept, **({"subComponents": below} if below else {})})
     return result
 

@@ -68,21 +68,26 @@ CLIENT: Mapping[str, Any] = {
     "defaultClientScopes": ["web-origins", "acr", "roles", "profile", "basic", "email"], "description": None,
     "directAccessGrantsEnabled": False, "enabled": True, "frontchannelLogout": False, "fullScopeAllowed": True,
     "implicitFlowEnabled": False, "name": None, "nodeReRegistrationTimeout": -1,
-    "optionalClientScopes": ["address", "phone", "offline_access", "microprofile-jwt"], "protocol": "openid-connect",
-    "protocolMappers": [], "publicClient": False, "redirectUris": [], "rootUrl": None, "serviceAccountsEnabled": False,
-    "standardFlowEnabled": True, "surrogateAuthRequired": False, "webOrigins": [],
+    "optionalClientScopes": ["address", "phone", "offline_access", "organization", "microprofile-jwt"],
+    "protocol": "openid-connect", "protocolMappers": [], "publicClient": False, "redirectUris": [], "rootUrl": None,
+    "serviceAccountsEnabled": False, "standardFlowEnabled": True, "surrogateAuthRequired": False, "webOrigins": [],
 }  # fmt: skip
 
 OWN_CLIENTS = ("account", "account-console", "admin-cli", "broker", "realm-management", "security-admin-console")
 OWN_ROLES = ("offline_access", "uma_authorization")
 OWN_SCOPES = (
-    "acr", "address", "basic", "email", "microprofile-jwt", "offline_access", "phone", "profile", "role_list", "roles",
-    "service_account", "web-origins",
+    "acr", "address", "basic", "email", "microprofile-jwt", "offline_access", "organization", "phone", "profile", "role_list",
+    "roles", "saml_organization", "service_account", "web-origins",
 )  # fmt: skip
-OWN_COMPONENTS = ("ClientRegistrationPolicy/", "KeyProvider/", "UserProfileProvider/")
+OWN_COMPONENTS = ("ClientRegistrationPolicy/", "KeyProvider/")
 """Beginnings of the paths of components that Keycloak makes in every realm."""
+OWN_MAPPERS = (
+    "Kerberos principal attribute mapper", "MSAD account controls", "MSAD LDS account controls", "creation date", "email",
+    "first name", "full name", "last name", "modify date", "username",
+)  # fmt: skip
+"""Mappers that Keycloak makes with a directory."""
 DEFAULT_SCOPES: Mapping[str, tuple[str, ...]] = {
-    "defaultDefaultClientScopes": ("role_list", *CLIENT["defaultClientScopes"]),
+    "defaultDefaultClientScopes": ("role_list", "saml_organization", *CLIENT["defaultClientScopes"]),
     "defaultOptionalClientScopes": tuple(CLIENT["optionalClientScopes"]),
 }
 """Client scopes that a new client gets."""

@@ -94,7 +94,7 @@ def test_one_run_makes_a_realm_with_all_of_it() -> None:
 def test_mapper_that_keycloak_makes_with_a_directory_is_changed_and_not_made_twice() -> None:
     mappers = flat(MADE.live)[DIRECTORY]["subComponents"]["org.keycloak.storage.ldap.mappers.LDAPStorageMapper"]
 
-    assert [one["name"] for one in mappers] == ["username", "groups"]
+    assert [one["name"] for one in mappers] == ["username", "email", "groups"]
     assert mappers[0]["config"] == {"ldap.attribute": ["sAMAccountName"]}
 
 
@@ -197,6 +197,17 @@ def test_what_is_not_declared_is_left_alone_unless_listed() -> None:
     assert losses(changes, "cc03") == (f"component {DIRECTORY} of realm cc03",)
     changed.perform(changes[0])
     assert undeclared(realm, changed.live)["components"] == []
+
+
+def test_standard_mappers_of_a_declared_directory_are_neither_listed_nor_pruned() -> None:
+    changed = model()
+    flat(changed.live)[DIRECTORY]["subComponents"]["org.keycloak.storage.ldap.mappers.LDAPStorageMapper"].append(
+        {"name": "clicked", "providerId": "hardcoded-ldap-role-mapper", "config": {}}
+    )
+
+    assert undeclared(declared().realm, changed.live)["components"] == [f"{MAPPERS}/clicked"]
+    changes = plan_realm(Declaration(declared().realm, {"components": ("*",)}), changed.live)
+    assert told(changes) == [f"delete component {MAPPERS}/clicked"]
 
 
 def test_keycloaks_own_components_and_keys_are_never_pruned() -> None:
