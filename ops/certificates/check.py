@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.verification import Criticality, ExtensionPolicy, PolicyBuilder, Store, VerificationError
 
 LEAST_RSA_BITS = 2048
 """What the CA/Browser Forum's baseline requirements ask for (6.1.5)."""
-LONGEST_CHAIN = 6
-"""Certificates; what comes from elsewhere is followed no further."""
+# As browsers and OpenSSL have it for authorities of one's own: what is not there is not asked for. Signatures, names, path
+# lengths and name constraints count in any case.
+OF_CA = ExtensionPolicy.permit_all().require_present(x509.BasicConstraints, Criticality.AGNOSTIC, None)
+OF_LEAF = ExtensionPolicy.permit_all().require_present(x509.SubjectAlternativeName, Criticality.AGNOSTIC, None)
 
 
 @dataclass(frozen=True)
@@ -96,34 +99,29 @@ def _is_address(name: str) -> bool:
 
 
 def path_of(
-    leaf: x509.Certificate, others: Sequence[x509.Certificate], roots: Iterable[x509.Certificate]
-) -> list[x509.Certificate]:
-    """From the leaf to one of the roots, both included; empty where no path leads there.
+    leaf: x509.Certificate, others: Sequence[x509.Certificate], roots: Iterable[x509.Certificate], now: dt.datetime
+) -> list[x509.Certificate]:  # fmt: skip
+    """From the leaf to one of the roots, both included.
 
-    Signatures, names and the rights of an authority count; times do not, so that `problems` can tell what has expired.
+    Where no path is valid now, one that was valid when its certificates began, so that `problems` can tell what has expired.
+    Raises VerificationError where there is none.
     """
-    trusted = list(roots)
-    waiting = [[leaf]]
-    while waiting:
-        path = waiting.pop()
-        last = path[-1]
-        if last in trusted:
-            return path
-        if len(path) >= LONGEST_CHAIN:
-            continue
-        # A root that is trusted before what was sent along: the shortest path that a client could follow.
-        waiting += [[*path, one] for one in (*others, *trusted) if one not in path and _signed(last, one)]
-    return []
+    if not (trusted := list(roots)):
+        raise VerificationError("no root is trusted")
+    began = {one.not_valid_before_utc for one in (leaf, *others)}
+    *earlier, last = (now, *sorted(began, reverse=True))
+    for at in earlier:
+        with suppress(VerificationError):
+            return _verified(leaf, others, trusted, at)
+    return _verified(leaf, others, trusted, last)
 
 
-def _signed(certificate: x509.Certificate, by: x509.Certificate) -> bool:
-    if certificate.issuer != by.subject or not _is_authority(by):
-        return False
-    try:
-        certificate.verify_directly_issued_by(by)
-    except (ValueError, TypeError, InvalidSignature):
-        return False
-    return True
+def _verified(
+    leaf: x509.Certificate, others: Sequence[x509.Certificate], roots: list[x509.Certificate], at: dt.datetime
+) -> list[x509.Certificate]:
+    policies = PolicyBuilder().store(Store(roots)).time(at).extension_policies(ca_policy=OF_CA, ee_policy=OF_LEAF)
+    # Of a client, since that asks for no name; names and purpose are compared apart, to be told in words.
+    return policies.build_client_verifier().verify(leaf, list(others)).chain
 
 
 def _is_authority(certificate: x509.Certificate) -> bool:
@@ -150,10 +148,14 @@ def problems(
     if missing := [name for name in names if not covers(leaf, name)]:
         found.append(f"it is not for {', '.join(missing)}, but for {', '.join(names_of(leaf)) or 'no name'}")
     found += _of_itself(leaf, now)
-    path = path_of(leaf, others, roots)
-    if not path:
-        signer = common_name(leaf.issuer)
-        found.append(f"the chain is not complete: nothing leads from {signer}, which signed it, to a root that is trusted")
+    if not names_of(leaf):
+        return found
+    try:
+        path = path_of(leaf, others, roots, now)
+    except VerificationError as problem:
+        signer, why = common_name(leaf.issuer), str(problem).removeprefix("validation failed: ")
+        said = f"the chain is not complete: nothing leads from {signer}, which signed it, to a root that is trusted ({why})"
+        return [*found, said]
     found += [said for one in path[1:] for said in _times(one, now, f"{common_name(one.subject)}, which its chain needs,")]
     return found
 

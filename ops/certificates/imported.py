@@ -39,7 +39,7 @@ class Given:
         ----------
         roots: as for `must_be_good`.
         """
-        path = check.path_of(self.chain[0], self.chain[1:], roots or _roots(self.chain))
+        path = check.path_of(self.chain[0], self.chain[1:], roots or _roots(self.chain), dt.datetime.now(dt.UTC))
         sent = path[:-1] if len(path) > 1 else path
         key = self.key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -105,7 +105,8 @@ def must_be_good(
     Raises OpsError, with every reason, where clients would refuse it.
     """
     roots = roots or _roots(given.chain)
-    found = check.problems(given.chain, given.key, names, roots, dt.datetime.now(dt.UTC))
+    now = dt.datetime.now(dt.UTC)
+    found = check.problems(given.chain, given.key, names, roots, now)
     if found:
         raise OpsError("this certificate cannot be served", "; ".join(found), NEXT)
-    return check.path_of(given.chain[0], given.chain[1:], roots)[-1:]
+    return check.path_of(given.chain[0], given.chain[1:], roots, now)[-1:]

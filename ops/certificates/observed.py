@@ -5,9 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.x509.verification import VerificationError
 
 from ops.certificates import check, folder, pki
 from ops.certificates.acme.store import Book, fingerprint
@@ -96,8 +98,9 @@ def signed_by_newest(state: State, found: Iterable[Stored]) -> list[str]:
     for one in found:
         file = file_of(state, one.leaf)
         chain = check.certificates_in(file.read_bytes()) if file.is_file() else []
-        if chain and check.path_of(chain[0], chain[1:], roots):
-            good.append(one.leaf.name)
+        with suppress(VerificationError):
+            if chain and check.path_of(chain[0], chain[1:], roots, dt.datetime.now(dt.UTC)):
+                good.append(one.leaf.name)
     return good
 
 

@@ -94,6 +94,46 @@ def test_short_rsa_key_is_found() -> None:
     assert any("1024 bits" in said for said in check.problems([leaf], key, (), [leaf], NOW))
 
 
+def by_an_authority_of_its_own(*, length: int | None = None, only: str = "") -> list[str]:
+    """Problems of a chain of root, two authorities and leaf.
+
+    Parameters
+    ----------
+    length: path length of the root. only: domain that the first authority may sign.
+    """
+    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(4)]
+    names = [x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, name)]) for name in ("root", "one", "two", "leaf")]
+    chain = []
+    for number, (name, key) in enumerate(zip(names, keys, strict=True)):
+        issuer = max(number - 1, 0)
+        builder = (
+            x509.CertificateBuilder().subject_name(name).issuer_name(names[issuer]).public_key(key.public_key())
+            .serial_number(number + 1).not_valid_before(NOW).not_valid_after(NOW + dt.timedelta(days=9))
+            .add_extension(x509.BasicConstraints(number < 3, length if number == 0 else None), critical=True)
+        )  # fmt: skip
+        if number == 1 and only:
+            builder = builder.add_extension(x509.NameConstraints([x509.DNSName(only)], None), critical=True)
+        if number == 3:
+            builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(NAMES[0])]), critical=False)
+        chain.append(builder.sign(keys[issuer], hashes.SHA256()))
+    root, one, two, leaf = chain
+    return check.problems([leaf, two, one], keys[3], NAMES[:1], [root], NOW + dt.timedelta(hours=1))
+
+
+def test_authority_that_says_little_of_itself_is_trusted() -> None:
+    assert by_an_authority_of_its_own() == []
+
+
+def test_authority_that_may_not_sign_another_one_is_found() -> None:
+    (said,) = by_an_authority_of_its_own(length=0)
+    assert "path length constraint violated" in said
+
+
+def test_authority_that_may_not_sign_this_name_is_found() -> None:
+    (said,) = by_an_authority_of_its_own(only="example.org")
+    assert "no permitted name constraints matched" in said
+
+
 @pytest.mark.parametrize(
     ("pem", "said"),
     [
