@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 
@@ -13,14 +12,12 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from cryptography.x509.verification import Criticality, ExtensionPolicy, PolicyBuilder, Store, VerificationError
+from cryptography.x509.verification import VerificationError
+
+from ops.certificates import chains
 
 LEAST_RSA_BITS = 2048
 """What the CA/Browser Forum's baseline requirements ask for (6.1.5)."""
-# As browsers and OpenSSL have it for authorities of one's own: what is not there is not asked for. Signatures, names, path
-# lengths and name constraints count in any case.
-OF_CA = ExtensionPolicy.permit_all().require_present(x509.BasicConstraints, Criticality.AGNOSTIC, None)
-OF_LEAF = ExtensionPolicy.permit_all().require_present(x509.SubjectAlternativeName, Criticality.AGNOSTIC, None)
 
 
 @dataclass(frozen=True)
@@ -98,32 +95,6 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def path_of(
-    leaf: x509.Certificate, others: Sequence[x509.Certificate], roots: Iterable[x509.Certificate], now: dt.datetime
-) -> list[x509.Certificate]:  # fmt: skip
-    """From the leaf to one of the roots, both included.
-
-    Where no path is valid now, one that was valid when its certificates began, so that `problems` can tell what has expired.
-    Raises VerificationError where there is none.
-    """
-    if not (trusted := list(roots)):
-        raise VerificationError("no root is trusted")
-    began = {one.not_valid_before_utc for one in (leaf, *others)}
-    *earlier, last = (now, *sorted(began, reverse=True))
-    for at in earlier:
-        with suppress(VerificationError):
-            return _verified(leaf, others, trusted, at)
-    return _verified(leaf, others, trusted, last)
-
-
-def _verified(
-    leaf: x509.Certificate, others: Sequence[x509.Certificate], roots: list[x509.Certificate], at: dt.datetime
-) -> list[x509.Certificate]:
-    policies = PolicyBuilder().store(Store(roots)).time(at).extension_policies(ca_policy=OF_CA, ee_policy=OF_LEAF)
-    # Of a client, since that asks for no name; names and purpose are compared apart, to be told in words.
-    return policies.build_client_verifier().verify(leaf, list(others)).chain
-
-
 def _is_authority(certificate: x509.Certificate) -> bool:
     try:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
@@ -151,7 +122,7 @@ def problems(
     if not names_of(leaf):
         return found
     try:
-        path = path_of(leaf, others, roots, now)
+        path = chains.path_of(leaf, others, roots, now)
     except VerificationError as problem:
         signer, why = common_name(leaf.issuer), str(problem).removeprefix("validation failed: ")
         said = f"the chain is not complete: nothing leads from {signer}, which signed it, to a root that is trusted ({why})"

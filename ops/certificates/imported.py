@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
-from ops.certificates import check, pki
+from ops.certificates import chains, check, pki
 from ops.certificates.authority import host_ca_bundle
 from ops.core.errors import OpsError, UsageProblem
 
@@ -39,7 +39,7 @@ class Given:
         ----------
         roots: as for `must_be_good`.
         """
-        path = check.path_of(self.chain[0], self.chain[1:], roots or _roots(self.chain), dt.datetime.now(dt.UTC))
+        path = chains.path_of(self.chain[0], self.chain[1:], roots or _roots(self.chain), dt.datetime.now(dt.UTC))
         sent = path[:-1] if len(path) > 1 else path
         key = self.key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -109,4 +109,4 @@ def must_be_good(
     found = check.problems(given.chain, given.key, names, roots, now)
     if found:
         raise OpsError("this certificate cannot be served", "; ".join(found), NEXT)
-    return check.path_of(given.chain[0], given.chain[1:], roots, now)[-1:]
+    return chains.path_of(given.chain[0], given.chain[1:], roots, now)[-1:]

@@ -11,7 +11,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.x509.verification import VerificationError
 
-from ops.certificates import check, folder, pki
+from ops.certificates import chains, check, folder, pki
 from ops.certificates.acme.store import Book, fingerprint
 from ops.certificates.leaves import ACME, IMPORTED, INTERNAL, SHARED, Leaf, Stored, leaves, owned_as
 from ops.certificates.listening import file_of
@@ -99,7 +99,7 @@ def signed_by_newest(state: State, found: Iterable[Stored]) -> list[str]:
         file = file_of(state, one.leaf)
         chain = check.certificates_in(file.read_bytes()) if file.is_file() else []
         with suppress(VerificationError):
-            if chain and check.path_of(chain[0], chain[1:], roots, dt.datetime.now(dt.UTC)):
+            if chain and chains.path_of(chain[0], chain[1:], roots, dt.datetime.now(dt.UTC)):
                 good.append(one.leaf.name)
     return good
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-import ssl
 import stat
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from ops.certificates.authority import issue_certificate
 from ops.core import state as files
 from ops.core.errors import HostLacks, NeedsPerson, OpsError, UsageProblem
 from ops.core.state import State
+from tests.unit.certificates.openssl import accepted
 
 NAMES = ("nginx", "localhost", "127.0.0.1", "shop.example.com")
 
@@ -54,25 +54,6 @@ def staged(state: State) -> int:
     """Prepare another certificate; its serial."""
     folder.stage(tls(state), authority.new_leaf(state, "cc03", "nginx", NAMES), os.getuid())
     return serial(folder.next_of(tls(state)))
-
-
-def accepted(file: Path, roots: Sequence[x509.Certificate], name: str) -> bool:
-    """Whether OpenSSL, as a client that trusts these roots alone, accepts what a server sends that has this file."""
-    theirs, ours = (
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER),
-        ssl.create_default_context(cadata=b"".join(map(pki.pem, roots)).decode()),
-    )
-    theirs.load_cert_chain(file)
-    up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
-    server, client = theirs.wrap_bio(up, down, server_side=True), ours.wrap_bio(down, up, server_hostname=name)
-    for side in (client, server, client):
-        try:
-            side.do_handshake()
-        except ssl.SSLWantReadError:
-            continue
-        except ssl.SSLCertVerificationError:
-            return False
-    return True
 
 
 def test_issued_certificate_is_one_file_for_its_reader_alone(state: State) -> None:
