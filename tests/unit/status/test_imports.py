@@ -30,8 +30,6 @@ COMMANDS = (
     "ops.keycloak.realm", "ops.keycloak.realm.commands", "ops.host", "ops.host.doctor", "ops.host.service",
 )  # fmt: skip
 """Loaded by tasks.py: they declare the commands."""
-STILL = {"ops.deploy.steps"}
-"""By stack/images.py and engines/podman/firewall_rules.py, which make such steps."""
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +46,9 @@ def test_status_loads_nothing_that_only_deploys_need_and_the_list_next_to_nothin
     loaded: tuple[set[str], set[str]],
 ) -> None:
     listed, status = loaded
-    too_much = {name for name in status if name.startswith(OF_DEPLOYS)} - set(COMMANDS) - STILL
+    too_much = {name for name in status if name.startswith(OF_DEPLOYS)} - set(COMMANDS)
 
     assert {"ops.status.commands", "ops.engines.podman.observe", "yaml"} <= status
     assert too_much == set()
     assert {"aiohttp", "keycloak", "acme"} & status == set()
-    assert {"yaml", "rich", "cryptography", "pydantic", "ops.project", "ops.stack"} & listed == set()
+    assert {"rich", "cryptography", "pydantic", "ops.project", "ops.stack"} & listed == set()

@@ -1,0 +1,159 @@
+"""Three commands, followed from their function to the last step: how many files a reader opens, and what he finds in them.
+
+Each command runs as it is, on a host that is a model, under a profiler that notes every function of ops/ that is called. A step
+that the model does counts with the file that declares its kind and with those that its work refers to.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import os
+import re
+import sys
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType, ModuleType
+from typing import Any, cast
+
+import pytest
+from invoke import Context
+
+from ops import execution, project
+from ops.certificates import commands as certs
+from ops.certificates.authority import issue_certificate
+from ops.core.plan import Step
+from ops.core.process import Result
+from ops.deploy.transition import change_release
+from ops.execution import Execution
+from ops.secrets import commands as secrets
+from ops.secrets import table
+from tests.unit.builders import REPOSITORY
+from tests.unit.imports import path_of
+from tests.unit.modelled import BACKEND, World
+from tests.unit.modelled import served as served  # noqa: PLC0414  (a fixture)
+from tests.unit.modelled import world as world  # noqa: PLC0414  (what that one needs)
+
+PAGE = REPOSITORY / "docs" / "explanation" / "architecture.md"
+MOST = {"deploy": 52, "certs.rotate": 47, "secrets.rotate": 55}
+"""Files of ops/ that take part, as it is today; 18, 10 and 14 are to be reached. Never more."""
+
+BELOW = ("core", "cli", "engines", "stack")
+
+Called = dict[tuple[str, str], None]
+"""(file, function), in the order of the first call."""
+
+
+@contextmanager
+def followed() -> Iterator[Called]:
+    found: Called = {}
+    ops = f"{REPOSITORY}/ops/"
+
+    def note(frame: FrameType, event: str, argument: Any) -> None:
+        code = frame.f_code
+        if event == "call" and code.co_filename.startswith(ops) and not code.co_name.startswith("<"):
+            found.setdefault((os.path.relpath(code.co_filename, REPOSITORY), code.co_qualname.replace(".<locals>", "")))
+
+    threading.setprofile(note)
+    sys.setprofile(note)
+    try:
+        yield found
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)
+
+
+@pytest.fixture
+def kinds(served: World, monkeypatch: pytest.MonkeyPatch) -> set[type[Step]]:
+    """Kinds of the steps that the model has done."""
+    found: set[type[Step]] = set()
+    perform = served.perform
+
+    def noting(step: Any, release: Any) -> None:
+        found.add(type(step))
+        perform(step, release)
+
+    monkeypatch.setattr(served, "perform", noting)
+    return found
+
+
+def files_of(found: Called, kinds: Iterable[type[Step]] = ()) -> set[str]:
+    return {file for file, _ in found} | {file for kind in kinds for file in files_of_kind(kind)}
+
+
+def files_of_kind(kind: type[Step]) -> set[str]:
+    """Where a kind of step is declared, where it is done, and what that refers to."""
+    done: Any = kind.run
+    code, names = done.__code__, done.__globals__
+    referred = [getattr(names.get(name), "__module__", None) or name for name in code.co_names]
+    referred += [names[name].__name__ for name in code.co_names if isinstance(names.get(name), ModuleType)]
+    paths = [path_of(name) for name in referred if name.startswith("ops.")]
+    files = [inspect.getsourcefile(kind) or "", code.co_filename, *(str(path) for path in paths if path)]
+    return {os.path.relpath(file, REPOSITORY) for file in files if not file.endswith("__init__.py")}
+
+
+def deploy(world: World) -> None:
+    change_release(world.aim(BACKEND), yes=True)
+
+
+def rotate_secret(world: World) -> None:
+    secrets.rotate_secrets(world.project, [table.target_named("postgres-app")], "secrets.rotate", plan_only=False, yes=True)
+
+
+def test_deploy_of_a_changed_backend(served: World, kinds: set[type[Step]]) -> None:
+    with followed() as found:
+        deploy(served)
+
+    judge("deploy", found, kinds)
+
+
+def test_rotation_of_a_secret(served: World, kinds: set[type[Step]], monkeypatch: pytest.MonkeyPatch) -> None:
+    # The services of the model say nothing of how they are handed a secret.
+    monkeypatch.setattr(table, "must_be_rotatable", lambda *_: None)
+    with followed() as found:
+        rotate_secret(served)
+
+    judge("secrets.rotate", found, kinds)
+
+
+def test_rotation_of_a_certificate(served: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of it is real but Podman, which says that no container runs: none takes the new one up, and none is asked for it."""
+    here = cast(Any, served.project)
+    here.stack = served.project.deployed.stack
+    here.host.run = lambda argv, **_: Result(tuple(argv), 0, "[]", "", 0.0)
+    for name in ("nginx", "postgres"):
+        issue_certificate(served.state, "cc03", name, os.getuid(), (name, "localhost", "127.0.0.1"))
+    monkeypatch.setattr(execution, "Execution", Execution)
+    monkeypatch.setattr(project, "open_project", lambda: here)
+    monkeypatch.setattr(project, "must_exist", lambda _: here)
+    with followed() as found:
+        certs.rotate(Context(), names="nginx", yes=True)
+
+    judge("certs.rotate", found)
+
+
+def judge(command: str, found: Called, kinds: Iterable[type[Step]] = ()) -> None:
+    files = files_of(found, kinds)
+    beside = sorted(file for file in files if file.split("/")[1] not in BELOW)
+    print(f"{command}: {len(files)} files, {len(beside)} of them beside {', '.join(BELOW)}", *sorted(files), sep="\n  ")
+
+    assert len(files) <= MOST[command]
+
+
+LISTED = re.findall(r"^(ops/[\w/]+\.py): ([\w.]+)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def functions_in(path: Path) -> set[str]:
+    found = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+            found |= {f"{node.name}.{one.name}" for one in node.body if isinstance(one, ast.FunctionDef)}
+    return found
+
+
+def test_page_names_functions_that_there_are() -> None:
+    assert len(LISTED) > 40
+    assert [f"{file}: {name}" for file, name in LISTED if name not in functions_in(REPOSITORY / file)] == []
