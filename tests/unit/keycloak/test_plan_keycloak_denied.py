@@ -38,6 +38,11 @@ def test_keycloak_that_had_started_and_lost_its_database_is_not_starting() -> No
     ("text", "mode", "denied"),
     [
         ('FATAL: role "keycloak" is not permitted to log in', "role-cannot-login", {"role": Role()}),
+        ('FATAL: role "keycloak" does not exist', "role-missing", {"role": Role()}),
+        ('FATAL: database "keycloak" does not exist', "database-missing", {"database": Database()}),
+        ('FATAL: database "keycloak" is not currently accepting connections', "database-closed", {"database": Database()}),
+        ("FATAL: too many connections for role keycloak", "role-connections-full", {"login": ""}),
+        ("ERROR: must be owner of table databasechangeloglock", "lock-table-rights", {"schema": Schema()}),
         ('FATAL: password authentication failed for user "keycloak"', "password-drift", {"login": ""}),
         ("ERROR: permission denied for table realm", "schema-rights", {"schema": Schema()}),
     ],
