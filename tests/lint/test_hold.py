@@ -69,7 +69,7 @@ def test_idle_connections_end_before_keycloak_does() -> None:
 
 def test_whoever_stops_keycloak_and_nginx_mean_the_same_flag() -> None:
     compose = (REPOSITORY / "compose" / "compose.yaml").read_text()
-    assert "hold: [hold, keycloak]" in compose
+    assert "queue_requests: [hold, keycloak]" in compose
     assert "readonly flag=/run/hold-$1\n" in (REPOSITORY / "compose" / "nginx" / "hold").read_text()
     # Neither is a request sent, nor does Keycloak count as ready, while it stops.
     assert "if (-f /run/hold-keycloak$keycloak_begins) {" in (FOLDER / "keycloak.conf").read_text()
