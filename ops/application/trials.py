@@ -52,7 +52,7 @@ def _verdict(problem: str, said: str = "") -> Verdict:
 
 
 def _last(stage: Stage) -> str:
-    return " / ".join(line[:160] for line in stage.said()[-LAST_LINES:]) or "it said nothing"
+    return " / ".join(line[:160] for line in stage.said()[-LAST_LINES:]) or "it printed nothing"
 
 
 def _end(stage: Stage) -> str:

@@ -92,13 +92,13 @@ def audited(project: Project, plan: Plan, record: Record | None = None) -> Itera
         close("done", "")
     except OSError as problem:
         raise OpsError(
-            f"inv {plan.verb} is done, but the audit trail does not say so", str(problem.strerror), "inv audit.log"
+            f"inv {plan.verb} is done, but the audit log does not record it", str(problem.strerror), "inv audit.log"
         ) from problem
 
 
 def _outcome(problem: BaseException, record: Record) -> tuple[str, str]:
     if isinstance(problem, KeyboardInterrupt):
-        return "interrupted", "broken off by the operator"
+        return "interrupted", "interrupted by the operator"
     why = f"{problem}: {problem.why}" if isinstance(problem, OpsError) else f"{type(problem).__name__}: {problem}"
     why = trail.without_secrets(why)[:LONGEST_WHY]
     if any(hook["hook"].startswith("pre-") and hook["outcome"] != "done" for hook in record.hooks):

@@ -59,7 +59,7 @@ def make(c: Context, kind: str = "incr") -> None:
     project = _project()
     old = expendable(safeties(project.host), datetime.now(UTC), SAFETY_DAYS)
     steps = (
-        WriteHostArchive("archive", "hand over settings, secrets and releases"),
+        WriteHostArchive("archive", "archive settings, secrets and releases for the backup"),
         RunJob("set", f"make a set ({kind})", ("archive",), argv=("set", "--kind", kind)),
         *(replace(step, after=("set",)) for step in plan_drop(old)),
     )
@@ -132,8 +132,8 @@ def _show(found: Status, kept: list[Safety]) -> None:
         show.out.print(f"PostgreSQL can go to any second from {found.since:%Y-%m-%d %H:%M:%S} "
                        f"to {found.until:%Y-%m-%d %H:%M:%S} UTC")  # fmt: skip
     for one in kept:
-        show.out.print(f"safety copy: {one.part} of before {one.stamp}, {size(one.bytes)}, kept for {SAFETY_DAYS:.0f} days; "
-                       "inv restore --undo puts it back")  # fmt: skip
+        show.out.print(f"safety copy: {one.part} from before {one.stamp}, {size(one.bytes)}, kept for {SAFETY_DAYS:.0f} days; "
+                       "inv restore --undo restores it")  # fmt: skip
     for problem in found.problems:
         show.out.print(f"[red]problem:[/red] {escape(problem)}")
     if not found.escrowed:
@@ -162,12 +162,12 @@ def verify(c: Context, name: str = "", repository: str = "local") -> None:
     chosen = to_prove(found, name, repository)
     name = chosen.name if chosen else name
     argv = ("drill", *((name,) if name else ()), "--repository", repository)
-    steps: tuple[Step, ...] = (RunJob("drill", f"prove {name or 'the newest set'}", argv=argv),)
+    steps: tuple[Step, ...] = (RunJob("drill", f"test {name or 'the newest set'} by a restore", argv=argv),)
     if chosen and "host" in chosen.inside:
-        title = "open what it holds of this host with the recovery key"
+        title = "decrypt its archive of this host with the recovery key"
         steps += (ProveHostArchive("archive", title, ("drill",), set=name, repository=repository),)
     seconds = _execute(project, Plan("backup.verify", steps))
-    show.out.print(f"[bold green]proved[/bold green] in {seconds:.1f} s")
+    show.out.print(f"[bold green]verified[/bold green] in {seconds:.1f} s")
 
 
 @verb(help={
@@ -176,7 +176,7 @@ def verify(c: Context, name: str = "", repository: str = "local") -> None:
     "safety": "remove safety copies of restores as well, however new",
     "force": "also where the last set that is proved would go",
     "ahead": "only sets from the future, which were made while the clock was ahead",
-    "yes": "do not ask",
+    "yes": "do not ask for confirmation",
 })  # fmt: skip
 def prune(
     c: Context, repository: str = "", credentials: str = "", safety: bool = False, force: bool = False, ahead: bool = False,
@@ -202,11 +202,13 @@ def prune(
     gone = tuple(kept) if safety else expendable(kept, datetime.now(UTC), SAFETY_DAYS)
     if force and ahead:
         raise UsageProblem("--force and --ahead cannot both be meant", "each removes other sets", "inv --help backup.prune")
-    title = "remove sets from the future" if ahead else "remove sets beyond the number to keep"
+    title = "remove sets from the future" if ahead else "remove sets beyond the retention"
     options = [f"--{name}" for name, given in (("force", force), ("ahead", ahead)) if given]
     steps = (RunJob("expire", title, argv=("expire", *options)),)
-    losses = [f"the {one.part} of before {one.stamp} ({size(one.bytes)}): no undo of that restore" for one in gone]
-    losses += ["sets beyond the number to keep, even where no newer one is proved"] if force else []
+    losses = [
+        f"the safety copy of {one.part} from before {one.stamp} ({size(one.bytes)}): no undo of that restore" for one in gone
+    ]
+    losses += ["sets beyond the retention, even if no newer one is proved"] if force else []
     losses += ["sets from the future, and what builds upon them"] if ahead else []
     plan = Plan("backup.prune", (*steps, *plan_drop(gone)), destroys=tuple(losses))
     seconds = _execute(project, plan, yes=yes)
@@ -229,10 +231,8 @@ def _prune_elsewhere(project: Project, repository: str, credentials: str, forced
     kind, path = kind_of(status(project.host), repository), Path(credentials).absolute()
     given.read(kind, path)
     argv = ("expire", "--repository", repository, *forced)
-    step = RunJob(
-        "expire", f"remove sets of {repository} beyond the number to keep", argv=argv, credentials=str(path), kind=kind
-    )
-    plan = Plan("backup.prune", (step,), destroys=(f"sets of {repository} beyond the number to keep",))
+    step = RunJob("expire", f"remove sets of {repository} beyond the retention", argv=argv, credentials=str(path), kind=kind)
+    plan = Plan("backup.prune", (step,), destroys=(f"sets of {repository} beyond the retention",))
     show.out.print(f"[bold]pruned[/bold] {repository} in {_execute(project, plan, yes=yes):.1f} s")
 
 
@@ -262,23 +262,23 @@ def credentials(c: Context, name: str, file: str = "") -> None:
     kind = remote[name].kind
     if not file and kind != "sftp":
         raise UsageProblem(
-            "a file is needed", "S3 gives out credentials, they are not made up here", f"inv backup.credentials {name} FILE"
+            "a file is needed", "S3 issues credentials; they cannot be generated here", f"inv backup.credentials {name} FILE"
         )
     project.host.prepare()
     private, public = kept.key_pair() if not file else ("", "")
     values = kept.read(kind, Path(file)) if file else {"key": private}
-    plan = Plan("backup.credentials", (Step("keep", f"keep credentials of {name}"),))
+    plan = Plan("backup.credentials", (Step("keep", f"store credentials of {name}"),))
     with locked(project, plan.verb), audited(project, plan):
         changed = kept.keep(project, remote[name], values)
     if public:
         show.out.print(f"a line for the authorized_keys of {remote[name].where['user']} there:\n{public}", soft_wrap=True)
-    show.out.print("kept; inv deploy hands them to the backup" if changed else "unchanged: these are here already")
+    show.out.print("stored; inv deploy gives them to the backup" if changed else "unchanged: these are stored already")
 
 
 @verb(help={
     "export": "write the keys into this new file, for a safe place that is not this host",
-    "check": "say whether this file holds the right keys",
-    "import": "put the key of this file where this host has lost it, if it opens the repository",
+    "check": "verify that this file holds the right keys",
+    "import": "restore a missing key from this file, if it opens the repository",
 })  # fmt: skip
 def key(c: Context, export: str = "", check: str = "", import_: str = "") -> None:
     """Export, verify or restore the keys of all backups.
@@ -295,7 +295,7 @@ def key(c: Context, export: str = "", check: str = "", import_: str = "") -> Non
     if export:
         with audited(project, Plan("backup.key", (Step("export", "export the repository key"),))):
             keys.export(project, Path(export).absolute())
-        show.out.print(f"written to {export}, readable by its owner alone: print it or move it away from this host")
+        show.out.print(f"written to {export}, readable by its owner alone: print it or move it off this host")
     if check:
         keys.check(project, Path(check))
         show.out.print(f"[bold green]right[/bold green]: {check} holds the keys of these backups")
@@ -322,10 +322,10 @@ def _import(project: Project, path: Path) -> None:
     project.host.prepare()
     with (
         locked(project, "backup.key"),
-        audited(project, Plan("backup.key", (Step("import", "bring the repository key back"),))),
+        audited(project, Plan("backup.key", (Step("import", "restore the repository key"),))),
     ):
         number = bring_back(project, path)
     if number is None:
         show.out.print(f"this host has the key of {path} already, and it opens the repository")
     else:
-        show.out.print(f"[bold green]brought back[/bold green] as version {number}: inv deploy hands it over")
+        show.out.print(f"[bold green]restored[/bold green] as version {number}: inv deploy gives it to the backup")

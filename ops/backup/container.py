@@ -138,7 +138,9 @@ def remove_fetched(host: Host, place: str = FETCHED) -> None:
     argv = podman.exec_in(_name(host), ("rm", "-rf", place))
     answer = host.run(argv, timeout=REMOVING, ok=None)
     if answer.returncode:
-        raise OpsError(f"cannot remove {place} of the backup, which holds data in the clear", answer.last_words(), shown(argv))
+        raise OpsError(
+            f"cannot remove {place} of the backup, which contains unencrypted data", answer.last_words(), shown(argv)
+        )
 
 
 def pack(host: Host, part: str, target: Path, deadline: float) -> None:

@@ -90,11 +90,13 @@ def check(project: Project, path: Path) -> None:
     """Raises OpsError where a file does not hold the keys of these backups."""
     if not hmac.compare_digest(read(path), value(project)):
         raise OpsError(
-            f"{path} holds another key", "no backup of this stack can be read with it", "inv backup.key --export NEW-FILE"
+            f"{path} contains another key",
+            "no backup of this stack can be read with it",
+            "inv backup.key --export NEW-FILE",
         )
     if recovery.present(project.state) not in read_recovery(path):
         raise OpsError(
-            f"{path} lacks the recovery key of this host", "an empty host could not open what sets hold of this one",
+            f"{path} lacks the recovery key of this host", "an empty host could not decrypt this host's archives",
             "inv backup.key --export NEW-FILE",
         )  # fmt: skip
 

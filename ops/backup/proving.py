@@ -25,11 +25,11 @@ def prove(project: Project, name: str, repository: str, deadline: float) -> str:
     with tempfile.TemporaryDirectory(dir=root, prefix=".proving-") as folder:
         copy = Path(folder) / archive.NAME
         if container.host_archive(project.host, name, repository, copy, deadline)["host"]["facts"]["project"] != project.name:
-            raise OpsError(f"{name} holds the state of another project", "it was made by another host", "inv backup.list")
+            raise OpsError(f"{name} contains the state of another project", "it was made by another host", "inv backup.list")
         try:
             with archive.opened(copy, recovery.identities(project.state)) as inner:
                 files = sum(member.isfile() for member in inner)
         except HostLacks as problem:
-            what = f"what {name} holds of this host cannot be opened"
+            what = f"this host's archive in {name} cannot be decrypted"
             raise OpsError(what, problem.why, "inv backup, then this again") from problem
     return f"{files} files of this host"

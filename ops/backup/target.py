@@ -94,7 +94,7 @@ def select(target: Target, only: Sequence[str], status: Status, now: datetime) -
         raise no_sets()
     given = [word for word, said in (("--at", target.at), ("--xid", target.xid is not None), ("--name", target.name)) if said]
     if len(given) > 1:
-        raise UsageProblem(f"{' and '.join(given)} cannot both be meant", "each is a moment of its own", "give one")
+        raise UsageProblem(f"{' and '.join(given)} cannot both be meant", "each is a different point in time", "give one")
     named = choose(status, target.set) if target.set else None
     to_a_point = bool(given)
     parts = tuple(only) or (DATA if named or to_a_point else ("postgres",))
@@ -104,8 +104,8 @@ def select(target: Target, only: Sequence[str], status: Status, now: datetime) -
         found = named if named and not to_a_point else newest_with(status, part, target.at)
         if found is None or part not in found.inside:
             if part in only or named:
-                raise HostLacks(f"{part} cannot be restored", "no set of before that holds it", "inv backup.list; --only")
-            notes.append(f"{part} stays as it is: no set of before that moment holds it")
+                raise HostLacks(f"{part} cannot be restored", "no earlier set contains it", "inv backup.list; --only")
+            notes.append(f"{part} stays as it is: no set from before that moment contains it")
             continue
         files[part] = found
         if to_a_point:

@@ -151,8 +151,8 @@ def make_next(state: State, project: str, *, bridged: bool) -> None:
             old = signing_root(state)
             if old is None:
                 raise HostLacks(
-                    "cannot have the old root vouch for the new one", f"{state.ca}/root.key is not on this host",
-                    "inv certs.ca --bring FILE puts it back for as long as this takes; gone for good: --lost-key",
+                    "cannot cross-sign the new root with the old one", f"{state.ca}/root.key is not on this host",
+                    "inv certs.ca --bring FILE restores it for this command; if it is lost: --lost-key",
                 )  # fmt: skip
             files.write(fresh / "bridge.pem", pki.bridges(old, root, intermediate, _now()))
         _keep(fresh, "intermediate", intermediate)

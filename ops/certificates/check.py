@@ -71,13 +71,13 @@ def certificates_in(pem: bytes) -> list[x509.Certificate]:
 def key_in(pem: bytes) -> PrivateKeyTypes:
     """Raises ValueError, in words for the operator, where there is none that can be read."""
     if b"PRIVATE KEY-----" not in pem:
-        raise ValueError("it holds no private key")
+        raise ValueError("it contains no private key")
     try:
         return serialization.load_pem_private_key(pem, password=None)
     except TypeError:
         raise ValueError("its key has a passphrase: nothing could start without a person") from None
     except ValueError:
-        raise ValueError("its key is broken off or damaged") from None
+        raise ValueError("its key is truncated or damaged") from None
 
 
 def covers(certificate: x509.Certificate, name: str) -> bool:

@@ -54,7 +54,7 @@ def show_certificates(c: Context, json: bool = False) -> None:
         must_run(project)
         more = f" (and {len(findings) - 3} more)" if len(findings) > 3 else ""
         raise OpsError(
-            f"{len(findings)} findings", "; ".join(findings[:3]) + more, "inv certs.rotate issues and verifies them anew"
+            f"{len(findings)} findings", "; ".join(findings[:3]) + more, "inv certs.rotate reissues and verifies them"
         )  # fmt: skip
 
 
@@ -79,9 +79,9 @@ def _table(rows: list[Row]) -> Table:
 
 @verb(positional=["names"], help={
     "names": "which ones, such as nginx or postgres,backup; all where none is named",
-    "due": "only those that have to be renewed by now, and what was broken off: what the stack itself runs",
+    "due": "only those that are due, and interrupted rotations: what the stack itself runs",
     "plan": "show what would be done; do nothing",
-    "yes": "do not ask",
+    "yes": "do not ask for confirmation",
 })  # fmt: skip
 def rotate(c: Context, names: str = "", due: bool = False, plan: bool = False, yes: bool = False) -> None:
     """Reissue certificates.
@@ -170,14 +170,14 @@ def _revert(project: Project, leaves: tuple[Leaf, ...], problem: OpsError) -> No
 
 
 @verb(help={
-    "rollover": "begin, or go on with, the way to another root: trusted beside the old one, then signing everything",
-    "finish": "and trust the new root alone; before, every client must have it (docs/how-to/certificates.md)",
-    "lost-key": "the old root's key is lost or stolen: clients that know only the old root are cut off when the new one signs",
+    "rollover": "start or continue the change to a new root: trusted beside the old one, then signing everything",
+    "finish": "trust only the new root; before that, every client must have it (docs/how-to/certificates.md)",
+    "lost-key": "the old root's key is lost or stolen: clients that know only the old root lose access when the new one signs",
     "export": "write the root and its encrypted key into this file",
     "offline": "with --export: remove the key from this host, once the copy has been read back",
     "bring": "take the root's key back from such a file",
     "plan": "show what would be done; do nothing",
-    "yes": "do not ask",
+    "yes": "do not ask for confirmation",
 })  # fmt: skip
 def ca(
     c: Context, rollover: bool = False, finish: bool = False, lost_key: bool = False, export: str = "", offline: bool = False,
@@ -226,7 +226,7 @@ def _roll_over(project: Project, *, begin: bool, finish: bool, bridged: bool, pl
     )
     if not plan and not finish:
         show.out.print("Both roots are trusted. Once every client outside has the new one: inv certs.ca --finish")
-        show.out.print("[dim]docs/how-to/certificates.md says how to see that; nothing hurries[/dim]")
+        show.out.print("[dim]docs/how-to/certificates.md says how to check that; there is no hurry[/dim]")
 
 
 def _move_key(project: Project, file: str, *, out: bool, remove: bool, plan: bool, yes: bool) -> None:
@@ -257,7 +257,7 @@ def _move_key(project: Project, file: str, *, out: bool, remove: bool, plan: boo
     "chain": "PEM file of what signed it, up to a root that this host's system trusts, or up to a private root",
     "remove": "go back to the certificate of the internal authority",
     "plan": "check everything, show what would be done; do nothing",
-    "yes": "do not ask",
+    "yes": "do not ask for confirmation",
 })  # fmt: skip
 def import_certificate(
     c: Context, certificate: str = "", key: str = "", chain: str = "", remove: bool = False, plan: bool = False,

@@ -33,7 +33,7 @@ class Row:
         """What is wrong, in words."""
         name = self.stored.leaf.name
         of_file = [f"{name} on disk: {why}" for why in self.stored.problems]
-        half = [f"{name}: a rotation was broken off; inv certs.rotate completes it"] if self.stored.begun else []
+        half = [f"{name}: a rotation was interrupted; inv certs.rotate completes it"] if self.stored.begun else []
         return (*of_file, *half, *(f"{name} at {at}: {why}" for at, (_, why) in self.served.items() if why))
 
     def as_json(self) -> dict[str, Any]:

@@ -51,10 +51,10 @@ def read(certificate: Path, key: Path, chain: Path | None) -> Given:
     """Raises OpsError, naming the file, where one cannot be read whole or gives away the key."""
     own = _parsed(certificate, check.certificates_in)
     if not own:
-        raise OpsError(f"{certificate} is no certificate", "it holds no PEM block CERTIFICATE", NEXT)
+        raise OpsError(f"{certificate} is no certificate", "it contains no PEM block CERTIFICATE", NEXT)
     more = _parsed(chain, check.certificates_in) if chain else []
     if chain and not more:
-        raise OpsError(f"{chain} is no chain", "it holds no PEM block CERTIFICATE", NEXT)
+        raise OpsError(f"{chain} is no chain", "it contains no PEM block CERTIFICATE", NEXT)
     private = _parsed(key, check.key_in)
     mode = key.stat().st_mode & 0o777
     if mode & 0o077:

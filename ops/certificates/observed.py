@@ -42,7 +42,7 @@ def stored(state: State, leaf: Leaf, now: dt.datetime) -> Stored:
         content = file.read_bytes()
         chain, key = check.certificates_in(content), check.key_in(content)
         if not chain:
-            raise ValueError("it holds no certificate")
+            raise ValueError("it contains no certificate")
     except (OSError, ValueError) as problem:
         why = getattr(problem, "strerror", None) or str(problem)
         return Stored(leaf, INTERNAL, None, (f"{file.name}: {why}",), 0, 0, None)

@@ -53,7 +53,7 @@ def renewed(leaves: Sequence[Leaf], after: tuple[str, ...] = ()) -> list[Step]:
     """Issue, check, swap, take up, verify. None is swapped before all have been found good and written whole."""
     prepared: list[Step] = [
         PrepareCertificate(
-            f"issue {leaf.name}", f"issue a certificate for {leaf.name} and check it", after, name=leaf.name, names=leaf.names
+            f"issue {leaf.name}", f"issue a certificate for {leaf.name} and verify it", after, name=leaf.name, names=leaf.names
         )
         for leaf in leaves
     ]  # fmt: skip
@@ -65,18 +65,18 @@ def swapped(leaf: Leaf, after: tuple[str, ...], *, placed: bool = False) -> list
     """From a certificate that is checked to one that is seen on the wire. `placed`: it is in place already."""
     steps: list[Step] = []
     if not placed:
-        title = f"put the new certificate of {leaf.name} in place"
+        title = f"install the new certificate of {leaf.name}"
         steps.append(SwapCertificate(f"swap {leaf.name}", title, after, name=leaf.name))
         after = (steps[-1].key,)
     if leaf.takes_up:
         steps.append(take_up(leaf, f"take up {leaf.name}", after, leaf.takes_up))
         after = (steps[-1].key,)
-    title = f"see it on the wire: {_where(leaf)}"
+    title = f"verify it on the wire: {_where(leaf)}"
     return [*steps, VerifyServed(f"verify {leaf.name}", title, after, name=leaf.name)]
 
 
 def take_up(leaf: Leaf, key: str, after: tuple[str, ...], argv: tuple[str, ...]) -> TakeUpCertificate:
-    return TakeUpCertificate(key, f"have {leaf.service} read it", after, service=leaf.service, slots=leaf.slots, argv=argv)
+    return TakeUpCertificate(key, f"make {leaf.service} load it", after, service=leaf.service, slots=leaf.slots, argv=argv)
 
 
 def _where(leaf: Leaf) -> str:
@@ -102,7 +102,7 @@ def plan_import(now: Stored, files: tuple[str, ...], serial: str) -> Plan:
             "import", title, name=leaf.name, certificate=certificate, private=key, chain=chain
         )  # fmt: skip
     else:
-        first = PrepareOwn("own", "have the public site show nginx' own certificate", name=leaf.name)
+        first = PrepareOwn("own", "serve nginx's own certificate on the public site", name=leaf.name)
     return Plan(IMPORT, (first, *swapped(leaf, (first.key,))))
 
 
@@ -142,7 +142,7 @@ def plan_rollover(
     if not authority.signs:
         steps += _trust(leaves, tuple(step.key for step in steps))
         last = tuple(step.key for step in steps)
-        steps.append(PromoteAuthority("promote", "have the new root sign", last))
+        steps.append(PromoteAuthority("promote", "let the new root sign", last))
     after = tuple(step.key for step in steps)
     fresh = [one for one in leaves if not authority.signs or one.leaf.name not in done or one.ready]
     for one in leaves:
@@ -155,11 +155,11 @@ def plan_rollover(
 
 
 def _trust(leaves: Sequence[Stored], after: tuple[str, ...]) -> list[Step]:
-    steps: list[Step] = [TrustBothRoots("trust", "have every service trust the old and the new root", after)]
+    steps: list[Step] = [TrustBothRoots("trust", "make every service trust the old and the new root", after)]
     steps += _roots_read(leaves, "trust", ("trust",))
     read = tuple(step.key for step in steps)
     steps += [
-        VerifyServed(f"still {one.leaf.name}", f"{one.leaf.name} is served as before", read, name=one.leaf.name, settles=False)
+        VerifyServed(f"still {one.leaf.name}", f"verify {one.leaf.name} again", read, name=one.leaf.name, settles=False)
         for one in leaves
     ]
     return steps
@@ -177,9 +177,9 @@ def _roots_read(leaves: Sequence[Stored], word: str, after: tuple[str, ...]) -> 
 
 def _drop(leaves: Sequence[Stored], after: tuple[str, ...]) -> list[Step]:
     steps: list[Step] = [
-        VerifyRoot("new root", "every listener satisfies who trusts the new root alone", after),
-        DropOldRoot("drop", "trust the new root alone", ("new root",)),
+        VerifyRoot("new root", "verify that the new root alone is enough on every listener", after),
+        DropOldRoot("drop", "trust only the new root", ("new root",)),
     ]
     steps += _roots_read(leaves, "forget", ("drop",))
     read = tuple(step.key for step in steps)
-    return [*steps, VerifyRoot("new root still", "every listener is served as before", read)]
+    return [*steps, VerifyRoot("new root still", "verify every listener again", read)]

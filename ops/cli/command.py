@@ -22,7 +22,7 @@ from ops.core.errors import HostLacks, NeedsPerson, OpsError
 
 INTERRUPTED = 130
 """Exit code of a command that the operator broke off (128 + SIGINT)."""
-GOES_ON = "the same command finishes what was begun"
+GOES_ON = "the same command completes it"
 """Said of an interrupt, where nothing more exact is known of the state that is left."""
 
 
@@ -88,7 +88,7 @@ def _refused_by_the_host(problem: BaseException) -> HostLacks | None:
     if os.geteuid() and problem.errno in (errno.EACCES, errno.EPERM):
         return HostLacks("this command needs root", f"{where}{problem.strerror}", "sudo -i, then the same command")
     return HostLacks(
-        "this host refused to read or write", f"{where}{problem.strerror}", "inv doctor looks at space and permissions"
+        "this host refused to read or write", f"{where}{problem.strerror}", "inv doctor checks space and permissions"
     )
 
 

@@ -128,7 +128,7 @@ def confirm(plan: Plan, yes: bool, word: str = "yes", *, shown: bool = False) ->
         return
     for loss in () if shown else plan.destroys:
         show.out.print(f"[bold red]destroys:[/bold red] {loss}")
-    if not show.ask(f"Type {word} to go on.", word):
+    if not show.ask(f"Type {word} to continue.", word):
         raise OpsError("nothing was changed", "it was not confirmed", f"type {word} when asked, or give --yes")
 
 

@@ -128,7 +128,7 @@ class _Execution:
             self.progress.finished(step, time.monotonic() - began)
             self.journal.write("done", step=step.key, seconds=round(time.monotonic() - began, 3))
         except OSError as problem:
-            refusal = HostLacks(f"cannot {step.title}", _words(problem), "inv doctor looks at space and permissions")
+            refusal = HostLacks(f"cannot {step.title}", _words(problem), "inv doctor checks space and permissions")
             refusal.__cause__ = problem
             self._failed(step, refusal)
         except BaseException as problem:

@@ -64,7 +64,7 @@ def remove_clear(path: Path) -> None:
         shutil.rmtree(path)
     except OSError as problem:
         raise OpsError(
-            f"cannot remove {path}, which holds data in the clear", f"{problem.filename}: {problem.strerror}", f"rm -r {path}"
+            f"cannot remove {path}, which contains unencrypted data", f"{problem.filename}: {problem.strerror}", f"rm -r {path}"
         ) from problem
 
 

@@ -141,7 +141,7 @@ def _refusal(who: Holder, doing: str) -> tuple[str, str, str]:
     return (
         "another operation is under way on this project",
         f"the lock is held by {who.named()} since {who.since or '?'}" + (f", which is at: {doing}" if doing else ""),
-        "wait until it has ended; the lock ends with its process, there is nothing to remove",
+        "wait until it has ended; the lock is released with its process, there is no file to remove",
     )
 
 

@@ -65,7 +65,7 @@ def _of(who: Holder, run: Run | None) -> Run | None:
 def _left_by(killed: Holder | None, state: State) -> str:
     if killed is None:
         broken_off = interrupted(state.journal)
-        return f"{broken_off} was broken off" if broken_off else ""
+        return f"{broken_off} was interrupted" if broken_off else ""
     run = _of(killed, open_run(state.journal))
     if run is None:
         return f"recovered from {killed.named()} of {killed.since}, which was killed while no step was under way"

@@ -20,7 +20,7 @@ class Step:
 
     def run(self, execution: Any) -> None:
         """Do it. execution: the project and its host, as `ops.execution.Execution` has them. Raises OpsError where it fails."""
-        raise TypeError(f"nobody knows how to do {type(self).__name__}")
+        raise TypeError(f"no executor for {type(self).__name__}")
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ class Result:
     def last_words(self, lines: int = 3) -> str:
         """The end of what the program said, for an error message."""
         said = (self.stderr.strip() or self.stdout.strip()).splitlines()
-        return " / ".join(line.strip() for line in said[-lines:]) or "it said nothing"
+        return " / ".join(line.strip() for line in said[-lines:]) or "it printed nothing"
 
 
 def account() -> str:
@@ -206,7 +206,7 @@ def _where(log: Path | None) -> str:
 def tail(log: Path, lines: int = 3) -> str:
     """The last lines of a log, for a message."""
     said = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return " / ".join(said[-lines:]) or "it said nothing"
+    return " / ".join(said[-lines:]) or "it printed nothing"
 
 
 def _end(processes: Sequence[subprocess.Popen[str]], grace: float | None = None) -> None:

@@ -70,7 +70,7 @@ def _kept(seen: Seen, service: Service, steps: list[Step], why: str) -> Change |
     if any(isinstance(step, ReloadService) and step.service == name for step in steps):
         return Change(name, "reload", why or "its certificate was renewed")
     if any(isinstance(step, Migrate) and step.service == name for step in steps):
-        return Change(name, "migrate", "its last deploy was broken off")
+        return Change(name, "migrate", "its last deploy was interrupted")
     return None
 
 

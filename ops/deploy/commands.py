@@ -71,9 +71,9 @@ def backup_before(project: Project) -> tuple[str, tuple[str, ...]]:
 @verb(help={
     "plan": "show what would be done, and do nothing",
     "service": "change this one service only",
-    "contracting": "allow a migration that takes away what older releases need: no rollback past it",
+    "contracting": "allow a migration that removes what older releases need: no rollback past it",
     "accept-policy-violations": "deploy although compose.yaml violates policies; they are entered into the audit log",
-    "yes": "do not ask",
+    "yes": "do not ask for confirmation",
 })  # fmt: skip
 def deploy(
     c: Context, plan: bool = False, service: str | None = None, contracting: bool = False,
@@ -110,5 +110,5 @@ def deployed(ended: Sequence[Activation]) -> str:
     if last is None or last.verb != "deploy":
         return ""
     cost = f", {last.requests['failed']} of {last.requests['requests']} requests failed" if last.requests else ""
-    back = f" (inv rollback goes back to {last.previous})" if last.previous and last.previous != last.release else ""
+    back = f" (inv rollback returns to {last.previous})" if last.previous and last.previous != last.release else ""
     return f"release {last.release}{back}{cost}, "

@@ -95,7 +95,7 @@ def _service(work: _Work, wanted: Wanted, seen: Seen, service: Service, ready: l
     work.steps += accepting
     gates += [step.key for step in accepting]
     # A holder that is started gets a new network: who stands in the old one does not serve any more.
-    moved = any(isinstance(step, StartContainer | RestartContainer) and step.slot == service.shares for step in work.steps)
+    moved = any(step.key == f"start {service.shares}" for step in work.steps)
     cleared = _clear(work, wanted, seen, service, [*ready, *gates]) if slots else []
     missing = [slot for slot in slots if slot not in seen.containers or slot in work.gone]
     there = [slot for slot in slots if slot not in missing]
@@ -142,8 +142,8 @@ def _service(work: _Work, wanted: Wanted, seen: Seen, service: Service, ready: l
         version = wanted.config[service.name]
         if seen.config_loaded.get(service.name) != version:
             after = tuple(f"healthy {slot}" for slot in slots)
-            work.steps.append(MarkLoaded(f"loaded {service.name}", f"{service.name} runs on its new configuration", after,
-                                         service=service.name, version=version))  # fmt: skip
+            title = f"note that {service.name} runs with its new configuration"
+            work.steps.append(MarkLoaded(f"loaded {service.name}", title, after, service=service.name, version=version))
 
 
 def is_staged(wanted: Wanted, seen: Seen, slot: str) -> bool:
@@ -228,7 +228,7 @@ def _fresh(
 
 
 def _promotion(slot: str, after: Iterable[str]) -> Step:
-    return PromoteContainer(f"promote {slot}", f"put the new {slot} in its place", tuple(after), slot=slot)
+    return PromoteContainer(f"promote {slot}", f"promote the new {slot}", tuple(after), slot=slot)
 
 
 def _keys(steps: Iterable[Step]) -> list[str]:
@@ -258,7 +258,7 @@ def _movers(wanted: Wanted, seen: Seen) -> Movers:
 
 def _moved(movers: Movers, stopped: str, after: Iterable[str]) -> list[Step]:
     return [
-        Reconnect(f"reconnect {name}, {stopped}", f"have WebSockets of {name} leave {stopped}", tuple(after),
+        Reconnect(f"reconnect {name}, {stopped}", f"close WebSockets of {name} through {stopped}", tuple(after),
                   slots=slots, argv=argv)
         for name, slots, argv in movers
     ]  # fmt: skip
@@ -288,7 +288,7 @@ def _roll(service: Service, slots: list[str], after: list[str], options: Options
 
 def _proof(service: Service, slot: str, after: tuple[str, ...], options: Options, *, settle: bool) -> Step:
     return AwaitHealthy(
-        f"healthy {slot}", f"prove {slot}" if settle else f"wait for {slot}", after, slot=slot,
+        f"healthy {slot}", f"verify canary {slot}" if settle else f"wait for {slot}", after, slot=slot,
         deadline=service.start_seconds, settle=options.settle if settle else 0, smoke=service.smoke or "", once=True,
     )  # fmt: skip
 

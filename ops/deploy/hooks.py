@@ -146,7 +146,7 @@ def _run(project: Project, occasion: str, path: Path, stdin: str, report: Report
     env = environment(project, occasion)
     try:
         code = stream((str(path),), timeout=seconds, stdin=stdin, env=env, cwd=project.host.repository, each=each)
-        problem = "" if code == 0 else said[-1].strip() if said else f"exit code {code}, and it said nothing"
+        problem = "" if code == 0 else said[-1].strip() if said else f"exit code {code}, and it printed nothing"
         outcome = "failed" if problem else "done"
         if code is None:
             problem, outcome = f"it did not end within {seconds} s and was stopped", "timed out"

@@ -65,7 +65,7 @@ class Measurement:
             return
         code = self._ended()
         if code == 0:
-            self.note = "measured in part: the prober came to the end of its time before the deploy did"
+            self.note = "measured in part: the prober reached its time limit before the deploy ended"
         elif code is not None:
             self.note = f"measured in part: the prober ended with exit code {code}: {_words(self._log)}"
 
@@ -109,7 +109,7 @@ def measured(settings: Settings, ports: Mapping[str, int], state: State, seconds
     found = Measurement(Path(config["out"]))
     with ExitStack() as stack:
         if not config["rate"] or not any(config[name] for name in PATHS):
-            found.note = "not measured: the settings of the prober leave nothing to ask"
+            found.note = "not measured: the settings of the prober leave no request to send"
         else:
             try:
                 _start(found, config, state, stack)

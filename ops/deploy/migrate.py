@@ -74,7 +74,7 @@ def migrate(engine: Engine, state: State, step: Migrate, run_once: RunOnce, repo
 
 def _refusal(step: Migrate, contracting: list[str]) -> OpsError:
     return OpsError(
-        f"a migration of {step.service} takes away what older releases need",
+        f"a migration of {step.service} removes what older releases need",
         f"contracting: {', '.join(contracting) or 'see the log'}; after it no rollback goes to a release before this one",
         "inv deploy --contracting, once you are sure that no older release will be needed",
     )

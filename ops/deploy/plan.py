@@ -94,7 +94,7 @@ def _transport(wanted: Wanted, seen: Seen, containers: Iterable[Step]) -> tuple[
     if not turning:
         return ()
     how = "begin" if wanted.stack.services[turning[0]].behind_tls else "cease"
-    return (f"the site is away for about {TURNING_SECONDS} s: {', '.join(turning)} {how} to speak TLS with their neighbours",)
+    return (f"the site is down for about {TURNING_SECONDS} s: {', '.join(turning)} {how} to speak TLS with their neighbours",)
 
 
 def _joined(wanted: Wanted, seen: Seen, services: list[Service]) -> tuple[str, ...]:
@@ -235,7 +235,7 @@ def _orphans(wanted: Wanted, seen: Seen, steps: Iterable[Step]) -> list[Step]:
     kept = {*wanted.slots(), *made_anew, *retired}
     after = tuple(step.key for step in planned)
     return [
-        RemoveContainer(f"remove {slot}", f"remove {slot}, which the stack does not have", after, slot=slot)
+        RemoveContainer(f"remove {slot}", f"remove {slot}, which is not part of the stack", after, slot=slot)
         for slot in seen.containers
         if slot not in kept
     ]
@@ -277,12 +277,14 @@ def _reloads(wanted: Wanted, seen: Seen, services: list[Service], ground: set[st
             title = f"reload {service.name}"
             steps.append(ReloadService(f"reload {service.name}", title, after, slots=slots, argv=service.reload, **common))
         else:
-            steps.append(MarkLoaded(f"loaded {service.name}", f"{service.name} runs on its configuration", after, **common))
+            steps.append(
+                MarkLoaded(f"loaded {service.name}", f"note that {service.name} runs with its configuration", after, **common)
+            )
     return steps
 
 
 def _supervision(wanted: Wanted, seen: Seen, after: list[str]) -> list[Step]:
     if seen.ticker and seen.supervised == wanted.supervise_version:
         return []
-    title = "start the health ticker" if not seen.ticker else "renew the health ticker"
+    title = "start the health supervisor" if not seen.ticker else "restart the health supervisor"
     return [Supervise("supervise", title, tuple(after), content=wanted.supervise, version=wanted.supervise_version)]

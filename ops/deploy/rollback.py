@@ -16,7 +16,7 @@ from ops.core.errors import HostLacks, OpsError
     "plan": "show what would be done, and do nothing",
     "with-database": "where that release has an older Keycloak: restore the dump from before the upgrade",
     "accept-policy-violations": "go back to a release that violates policies; they are entered into the audit log",
-    "yes": "do not ask",
+    "yes": "do not ask for confirmation",
 })  # fmt: skip
 def rollback(
     c: Context, to: int = 0, plan: bool = False, with_database: bool = False, accept_policy_violations: bool = False,
@@ -47,7 +47,7 @@ def rollback(
         if gone := contracted_since(schema_history(state), number):
             raise OpsError(
                 f"release {number} cannot run on today's database",
-                f"later migrations took away what it needs: {', '.join(gone)}",
+                f"later migrations removed what it needs: {', '.join(gone)}",
                 "go back to a later release (inv releases), or correct forward: inv deploy",
             )  # fmt: skip
         goal = back_to(project.afresh(), number, Rules(with_database=with_database))

@@ -26,7 +26,7 @@ def parse(text: str) -> tuple[str, int]:
 
     match = re.fullmatch(r"([a-z][a-z0-9-]*)=(\d+)", text)
     if not match or not 1 <= int(match[2]) <= MAX_REPLICAS:
-        raise UsageProblem(f'"{text}" is no scale', f"it takes SERVICE=NUMBER, 1 to {MAX_REPLICAS}", "inv scale backend=4")
+        raise UsageProblem(f'"{text}" is no scale', f"the form is SERVICE=NUMBER, 1 to {MAX_REPLICAS}", "inv scale backend=4")
     return match[1], int(match[2])
 
 
@@ -52,7 +52,7 @@ def running_release(project: Project) -> Wanted:
 
     number = current_number(project.state)
     if number is None:
-        raise HostLacks("nothing is deployed here that could be scaled", f"{project.name} has no release yet", "inv deploy")
+        raise HostLacks("nothing is deployed that could be scaled", f"{project.name} has no release yet", "inv deploy")
     return with_versions(project.wanted_again(number), secret_versions(project.state))
 
 
@@ -92,7 +92,7 @@ def remembering(
         if (chosen or by_file or service.definition["deploy"]["replicas"]) == number:
             return replace(plan, steps=tuple(steps))
         said = {**said, name: {"replicas": number, "instead_of": by_file}}
-        first = RememberScale("scale", f"keep {number} containers of {name} in later deploys", said=said)
+        first = RememberScale("scale", f"save the scale of {name} for later deploys: {number}", said=said)
         return replace(plan, steps=(first, *(replace(step, after=(*step.after, first.key)) for step in steps)))
 
     return extend
@@ -101,7 +101,7 @@ def remembering(
 @verb(positional=["service"], help={
     "service": "which service and how many, for example backend=4",
     "plan": "show what would be done, and do nothing",
-    "yes": "do not ask",
+    "yes": "do not ask for confirmation",
 })  # fmt: skip
 def scale(c: Context, service: str, plan: bool = False, yes: bool = False) -> None:
     """Set the number of containers of a service.

@@ -135,8 +135,8 @@ def refuse_missing_images(goal: Goal, plan: Plan) -> None:
     gone = [step.key for step in plan.steps if isinstance(step, BuildImage | FetchImage | ObtainBase)]
     if gone:
         raise HostLacks(
-            "images of that release are no longer on this host", f"missing: {', '.join(gone)}; nothing was touched",
-            "inv releases shows others; inv images.load takes them from an archive",
+            "images of that release are no longer on this host", f"missing: {', '.join(gone)}; nothing was changed",
+            "inv releases shows others; inv images.load loads them from an archive",
         )  # fmt: skip
 
 
@@ -195,7 +195,6 @@ class _Attempt:
     """One activation: what users notice of it, what reverts it, and its record."""
 
     def __init__(self, goal: Goal, wanted: Wanted, seen: Seen, plan: Plan) -> None:
-        from ops.releases.steps import seals
         from ops.releases.store import activations, current_number, next_number
         from ops.stack.release import good_releases
 
@@ -206,7 +205,7 @@ class _Attempt:
         now = current_number(self.state)
         older = [number for number in good if now is None or number <= now]
         self.previous = now if now in good else max(older, default=None)
-        makes = any(map(seals, plan.steps))
+        makes = any(step.key == "release" for step in plan.steps)
         self.number = wanted.number or (next_number(self.state) if makes else now) or 0
         self.gaps: dict[str, float] = {}
         self.interruptions: list[tuple[float, float]] = []
@@ -270,9 +269,9 @@ class _Attempt:
             return failure
         verb, now = self.goal.verb, current_number(self.state)
         said = f"{done} of {len(self.plan.steps)} steps were done and stay done; release {now or '–'} is the current one"
-        back = f", inv rollback --to {self.previous} goes back" if self.previous else ""
+        back = f", inv rollback --to {self.previous} returns to the previous release" if self.previous else ""
         self.record("interrupted", "by the operator")
-        return KeyboardInterrupt(f"{said}; inv {verb} goes on{back}")
+        return KeyboardInterrupt(f"{said}; inv {verb} continues{back}")
 
     @property
     def revert(self) -> Revert | None:
@@ -281,8 +280,8 @@ class _Attempt:
             return None
         number = self.previous
         return Revert(
-            partial(self._back_to, number), f"putting release {number} back",
-            restored=f"release {number} serves as before, put back in {{seconds}}",
+            partial(self._back_to, number), f"reverting to release {number}",
+            restored=f"release {number} serves as before, reverted in {{seconds}}",
             by_hand=f"inv status shows what serves; inv rollback --to {number} tries again",
             again=f"inv {self.goal.verb}", unchanged="nothing was changed", interrupts=False,
         )  # fmt: skip

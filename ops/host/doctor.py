@@ -35,4 +35,4 @@ def doctor(c: Context, json: bool = False) -> None:
                 show.out.print(f"        next: {finding.cure}")
     bad = [finding for finding in found if finding.level == "bad"]
     if bad:
-        raise HostLacks(f"{len(bad)} finding(s) keep the stack from running here", bad[0].what, bad[0].cure)
+        raise HostLacks(f"{len(bad)} finding(s) prevent the stack from running here", bad[0].what, bad[0].cure)

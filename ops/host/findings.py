@@ -133,7 +133,7 @@ def _kernel(facts: Facts) -> Iterator[Finding]:
             "good", "no CAP_SYS_RESOURCE", "containers get limits within the host's own; a generated containers.conf sees to it"
         )
     if not host.systemd:
-        yield Finding("good", "no systemd", "the health ticker runs as a process of its own; at boot run inv start")
+        yield Finding("good", "no systemd", "the health supervisor runs as a separate process; at boot run inv start")
 
 
 def _room(facts: Facts) -> Iterator[Finding]:

@@ -42,7 +42,7 @@ def save_images(project: Project, file: str, *, overwrite: bool = False) -> str:
     bases = sorted({tag for image in project.images.values() for _, tag in image.bases})
     missing = [tag for tag in wanted if tag not in have]
     if missing:
-        raise HostLacks(f"{len(missing)} images of this release are not here", ", ".join(missing), "inv build, then again")
+        raise HostLacks(f"{len(missing)} images of this release are missing", ", ".join(missing), "inv build, then again")
     tags = [*wanted, *(tag for tag in bases if tag in have)]
     with whole(archive) as fresh:
         project.host.run(podman.image_save(tags, fresh), timeout=SECONDS)
@@ -79,8 +79,8 @@ def load_images(project: Project, file: str) -> str:
     recognised = _tag_published(project, said)
     if content is None and not recognised:
         raise OpsError(
-            f"{archive.name} is loaded, but none of its images is one that this stack looks for", said.strip() or "no name",
-            "save it by name (podman save NAME:TAG), or use images.save; inv images lists what is looked for",
+            f"{archive.name} is loaded, but none of its images is used by this stack", said.strip() or "no name",
+            "save it by name (podman save NAME:TAG), or use images.save; inv images lists the images that are used",
         )  # fmt: skip
     if content:
         take_stamp(project.state, content.get("refresh", ""))

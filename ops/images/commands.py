@@ -27,7 +27,7 @@ def decide(project: Project, only: str | None) -> Plan:
 @verb(help={
     "service": "build this one image only",
     "plan": "show what would be built, and build nothing",
-    "refresh": "take up the distribution's security fixes: build everything anew on a fresh base",
+    "refresh": "install the distribution's security fixes: rebuild everything on a fresh base",
 })  # fmt: skip
 def build(c: Context, service: str | None = None, plan: bool = False, refresh: bool = False) -> None:
     """Build the images that this host lacks.
@@ -117,7 +117,7 @@ def load(c: Context, file: str) -> None:
         show.out.print(load_images(project, file))
 
 
-@verb(help={"yes": "do not ask"})
+@verb(help={"yes": "do not ask for confirmation"})
 def prune(c: Context, yes: bool = False) -> None:
     """Remove images that nothing needs.
 
@@ -137,7 +137,7 @@ def prune(c: Context, yes: bool = False) -> None:
         return
     for tag in unused:
         show.out.print(f"[bold red]destroys:[/bold red] image {tag}")
-    if not yes and not show.ask("Type yes to go on.", "yes"):
+    if not yes and not show.ask("Type yes to continue.", "yes"):
         raise OpsError("nothing was removed", "it was not confirmed", "type yes when asked, or give --yes")
     with audited(project, Plan("images.prune", tuple(Step(tag, f"remove image {tag}") for tag in unused))):
         show.out.print(f"removed {prune_images(project, unused)} images")

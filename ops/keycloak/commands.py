@@ -38,10 +38,10 @@ def diagnose(c: Context, json: bool = False) -> None:
         _show(diagnosis, seconds)
     if diagnosis.findings:
         first = diagnosis.findings[0]
-        next_step = f"inv keycloak.fix mends it: {first.repair}" if first.repairable else first.repair
+        next_step = f"inv keycloak.fix repairs it: {first.repair}" if first.repairable else first.repair
         raise OpsError(f"{len(diagnosis.findings)} finding(s)", f"{first.title}: {first.means}", next_step)
     if diagnosis.unread:
-        raise HostLacks("Keycloak could not be looked at as a whole", diagnosis.unread[0], "inv status; then run it again")
+        raise HostLacks("Keycloak could not be inspected completely", diagnosis.unread[0], "inv status; then run it again")
 
 
 def _show(diagnosis: Diagnosis, seconds: float) -> None:

@@ -62,7 +62,7 @@ def fix(c: Context, plan: bool = False, yes: bool = False, json: bool = False) -
     try:
         run.run()
     except KeyboardInterrupt as interrupt:
-        raise KeyboardInterrupt(f"{len(run.done)} repairs were made and not verified; inv keycloak.fix goes on") from interrupt
+        raise KeyboardInterrupt(f"{len(run.done)} repairs are not verified yet; inv keycloak.fix continues") from interrupt
     except Exception as problem:
         run.problem = described(problem)
         raise run.problem from problem
@@ -143,18 +143,18 @@ class _Run:
                 self.say(f"  repair: {escape(way.title)}; users: {escape(way.notice)}; undo: {escape(way.undo)}")
                 steps = [step.title for step in way.steps]
             else:
-                self.say("  not mended here:")
+                self.say("  not repaired here:")
                 steps = list(way.lines)
             for number, title in enumerate(steps, 1):
                 self.say(f"  {number:2}. {escape(title)}")
             mends = isinstance(way, Repair)
             self.left.append({"id": finding.id, "title": finding.title, "mends": mends, "steps": steps})
         if not diagnosis.findings:
-            self.say("no finding: nothing to mend")
+            self.say("no finding: nothing to repair")
         else:
             self.say("then: verify by the discovery document, two tokens and a userinfo call; the gravest cause goes first")
         if diagnosis.unread and not diagnosis.findings:
-            raise HostLacks("Keycloak could not be looked at as a whole", diagnosis.unread[0], "inv status; then run it again")
+            raise HostLacks("Keycloak could not be inspected completely", diagnosis.unread[0], "inv status; then run it again")
 
     def as_json(self, planned: bool) -> dict[str, Any]:
         problem = self.problem
@@ -181,7 +181,7 @@ class _Run:
         from ops.keycloak.repair.plan import first_repair
 
         if self.known is None and (broken_off := undo.kept(self.project.state)):
-            self.say(f"[dim]note: an earlier run was broken off; {len(broken_off)} of its changes can still be undone[/dim]")
+            self.say(f"[dim]note: an earlier run was interrupted; {len(broken_off)} of its changes can still be undone[/dim]")
         found, diagnosis = self.settled(None)
         self._tell(diagnosis, told=self.known)
         while len(self.done) < ROUNDS and (repair := first_repair(found, diagnosis, frozenset(self.tried))):
@@ -247,8 +247,8 @@ class _Run:
     def _ask(self, repair: Repair) -> None:
         from ops.cli import show
 
-        if not show.ask(f"{repair.title}: {repair.asks or repair.notice}. Type yes to go on.", "yes"):
-            raise OpsError("this repair was not made", "it was not confirmed", "type yes when asked, or give --yes")
+        if not show.ask(f"{repair.title}: {repair.asks or repair.notice}. Type yes to continue.", "yes"):
+            raise OpsError("this repair was declined", "it was not confirmed", "type yes when asked, or give --yes")
         self.agreed.add((repair.finding, repair.kind))
 
     def _judge(self, before: Situation, known: set[str]) -> tuple[Situation, Diagnosis]:
@@ -318,7 +318,7 @@ class _Run:
         self._keep()
         if diagnosis.findings:
             self._leave(found, diagnosis)
-        word = "mended" if self.done else "nothing to mend"
+        word = "mended" if self.done else "nothing to repair"
         self.say(f"[bold green]{word}[/bold green] in {time.monotonic() - self.began:.1f} s")
 
     def _verify(self, found: Situation) -> None:
@@ -339,7 +339,7 @@ class _Run:
             entries = undo.kept(self.project.state)
             if not self.done:
                 raise NeedsPerson(
-                    "nothing that is known as a fault, and yet people cannot log in",
+                    "no known cause, but users cannot log in",
                     f"{problem.what}: {problem.why}",
                     problem.next_step,
                 ) from failure
@@ -348,7 +348,7 @@ class _Run:
             for one in self.done:
                 one.outcome = "undone"
             raise OpsError(
-                "the repairs did not let people log in, and were undone", f"{problem.what}: {problem.why}", problem.next_step
+                "logins failed after the repairs, which were reverted", f"{problem.what}: {problem.why}", problem.next_step
             ) from failure
         self.verified = [line for entry in steps for line in entry.get("said", ())]
 
@@ -389,7 +389,7 @@ class _Run:
         first = diagnosis.findings[0]
         mended = sum(one.outcome == "kept" for one in self.done)
         raise NeedsPerson(
-            f"{mended} mended, {len(diagnosis.findings)} left for a person",
+            f"{mended} repaired, {len(diagnosis.findings)} left for a person",
             f"{first.title}: {'; '.join(first.saw)}",
             self.left[0]["steps"][0],
         )

@@ -79,7 +79,9 @@ def restart(c: Context, service: str) -> None:
     def decide() -> Decision:
         plan = plan_restart(project.deployed.stack, observe(project.host, (), with_health=False), service)
         if not plan.steps:
-            raise HostLacks(f"{service} has no containers", "it was never deployed here", f"inv deploy --service {service}")
+            raise HostLacks(
+                f"{service} has no containers", "it was never deployed on this host", f"inv deploy --service {service}"
+            )
         # Restarting is the wish itself, not a difference to what is wanted.
         return Decision(project, plan)
 
@@ -89,7 +91,7 @@ def restart(c: Context, service: str) -> None:
 
 @verb(help={
     "keep-data": "keep volumes, secrets, certificates and releases (the default)",
-    "yes": "do not ask",
+    "yes": "do not ask for confirmation",
 })  # fmt: skip
 def destroy(c: Context, keep_data: bool = True, yes: bool = False) -> None:
     """Remove the stack; data stays unless told otherwise.
@@ -109,4 +111,4 @@ def destroy(c: Context, keep_data: bool = True, yes: bool = False) -> None:
 
     if execute(Operation(project, "destroy", planned(project, decide), yes=yes, word=project.name)):
         kept = "its volumes and state are kept" if keep_data else "nothing of it is left but its images"
-        show.out.print(f"[bold]{project.name}[/bold] is gone from this host; {kept}")
+        show.out.print(f"[bold]{project.name}[/bold] is removed from this host; {kept}")

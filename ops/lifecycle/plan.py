@@ -47,7 +47,7 @@ def plan_stop(stack: Stack, seen: Seen, *, ticker: bool) -> Plan:
     steps: list[Step] = []
     before: tuple[str, ...] = ()
     if ticker:
-        steps.append(EndSupervision("supervise", "stop the health ticker"))
+        steps.append(EndSupervision("supervise", "stop the health supervisor"))
         before = ("supervise",)
     for group in stop_order(stack, running):
         steps += [
@@ -88,7 +88,7 @@ def plan_start(stack: Stack, seen: Seen, supervise: Mapping[str, Any], version: 
                 )
     if not seen.ticker or seen.supervised != version:
         after = tuple(step.key for step in steps)
-        steps.append(Supervise("supervise", "start the health ticker", after, content=supervise, version=version))
+        steps.append(Supervise("supervise", "start the health supervisor", after, content=supervise, version=version))
     return Plan("start", tuple(steps))
 
 
@@ -117,7 +117,7 @@ def plan_destroy(stack: Stack, seen: Seen, *, keep_data: bool) -> Plan:
     keep_data: keep volumes and the state folder (releases, secrets, the CA), so that the next deploy goes on with them.
     """
     graces = _graces(stack)
-    steps: list[Step] = [EndSupervision("supervise", "stop the health ticker")] if seen.ticker else []
+    steps: list[Step] = [EndSupervision("supervise", "stop the health supervisor")] if seen.ticker else []
     before: tuple[str, ...] = ("supervise",) if steps else ()
     for group in stop_order(stack, list(seen.containers)):
         steps += [

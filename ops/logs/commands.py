@@ -94,7 +94,7 @@ def _show(row: Mapping[str, Any]) -> None:
         "grep": "only lines that match this regular expression",
         "request-id": "only lines of this request, across all services",
         "limit": "the last lines that are shown",
-        "follow": "go on with new lines until interrupted",
+        "follow": "continue with new lines until interrupted",
         "json": "one JSON object a line, with every field",
     },
 )

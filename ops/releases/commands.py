@@ -89,7 +89,7 @@ def _kept(state: State, number: int) -> Kept:
     from ops.releases.store import read_release
 
     if not (state.releases / str(number)).is_dir():
-        raise HostLacks(f"there is no release {number}", "it was never made, or was cleaned up", "inv releases")
+        raise HostLacks(f"there is no release {number}", "it never existed, or was removed", "inv releases")
     return read_release(state, number)
 
 

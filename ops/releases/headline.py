@@ -39,9 +39,9 @@ def headline(situation: Situation) -> tuple[Line, ...]:
         lines.append(Line(f"stopped {stopped_by(situation.operations)}: inv start starts it", "yellow"))
     if _rolled_back(situation):
         who = _by(_ended(situation.operations, "rollback"))
-        lines.append(Line(f"rolled back{who}: the next inv deploy brings back what the checkout describes", "yellow"))
+        lines.append(Line(f"rolled back{who}: the next inv deploy applies the checkout again", "yellow"))
     if situation.broken_off:
-        lines.append(Line(f"broken off: {situation.broken_off}; the same command goes on from there", "red"))
+        lines.append(Line(f"interrupted: {situation.broken_off}; the same command continues from there", "red"))
     return tuple(lines)
 
 

@@ -144,5 +144,5 @@ def load_release(state: State, number: int, ticker: Any) -> Wanted:
         if any(name in (*service.secrets, *service.api_secrets) for service in serving) and not versions.numbers(state, name)
     ]  # fmt: skip
     if gone:
-        raise HostLacks(f"release {number} needs secrets that are gone", ", ".join(gone), "inv releases shows others")
+        raise HostLacks(f"release {number} needs secrets that are missing", ", ".join(gone), "inv releases shows others")
     return wanted

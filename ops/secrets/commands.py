@@ -71,7 +71,7 @@ def _draw(rows: Sequence[Row]) -> None:
     "all": "every secret that can be rotated, in one release; the key of the backups only with --export",
     "export": "backup-cipher: write the new key into this new file before it is used; the old export is worth nothing then",
     "plan": "show what would be done, and for whom; do nothing",
-    "yes": "do not ask",
+    "yes": "do not ask for confirmation",
 })  # fmt: skip
 def rotate(
     c: Context, names: str = "", all: bool = False, export: str = "", plan: bool = False, yes: bool = False
@@ -231,7 +231,7 @@ def check(c: Context, json: bool = False) -> None:
     if json:
         print(json_module.dumps(found.as_json(), indent=2))
     else:
-        show.out.print(f"looked for {found.secrets} secrets in {found.places} places, {found.read_bytes / 1e6:.0f} MB")
+        show.out.print(f"searched for {found.secrets} secrets in {found.places} places, {found.read_bytes / 1e6:.0f} MB")
         for note in found.notes:
             show.out.print(f"[dim]{note}[/dim]")
     if found.leaks:

@@ -47,5 +47,5 @@ def refuse_lost_secrets(stack: Stack, seen: Seen, state: Path) -> None:
     raise HostLacks(
         f"volumes of project {stack.project} exist, but {state} {holds}",
         "new secrets would not fit this data: no service could log in to its database, and no backup could be read again",
-        f"{back}; or, to begin anew without the data: inv destroy --no-keep-data, then inv deploy",
+        f"{back}; or, to start from scratch without the data: inv destroy --no-keep-data, then inv deploy",
     )

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 from ops.backup.steps import ExportKey, NoteExported
 from ops.core.plan import Plan, Step
-from ops.releases.steps import seals
 from ops.secrets.steps import GenerateSecret, HandOver, ProveLogin, VerifySecret
 from ops.secrets.table import BY_API, UNTRIED, Target
 from ops.secrets.verifying import accepted
@@ -60,7 +59,7 @@ def rotations(plan: Plan, seen: Seen, wanted: Wanted, changes: Sequence[Rotation
     steps = list(plan.steps)
     for one in left:
         steps = _given(steps, seen, one.target, one.version)
-    settling = {step.key for step in steps if isinstance(step, HandOver) and step.settles}
+    settling = {step.key for step in steps if step.key.startswith("settle ")}
     late = settling | {step.key for step in steps if settling.intersection(step.after)}
     early = [step for step in steps if step.key not in late]
     shown = _proofs(wanted, [one.target.secret for one in left], tuple(step.key for step in early))
@@ -74,7 +73,7 @@ def rotations(plan: Plan, seen: Seen, wanted: Wanted, changes: Sequence[Rotation
             continue
         # Keycloak refuses a login of a user while another one of the same user is under way: there one comes after the other.
         after = (*everything, *_before_in_keycloak(steps, one.target, VerifySecret))
-        title = f"see the new secret of {one.target.to} accepted, and the old one refused"
+        title = f"verify that {one.target.to} can log in with the new secret only"
         steps.append(VerifySecret(f"verify {one.target.secret}", title, after, secret=one.target.secret, version=one.version,
                                   to=one.target.to, before=one.before))  # fmt: skip
     return replace(plan, steps=tuple(steps), destroys=(*plan.destroys, *(one.target.destroys for one in left)))
@@ -84,7 +83,7 @@ def _proofs(wanted: Wanted, secrets: Sequence[str], after: tuple[str, ...]) -> l
     """Containers that log in with one of them show that they are let in."""
     running = set(wanted.slots())
     return [
-        ProveLogin(f"prove {secret} in {slot}", f"see {slot} let in with {secret}", after, slot=slot, secret=secret,
+        ProveLogin(f"prove {secret} in {slot}", f"verify that {slot} can log in with {secret}", after, slot=slot, secret=secret,
                    argv=(*service.login_check, secret))
         for secret in secrets
         for service in wanted.stack.services.values()
@@ -102,18 +101,15 @@ def with_export(plan: Plan, path: str, changes: Sequence[Rotation]) -> Plan:
     path: of a file that does not exist yet, or was written by the same rotation before it was killed.
     """
     change = next(one for one in changes if one.target.secret == CIPHER)
-    made = tuple(step.key for step in plan.steps if isinstance(step, GenerateSecret) and step.name == CIPHER)
+    made = tuple(step.key for step in plan.steps if step.key == f"generate {CIPHER}")
     export = ExportKey("export", f"write the new key of the repositories to {path}", made, path=path, before=change.before,
                        version=change.version)  # fmt: skip
-    used = [replace(step, after=(*step.after, export.key)) if _uses_cipher(step) else step for step in plan.steps]
+    waiting = ("release", f"hand {CIPHER}")
+    used = [replace(step, after=(*step.after, "export")) if step.key in waiting else step for step in plan.steps]
     place = 1 + next((number for number, step in enumerate(used) if step.key in made), -1)
-    everything = (*(step.key for step in used), export.key)
+    everything = (*(step.key for step in used), "export")
     noted = NoteExported("exported", "note that it was exported", everything)
     return replace(plan, steps=(*used[:place], export, *used[place:], noted))
-
-
-def _uses_cipher(step: Step) -> bool:
-    return seals(step) or (isinstance(step, HandOver) and step.secret == CIPHER and not step.settles)
 
 
 def _before_in_keycloak(steps: Sequence[Step], target: Target, kind: type[HandOver | VerifySecret]) -> tuple[str, ...]:
@@ -125,19 +121,18 @@ def _before_in_keycloak(steps: Sequence[Step], target: Target, kind: type[HandOv
 
 def _given(steps: list[Step], seen: Seen, target: Target, version: int) -> list[Step]:
     """The steps, with those that make the secret and give it to who checks it, where no container's replacement does."""
-    secret, hand = target.secret, f"hand {target.secret}"
-    made = [step for step in steps if isinstance(step, GenerateSecret) and step.name == secret]
-    if seen.secret_versions.get(secret, 0) < version and not made:
-        made.append(GenerateSecret(f"generate {secret}", f"generate secret {secret}", name=secret, version=version))
-        steps.extend(made)
-    if any(isinstance(step, HandOver) and step.secret == secret for step in steps):
+    secret, keys = target.secret, {step.key for step in steps}
+    generated, hand = f"generate {secret}", f"hand {secret}"
+    if seen.secret_versions.get(secret, 0) < version and generated not in keys:
+        steps.append(GenerateSecret(generated, f"generate secret {secret}", name=secret, version=version))
+    if hand in keys or f"settle {secret}" in keys:
         return steps
-    after = tuple(step.key for step in made)
+    after = tuple(key for key in (generated,) if any(step.key == key for step in steps))
     # One after the other: the account in whose name Keycloak is told may be the one whose secret changes.
     after += _before_in_keycloak(steps, target, HandOver)
     given = HandOver(hand, f"give {target.to} its secret", after, secret=secret, version=version, to=target.to)
     # Sealed only once it is accepted: a release whose secret is refused would be none.
-    steps = [replace(step, after=(*step.after, hand)) if seals(step) else step for step in steps]
-    place = next((number for number, step in enumerate(steps) if seals(step)), len(steps))
+    steps = [replace(step, after=(*step.after, hand)) if step.key == "release" else step for step in steps]
+    place = next((number for number, step in enumerate(steps) if step.key == "release"), len(steps))
     steps.insert(place, given)
     return steps

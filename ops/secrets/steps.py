@@ -51,9 +51,9 @@ class StoreSecret(Step):
         if not value.strip():
             # Before the copy that the engine has is replaced: it may be the last one.
             raise OpsError(
-                f"the state folder holds no value of the secret {self.name}",
+                f"the state folder has no value of the secret {self.name}",
                 "its file is empty",
-                "inv keycloak.fix takes Keycloak's back from a container that holds it; else restore it from the backup",
+                "inv keycloak.fix restores Keycloak's from a container that has it; else restore it from the backup",
             )
         if encrypted_copies.is_on(execution.state.root):
             return  # containers are given a file
@@ -79,8 +79,6 @@ class HandOver(Step):
     of the realm master, `account NAME` of the product's realm, `signer NAME` and `cipher NAME` of the backup."""
     beside: int = 0
     """Version that goes on to be accepted beside it; 0: none."""
-    settles: bool = False
-    """Whether containers use the new version by now, so that the old one is revoked."""
 
     def run(self, execution: Execution) -> None:
         from ops.secrets import verifiers

@@ -21,10 +21,10 @@ OWNERS = {
 """Kind of account -> the service that checks its secret."""
 SPOKEN = {
     "role": "ALTER ROLE, between the old container and the new one",
-    "pair": "two roles that are one: both accepted while the containers move",
-    "redis": "two passwords while the containers move",
+    "pair": "two roles with the same rights: both valid while the containers change",
+    "redis": "two passwords while the containers change",
     "client": "admin API", "user": "admin API", "account": "admin API",
-    "signer": "the old key goes on to verify", "cipher": "the keys beneath it are encrypted anew; takes --export FILE",
+    "signer": "the old key still verifies", "cipher": "the keys that it protects are re-encrypted; needs --export FILE",
 }  # fmt: skip
 """Kind of account -> the way of its rotation, in words."""
 BY_FILE = ("signer", "cipher")
@@ -79,40 +79,40 @@ class Target:
         return f"the present secret of {self.to}: {end} from then on, {self.users}"
 
 
-_OWN = "and the commands of this repository use the new one at once"
-_PROMETHEUS = "and Prometheus is replaced: some seconds are not measured"
-_BACKUP = "and the backup is replaced: a job that runs begins anew, and with backup.synchronous whoever writes waits meanwhile"
+_OWN = "no interruption: the commands use the new one at once"
+_PROMETHEUS = "Prometheus is replaced: some seconds are not measured"
+_BACKUP = "the backup is replaced: a running job starts again, and with backup.synchronous writes wait meanwhile"
 CLIENTS = {
     "cc03-grafana": Target(
-        "keycloak-grafana", "client cc03-grafana", "and Grafana is replaced: it is away for some seconds, open sessions go on"
+        "keycloak-grafana", "client cc03-grafana", "Grafana is replaced: it is down for some seconds, open sessions continue"
     ),
-    "cc03-backend": Target("keycloak-backend", "client cc03-backend", "and nobody notices: no program logs in with it"),
+    "cc03-backend": Target("keycloak-backend", "client cc03-backend", "no interruption: no program logs in with it"),
     PROBE: Target("keycloak-probe", f"client {PROBE}", _OWN),
     "cc03-keeper": Target("keycloak-keeper", "client cc03-keeper", _OWN),
     OPS_CLIENT: Target("keycloak-ops", f"client {OPS_CLIENT}", _OWN),
 }
-ADMINISTRATOR = Target("keycloak-admin", f"user {ADMIN}", "and open sessions of the administrator end")
+ADMINISTRATOR = Target("keycloak-admin", f"user {ADMIN}", "open sessions of the administrator end")
 DATABASE = Target(
     "postgres-keycloak", f"role {ROLE}",
-    "and Keycloak is replaced: whoever logs in or renews a token meanwhile waits in nginx; open sessions go on",
+    "Keycloak is replaced: nginx queues logins and token renewals; open sessions continue",
 )  # fmt: skip
 TARGETS = (
-    Target("postgres-superuser", "role postgres", "and nobody notices: programs and people use the socket"),
-    Target("postgres-app", "pair app", "and nobody notices: the backend's containers are replaced one by one"),
-    Target("postgres-migration", "role app_migration", "and nobody notices: the next migration logs in with the new one"),
+    Target("postgres-superuser", "role postgres", "no interruption: programs and operators use the socket"),
+    Target("postgres-app", "pair app", "no interruption: the backend's containers are replaced one by one"),
+    Target("postgres-migration", "role app_migration", "no interruption: the next migration logs in with the new one"),
     DATABASE,
-    Target("postgres-grafana", "role grafana", "and Grafana is replaced: it is away for some seconds"),
+    Target("postgres-grafana", "role grafana", "Grafana is replaced: it is down for some seconds"),
     Target("postgres-exporter", "role exporter", _PROMETHEUS),
     Target("postgres-backup", "role backup", _BACKUP),
     Target("postgres-receiver", "role receiver", _BACKUP),
-    Target("redis-app", "redis app", "and nobody notices: the backend's containers are replaced one by one"),
+    Target("redis-app", "redis app", "no interruption: the backend's containers are replaced one by one"),
     Target("redis-exporter", "redis exporter", _PROMETHEUS),
     Target("redis-backup", "redis backup", _BACKUP),
     ADMINISTRATOR,
     *CLIENTS.values(),
     Target("keycloak-probe-user", f"account {PROBE}", _OWN),
     Target(
-        "operator-password", "", instead="it works once: whoever logged in with it has chosen another password",
+        "operator-password", "", instead="it works once; its user has then chosen another password",
         command="inv keycloak.user reset operator", keeper="keycloak",
     ),
     Target(
@@ -131,7 +131,7 @@ def target_named(secret: str) -> Target:
         return Target(
             secret,
             "",
-            instead="somebody else has made it",
+            instead="it is issued elsewhere",
             command=f"inv backup.credentials {repository} FILE, then inv deploy",
         )
     if secret not in _BY_NAME:

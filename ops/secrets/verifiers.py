@@ -69,4 +69,4 @@ def verify(project: Project, step: VerifySecret) -> None:
         raise OpsError(f"{step.to} is refused with its new secret", "it was changed, and is not accepted", "inv status")
     path = project.state.secrets / step.secret / str(step.before)
     if path.is_file() and accepts(project, step.to, step.secret, step.before):
-        raise OpsError(f"{step.to} is still accepted with its old secret", "it was let in", "inv status")
+        raise OpsError(f"{step.to} is still accepted with its old secret", "the login succeeded", "inv status")

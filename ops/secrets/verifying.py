@@ -36,7 +36,7 @@ def told(wanted: Wanted, seen: Seen, service: Service) -> tuple[HandOver, ...]:
         return OWNERS[kind] in service.needs or accepted(seen, name) != (wanted.versions[name],)
 
     return tuple(
-        HandOver(f"hand {name}", f"give {account} its secret", secret=name, version=wanted.versions[name], to=str(account))
+        HandOver(f"hand {name}", f"set the secret of {account}", secret=name, version=wanted.versions[name], to=str(account))
         for name, account in service.credentials.items() if due(name, account.kind)
     )  # fmt: skip
 
@@ -58,7 +58,7 @@ def present(owner: Service, versions: Mapping[str, int]) -> list[HandOver]:
     versions: secret -> present version. Those that the service takes up by itself whenever it starts are left to it.
     """
     return [
-        HandOver(one.to, f"set the present secret of {one.to}", secret=one.secret, version=version, to=one.to)
+        HandOver(one.to, f"set the current secret of {one.to}", secret=one.secret, version=version, to=one.to)
         for one in TARGETS
         if one.owner == owner.name and one.secret in owner.late_secrets and one.kind not in BY_API
         and (version := versions.get(one.secret))
@@ -72,7 +72,7 @@ def verified(
     names = set(owners)
     return [
         VerifySecret(
-            f"verify {one.secret}", f"see the present secret of {one.to} accepted", secret=one.secret,
+            f"verify {one.secret}", f"verify that {one.to} can log in", secret=one.secret,
             version=versions[one.secret], to=one.to, before=retired.get(one.secret, 0),
         )
         for one in TARGETS
@@ -95,7 +95,7 @@ def beside(wanted: Wanted, seen: Seen, service: Service) -> list[HandOver]:
     """What is told before the first container of a service that is replaced one by one: the old version goes on to work."""
     return [
         HandOver(
-            f"hand {name}", f"have {account} accepted with its new secret too", secret=name,
+            f"hand {name}", f"set the new secret of {account} (the old one stays valid)", secret=name,
             version=wanted.versions[name], to=str(account), beside=max(accepted(seen, name), default=0),
         )
         for name, account in service.credentials.items()
@@ -108,8 +108,8 @@ def settled(wanted: Wanted, seen: Seen, service: Service, keys: Iterable[str]) -
     waits = tuple(keys)
     return [
         HandOver(
-            f"settle {name}", f"have {account} refused with its old secret", waits, secret=name,
-            version=wanted.versions[name], to=str(account), settles=True,
+            f"settle {name}", f"revoke the old secret of {account}", waits, secret=name,
+            version=wanted.versions[name], to=str(account),
         )
         for name, account in service.credentials.items()
         if service.rolls and accepted(seen, name) != (wanted.versions[name],)

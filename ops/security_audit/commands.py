@@ -57,7 +57,7 @@ def broken(verdict: Verdict) -> OpsError:
     """What `audit.verify` fails with, each finding under the number of its line."""
     findings = "; ".join(f"{place} {what}" for place, what in verdict.findings)
     return OpsError(
-        f"the audit trail is broken, first at {verdict.findings[0][0]}", findings,
+        f"the audit log is broken, first at {verdict.findings[0][0]}", findings,
         "inv logs audit --since 14d shows the copies in the log store; docs/how-to/audit.md says what can be concluded",
     )  # fmt: skip
 
@@ -69,7 +69,7 @@ _OUTCOME = {"passed": "green", "accepted": "cyan", "failed": "red", "not checked
     "json": "print the result of every control for other programs",
     "report": "also write it as a Markdown page for an auditor, into this new file",
     "overwrite": "replace the file of --report where it exists",
-    "advisories": "also ask for known weaknesses of packages (default; --no-advisories leaves them out)",
+    "advisories": "also check for known weaknesses of packages (default; --no-advisories skips it)",
 })  # fmt: skip
 def walls(
     c: Context, json: bool = False, report: str | None = None, overwrite: bool = False, advisories: bool = True

@@ -113,4 +113,4 @@ def interruption(settings: Settings) -> dict[str, Any]:
     """What compose.yaml would say of the backup container's replacement: with the receiver on, who writes waits for it."""
     if not settings.backup.synchronous:
         return {}
-    return {"downtime": {"seconds": 10, "effect": "who writes waits; reading goes on"}}
+    return {"downtime": {"seconds": 10, "effect": "writes wait; reads continue"}}

@@ -106,7 +106,7 @@ def table(project: Project, rows: list[Row]) -> Table:
 
     healthy = sum(row.health == "healthy" for row in rows)
     wanted = sum(row.health != "absent" for row in rows)
-    ticker = "health ticker running" if supervisor_version(project.state) else "[red]no health ticker: inv start[/red]"
+    ticker = "health supervisor running" if supervisor_version(project.state) else "[red]no health supervisor: inv start[/red]"
     drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), title_justify="left", caption_justify="left")
     drawn.title = f"[bold]{project.name}[/bold]  {healthy} of {wanted} containers healthy, {ticker}"
     if at_work := under_way(project.state):

@@ -52,7 +52,7 @@ def releases(rounds: int, rate: int) -> Iterator[Figure]:
             plans = [new.inv("deploy", "--plan")[0] for _ in range(5)]
             yield Figure("deploy --plan under load", statistics.median(plans), "s", 2.0, note=users.told(plans))
             seconds, said = broken.inv("deploy", "--yes", code=1)
-            if "serves as before, put back in" not in said:
+            if "serves as before, reverted in" not in said:
                 raise OpsError("the release that is no good", f"was not put back: {said[-300:]}", "inv releases")
             yield Figure("broken release, until put back", seconds, "s", note="its process ends 5 s after its start")
             yield Figure("load average", users.load_average(), "", note=note)

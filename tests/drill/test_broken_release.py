@@ -86,7 +86,7 @@ def test_release_that_is_no_good(
     answer = clone.inv("deploy", "--yes")
     assert answer.returncode == 1, answer.stdout + answer.stderr
     assert said in answer.stderr
-    back = re.search(rf"release {serving} serves as before, put back in ([\d.]+) s", answer.stderr)
+    back = re.search(rf"release {serving} serves as before, reverted in ([\d.]+) s", answer.stderr)
     assert back, answer.stderr
     record(f"put back after a release that {case}", float(back[1]))
     assert {slot: item["Id"] for slot, item in stack.containers().items()} == before

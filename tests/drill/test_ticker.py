@@ -30,12 +30,12 @@ def test_dead_ticker_is_seen_and_the_next_deploy_starts_another(stack: Drill, re
     kill(dead)
     eventually(lambda: f"process {dead} is there" if Path(f"/proc/{dead}").exists() else "", 10)
 
-    assert "no health ticker: inv start" in inv("status").stdout
+    assert "no health supervisor: inv start" in inv("status").stdout
     began = time.monotonic()
-    assert "start the health ticker" in stack.deploy().stdout
+    assert "start the health supervisor" in stack.deploy().stdout
     record("kill -9 of the health ticker, then inv deploy", time.monotonic() - began)
     assert stack.ticker_pid() != dead
-    assert "health ticker running" in inv("status").stdout
+    assert "health supervisor running" in inv("status").stdout
     stack.assert_as_wanted()
 
 

@@ -37,7 +37,7 @@ def test_status_for_people_names_every_container(live: Live) -> None:
 
     assert answer.returncode == 0
     assert f"{len(live.containers)} of {len(live.containers)} containers healthy" in answer.stdout
-    assert "health ticker running" in answer.stdout
+    assert "health supervisor running" in answer.stdout
     healthy = {line.split()[0] for line in answer.stdout.splitlines() if line.split()[1:2] == ["healthy"]}
     assert healthy == set(live.containers)
 

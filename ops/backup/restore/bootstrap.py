@@ -47,7 +47,7 @@ def bootstrap_host(where: str, key: str, credentials: str, *, plan_only: bool) -
         found = bootstrap.brought_near(project, source, found, show.aside)
         _deploy(project, found)
     bootstrap.done(project, source)
-    show.out.print(f"[bold green]brought back[/bold green] in {time.monotonic() - began:.1f} s; inv status, inv backup.list")
+    show.out.print(f"[bold green]restored[/bold green] in {time.monotonic() - began:.1f} s; inv status, inv backup.list")
 
 
 def _deploy(project: Project, found: Found) -> None:

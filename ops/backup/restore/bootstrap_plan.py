@@ -86,15 +86,15 @@ def with_data(plan: Plan, found: Found, stack: Stack, versions: Mapping[str, int
     for part in parts:
         # What a broken-off one has left is removed first.
         filled += [
-            PutBack(f"clear {part}", f"clear the place of {part}", before, part=part, stamp=STAMP),
-            SetAside(f"aside {part}", f"look after the place of {part}", (f"clear {part}",), part=part, stamp=STAMP),
+            PutBack(f"clear {part}", f"clear the volume of {part}", before, part=part, stamp=STAMP),
+            SetAside(f"aside {part}", f"check the volume of {part}", (f"clear {part}",), part=part, stamp=STAMP),
         ]
     waits = {part: f"fill {part}" for part in parts}
     if "postgres" in parts:
         newest, waits["postgres"] = ("--type=default", f"--repo={found.number}"), "recover postgres"
         filled += [
-            FetchCluster("fetch postgres", "fetch PostgreSQL out of the repository", ("aside postgres",), options=newest),
-            RecoverCluster("recover postgres", "replay all WAL there is and read every page", ("fetch postgres",)),
+            FetchCluster("fetch postgres", "fetch PostgreSQL from the repository", ("aside postgres",), options=newest),
+            RecoverCluster("recover postgres", "replay all available WAL and read every page", ("fetch postgres",)),
         ]
     files = tuple(part for part in parts if part != "postgres")
     if files:
@@ -103,7 +103,7 @@ def with_data(plan: Plan, found: Found, stack: Stack, versions: Mapping[str, int
         after = (*(f"aside {part}" for part in files), *(("recover postgres",) if "postgres" in parts else ()))
         filled.append(FetchFiles("fetch files", title, after, set=found.set, repository=found.repository, parts=files))
         filled += [FillVolume(waits[part], f"move {part} into its place", ("fetch files",), part=part) for part in files]
-        filled.append(RemoveFetched("tidy", "remove what was unpacked", tuple(waits[part] for part in files)))
+        filled.append(RemoveFetched("tidy", "remove the unpacked files", tuple(waits[part] for part in files)))
     return replace(plan, steps=_woven(plan, filled, waits, stack, versions), destroys=())
 
 
@@ -130,9 +130,9 @@ def _woven(
         # One after the other: Keycloak refuses a login of a user while another login of the same user is in progress.
         logins.append(replace(login, after=(logins[-1].key if logins else "agree",)))
     end = (
-        AgreeSecrets("agree", "set the present secrets of Keycloak's clients and users", (*all_of_it, agreed)), *logins,
+        AgreeSecrets("agree", "set the current secrets of Keycloak's clients and users", (*all_of_it, agreed)), *logins,
         VerifyRestored("verify", "verify: a login, a read and a write", (logins[-1].key if logins else "agree",)), *drops,
-        WriteHostArchive("archive", "hand over settings, secrets and releases", ("verify",)),
+        WriteHostArchive("archive", "archive settings, secrets and releases for the backup", ("verify",)),
         RunJob("full", "make a full set of the new timeline", ("archive", *(step.key for step in drops)),
                argv=("set", "--kind", "full"), grave=False),
     )  # fmt: skip

@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     "xid": "PostgreSQL right before this transaction",
     "name": "PostgreSQL at this point, made by pg_create_restore_point",
     "only": "postgres, redis, prometheus, logs, alertmanager, several with commas, or all",
-    "timeline": "follow this history of PostgreSQL, where an earlier restore has begun another one",
-    "undo": "put back what was there before the last restore, or before one that was broken off",
+    "timeline": "use this timeline of PostgreSQL, where an earlier restore has started a new one",
+    "undo": "restore the data from before the last restore, or from before an interrupted one",
     "repository": "read this one of inv backup.list; without it the local one where it can be",
-    "bootstrap": "on an empty host: a folder, s3://HOST/BUCKET/PREFIX or sftp://USER@HOST/PATH, to bring everything back from",
+    "bootstrap": "on an empty host: a folder, s3://HOST/BUCKET/PREFIX or sftp://USER@HOST/PATH, to restore everything from",
     "key": "with --bootstrap: file with the repository key",
     "credentials": "with --bootstrap: file with the credentials of S3 or the private key of SFTP",
-    "plan": "show what would be lost and done, and do nothing",
-    "yes": "do not ask",
+    "plan": "show what would be lost and done, and change nothing",
+    "yes": "do not ask for confirmation",
 })  # fmt: skip
 def restore(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     c: Context, set: str = "", at: str = "", xid: str = "", name: str = "", only: str = "", timeline: str = "",
@@ -68,7 +68,7 @@ def restore(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     else:
         _restore(project, target, parts, plan_only=plan, yes=yes)
     if not plan:
-        what = "put back" if undo else "restored"
+        what = "reverted" if undo else "restored"
         show.out.print(f"[bold green]{what}[/bold green] in {time.monotonic() - began:.1f} s")
 
 
@@ -89,7 +89,7 @@ def _restore(project: Project, target: Target, parts: tuple[str, ...], *, plan_o
     stamp = time.strftime(STAMP, time.gmtime())
     revert = Revert(
         lambda: _previous_data(project), "putting the former state back",
-        restored="everything is as before, put back in {seconds}",
+        restored="everything is as before, reverted in {seconds}",
         by_hand="inv restore --undo tries again; nothing of the former state is removed",
     )  # fmt: skip
 
@@ -126,7 +126,7 @@ def _undo(project: Project, stamp: str, *, plan_only: bool, yes: bool) -> None:
 
 
 def _half_undone(problem: BaseException, done: int) -> BaseException:
-    goes_on = "inv restore --undo goes on, nothing of the former state is removed"
+    goes_on = "inv restore --undo continues; nothing of the previous state is removed"
     if isinstance(problem, KeyboardInterrupt):
         return KeyboardInterrupt(goes_on)
     failure = described(problem)

@@ -112,21 +112,23 @@ def plan_restore(chosen: Chosen, facts: Facts, stamp: str) -> Plan:
         _put_back(line, facts.left, stack, facts.seen)
         line.add(ForgetRestore("forget first", "nothing is left over"))
     line.add(*_space(chosen, facts))
-    line.add(*([EndSupervision("supervise off", "stop the health ticker")] if facts.seen.ticker else []))
+    line.add(*([EndSupervision("supervise off", "stop the health supervisor")] if facts.seen.ticker else []))
     stopped = writers(stack, parts)
     _stop(line, stack, facts.seen, stopped, already=facts.left is not None)
     line.add(*_missing(stack, facts.seen, stopped, parts))
-    line.add(RememberRestore("remember", "write down that a restore begins", content={
+    line.add(RememberRestore("remember", "record the start of the restore", content={
         "stamp": stamp, "parts": list(parts), "target": chosen.target.told, "stopped": list(stopped),
     }))  # fmt: skip
-    line.add(*(SetAside(f"aside {part}", f"put the present {part} aside", part=part, stamp=stamp) for part in parts))
+    line.add(
+        *(SetAside(f"aside {part}", f"move the present {part} to a safety copy", part=part, stamp=stamp) for part in parts)
+    )
     _fill(line, chosen, stack)
     start(line, stack, facts, stopped, chosen)
     verify_secrets(line, facts, (*stopped, *(["backup"] if chosen.postgres is not None else [])))
     line.add(VerifyRestored("verify", "verify: a login, a read and a write"))
-    line.add(Supervise("supervise", "start the health ticker", content=facts.supervise, version=facts.version))
-    line.add(ForgetRestore("forget", "the restore is done"))
-    line.add(WriteHostArchive("archive", "hand over settings, secrets and releases"))
+    line.add(Supervise("supervise", "start the health supervisor", content=facts.supervise, version=facts.version))
+    line.add(ForgetRestore("forget", "record the end of the restore"))
+    line.add(WriteHostArchive("archive", "archive settings, secrets and releases for the backup"))
     if chosen.postgres is not None:
         line.add(RunJob("full", "make a full set of the new timeline", argv=("set", "--kind", "full"), grave=False))
     notes = [f"restores {', '.join(parts)} to {chosen.target.told}", *chosen.notes]
@@ -136,7 +138,7 @@ def plan_restore(chosen: Chosen, facts: Facts, stamp: str) -> Plan:
 
 def _space(chosen: Chosen, facts: Facts) -> list[Step]:
     needed = int(chosen.bytes * 1.1) + RESERVE
-    return [CheckSpace("space", f"see that {size(needed)} are free", part="postgres", bytes=needed)] if chosen.bytes else []
+    return [CheckSpace("space", f"check that {size(needed)} are free", part="postgres", bytes=needed)] if chosen.bytes else []
 
 
 def _stop(line: _Sequence, stack: Stack, seen: Seen, names: Iterable[str], *, already: bool) -> None:
@@ -167,13 +169,13 @@ def _fill(line: _Sequence, chosen: Chosen, stack: Stack) -> None:
     if chosen.postgres is not None:
         exact = chosen.compare if TO_BE_LOOKED_UP in chosen.postgres else None
         line.add(FetchCluster(
-            "fetch postgres", "fetch PostgreSQL out of the repository", options=chosen.postgres,
+            "fetch postgres", "fetch PostgreSQL from the repository", options=chosen.postgres,
             others=chosen.others,
             set=exact.name if exact else "", repository=place_of(exact, "postgres") if exact else "local",
         ))  # fmt: skip
         # A set ends at its own place in the WAL, which its repository has.
         if exact is None and RECEIVER_SECRET in stack.secrets:
-            line.add(AddReceived("received", "add what the receiver holds and the repository lacks"))
+            line.add(AddReceived("received", "add WAL that only the receiver has"))
         line.add(RecoverCluster("recover postgres", "replay to the target and read every page", deadline=RECOVERY_SECONDS))
     by_set: dict[str, list[str]] = {}
     for part, one in chosen.files.items():
@@ -184,7 +186,7 @@ def _fill(line: _Sequence, chosen: Chosen, stack: Stack) -> None:
         line.add(FetchFiles(f"fetch {name}", title, set=name, repository=place, parts=tuple(parts)))
         line.add(*(FillVolume(f"fill {part}", f"move {part} into its place", part=part) for part in parts))
     if by_set:
-        line.add(RemoveFetched("tidy", "remove what was unpacked"))
+        line.add(RemoveFetched("tidy", "remove the unpacked files"))
 
 
 def start(line: _Sequence, stack: Stack, facts: Facts, names: Sequence[str], chosen: Chosen | None) -> None:
@@ -209,7 +211,7 @@ def start(line: _Sequence, stack: Stack, facts: Facts, names: Sequence[str], cho
             place, title = place_of(chosen.compare, "postgres"), f"compare with the manifest of {chosen.compare.name}"
             line.add(CompareSet("compare", title, set=chosen.compare.name, repository=place))
         if name == "keycloak" and slots:
-            line.add(AgreeSecrets("agree", "set the present secrets of Keycloak's clients and users"))
+            line.add(AgreeSecrets("agree", "set the current secrets of Keycloak's clients and users"))
 
 
 def verify_secrets(line: _Sequence, facts: Facts, owners: Iterable[str]) -> None:
@@ -231,7 +233,7 @@ def _losses(chosen: Chosen, facts: Facts, stamp: str) -> tuple[str, ...]:
             said.append(f"in PostgreSQL, all databases{now}: {since}")
         else:
             said.append(f"{part}{now}: everything after {chosen.files[part].made:%Y-%m-%d %H:%M:%S} UTC")
-    kept = f"the present state is kept as {stamp} for {SAFETY_DAYS:.0f} days: inv restore --undo puts it back"
+    kept = f"the present state is kept as {stamp} for {SAFETY_DAYS:.0f} days: inv restore --undo restores it"
     return (*said, f"({kept})")
 
 
@@ -243,16 +245,16 @@ def _put_back(line: _Sequence, left: Mapping[str, Any], stack: Stack, seen: Seen
     remember: whether nothing is written down yet that an interrupted command could be resumed from.
     """
     names = [name for name in left["stopped"] if name in stack.services]
-    line.add(*([EndSupervision("supervise first", "stop the health ticker")] if seen.ticker else []))
+    line.add(*([EndSupervision("supervise first", "stop the health supervisor")] if seen.ticker else []))
     _stop(line, stack, seen, names, already=False)
     if remember:
-        line.add(RememberRestore("remember first", "write down that an undo begins", content={**left, UNDO: True}))
+        line.add(RememberRestore("remember first", "record the start of the undo", content={**left, UNDO: True}))
     line.add(*(
-        PutBack(f"back {part}", f"put the {part} of before back", part=part, stamp=str(left["stamp"]))
+        PutBack(f"back {part}", f"restore the previous {part}", part=part, stamp=str(left["stamp"]))
         for part in left["parts"]
     ))  # fmt: skip
     # Whatever becomes of that: the services must start again.
-    line.add(RemoveFetched("tidy first", "remove what was unpacked", grave=False))
+    line.add(RemoveFetched("tidy first", "remove the unpacked files", grave=False))
 
 
 def plan_undo(left: Mapping[str, Any], facts: Facts) -> Plan:
@@ -270,12 +272,12 @@ def plan_undo(left: Mapping[str, Any], facts: Facts) -> Plan:
     names = [name for name in stack.services if name in left["stopped"]]
     start(line, stack, facts, names, None)
     verify_secrets(line, facts, names)
-    line.add(Supervise("supervise", "start the health ticker", content=facts.supervise, version=facts.version))
+    line.add(Supervise("supervise", "start the health supervisor", content=facts.supervise, version=facts.version))
     line.add(ForgetRestore("forget", "nothing is left over"))
     if "postgres" in left["parts"] and asked:
         line.add(RunJob("full", "make a full set of the new timeline", argv=("set", "--kind", "full"), grave=False))
     losses = (f"what was written since the restore of {left['stamp']}: {', '.join(left['parts'])}",) if asked else ()
-    return Plan(VERB, tuple(line.steps), (f"puts back what was before {left['stamp']}",), destroys=losses)
+    return Plan(VERB, tuple(line.steps), (f"restores the data from before {left['stamp']}",), destroys=losses)
 
 
 def left_by(safeties: Sequence[Safety], stack: Stack, stamp: str = "") -> Mapping[str, Any]:
@@ -296,7 +298,8 @@ def left_by(safeties: Sequence[Safety], stack: Stack, stamp: str = "") -> Mappin
 def plan_drop(safeties: Iterable[Safety]) -> tuple[Step, ...]:
     """Removes safety copies."""
     return tuple(
-        DropSafety(f"drop {one.part} {one.stamp}", f"remove the {one.part} of before {one.stamp} ({size(one.bytes)})",
+        DropSafety(f"drop {one.part} {one.stamp}",
+                   f"remove the safety copy of {one.part} from before {one.stamp} ({size(one.bytes)})",
                    part=one.part, stamp=one.stamp)
         for one in safeties
     )  # fmt: skip

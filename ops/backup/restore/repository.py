@@ -93,7 +93,7 @@ def must_be_empty(project: Project) -> None:
     if containers or there:
         raise HostLacks(
             f"this host has the project {project.name} already", "its secrets would be replaced by those of the repository",
-            "inv restore brings data back here; to begin anew, the repository being elsewhere: inv destroy --no-keep-data",
+            "inv restore restores data here; to start from scratch with a repository elsewhere: inv destroy --no-keep-data",
         )  # fmt: skip
 
 
@@ -136,7 +136,7 @@ class Reader:
             raise OpsError(
                 "the repository cannot be read",
                 "the key is not the one of this repository" if wrong else answer.last_words(2),
-                "another page of the safe" if wrong else "is it a whole copy? try another one",
+                "another page of the safe" if wrong else "is the copy complete? try another one",
             )  # fmt: skip
         return answer.stdout
 
@@ -194,7 +194,7 @@ def look(project: Project, reader: Reader) -> Found:
     if unopened:
         raise HostLacks(
             f"none of the {unopened} sets can be opened with this key file",
-            "it has another recovery key than they were made with, or none, as files of earlier versions",
+            "its recovery key is not the one they were made with, or it has none, like files of earlier versions",
             "--key FILE, with the newest file of inv backup.key --export",
         )  # fmt: skip
     raise HostLacks(

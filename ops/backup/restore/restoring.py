@@ -55,8 +55,8 @@ def refuse_unfinished(project: Project, verb: str, note: Callable[[str], None]) 
     """Raises HostLacks where a restore that did not come to its end has put data aside: nothing could start without it."""
     if verb not in DESPITE_UNFINISHED and journal(project.state).exists():
         raise HostLacks(
-            "a restore was broken off", f"{journal(project.state)} says which: data was put aside and not yet replaced",
-            "inv restore --undo puts it back; inv restore, with the same options, begins anew",
+            "a restore was interrupted", f"{journal(project.state)} says which: data is in a safety copy, not yet replaced",
+            "inv restore --undo restores it; inv restore, with the same options, starts again",
         )  # fmt: skip
     yield
 
@@ -109,14 +109,14 @@ def agree(project: Project, perform: Callable[[Step], None], report: Callable[[s
     if why := until(undecided, rotate.ANSWERS_WITHIN):
         raise OpsError("Keycloak does not answer", why, "inv keycloak; then run it again")
     if login.refused:
-        report("the operations client is refused: making it anew")
+        report("the operations client is refused: recreating it")
         service = project.deployed.stack.services["keycloak"]
         compose = project.deployed.compose["services"]["keycloak"]
         perform(StopContainer("agree stop", "stop keycloak", slot="keycloak", grace=grace(service)))
         perform(RecoverAdmin("agree recover", "make a temporary account", service=compose))
         perform(StartContainer("agree start", "start keycloak", slot="keycloak"))
         perform(AwaitHealthy("agree healthy", "wait for keycloak", slot="keycloak", deadline=deadline))
-        perform(RestoreOperations("agree restore", "make the operations client good"))
+        perform(RestoreOperations("agree restore", "repair the operations client"))
     report("bringing the realm to its declaration")
     bring_about(declared(project), report, deletions=False)
     probe.ready(project, report)

@@ -128,7 +128,7 @@ class Authority:
         """The address of the account of our key, made where there is none. `hmac_key`: of an external account, base64url."""
         with self._told():
             if self.client.external_account_required() and not hmac_key:
-                raise IssuerFailed("it opens accounts only for those of its own customers: eab in stack.yaml says which")
+                raise IssuerFailed("it opens accounts only for its own customers: set eab in stack.yaml")
             binding = self._binding(hmac_key) if hmac_key else None
             wanted = messages.NewRegistration.from_data(
                 email=email or None, external_account_binding=binding, terms_of_service_agreed=True

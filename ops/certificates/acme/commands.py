@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     "again": "have another one issued, though the present one is good",
     "due": "only where it has to be renewed by now: what the stack itself runs",
     "plan": "show what would be done; do nothing",
-    "yes": "do not ask",
+    "yes": "do not ask for confirmation",
 })  # fmt: skip
 def acme(
     c: Context, accept_terms: bool = False, staging: bool = False, again: bool = False, due: bool = False, plan: bool = False,

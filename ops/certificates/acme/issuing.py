@@ -156,7 +156,7 @@ def _issued(project: Project, leaf: Leaf, issuer: Issuer, replaces: x509.Certifi
     except ValueError as problem:
         raise IssuerFailed(f"what it issued cannot be read: {problem}") from problem
     if not found.chain:
-        raise IssuerFailed("what it issued holds no certificate")
+        raise IssuerFailed("its answer contains no certificate")
     return found
 
 

@@ -169,7 +169,7 @@ def minutes(seconds: float) -> str:
 
 def obtained(one: Stored, issuers: Sequence[str], after: tuple[str, ...]) -> list[Step]:
     """From nothing to a certificate that is seen on the wire."""
-    title = f"have {', else '.join(issuers)} issue a certificate for {', '.join(one.leaf.names)}, and check it"
+    title = f"have {', else '.join(issuers)} issue a certificate for {', '.join(one.leaf.names)}, and verify it"
     first = ObtainCertificate("obtain", title, after, name=one.leaf.name, issuers=tuple(issuers))
     return [first, *swapped(one.leaf, (first.key,))]
 
@@ -181,7 +181,7 @@ def plan_rehearsal(one: Stored, issuers: Sequence[str], opening: Iterable[str], 
     steps: list[Step] = [
         OpenAccount(f"account {name}", f"open an account with {name}, under its terms", issuer=name) for name in opening
     ]
-    title = f"have {', then '.join(issuers)} issue a certificate for {', '.join(one.leaf.names)}, check it, throw it away"
+    title = f"have {', then '.join(issuers)} issue a certificate for {', '.join(one.leaf.names)}, verify it, discard it"
     last = ObtainCertificate(
         "rehearse", title, tuple(step.key for step in steps), name=one.leaf.name, issuers=tuple(issuers), rehearsal=True
     )  # fmt: skip

@@ -76,7 +76,7 @@ class CertificateWatch:
     def _due(self, seen: Sequence[Seen]) -> str:
         """Why a renewal is to be run; empty where it is not."""
         if left := sorted((self.state / "certs").glob("*/.*.previous")):
-            return f"a rotation was broken off: {left[0].name} of {left[0].parent.name}"
+            return f"a rotation was interrupted: {left[0].name} of {left[0].parent.name}"
         return next((due for listener, served, _ in seen if (due := due_of(listener, served, time.time()))), "")
 
     def _ask_issuers(self, seen: Sequence[Seen], now: float) -> None:

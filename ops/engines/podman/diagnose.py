@@ -34,4 +34,4 @@ def diagnose_build(log: str, where: str) -> tuple[str, str]:
         if re.search(pattern, end, re.IGNORECASE):
             return why, f"{next_step} (log: {where})"
     said = [line.strip() for line in end.splitlines() if line.strip()]
-    return (" / ".join(said[-2:]) or "it said nothing"), f"read {where}, correct the cause, run the command again"
+    return (" / ".join(said[-2:]) or "it printed nothing"), f"read {where}, correct the cause, run the command again"

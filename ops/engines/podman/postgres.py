@@ -35,7 +35,9 @@ def query(host: Host, container: str, database: str, text: str) -> str:
     """What a query prints, a row a line. Raises OpsError where it fails."""
     answer = host.run(podman.exec_with_input(container, _psql(database)), timeout=SECONDS, ok=None, stdin=text + ";\n")
     if answer.returncode:
-        raise OpsError(f"PostgreSQL could not be asked about {database}", answer.last_words(1), "inv logs postgres --since 10m")
+        raise OpsError(
+            f"PostgreSQL could not be queried about {database}", answer.last_words(1), "inv logs postgres --since 10m"
+        )
     return answer.stdout
 
 

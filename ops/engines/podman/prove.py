@@ -167,7 +167,7 @@ def prove(host: Host, proof: Proof, target: Target, edge: str, report: Callable[
         report(reason)
         return reason
 
-    next_step = f"inv logs {target.service} --since 10m; then inv deploy, which goes on from here"
+    next_step = f"inv logs {target.service} --since 10m; then inv deploy, which continues from here"
     try:
         # A question over the network costs next to nothing; a health check that is executed costs 143 ms of CPU.
         reason = until(ask, proof.deadline, longest_pause=0.3 if target.probe else 1.0)

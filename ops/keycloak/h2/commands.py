@@ -25,7 +25,7 @@ VERB = "keycloak.migrate-h2"
 @verb(positional=["path"], help={
     "path": "folder data/h2 of a Keycloak, or the file keycloakdb.mv.db; it is copied, never opened",
     "plan": "show what would be done, and do nothing",
-    "yes": "do not ask",
+    "yes": "do not ask for confirmation",
 })  # fmt: skip
 def migrate_h2(c: Context, path: str, plan: bool = False, yes: bool = False) -> None:
     """Move Keycloak from H2 to PostgreSQL.

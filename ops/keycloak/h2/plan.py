@@ -137,11 +137,11 @@ def plan_migration(
                      service=service, counts=source.counts),
         *([StopContainer(stop, "stop keycloak", ("import",), slot=SLOT, grace=grace)] if running else []),
         DumpDatabase("dump keycloak", "dump the present database", ("import", *((stop,) if running else ()))),
-        SwapDatabase("swap", "put the new database in the place of the present one", ("dump keycloak",)),
+        SwapDatabase("swap", "replace the present database with the new one", ("dump keycloak",)),
         StartContainer(f"start {SLOT}", "start keycloak", ("swap",), slot=SLOT),
         AwaitHealthy(f"healthy {SLOT}", "wait for keycloak", (f"start {SLOT}",), slot=SLOT, deadline=start_seconds, once=True),
-        VerifyOperations("verify", "try the operations client", (f"healthy {SLOT}",)),
-        DropFormer("drop former keycloak", "drop the former database (its dump stays)", ("verify",)),
+        VerifyOperations("verify", "test the operations client", (f"healthy {SLOT}",)),
+        DropFormer("drop former keycloak", "drop the previous database (its dump stays)", ("verify",)),
         RemoveFolder("tidy", "remove the copy and the export", ("verify",), folder=FOLDER),
     ]  # fmt: skip
     notes = [f"Keycloak {source.version} in H2: {words(source.counts)} ({', '.join(source.realms)})"]
@@ -164,7 +164,7 @@ def plan_back(*, former: str, running: bool, grace: int, start_seconds: int) -> 
         steps.append(StopContainer("stop keycloak", "stop keycloak", slot=SLOT, grace=grace))
         before = ("stop keycloak",)
     if former:
-        steps.append(SwapBack("swap back", "put the former database back", before, former=former))
+        steps.append(SwapBack("swap back", "restore the previous database", before, former=former))
         before = ("swap back",)
     if former or not running:
         steps += [
@@ -172,7 +172,7 @@ def plan_back(*, former: str, running: bool, grace: int, start_seconds: int) -> 
             AwaitHealthy(f"healthy {SLOT}", "wait for keycloak", (f"start {SLOT}",), slot=SLOT, deadline=start_seconds),
         ]
     steps += [
-        DropImport("drop import", "drop what was imported", before),
+        DropImport("drop import", "drop the imported database", before),
         RemoveFolder("tidy", "remove the copy and the export", before, folder=FOLDER),
     ]
     return Plan(VERB, tuple(steps))

@@ -111,7 +111,7 @@ def realm_goal(project: Project) -> Goal:
     return Goal("keycloak.apply", project, want, Options(migrate=False), ONLY, left_out_of(last))
 
 
-@verb(name="apply", help={"plan": "show what would be done, and do nothing", "yes": "do not ask"})
+@verb(name="apply", help={"plan": "show what would be done, and do nothing", "yes": "do not ask for confirmation"})
 def apply(c: Context, plan: bool = False, yes: bool = False) -> None:
     """Apply the declared realm to Keycloak.
 

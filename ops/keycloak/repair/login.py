@@ -72,5 +72,5 @@ def operations(project: Project) -> Login:
     """In the name of the operations client. Raises OpsError where it is refused."""
     api = Login(project)
     if why := api.as_operations():
-        raise OpsError(f"Keycloak refuses {OPS_CLIENT}", why, "inv keycloak.fix mends that first")
+        raise OpsError(f"Keycloak refuses {OPS_CLIENT}", why, "inv keycloak.fix repairs that first")
     return api

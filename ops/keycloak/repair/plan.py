@@ -159,7 +159,7 @@ def _reload(situation: Situation, finding: Finding) -> Repair | None:
 
 def _restart_nginx(situation: Situation, finding: Finding) -> Repair | None:
     return _repair(finding, "restart nginx", "restart nginx", container.restart_nginx(situation), RUNS_ON,
-                   notice="the site is away for about 2 s", restarts=True)  # fmt: skip
+                   notice="the site is down for about 2 s", restarts=True)  # fmt: skip
 
 
 def _rescue(situation: Situation, finding: Finding) -> Repair | None:
@@ -222,7 +222,7 @@ def _realm(situation: Situation, finding: Finding) -> Repair | None:
     mend = MendRealm(f"realm {finding.id}", BY_ID[finding.id].remedy.api, finding=finding.id, named=details)
     asks = _attack(situation) if finding.id == "users-locked" else ""
     return _repair(finding, "admin API", mend.title, container.after_all([*_dump(situation, finding)], [mend]),
-                   "what the admin API said before is sent back", asks=asks)  # fmt: skip
+                   "the previous values are restored through the admin API", asks=asks)  # fmt: skip
 
 
 ATTACK_ERRORS, ATTACK_USERS = 50, 3
@@ -254,7 +254,7 @@ def _bootstrap(situation: Situation, finding: Finding) -> Repair | None:
         RecoverAdmin("bootstrap-admin", "make a temporary service account (bootstrap-admin)",
                      service=wanted.compose["services"][KEYCLOAK]),
         *container.start_again(()),
-        RestoreOperations("operations", "make the operations client good again, then remove the temporary account"),
+        RestoreOperations("operations", "repair the operations client, then remove the temporary account"),
     ]  # fmt: skip
     return _repair(finding, "bootstrap-admin", "recover the administration by bootstrap-admin", container.after_all(first, ()),
                    "the temporary account is removed", restarts=True)  # fmt: skip

@@ -46,7 +46,7 @@ _LACKING = f"""FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace,
   WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p') AND NOT has_table_privilege('{ROLE}', c.oid, p)
     AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.classid = 'pg_class'::regclass AND d.deptype = 'e')"""
 RIGHTS = Sql(
-    f"give role {ROLE} its rights in schema public",
+    f"grant role {ROLE} its rights in schema public",
     f"""SELECT format('ALTER %s public.%I OWNER TO {ROLE};', {_ALTER}, c.relname) {_OBJECTS} \\gexec
 GRANT CREATE, USAGE ON SCHEMA public TO {ROLE};
 SELECT format('GRANT %s ON public.%I TO {ROLE};', p, c.relname) {_LACKING} \\gexec""",
@@ -73,26 +73,26 @@ UNION ALL SELECT 'DROP ROLE {ROLE};'""",
     database=ROLE, secrets=PASSWORD_SECRET,
 )  # fmt: skip
 LOGIN = Sql(
-    f"let role {ROLE} log in",
+    f"allow role {ROLE} to log in",
     f"ALTER ROLE {ROLE} WITH LOGIN CONNECTION LIMIT {LIMIT} VALID UNTIL 'infinity';",
     "SELECT format('ALTER ROLE %I WITH %s CONNECTION LIMIT %s VALID UNTIL %L;', rolname,"
     " CASE WHEN rolcanlogin THEN 'LOGIN' ELSE 'NOLOGIN' END, rolconnlimit, coalesce(rolvaliduntil, 'infinity'))"
     f" FROM pg_roles WHERE rolname = '{ROLE}'",
 )
 PASSWORD = Sql(
-    f"give role {ROLE} the password of the secret",
+    f"set the password of role {ROLE} from its secret",
     f"ALTER ROLE {ROLE} PASSWORD :'role_password';{_MARK}",
     f"SELECT format('ALTER ROLE %I PASSWORD %L;', rolname, rolpassword) FROM pg_authid WHERE rolname = '{ROLE}'",
     secrets=PASSWORD_SECRET,
 )
 OPEN = Sql(
-    f"let database {ROLE} take connections again",
+    f"allow connections to database {ROLE}",
     f"ALTER DATABASE {ROLE} ALLOW_CONNECTIONS true;",
     f"SELECT format('ALTER DATABASE %I ALLOW_CONNECTIONS %s;', datname, datallowconn) FROM pg_database"
     f" WHERE datname = '{ROLE}'",
 )
 CLUSTER_ROWS = Sql(
-    "take the rows of a cluster that is gone out of jgroups_ping",
+    "remove stale cluster rows from jgroups_ping",
     "DELETE FROM public.jgroups_ping;",
     "SELECT format('INSERT INTO public.jgroups_ping SELECT * FROM json_populate_record(NULL::public.jgroups_ping, %L);',"
     " row_to_json(r)) FROM public.jgroups_ping r",

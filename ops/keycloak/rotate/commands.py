@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     "what": "client, admin (password of the first administrator), database (Keycloak's password), or keys (of the realm)",
     "name": "client: which one, for example cc03-grafana",
     "finish": "keys: only go on with what was broken off, and remove keys of which everything has expired",
-    "internal": "keys: those of refresh tokens and cookies too; whoever has the login page open types the password again",
+    "internal": "keys: those of refresh tokens and cookies too; users with the login page open type the password again",
     "plan": "show what would be done, for whom, and how long the old value stays valid; do nothing",
-    "yes": "do not ask",
+    "yes": "do not ask for confirmation",
 })  # fmt: skip
 def rotate(
     c: Context, what: str, name: str = "", finish: bool = False, internal: bool = False, plan: bool = False, yes: bool = False
@@ -104,5 +104,5 @@ def _take_back(keys: RealmKeys, rotation: str, until: float, problem: OpsError) 
     except Exception as second:
         raise NeedsPerson(
             problem.what, f"{problem.why}; taking the new keys back failed as well: {described(second).why}",
-            "old and new keys are valid, nobody is logged out; inv keycloak.rotate keys goes on",
+            "old and new keys are valid, no user is logged out; inv keycloak.rotate keys continues",
         ) from problem  # fmt: skip

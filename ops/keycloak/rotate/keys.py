@@ -142,7 +142,7 @@ def unfinished(found: Iterable[Provider]) -> str:
 
 
 def _chosen(found: Iterable[Provider], kinds: frozenset[str]) -> dict[tuple[str, str], list[Provider]]:
-    """Keys of these kinds, and of those with which a rotation was broken off, so that two sign."""
+    """Keys of these kinds, and of those with which a rotation was interrupted, so that two sign."""
     groups = {group: members for group, members in _groups(found).items() if group[0] not in IMPORTED}
     return {
         group: members for group, members in groups.items() if group[0] in kinds or sum(one.signs for one in members) > 1
@@ -172,10 +172,10 @@ def plan_keys(found: Iterable[Provider], now: float, rotation: str, until: float
                                     like=signers[0].identity))  # fmt: skip
         for old in signers:
             if old.name != name:
-                title = f"have the {algorithm} key of before verify only, until {told(until)}"
+                title = f"let the previous {algorithm} key verify only, until {told(until)}"
                 retire.append(RetireKey(f"retire {old.identity}", title, ("verify keys",), identity=old.identity,
                                         name=f"{old.name} until {stamp(until)}"))  # fmt: skip
-    verify = [VerifyKeys("verify keys", "see that the new keys sign and that all are published",
+    verify = [VerifyKeys("verify keys", "verify that the new keys sign and that all are published",
                          tuple(step.key for step in create), names=tuple(names))]  # fmt: skip
     expired = [
         RemoveKey(f"remove {one.identity}", f"remove the {one.algorithm} key that was needed until {told(one.until)}",
@@ -183,12 +183,12 @@ def plan_keys(found: Iterable[Provider], now: float, rotation: str, until: float
         for one in found if not one.signs and one.until is not None and one.until < now
     ]  # fmt: skip
     steps = (*create, *(verify if create or retire else ()), *retire, *expired)
-    notes: tuple[str, ...] = (f"what the old keys have signed stays valid until {told(until)}; nobody is logged out",)
+    notes: tuple[str, ...] = (f"what the old keys have signed stays valid until {told(until)}; no user is logged out",)
     if any(isinstance(step, CreateKey) and step.provider in INTERNAL for step in create):
-        notes = (*notes, "whoever has the login page open just then types the password again")
+        notes = (*notes, "users with the login page open at that moment type the password again")
     if left := not_rotated(found):
         names_left = ", ".join(f"{one.name} ({one.kind})" for one in left)
-        notes = (*notes, f"not rotated: {names_left}, whose key was made elsewhere: add another one in the admin console")
+        notes = (*notes, f"not rotated: {names_left}, whose key was made elsewhere: add a new one in the admin console")
     return Plan(VERB, steps, notes if create or retire or left else ())
 
 

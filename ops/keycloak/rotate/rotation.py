@@ -79,7 +79,7 @@ def _realm_of(project: Project, client: str) -> Api:
 def _client(api: Api, name: str) -> dict[str, Any]:
     found: list[dict[str, Any]] = api.get("/clients", clientId=name)
     if not found:
-        raise HostLacks(f"there is no client {name} in the realm {api.realm}", "it was never made", "inv keycloak.plan")
+        raise HostLacks(f"there is no client {name} in the realm {api.realm}", "it does not exist", "inv keycloak.plan")
     return found[0]
 
 
@@ -106,9 +106,7 @@ def set_account(project: Project, name: str, values: Sequence[tuple[int, str]]) 
 def _set_password(api: Api, name: str, value: str) -> None:
     found = [user for user in api.get("/users", username=name, exact="true") if user["username"] == name]
     if not found:
-        raise HostLacks(
-            f"there is no user {name} in the realm {api.realm}", "somebody has removed it", "inv keycloak.fix makes it anew"
-        )
+        raise HostLacks(f"there is no user {name} in the realm {api.realm}", "it was removed", "inv keycloak.fix recreates it")
     identity = found[0]["id"]
     api.ask("PUT", f"/users/{identity}/reset-password", {"type": "password", "value": value, "temporary": False})
     api.ask("POST", f"/users/{identity}/logout")

@@ -68,7 +68,7 @@ def _verify(host: Host, container: str, path: Path, deadline: float) -> None:
     """`pg_restore --list` would read the table of contents alone, which stands in front: a file cut short passes it."""
     read = podman.exec_with_input(container, ("pg_restore", "--file=/dev/null"))
     answer = host.run(read, timeout=deadline, ok=None, source=path)
-    _refuse(answer, f"the dump {path.name} cannot be read back", "inv doctor looks at the disk; then again")
+    _refuse(answer, f"the dump {path.name} cannot be read back", "inv doctor checks the disk; then run it again")
 
 
 def restore(host: Host, project_name: str, database: str, path: Path, deadline: float) -> str:
@@ -182,7 +182,7 @@ def ask(host: Host, project_name: str, database: str, script: str, timeout: floa
     answer = host.run(
         podman.exec_with_input(container_name(project_name, "postgres"), command), timeout=timeout, ok=None, stdin=script
     )
-    _refuse(answer, f"PostgreSQL refused a statement on {database}", "inv keycloak looks at PostgreSQL")
+    _refuse(answer, f"PostgreSQL refused a statement on {database}", "inv keycloak inspects PostgreSQL")
     return answer.stdout.strip()
 
 

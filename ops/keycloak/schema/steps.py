@@ -50,7 +50,7 @@ class RestoreDatabase(Step):
 
         path = execution.state.root / self.path
         if not path.is_file():
-            raise OpsError(f"there is no {path}", "somebody has removed the dump", "inv rollback --plan shows which are kept")
+            raise OpsError(f"there is no {path}", "the dump was removed", "inv rollback --plan shows which are kept")
         former = dumps.restore(execution.host, execution.project.name, self.database, path, DUMP_SECONDS)
         execution.report(self.key, f"the former database is {former}")
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     "search": "list: only those whose name or e-mail address holds this",
     "keep-sessions": "reset: leave open sessions open",
     "json": "print the outcome, one-time password included, for other programs",
-    "yes": "do not ask",
+    "yes": "do not ask for confirmation",
 })  # fmt: skip
 def user(  # noqa: PLR0913, PLR0917  (each one is an option)
     c: Context, action: str, name: str = "", email: str = "", first: str = "", last: str = "", role: list[str] | None = None,

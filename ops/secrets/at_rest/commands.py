@@ -62,12 +62,12 @@ def _place_of(project: Project, key: str) -> Path:
     path = Path(key).resolve()
     if path.is_relative_to(project.state.root.parent.resolve()):
         raise UsageProblem(
-            "the key cannot lie beside what it opens", f"{path} is in the state folder",
+            "the key cannot be stored beside what it decrypts", f"{path} is in the state folder",
             "name a file that does not go with it: on another disk, a stick, a file system that is decrypted at boot",
         )  # fmt: skip
     if path.is_dir() or not path.parent.is_dir():
         what = "is a folder" if path.is_dir() else "is in no folder that there is"
-        raise UsageProblem(f"{path} {what}", "the key is one file", "name a file; mount first what it is to lie on")
+        raise UsageProblem(f"{path} {what}", "the key is one file", "name a file; mount its disk first")
     if not path.exists() and mirror.is_in_memory(path.parent):
         raise UsageProblem(f"{path} would be gone after a boot", "that folder is in memory", "a folder on a disk or a stick")
     return path
@@ -96,12 +96,12 @@ def unlock(c: Context, key: str = "") -> None:
     if locked:
         show.out.print("[bold green]unlocked[/bold green]; inv start starts what waited for it")
     elif missing := opening.refill(root, identity):
-        show.out.print(f"brought back into memory: {', '.join(missing)}")
+        show.out.print(f"restored to memory: {', '.join(missing)}")
     else:
         show.out.print("nothing to do: the secrets are in memory")
 
 
-@verb(help={"yes": "do not ask"})
+@verb(help={"yes": "do not ask for confirmation"})
 def decrypt(c: Context, yes: bool = False) -> None:
     """Store secrets unencrypted again.
 
@@ -127,4 +127,4 @@ def decrypt(c: Context, yes: bool = False) -> None:
         return plan_decrypt(seen, _present(project), unfinished=switch.is_unfinished(root))
 
     if execute(Operation(project, "secrets.decrypt", planned(project, decide), yes=yes)):
-        show.out.print("secrets lie on this disk as they are; [bold]inv deploy[/bold] gives them to containers as before")
+        show.out.print("secrets are stored unencrypted; [bold]inv deploy[/bold] gives them to containers as before")

@@ -64,7 +64,7 @@ def _must_fit(root: Path, memory: Path) -> None:
     needed, free = ROOM * sum(path.stat().st_size for path in paths), shutil.disk_usage(memory.parent).free
     if needed > free:
         raise HostLacks(
-            "what holds secrets does not fit into memory", f"{memory.parent}: {free:,} bytes are free, {needed:,} are wanted",
+            "the secrets do not fit into memory", f"{memory.parent}: {free:,} bytes are free, {needed:,} are wanted",
             "make that tmpfs larger: mount -o remount,size=… ",
         )  # fmt: skip
 
@@ -74,8 +74,8 @@ def _must_be_key_of(root: Path, key: Path) -> None:
     begun = mirror.recipient(root)
     if begun and (not key.exists() or public(read_key(key)) != begun):
         raise UsageProblem(
-            "this was begun with another key", f"for {begun}, whose key was {mirror.key_file(root)}",
-            "inv secrets.encrypt with that one; or inv secrets.decrypt takes back what was begun",
+            "encryption was begun with another key", f"for {begun}, whose key was {mirror.key_file(root)}",
+            "inv secrets.encrypt with that one; or inv secrets.decrypt reverts it",
         )  # fmt: skip
 
 
@@ -128,7 +128,7 @@ def _compare(clear: Path, copies: Path, identity: str) -> None:
     for path in (path for path in clear.rglob("*") if path.is_file() and not path.is_symlink() and path.name[0] != "."):
         copy = mirror.copy_in(copies, path.relative_to(clear))
         if opened(copy, identity) != path.read_bytes():
-            raise OpsError(f"{copy} does not come back as it was", "the disk or memory is faulty", "look at the kernel's log")
+            raise OpsError(f"{copy} does not come back as it was", "the disk or memory is faulty", "check the kernel's log")
 
 
 def _must_be_alike(one: Path, other: Path) -> None:

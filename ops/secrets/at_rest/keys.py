@@ -25,7 +25,7 @@ def identity_in(text: str, where: str) -> str:
     for line in text.splitlines():
         if line.startswith("AGE-SECRET-KEY-1"):
             return line.strip()
-    raise UsageProblem(f"{where} holds no key", "a line that begins with AGE-SECRET-KEY-1 is missing", "age-keygen -o FILE")
+    raise UsageProblem(f"{where} contains no key", "a line that begins with AGE-SECRET-KEY-1 is missing", "age-keygen -o FILE")
 
 
 def make_key(path: Path) -> str:

@@ -30,7 +30,7 @@ def plan_encrypt(seen: Seen, key_file: str, present: str | None, *, unfinished: 
     _must_be_alone(seen, ENCRYPT)
     return Plan(
         ENCRYPT,
-        (Encrypt("encrypt", f"encrypt what holds secrets for the key {key_file}", key_file=key_file),),
+        (Encrypt("encrypt", f"encrypt the secrets for the key {key_file}", key_file=key_file),),
         notes=("what lay on this disk may be read from its free blocks: docs/how-to/secrets.md#at-rest says what to replace",),
     )
 
@@ -41,7 +41,7 @@ def plan_decrypt(seen: Seen, present: str | None, *, unfinished: bool = False) -
         return Plan(DECRYPT)
     _must_be_alone(seen, DECRYPT)
     return Plan(
-        DECRYPT, (Decrypt("decrypt", "keep secrets on disk as they are"),),
+        DECRYPT, (Decrypt("decrypt", "store secrets unencrypted again"),),
         destroys=("the encryption of secrets at rest: a copy of the disk can be read from then on",),
     )  # fmt: skip
 

@@ -122,8 +122,8 @@ def open_again(root: Path) -> None:
         _take_in(root)
     if mirror.is_half(root) or not mirror.all_linked(root):
         raise HostLacks(
-            f"the secrets of {root.name} are encrypted in part", "inv secrets.encrypt, or secrets.decrypt, was broken off",
-            f"inv secrets.encrypt --key {mirror.key_file(root)} completes it; inv secrets.decrypt takes it back",
+            f"the secrets of {root.name} are encrypted in part", "inv secrets.encrypt, or secrets.decrypt, was interrupted",
+            f"inv secrets.encrypt --key {mirror.key_file(root)} completes it; inv secrets.decrypt reverts it",
         )  # fmt: skip
     if not mirror.is_locked(root):
         lead_there(root)

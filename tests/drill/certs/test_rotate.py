@@ -116,7 +116,7 @@ def test_another_root_takes_over_and_nobody_notices(stack: Drill, live: Live, tw
     new.write_bytes(both[0])
     with strict_load(stack, live, two, [new]) as met:
         took = did("certs.ca", "--finish")
-    record("certs.ca --finish", took, note=f"clients that trust the new root alone: {met.told()}")
+    record("certs.ca --finish", took, note=f"clients that trust only the new root: {met.told()}")
     met.assert_nobody_noticed()
     assert roots(stack) == [new.read_bytes()]
     # What bridged the two goes with the next renewal.

@@ -70,7 +70,7 @@ def test_without_sudo_it_is_the_account(project: Project, monkeypatch: pytest.Mo
     [
         (OpsError("it broke", "no space", "df"), "failed", "it broke: no space"),
         (NeedsPerson("half done", "x", "y"), "needs-person", "half done: x"),
-        (KeyboardInterrupt(), "interrupted", "broken off by the operator"),
+        (KeyboardInterrupt(), "interrupted", "interrupted by the operator"),
         (ZeroDivisionError("oops"), "failed", "ZeroDivisionError: oops"),
         (OpsError("it broke", "https://me:pw@host said no", ""), "failed", "it broke: https://me:[REDACTED]@host said no"),
     ],
@@ -128,7 +128,7 @@ def test_end_that_cannot_be_written_hides_no_failure(project: Project, monkeypat
     with pytest.raises(LockHeld), audit.audited(project, PLAN):
         monkeypatch.setattr(os, "fsync", full)
         raise LockHeld("the real cause", "", "")
-    with pytest.raises(OpsError, match="is done, but the audit trail does not say so"):
+    with pytest.raises(OpsError, match="is done, but the audit log does not record it"):
         monkeypatch.undo()
         monkeypatch.setattr(audit, "origin", lambda repository: {"commit": None, "dirty": None})
         with audit.audited(project, PLAN):
@@ -174,7 +174,7 @@ def test_verify_reads_file_and_head_and_says_it_in_one_line(project: Project) ->
     lines = project.state.audit.read_text().splitlines(keepends=True)
     project.state.audit.write_text("".join(lines[:-1]))
     problem = broken(audit.verify(project.state))
-    assert (problem.exit_code, str(problem)) == (1, "the audit trail is broken, first at line 3")
+    assert (problem.exit_code, str(problem)) == (1, "the audit log is broken, first at line 3")
     assert problem.why == "line 3 is the last, and audit.head counts 1 more after it: removed"
 
 

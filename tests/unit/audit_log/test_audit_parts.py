@@ -175,7 +175,7 @@ def test_whatever_is_done_to_a_part_is_found_and_stays_found(
     assert any(one.startswith(finding) for one in findings(state)), findings(state)
     enter(state, 5)
     assert findings(state)
-    assert "the audit trail is broken, first at " in str(broken(audit.verify(state)))
+    assert "the audit log is broken, first at " in str(broken(audit.verify(state)))
 
 
 # What has had its time.

@@ -236,9 +236,9 @@ def test_set_is_compared_with_the_present_secret_of_who_compares() -> None:
 
     titles = [one.title for one in plan.steps]
     compared = next(number for number, title in enumerate(titles) if title.startswith("compare with the manifest"))
-    later = [title for title in titles[compared:] if title.startswith("set the present secret of ") and "role" in title]
+    later = [title for title in titles[compared:] if title.startswith("set the current secret of ") and "role" in title]
     assert later == []
-    assert [title for title in titles[:compared] if title.startswith("set the present secret of ")] != []
+    assert [title for title in titles[:compared] if title.startswith("set the current secret of ")] != []
 
 
 def test_set_is_compared_before_anybody_writes() -> None:

@@ -138,7 +138,7 @@ def test_authority_that_may_not_sign_this_name_is_found() -> None:
     ("pem", "said"),
     [
         (b"nothing", "no private key"),
-        (made()[:200], "broken off or damaged"),
+        (made()[:200], "truncated or damaged"),
         (pki.encrypt(ROOT.key, b"secret"), "passphrase"),
     ],
 )

@@ -48,7 +48,7 @@ def test_folder_that_stays_is_an_error(tmp_path: Path, host: Host, monkeypatch: 
     h2.folder_of(host).mkdir()
     monkeypatch.setattr(os, "rmdir", busy)
 
-    with pytest.raises(OpsError, match="which holds data in the clear"):
+    with pytest.raises(OpsError, match="which contains unencrypted data"):
         h2.remove(host)
 
 
@@ -67,7 +67,7 @@ def ran(monkeypatch: pytest.MonkeyPatch, code: int) -> list[float]:
 def test_what_was_unpacked_and_stays_in_the_container_is_an_error(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     ran(monkeypatch, 1)
 
-    with pytest.raises(OpsError, match="which holds data in the clear") as caught:
+    with pytest.raises(OpsError, match="which contains unencrypted data") as caught:
         container.remove_fetched(host)
 
     assert "Read-only file system" in caught.value.why
@@ -79,11 +79,11 @@ def test_undo_of_a_restore_goes_on_without_it(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     performer = Execution(open_project(), lambda *_: None, wanted(), lambda: None)
 
-    performer.do(RemoveFetched("tidy first", "remove what was unpacked", grave=False))
+    performer.do(RemoveFetched("tidy first", "remove the unpacked files", grave=False))
     with pytest.raises(OpsError):
-        performer.do(RemoveFetched("tidy", "remove what was unpacked"))
+        performer.do(RemoveFetched("tidy", "remove the unpacked files"))
 
-    assert "holds data in the clear" in capsys.readouterr().out
+    assert "contains unencrypted data" in capsys.readouterr().out
 
 
 def test_removing_data_has_hours(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

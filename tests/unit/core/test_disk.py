@@ -103,5 +103,5 @@ def test_folder_with_data_in_the_clear_is_removed_or_named(tmp_path: Path, monke
     monkeypatch.setattr(shutil, "rmtree", lambda path: (_ for _ in ()).throw(refusal))
     with pytest.raises(OpsError) as caught:
         disk.remove_clear(tmp_path / "clear")
-    assert str(caught.value) == f"cannot remove {tmp_path / 'clear'}, which holds data in the clear"
+    assert str(caught.value) == f"cannot remove {tmp_path / 'clear'}, which contains unencrypted data"
     assert (caught.value.why, caught.value.next_step) == ("clear/dump: Operation not permitted", f"rm -r {tmp_path / 'clear'}")

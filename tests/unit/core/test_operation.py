@@ -123,7 +123,7 @@ def test_open_journal_without_a_killed_holder_is_told_as_before(state: State) ->
 
     with operation(state, "deploy") as left:
         assert left.startswith("inv deploy of 2")
-        assert left.endswith(", in: wait for redis was broken off")
+        assert left.endswith(", in: wait for redis was interrupted")
 
 
 def test_operation_holds_the_lock_under_its_own_name(state: State) -> None:

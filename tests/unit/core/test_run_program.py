@@ -194,7 +194,13 @@ def test_program_that_is_not_installed_is_lacked(program: Program, tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("out", "err", "words"),
-    [("", "", "it said nothing"), ("a\nb", "", "a / b"), ("a", " \n", "a"), ("a", "b", "b"), ("", "1\n2\n3\n4", "2 / 3 / 4")],
+    [
+        ("", "", "it printed nothing"),
+        ("a\nb", "", "a / b"),
+        ("a", " \n", "a"),
+        ("a", "b", "b"),
+        ("", "1\n2\n3\n4", "2 / 3 / 4"),
+    ],
 )
 def test_last_words_are_those_of_the_errors_first(out: str, err: str, words: str) -> None:
     assert Result(("x",), 1, out, err, 0.0).last_words() == words
@@ -206,7 +212,7 @@ def test_number_of_last_words_can_be_chosen() -> None:
 
 def test_end_of_a_log_that_says_nothing(tmp_path: Path) -> None:
     (tmp_path / "log").write_bytes(b"\n \n")
-    assert tail(tmp_path / "log") == "it said nothing"
+    assert tail(tmp_path / "log") == "it printed nothing"
     (tmp_path / "log").write_bytes(b"\xff bad\nlast\n")
     assert tail(tmp_path / "log", 1) == "last"
 

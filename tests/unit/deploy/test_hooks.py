@@ -152,7 +152,7 @@ def test_plan_without_a_release_tells_the_present_one(project: Project, written:
     ("answer", "outcome", "why"),
     [
         ((1, ["checking", "not on fridays", ""]), "failed", "not on fridays"),
-        ((3, []), "failed", "exit code 3, and it said nothing"),
+        ((3, []), "failed", "exit code 3, and it printed nothing"),
         ((None, ["still at it"]), "timed out", "it did not end within 7 s and was stopped"),
     ],
 )

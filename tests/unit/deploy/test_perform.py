@@ -283,7 +283,7 @@ def test_networks_and_volumes_bear_the_label_of_the_project(performer: Execution
 
 
 def test_step_that_nobody_knows_is_a_defect(performer: Execution) -> None:
-    with pytest.raises(TypeError, match="nobody knows how to do Step"):
+    with pytest.raises(TypeError, match="no executor for Step"):
         performer.do(Step("x", "x"))
 
 

@@ -69,7 +69,7 @@ def test_empty_secret_is_refused_before_the_last_copy_is_removed(
     (project.state.secrets / "redis-app").mkdir()
     (project.state.secrets / "redis-app" / "1").write_text("\n")
 
-    with pytest.raises(OpsError, match="holds no value of the secret redis-app"):
+    with pytest.raises(OpsError, match="has no value of the secret redis-app"):
         performer.do(StoreSecret("s", "", name="redis-app", version=1))
     assert podman.ran == []
 

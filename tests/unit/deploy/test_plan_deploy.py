@@ -119,7 +119,7 @@ def test_plan_says_that_the_site_is_away_where_services_change_how_they_speak(be
     spoken = replace(seen.containers["keycloak"], tls=before == "https")
     plan = plan_deploy(speaking(after), replace(seen, containers={**seen.containers, "keycloak": spoken}))
 
-    assert plan.notes == (f"the site is away for about 60 s: keycloak {how} to speak TLS with their neighbours",)
+    assert plan.notes == (f"the site is down for about 60 s: keycloak {how} to speak TLS with their neighbours",)
 
 
 def test_nobody_is_warned_where_a_service_is_replaced_by_one_that_speaks_as_it_did() -> None:

@@ -287,8 +287,8 @@ def test_mended_service_waits_for_the_mending_of_what_it_needs() -> None:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"ticker": "", "supervised": ""}, "start the health ticker"),
-        ({"supervised": "an older list"}, "renew the health ticker"),
+        ({"ticker": "", "supervised": ""}, "start the health supervisor"),
+        ({"supervised": "an older list"}, "restart the health supervisor"),
     ],
 )
 def test_health_ticker_is_brought_up_to_date(changes: dict[str, str], expected: str) -> None:

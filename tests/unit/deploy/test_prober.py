@@ -136,7 +136,7 @@ def test_nothing_to_ask_is_a_note(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     with measured(settings(text), PORTS, State(tmp_path), 60) as found:
         found.baseline(60)
 
-    assert (started, found.note) == ([], "not measured: the settings of the prober leave nothing to ask")
+    assert (started, found.note) == ([], "not measured: the settings of the prober leave no request to send")
 
 
 @pytest.mark.parametrize("problem", [HostLacks("cannot run python", "not installed", "install it"), OSError("no space")])
@@ -157,7 +157,7 @@ def test_prober_that_cannot_start_is_a_note_and_the_deploy_goes_on(
 
 
 @pytest.mark.parametrize(
-    ("code", "words"), [(1, "exit code 1: No module named aiohttp"), (0, "came to the end of its time before the deploy did")]
+    ("code", "words"), [(1, "exit code 1: No module named aiohttp"), (0, "reached its time limit before the deploy ended")]
 )
 def test_prober_that_ended_early_is_a_note(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: int, words: str) -> None:
     beside(monkeypatch, Sample(at=1, kind="get", ms=1).as_line(), code, "No module named aiohttp")

@@ -134,7 +134,7 @@ def test_restore_that_fails_anywhere_is_reverted(world: World, problem: Exceptio
         run(world)
 
     assert type(caught.value) is OpsError
-    assert caught.value.next_step.startswith("everything is as before, put back in ")
+    assert caught.value.next_step.startswith("everything is as before, reverted in ")
     assert ("back postgres" in world.done) is (at != "stop postgres")
     assert restoring.left_over(world.state) is None
     assert outcome(world) == "failed" and not busy(world.state.lock)
@@ -144,7 +144,7 @@ def test_restore_that_is_interrupted_is_reverted_and_remains_an_interrupt(world:
     """It had exit code 1; documented is 130."""
     world.fails = {"recover postgres": KeyboardInterrupt()}
 
-    with pytest.raises(KeyboardInterrupt, match="everything is as before, put back in "):
+    with pytest.raises(KeyboardInterrupt, match="everything is as before, reverted in "):
         run(world)
 
     assert "back postgres" in world.done and restoring.left_over(world.state) is None
@@ -172,9 +172,9 @@ def test_undo_that_fails_says_how_it_goes_on(world: World, monkeypatch: pytest.M
         world.fails = {"back postgres": problem}
         with pytest.raises(NeedsPerson) as caught:
             restore._undo(world.project, "", plan_only=False, yes=True)
-        assert caught.value.next_step.startswith("inv restore --undo goes on, nothing of the former state is removed; ")
+        assert caught.value.next_step.startswith("inv restore --undo continues; nothing of the previous state is removed; ")
     world.fails = {"back postgres": KeyboardInterrupt()}
-    with pytest.raises(KeyboardInterrupt, match="inv restore --undo goes on"):
+    with pytest.raises(KeyboardInterrupt, match="inv restore --undo continues"):
         restore._undo(world.project, "", plan_only=False, yes=True)
 
     restore._undo(world.project, "", plan_only=False, yes=True)
@@ -361,7 +361,7 @@ def test_repair_that_nobody_agrees_to_is_not_made(
     world: World, fixing: keycloak_fix._Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(show, "ask", lambda *_: False)
-    with pytest.raises(OpsError, match="this repair was not made"):
+    with pytest.raises(OpsError, match="this repair was declined"):
         fixing.run()
     assert world.done == [] and not busy(world.state.lock)
 
@@ -370,7 +370,7 @@ def test_repair_that_meets_a_defect_is_judged_and_undone(world: World, fixing: k
     fixing.yes = True
     world.fails = {"restart keycloak": KeyError("slot")}
 
-    with pytest.raises(NeedsPerson, match="0 mended, 1 left for a person"):
+    with pytest.raises(NeedsPerson, match="0 repaired, 1 left for a person"):
         fixing.run()
 
     assert [(one.outcome, one.why) for one in fixing.done] == [

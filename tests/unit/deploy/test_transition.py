@@ -62,7 +62,7 @@ def test_only_the_plan_is_shown(served: World) -> None:
 
 
 PROBLEMS = [
-    pytest.param(OpsError("postgres is not healthy", "it said nothing", "inv logs nginx"), id="failure"),
+    pytest.param(OpsError("postgres is not healthy", "it printed nothing", "inv logs nginx"), id="failure"),
     pytest.param(NeedsPerson("left over", "something", "look"), id="a person was needed"),
     pytest.param(KeyError("slot"), id="defect"),
     pytest.param(MemoryError(), id="no memory"),
@@ -81,7 +81,7 @@ def test_whatever_goes_wrong_the_release_before_serves_again(served: World, prob
 
     assert type(caught.value) is OpsError and caught.value.exit_code == 1
     assert served.serving == 1 and served.running == before
-    assert caught.value.next_step.startswith("release 1 serves as before, put back in ")
+    assert caught.value.next_step.startswith("release 1 serves as before, reverted in ")
     assert served.outcomes[1:] == [(2, "reverted")]
     assert not busy(served.state.lock)
     served.fails = {}
@@ -100,7 +100,7 @@ def test_wherever_it_goes_wrong_the_release_before_serves_again(served: World, a
         change_release(served.aim(NEW), yes=True)
 
     assert served.serving == 1 and served.running == before
-    assert caught.value.next_step.startswith("release 1 serves as before, put back in ")
+    assert caught.value.next_step.startswith("release 1 serves as before, reverted in ")
 
 
 def test_failure_before_anything_was_changed_says_so(served: World) -> None:
@@ -138,13 +138,13 @@ def test_first_release_that_fails_has_nothing_to_go_back_to(world: World) -> Non
 def test_what_cannot_be_reverted_needs_a_person_who_learns_both_reasons(served: World, second: BaseException) -> None:
     def then() -> None:
         served.fails = {"remove postgres": second}
-        raise OpsError("postgres is not healthy", "it said nothing", "inv logs nginx")
+        raise OpsError("postgres is not healthy", "it printed nothing", "inv logs nginx")
 
     served.fails = {"healthy postgres": then}
     with pytest.raises(NeedsPerson, match="postgres is not healthy") as caught:
         change_release(served.aim(NEW), yes=True)
 
-    assert "it said nothing; putting release 1 back failed as well: " in caught.value.why
+    assert "it printed nothing; reverting to release 1 failed as well: " in caught.value.why
     assert "inv rollback --to 1" in caught.value.next_step
     assert served.outcomes[1:] == [(2, "failed")]
 
@@ -184,7 +184,7 @@ def test_interrupt_reverts_nothing_and_says_what_is_left(served: World) -> None:
 
     said = str(caught.value)
     assert f"{len(served.done)} of " in said and "release 2 is the current one" in said
-    assert said.endswith("inv deploy goes on, inv rollback --to 1 goes back")
+    assert said.endswith("inv deploy continues, inv rollback --to 1 returns to the previous release")
     assert served.outcomes[1:] == [(2, "interrupted")]
     assert interrupted(served.state.journal) is None and not busy(served.state.lock)
 

@@ -33,7 +33,7 @@ from tests.unit.modelled import world as world  # noqa: PLC0414  (a fixture)
 from tests.unit.security_audit.test_admission import exempt
 
 THIRD = wanted(config={"keycloak": "kc-3"}, tags={"postgres": "3"})
-NOT_HEALTHY = OpsError("postgres is not healthy", "it said nothing", "inv logs postgres", ("a line of its log",))
+NOT_HEALTHY = OpsError("postgres is not healthy", "it printed nothing", "inv logs postgres", ("a line of its log",))
 
 
 def activation(world: World) -> Activation:
@@ -187,7 +187,7 @@ def test_record_says_what_it_came_to(served: World) -> None:
 
     entry = activation(served)
     assert (entry.release, entry.verb, entry.outcome, entry.previous) == (2, "deploy", "reverted", 1)
-    assert entry.why == "postgres is not healthy: it said nothing"
+    assert entry.why == "postgres is not healthy: it printed nothing"
     assert time.strptime(entry.at, "%Y-%m-%dT%H:%M:%S%z")
     assert 0.2 <= entry.seconds <= round(took, 1)
     assert caught.value.details == ("a line of its log",)
@@ -264,7 +264,7 @@ def test_first_release_that_is_interrupted_has_no_way_back(world: World, listeni
     with pytest.raises(KeyboardInterrupt) as caught:
         change_release(world.aim(OLD), yes=True)
 
-    assert str(caught.value).endswith("inv deploy goes on") and world.outcomes == [(1, "interrupted")]
+    assert str(caught.value).endswith("inv deploy continues") and world.outcomes == [(1, "interrupted")]
     world.fails = {}
     change_release(world.aim(OLD), yes=True)
     assert world.outcomes == [(1, "interrupted"), (1, GOOD)]

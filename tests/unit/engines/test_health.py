@@ -65,7 +65,7 @@ GONE, HERE = 2**22 + 1, os.getpid()
 def test_container_that_ended_unseen_is_lost(container: dict[str, Any], state: str) -> None:
     assert state_of(container) == state
     assert assess(TARGET, container, lambda name: "asked") == {
-        "running": "asked", LOST: "its process is gone and nobody told Podman (a power cut?)"
+        "running": "asked", LOST: "its process is gone, but Podman lists it as running (a power cut?)"
     }.get(state, "it is exited (exit code ?)")  # fmt: skip
 
 

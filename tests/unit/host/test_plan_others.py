@@ -33,7 +33,7 @@ def test_build_failure_is_explained_with_what_to_do_and_where_to_read(log: str, 
 
 def test_unknown_build_failure_shows_its_last_two_lines() -> None:
     assert diagnose_build("one\n\n two \nthree\n\n", "log")[0] == "two / three"
-    assert diagnose_build("", "log")[0] == "it said nothing"
+    assert diagnose_build("", "log")[0] == "it printed nothing"
 
 
 def test_build_trouble_that_was_overcome_long_ago_is_no_cause() -> None:

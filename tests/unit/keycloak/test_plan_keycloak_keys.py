@@ -46,14 +46,14 @@ def test_first_rotation_creates_verifies_and_then_retires() -> None:
     assert isinstance(retire, RetireKey) and retire.name == f"rsa-generated until {stamp(UNTIL)}"
     # Nothing stops signing before the new key is seen to sign.
     assert {"create RS256", "verify keys"} <= before(plan, "retire r1")
-    assert "nobody is logged out" in plan.notes[0] and len(plan.notes) == 1
+    assert "no user is logged out" in plan.notes[0] and len(plan.notes) == 1
 
 
 def test_internal_keys_are_rotated_on_request_and_the_price_is_told() -> None:
     plan = plan_keys((RSA, HMAC), NOW, THIS, UNTIL, BOTH)
 
     assert keys(plan) == ["create RS256", "create HS512", "verify keys", "retire r1", "retire h1"]
-    assert "types the password again" in plan.notes[1]
+    assert "type the password again" in plan.notes[1]
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ def test_release_whose_secret_is_gone_is_refused(state: State) -> None:
     sealed(state, 1, wanted())
     (state.secrets / "postgres-app" / "1").unlink()
 
-    with pytest.raises(HostLacks, match="needs secrets that are gone"):
+    with pytest.raises(HostLacks, match="needs secrets that are missing"):
         disk.load_release(state, 1, "")
 
 
@@ -233,7 +233,7 @@ def test_release_that_has_served_stays_good_whatever_a_later_rollback_to_it_came
         (None, ""),
         (Activation(1, "deploy", "a", GOOD), "release 1, "),
         (Activation(3, "deploy", "a", GOOD, previous=2, requests={"failed": 0, "requests": 845}),
-         "release 3 (inv rollback goes back to 2), 0 of 845 requests failed, "),
+         "release 3 (inv rollback returns to 2), 0 of 845 requests failed, "),
         (Activation(3, "deploy", "a", GOOD, previous=3), "release 3, "),
     ],
 )  # fmt: skip

@@ -101,7 +101,7 @@ def test_secret_that_only_a_service_without_a_container_is_given_may_be_gone(sta
     sealed(state, 1, release)
     given = next(name for name in release.versions if any(name in one.secrets for one in release.stack.services.values()))
     (state.secrets / given / "1").unlink()
-    with pytest.raises(HostLacks, match="needs secrets that are gone") as caught:
+    with pytest.raises(HostLacks, match="needs secrets that are missing") as caught:
         releases.load_release(state, 1, {})
     assert caught.value.why == given, "and no other"
 

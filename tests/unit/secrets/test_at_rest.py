@@ -201,7 +201,7 @@ def test_memory_that_is_too_small_is_told_before_anything_is_begun(
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
 
-    with pytest.raises(HostLacks, match="does not fit into memory"):
+    with pytest.raises(HostLacks, match="do not fit into memory"):
         encrypt(state, key)
     assert (key.exists(), switch.is_unfinished(state.root)) == (False, False)
 

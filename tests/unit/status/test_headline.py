@@ -42,10 +42,10 @@ def entry(verb: str, outcome: str = "done", why: str = "", at: str = "2026-01-31
          ["release 7 since 2026-01-31 12:00 (deploy)", "stopped on purpose (inv stop): inv start starts it"]),
         (Situation(6, [DEPLOYED, BACK], [entry("rollback")]),
          ["release 6 since 2026-01-31 13:00 (rollback)", "last operation: inv rollback by ada at 2026-01-31 13:05, done",
-          "rolled back by ada: the next inv deploy brings back what the checkout describes"]),
+          "rolled back by ada: the next inv deploy applies the checkout again"]),
         (Situation(7, [DEPLOYED], broken_off="inv deploy of 2026-01-31, in: build nginx"),
          ["release 7 since 2026-01-31 12:00 (deploy)",
-          "broken off: inv deploy of 2026-01-31, in: build nginx; the same command goes on from there"]),
+          "interrupted: inv deploy of 2026-01-31, in: build nginx; the same command continues from there"]),
     ],
 )  # fmt: skip
 def test_headline(found: Situation, lines: list[str]) -> None:

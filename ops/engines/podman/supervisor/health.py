@@ -253,7 +253,7 @@ def assess(
         return "there is no such container"
     state = container["State"]
     if state_of(container) == LOST:
-        return "its process is gone and nobody told Podman (a power cut?)"
+        return "its process is gone, but Podman lists it as running (a power cut?)"
     if state["Status"] == PAUSED:
         return "it is paused"
     if state["Status"] != "running":
