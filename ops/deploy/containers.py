@@ -95,7 +95,7 @@ def _service(work: _Work, wanted: Wanted, seen: Seen, service: Service, ready: l
     work.steps += accepting
     gates += [step.key for step in accepting]
     # A holder that is started gets a new network: who stands in the old one does not serve any more.
-    moved = any(step.key == f"start {service.shares}" for step in work.steps)
+    moved = any(isinstance(step, StartContainer | RestartContainer) and step.slot == service.shares for step in work.steps)
     cleared = _clear(work, wanted, seen, service, [*ready, *gates]) if slots else []
     missing = [slot for slot in slots if slot not in seen.containers or slot in work.gone]
     there = [slot for slot in slots if slot not in missing]

@@ -195,6 +195,7 @@ class _Attempt:
     """One activation: what users notice of it, what reverts it, and its record."""
 
     def __init__(self, goal: Goal, wanted: Wanted, seen: Seen, plan: Plan) -> None:
+        from ops.releases.steps import seals
         from ops.releases.store import activations, current_number, next_number
         from ops.stack.release import good_releases
 
@@ -205,7 +206,7 @@ class _Attempt:
         now = current_number(self.state)
         older = [number for number in good if now is None or number <= now]
         self.previous = now if now in good else max(older, default=None)
-        makes = any(step.key == "release" for step in plan.steps)
+        makes = any(map(seals, plan.steps))
         self.number = wanted.number or (next_number(self.state) if makes else now) or 0
         self.gaps: dict[str, float] = {}
         self.interruptions: list[tuple[float, float]] = []

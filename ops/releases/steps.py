@@ -42,3 +42,8 @@ class ActivateRelease(Step):
 
     def run(self, execution: Execution) -> None:
         files.link(execution.state.current, str(self.number))
+
+
+def seals(step: Step) -> bool:
+    """Whether a step makes another release the current one."""
+    return isinstance(step, WriteRelease | ActivateRelease)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from ops.backup.steps import ExportKey, NoteExported
 from ops.core.plan import Plan, Step
+from ops.releases.steps import seals
 from ops.secrets.steps import GenerateSecret, HandOver, ProveLogin, VerifySecret
 from ops.secrets.table import BY_API, UNTRIED, Target
 from ops.secrets.verifying import accepted
@@ -59,7 +60,7 @@ def rotations(plan: Plan, seen: Seen, wanted: Wanted, changes: Sequence[Rotation
     steps = list(plan.steps)
     for one in left:
         steps = _given(steps, seen, one.target, one.version)
-    settling = {step.key for step in steps if step.key.startswith("settle ")}
+    settling = {step.key for step in steps if isinstance(step, HandOver) and step.settles}
     late = settling | {step.key for step in steps if settling.intersection(step.after)}
     early = [step for step in steps if step.key not in late]
     shown = _proofs(wanted, [one.target.secret for one in left], tuple(step.key for step in early))
@@ -101,15 +102,18 @@ def with_export(plan: Plan, path: str, changes: Sequence[Rotation]) -> Plan:
     path: of a file that does not exist yet, or was written by the same rotation before it was killed.
     """
     change = next(one for one in changes if one.target.secret == CIPHER)
-    made = tuple(step.key for step in plan.steps if step.key == f"generate {CIPHER}")
+    made = tuple(step.key for step in plan.steps if isinstance(step, GenerateSecret) and step.name == CIPHER)
     export = ExportKey("export", f"write the new key of the repositories to {path}", made, path=path, before=change.before,
                        version=change.version)  # fmt: skip
-    waiting = ("release", f"hand {CIPHER}")
-    used = [replace(step, after=(*step.after, "export")) if step.key in waiting else step for step in plan.steps]
+    used = [replace(step, after=(*step.after, export.key)) if _uses_cipher(step) else step for step in plan.steps]
     place = 1 + next((number for number, step in enumerate(used) if step.key in made), -1)
-    everything = (*(step.key for step in used), "export")
+    everything = (*(step.key for step in used), export.key)
     noted = NoteExported("exported", "note that it was exported", everything)
     return replace(plan, steps=(*used[:place], export, *used[place:], noted))
+
+
+def _uses_cipher(step: Step) -> bool:
+    return seals(step) or (isinstance(step, HandOver) and step.secret == CIPHER and not step.settles)
 
 
 def _before_in_keycloak(steps: Sequence[Step], target: Target, kind: type[HandOver | VerifySecret]) -> tuple[str, ...]:
@@ -121,18 +125,19 @@ def _before_in_keycloak(steps: Sequence[Step], target: Target, kind: type[HandOv
 
 def _given(steps: list[Step], seen: Seen, target: Target, version: int) -> list[Step]:
     """The steps, with those that make the secret and give it to who checks it, where no container's replacement does."""
-    secret, keys = target.secret, {step.key for step in steps}
-    generated, hand = f"generate {secret}", f"hand {secret}"
-    if seen.secret_versions.get(secret, 0) < version and generated not in keys:
-        steps.append(GenerateSecret(generated, f"generate secret {secret}", name=secret, version=version))
-    if hand in keys or f"settle {secret}" in keys:
+    secret, hand = target.secret, f"hand {target.secret}"
+    made = [step for step in steps if isinstance(step, GenerateSecret) and step.name == secret]
+    if seen.secret_versions.get(secret, 0) < version and not made:
+        made.append(GenerateSecret(f"generate {secret}", f"generate secret {secret}", name=secret, version=version))
+        steps.extend(made)
+    if any(isinstance(step, HandOver) and step.secret == secret for step in steps):
         return steps
-    after = tuple(key for key in (generated,) if any(step.key == key for step in steps))
+    after = tuple(step.key for step in made)
     # One after the other: the account in whose name Keycloak is told may be the one whose secret changes.
     after += _before_in_keycloak(steps, target, HandOver)
     given = HandOver(hand, f"give {target.to} its secret", after, secret=secret, version=version, to=target.to)
     # Sealed only once it is accepted: a release whose secret is refused would be none.
-    steps = [replace(step, after=(*step.after, hand)) if step.key == "release" else step for step in steps]
-    place = next((number for number, step in enumerate(steps) if step.key == "release"), len(steps))
+    steps = [replace(step, after=(*step.after, hand)) if seals(step) else step for step in steps]
+    place = next((number for number, step in enumerate(steps) if seals(step)), len(steps))
     steps.insert(place, given)
     return steps

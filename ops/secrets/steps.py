@@ -79,6 +79,8 @@ class HandOver(Step):
     of the realm master, `account NAME` of the product's realm, `signer NAME` and `cipher NAME` of the backup."""
     beside: int = 0
     """Version that goes on to be accepted beside it; 0: none."""
+    settles: bool = False
+    """Whether containers use the new version by now, so that the old one is revoked."""
 
     def run(self, execution: Execution) -> None:
         from ops.secrets import verifiers

@@ -109,7 +109,7 @@ def settled(wanted: Wanted, seen: Seen, service: Service, keys: Iterable[str]) -
     return [
         HandOver(
             f"settle {name}", f"revoke the old secret of {account}", waits, secret=name,
-            version=wanted.versions[name], to=str(account),
+            version=wanted.versions[name], to=str(account), settles=True,
         )
         for name, account in service.credentials.items()
         if service.rolls and accepted(seen, name) != (wanted.versions[name],)

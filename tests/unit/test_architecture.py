@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from ops.core.plan import Step
 from ops.core.state import State
 from ops.engines.podman.host import Host
 from ops.project import supervisor_sources
@@ -96,6 +98,59 @@ def test_pure_modules_are_found() -> None:
     assert {*READS_THE_CHECKOUT} < {*map(named, OPS)}
     assert {"ops/deploy/plan.py", "ops/stack/settings.py"} < {*map(named, PURE)}
     assert {f"ops/{name.replace('.', '/')}.py" for name in PURE_BESIDE} <= {*map(named, PURE)}
+
+
+def test_plan_runs_no_step() -> None:
+    """It may import them: what a step runs is imported when it runs."""
+    assert {named(path): name for path in PURE for name in calls(path) if name.rpartition(".")[2] in ("run", "do")} == {}
+
+
+STEPS = sorted(path for path in OPS if path.stem == "steps" or path.stem.endswith("_steps"))
+LIGHT = re.compile(
+    r"ops\.core\.(plan|errors|state|files|wait|process)\b|ops\.engines\.engine\.|ops\.stack\.|ops\.[a-z0-9_.]*steps\."
+)
+"""What modules of steps may import at their top: plans import them, and load nothing with them that reaches a host."""
+
+
+@pytest.mark.parametrize("path", STEPS, ids=named)
+def test_step_has_its_data_and_its_run_in_one_class(path: Path) -> None:
+    module = importlib.import_module(".".join(path.relative_to(REPOSITORY).with_suffix("").parts))
+    own = [one for one in vars(module).values() if isinstance(one, type) and one.__module__ == module.__name__]
+    steps = [one for one in own if issubclass(one, Step)]
+
+    assert steps, "a module of steps has some"
+    assert [one.__name__ for one in steps if "run" not in vars(one)] == []
+
+
+@pytest.mark.parametrize("path", STEPS, ids=named)
+def test_steps_load_what_they_run_when_they_run(path: Path) -> None:
+    top = [node for node in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = [
+        alias.name if isinstance(node, ast.Import) else f"{node.module}.{alias.name}" for node in top for alias in node.names
+    ]
+
+    assert [name for name in names if name.startswith("ops.") and not LIGHT.match(name)] == []
+    assert {name.partition(".")[0] for name in names} <= {"ops", *sys.stdlib_module_names}
+
+
+MOST_THAT_KNOW_PODMAN = 61
+
+
+def test_fewer_and_fewer_modules_know_which_engine_runs_the_stack() -> None:
+    """Features call the engine (ops/engines/engine.py). The number is lowered with each that does, and never raised."""
+    beside = ("engines", "composition.py", "execution.py", "project.py", "supervisor.py")
+    own = {
+        named(path) for path in OPS
+        if path.relative_to(REPOSITORY / "ops").parts[0] not in beside
+        and any(within(name, {"ops.engines.podman"}) for name in imports(path))
+    }  # fmt: skip
+    assert len(own) == MOST_THAT_KNOW_PODMAN, sorted(own)
+
+
+def test_no_key_of_a_step_is_read_for_its_beginning() -> None:
+    assert [
+        named(path) for path in OPS if any(name.endswith("key.startswith") and "step" in name for name in calls(path))
+    ] == []
 
 
 def test_programs_are_run_in_one_file_only() -> None:

@@ -8,6 +8,7 @@ from ops.core.plan import Step
 from ops.deploy.steps import AwaitHealthy
 from ops.keycloak.realm.plan import losses, plan_realm, read_realm
 from ops.keycloak.realm.steps import ApplyRealm
+from ops.releases.steps import seals
 from ops.secrets.steps import GenerateSecret
 from ops.stack.model import EDGE, Seen
 from ops.stack.wanted import Wanted
@@ -31,7 +32,7 @@ def realm_steps(wanted: Wanted, seen: Seen, steps: Iterable[Step]) -> list[Apply
     declaration = read_realm(wanted.realm)
     gates = [
         step.key for step in steps
-        if isinstance(step, GenerateSecret) or step.key == "release"
+        if isinstance(step, GenerateSecret) or seals(step)
         or (isinstance(step, AwaitHealthy) and _leads_to_it(wanted, step.slot))
     ]  # fmt: skip
     versions = {name: wanted.versions[name] for name in sorted(declaration.secrets) if name in wanted.versions}

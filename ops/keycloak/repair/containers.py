@@ -158,7 +158,7 @@ def _image(situation: Situation, current: bool) -> list[Step]:
     if not situation.retag or not current or situation.wanted is None:
         return []
     tag = situation.wanted.images[KEYCLOAK].tag
-    return [TagImage("tag keycloak", "restore the tag of the sealed image", image=situation.retag, tag=tag)]
+    return [TagImage("tag keycloak", "give the sealed image its tag again", image=situation.retag, tag=tag)]
 
 
 def _copies(situation: Situation) -> list[Step]:
@@ -171,7 +171,7 @@ def _copies(situation: Situation) -> list[Step]:
 
 def _secrets(wanted: Wanted) -> list[Step]:
     return [
-        StoreSecret(f"secret {name}", f"restore the secret {name} in Podman", name=name, version=wanted.versions[name])
+        StoreSecret(f"secret {name}", f"give Podman the secret {name} again", name=name, version=wanted.versions[name])
         for name in wanted.stack.services[KEYCLOAK].secrets
     ]
 

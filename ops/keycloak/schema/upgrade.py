@@ -7,7 +7,10 @@ from dataclasses import dataclass, field, replace
 
 from ops.core.errors import OpsError
 from ops.core.plan import Plan, Step
-from ops.deploy.steps import AwaitHealthy, RestartContainer, StartContainer
+from ops.deploy.resource_steps import Supervise
+from ops.deploy.steps import AwaitHealthy, PromoteContainer, RemoveContainer, RestartContainer, StartContainer
+from ops.images.steps import BuildImage, FetchImage
+from ops.keycloak.realm.steps import ApplyRealm
 from ops.keycloak.repair.steps import VerifyLogins
 from ops.keycloak.schema.dumps import Dump, newest_first, when
 from ops.keycloak.schema.plan import Schema, Server, judge, numbers, told
@@ -16,8 +19,6 @@ from ops.keycloak.schema.steps import DropFormer, DumpDatabase, RestoreDatabase,
 SLOT = "keycloak"
 DATABASE = "keycloak"
 DUMP, RESTORE, REVIEW, VERIFY = "dump keycloak", "restore keycloak", "review keycloak", "verify logins"
-REALM = "realm"
-"""Key of the step that brings the realm to its declaration, where the plan has one: logins are tried after it."""
 
 
 @dataclass(frozen=True)
@@ -175,12 +176,12 @@ def _with_dump(plan: Plan, found: Found, *, review: bool) -> Plan:
     gates = _gates(steps)
     reviewed: list[Step] = []
     if review:
-        images = tuple(step.key for step in steps if step.key == f"image {SLOT}")
+        images = tuple(step.key for step in steps if isinstance(step, BuildImage | FetchImage) and step.name == SLOT)
         title = f"list what Keycloak {found.server.version} will migrate".replace("  ", " ")
         after = (*images, *_postgres(steps))
         reviewed.append(ReviewMigrations(REVIEW, title, after, tag=found.tag))
-        steps = [_later(step, REVIEW) if step.key == f"remove {SLOT}" else step for step in steps]
-    steps = _listed_before(steps, reviewed, lambda step: step.key == f"remove {SLOT}" or _takes_place(step))
+        steps = [_later(step, REVIEW) if _ends(step) else step for step in steps]
+    steps = _listed_before(steps, reviewed, lambda step: _ends(step) or _takes_place(step))
     after = (*gates, *(step.key for step in reviewed))
     dump = DumpDatabase(DUMP, "dump Keycloak's database", after, database=DATABASE)
     steps = [_once(_gated(step, DUMP)) for step in steps]
@@ -211,7 +212,11 @@ def _listed_before(steps: list[Step], extra: list[Step], where: Callable[[Step],
 
 
 def _takes_place(step: Step) -> bool:
-    return _is_start(step) or step.key == f"promote {SLOT}"
+    return _is_start(step) or (isinstance(step, PromoteContainer) and step.slot == SLOT)
+
+
+def _ends(step: Step) -> bool:
+    return isinstance(step, RemoveContainer) and step.slot == SLOT
 
 
 def _is_start(step: Step) -> bool:
@@ -233,7 +238,7 @@ def _once(step: Step) -> Step:
 
 
 def _postgres(steps: Iterable[Step]) -> tuple[str, ...]:
-    return tuple(step.key for step in steps if step.key == "healthy postgres")
+    return tuple(step.key for step in steps if isinstance(step, AwaitHealthy) and step.slot == "postgres")
 
 
 def _gates(steps: Iterable[Step]) -> tuple[str, ...]:
@@ -241,14 +246,14 @@ def _gates(steps: Iterable[Step]) -> tuple[str, ...]:
     planned = list(steps)
     start = next(step for step in planned if _is_start(step))
     own = {f"promote {SLOT}", "create first", f"create {SLOT}"}
-    stopped = tuple(step.key for step in planned if step.key == f"remove {SLOT}")
+    stopped = tuple(step.key for step in planned if _ends(step))
     return tuple(dict.fromkeys((*stopped, *(key for key in start.after if key not in own), *_postgres(planned))))
 
 
 def _after_health(steps: list[Step], more: Iterable[Step]) -> tuple[Step, ...]:
-    keys = {step.key for step in steps}
-    after = tuple(key for key in (f"healthy {SLOT}", REALM) if key in keys)
-    last = [step for step in steps if step.key == "supervise"]
-    before = [step for step in steps if step.key != "supervise"]
+    healthy = [step.key for step in steps if isinstance(step, AwaitHealthy) and step.slot == SLOT]
+    after = (*healthy, *(step.key for step in steps if isinstance(step, ApplyRealm)))
+    last = [step for step in steps if isinstance(step, Supervise)]
+    before = [step for step in steps if not isinstance(step, Supervise)]
     added = [replace(step, after=after) for step in more]
     return (*before, *added, *(replace(step, after=(*step.after, *(one.key for one in added))) for step in last))
