@@ -52,7 +52,9 @@ PURE = sorted(
 )  # fmt: skip
 REACHES_THE_HOST = {
     "subprocess", "socket", "os", "shutil", "tempfile", "signal", "threading", "http", "urllib.request", "requests", "ssl",
-    "invoke", "rich", "ops.machine", "ops.verbs", "ops.cli.show",
+    "invoke", "rich", "ops.cli", "ops.core.process", "ops.core.executor", "ops.core.files", "ops.core.state",
+    "ops.core.journal", "ops.core.lock", "ops.project", "ops.execution", "ops.engines.podman.host",
+    "ops.engines.podman.observe",
 }  # fmt: skip
 ASKS_THE_HOST = {"open", "print", "input", "time", "now", "today", "read_text", "read_bytes", "write_text", "write_bytes"}
 LONGEST_FILE = 400
@@ -85,7 +87,9 @@ def calls(path: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("path", PURE, ids=named)
 def test_pure_module_imports_nothing_that_reaches_the_host(path: Path) -> None:
-    assert [name for name in imports(path) if within(name, REACHES_THE_HOST)] == []
+    reaching = [name for name in imports(path) if within(name, REACHES_THE_HOST)]
+    # A constant reaches nothing.
+    assert [name for name in reaching if not name.rpartition(".")[2].isupper()] == []
 
 
 @pytest.mark.parametrize("path", PURE, ids=named)
