@@ -161,6 +161,8 @@ def test_lost_session_is_an_interrupt() -> None:
             caught.append("interrupted")
             raise OpsError("reverted", "the session ended", "nothing") from None
 
+    # Under nohup it would be ignored, and stay so.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     try:
         with pytest.raises(SystemExit) as ended:
             Program(namespace=Collection(hang), binary="inv").run(["inv", "hang"])
