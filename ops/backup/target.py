@@ -128,7 +128,7 @@ def _others(target: Target, status: Status) -> tuple[str, ...]:
 
 
 def _repository(target: Target, base: Set | None, status: Status) -> tuple[str, ...]:
-    """Which one pgBackRest is to read. By itself it takes the first that has a backup of before that moment."""
+    """Which one pgBackRest is to read. By itself it takes the first that has a backup from before that moment."""
     place = place_of(base, "postgres") if base else target.repository
     return (f"--repo={number_of(status, place)}",) if place and len(status.repositories) > 1 else ()
 

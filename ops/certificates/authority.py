@@ -219,7 +219,7 @@ def hand_out_roots(state: State) -> None:
 
 
 def trust_elsewhere(state: State, roots: bytes) -> None:
-    """Have the stack's own clients of the public site trust that root, too. Those of before stay: one of their certificates may
+    """Have the stack's own clients of the public site trust that root, too. Previous ones stay: one of their certificates may
     have to be put back."""
     path = state.ca / ELSEWHERE
     before = path.read_bytes() if path.exists() else b""

@@ -40,7 +40,7 @@ def connect(project: Project, account: Account = KEEPER, *, port: int | None = N
     Parameters
     ----------
     port: of the operator's listener, where it is not the one that the checkout says. value: the account's secret, where it is
-    not the newest one. Without it the one of before is tried as well: a rotation may have been broken off between the state
+    not the newest one. Without it the previous one is tried as well: a rotation may have been broken off between the state
     folder and Keycloak.
 
     Raises OpsError where the state folder lacks the account's secret.

@@ -199,7 +199,7 @@ def rotation_goal(project: Project, targets: Sequence[Target], name: str, export
 
 
 def _take_back(project: Project, change: Rotation) -> None:
-    """The version of before counts again. Where containers move back, who checks it is told on the way."""
+    """Make the previous version current again. Where containers return to it, its verifier is set on the way."""
     from ops.secrets import verifiers as checkers
     from ops.secrets import versions
     from ops.secrets.steps import HandOver

@@ -90,7 +90,7 @@ class HandOver(Step):
 
 @dataclass(frozen=True)
 class VerifySecret(Step):
-    """Log in with a version of a secret, and see one of before refused."""
+    """Log in with a version of a secret, and check that a previous one is refused."""
 
     secret: str = ""
     version: int = 1

@@ -72,7 +72,7 @@ def declared_as(settings: Sequence[Repository], read: Repository) -> tuple[str, 
 def with_data(plan: Plan, found: Found, stack: Stack, versions: Mapping[str, int]) -> Plan:
     """The plan of a deploy, with every volume filled after its container was created and before it is started.
 
-    What runs already was filled before a bootstrap of before was broken off, and is left alone.
+    What runs already was filled by a previous bootstrap that was interrupted, and is left alone.
 
     Parameters
     ----------

@@ -195,7 +195,7 @@ def start(line: _Sequence, stack: Stack, facts: Facts, names: Sequence[str], cho
 
     Parameters
     ----------
-    chosen: what is restored; None where the data of before a restore comes back.
+    chosen: what is restored; None where the data from before a restore is restored.
     """
     for name in names:
         service = stack.services[name]

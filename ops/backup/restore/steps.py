@@ -34,7 +34,7 @@ class RememberRestore(Step):
 
 @dataclass(frozen=True)
 class ForgetRestore(Step):
-    """The restore is done, or taken back: nothing is left over."""
+    """Record that the restore is done or reverted, and that nothing is left over."""
 
     def run(self, execution: Execution) -> None:
         from ops.backup.restore import restoring
@@ -100,7 +100,7 @@ class FetchCluster(Step):
         try:
             volumes.watched(execution.host, "postgres", ("fetch", *options), self.deadline, each)
         except OpsError as problem:
-            # pgBackRest takes the newest backup of before that moment, whatever has become of its timeline since.
+            # pgBackRest takes the newest backup from before that moment, even on a timeline abandoned since.
             if OTHER_HISTORY not in problem.why or not _fetched_otherwise(execution, self, options, each):
                 raise
 
@@ -179,7 +179,7 @@ class RemoveFetched(Step):
     """Remove what was unpacked: it holds data in the clear."""
 
     grave: bool = True
-    """Whether the plan fails where something stays; otherwise that is told, and the plan goes on."""
+    """Whether the plan fails where something stays; otherwise a note says so, and the plan continues."""
 
     def run(self, execution: Execution) -> None:
         from ops.backup import container
@@ -196,7 +196,7 @@ class RemoveFetched(Step):
 
 @dataclass(frozen=True)
 class PutBack(Step):
-    """Give the data of before its place again, and remove what a restore has put there."""
+    """Move the previous data back into its volume, and remove what a restore has put there."""
 
     part: str = ""
     stamp: str = ""

@@ -90,7 +90,7 @@ def _keys(project: Project, finish: bool, internal: bool, plan: bool, yes: bool)
 
 
 def _take_back(keys: RealmKeys, rotation: str, until: float, problem: OpsError) -> None:
-    """The keys of before sign again, if they still may; what the new ones have signed meanwhile stays valid."""
+    """Have the previous keys sign again, if they still may; what the new ones have signed meanwhile stays valid."""
     from ops.keycloak.rotate.keys import stamp
     from ops.keycloak.rotate.steps import RetireKey
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CreateKey(Step):
-    """Have the realm sign with a fresh key; the one of before goes on to verify."""
+    """Have the realm sign with a new key; the previous one continues to verify."""
 
     provider: str = ""
     """Kind of Keycloak's key provider."""
