@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,6 @@ from ops.engines.podman import argv as podman
 from ops.engines.podman.observe import inspected_containers
 from ops.project import Project
 from ops.secrets.at_rest import encrypted_copies as mirror
-from ops.secrets.leak import Leak
 from ops.secrets.versions import newest_values
 
 CHUNK = 8 << 20
@@ -24,11 +24,22 @@ VOLUME_BYTES = 512 << 20
 """Of each volume, the newest files first: some ten seconds of one core (measured)."""
 BELONG = {"secrets", "dumps", "ca", "keycloak-fix"}
 """Parts of the state folder that hold secrets, for root only. Dumps are of a database that keeps clients' secrets."""
-HANDED = "backup"
-"""What the host hands to the backup container, which has this secret of its own: a former key of the repositories lies there
-until every repository has the new one."""
+HANDED = "backup/"
+"""Files for the backup container, which has this secret of its own: a former key of the repositories lies there until every
+repository has the new one."""
 VOLUMES = ("backup-repository", "prometheus-data", "alertmanager-data", "logs-data", "redis-data")
 """Not PostgreSQL's, where Keycloak keeps its clients' secrets."""
+
+Place = tuple[str, Path | bytes]
+"""(name of the place, its file or its content)"""
+
+
+@dataclass(frozen=True)
+class Leak:
+    """The value of a secret at a place where it does not belong."""
+
+    secret: str
+    where: str
 
 
 @dataclass
@@ -40,8 +51,7 @@ class Found:
     notes: list[str] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
-        leaks = [{"secret": leak.secret, "where": leak.where} for leak in self.leaks]
-        return {**vars(self), "leaks": leaks}
+        return {**vars(self), "leaks": [vars(leak) for leak in self.leaks]}
 
 
 def forms(value: bytes) -> tuple[bytes, ...]:
@@ -50,54 +60,71 @@ def forms(value: bytes) -> tuple[bytes, ...]:
     return (value, value.hex().encode(), *shifted)
 
 
+def places(state: State, containers: Mapping[str, Mapping[str, Any]]) -> Iterator[Place]:
+    """Where a secret shows to others, or is kept for long: what the engine says of containers, arguments and environment of
+    every process of the host, and the state folder without the parts that hold secrets.
+
+    Parameters
+    ----------
+    containers: slot -> what the engine says of it.
+    """
+    for slot, item in containers.items():
+        yield f"{slot} (inspect)", json.dumps(item).encode()
+    owners = {_namespace(item["State"]["Pid"]): slot for slot, item in containers.items()}
+    owners[""] = ""
+    for entry in Path("/proc").iterdir():
+        for part in ("cmdline", "environ") if entry.name.isdigit() else ():
+            try:
+                content = (entry / part).read_bytes()
+            except OSError:
+                continue  # it has ended meanwhile
+            yield f"{owners.get(_namespace(entry.name), '') or f'process {entry.name}'} ({part})", content
+    for path in sorted(state.root.rglob("*")):
+        within = path.relative_to(state.root)
+        if within.parts[0] not in BELONG and path.is_file() and not path.is_symlink():
+            yield str(within), path
+
+
+def _namespace(pid: object) -> str:
+    """Identity of the namespace of processes that one stands in; empty for the host's own, and for one that has ended."""
+    try:
+        own, found = (os.readlink(f"/proc/{one}/ns/pid") for one in ("self", pid))  # noqa: PTH115  (not a path)
+    except OSError:
+        return ""
+    return "" if found == own else found
+
+
 def search(project: Project) -> Found:
     """Every place that commands, containers and backups write to or show, without those where secrets belong."""
     needles = {name: forms(value) for name, value in newest_values(project.state).items()}
     found = Found(secrets=len(needles))
     containers = inspected_containers(project.host)
-    for where, content in _shown(project, containers):
-        _look(found, needles, where, [content])
-    for path in _state_files(project.state):
-        within = path.relative_to(project.state.root)
-        sought = {name: some for name, some in needles.items() if within.parts[0] != HANDED or name != recovery.CIPHER}
-        _look(found, sought, str(within), _chunks(path))
+    for where, content in places(project.state, containers):
+        own = {recovery.CIPHER} if where.startswith(HANDED) else set()
+        _look(found, {name: some for name, some in needles.items() if name not in own}, where, content)
+    for where, content in _images(project, containers):
+        _look(found, needles, where, content)
     if mirror.is_on(project.state.root):
         for path in _engines_own(project, containers):
-            _look(found, needles, f"Podman: {path}", _chunks(path))
+            _look(found, needles, f"Podman: {path}", path)
     for volume in VOLUMES:
         _volume(project, volume, needles, found)
     return found
 
 
-def _look(found: Found, needles: Mapping[str, tuple[bytes, ...]], where: str, content: Any) -> None:
+def _look(found: Found, needles: Mapping[str, tuple[bytes, ...]], where: str, content: Path | bytes) -> None:
     found.places += 1
     held: set[str] = set()
-    for chunk in content:
+    for chunk in _chunks(content) if isinstance(content, Path) else [content]:
         found.read_bytes += len(chunk)
         held |= {name for name, some in needles.items() if any(one in chunk for one in some)}
     found.leaks += [Leak(name, where) for name in sorted(held)]
 
 
-def _shown(project: Project, containers: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, bytes]]:
-    """What the engine says of containers and images, and what the kernel says of every process of the host."""
-    for slot, item in containers.items():
-        yield f"{slot} (inspect)", json.dumps(item).encode()
+def _images(project: Project, containers: Mapping[str, Mapping[str, Any]]) -> Iterator[Place]:
     for image in sorted({str(item["Image"]) for item in containers.values()}):
         for argv in (podman.image_history(image), podman.inspect_images([image])):
             yield f"image {image[:12]} ({argv[1]})", project.host.run(argv, ok=None).stdout.encode()
-    for entry in Path("/proc").iterdir():
-        for part in ("cmdline", "environ") if entry.name.isdigit() else ():
-            try:
-                yield f"process {entry.name} ({part})", (entry / part).read_bytes()
-            except OSError:
-                continue  # it has ended meanwhile
-
-
-def _state_files(state: State) -> Iterator[Path]:
-    for path in sorted(state.root.rglob("*")):
-        top = path.relative_to(state.root).parts[0]
-        if top not in BELONG and path.is_file() and not path.is_symlink():
-            yield path
 
 
 def _engines_own(project: Project, containers: Mapping[str, Mapping[str, Any]]) -> Iterator[Path]:
@@ -137,6 +164,6 @@ def _volume(project: Project, volume: str, needles: Mapping[str, tuple[bytes, ..
             skipped += 1
             continue
         left -= about.st_size
-        _look(found, needles, f"volume {volume}: {path.relative_to(root)}", _chunks(path))
+        _look(found, needles, f"volume {volume}: {path.relative_to(root)}", path)
     if skipped:
         found.notes.append(f"volume {volume}: {skipped} files were not read, beyond {VOLUME_BYTES >> 20} MB of the newest")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ops.secrets.leak import Leak
 from ops.security_audit.listeners import Listener
 from ops.stack.accounts import Taken
 from ops.stack.model import Stack
+
+if TYPE_CHECKING:
+    from ops.secrets.search import Leak
 
 
 @dataclass(frozen=True)

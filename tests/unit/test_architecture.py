@@ -39,7 +39,7 @@ PURE_BESIDE = (
     "keycloak.realm.export", "keycloak.realm.flows", "keycloak.realm.flows_check", "keycloak.realm.objects",
     "keycloak.realm.rights", "keycloak.realm.policies", "keycloak.repair.containers", "keycloak.repair.repaired",
     "keycloak.repair.situation", "keycloak.repair.sql", "keycloak.rotate.choices", "keycloak.rotate.keys",
-    "keycloak.schema.dumps", "keycloak.schema.upgrade", "logs.query", "secrets.leak", "secrets.missing", "secrets.table",
+    "keycloak.schema.dumps", "keycloak.schema.upgrade", "logs.query", "secrets.missing", "secrets.table",
     "secrets.verifying", "security_audit.admission", "security_audit.exceptions", "security_audit.facts",
     "security_audit.judge", "security_audit.listeners", "security_audit.markdown", "releases.headline",
 )  # fmt: skip

@@ -14,7 +14,7 @@ from ops.engines.podman import argv as podman
 from ops.engines.podman.firewall_rules import rules
 from ops.engines.podman.supervisor import firewall
 from ops.host.accounts import taken_ids
-from ops.secrets.leak import Leak
+from ops.secrets.search import Leak
 from ops.secrets.versions import newest_values
 from ops.security_audit.facts import HostFiles
 from ops.security_audit.probe.processes import by_namespace, pids_of

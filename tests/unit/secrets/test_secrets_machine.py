@@ -21,7 +21,7 @@ from ops.project import Project
 from ops.secrets import ciphers, databases, metrics, retiring, signers, versions
 from ops.secrets import verifiers as checkers
 from ops.secrets.facts import first_release
-from ops.secrets.search import Found, _chunks, _look, forms
+from ops.secrets.search import Found, _look, forms, places
 from ops.secrets.steps import HandOver
 
 SECRET = "postgres-app"
@@ -137,10 +137,22 @@ def test_a_value_is_found_across_pieces_of_a_file(tmp_path: Path, monkeypatch: p
     path = tmp_path / "file"
     path.write_bytes(b"." * 580 + VALUE + b"." * 900)
     found = Found()
-    _look(found, {"one": forms(VALUE), "other": forms(VALUE[::-1])}, "here", _chunks(path))
+    _look(found, {"one": forms(VALUE), "other": forms(VALUE[::-1])}, "here", path)
 
     assert [(leak.secret, leak.where) for leak in found.leaks] == [("one", "here")]
     assert VALUE.decode() not in str(found.as_json())
+
+
+def test_places_name_processes_by_their_container_and_leave_out_what_holds_secrets(project: Project) -> None:
+    (project.state.root / "logs").mkdir()
+    (project.state.root / "logs" / "redis.log").write_text("x")
+    gone = {"State": {"Pid": 0}}
+    found = dict(places(project.state, {"redis": gone}))
+
+    assert found["redis (inspect)"] == b'{"State": {"Pid": 0}}'
+    assert found[f"process {os.getpid()} (cmdline)"] == Path("/proc/self/cmdline").read_bytes()
+    assert found["logs/redis.log"] == project.state.root / "logs" / "redis.log"
+    assert not any(name.startswith("secrets/") for name in found)
 
 
 def test_since_which_release() -> None:

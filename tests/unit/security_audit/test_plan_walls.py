@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ops.core.errors import UsageProblem
-from ops.secrets.leak import Leak
+from ops.secrets.search import Leak
 from ops.security_audit.controls.control import CONTROLS, SECTIONS
 from ops.security_audit.controls.http import READABLE
 from ops.security_audit.exceptions import FILE as EXCEPTIONS
