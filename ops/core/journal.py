@@ -44,10 +44,11 @@ def entries(path: Path) -> Iterator[dict[str, Any]]:
     """Every whole entry, of finished parts too; a line that a crash cut short is left out."""
     with parts.opened(path) as files:
         for file in files:
-            yield from _parsed(file.read())
+            yield from parsed(file.read())
 
 
-def _parsed(data: bytes) -> Iterator[dict[str, Any]]:
+def parsed(data: bytes) -> Iterator[dict[str, Any]]:
+    """The entries of a file of JSON lines; what is none is left out."""
     for line in data.splitlines():
         try:
             yield json.loads(line)
@@ -76,7 +77,7 @@ def newest(path: Path, length: int) -> tuple[list[dict[str, Any]], bool]:
     that is all of it."""
     with parts.opened(path) as files:
         data, whole = parts.tail(files, length)
-    return list(_parsed(data if whole else data.partition(b"\n")[2])), whole
+    return list(parsed(data if whole else data.partition(b"\n")[2])), whole
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -195,11 +195,16 @@ def move(old: Path, new: Path) -> None:
         disk.to_disk(new.parent)
 
 
-def append_line(path: Path, entry: Mapping[str, Any], *, kept: int | None = None) -> None:
+def append_line(
+    path: Path, entry: Mapping[str, Any], *, kept: int | None = None,
+    needed: Callable[[Sequence[Path]], Collection[Path]] = lambda finished: (),
+) -> None:  # fmt: skip
     """Append one JSON object as a line, on disk when this returns. A line that a crash cut short does not swallow it.
 
+    Parameters
+    ----------
     kept: how many finished parts (parts.py) are kept of a file that is continued in another one when it is large; None: it is
-    not continued.
+    not continued. needed: those of the finished parts, oldest first, that are kept besides.
     """
     with parts.continued(path, finishes=kept is not None) as file:
         whole = new = file.seek(0, os.SEEK_END) == 0
@@ -211,7 +216,9 @@ def append_line(path: Path, entry: Mapping[str, Any], *, kept: int | None = None
         os.fsync(file.fileno())
         if new:
             disk.to_disk(path.parent)
-            parts.remove(parts.finished(path)[:-kept] if kept else ())
+            finished = parts.finished(path)
+            old = finished[:-kept] if kept else []
+            parts.remove(set(old).difference(needed(finished)) if old else ())
 
 
 def link(path: Path, target: str) -> None:

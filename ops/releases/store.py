@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -15,19 +15,28 @@ import yaml
 from ops.core import files as disk
 from ops.core import state as files
 from ops.core.errors import HostLacks
-from ops.core.journal import entries
+from ops.core.journal import entries, parsed
 from ops.core.state import State
 from ops.secrets import versions
-from ops.stack.release import COMPOSE, CONFIG, REALM, RELEASE, STACK, Activation, Kept, seal
+from ops.stack.release import COMPOSE, CONFIG, GOOD, REALM, RELEASE, STACK, Activation, Kept, seal
 from ops.stack.wanted import Wanted, unpack
 
 KEPT = 2
-"""Finished parts of the record of activations (parts.py): far more than the releases that are kept can have."""
+"""Finished parts of the record of activations (parts.py), besides those that tell of a kept release that it has served."""
 
 
 def record_activation(state: State, activation: Activation) -> None:
     """Remember how bringing about a release ended."""
-    files.append_line(state.activations, asdict(activation), kept=KEPT)
+
+    def needed(finished: Sequence[Path]) -> set[Path]:
+        present = set(_numbers(state))
+        last = {
+            entry["release"]: part for part in finished for entry in parsed(part.read_bytes())
+            if entry["outcome"] == GOOD and entry["release"] in present
+        }  # fmt: skip
+        return set(last.values())
+
+    files.append_line(state.activations, asdict(activation), kept=KEPT, needed=needed)
 
 
 def activations(state: State) -> list[Activation]:

@@ -14,7 +14,7 @@ from ops.core.journal import Journal, entries, newest, open_run
 from ops.core.state import State
 from ops.engines.podman.supervisor import history
 from ops.releases import store as releases
-from ops.stack.release import Activation
+from ops.stack.release import Activation, good_releases
 from tests.unit.killed import killed_at_each_change
 from tests.unit.power_cut import recorded
 
@@ -217,3 +217,22 @@ def test_activations_and_their_metrics_are_of_the_parts_before_as_well(tmp_path:
     assert [one.release for one in releases.activations(state)] == [1, 2, 3, 4, 5]
     assert history.read(state.root).ended == {("rollback", "good"): 60.0, ("deploy", "good"): 540.0}
     assert releases.next_number(state) == 6
+
+
+def test_activations_of_releases_that_are_kept_outlive_many_of_another(tmp_path: Path) -> None:
+    """A rollback goes by them: a release without a good activation has never served."""
+    state = State(tmp_path)
+    for number in (3, 5):
+        (state.releases / str(number)).mkdir(parents=True)
+
+    def activate(number: int, outcome: str = "good") -> None:
+        releases.record_activation(state, Activation(number, "scale", "2026-01-01T00:00:00+0000", outcome))
+
+    for number in (1, 2, 3, 3, 4):
+        activate(number)
+    for _ in range(30):
+        activate(3, "reverted")
+        activate(5)
+
+    assert good_releases(releases.activations(state)) == {3, 5}
+    assert len(parts.finished(state.activations)) == 3

@@ -51,7 +51,7 @@ def _ended(path: Path) -> Mapping[Ended, float]:
     return found
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=16)
 def _read_ended(path: Path, number: int, changed: int, size: int) -> Mapping[Ended, float]:
     """A file is read again only when it is another one (`number`, `changed`, `size`)."""
     return latest(path.read_text(encoding="utf-8").splitlines())
