@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import yaml
-
 from ops import supervisor
 from ops.certificates.folder import TLS
 from ops.certificates.leaves import leaves
@@ -39,6 +37,7 @@ from ops.stack.model import Allocation, Stack
 from ops.stack.render import address, container_name, digest, render_release
 from ops.stack.settings import Settings
 from ops.stack.wanted import Wanted
+from ops.stack.yaml_model import load_yaml
 
 REFRESH = "refresh"
 """Name of the file with the stamps of the last `inv build --refresh`."""
@@ -101,7 +100,7 @@ class Project:
     @cached_property
     def violations(self) -> tuple[str, ...]:
         """Policies that the checkout's compose.yaml violates."""
-        return violations(yaml.safe_load(self._compose))
+        return violations(load_yaml(self._compose))
 
     @cached_property
     def stack(self) -> Stack:

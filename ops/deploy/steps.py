@@ -13,6 +13,7 @@ from ops.core.process import Result
 from ops.engines.engine import Proof
 from ops.stack.model import EDGE
 from ops.stack.render import excerpt, next_of, one_off
+from ops.stack.yaml_model import load_yaml
 
 if TYPE_CHECKING:
     from ops.execution import Execution
@@ -49,7 +50,6 @@ class CreateContainers(Step):
     """Slots whose new container is made beside the one in place, to be promoted later."""
 
     def run(self, execution: Execution) -> None:
-        import yaml
 
         from ops.secrets.at_rest import secret_files
 
@@ -60,7 +60,7 @@ class CreateContainers(Step):
         if passing:
             # What a killed command has left of these is of no use to anybody.
             execution.engine.discard(passing)
-        compose = yaml.safe_load((execution.state.current / "compose.yaml").read_text(encoding="utf-8"))
+        compose = load_yaml((execution.state.current / "compose.yaml").read_text(encoding="utf-8"))
         part = secret_files.part_as_is(execution.state, excerpt(compose, self.slots, self.staged))
         execution.engine.create(self.key, part, slots)
 

@@ -10,8 +10,6 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ops.core import files as disk
 from ops.core import state as files
 from ops.core.errors import HostLacks
@@ -20,6 +18,7 @@ from ops.core.state import State
 from ops.secrets import versions
 from ops.stack.release import COMPOSE, CONFIG, GOOD, REALM, RELEASE, STACK, Activation, Kept, seal
 from ops.stack.wanted import Wanted, unpack
+from ops.stack.yaml_model import load_yaml
 
 KEPT = 2
 """Finished parts of the record of activations (parts.py), besides those that tell of a kept release that it has served."""
@@ -145,7 +144,7 @@ def load_release(state: State, number: int, ticker: Any) -> Wanted:
             _, service, inner = path.split("/", 2)
             configs.setdefault(service, {})[inner] = text
     realm = content.get(REALM, "")
-    wanted = unpack(json.loads(content[STACK]), yaml.safe_load(content[COMPOSE]), configs, ticker, number, realm)
+    wanted = unpack(json.loads(content[STACK]), load_yaml(content[COMPOSE]), configs, ticker, number, realm)
     serving = [one for one in wanted.stack.services.values() if one.slots()[0] in wanted.compose["services"]]
     gone = [
         name for name in wanted.versions

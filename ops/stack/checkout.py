@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
-from fnmatch import fnmatch
+from fnmatch import fnmatch, translate
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,6 @@ def read_settings(repository: Path) -> Settings:
     return parse_settings(text, shown, os.environ.get("CC03_PROJECT"))
 
 
-def _ignored(name: str, relative: str, patterns: list[str]) -> bool:
-    return any(fnmatch(name, pattern) or fnmatch(relative, pattern.rstrip("/")) for pattern in patterns)
-
-
 def files_of(folder: Path) -> Iterator[tuple[str, int, bytes]]:
     """Every file that a build of this folder depends on: (path within it, mode, content).
 
@@ -55,12 +52,15 @@ def files_of(folder: Path) -> Iterator[tuple[str, int, bytes]]:
     ignore_file = folder / ".containerignore"
     lines = ignore_file.read_text().splitlines() if ignore_file.exists() else []
     patterns = [*ALWAYS_IGNORED, *(line.strip() for line in lines if line.strip() and not line.startswith("#"))]
+    # One expression for all of them: a deploy asks this of 500 names.
+    of_name = re.compile("|".join(map(translate, patterns))).match
+    of_path = re.compile("|".join(translate(pattern.rstrip("/")) for pattern in patterns)).match
     for parent, folders, names in os.walk(folder):
         inside = os.path.relpath(parent, folder)
         prefix = "" if inside == "." else inside + "/"
-        folders[:] = sorted(name for name in folders if not _ignored(name, prefix + name, patterns))
+        folders[:] = sorted(name for name in folders if not (of_name(name) or of_path(prefix + name)))
         for name in sorted(names):
-            if prefix + name == "Containerfile" or not _ignored(name, prefix + name, patterns):
+            if prefix + name == "Containerfile" or not (of_name(name) or of_path(prefix + name)):
                 path = Path(parent) / name
                 yield prefix + name, path.stat().st_mode, path.read_bytes()
 

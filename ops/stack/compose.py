@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from ops.core.errors import UsageProblem
@@ -19,7 +18,7 @@ from ops.stack.contract import PARTS, smoke_path
 from ops.stack.model import Limits, Service, Stack
 from ops.stack.settings import Settings
 from ops.stack.value_types import age_days, disk_bytes, memory_bytes
-from ops.stack.yaml_model import misfits
+from ops.stack.yaml_model import load_yaml, misfits
 
 _PLACEHOLDER = re.compile(r"\$\{(CC03_[A-Z_]+)(?::-([^}]*))?\}")
 
@@ -110,7 +109,7 @@ def parse_stack(
 
     Raises UsageProblem where a build context that the settings name is not there.
     """
-    raw = yaml.safe_load(text)
+    raw = load_yaml(text)
     values = {**placeholders(settings, ports), "CC03_STATE": str(state), "CC03_SERVICES": "|".join(raw["services"])}
     document = _fill_tree(raw, values)
     if "backup" in document["services"]:

@@ -8,10 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
-
 from ops.stack.render import digest
 from ops.stack.wanted import Wanted, pack
+from ops.stack.yaml_model import dump_yaml
 
 RELEASE, COMPOSE, STACK, CONFIG, REALM = "release.json", "compose.yaml", "stack.json", "config", "realm.yaml"
 GOOD = "good"
@@ -80,7 +79,7 @@ def release_files(wanted: Wanted) -> dict[str, str]:
         f"{CONFIG}/{service}/{path}": text for service, files in wanted.config_files.items() for path, text in files.items()
     }
     return {
-        COMPOSE: yaml.safe_dump(dict(wanted.compose), sort_keys=False, width=120),
+        COMPOSE: dump_yaml(dict(wanted.compose)),
         # Not sorted: the order of services is that of their start.
         STACK: json.dumps(pack(wanted), indent=1) + "\n",
         **configs,

@@ -19,6 +19,7 @@ from ops.keycloak.realm.change import Change, Ref, Request
 from ops.keycloak.realm.compare import REFERENCE, differences, merged, without
 from ops.keycloak.realm.defaults import CLIENT, OWN_CLIENTS, OWN_ROLES, OWN_SCOPES, REALM
 from ops.keycloak.realm.flows_check import flow_problems
+from ops.stack.yaml_model import load_yaml
 
 PARTS = (
     "authenticationFlows", "authenticatorConfig", "clientPolicies", "clientProfiles", "clientScopeMappings", "clientScopes",
@@ -67,7 +68,7 @@ def _references(value: Any) -> Iterator[str]:
 
 def read_realm(text: str) -> Declaration:
     """A declaration that was found good when its release was sealed: by a version that may have known other keys."""
-    found = dict(yaml.safe_load(text))
+    found = dict(load_yaml(text))
     prune = found.pop("prune", None) or {}
     realm = {key: [] if value is None and key in PARTS else value for key, value in found.items()}
     return Declaration(realm, {kind: tuple(names or ()) for kind, names in prune.items() if kind in PRUNABLE})
@@ -79,7 +80,7 @@ def parse_realm(text: str, where: str) -> Declaration:
     Raises UsageProblem where it is no YAML, or says something that would be ignored.
     """
     try:
-        found = yaml.safe_load(text)
+        found = load_yaml(text)
     except yaml.YAMLError as problem:
         raise UsageProblem(f"{where} is not valid YAML", " ".join(str(problem).split()), f"correct {where}") from problem
     if not isinstance(found, dict) or not isinstance(found.get("realm"), str):
