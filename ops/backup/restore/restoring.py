@@ -21,12 +21,12 @@ from ops.core.state import State
 from ops.core.wait import until
 from ops.deploy.steps import AwaitHealthy, StartContainer, StopContainer
 from ops.engines.podman.observe import observe
-from ops.keycloak.probe import account as probe
+from ops.keycloak.admin import OPERATIONS, Refused
 from ops.keycloak.probe import verify
 from ops.keycloak.probe.edge import request
 from ops.keycloak.probe.gather import Place
 from ops.keycloak.realm.live import bring_about, declared
-from ops.keycloak.repair.login import Login
+from ops.keycloak.repair.admin_api import as_now
 from ops.keycloak.repair.steps import RecoverAdmin, RestoreOperations
 from ops.keycloak.rotate import rotation as rotate
 from ops.project import Project
@@ -100,15 +100,20 @@ def agree(project: Project, perform: Callable[[Step], None], report: Callable[[s
     ----------
     perform: does a step. deadline: seconds for Keycloak to start again.
     """
-    login = Login(project)
+    login, refused = as_now(project, OPERATIONS), []
 
     def undecided() -> str:
-        why = login.as_operations()
-        return "" if login.refused else why
+        try:
+            login.log_in()
+        except Refused:
+            refused.append(login)
+        except OpsError as problem:
+            return problem.why
+        return ""
 
     if why := until(undecided, rotate.ANSWERS_WITHIN):
         raise OpsError("Keycloak does not answer", why, "inv keycloak; then run it again")
-    if login.refused:
+    if refused:
         report("the operations client is refused: recreating it")
         service = project.deployed.stack.services["keycloak"]
         compose = project.deployed.compose["services"]["keycloak"]
@@ -119,7 +124,7 @@ def agree(project: Project, perform: Callable[[Step], None], report: Callable[[s
         perform(RestoreOperations("agree restore", "repair the operations client"))
     report("bringing the realm to its declaration")
     bring_about(declared(project), report, deletions=False)
-    probe.ready(project, report)
+    verify.ready(project, report)
     present = present_secrets(project)
     # The declaration covers clients. It cannot tell a user's password.
     for one in TARGETS:

@@ -101,15 +101,13 @@ class VerifyOperations(Step):
     deadline: int = 60
 
     def run(self, execution: Execution) -> None:
-        from ops.keycloak.admin import OPERATIONS, connect
+        from ops.keycloak.admin import OPERATIONS, Api
 
         def ask() -> str:
-            from keycloak import KeycloakError
-
             try:
-                realms = connect(execution.project, OPERATIONS).get_realms()
-            except (KeycloakError, OSError) as problem:
-                return " ".join(str(problem).split())[:200]
+                realms = Api.of(execution.project, OPERATIONS, realm="").get("")
+            except OpsError as problem:
+                return problem.why
             execution.report(self.key, f"{len(realms)} realms")
             return ""
 

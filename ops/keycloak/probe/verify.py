@@ -12,11 +12,12 @@ from urllib.parse import urlencode
 
 from ops.core.errors import HostLacks, OpsError
 from ops.core.wait import until
-from ops.keycloak.admin import secret
+from ops.keycloak.admin import OPERATIONS, Api, secret
 from ops.keycloak.failures.facts import REALM
 from ops.keycloak.probe.browser import OPENID, why_not
 from ops.keycloak.probe.edge import DISCOVERY, Answer, request
 from ops.keycloak.probe.gather import Place
+from ops.keycloak.realm.live import bring_about, declared
 from ops.project import Project
 from ops.secrets.versions import newest
 
@@ -115,6 +116,29 @@ def logs_in(project: Project) -> bool:
     good = not missing(project) and not probe.password()
     probe.log_out()
     return good
+
+
+def ready(project: Project, report: Callable[[str], None]) -> None:
+    """Make the probe's client and user as declared, its password that of the state folder, and take away its lock: a fault of
+    the account must not be taken for one of Keycloak. What cannot be done is left to be told by the verification that follows.
+    """
+    try:
+        bring_about(declared(project), report, deletions=False, only=(PROBE,))
+        if not logs_in(project):
+            _set_password(project)
+    except OpsError as problem:
+        report(f"{PROBE}: {problem.why}")
+
+
+def _set_password(project: Project) -> None:
+    api = Api.of(project, OPERATIONS)
+    for user in api.get("/users", username=PROBE, exact="true"):
+        own = f"/users/{user['id']}"
+        api.ask("DELETE", f"/attack-detection/brute-force{own}")
+        api.ask("PUT", own, {**user, "enabled": True, "requiredActions": []})
+        password = {"type": "password", "temporary": False, "value": secret(project, USER_SECRET)}
+        # The policy refuses one of the last five: then it is the present one, and the lock was the reason.
+        api.ask("PUT", f"{own}/reset-password", password, ok=(400,))
 
 
 def verify(project: Project, deadline: float, report: Callable[[str], None]) -> None:

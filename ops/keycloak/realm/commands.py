@@ -24,7 +24,8 @@ DIFFERENT = 1
 
 def live_realm(project: Project, declaration: Declaration) -> Mapping[str, Any]:
     """The live realm, without secrets. Raises HostLacks where Keycloak cannot be asked."""
-    from ops.keycloak.realm.live import Realm, Unreachable
+    from ops.keycloak.admin import Unreachable
+    from ops.keycloak.realm.live import Realm
     from ops.secrets.versions import secret_versions
 
     port = project.deployed.allocation.ports["ops"]

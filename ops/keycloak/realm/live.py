@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ops.core.errors import HostLacks, OpsError
-from ops.keycloak.admin import ASK_SECONDS, KEEPER, OPERATIONS, Account, connect
+from ops.keycloak.admin import ASK_SECONDS, KEEPER, OPERATIONS, Account, Forbidden, Refused, Unreachable, connect
 from ops.keycloak.realm import components
 from ops.keycloak.realm.change import Change, Ref, Request
 from ops.keycloak.realm.compare import REFERENCE, masked
@@ -31,18 +31,6 @@ READY_SECONDS = 120.0
 """How long it may go on without an answer, since the first question, before the changes are given up."""
 PAUSE = 1.0
 EXPORT = "partial-export?exportClients=true&exportGroupsAndRoles=true"
-
-
-class Unreachable(OpsError):
-    """Nobody answers, or the answer is not Keycloak's."""
-
-
-class Refused(OpsError):
-    """Keycloak does not know the account, or not its secret, or has no such realm."""
-
-
-class Forbidden(OpsError):
-    """The account has not the right to do that."""
 
 
 @dataclass
@@ -88,7 +76,7 @@ class Realm:
     def _connection(self, account: Account) -> Any:
         if account.client_id not in self.connections:
             value = "" if account is OPERATIONS else self.secret(account.secret)
-            connection = connect(self.project, account, port=self.port, value=value).connection
+            connection = connect(self.project, account, port=self.port, value=value)
             connection.timeout = self.timeout
             connection.get_token()
             self.connections[account.client_id] = connection

@@ -201,7 +201,7 @@ class RecoverAdmin(Step):
     """The compose mapping of Keycloak's container in the release that runs."""
 
     def run(self, execution: Execution) -> None:
-        from ops.keycloak.repair import bootstrap_admin as recover
+        from ops.keycloak.repair import admin_api as recover
 
         recover.bootstrap(execution.project, self.service or {})
 
@@ -211,7 +211,7 @@ class RestoreOperations(Step):
     """In the name of the temporary account: make the operations client good again, try it, and remove the temporary one."""
 
     def run(self, execution: Execution) -> None:
-        from ops.keycloak.repair import bootstrap_admin as recover
+        from ops.keycloak.repair import admin_api as recover
 
         recover.restore_operations(execution.project)
 
@@ -224,8 +224,7 @@ class VerifyLogins(Step):
     """Seconds within which all of them must have been answered well."""
 
     def run(self, execution: Execution) -> None:
-        from ops.keycloak.probe import account as probe
-        from ops.keycloak.probe.verify import verify
+        from ops.keycloak.probe.verify import ready, verify
 
-        probe.ready(execution.project, execution.reporter(self))
+        ready(execution.project, execution.reporter(self))
         verify(execution.project, self.deadline, execution.reporter(self))

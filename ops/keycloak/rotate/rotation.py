@@ -9,8 +9,7 @@ from urllib.parse import urlencode
 
 from ops.core.errors import HostLacks, OpsError
 from ops.core.wait import until
-from ops.keycloak.admin import OPERATIONS, secret
-from ops.keycloak.api import Api
+from ops.keycloak.admin import OPERATIONS, Api, secret
 from ops.keycloak.failures.facts import OPS_CLIENT, REALM
 from ops.keycloak.probe.edge import KEYS, Answer, request
 from ops.keycloak.probe.verify import CLIENT_SECRET

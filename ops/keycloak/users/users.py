@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ops.core.errors import OpsError, UsageProblem, did_you_mean
-from ops.keycloak.admin import KEEPER
-from ops.keycloak.api import Api
+from ops.keycloak.admin import KEEPER, Api
 from ops.keycloak.users import plan
 from ops.keycloak.users.plan import Asked, Seen, User
 from ops.project import Project

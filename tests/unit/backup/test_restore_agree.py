@@ -6,18 +6,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
-from urllib.parse import parse_qs
 
 import pytest
+from keycloak.exceptions import KeycloakAuthenticationError, KeycloakConnectionError
 
 from ops.backup.restore import restoring
 from ops.core.errors import OpsError
 from ops.core.plan import Step
 from ops.core.state import State
 from ops.deploy.steps import AwaitHealthy, StartContainer, StopContainer
-from ops.keycloak.probe import account as probe
-from ops.keycloak.probe.edge import Answer
-from ops.keycloak.repair import login
+from ops.keycloak import admin
+from ops.keycloak.admin import Account
+from ops.keycloak.probe import verify
 from ops.keycloak.repair.steps import RecoverAdmin, RestoreOperations
 from ops.keycloak.rotate import rotation as rotate
 from ops.project import Project
@@ -39,15 +39,17 @@ class Keycloak:
     asked: int = 0
     order: list[str] = field(default_factory=list)
 
-    def answer(self, url: str, ca: Path, method: str, path: str, body: str = "", **_: Any) -> Answer:
+    def connect(self, project: Project, account: Account, *, value: str) -> Any:
+        return SimpleNamespace(client_id=account.client_id, get_token=lambda: self.answer(account, value))
+
+    def answer(self, account: Account, value: str) -> None:
         self.asked += 1
         if self.slow:
             self.slow -= 1
-            return Answer(0, "timed out")
-        given = parse_qs(body)
-        assert (method, given["client_id"]) == ("POST", ["cc03-ops"])
-        granted = given["client_secret"] == [self.has]
-        return Answer(200, '{"access_token": "t"}') if granted else Answer(401, '{"error": "unauthorized_client"}')
+            raise KeycloakConnectionError("timed out")
+        assert account.client_id == "cc03-ops"
+        if value != self.has:
+            raise KeycloakAuthenticationError("denied", 401, b'{"error": "unauthorized_client"}')
 
     def perform(self, step: Step) -> None:
         self.order.append(type(step).__name__)
@@ -62,10 +64,10 @@ def keycloak(monkeypatch: pytest.MonkeyPatch) -> Keycloak:
     def declare(*_: Any, deletions: bool) -> None:
         made.order.append("the realm, with deletions" if deletions else "the realm")
 
-    monkeypatch.setattr(login, "request", made.answer)
+    monkeypatch.setattr(admin, "connect", made.connect)
     monkeypatch.setattr(restoring, "declared", lambda _: None)
     monkeypatch.setattr(restoring, "bring_about", declare)
-    monkeypatch.setattr(probe, "ready", lambda *_: made.order.append("the probe's user"))
+    monkeypatch.setattr(verify, "ready", lambda *_: made.order.append("the probe's user"))
     monkeypatch.setattr(rotate, "ANSWERS_WITHIN", 2.0)
     return made
 

@@ -21,7 +21,6 @@ from ops.keycloak.failures.registry import FAILURES
 from ops.keycloak.probe import verify
 from ops.keycloak.probe.edge import Answer
 from ops.keycloak.repair import admin_api as mend
-from ops.keycloak.repair import bootstrap_admin as recover
 from ops.keycloak.repair import undo
 from ops.keycloak.repair.situation import drift_of
 from ops.keycloak.repair.steps import BringBackCertificate, KeepCertificate
@@ -159,8 +158,8 @@ def test_every_finding_of_the_realm_has_its_repair() -> None:
 
 
 def test_recovery_takes_only_the_secret_that_it_needs_into_its_options() -> None:
-    assert "bootstrap-admin-*" in recover.SCRIPT
-    assert recover.SCRIPT.count("/run/secrets/") == 1
+    assert "bootstrap-admin-*" in mend.SCRIPT
+    assert mend.SCRIPT.count("/run/secrets/") == 1
 
 
 # Verification.
