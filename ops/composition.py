@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ops.audit_log.record import record_change
-from ops.backup.host_archive import follow_change
-from ops.backup.restore.restoring import refuse_unfinished
+from ops.backup.around import follow_change, refuse_unfinished
 from ops.deploy.hooks import run_around
 from ops.images.network import warn_of_host_network
 from ops.secrets.at_rest.encrypted_copies import keep_current, sync

@@ -286,7 +286,7 @@ def key(c: Context, export: str = "", check: str = "", import_: str = "") -> Non
     Without these keys no backup can be read.
     """
     from ops.audit_log.record import audited
-    from ops.backup import key as keys
+    from ops.backup import keys
     from ops.cli import show
     from ops.core.plan import Plan, Step
     from ops.project import must_exist, open_project
@@ -302,10 +302,8 @@ def key(c: Context, export: str = "", check: str = "", import_: str = "") -> Non
     if import_:
         _import(project, Path(import_))
     if not export and not check and not import_:
-        from ops.backup.paper_key import checksum
-
-        at = keys.escrowed(project)
-        show.out.print(f"checksum {checksum(keys.value(project))}; " + (f"exported {at}" if at else "never exported"))
+        at = keys.exported_at(project.state)
+        show.out.print(f"checksum {keys.checksum(keys.value(project))}; " + (f"exported {at}" if at else "never exported"))
         if not at:
             raise OpsError(
                 "the keys of the backups were never exported",
@@ -315,7 +313,7 @@ def key(c: Context, export: str = "", check: str = "", import_: str = "") -> Non
 
 def _import(project: Project, path: Path) -> None:
     from ops.audit_log.record import audited
-    from ops.backup.escrow import bring_back
+    from ops.backup.restore.repository import import_key
     from ops.cli import show
     from ops.core.plan import Plan, Step
 
@@ -324,7 +322,7 @@ def _import(project: Project, path: Path) -> None:
         locked(project, "backup.key"),
         audited(project, Plan("backup.key", (Step("import", "restore the repository key"),))),
     ):
-        number = bring_back(project, path)
+        number = import_key(project, path)
     if number is None:
         show.out.print(f"this host has the key of {path} already, and it opens the repository")
     else:

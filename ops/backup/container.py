@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ops.backup.advice import advice
-from ops.backup.sets import Status, read_status, told
+from ops.backup.sets import Status, advice, read_status, told
 from ops.core.errors import HostLacks, OpsError
 from ops.core.logfile import tell
 from ops.core.process import PATH, shown, stream
@@ -75,8 +74,8 @@ def run_job(
     why = str(ended.get("error") or " / ".join(said[-2:]) or f"exit code {code}")
     if code is None:
         why = f"it did not end within {deadline:.0f} s"
-    found = advice(why)
-    raise OpsError(f"backup run {' '.join(argv)}", found.why, found.next, said[-LAST_LINES:])
+    why, step = advice(why)
+    raise OpsError(f"backup run {' '.join(argv)}", why, step, said[-LAST_LINES:])
 
 
 def _to_log_store(host: Host, text: str) -> None:

@@ -1,7 +1,7 @@
-"""host.tar: what only this host knows, handed over to the backup container, which stores it and cannot read it.
+"""host.tar: what only this host knows, for the backup container, which stores it and cannot read it.
 
     facts.json      what ran, for the manifest of the set
-    sealed.age      a tar file of the state folder and the settings, encrypted for the recovery key (recovery.py)
+    sealed.age      a tar file of the state folder and the settings, encrypted for the recovery key (keys.py)
     sealed.hmac     what tells that this host has made both
     state/secrets/backup-cipher/…      former keys of the repositories, only while a rotation of them is not finished
 
@@ -15,13 +15,14 @@ import json
 import os
 import stat
 import tarfile
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ops.backup import recovery
+from ops.backup import container, keys
 from ops.core import lock, parts
 from ops.core import state as files
 from ops.core.errors import HostLacks, OpsError
@@ -35,9 +36,6 @@ from ops.secrets.at_rest import unlock as opening
 from ops.stack.backup_settings import OWNER
 from ops.stack.checkout import origin
 
-if TYPE_CHECKING:
-    from ops.cli.operation import UnderWay
-
 NAME, FACTS, SEALED, SIGNED = "host.tar", "facts.json", "sealed.age", "sealed.hmac"
 STATE, CHECKOUT = "state", "checkout"
 """Folders within the archive."""
@@ -50,7 +48,7 @@ JOURNALS = ("journal.jsonl", "backup.jsonl")
 """Files of which finished parts (parts.py) are left out."""
 LARGEST = 64 << 20
 """Bytes of one file. What is larger is left out, and named in the facts: the archive is encrypted in memory."""
-FORMER = Path("secrets") / recovery.CIPHER
+FORMER = Path("secrets") / keys.CIPHER
 
 
 def facts(project: Project, left_out: Mapping[str, int] = {}) -> dict[str, Any]:
@@ -62,19 +60,6 @@ def facts(project: Project, left_out: Mapping[str, int] = {}) -> dict[str, Any]:
         "release": current_number(state), "images": release.get("images", {}), "image_ids": release.get("image_ids", {}),
         "left_out": dict(left_out), **origin(project.host.repository),
     }  # fmt: skip
-
-
-@contextmanager
-def follow_change(change: UnderWay) -> Iterator[None]:
-    """Write the archive after every plan that was executed. That it fails is worth a note, no more."""
-    try:
-        yield
-    finally:
-        try:
-            for name, size in left_out(keep(change.project)).items():
-                change.note(f"the backup has no {name} ({size >> 20} MB, too large): copy it yourself")
-        except (OSError, OpsError) as problem:
-            change.note(f"the backup does not have this change: {problem}; it follows with the next one")
 
 
 def keep(project: Project) -> Path | None:
@@ -91,18 +76,18 @@ def keep(project: Project) -> Path | None:
     with lock.hold(state.root / ".archive.lock", "archive", patiently=True):
         signers.write(state)
         _write(project, state.backup / NAME)
-        recovery.mark(state)
+        keys.mark_exported(state)
     return state.backup / NAME
 
 
 def _write(project: Project, target: Path) -> None:
     # One name: what a command left that was killed meanwhile is replaced by the next one.
-    fresh, identity = target.with_name(f".{NAME}.new"), recovery.present(project.state)
+    fresh, identity = target.with_name(f".{NAME}.new"), keys.recovery_key(project.state)
     fresh.unlink(missing_ok=True)
     members = list(_members(project.state, project.host.repository))
     large = {name: size for path, name in members if (size := _size(path)) > LARGEST}
     content = _packed((path, name) for path, name in members if name not in large)
-    about, data = files.dump(facts(project, large)).encode(), recovery.sealed(content, identity)
+    about, data = files.dump(facts(project, large)).encode(), keys.encrypt(content, identity)
     try:
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400), "wb") as file:
             with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
@@ -110,7 +95,7 @@ def _write(project: Project, target: Path) -> None:
                 for path in _former(project.state):
                     archive.add(path, f"{STATE}/{FORMER}/{path.name}", recursive=False)
                 _add(archive, SEALED, data)
-                _add(archive, SIGNED, recovery.signature([data, about], identity).encode())
+                _add(archive, SIGNED, keys.signature([data, about], identity).encode())
             if os.geteuid() == 0:
                 owner = owner_of(project.host, "backup", OWNER)
                 os.fchown(file.fileno(), owner, owner)
@@ -128,7 +113,7 @@ def _write(project: Project, target: Path) -> None:
 def _opened(outer: tarfile.TarFile, identities: Sequence[str]) -> bytes | None:
     """What is encrypted in an archive; None in one of earlier versions. Raises HostLacks where these keys do not open it."""
     data, about, signed = (_content(outer, name) for name in (SEALED, FACTS, SIGNED))
-    return None if data is None else recovery.opened(data, [about or b""], (signed or b"").decode(), identities)
+    return None if data is None else keys.decrypt(data, [about or b""], (signed or b"").decode(), identities)
 
 
 def _packed(members: Iterable[tuple[Path, str]]) -> bytes:
@@ -266,3 +251,25 @@ def left_out(archive: Path | None) -> Mapping[str, int]:
     """File -> bytes of what was too large for an archive."""
     found: Mapping[str, int] = read_facts(archive).get("left_out", {}) if archive else {}
     return found
+
+
+def prove(project: Project, name: str, repository: str, deadline: float) -> str:
+    """Open on this host what a set holds of it: the container can verify its checksum alone. Returns what was found, in words.
+
+    Parameters
+    ----------
+    name: of the set.
+
+    Raises OpsError where the recovery keys of this host do not open it.
+    """
+    with tempfile.TemporaryDirectory(dir=mirror.private(project.state.root), prefix=".proving-") as folder:
+        copy = Path(folder) / NAME
+        if container.host_archive(project.host, name, repository, copy, deadline)["host"]["facts"]["project"] != project.name:
+            raise OpsError(f"{name} contains the state of another project", "it was made by another host", "inv backup.list")
+        try:
+            with opened(copy, keys.recovery_keys(project.state)) as inner:
+                count = sum(member.isfile() for member in inner)
+        except HostLacks as problem:
+            what = f"this host's archive in {name} cannot be decrypted"
+            raise OpsError(what, problem.why, "inv backup, then this again") from problem
+    return f"{count} files of this host"

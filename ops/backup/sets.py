@@ -1,7 +1,8 @@
-"""What the backup container says about its sets (`/status`), and which of them is meant. Pure."""
+"""What the backup container says of its sets, jobs and failures, and which set is meant. Pure."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -212,3 +213,24 @@ def expendable(safeties: Iterable[Safety], now: datetime, days: float) -> tuple[
 
 def newest_first(safeties: Sequence[Safety]) -> list[Safety]:
     return sorted(safeties, key=lambda one: (one.stamp, one.part), reverse=True)
+
+
+KNOWN = (
+    ("the repository's disk is full", "", "inv backup.prune, or a larger disk"),
+    ("the key is not the one of|wrong password or no key found", "the key is not the one of this repository",
+     "inv backup.key --import FILE, then inv deploy"),
+    ("for greeting key 'version'", "pgBackRest has another version in postgres than in backup",
+     "inv deploy builds both from this checkout"),
+    ("ahead of the clock", "a clock is wrong or was wrong", "if it is right now: inv backup.prune --ahead; else set it"),
+    ("is damaged", "", "docs/runbooks/BackupDamaged.md"),
+)  # fmt: skip
+"""Pattern of what a job says when it fails -> what that means (empty: its own words say it best), and the cure."""
+ELSE = "inv logs backup --since 1h; inv backup.list"
+
+
+def advice(error: str) -> tuple[str, str]:
+    """(why a job failed, the next step). What is not known is passed on as it is."""
+    for pattern, why, step in KNOWN:
+        if re.search(pattern, error):
+            return f"{why}: {error}" if why else error, step
+    return error, ELSE

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WriteHostArchive(Step):
-    """Hand over to the backup what only the host knows: settings, secrets, certificates, releases."""
+    """Archive for the backup what only the host knows: settings, secrets, certificates, releases."""
 
     def run(self, execution: Execution) -> None:
-        from ops.backup import host_archive as archive
+        from ops.backup.host_archive import LARGEST, keep, left_out
 
-        for name, size in archive.left_out(archive.keep(execution.project)).items():
-            print(f"note: {name} is not in the backup: it has {size:,} bytes, {archive.LARGEST:,} are the most", flush=True)
+        for name, size in left_out(keep(execution.project)).items():
+            print(f"note: {name} is not in the backup: it has {size:,} bytes, {LARGEST:,} are the most", flush=True)
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ class ExportKey(Step):
     version: int = 0
 
     def run(self, execution: Execution) -> None:
-        from ops.backup import key
+        from ops.backup import keys
 
-        key.write(execution.project, Path(self.path))
-        key.allow(execution.state, (self.before, self.version))
+        keys.write(execution.project, Path(self.path))
+        keys.allow(execution.state, (self.before, self.version))
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class NoteExported(Step):
     """Write down that the key which is in use was exported."""
 
     def run(self, execution: Execution) -> None:
-        from ops.backup import key
+        from ops.backup import keys
 
-        key.note_exported(execution.project)
+        keys.note_exported(execution.state)
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,6 @@ class ProveHostArchive(Step):
     deadline: int = 600
 
     def run(self, execution: Execution) -> None:
-        from ops.backup import proving
+        from ops.backup import host_archive
 
-        execution.report(self.key, proving.prove(execution.project, self.set, self.repository, self.deadline))
+        execution.report(self.key, host_archive.prove(execution.project, self.set, self.repository, self.deadline))

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 
 from ops.backup import host_archive as archive
-from ops.backup import recovery
+from ops.backup import keys
 from ops.core.errors import OpsError
 from ops.engines.podman import argv as podman
 from ops.project import Project
@@ -18,7 +18,7 @@ NONE = 1
 """Exit code of `backup opens` where the key opens nothing."""
 
 
-SECRET = recovery.CIPHER
+SECRET = keys.CIPHER
 
 
 def tell(project: Project, name: str, values: Sequence[tuple[int, str]]) -> None:

@@ -102,7 +102,7 @@ def _place_for(project: Project, targets: Sequence[Target], export: str) -> str:
     """Absolute path of the file for the new key of the repositories; empty where no key is rotated."""
     from pathlib import Path
 
-    from ops.backup import key
+    from ops.backup import keys
     from ops.secrets.table import ESCROWED
 
     if not any(one.kind in ESCROWED for one in targets):
@@ -118,8 +118,8 @@ def _place_for(project: Project, targets: Sequence[Target], export: str) -> str:
     if not path.parent.is_dir():
         raise UsageProblem(f"there is no folder {path.parent}", "the key is written to a file in it", "mount it, then again")
     # What a rotation has written that was killed afterwards is that of the version which this one goes on with.
-    if not key.is_pending(project, path):
-        key.must_be_new(path)
+    if not keys.is_pending(project, path):
+        keys.must_be_new(path)
     return str(path)
 
 
@@ -153,7 +153,7 @@ def rotation_goal(project: Project, targets: Sequence[Target], name: str, export
     from dataclasses import replace
     from pathlib import Path
 
-    from ops.backup import key
+    from ops.backup import keys
     from ops.deploy.transition import again
     from ops.secrets import versions
     from ops.secrets.plan import Rotation, rotations, version_for, with_export
@@ -179,7 +179,7 @@ def rotation_goal(project: Project, targets: Sequence[Target], name: str, export
 
     def extend(plan: Plan, seen: Seen) -> Plan:
         # Wherever it was killed, it is verified, and noted at its end: then this is no longer pending.
-        pending = bool(export) and key.is_pending(project, Path(export))
+        pending = bool(export) and keys.is_pending(project, Path(export))
         left = [replace(one, again=pending and one.target.kind in ESCROWED) for one in changes]
         rotated = rotations(plan, seen, wanted, left)
         return with_export(rotated, export, left) if export and (rotated.steps or pending) else rotated

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ops.backup import recovery
+from ops.backup import keys
 from ops.backup.restore.volumes import mountpoint_of
 from ops.core.state import State
 from ops.engines.podman import argv as podman
@@ -100,7 +100,7 @@ def search(project: Project) -> Found:
     found = Found(secrets=len(needles))
     containers = inspected_containers(project.host)
     for where, content in places(project.state, containers):
-        own = {recovery.CIPHER} if where.startswith(HANDED) else set()
+        own = {keys.CIPHER} if where.startswith(HANDED) else set()
         _look(found, {name: some for name, some in needles.items() if name not in own}, where, content)
     for where, content in _images(project, containers):
         _look(found, needles, where, content)

@@ -134,7 +134,7 @@ def screen(project: Project, rows: list[Row] | None = None) -> Group:
     from rich.console import Group
     from rich.text import Text
 
-    from ops.backup.key import escrowed
+    from ops.backup.keys import exported_at
     from ops.core.operation import under_way
     from ops.engines.podman.supervisor.health import LOST
     from ops.releases.headline import headline
@@ -145,7 +145,7 @@ def screen(project: Project, rows: list[Row] | None = None) -> Group:
     if at_work := under_way(project.state):
         rows = [replace(row, reason=f"in change by inv {at_work.verb}") if row.state == LOST else row for row in rows]
     reasons = [Text(f"{row.replica}: {row.reason}", style=_COLOUR[row.health]) for row in rows if row.reason]
-    if any(row.service == "backup" for row in rows) and not escrowed(project):
+    if any(row.service == "backup" for row in rows) and not exported_at(project.state):
         reasons.append(Text("the keys of the backups were never exported: inv backup.key --export FILE", style="yellow"))
     total = sum(row.memory_bytes or 0 for row in rows)
     cpu = sum(row.cpu_percent or 0 for row in rows)

@@ -13,14 +13,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ops.backup import credentials, key, recovery
+from ops.backup import credentials, keys
 from ops.backup import host_archive as archive
+from ops.backup.restore import volumes
 from ops.backup.restore.bootstrap_plan import Found, declared_as
 from ops.core import state as files
 from ops.core.errors import HostLacks, OpsError, UsageProblem
 from ops.engines.podman import argv as podman
 from ops.engines.podman.engine import PodmanEngine
-from ops.engines.podman.observe import images
+from ops.engines.podman.observe import images, observe
 from ops.images.plan import image_steps
 from ops.images.steps import BuildImage, ObtainBase
 from ops.project import Project
@@ -39,6 +40,8 @@ VOLUME = "/var/lib/pgbackrest"
 STAGE = f"{VOLUME}/stage"
 """Path within a snapshot, as the backup container saw it."""
 SERVICE = "backup"
+REPOSITORY = "backup-repository"
+"""Volume of the local repository."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class Source:
 def source(where: str, key_file: str, credentials_file: str) -> Source:
     """What the options of the command mean. Raises UsageProblem where that is no repository, or a file does not fit."""
     repository = from_url(where, lambda path: credentials.read_file(Path(path)))
-    value, identities = key.read(Path(key_file)), key.read_recovery(Path(key_file))
+    value, identities = keys.read(Path(key_file)), keys.read_recovery(Path(key_file))
     if repository.remote != bool(credentials_file):
         raise UsageProblem(
             f"{where} takes {'a file of' if repository.remote else 'no'} credentials", "only a folder is read without",
@@ -152,17 +155,37 @@ class Reader:
         texts |= {backup_settings.ca_file(one): str(one.where["ca"])} if "ca" in one.where else {}
         for name, text in texts.items():
             files.write(config / name, text)
-        files.write(secrets / key.SECRET, self.source.key, mode=0o600)
+        files.write(secrets / keys.CIPHER, self.source.key, mode=0o600)
         for part, value in self.source.credentials.items():
             files.write(secrets / one.secrets[part], value, mode=0o600)
         local = {self.source.folder / "files": f"{VOLUME}/files:ro"} if self.source.folder else {}
         return {config: "/etc/cc03/current:ro", secrets: "/run/secrets:ro", **local}
 
 
-def opens(project: Project, repository: Path, value: str) -> None:
-    """Raises OpsError where a key is not the one of a repository in a folder of this host."""
-    local = Source(Repository(LOCAL, "folder", {"path": str(repository)}), value, {})
+def import_key(project: Project, path: Path) -> int | None:
+    """Store an exported key, if it opens the local repository; the version that it got, None where it is there already.
+
+    Raises OpsError where it does not open it, HostLacks where there is none to try it on.
+    """
+    value, identities = keys.read(path), keys.read_recovery(path)
+    folder = volumes.mountpoint_of(project.host, REPOSITORY)
+    if folder is None or not (folder / "files" / "config").is_file():
+        raise HostLacks(
+            "there is no repository to try the key on", f"the volume {REPOSITORY} holds none",
+            "with a copy of one elsewhere: inv restore --bootstrap",
+        )  # fmt: skip
+    local = Source(Repository(LOCAL, "folder", {"path": str(folder)}), value, {})
     Reader(project, image(project), local).ask("cat", "config")
+    state = project.state
+    if versions.numbers(state, keys.CIPHER) and versions.values(state, keys.CIPHER)[0] == value:
+        return None
+    copies = observe(project.host, (), with_health=False).given
+    number = keys.version_for(versions.taken(state, keys.CIPHER), copies, f"{project.name}-{keys.CIPHER}")
+    (state.secrets / keys.CIPHER).mkdir(mode=0o700, exist_ok=True)
+    files.write(state.secrets / keys.CIPHER / str(number), value, mode=0o600)
+    for identity in identities[:1]:
+        keys.keep_recovery_key(state, number, identity)
+    return number
 
 
 def look(project: Project, reader: Reader) -> Found:
@@ -262,10 +285,10 @@ def put_in_place(project: Project, source: Source, found: Found) -> None:
     archive.unpack(_kept(project), state.root, settings, source.recovery)
     _kept(project).unlink()
     # It may have been rotated after that set was made.
-    if key.newest(state) != source.key:
-        files.write(state.secrets / key.SECRET / str(versions.next_version(state, key.SECRET)), source.key, mode=0o600)
+    if keys.newest(state) != source.key:
+        files.write(state.secrets / keys.CIPHER / str(versions.next_version(state, keys.CIPHER)), source.key, mode=0o600)
     for identity in source.recovery[:1]:
-        recovery.take(state, versions.newest(state, key.SECRET), identity)
+        keys.keep_recovery_key(state, versions.newest(state, keys.CIPHER), identity)
 
 
 def brought_near(project: Project, source: Source, found: Found, report: Callable[[str], None]) -> Found:
@@ -282,7 +305,7 @@ def brought_near(project: Project, source: Source, found: Found, report: Callabl
 
 def copy_repository(project: Project, repository: Path, report: Callable[[str], None]) -> None:
     """The repository becomes the local one of this host, unless it lies there already."""
-    name = volume_name(project.name, "backup-repository")
+    name = volume_name(project.name, REPOSITORY)
     if project.host.run(("podman", "volume", "exists", name), ok=None).returncode:
         project.host.run(podman.volume_create(name, {"cc03.project": project.name}))
     target = Path(project.host.run(("podman", "volume", "inspect", "--format", "{{.Mountpoint}}", name)).stdout.strip())
@@ -304,8 +327,8 @@ def copy_repository(project: Project, repository: Path, report: Callable[[str], 
 
 def done(project: Project, source: Source) -> None:
     """The keys have just been used: there is a copy of them elsewhere, unless the file was of an earlier version."""
-    if recovery.present(project.state) in source.recovery:
-        recovery.note_exported(project.state)
+    if keys.recovery_key(project.state) in source.recovery:
+        keys.note_exported(project.state)
     else:
-        recovery.mark(project.state)
+        keys.mark_exported(project.state)
     (project.state.root / MARK).unlink(missing_ok=True)

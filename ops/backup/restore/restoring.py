@@ -1,21 +1,18 @@
-"""A restore on this host: what is known before it, what is written down of it, how its result is proved."""
+"""A restore on this host: what its plan is decided from, and how its result is made to agree and is proved."""
 
 from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from typing import Any
 
+from ops.backup.around import left_over
 from ops.backup.restore import volumes
 from ops.backup.restore.plan import Facts
 from ops.backup.target import Chosen
-from ops.core import state as files
-from ops.core.errors import HostLacks, OpsError
+from ops.core.errors import OpsError
 from ops.core.plan import Step
 from ops.core.state import State
 from ops.core.wait import until
@@ -36,29 +33,6 @@ from ops.secrets.steps import HandOver
 from ops.secrets.table import TARGETS, target_named
 from ops.secrets.versions import secret_versions
 from ops.stack.durations import grace
-
-
-def journal(state: State) -> Path:
-    return state.root / "restore.json"
-
-
-def left_over(state: State) -> Mapping[str, Any] | None:
-    """What a restore that did not come to its end wrote down."""
-    return files.read_json(journal(state))
-
-
-DESPITE_UNFINISHED = ("restore", "stop", "destroy")
-
-
-@contextmanager
-def refuse_unfinished(project: Project, verb: str, note: Callable[[str], None]) -> Iterator[None]:
-    """Raises HostLacks where a restore that did not come to its end has put data aside: nothing could start without it."""
-    if verb not in DESPITE_UNFINISHED and journal(project.state).exists():
-        raise HostLacks(
-            "a restore was interrupted", f"{journal(project.state)} says which: data is in a safety copy, not yet replaced",
-            "inv restore --undo restores it; inv restore, with the same options, starts again",
-        )  # fmt: skip
-    yield
 
 
 def facts(project: Project, chosen: Chosen | None = None) -> Facts:

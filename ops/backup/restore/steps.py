@@ -26,10 +26,10 @@ class RememberRestore(Step):
     content: Mapping[str, Any] | None = None
 
     def run(self, execution: Execution) -> None:
-        from ops.backup.restore import restoring
+        from ops.backup.around import journal
 
         content = {**(self.content or {}), "at": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
-        files.write(restoring.journal(execution.state), files.dump(content), mode=0o600)
+        files.write(journal(execution.state), files.dump(content), mode=0o600)
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class ForgetRestore(Step):
     """Record that the restore is done or reverted, and that nothing is left over."""
 
     def run(self, execution: Execution) -> None:
-        from ops.backup.restore import restoring
+        from ops.backup.around import journal
 
-        restoring.journal(execution.state).unlink(missing_ok=True)
+        journal(execution.state).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)

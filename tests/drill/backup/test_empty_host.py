@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.backup import key
+from ops.backup import keys
 from ops.core.process import run
 from tests.drill.backup.hands import Backups
 from tests.drill.conftest import Record
@@ -78,7 +78,7 @@ def test_the_key_of_another_repository(backups: Backups, vault: Path, tmp_path: 
     """As on an empty host: under the name of a project that is not here."""
     wrong, earlier = tmp_path / "wrong.txt", tmp_path / "earlier.txt"
     wrong.write_text("x" * 43)
-    earlier.write_text(key.read(vault / "key.txt"))
+    earlier.write_text(keys.read(vault / "key.txt"))
     empty = f"{backups.drill.project.name}-two"
     state = backups.drill.project.state.root.with_name(empty)
     try:

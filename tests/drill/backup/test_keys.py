@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.backup import key
+from ops.backup import keys
 from ops.engines.podman import argv as podman
 from ops.secrets import versions
 from tests.drill.backup.hands import Backups, assert_told, put_back
@@ -91,7 +91,7 @@ def test_rotated_key_reads_every_set_and_the_old_one_opens_nothing(
     record("secrets.rotate backup-cipher", succeeds("secrets.rotate", KEY, "--export", str(path), "--yes"))
 
     assert inv("backup.key", "--check", str(path)).returncode == 0
-    assert len(key.read_recovery(path)) == len(key.read_recovery(exported)) + 1
+    assert len(keys.read_recovery(path)) == len(keys.read_recovery(exported)) + 1
     assert versions.numbers(backups.drill.project.state, KEY) == versions.taken(backups.drill.project.state, KEY)[-1:]
     assert_told(inv("backup.key", "--check", str(exported)), "another key")
     for copy, opens in ((path, 0), (exported, 1)):
@@ -147,7 +147,7 @@ def test_rotation_that_fails_is_put_back_and_the_old_key_is_right_again(
 def opened(backups: Backups, path: Path) -> int:
     """Whether an exported key opens all repositories: exit code of `backup opens`."""
     argv = podman.exec_with_input(backups.drill.name("backup"), ("backup", "opens"))
-    return backups.drill.project.host.run(argv, stdin=key.read(path) + "\n", ok=None, timeout=120).returncode
+    return backups.drill.project.host.run(argv, stdin=keys.read(path) + "\n", ok=None, timeout=120).returncode
 
 
 def test_another_version_of_pgbackrest(backups: Backups, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.backup.restore.restoring import journal
+from ops.backup.around import journal
 from ops.engines.podman import argv as podman
 from ops.engines.podman.host import REPOSITORY
 from tests.drill.backup.hands import SLOT, Backups

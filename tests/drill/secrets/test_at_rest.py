@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ops.backup import host_archive as archive
-from ops.backup import recovery
+from ops.backup import keys as backup_keys
 from ops.backup.restore.volumes import mountpoint_of
 from ops.core.process import run
 from ops.secrets import verifiers as checkers
@@ -211,7 +211,7 @@ def test_backup_holds_what_brings_the_host_back(encrypted: Drill) -> None:
     """It is read with the key of the backups, not with that of this host, which may be lost together with it."""
     succeeds("backup")
     state = encrypted.project.state
-    with archive.opened(state.backup / "host.tar", recovery.identities(state)) as inner:
+    with archive.opened(state.backup / "host.tar", backup_keys.recovery_keys(state)) as inner:
         held = {stream.read().strip() for member in inner if (stream := inner.extractfile(member))}
     assert set(newest_values(state).values()) <= held
     succeeds("backup.verify")

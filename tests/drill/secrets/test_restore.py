@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.backup.restore import restoring
+from ops.backup import around
 from tests.drill.backup.hands import Backups
 from tests.drill.conftest import Record
 from tests.drill.secrets.logins import assert_newest_alone_is_accepted, rotated, targets_of
@@ -52,7 +52,7 @@ def test_undo_that_was_killed_is_resumed(stack: Drill, tmp_path: Path) -> None:
     break_off(stack, "healthy redis", tmp_path / "log", command=UNDO)
     succeeds(*UNDO)
     assert_every_login_works(stack)
-    assert restoring.left_over(stack.project.state) is None
+    assert around.left_over(stack.project.state) is None
 
 
 def test_restore_that_fails_midway_is_reverted_with_the_present_secrets(stack: Drill) -> None:

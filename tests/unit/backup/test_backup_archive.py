@@ -14,8 +14,8 @@ from pathlib import Path
 import pyrage
 import pytest
 
+from ops.backup import around, keys
 from ops.backup import host_archive as archive
-from ops.backup import key, recovery
 from ops.backup.restore import repository as bootstrap
 from ops.backup.restore.bootstrap_plan import Found
 from ops.cli.operation import UnderWay
@@ -56,7 +56,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
 def test_archive_holds_what_only_this_host_knows(project: Project) -> None:
     path = archive.keep(project)
     assert path
-    with archive.opened(path, recovery.identities(project.state)) as opened:
+    with archive.opened(path, keys.recovery_keys(project.state)) as opened:
         names = set(opened.getnames())
 
     assert {
@@ -84,7 +84,7 @@ def test_archive_opens_with_its_recovery_key_alone(project: Project) -> None:
     other = str(pyrage.x25519.Identity.generate())
     assert path
 
-    assert archive.opens(path, recovery.identities(project.state))
+    assert archive.opens(path, keys.recovery_keys(project.state))
     assert not archive.opens(path, []) and not archive.opens(path, [other])
     with pytest.raises(HostLacks, match="cannot be opened"), archive.opened(path, [other]):
         pass
@@ -92,14 +92,14 @@ def test_archive_opens_with_its_recovery_key_alone(project: Project) -> None:
 
 def test_archive_that_somebody_else_has_made_for_the_same_key_is_refused(project: Project, tmp_path: Path) -> None:
     """The backup container could learn the public half, and put an archive of its own into a set."""
-    path, identity = archive.keep(project), recovery.present(project.state)
+    path, identity = archive.keep(project), keys.recovery_key(project.state)
     assert path
     forged = tmp_path / "forged.tar"
     with tarfile.open(path) as own, tarfile.open(forged, "w") as other:
         for name in own.getnames():
             stream = own.extractfile(name)
             assert stream
-            content = recovery.sealed(b"", identity) if name == archive.SEALED else stream.read()
+            content = keys.encrypt(b"", identity) if name == archive.SEALED else stream.read()
             archive._add(other, name, content)
 
     with pytest.raises(HostLacks, match="cannot be opened"), archive.opened(forged, [identity]):
@@ -130,14 +130,14 @@ def test_large_file_is_left_out_and_named(project: Project, monkeypatch: pytest.
     path = archive.keep(project)
 
     assert path and archive.read_facts(path)["left_out"] == {"state/large": 1001}
-    with archive.opened(path, recovery.identities(project.state)) as inner:
+    with archive.opened(path, keys.recovery_keys(project.state)) as inner:
         assert "state/large" not in inner.getnames()
 
 
 def test_large_file_is_named(project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(archive, "LARGEST", 1000)
     (project.state.root / "large").write_bytes(b"a" * 1001)
-    with archive.follow_change(UnderWay(project, Plan("deploy"))):
+    with around.follow_change(UnderWay(project, Plan("deploy"))):
         pass
 
     assert "the backup has no state/large" in " ".join(capsys.readouterr().err.split())
@@ -145,7 +145,7 @@ def test_large_file_is_named(project: Project, monkeypatch: pytest.MonkeyPatch, 
 
 def in_the_clear(project: Project, path: Path) -> None:
     """An archive as earlier versions wrote it."""
-    with archive.opened(path, recovery.identities(project.state)) as inner:
+    with archive.opened(path, keys.recovery_keys(project.state)) as inner:
         content = {member.name: stream.read() for member in inner if (stream := inner.extractfile(member))}
     with tarfile.open(path, "w") as written:
         for name, data in {"facts.json": files.dump(archive.facts(project)).encode(), **content}.items():
@@ -197,14 +197,14 @@ def test_newest_set_that_the_key_file_opens_is_taken(project: Project) -> None:
         local = bootstrap.Source(Repository("local", "folder", {"path": "/copy"}), "k" * 43, {}, identities)
         return bootstrap.look(project, Reader(project, "image", local))
 
-    assert (found(*recovery.identities(project.state)).set, found().set) == ("20261124T023002Z", "20261124T023001Z")
+    assert (found(*keys.recovery_keys(project.state)).set, found().set) == ("20261124T023002Z", "20261124T023001Z")
     in_the_clear(project, path)
     shutil.copy(project.state.root / "set-2", project.state.root / "kept")
     shutil.copy(path, project.state.root / "set-2")
     shutil.copy(project.state.root / "kept", project.state.root / "set-1")
-    assert found(*recovery.identities(project.state)).set == "20261124T023001Z", "one in the clear may be anybody's"
+    assert found(*keys.recovery_keys(project.state)).set == "20261124T023001Z", "one in the clear may be anybody's"
     shutil.copy(path, project.state.root / "set-1")
-    assert found(*recovery.identities(project.state)).set == "20261124T023002Z"
+    assert found(*keys.recovery_keys(project.state)).set == "20261124T023002Z"
     shutil.copy(project.state.root / "kept", project.state.root / "set-2")
     assert (found().unopened, "1 newer sets" in bootstrap.told(replace(found(), images={}), project)) == (1, True)
     shutil.copy(project.state.root / "set-2", project.state.root / "set-1")
@@ -226,7 +226,7 @@ def test_archive_is_the_same_where_secrets_are_encrypted_at_rest(
     assert path
     monkeypatch.setattr("os.chown", lambda *_, **__: None)
     monkeypatch.setattr("os.lchown", lambda *_: None)
-    archive.unpack(path, fresh, own, recovery.identities(project.state))
+    archive.unpack(path, fresh, own, keys.recovery_keys(project.state))
 
     back = State(fresh)
     assert (back.secrets / "backup-cipher" / "1").read_text() == "k" * 43
@@ -250,7 +250,7 @@ def test_archive_is_unpacked_into_memory_where_secrets_are_encrypted_already(
     encrypt(fresh, tmp_path / "key.txt")
     monkeypatch.setattr("os.chown", lambda *_, **__: None)
     monkeypatch.setattr("os.lchown", lambda *_: None)
-    archive.unpack(path, fresh.root, own, recovery.identities(project.state))
+    archive.unpack(path, fresh.root, own, keys.recovery_keys(project.state))
 
     assert (fresh.secrets / "backup-cipher" / "1").read_text() == "k" * 43
     assert fresh.secrets.is_symlink()
@@ -289,7 +289,7 @@ def test_state_comes_back_with_modes_and_links(project: Project, tmp_path: Path,
     own.write_text("# another one\n")
     fresh.mkdir()
     for _ in range(2):
-        said = archive.unpack(path, fresh, own, recovery.identities(project.state))
+        said = archive.unpack(path, fresh, own, keys.recovery_keys(project.state))
 
     assert said["project"] == "cc03"
     assert (fresh / "secrets/backup-cipher/1").read_text() == "k" * 43
@@ -301,17 +301,17 @@ def test_state_comes_back_with_modes_and_links(project: Project, tmp_path: Path,
 
 def test_key_is_exported_once_checked_and_noted(project: Project, tmp_path: Path) -> None:
     target = tmp_path / "key.txt"
-    assert key.escrowed(project) == ""
-    key.export(project, target)
+    assert keys.exported_at(project.state) == ""
+    keys.export(project, target)
 
     assert target.stat().st_mode & 0o777 == 0o600
-    assert key.escrowed(project)
-    key.check(project, target)
+    assert keys.exported_at(project.state)
+    keys.check(project, target)
     with pytest.raises(UsageProblem, match="exists"):
-        key.export(project, target)
+        keys.export(project, target)
     (project.state.secrets / "backup-cipher" / "2").write_text("j" * 43)
     with pytest.raises(OpsError, match="another key"):
-        key.check(project, target)
+        keys.check(project, target)
 
 
 def test_export_of_an_earlier_version_does_not_count(project: Project, tmp_path: Path) -> None:
@@ -321,29 +321,29 @@ def test_export_of_an_earlier_version_does_not_count(project: Project, tmp_path:
     old.write_text("k" * 43)
     archive.keep(project)
 
-    assert key.read(old) == "k" * 43 and key.read_recovery(old) == ()
-    assert key.escrowed(project) == "" and not (project.state.backup / "escrowed").exists()
+    assert keys.read(old) == "k" * 43 and keys.read_recovery(old) == ()
+    assert keys.exported_at(project.state) == "" and not (project.state.backup / "escrowed").exists()
     with pytest.raises(OpsError, match="lacks the recovery key"):
-        key.check(project, old)
-    key.export(project, tmp_path / "new.txt")
+        keys.check(project, old)
+    keys.export(project, tmp_path / "new.txt")
     archive.keep(project)
-    assert key.escrowed(project) and (project.state.backup / "escrowed").exists()
+    assert keys.exported_at(project.state) and (project.state.backup / "escrowed").exists()
 
 
 def test_rotated_key_has_a_recovery_key_of_its_own_and_the_former_one_is_exported_too(project: Project, tmp_path: Path) -> None:
     first, second, third = (tmp_path / name for name in ("first.txt", "second.txt", "third.txt"))
-    key.export(project, first)
+    keys.export(project, first)
     (project.state.secrets / "backup-cipher" / "2").write_text("j" * 43)
-    key.export(project, second)
+    keys.export(project, second)
 
-    assert key.read_recovery(second)[1:] == key.read_recovery(first) == (key.read_recovery(second)[1],)
+    assert keys.read_recovery(second)[1:] == keys.read_recovery(first) == (keys.read_recovery(second)[1],)
     versions.withdraw(project.state, "backup-cipher", 2)
     archive.keep(project)
-    assert key.escrowed(project), "what was exported before a rotation that failed is right again"
-    key.check(project, first)
+    assert keys.exported_at(project.state), "what was exported before a rotation that failed is right again"
+    keys.check(project, first)
     third.write_text(first.read_text().replace("AGE-SE", "AGE-SF"))
     with pytest.raises(OpsError):
-        key.check(project, third)
+        keys.check(project, third)
 
 
 def test_key_that_was_rotated_after_the_set_was_made_is_the_newest_on_the_new_host(
@@ -358,25 +358,25 @@ def test_key_that_was_rotated_after_the_set_was_made_is_the_newest_on_the_new_ho
         shutil.copy(path, fresh.root / "bootstrap.tar")
         found = Found("S", datetime.now(UTC), "1", (), "cc03", "", 7, {})
         local = bootstrap.Source(
-            Repository("local", "folder", {"path": "/copy"}), made, {}, tuple(recovery.identities(project.state))
+            Repository("local", "folder", {"path": "/copy"}), made, {}, tuple(keys.recovery_keys(project.state))
         )
         bootstrap.put_in_place(Project(settings(), Host("cc03", fresh, tmp_path / "checkout")), local, found)
-        assert key.newest(fresh) == made
+        assert keys.newest(fresh) == made
     assert sorted(one.name for one in (fresh.secrets / "backup-cipher").iterdir()) == ["1", "2"]
 
 
 def test_export_of_a_rotation_that_was_killed_is_told_from_any_other_file(project: Project, tmp_path: Path) -> None:
     first, second = tmp_path / "first.txt", tmp_path / "second.txt"
-    key.export(project, first)
-    assert not key.is_pending(project, first) and not key.is_pending(project, second)
+    keys.export(project, first)
+    assert not keys.is_pending(project, first) and not keys.is_pending(project, second)
     made = project.state.secrets / "backup-cipher" / "2"
     made.write_text("j" * 43)
     os.utime(project.state.backup / "escrowed", (1000, 1000))
-    key.write(project, second)
+    keys.write(project, second)
 
-    assert key.is_pending(project, second) and not key.is_pending(project, first)
-    key.note_exported(project)
-    assert not key.is_pending(project, second)
+    assert keys.is_pending(project, second) and not keys.is_pending(project, first)
+    keys.note_exported(project.state)
+    assert not keys.is_pending(project, second)
 
 
 def test_repository_is_found_in_the_folder_or_in_a_volume(tmp_path: Path) -> None:

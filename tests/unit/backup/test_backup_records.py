@@ -8,7 +8,7 @@ import pytest
 
 from ops.audit_log import record as audit
 from ops.backup import host_archive as archive
-from ops.backup import recovery
+from ops.backup import keys
 from ops.core import parts
 from ops.core.journal import Journal
 from ops.core.state import State
@@ -34,7 +34,7 @@ def test_records_come_back_with_their_finished_parts_but_for_those_of_journals(
     monkeypatch.setattr("os.lchown", lambda *_: None)
     (tmp_path / "stack.yaml").write_text("")
     fresh.root.mkdir()
-    archive.unpack(path, fresh.root, tmp_path / "stack.yaml", recovery.identities(state))
+    archive.unpack(path, fresh.root, tmp_path / "stack.yaml", keys.recovery_keys(state))
 
     assert {one.name for one in fresh.root.glob("*.jsonl")} == {
         "audit.1.jsonl", "audit.2.jsonl", "audit.jsonl", "activations.1.jsonl", "activations.2.jsonl", "activations.jsonl",

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from ops.backup import paper_key as key
-from ops.backup.advice import ELSE, advice
+from ops.backup import keys
 from ops.backup.sets import (
+    ELSE,
     STAMP,
     Safety,
     Status,
+    advice,
     age,
     choose,
     expendable,
@@ -221,22 +222,22 @@ def test_safety_copies_go_when_they_are_old_enough() -> None:
 
 def test_exported_key_is_read_again_however_it_was_typed() -> None:
     identities = ("AGE-SECRET-KEY-1QQQQQQ", "AGE-SECRET-KEY-1PPPPPP")
-    text = key.exported(KEY, identities, "shop", "2026-11-25")
+    text = keys.on_paper(KEY, identities, "shop", "2026-11-25")
 
-    assert key.parse(text, "f") == KEY
-    assert key.recovery_keys(text) == key.recovery_keys(text.replace("1QQQQQQ", "1 qqq qqq")) == identities
-    assert key.recovery_keys(KEY + "\n") == ()
-    assert key.parse(KEY + "\n", "f") == KEY
-    assert key.parse(text.replace("key: abcdef ghijkl", "key:abcdefghij  kl"), "f") == KEY
+    assert keys.parse(text, "f") == KEY
+    assert keys.parse_recovery(text) == keys.parse_recovery(text.replace("1QQQQQQ", "1 qqq qqq")) == identities
+    assert keys.parse_recovery(KEY + "\n") == ()
+    assert keys.parse(KEY + "\n", "f") == KEY
+    assert keys.parse(text.replace("key: abcdef ghijkl", "key:abcdefghij  kl"), "f") == KEY
     assert KEY not in text, "in groups, so that it can be compared with a copy on paper"
 
 
 def test_mistyped_key_is_found_and_no_key_as_well() -> None:
-    text = key.exported(KEY, (), "shop", "2026-11-25")
+    text = keys.on_paper(KEY, (), "shop", "2026-11-25")
     with pytest.raises(OpsError, match="mistyped"):
-        key.parse(text.replace("abcdef", "abcdeF"), "f")
+        keys.parse(text.replace("abcdef", "abcdeF"), "f")
     with pytest.raises(OpsError, match="no key"):
-        key.parse("nothing of the kind", "f")
+        keys.parse("nothing of the kind", "f")
 
 
 @pytest.mark.parametrize(
@@ -250,7 +251,7 @@ def test_mistyped_key_is_found_and_no_key_as_well() -> None:
 def test_a_key_brought_back_is_the_version_that_containers_have(
     present: tuple[int, ...], copies: tuple[str, ...], number: int
 ) -> None:  # fmt: skip
-    assert key.version_for(present, copies, "cc03-backup-cipher") == number
+    assert keys.version_for(present, copies, "cc03-backup-cipher") == number
 
 
 @pytest.mark.parametrize(
@@ -267,7 +268,7 @@ def test_a_key_brought_back_is_the_version_that_containers_have(
     ],
 )  # fmt: skip
 def test_a_failed_job_says_what_mends_it(error: str, why: str, step: str) -> None:
-    found = advice(error)
-    assert found.why.startswith(why)
-    assert error in found.why
-    assert step in found.next
+    said, cure = advice(error)
+    assert said.startswith(why)
+    assert error in said
+    assert step in cure

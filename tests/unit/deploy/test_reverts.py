@@ -12,7 +12,7 @@ import pytest
 
 from ops import execution
 from ops.audit_log import record as audit
-from ops.backup import container
+from ops.backup import around, container
 from ops.backup import host_archive as archive
 from ops.backup.restore import commands as restore
 from ops.backup.restore import restoring, volumes
@@ -57,9 +57,9 @@ class World:
         if problem := self.fails.pop(step.key, None):
             raise problem
         if isinstance(step, RememberRestore):
-            files.write(restoring.journal(self.state), files.dump(dict(step.content or {})))
+            files.write(around.journal(self.state), files.dump(dict(step.content or {})))
         if isinstance(step, ForgetRestore):
-            restoring.journal(self.state).unlink(missing_ok=True)
+            around.journal(self.state).unlink(missing_ok=True)
         self.done.append(step.key)
 
 
@@ -75,7 +75,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
             self.do = made.perform
 
     def seen(*_: Any) -> Any:
-        found = facts(left=restoring.left_over(made.state))
+        found = facts(left=around.left_over(made.state))
         stopped = {key.partition(" ")[2] for key in made.done if key.startswith("stop ")}
         return replace(found, seen=with_state(found.seen, "exited", *stopped))
 
@@ -118,7 +118,7 @@ def test_restore_goes_through(world: World) -> None:
     run(world)
 
     assert world.done[-1] == "full" and "aside postgres" in world.done and "back postgres" not in world.done
-    assert restoring.left_over(world.state) is None and outcome(world) == "done"
+    assert around.left_over(world.state) is None and outcome(world) == "done"
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_restore_that_fails_anywhere_is_reverted(world: World, problem: Exceptio
     assert type(caught.value) is OpsError
     assert caught.value.next_step.startswith("everything is as before, reverted in ")
     assert ("back postgres" in world.done) is (at != "stop postgres")
-    assert restoring.left_over(world.state) is None
+    assert around.left_over(world.state) is None
     assert outcome(world) == "failed" and not busy(world.state.lock)
 
 
@@ -147,7 +147,7 @@ def test_restore_that_is_interrupted_is_reverted_and_remains_an_interrupt(world:
     with pytest.raises(KeyboardInterrupt, match="everything is as before, reverted in "):
         run(world)
 
-    assert "back postgres" in world.done and restoring.left_over(world.state) is None
+    assert "back postgres" in world.done and around.left_over(world.state) is None
     assert outcome(world) == "interrupted"
 
 
@@ -160,7 +160,7 @@ def test_restore_that_cannot_be_reverted_says_what_is_left(world: World, second:
 
     assert caught.value.why.startswith("why; putting the former state back failed as well: ")
     assert "inv restore --undo tries again" in caught.value.next_step
-    assert restoring.left_over(world.state) is not None
+    assert around.left_over(world.state) is not None
 
 
 def test_undo_that_fails_says_how_it_goes_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,7 +178,7 @@ def test_undo_that_fails_says_how_it_goes_on(world: World, monkeypatch: pytest.M
         restore._undo(world.project, "", plan_only=False, yes=True)
 
     restore._undo(world.project, "", plan_only=False, yes=True)
-    assert restoring.left_over(world.state) is None
+    assert around.left_over(world.state) is None
 
 
 def test_nobody_is_asked_under_the_lock_and_losses_are_told_once(
