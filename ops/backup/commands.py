@@ -248,7 +248,7 @@ def credentials(c: Context, name: str, file: str = "") -> None:
     from ops.audit_log.record import audited
     from ops.backup import credentials as kept
     from ops.cli import show
-    from ops.core.plan import Plan, Step
+    from ops.core.plan import Described, Plan
     from ops.project import open_project
     from ops.stack.backup_settings import declared
 
@@ -267,7 +267,7 @@ def credentials(c: Context, name: str, file: str = "") -> None:
     project.host.prepare()
     private, public = kept.key_pair() if not file else ("", "")
     values = kept.read(kind, Path(file)) if file else {"key": private}
-    plan = Plan("backup.credentials", (Step("keep", f"store credentials of {name}"),))
+    plan = Plan("backup.credentials", (Described("keep", f"store credentials of {name}"),))
     with locked(project, plan.verb), audited(project, plan):
         changed = kept.keep(project, remote[name], values)
     if public:
@@ -288,12 +288,12 @@ def key(c: Context, export: str = "", check: str = "", import_: str = "") -> Non
     from ops.audit_log.record import audited
     from ops.backup import keys
     from ops.cli import show
-    from ops.core.plan import Plan, Step
+    from ops.core.plan import Described, Plan
     from ops.project import must_exist, open_project
 
     project = must_exist(open_project())
     if export:
-        with audited(project, Plan("backup.key", (Step("export", "export the repository key"),))):
+        with audited(project, Plan("backup.key", (Described("export", "export the repository key"),))):
             keys.export(project, Path(export).absolute())
         show.out.print(f"written to {export}, readable by its owner alone: print it or move it off this host")
     if check:
@@ -315,12 +315,12 @@ def _import(project: Project, path: Path) -> None:
     from ops.audit_log.record import audited
     from ops.backup.restore.repository import import_key
     from ops.cli import show
-    from ops.core.plan import Plan, Step
+    from ops.core.plan import Described, Plan
 
     project.host.prepare()
     with (
         locked(project, "backup.key"),
-        audited(project, Plan("backup.key", (Step("import", "restore the repository key"),))),
+        audited(project, Plan("backup.key", (Described("import", "restore the repository key"),))),
     ):
         number = import_key(project, path)
     if number is None:

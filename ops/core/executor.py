@@ -108,7 +108,7 @@ class _Execution:
             self._submit_ready(pool)
 
     def _submit_ready(self, pool: ThreadPoolExecutor) -> None:
-        ready = [step for step in self.waiting.values() if self.done.issuperset(step.after)]
+        ready = [step for step in self.waiting.values() if self.done.issuperset(step.after_keys)]
         for step in ready:
             del self.waiting[step.key]
             self.running[pool.submit(self._do, step)] = step

@@ -2,25 +2,58 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
 @dataclass(frozen=True)
-class Step:
-    """One change of the host. `after` names the steps (by key) that must have succeeded before."""
+class Step(ABC):
+    """One change of the host. Its key is its identity: there is one step of a key in a plan."""
 
     key: str
     title: str
-    after: tuple[str, ...] = ()
+    after: tuple[Step | str, ...] = field(default=(), repr=False, compare=False)
+    """Steps that must have succeeded before. Neither shown nor compared: each names its own predecessors in turn."""
+
+    @property
+    def after_keys(self) -> tuple[str, ...]:
+        return tuple(step if isinstance(step, str) else step.key for step in self.after)
 
     def details(self) -> tuple[str, ...]:
         """What a reader of the plan wants to know besides the title, a line each."""
         return ()
 
+    @abstractmethod
     def run(self, execution: Any) -> None:
         """Do it. execution: the project and its host, as `ops.execution.Execution` has them. Raises OpsError where it fails."""
-        raise TypeError(f"no executor for {type(self).__name__}")
+
+
+@dataclass(frozen=True)
+class Described(Step):
+    """What a command does itself, without the executor: it stands in a plan for the audit log."""
+
+    def run(self, execution: Any) -> None:
+        raise NotImplementedError(f"{self.title}: the command does this itself")
+
+
+def linked(steps: Iterable[Step]) -> tuple[Step, ...]:
+    """The steps, each waiting for those of its predecessors that are among them, as they are among them.
+
+    For a plan whose steps were chosen from more, or changed after others referred to them.
+    """
+    planned = {step.key: step for step in steps}
+    found: dict[str, Step] = {}
+
+    def own(key: str) -> Step:
+        if key not in found:
+            found[key] = planned[key]  # for steps that wait for each other
+            after = dict.fromkeys(one for one in planned[key].after_keys if one in planned)
+            found[key] = replace(planned[key], after=tuple(map(own, after)))
+        return found[key]
+
+    return tuple(map(own, planned))
 
 
 @dataclass(frozen=True)

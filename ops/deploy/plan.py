@@ -115,7 +115,7 @@ def _before_waiting(steps: tuple[Step, ...], realm: Iterable[Step]) -> tuple[Ste
     for step in realm:
         waiting = {step.key}
         for one in steps:
-            if waiting.intersection(one.after):
+            if waiting.intersection(one.after_keys):
                 waiting.add(one.key)
         early = [one for one in steps if one.key not in waiting]
         steps = (*early, step, *(one for one in steps if one.key in waiting))
@@ -127,7 +127,7 @@ def _prune(steps: Iterable[Step]) -> tuple[Step, ...]:
     kept = tuple(steps)
     keys = {step.key for step in kept}
     return tuple(
-        type(step)(**{**step.__dict__, "after": tuple(dict.fromkeys(k for k in step.after if k in keys))}) for step in kept
+        type(step)(**{**step.__dict__, "after": tuple(dict.fromkeys(k for k in step.after_keys if k in keys))}) for step in kept
     )
 
 

@@ -20,7 +20,7 @@ def install(c: Context, show: bool = False) -> None:
     from ops.audit_log.record import audited
     from ops.core import state as files
     from ops.core.errors import HostLacks
-    from ops.core.plan import Plan, Step
+    from ops.core.plan import Described, Plan
     from ops.core.process import run
     from ops.engines.podman.host import host_facts
     from ops.host.unit import unit, unit_name
@@ -36,7 +36,7 @@ def install(c: Context, show: bool = False) -> None:
             "cannot install a systemd unit", "this host does not run systemd",
             "inv service.install --show prints it; without systemd, run inv start at boot",
         )  # fmt: skip
-    with audited(project, Plan("service.install", (Step("unit", f"install and enable {unit_name(project.name)}"),))):
+    with audited(project, Plan("service.install", (Described("unit", f"install and enable {unit_name(project.name)}"),))):
         files.write(UNITS / unit_name(project.name), text)
         run(("systemctl", "daemon-reload"), timeout=60)
         run(("systemctl", "enable", unit_name(project.name)), timeout=60)
@@ -51,7 +51,7 @@ def remove(c: Context) -> None:
     """
     from ops.audit_log.record import audited
     from ops.core.errors import HostLacks
-    from ops.core.plan import Plan, Step
+    from ops.core.plan import Described, Plan
     from ops.core.process import run
     from ops.engines.podman.host import host_facts
     from ops.host.unit import unit_name
@@ -61,7 +61,7 @@ def remove(c: Context) -> None:
     name = unit_name(project.name)
     if not host_facts().systemd:
         raise HostLacks("there is no unit to remove", "this host does not run systemd", "inv status")
-    with audited(project, Plan("service.remove", (Step("unit", f"disable and remove {name}"),))):
+    with audited(project, Plan("service.remove", (Described("unit", f"disable and remove {name}"),))):
         run(("systemctl", "disable", name), timeout=60, ok=None)
         (UNITS / name).unlink(missing_ok=True)
         run(("systemctl", "daemon-reload"), timeout=60)

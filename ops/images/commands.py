@@ -108,12 +108,12 @@ def load(c: Context, file: str) -> None:
     """
     from ops.audit_log.record import audited
     from ops.cli import show
-    from ops.core.plan import Plan, Step
+    from ops.core.plan import Described, Plan
     from ops.images.archive import load_images
     from ops.project import open_project
 
     project = open_project()
-    with audited(project, Plan("images.load", (Step("load", f"load images from {file}"),))):
+    with audited(project, Plan("images.load", (Described("load", f"load images from {file}"),))):
         show.out.print(load_images(project, file))
 
 
@@ -126,7 +126,7 @@ def prune(c: Context, yes: bool = False) -> None:
     from ops.audit_log.record import audited
     from ops.cli import show
     from ops.core.errors import OpsError
-    from ops.core.plan import Plan, Step
+    from ops.core.plan import Described, Plan
     from ops.images.archive import prune_images, unused_images
     from ops.project import open_project
 
@@ -139,5 +139,5 @@ def prune(c: Context, yes: bool = False) -> None:
         show.out.print(f"[bold red]destroys:[/bold red] image {tag}")
     if not yes and not show.ask("Type yes to continue.", "yes"):
         raise OpsError("nothing was removed", "it was not confirmed", "type yes when asked, or give --yes")
-    with audited(project, Plan("images.prune", tuple(Step(tag, f"remove image {tag}") for tag in unused))):
+    with audited(project, Plan("images.prune", tuple(Described(tag, f"remove image {tag}") for tag in unused))):
         show.out.print(f"removed {prune_images(project, unused)} images")

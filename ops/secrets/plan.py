@@ -61,7 +61,7 @@ def rotations(plan: Plan, seen: Seen, wanted: Wanted, changes: Sequence[Rotation
     for one in left:
         steps = _given(steps, seen, one.target, one.version)
     settling = {step.key for step in steps if isinstance(step, HandOver) and step.settles}
-    late = settling | {step.key for step in steps if settling.intersection(step.after)}
+    late = settling | {step.key for step in steps if settling.intersection(step.after_keys)}
     early = [step for step in steps if step.key not in late]
     shown = _proofs(wanted, [one.target.secret for one in left], tuple(step.key for step in early))
     gates = tuple(step.key for step in shown)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ops.core.errors import OpsError
-from ops.core.plan import Plan, Step
+from ops.core.plan import Described, Plan
 from ops.core.state import State
 from ops.core.wait import until
 from ops.deploy import hooks
@@ -21,7 +21,7 @@ from ops.engines.podman.host import Host
 from ops.project import Project
 from ops.stack.settings import parse_settings
 
-PLAN = Plan("deploy", (Step("start redis", "start redis"),), destroys=("a volume",))
+PLAN = Plan("deploy", (Described("start redis", "start redis"),), destroys=("a volume",))
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_hook_reads_the_plan_in_the_checkout_with_a_bare_environment(project: Pr
 
 def test_hook_that_reads_nothing_of_a_large_plan_holds_nobody_up(project: Project) -> None:
     hook(project, "pre-deploy", "#!/bin/sh\necho fine\n")
-    large = Plan("deploy", tuple(Step(f"step {number}", "x" * 100) for number in range(5000)))
+    large = Plan("deploy", tuple(Described(f"step {number}", "x" * 100) for number in range(5000)))
     reported: list[str] = []
 
     hooks.before(project, large, reported.append, lambda outcome: None)

@@ -346,7 +346,7 @@ def step(plan: Plan, key: str) -> Any:
 
 def before(plan: Plan, key: str) -> set[str]:
     """Keys of all steps that must have succeeded before this one may begin, directly or through others."""
-    after = {step.key: step.after for step in plan.steps}
+    after = {step.key: step.after_keys for step in plan.steps}
     found: set[str] = set()
     waiting = list(after[key])
     while waiting:
@@ -362,7 +362,7 @@ def defects(plan: Plan) -> list[str]:
     order = keys(plan)
     found = [f"{key} stands twice" for key in set(order) if order.count(key) > 1]
     for position, one in enumerate(plan.steps):
-        for earlier in one.after:
+        for earlier in one.after_keys:
             if earlier not in order:
                 found.append(f"{one.key} waits for {earlier}, which is no step of the plan")
             elif order.index(earlier) >= position:

@@ -81,7 +81,7 @@ def with_data(plan: Plan, found: Found, stack: Stack, versions: Mapping[str, int
     starts = {step.slot: step for step in plan.steps if isinstance(step, StartContainer)}
     parts = [part for part in PARTS if part in starts and (part == "postgres" or part not in found.missing)]
     healthy = [step.key for step in plan.steps if isinstance(step, AwaitHealthy) and step.slot == BACKUP]
-    before = tuple(dict.fromkeys((*healthy, *(key for part in parts for key in starts[part].after))))
+    before = tuple(dict.fromkeys((*healthy, *(key for part in parts for key in starts[part].after_keys))))
     filled: list[Step] = []
     for part in parts:
         # What a broken-off one has left is removed first.
@@ -144,7 +144,7 @@ def _in_order(steps: tuple[Step, ...]) -> tuple[Step, ...]:
     ordered: dict[str, Step] = {}
     left = list(steps)
     while left:
-        ready = next((step for step in left if ordered.keys() >= set(step.after)), left[0])
+        ready = next((step for step in left if ordered.keys() >= set(step.after_keys)), left[0])
         left.remove(ready)
         ordered[ready.key] = ready
     return tuple(ordered.values())

@@ -116,7 +116,7 @@ def after_all(first: Iterable[Step], then: Iterable[Step]) -> tuple[Step, ...]:
     last = tuple(one.key for one in ordered[-1:])
     known = {one.key for one in ordered}
     rest = [step for step in then if step.key not in known]
-    return (*ordered, *(replace(step, after=tuple(dict.fromkeys((*step.after, *last)))) for step in rest))
+    return (*ordered, *(replace(step, after=tuple(dict.fromkeys((*step.after_keys, *last)))) for step in rest))
 
 
 def _gentle(step: Step, serving: bool, *, released: bool) -> Step:

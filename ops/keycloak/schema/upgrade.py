@@ -247,7 +247,7 @@ def _gates(steps: Iterable[Step]) -> tuple[str, ...]:
     start = next(step for step in planned if _is_start(step))
     own = {f"promote {SLOT}", "create first", f"create {SLOT}"}
     stopped = tuple(step.key for step in planned if _ends(step))
-    return tuple(dict.fromkeys((*stopped, *(key for key in start.after if key not in own), *_postgres(planned))))
+    return tuple(dict.fromkeys((*stopped, *(key for key in start.after_keys if key not in own), *_postgres(planned))))
 
 
 def _after_health(steps: list[Step], more: Iterable[Step]) -> tuple[Step, ...]:

@@ -60,9 +60,9 @@ def user(  # noqa: PLR0913, PLR0917  (each one is an option)
 
 
 def _plan(asked: Asked, what: str, *destroys: str) -> Plan:
-    from ops.core.plan import Plan, Step
+    from ops.core.plan import Described, Plan
 
-    return Plan("keycloak.user", (Step(f"{asked.action} {asked.name}", what),), destroys=destroys)
+    return Plan("keycloak.user", (Described(f"{asked.action} {asked.name}", what),), destroys=destroys)
 
 
 def _add(project: Project, users: Users, asked: Asked, yes: bool) -> dict[str, Any]:

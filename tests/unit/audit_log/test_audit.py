@@ -15,14 +15,14 @@ from rich.console import Console
 from ops.audit_log import entries as trail
 from ops.audit_log import record as audit
 from ops.core.errors import HostLacks, LockHeld, NeedsPerson, OpsError
-from ops.core.plan import Plan, Step
+from ops.core.plan import Described, Plan
 from ops.core.state import State
 from ops.engines.podman.host import Host
 from ops.project import Project
 from ops.security_audit.commands import broken, table, told
 from tests.unit.builders import settings
 
-PLAN = Plan("deploy", (Step("a", "do a"), Step("b", "do b")))
+PLAN = Plan("deploy", (Described("a", "do a"), Described("b", "do b")))
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 
 from ops.audit_log import entries as audit
 from ops.audit_log.entries import GENESIS, Head, Tip, Verdict, changes, entries, plan_digest, read, seal, sha, tip, typed
-from ops.core.plan import Plan, Step
+from ops.core.plan import Described, Plan
 
 
 def extended(data: bytes, head: Head | None, **content: Any) -> tuple[bytes, Head]:
@@ -224,11 +224,11 @@ def test_crash_at_the_end_of_the_line_itself_loses_nothing() -> None:
 
 
 def test_digest_of_a_plan_is_of_keys_and_titles_in_their_order() -> None:
-    one, two = Step("a", "do a"), Step("b", "do b", ("a",))
+    one, two = Described("a", "do a"), Described("b", "do b", ("a",))
 
-    assert plan_digest(Plan("deploy", (one, two))) == plan_digest(Plan("start", (one, Step("b", "do b"))))
+    assert plan_digest(Plan("deploy", (one, two))) == plan_digest(Plan("start", (one, Described("b", "do b"))))
     assert plan_digest(Plan("deploy", (one, two))) != plan_digest(Plan("deploy", (two, one)))
-    assert plan_digest(Plan("deploy", (one,))) != plan_digest(Plan("deploy", (Step("a", "do A"),)))
+    assert plan_digest(Plan("deploy", (one,))) != plan_digest(Plan("deploy", (Described("a", "do A"),)))
 
 
 @pytest.mark.parametrize(

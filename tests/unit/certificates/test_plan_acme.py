@@ -48,7 +48,7 @@ def test_certificate_is_obtained_swapped_in_and_seen_each_after_the_other() -> N
 
     # nginx reads the file at each handshake: nobody has to be told.
     assert kinds(found) == [ObtainCertificate, SwapCertificate, VerifyServed]
-    assert [step.after for step in found.steps] == [(), ("obtain",), ("swap public",)]
+    assert [step.after_keys for step in found.steps] == [(), ("obtain",), ("swap public",)]
     assert asked(found) == ("first", "second")
 
 
@@ -61,7 +61,7 @@ def test_account_is_opened_before_its_issuer_is_asked_and_once_only() -> None:
     found = plan(stored(SHARED), alone, opening=("first", "second"))
 
     assert [step.key for step in found.steps][:2] == ["account first", "obtain"]
-    assert found.steps[1].after == ("account first",) and asked(found) == ("first", "second")
+    assert found.steps[1].after_keys == ("account first",) and asked(found) == ("first", "second")
     assert kinds(plan(stored(), alone, wanted=False, opening=("first",))) == [OpenAccount]
 
 
@@ -179,7 +179,7 @@ def test_stack_looks_again_when_there_is_something_to_do() -> None:
 def test_rehearsal_asks_every_stage_and_swaps_nothing() -> None:
     found = plan_rehearsal(stored(), ["first-staging", "second-staging"], ["first-staging"], done=False)
     assert kinds(found) == [OpenAccount, ObtainCertificate]
-    assert found.steps[1].rehearsal and found.steps[1].after == ("account first-staging",)  # type: ignore[attr-defined]
+    assert found.steps[1].rehearsal and found.steps[1].after_keys == ("account first-staging",)  # type: ignore[attr-defined]
     assert plan_rehearsal(stored(), ["first-staging"], [], done=True).steps == ()
 
 

@@ -16,12 +16,12 @@ from ops.cli.operation import DONE, FAILED, REVERTED, Decision, Operation, Rever
 from ops.core.errors import HostLacks, LockHeld, NeedsPerson, OpsError
 from ops.core.journal import entries
 from ops.core.lock import busy, hold
-from ops.core.plan import Plan, Step
+from ops.core.plan import Described, Plan
 from tests.unit.deploy.test_reverts import World
 from tests.unit.deploy.test_reverts import world as world  # noqa: PLC0414  (a fixture)
 
-STEPS = (Step("a", "do a"), Step("b", "do b", ("a",)))
-BACK = Plan("work", (Step("back", "undo a"),))
+STEPS = (Described("a", "do a"), Described("b", "do b", ("a",)))
+BACK = Plan("work", (Described("back", "undo a"),))
 
 
 @pytest.fixture(autouse=True)

@@ -9,10 +9,10 @@ from rich.console import Console
 
 from ops.cli import show
 from ops.core.errors import OpsError
-from ops.core.plan import Step
+from ops.core.plan import Described
 from ops.core.process import Ended
 
-STEP = Step("image backend", "build backend [1]")
+STEP = Described("image backend", "build backend [1]")
 PROBLEM = OpsError("cannot build backend", "no space left on device", "df -h")
 
 
@@ -29,7 +29,7 @@ def test_failure_stays_on_a_terminal_when_the_table_is_gone(screen: StringIO) ->
     with show.LiveProgress(3) as progress:
         progress.started(STEP)
         progress.failed(STEP, PROBLEM)
-        progress.failed(Step("b", "build redis"), Ended())
+        progress.failed(Described("b", "build redis"), Ended())
 
     lines = [line.strip() for line in screen.getvalue().splitlines()]
     assert any(

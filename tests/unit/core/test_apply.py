@@ -17,7 +17,7 @@ import pytest
 from ops.core.errors import HostLacks, OpsError
 from ops.core.executor import WORKERS, run_plan
 from ops.core.journal import Journal, entries, interrupted
-from ops.core.plan import Plan, Step
+from ops.core.plan import Described, Plan, Step
 from ops.core.process import Ended, run
 from ops.core.wait import until
 from tests.unit.programs import Behaviour, Programs
@@ -47,7 +47,7 @@ class Witness:
 
 def plan(**after: str) -> Plan:
     """`plan(a="", b="a")`: b waits for a."""
-    return Plan("deploy", tuple(Step(key, f"do {key}", tuple(names.split())) for key, names in after.items()))
+    return Plan("deploy", tuple(Described(key, f"do {key}", tuple(names.split())) for key, names in after.items()))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ops.core.errors import OpsError, UsageProblem
-from ops.core.plan import Plan, Step
+from ops.core.plan import Described, Plan
 from ops.core.state import State
 from ops.deploy import hooks
 from ops.engines.podman.host import Host
@@ -20,7 +20,7 @@ from ops.releases.steps import WriteRelease
 from tests.unit.builders import settings
 
 BUILD = BuildImage("image redis", "build redis", name="redis")
-STEP = Step("start redis", "start redis")
+STEP = Described("start redis", "start redis")
 
 
 class Programs:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ops.core.errors import NeedsPerson, OpsError
-from ops.core.plan import Step
+from ops.core.plan import Described, Step
 from ops.deploy import migrate, steps
 from ops.deploy.config_steps import CheckConfig, ReloadService
 from ops.deploy.resource_steps import CreateNetwork, CreateVolume, RemoveNetwork, RemoveState, RemoveVolume
@@ -282,9 +282,9 @@ def test_networks_and_volumes_bear_the_label_of_the_project(performer: Execution
     assert all("label" in command and "=cc03" in command for command in (network, volume))
 
 
-def test_step_that_nobody_knows_is_a_defect(performer: Execution) -> None:
-    with pytest.raises(TypeError, match="no executor for Step"):
-        performer.do(Step("x", "x"))
+def test_step_that_a_command_does_itself_is_not_run(performer: Execution) -> None:
+    with pytest.raises(NotImplementedError, match="do x: the command does this itself"):
+        performer.do(Described("x", "do x"))
 
 
 def test_release_that_is_brought_about_decides_over_the_checkout(project: Project, podman: Podman) -> None:

@@ -159,7 +159,7 @@ def test_config_of_a_service_that_reloads_is_checked_written_and_loaded_without_
     plan = plan_deploy(wanted(config={"nginx": "ng-2"}), deployed(wanted()))
 
     assert keys(plan) == ["check nginx", "config nginx", "release", "reload nginx"]
-    assert step(plan, "config nginx").after == ("check nginx",)
+    assert step(plan, "config nginx").after_keys == ("check nginx",)
     assert "config nginx" in before(plan, "reload nginx")
     assert step(plan, "reload nginx").argv == ("nginx", "-s", "reload")
     assert step(plan, "reload nginx").slots == ("nginx",)
@@ -180,8 +180,8 @@ def test_new_image_and_new_config_together_need_no_reload() -> None:
     plan = plan_deploy(wanted(tags={"nginx": "2"}, config={"nginx": "ng-2"}), deployed(wanted()))
 
     assert "reload nginx" not in keys(plan)
-    assert step(plan, "check nginx").after == ("image nginx",)
-    assert step(plan, "loaded nginx").after == ("healthy nginx",)
+    assert step(plan, "check nginx").after_keys == ("image nginx",)
+    assert step(plan, "loaded nginx").after_keys == ("healthy nginx",)
 
 
 def test_written_config_that_was_never_taken_up_is_only_loaded() -> None:
@@ -303,7 +303,7 @@ def test_secret_that_was_generated_but_not_stored_is_stored_and_never_made_up_ag
     plan = plan_deploy(wanted(), seen)
 
     assert keys(plan) == ["secret postgres-app"]
-    assert step(plan, "secret postgres-app").after == ()
+    assert step(plan, "secret postgres-app").after_keys == ()
 
 
 def test_missing_image_is_built_again_without_replacing_the_container() -> None:

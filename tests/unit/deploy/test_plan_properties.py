@@ -94,7 +94,7 @@ def order_drawn(plan: Plan, data: st.DataObject) -> list[Step]:
     """One of the orders in which the executor may do the steps."""
     waiting, finished = list(plan.steps), list[Step]()
     while waiting:
-        ready = [step for step in waiting if {one.key for one in finished}.issuperset(step.after)]
+        ready = [step for step in waiting if {one.key for one in finished}.issuperset(step.after_keys)]
         step = data.draw(st.sampled_from(ready))
         waiting.remove(step)
         finished.append(step)

@@ -24,7 +24,7 @@ from ops.cli.operation import Operation, planned
 from ops.core import state as files
 from ops.core.errors import LockHeld, NeedsPerson, OpsError
 from ops.core.lock import busy, hold
-from ops.core.plan import Plan, Step
+from ops.core.plan import Described, Plan, Step
 from ops.core.state import State
 from ops.keycloak import fix as keycloak_fix
 from ops.keycloak.h2 import commands as keycloak_h2
@@ -216,7 +216,7 @@ def test_command_asks_with_the_lock_free_and_again_where_it_destroys_something_e
         return True
 
     def decide() -> Plan:
-        return Plan("destroy", () if world.done else (Step("volume", "remove volume"),), destroys=tuple(losses))
+        return Plan("destroy", () if world.done else (Described("volume", "remove volume"),), destroys=tuple(losses))
 
     monkeypatch.setattr(show, "ask", ask)
     assert execute(Operation(world.project, "destroy", planned(world.project, decide), word="cc03")) == 1
@@ -225,7 +225,7 @@ def test_command_asks_with_the_lock_free_and_again_where_it_destroys_something_e
 
 
 def test_command_whose_plan_became_empty_meanwhile_does_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    plans = [Plan("destroy", (Step("volume", "remove volume"),), destroys=("a",)), Plan("destroy")]
+    plans = [Plan("destroy", (Described("volume", "remove volume"),), destroys=("a",)), Plan("destroy")]
     monkeypatch.setattr(show, "ask", lambda *_: True)
     assert execute(Operation(world.project, "destroy", planned(world.project, lambda: plans.pop(0)))) == 0
     assert world.done == [] and plans == []
@@ -237,10 +237,9 @@ def test_command_whose_plan_became_empty_meanwhile_does_nothing(world: World, mo
 @pytest.fixture
 def moving(world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
     """Runs the command's own part; what it plans is three steps."""
-    plan = Plan(
-        keycloak_h2.VERB, (Step("export", "export"), Step("swap", "swap", ("export",)), Step("verify", "verify", ("swap",))),
-        destroys=("what PostgreSQL holds of Keycloak",),
-    )  # fmt: skip
+    swap = Described("swap", "swap", (export := Described("export", "export"),))
+    steps = (export, swap, Described("verify", "verify", (swap,)))
+    plan = Plan(keycloak_h2.VERB, steps, destroys=("what PostgreSQL holds of Keycloak",))
     copy = world.state.root / "h2"
 
     def decide(*_: Any) -> Any:
@@ -252,7 +251,7 @@ def moving(world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cal
     monkeypatch.setattr(h2, "remove", lambda _: copy.rmdir() if copy.exists() else None)
     monkeypatch.setattr(keycloak_h2, "_decide", decide)
     monkeypatch.setattr(keycloak_h2, "_put_aside", lambda _: {"before_1"} if "swap" in world.done else set(aside))
-    monkeypatch.setattr(keycloak_h2, "_back", lambda _, former: Plan(keycloak_h2.VERB, (Step("back", f"back to {former}"),)))
+    monkeypatch.setattr(keycloak_h2, "_back", lambda _, to: Plan(keycloak_h2.VERB, (Described("back", f"back to {to}"),)))
     monkeypatch.setattr("ops.project.open_project", lambda **_: world.project)
     monkeypatch.setattr("ops.project.must_exist", lambda project: project)
     command = vars(keycloak_h2.migrate_h2.body)["__wrapped__"]
@@ -322,7 +321,7 @@ def finding(name: str = "kc-1") -> Any:
 @pytest.fixture
 def fixing(world: World, monkeypatch: pytest.MonkeyPatch) -> keycloak_fix._Run:
     """One finding with one repair that restarts a Keycloak that serves; it is over once the repair is done."""
-    steps = (Step("restart keycloak", "restart keycloak"),)
+    steps = (Described("restart keycloak", "restart keycloak"),)
     repair = Repair("kc-1", "restart", "restart keycloak", steps, "logins wait", "it is not", restarts=True)
     facts_ = SimpleNamespace(ready=True, starting=False)
     situation = SimpleNamespace(facts=facts_, wanted=None, drift=())

@@ -201,7 +201,7 @@ def test_number_is_remembered_as_the_first_step_and_the_release_keeps_its_commit
     first = found.steps[0]
     assert isinstance(first, RememberScale)
     assert dict(first.said) == {"backend": {"replicas": 3, "instead_of": project.settings.replicas_of("backend")}}
-    assert all(first.key in step.after for step in found.steps[1:])
+    assert all(first.key in step.after_keys for step in found.steps[1:])
     sealed = next(step for step in found.steps if isinstance(step, WriteRelease))
     assert sealed.manifest is not None
     assert sealed.manifest["commit"] == "c0ffee"

@@ -15,7 +15,7 @@ import pytest
 from ops.core import state as files
 from ops.core.errors import HostLacks, NeedsPerson, OpsError
 from ops.core.lock import busy
-from ops.core.plan import Plan, Step
+from ops.core.plan import Described, Plan
 from ops.deploy import measure, measurement, transition
 from ops.deploy.measure import Sample
 from ops.deploy.steps import Migrate
@@ -340,7 +340,7 @@ def test_exemptions_are_those_that_the_running_release_lacks(served: World) -> N
     loose = replace(NEW, stack=exempt(NEW.stack, "nginx", root="it binds a low port"))
     goal = served.goal(loose, accept_violations=False)
     cast(Any, goal.project).release = OLD
-    something = Plan("deploy", (Step("a", "do a"),))
+    something = Plan("deploy", (Described("a", "do a"),))
 
     assert goal._admitted(something, loose).exemptions == ("nginx: root: it binds a low port",)
     assert goal._admitted(something, NEW).exemptions == ()

@@ -67,8 +67,8 @@ def test_files_follow_between_the_old_container_and_the_new_one(user: int, befor
     own = plan.steps[position(plan, OwnFiles, service="postgres")]
     assert isinstance(own, OwnFiles)
     assert (own.owner, own.volumes, own.folders) == (user, (DATA,), (KEYS,))
-    assert "remove postgres" in own.after
-    assert "own postgres" in plan.steps[position(plan, PromoteContainer, slot="postgres")].after
+    assert "remove postgres" in own.after_keys
+    assert "own postgres" in plan.steps[position(plan, PromoteContainer, slot="postgres")].after_keys
     order = [
         position(plan, RemoveContainer, slot="postgres"), position(plan, OwnFiles, service="postgres"),
         position(plan, PromoteContainer, slot="postgres"), position(plan, StartContainer, slot="postgres"),
@@ -90,7 +90,7 @@ def test_volume_that_a_removed_stack_has_left_is_changed_before_the_first_start(
     plan = plan_deploy(release(PRESENT), Seen(owners={DATA: frozenset({10005})}, volumes=frozenset({DATA})))
 
     start = plan.steps[position(plan, StartContainer, slot="postgres")]
-    assert "own postgres" in start.after
+    assert "own postgres" in start.after_keys
 
 
 def test_what_was_killed_in_the_middle_is_done_again_before_the_new_container_takes_its_place() -> None:
@@ -103,7 +103,7 @@ def test_what_was_killed_in_the_middle_is_done_again_before_the_new_container_ta
     left = {slot: one for slot, one in before.containers.items() if slot != "postgres"} | {waiting.slot: waiting}
     plan = plan_deploy(wanted_now, replace(before, containers=left))
 
-    assert "own postgres" in plan.steps[position(plan, StartContainer, slot="postgres")].after
+    assert "own postgres" in plan.steps[position(plan, StartContainer, slot="postgres")].after_keys
 
 
 def test_only_what_belongs_to_a_service_is_given_to_it() -> None:
@@ -125,10 +125,10 @@ def test_containers_that_serve_on_keep_their_keys_until_all_are_replaced() -> No
     assert isinstance(own, OwnFiles)
     assert (own.beside, own.folders) == (True, (BACKEND,))
     start = plan.steps[position(plan, StartContainer, slot="backend-surge")]
-    assert "own backend" in start.after
+    assert "own backend" in start.after_keys
     drop = plan.steps[position(plan, DropFormerFiles)]
     assert drop == plan.steps[-1] or keys(plan).index(drop.key) > keys(plan).index("retire backend-surge")
-    assert {"healthy backend-1", "healthy backend-2", "retire backend-surge"} <= {*drop.after}
+    assert {"healthy backend-1", "healthy backend-2", "retire backend-surge"} <= {*drop.after_keys}
 
 
 @pytest.mark.parametrize(

@@ -60,11 +60,12 @@ def test_missing_images_are_built_on_a_base_that_is_obtained_once() -> None:
 
     assert plan.steps == (
         ObtainBase("base trixie", "obtain Debian trixie", suite="trixie", tag=BASE),
-        BuildImage("image backend", "build backend", ("base trixie",), name="backend", tag="localhost/cc03/backend:1",
+        BuildImage("image backend", "build backend", name="backend", tag="localhost/cc03/backend:1",
                    context="compose/backend", args=(("BASE_TRIXIE", BASE),), deadline=900),
-        BuildImage("image nginx", "build nginx", ("base trixie",), name="nginx", tag="localhost/cc03/nginx:1",
+        BuildImage("image nginx", "build nginx", name="nginx", tag="localhost/cc03/nginx:1",
                    context="compose/nginx", args=(("BASE_TRIXIE", BASE),), deadline=900),
     )  # fmt: skip
+    assert [step.after_keys for step in plan.steps] == [(), ("base trixie",), ("base trixie",)]
 
 
 def test_image_without_a_context_is_fetched() -> None:
@@ -95,7 +96,7 @@ def test_plan_of_a_build_names_its_verb() -> None:
 def test_build_on_a_base_that_is_there_waits_for_nothing() -> None:
     redis = image("redis")
     (only,) = plan_build({"redis": redis}, frozenset(tag for _, tag in redis.bases), 60).steps
-    assert only.after == ()
+    assert only.after_keys == ()
 
 
 @pytest.mark.parametrize(
@@ -120,5 +121,5 @@ def test_two_bases_of_one_suite_are_both_obtained() -> None:
     plan = plan_build({"nginx": image("nginx"), "backend": refreshed_backend}, frozenset(), 900)
 
     obtained = {one.key: one.tag for one in plan.steps if isinstance(one, ObtainBase)}
-    after = {one.name: [obtained[key] for key in one.after] for one in plan.steps if isinstance(one, BuildImage)}
+    after = {one.name: [obtained[key] for key in one.after_keys] for one in plan.steps if isinstance(one, BuildImage)}
     assert after == {"nginx": [BASE], "backend": ["localhost/cc03/base-trixie:2"]}

@@ -122,7 +122,7 @@ def test_last_change_is_undone_first_and_each_waits_for_the_one_before(state: St
     names = [type(step).__name__ for step in plan.steps]
     assert names == ["TakeBack", "AwaitHealthy", "BringBackConfig", "UndoStatements"]
     assert builders.defects(plan) == []
-    assert all(step.after for step in plan.steps[1:])
+    assert all(step.after_keys for step in plan.steps[1:])
 
 
 def test_container_that_carried_no_load_is_taken_back_and_not_waited_for(state: State) -> None:

@@ -35,6 +35,11 @@ def plan(verb: str = "deploy") -> Plan:
     return plan_deploy(wanted(tags={"keycloak": "2"}), deployed(wanted()), verb=verb)
 
 
+def waits(plan: Plan) -> tuple[Plan, list[tuple[str, ...]]]:
+    """To compare plans: steps do not compare what they wait for."""
+    return plan, [step.after_keys for step in plan.steps]
+
+
 def found(server: Server, schema: Schema | None, **more: Any) -> Found:
     return Found(server, schema, "tag", **more)
 
@@ -55,11 +60,11 @@ def test_upgrade_dumps_once_the_old_keycloak_has_stopped_and_before_the_new_one_
 
 
 def test_same_keycloak_in_another_image_needs_nothing() -> None:
-    assert with_database(plan(), found(NEWER, AFTER), FORWARD) == plan()
+    assert waits(with_database(plan(), found(NEWER, AFTER), FORWARD)) == waits(plan())
 
 
 def test_database_without_tables_needs_no_dump() -> None:
-    assert with_database(plan(), found(NEWER, None, empty=True), FORWARD) == plan()
+    assert waits(with_database(plan(), found(NEWER, None, empty=True), FORWARD)) == waits(plan())
 
 
 def test_image_that_is_not_built_yet_is_reviewed_before_anything_stops() -> None:
@@ -148,7 +153,7 @@ def test_failed_upgrade_gets_the_dump_back_that_it_took_itself() -> None:
 def test_failed_upgrade_that_changed_nothing_restores_nothing() -> None:
     own = Rules(own_since="20260101T000000Z")
 
-    assert with_database(plan("rollback"), found(OLDER, BEFORE, dumps=(DUMP,)), own) == plan("rollback")
+    assert waits(with_database(plan("rollback"), found(OLDER, BEFORE, dumps=(DUMP,)), own)) == waits(plan("rollback"))
 
 
 def test_failed_way_back_gets_the_newer_database_back() -> None:

@@ -57,8 +57,8 @@ def test_start_follows_the_needs_and_ends_with_supervision() -> None:
     assert defects(plan) == []
     assert "healthy postgres" in before(plan, "start keycloak")
     assert {"healthy postgres", "healthy keycloak"} <= before(plan, "start backend-1")
-    assert step(plan, "start edge").after == ()
-    assert step(plan, "start nginx").after == ("healthy edge",)
+    assert step(plan, "start edge").after_keys == ()
+    assert step(plan, "start nginx").after_keys == ("healthy edge",)
     assert keys(plan)[-1] == "supervise"
     assert before(plan, "supervise") == set(keys(plan)) - {"supervise"}
 
@@ -67,7 +67,7 @@ def test_start_does_not_wait_for_what_runs_already() -> None:
     plan = plan_start(stack(), with_state(deployed(wanted(), supervised="v1"), "exited", "keycloak"), LIST, "v1")
 
     assert keys(plan) == ["start keycloak", "healthy keycloak"]
-    assert step(plan, "start keycloak").after == ()
+    assert step(plan, "start keycloak").after_keys == ()
 
 
 def test_start_has_nothing_to_do_where_all_runs_and_is_watched() -> None:
@@ -78,7 +78,7 @@ def test_restart_goes_one_replica_after_the_other() -> None:
     plan = plan_restart(stack(), deployed(wanted()), "backend")
 
     assert keys(plan) == ["restart backend-1", "healthy backend-1", "restart backend-2", "healthy backend-2"]
-    assert step(plan, "restart backend-2").after == ("healthy backend-1",)
+    assert step(plan, "restart backend-2").after_keys == ("healthy backend-1",)
 
 
 def test_restart_leaves_out_a_replica_that_does_not_exist() -> None:

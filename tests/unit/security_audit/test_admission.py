@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from ops.core.errors import OpsError
-from ops.core.plan import Plan, Step
+from ops.core.plan import Described, Plan
 from ops.security_audit.admission import FLAG, new_exemptions, refuse_violations, violations
 from ops.stack.model import Stack
 from ops.stack.release import release_files
@@ -18,7 +18,7 @@ from tests.drill.walls.seeds import OVERLAYS, Overlay, laid_over
 from tests.unit.builders import REPOSITORY, stack, wanted
 
 COMPOSE: dict[str, Any] = yaml.safe_load((REPOSITORY / "compose" / "compose.yaml").read_text(encoding="utf-8"))
-STEP = Step("start", "start redis")
+STEP = Described("start", "start redis")
 
 
 def exempt(own: Stack, service: str, **reasons: str) -> Stack:

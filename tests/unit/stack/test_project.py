@@ -17,7 +17,7 @@ from ops import project as project_module
 from ops.cli.execute import execute
 from ops.cli.operation import Operation, planned
 from ops.core.errors import HostLacks
-from ops.core.plan import Plan, Step
+from ops.core.plan import Described, Plan
 from ops.core.process import Result
 from ops.engines.podman import host as host_module
 from ops.logs import commands as logs
@@ -67,7 +67,7 @@ def test_opening_a_project_and_asking_podman_makes_nothing(project: Project, mon
 
 
 def test_plan_that_is_only_shown_makes_nothing(project: Project) -> None:
-    one = planned(project, lambda: Plan("deploy", (Step("a", "do a"),)))
+    one = planned(project, lambda: Plan("deploy", (Described("a", "do a"),)))
     execute(Operation(project, "deploy", one, plan_only=True))
     execute(Operation(project, "destroy", planned(project, lambda: Plan("destroy"))))
 
