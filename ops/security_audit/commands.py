@@ -1,4 +1,4 @@
-"""inv audit: whether anything gets in. audit.log, audit.verify: who changed this host, and whether that record is whole."""
+"""inv audit: the security audit. audit.log, audit.verify: who changed this host, and whether that record is unaltered."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def table(changes: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def told(verdict: Verdict) -> str:
-    """One line for a trail that is whole."""
+    """One line for an unbroken audit log."""
     if not verdict.entries:
         return "0 entries: nothing has been changed yet"
     return f"{verdict.entries} entries, unbroken since {verdict.since}"
@@ -69,49 +69,45 @@ _OUTCOME = {"passed": "green", "accepted": "cyan", "failed": "red", "not checked
     "json": "print the result of every control for other programs",
     "report": "also write it as a Markdown page for an auditor, into this new file",
     "overwrite": "replace the file of --report where it exists",
-    "advisories": "also check for known weaknesses of packages (default; --no-advisories skips it)",
+    "advisories": "also check packages for known vulnerabilities (default; --no-advisories skips it)",
 })  # fmt: skip
 def walls(
     c: Context, json: bool = False, report: str | None = None, overwrite: bool = False, advisories: bool = True
 ) -> None:  # fmt: skip
     """Audit the security of the running stack.
 
-    Numbered controls of what runs. Exit code 1 on a finding that nobody has accepted.
+    Checks numbered controls of what runs. Exit code 1 on a finding without an exception.
     """
     import json as json_module
 
     from ops.core.output import destination
     from ops.project import must_exist, open_project
     from ops.releases.situation import must_run
-    from ops.security_audit.controls.control import CONTROLS
-    from ops.security_audit.exceptions import parse_exceptions
-    from ops.security_audit.judge import as_json, judge
-    from ops.security_audit.probe.gather import ADVISORIES, PARTS, exceptions_text, look, today
+    from ops.security_audit.probe.gather import ADVISORIES, PARTS, audited
+    from ops.security_audit.report import as_json
 
     # Before the audit rather than after it.
     page = destination(report, overwrite=overwrite) if report is not None else None
     began = time.monotonic()
     project = must_run(must_exist(open_project()))
-    accepted = parse_exceptions(exceptions_text(project), CONTROLS)
-    facts = look(project, frozenset(PARTS) - (frozenset() if advisories else frozenset(ADVISORIES)))
-    found = judge(facts, accepted, today())
+    found = audited(project, PARTS if advisories else PARTS - ADVISORIES)
     seconds = time.monotonic() - began
     if json:
         print(json_module.dumps(as_json(found, seconds), indent=2))
     else:
-        _show_walls(found, seconds)
+        _show(found, seconds)
     if page is not None:
         _write_page(project, found, page, seconds)
     if found.findings:
-        first, where = found.findings[0]
-        raise OpsError(f"{len(found.findings)} finding(s)", f"{first.number} {where.where}: {where.what}", first.cure)
+        control, first = found.findings[0]
+        raise OpsError(f"{len(found.findings)} finding(s)", f"{control.number} {first.where}: {first.what}", control.advice)
 
 
 def _write_page(project: Project, found: Report, path: Path, seconds: float) -> None:
     import socket
 
     from ops.core import state as files
-    from ops.security_audit.markdown import page
+    from ops.security_audit.report import page
     from ops.stack.checkout import origin
 
     made_of = origin(project.host.repository)
@@ -125,14 +121,14 @@ def _write_page(project: Project, found: Report, path: Path, seconds: float) -> 
         raise OpsError(f"cannot write {path}", str(problem.strerror), "name another file: inv audit --report FILE") from problem
 
 
-def _show_walls(found: Report, seconds: float) -> None:
-    """A line for each section, every finding, and how much passed."""
+def _show(found: Report, seconds: float) -> None:
+    """A line for each section, every finding, and the percentage that passed."""
     from rich.markup import escape
 
     from ops.cli import show
     from ops.security_audit.controls.control import SECTIONS
     from ops.security_audit.judge import NOT_CHECKED
-    from ops.security_audit.markdown import share_told
+    from ops.security_audit.report import summary
 
     for number, title in SECTIONS.items():
         results = [one for one in found.results if one.control.number.partition(".")[0] == number]
@@ -146,7 +142,7 @@ def _show_walls(found: Report, seconds: float) -> None:
                 show.out.print(f"  [red]{result.control.number}[/red] [bold]{escape(one.where)}[/bold] {escape(one.what)}")
             if result.outcome == NOT_CHECKED:
                 show.out.print(f"  [yellow]{result.control.number}[/yellow] not checked: {escape(result.not_checked)}")
-    show.out.print(f"{share_told(found)}, in {seconds:.1f} s")
+    show.out.print(f"{summary(found)}, in {seconds:.1f} s")
 
 
 @verb(changes=False, help={

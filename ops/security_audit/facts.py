@@ -1,4 +1,4 @@
-"""What an audit has seen of a running stack: plain frozen data, read from the kernel, from the wire and from files."""
+"""The facts that the audit's controls judge: observed in the kernel, on the wire and in files of a running stack."""
 
 from __future__ import annotations
 
@@ -14,19 +14,16 @@ if TYPE_CHECKING:
     from ops.secrets.search import Leak
 
 
-@dataclass(frozen=True)
-class Unread:
-    """A part that could not be looked at, and why. It counts as not checked, never as passed."""
-
-    why: str
+class Unread(Exception):
+    """A part of the facts could not be read, for the reason given. Its controls are not checked, which does not mean passed."""
 
 
 @dataclass(frozen=True)
 class Process:
     """One process of a container, as /proc describes it.
 
-    `capabilities`: every set of it together, as bits (capabilities(7)). `shares`: kinds of namespaces that it has in common
-    with the host, or with a container other than the one whose network it may share.
+    `capabilities`: the union of all its sets, as bits (capabilities(7)). `shares`: kinds of namespaces that it shares with the
+    host, or with a container other than the one whose network it is declared to share.
     """
 
     name: str
@@ -48,8 +45,8 @@ class Mount:
 
 
 @dataclass(frozen=True)
-class SeenContainer:
-    """One container of the project that runs, as the kernel and Podman know it."""
+class ContainerFacts:
+    """One running container of the project, as the kernel and Podman describe it."""
 
     slot: str
     service: str
@@ -58,32 +55,31 @@ class SeenContainer:
     processes: tuple[Process, ...] = ()
     mounts: tuple[Mount, ...] = ()
     devices: tuple[str, ...] = ()
-    """Device files other than those that every container has."""
+    """Device files beyond those of every container."""
     sockets: tuple[str, ...] = ()
-    """Where something of the host is mounted that is a Unix socket, or has some below it."""
+    """Mounts of the host that are a Unix socket, or contain one."""
     written: tuple[str, ...] = ()
-    """Paths of its root file system at which a file could be made, and files of the kernel that could be opened to write."""
+    """Folders of its root file system in which a file can be created, and kernel files that can be opened for writing."""
     published: tuple[tuple[str, str, int], ...] = ()
     """(port of the container, address of the host, port of the host)."""
     networks: frozenset[str] = frozenset()
     gateways: tuple[str, ...] = ()
-    """Where its default routes lead."""
+    """Gateways of its default routes."""
     listens: frozenset[int] = frozenset()
-    """TCP ports that are open to others than itself."""
+    """TCP ports that other containers can connect to."""
     ipv6: tuple[str, ...] = ()
-    """IPv6 addresses of its networks."""
     memory_bytes: int = 0
     cpus: float = 0.0
     pids: int = 0
     secrets: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Mounted secret -> (uid, mode)."""
     unfiltered: tuple[str, ...] = ()
-    """What its seccomp filter lets through, and should not (ops/stack/seccomp.py)."""
+    """What its seccomp filter allows, and should not (ops/stack/seccomp.py)."""
 
 
 @dataclass(frozen=True, order=True)
-class Way:
-    """One connection that was tried: from a container to a port of another one at one of its addresses."""
+class Connection:
+    """One connection between two containers, to a port of the target at one of its addresses."""
 
     source: str
     target: str
@@ -97,19 +93,19 @@ class Way:
 
 @dataclass(frozen=True)
 class Reach:
-    """Which connections between containers, and from enclosed ones to the host, came about."""
+    """Which connections between containers were tried, and which succeeded."""
 
-    tried: frozenset[Way]
-    reached: frozenset[Way]
-    outward: frozenset[Way] = frozenset()
-    """Those to an address of the host that came about, from containers that need no way out."""
+    tried: frozenset[Connection] = frozenset()
+    reached: frozenset[Connection] = frozenset()
+    outward: frozenset[Connection] = frozenset()
+    """Successful connections to an address of the host, from containers on internal networks only."""
 
 
 @dataclass(frozen=True, order=True)
-class Asked:
+class ClientRequest:
     """One request of a container to a listener that serves declared clients only.
 
-    `shows`: whether it showed its own certificate. `status`: what it was answered; 0 where the connection was refused.
+    `shows`: whether it showed its own certificate. `status`: of the response; 0 where the connection was refused.
     """
 
     client: str
@@ -126,24 +122,24 @@ class Asked:
 
 @dataclass(frozen=True)
 class Handshakes:
-    """How a listener negotiates. Days are counted from the audit; `problem`: why its certificate is not accepted."""
+    """What a listener negotiates. `problem`: why clients refuse its certificate; `days_left`: from the audit to its end."""
 
     protocols: frozenset[str] = frozenset()
-    """Those of TLSv1, TLSv1.1, TLSv1.2 and TLSv1.3 that it agreed to."""
+    """Accepted ones of TLSv1, TLSv1.1, TLSv1.2 and TLSv1.3."""
     weak: frozenset[str] = frozenset()
-    """Families of weak ciphers that it agreed to."""
+    """Accepted families of weak ciphers."""
     problem: str = ""
     key: str = ""
-    """Type and size of the served key, such as `EC 256`."""
+    """Type and size of the key, such as `EC 256`."""
     signature: str = ""
     days_left: float = 0.0
     served_is_stored: bool | None = None
-    """None: the certificate is stored nowhere on this host."""
+    """None: the certificate is not stored on this host."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a request was answered. Header names are in lower case."""
+    """The response to a request. Header names are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -151,8 +147,8 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class BurstSeen:
-    """How a burst of requests was answered: how many got through within how many seconds, and whether one was refused."""
+class BurstResult:
+    """The responses to a burst of requests: how many were answered within how many seconds, and whether one was refused."""
 
     through: int
     seconds: float
@@ -161,7 +157,7 @@ class BurstSeen:
 
 @dataclass(frozen=True)
 class Advisory:
-    """A known weakness of an installed package that a newer version mends."""
+    """A known vulnerability of an installed package. `fixed`: the versions that fix it."""
 
     package: str
     identity: str
@@ -170,34 +166,37 @@ class Advisory:
 
 @dataclass(frozen=True)
 class HostFiles:
-    """Files and sockets of the host. `open_to_others`: path -> mode, where others than root may read what is secret."""
+    """Files and sockets of the host. `open_to_others`: secret or key -> mode, where other accounts can read it."""
 
     open_to_others: Mapping[str, int] = field(default_factory=dict)
     entered: tuple[str, ...] = ()
-    """The state folder and volumes, where others than root may enter them."""
+    """The state folder and volumes that other accounts can enter."""
     listens: frozenset[tuple[str, int]] = frozenset()
     """(address, port) that the project's container monitors listen on."""
     open_networks: frozenset[str] = frozenset()
     """Declared internal networks that are not internal."""
     strangers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Network -> containers on it that are not of this project."""
+    """Network -> containers on it that do not belong to this project."""
     taken: tuple[Taken, ...] = ()
     """Accounts of the host that have an id of a container."""
     firewall: str = ""
     """Why the packet filter of the published network is not in force; empty where it is."""
     trail: tuple[str, ...] = ()
-    """What is wrong with the audit trail."""
+    """What is wrong with the audit log."""
     handed: tuple[Leak, ...] = ()
-    """What the backup container could read of the host's secrets."""
+    """Secrets of the host that the backup container can read."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """All that was seen, beside what is declared."""
+    """All facts of an audit, and what is declared.
+
+    The fields with a default are the parts that take time to read: `unread` names those that could not be read, and why.
+    """
 
     stack: Stack
     compose: Mapping[str, Any]
-    """compose.yaml as it stands in the checkout."""
+    """compose.yaml of the checkout."""
     listeners: tuple[Listener, ...]
     ports: Mapping[str, int]
     """Published ports of this project: http, https, ops."""
@@ -207,21 +206,22 @@ class Facts:
     """Service -> days since its image was built here."""
     site: str
     """Public address of the site."""
-    containers: Mapping[str, SeenContainer]
+    containers: Mapping[str, ContainerFacts]
     dependencies_down: Mapping[str, str]
-    """Slot -> dependencies that it says that it works without."""
-    owned: tuple[str, ...] | Unread
-    """What PostgreSQL's role of the application owns, and of which owners it is a member."""
-    reach: Reach | Unread
-    asked: frozenset[Asked] | Unread
-    """Requests of containers that are no clients of a listener, or that show no certificate."""
-    handshakes: Mapping[Listener, Handshakes] | Unread
-    answers: Mapping[str, Answer] | Unread
-    bursts: Mapping[str, BurstSeen] | Unread
-    realm: Mapping[str, Any] | Unread
-    host: HostFiles | Unread
-    leaks: tuple[Leak, ...] | Unread
-    debian: Mapping[str, tuple[Advisory, ...]] | Unread
+    """Slot -> dependencies that it reports as down, and works without."""
+    unread: Mapping[str, str] = field(default_factory=dict)
+    owned: tuple[str, ...] = ()
+    """What PostgreSQL's role of the application owns, and of which roles it is a member."""
+    reach: Reach = field(default_factory=Reach)
+    client_requests: frozenset[ClientRequest] = frozenset()
+    """Requests of containers that are not clients of a listener, or that show no certificate."""
+    handshakes: Mapping[Listener, Handshakes] = field(default_factory=dict)
+    answers: Mapping[str, Answer] = field(default_factory=dict)
+    bursts: Mapping[str, BurstResult] = field(default_factory=dict)
+    realm: Mapping[str, Any] = field(default_factory=dict)
+    host: HostFiles = field(default_factory=HostFiles)
+    leaks: tuple[Leak, ...] = ()
+    debian: Mapping[str, tuple[Advisory, ...]] = field(default_factory=dict)
     """Service -> advisories for the packages of its image."""
-    python: tuple[Advisory, ...] | Unread
-    javascript: tuple[Advisory, ...] | Unread
+    python: tuple[Advisory, ...] = ()
+    javascript: tuple[Advisory, ...] = ()

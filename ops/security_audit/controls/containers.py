@@ -1,12 +1,12 @@
-"""Section 2: what a process could do if it were taken over, as the kernel says it."""
+"""Sections 2 and 3: running containers, as the kernel describes them, and their secrets."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from ops.security_audit.controls.control import Found, control
-from ops.security_audit.facts import Facts, Mount, SeenContainer, Unread
+from ops.security_audit.controls.control import Control, Finding
+from ops.security_audit.facts import ContainerFacts, Facts, Mount, Process
 from ops.stack.backup_settings import INSIDE as REPOSITORIES
 from ops.stack.model import Service
 
@@ -19,186 +19,81 @@ CAPABILITIES = (
 )  # fmt: skip
 """Names by their bits, from <linux/capability.h>."""
 FILTERED = 2
-"""Seccomp mode of a process that a filter confines (prctl(2), PR_GET_SECCOMP)."""
+"""Seccomp mode of a process with a filter (prctl(2), PR_GET_SECCOMP)."""
 OWN_MOUNTS = ("/etc/cc03", "/etc/tls", "/run/secrets", "/var/lib/acme")
-"""Where configuration, certificates, secrets and answers to challenges of the service itself are mounted."""
+"""Mount points of the service's own configuration, certificates, secrets and ACME challenges."""
+KERNEL = ("/proc/", "/sys/")
+OWNER_ONLY = 0o400
 
 
-def names_of(bits: int) -> Iterator[str]:
+def capability_names(bits: int) -> Iterator[str]:
     """Capabilities by name; a bit that is newer than this list by its number."""
     for bit in range(bits.bit_length()):
         if bits >> bit & 1:
             yield CAPABILITIES[bit] if bit < len(CAPABILITIES) else f"number {bit}"
 
 
-def declared(facts: Facts) -> Iterator[tuple[SeenContainer, Service]]:
-    """The containers that run, each with its declaration."""
-    for seen in facts.containers.values():
-        if seen.service in facts.stack.services:
-            yield seen, facts.stack.services[seen.service]
+def processes(facts: Facts) -> Iterator[tuple[str, Process]]:
+    for one in facts.containers.values():
+        yield from ((one.slot, process) for process in one.processes)
 
 
-@control(
-    "2.1",
-    "Every declared container runs",
-    why="what does not run cannot be looked at, and is not known to be sound",
-    cure="inv status says why; inv deploy",
-)
-def running(facts: Facts) -> Iterator[Found]:
+def mounts(facts: Facts) -> Iterator[tuple[str, Mount]]:
+    for one in facts.containers.values():
+        yield from ((one.slot, mount) for mount in one.mounts)
+
+
+def declared(facts: Facts) -> Iterator[tuple[ContainerFacts, Service]]:
+    """The running containers with their declarations."""
+    for one in facts.containers.values():
+        if one.service in facts.stack.services:
+            yield one, facts.stack.services[one.service]
+
+
+def _missing(facts: Facts) -> Iterator[Finding]:
     for slot in facts.stack.slots():
         if slot not in facts.containers and not facts.stack.service_of(slot).optional:
-            yield Found(slot, "container", "does not run, so none of the controls below has seen it")
+            yield Finding(slot, "container", "is not running, so the controls below did not check it")
 
 
-@control(
-    "2.2",
-    "No container beside the declared ones",
-    why="what nobody declared nobody watches, patches or confines",
-    cure="podman rm it, or declare it in compose/compose.yaml",
-)
-def undeclared(facts: Facts) -> Iterator[Found]:
-    # An extra container stands beside the others while a deploy is under way.
+def _undeclared(facts: Facts) -> Iterator[Finding]:
+    # An extra container runs beside the others during a deploy.
     expected = {slot for service in facts.stack.services.values() for slot in service.reserved_slots()}
     for slot in facts.containers:
         if slot not in expected:
-            yield Found(slot, "container", "runs in this project, and compose.yaml does not declare it")
+            yield Finding(slot, "container", "runs in this project, and compose.yaml does not declare it")
 
 
-@control(
-    "2.3",
-    "No process has a capability",
-    why="each capability is a part of root's power over the host",
-    cure="drop it in compose.yaml, and deploy; `podman exec --privileged` gives all of them",
-)
-def capabilities(facts: Facts) -> Iterator[Found]:
-    for seen in facts.containers.values():
-        for process in seen.processes:
-            for name in names_of(process.capabilities):
-                yield Found(seen.slot, name, f"process {process.name} has CAP_{name}")
-
-
-@control(
-    "2.4",
-    "No process can gain privileges",
-    why="one set-uid program would make its user root",
-    cure='set security_opt: ["no-new-privileges:true"], and deploy',
-)
-def new_privileges(facts: Facts) -> Iterator[Found]:
-    for seen in facts.containers.values():
-        for process in seen.processes:
-            if not process.no_new_privileges:
-                yield Found(seen.slot, process.name, f"process {process.name} runs without no-new-privileges")
-
-
-@control(
-    "2.5",
-    "Every process is confined by a seccomp filter",
-    why="without it every system call of the kernel can be tried",
-    cure="drop seccomp=unconfined, and deploy",
-)
-def seccomp(facts: Facts) -> Iterator[Found]:
-    for seen in facts.containers.values():
-        for process in seen.processes:
-            if process.seccomp != FILTERED:
-                yield Found(seen.slot, process.name, f"process {process.name} has no seccomp filter")
-
-
-@control(
-    "2.6",
-    "No process is root",
-    why="root in a container is root on the host once it gets out",
-    cure="give the service a user of its own in compose.yaml, and deploy",
-)
-def root(facts: Facts) -> Iterator[Found]:
-    for seen in facts.containers.values():
-        for process in seen.processes:
-            if 0 in process.uids:
-                yield Found(seen.slot, "uid 0", f"process {process.name} runs as uid 0")
-
-
-@control(
-    "2.7",
-    "No two services share a user",
-    why="a shared uid reads the other's secrets and volumes",
-    cure="give each service a uid of its own in compose.yaml, and deploy",
-)
-def shared_users(facts: Facts) -> Iterator[Found]:
+def _shared_users(facts: Facts) -> Iterator[Finding]:
     users: dict[int, set[str]] = defaultdict(set)
-    for seen in facts.containers.values():
-        for process in seen.processes:
-            for uid in process.uids - {0}:
-                users[uid].add(seen.service or seen.slot)
+    for one in facts.containers.values():
+        for uid in {uid for process in one.processes for uid in process.uids} - {0}:
+            users[uid].add(one.service or one.slot)
     for uid, services in sorted(users.items()):
         if len(services) > 1:
-            yield Found(" and ".join(sorted(services)), f"uid {uid}", f"both run processes as uid {uid}")
+            yield Finding(" and ".join(sorted(services)), f"uid {uid}", f"both run processes as uid {uid}")
 
 
-@control(
-    "2.8",
-    "Every container has namespaces of its own",
-    why="in the host's namespaces a process is one of the host",
-    cure="drop pid, ipc, network_mode or uts from compose.yaml, and deploy",
-)
-def namespaces(facts: Facts) -> Iterator[Found]:
-    for seen in facts.containers.values():
-        for process in seen.processes:
-            for kind in process.shares:
-                yield Found(seen.slot, kind, f"process {process.name} shares a namespace: {kind}")
-
-
-@control(
-    "2.9",
-    "No root file system can be written",
-    why="an intruder who can write can stay",
-    cure="set read_only: true; a tmpfs or a volume where it must write",
-)
-def root_file_system(facts: Facts) -> Iterator[Found]:
-    for seen in facts.containers.values():
-        for path in seen.written:
-            if not path.startswith(("/proc/", "/sys/")):
-                yield Found(seen.slot, path, f"a file could be made in {path}")
-
-
-@control(
-    "2.10",
-    "No setting of the kernel can be written",
-    why="/proc/sys and /sys reach the whole host",
-    cure="drop what unmasks them (privileged, security_opt), and deploy",
-)
-def kernel_files(facts: Facts) -> Iterator[Found]:
-    for seen in facts.containers.values():
-        for path in seen.written:
-            if path.startswith(("/proc/", "/sys/")):
-                yield Found(seen.slot, path, f"{path} could be opened to write")
-
-
-@control(
-    "2.11",
-    "No part of the host is mounted",
-    why="a path of the host is a way out of the container",
-    cure="drop the mount in compose.yaml, and deploy",
-)
-def host_mounts(facts: Facts) -> Iterator[Found]:
-    # The operator has named those folders for nothing else.
+def _host_mounts(facts: Facts) -> Iterator[Finding]:
+    # The repositories of the backup: the operator declares their folders in stack.yaml.
     named = {
         str(mount) for service in facts.stack.services.values()
         for mount in service.definition.get("volumes") or () if f":{REPOSITORIES}/" in str(mount)
     }  # fmt: skip
-    for seen in facts.containers.values():
-        for mount in seen.mounts:
-            if f"{mount.source}:{mount.target}" in named:
-                continue
-            if mount.source.startswith("/") and not mount.target.startswith(OWN_MOUNTS):
-                may = "may write to" if mount.writable else "mounts"
-                subject = f"{mount.target} (rw)" if mount.writable else mount.target
-                yield Found(seen.slot, subject, f"{may} {mount.source} of the host at {mount.target}")
+    for slot, mount in mounts(facts):
+        if f"{mount.source}:{mount.target}" in named or mount.target.startswith(OWN_MOUNTS):
+            continue
+        if mount.source.startswith("/"):
+            may = "may write to" if mount.writable else "mounts"
+            subject = f"{mount.target} (rw)" if mount.writable else mount.target
+            yield Finding(slot, subject, f"{may} {mount.source} of the host at {mount.target}")
 
 
 def _own_secret(project: str, service: Service, mount: Mount) -> bool:
-    """Whether a file is the service's own secret, which it mounts where secrets are encrypted at rest."""
+    """Whether a file is the service's own secret, which is mounted as a file where secrets are encrypted at rest."""
     name = mount.target.removeprefix("/run/secrets/")
     file, _, version = mount.source.rpartition("-")
-    # Beside the certificates, which compose.yaml has from the state folder.
+    # The state folder, as in the mounts of certificates in compose.yaml.
     states = {
         str(volume).partition("/certs/")[0] for volume in service.definition.get("volumes") or () if "/certs/" in str(volume)
     }
@@ -209,152 +104,270 @@ def _own_secret(project: str, service: Service, mount: Mount) -> bool:
     )
 
 
-@control(
-    "2.12",
-    "Mounts are those that are declared",
-    why="a foreign volume is another service's data",
-    cure="inv deploy brings back what compose.yaml declares",
-)
-def mounts(facts: Facts) -> Iterator[Found]:
-    for seen, service in declared(facts):
+def _undeclared_mounts(facts: Facts) -> Iterator[Finding]:
+    for one, service in declared(facts):
         expected = {str(mount).split(":")[1] for mount in service.definition.get("volumes") or ()} - {"/etc/cc03/current"}
         expected |= {"/etc/cc03"} if service.has_config else set()
         own = {f"{facts.stack.project}-{volume}" for volume in service.volumes}
-        for mount in seen.mounts:
+        for mount in one.mounts:
             if not mount.source or _own_secret(facts.stack.project, service, mount):
                 continue
             if mount.target not in expected:
-                yield Found(seen.slot, mount.target, f"mounts {mount.source} at {mount.target}, which is not declared")
+                yield Finding(one.slot, mount.target, f"mounts {mount.source} at {mount.target}, which is not declared")
             elif not mount.source.startswith("/") and mount.source not in own:
-                yield Found(seen.slot, mount.target, f"mounts the volume {mount.source}, which is not declared")
+                yield Finding(one.slot, mount.target, f"mounts the volume {mount.source}, which is not declared")
 
 
-@control(
-    "2.13",
-    "Configuration and certificates are mounted read-only",
-    why="a service that can alter what it is told to do can be made to do anything",
-    cure="append :ro to the mount, and deploy",
-)
-def own_mounts(facts: Facts) -> Iterator[Found]:
-    for seen in facts.containers.values():
-        for mount in seen.mounts:
-            if mount.writable and mount.source.startswith("/") and mount.target.startswith(OWN_MOUNTS):
-                yield Found(seen.slot, mount.target, f"may write to {mount.source}")
+def _lacking(*options: str) -> Callable[[Facts], Iterator[Finding]]:
+    """File systems in memory that are mounted without one of these options."""
+
+    def find(facts: Facts) -> Iterator[Finding]:
+        for slot, mount in mounts(facts):
+            for option in sorted(set(options) - mount.options) if not mount.source else ():
+                yield Finding(slot, f"{mount.target} {option}", f"{mount.target} is mounted without {option}")
+
+    return find
 
 
-@control(
-    "2.14",
-    "No socket of the host is mounted",
-    why="the engine's socket is the whole host, read-only or not",
-    cure="drop the mount in compose.yaml, and deploy",
-)
-def sockets(facts: Facts) -> Iterator[Found]:
-    for seen in facts.containers.values():
-        for path in seen.sockets:
-            yield Found(seen.slot, path, f"{path} is or holds a socket of the host")
+def _limits(facts: Facts) -> Iterator[Finding]:
+    for one, service in declared(facts):
+        if one.memory_bytes != service.limits.memory_bytes:
+            yield Finding(one.slot, "memory", f"may use {one.memory_bytes or 'any amount of'} bytes of memory")
+        if abs(one.cpus - service.limits.cpus) > 0.001:
+            yield Finding(one.slot, "CPU", f"may use {one.cpus or 'all'} CPUs")
+        if one.pids <= 0:
+            yield Finding(one.slot, "processes", "may start any number of processes")
 
 
-@control(
-    "2.15",
-    "No device beside those of every container",
-    why="a device reaches the disk, the memory or the kernel itself",
-    cure="drop devices or privileged from compose.yaml, and deploy",
-)
-def devices(facts: Facts) -> Iterator[Found]:
-    for seen in facts.containers.values():
-        for path in seen.devices:
-            yield Found(seen.slot, path, f"has the device {path}")
+def _images(facts: Facts) -> Iterator[Finding]:
+    for one, service in declared(facts):
+        expected = facts.images.get(service.name, "")
+        # Podman adds `localhost/` to the names of local images. A kept service changes its image when it is recreated.
+        if not service.keep and one.image.removeprefix("localhost/") != expected.removeprefix("localhost/"):
+            yield Finding(one.slot, "image", f"runs {one.image}, not {expected or None}")
 
 
-@control(
-    "2.16",
-    "File systems in memory take neither set-uid programs nor devices",
-    why="/tmp is the one place where an intruder can put a program",
-    cure="drop suid and dev from the tmpfs options in compose.yaml, and deploy",
-)
-def temporary(facts: Facts) -> Iterator[Found]:
-    yield from _lacking(facts, "nosuid", "nodev")
+def _unfiltered(facts: Facts) -> Iterator[Finding]:
+    for one in facts.containers.values():
+        if one.unfiltered:
+            more = f", and {len(one.unfiltered) - 1} more" if len(one.unfiltered) > 1 else ""
+            yield Finding(one.slot, "seccomp", f"its filter allows: {one.unfiltered[0]}{more}")
 
 
-def _lacking(facts: Facts, *wanted: str) -> Iterator[Found]:
-    """File systems in memory that were mounted without an option."""
-    for seen in facts.containers.values():
-        for mount in seen.mounts:
-            for option in sorted(set(wanted) - mount.options) if not mount.source else ():
-                yield Found(seen.slot, f"{mount.target} {option}", f"{mount.target} lacks {option}")
+def _secrets(facts: Facts) -> Iterator[Finding]:
+    for one, service in declared(facts):
+        for name in sorted(set(one.secrets) - set(service.secrets)):
+            yield Finding(one.slot, name, f"has the secret {name}, which is not declared")
+        for name in sorted(set(service.secrets) - set(one.secrets)):
+            yield Finding(one.slot, name, f"lacks the secret {name}")
 
 
-@control(
-    "2.17",
-    "Memory, CPU and processes are bounded",
-    why="one service that leaks would take what all others need",
-    cure="inv deploy brings back the declared limits",
-)
-def limits(facts: Facts) -> Iterator[Found]:
-    for seen, service in declared(facts):
-        if seen.memory_bytes != service.limits.memory_bytes:
-            yield Found(seen.slot, "memory", f"may use {seen.memory_bytes or 'any amount of'} bytes of memory")
-        if abs(seen.cpus - service.limits.cpus) > 0.001:
-            yield Found(seen.slot, "CPU", f"may use {seen.cpus or 'all'} CPUs")
-        if seen.pids <= 0:
-            yield Found(seen.slot, "processes", "may start any number of processes")
-
-
-@control("2.18", "Every container runs the image of this checkout", why="what was tested is not what runs", cure="inv deploy")
-def images(facts: Facts) -> Iterator[Found]:
-    for seen, service in declared(facts):
-        # What is kept takes another image when it is created anew for another reason.
-        if not service.keep and not _same(seen.image, facts.images.get(service.name, "")):
-            yield Found(seen.slot, "image", f"runs {seen.image}, not {facts.images.get(service.name)}")
-
-
-def _same(one: str, other: str) -> bool:
-    """Podman puts `localhost/` before the names of images that no registry has."""
-    return one.removeprefix("localhost/") == other.removeprefix("localhost/")
-
-
-@control(
-    "2.19",
-    "Seccomp filters refuse namespaces, mounts, keys of the kernel and foreign sockets",
-    why="in a user namespace of its own a process has all capabilities, and reaches parts of the kernel that only root should",
-    cure="inv deploy, which creates the container with the profile of this host",
-)
-def seccomp_profile(facts: Facts) -> Iterator[Found]:
-    for seen in facts.containers.values():
-        if seen.unfiltered:
-            more = f", and {len(seen.unfiltered) - 1} more" if len(seen.unfiltered) > 1 else ""
-            yield Found(seen.slot, "seccomp", f"its filter lets through: {seen.unfiltered[0]}{more}")
-
-
-@control(
-    "2.21",
-    "File systems in memory run no programs",
-    why="an intruder brings tools along, and /tmp is the one place to put them",
-    cure="drop exec from the tmpfs options in compose.yaml, and deploy",
-)
-def programs(facts: Facts) -> Iterator[Found]:
-    yield from _lacking(facts, "noexec")
-
-
-@control(
-    "2.22",
-    "Every service reaches all that it depends on",
-    why="a service that works without its cache or its login server hides an outage, or a secret that is refused",
-    cure="inv status and inv logs SERVICE say why; inv secrets.rotate NAME where a secret is refused",
-)
-def dependencies(facts: Facts) -> Iterator[Found]:
-    for slot, what in sorted(facts.dependencies_down.items()):
-        yield Found(slot, what.partition(":")[0], f"works without {what}")
-
-
-@control(
-    "2.23",
-    "The application's role owns nothing in PostgreSQL",
-    why="an owner drops tables and triggers, and so hides what was changed",
-    cure="inv restart postgres, which moves what the role owns to app_owner; REVOKE a membership",
-    part="owned",
-)
-def owned(facts: Facts) -> Iterator[Found]:
-    if not isinstance(facts.owned, Unread):
-        for what in facts.owned:
-            yield Found("postgres", "app", f"role app {what}")
+CONTROLS = (
+    Control(
+        "2.1", "All declared containers are running",
+        why="A container that is not running cannot be checked.",
+        advice="inv status shows the reason; inv deploy",
+        find=_missing,
+    ),
+    Control(
+        "2.2", "All running containers are declared",
+        why="An undeclared container is not monitored, patched or confined.",
+        advice="podman rm it, or declare it in compose/compose.yaml",
+        find=_undeclared,
+    ),
+    Control(
+        "2.3", "No process has a capability",
+        why="Each capability is a part of root's privileges on the host.",
+        advice="drop it in compose.yaml, and deploy; `podman exec --privileged` adds all of them",
+        find=lambda facts: (
+            Finding(slot, name, f"process {one.name} has CAP_{name}")
+            for slot, one in processes(facts) for name in capability_names(one.capabilities)
+        ),
+    ),
+    Control(
+        "2.4", "No process can gain privileges",
+        why="A single set-uid program would make its user root.",
+        advice='set security_opt: ["no-new-privileges:true"], and deploy',
+        find=lambda facts: (
+            Finding(slot, one.name, f"process {one.name} runs without no-new-privileges")
+            for slot, one in processes(facts) if not one.no_new_privileges
+        ),
+    ),
+    Control(
+        "2.5", "Every process has a seccomp filter",
+        why="Without a filter a process can make every system call of the kernel.",
+        advice="remove seccomp=unconfined, and deploy",
+        find=lambda facts: (
+            Finding(slot, one.name, f"process {one.name} has no seccomp filter")
+            for slot, one in processes(facts) if one.seccomp != FILTERED
+        ),
+    ),
+    Control(
+        "2.6", "No process runs as root",
+        why="Root in a container is root on the host if it escapes the container.",
+        advice="give the service a user of its own in compose.yaml, and deploy",
+        find=lambda facts: (
+            Finding(slot, "uid 0", f"process {one.name} runs as uid 0") for slot, one in processes(facts) if 0 in one.uids
+        ),
+    ),
+    Control(
+        "2.7", "Every service has a user of its own",
+        why="A process can read the secrets and volumes of another service with the same uid.",
+        advice="give each service a uid of its own in compose.yaml, and deploy",
+        find=_shared_users,
+    ),
+    Control(
+        "2.8", "Every container has namespaces of its own",
+        why="A process in the host's namespaces is not isolated from the host.",
+        advice="remove pid, ipc, network_mode or uts from compose.yaml, and deploy",
+        find=lambda facts: (
+            Finding(slot, kind, f"process {one.name} shares a namespace: {kind}")
+            for slot, one in processes(facts) for kind in one.shares
+        ),
+    ),
+    Control(
+        "2.9", "Root file systems are read-only",
+        why="An attacker who can write there can persist.",
+        advice="set read_only: true; add a tmpfs or a volume where the service must write",
+        find=lambda facts: (
+            Finding(one.slot, path, f"a file can be created in {path}")
+            for one in facts.containers.values() for path in one.written if not path.startswith(KERNEL)
+        ),
+    ),
+    Control(
+        "2.10", "Kernel settings are read-only",
+        why="/proc/sys and /sys affect the whole host.",
+        advice="remove what unmasks them (privileged, security_opt), and deploy",
+        find=lambda facts: (
+            Finding(one.slot, path, f"{path} can be opened for writing")
+            for one in facts.containers.values() for path in one.written if path.startswith(KERNEL)
+        ),
+    ),
+    Control(
+        "2.11", "No path of the host is mounted",
+        why="A mounted path of the host is a way out of the container.",
+        advice="remove the mount from compose.yaml, and deploy",
+        find=_host_mounts,
+    ),
+    Control(
+        "2.12", "All mounts are declared",
+        why="An undeclared volume may hold the data of another service.",
+        advice="inv deploy restores what compose.yaml declares",
+        find=_undeclared_mounts,
+    ),
+    Control(
+        "2.13", "Configuration and certificates are mounted read-only",
+        why="An attacker who can change the configuration of a service controls the service.",
+        advice="append :ro to the mount, and deploy",
+        find=lambda facts: (
+            Finding(slot, mount.target, f"may write to {mount.source}") for slot, mount in mounts(facts)
+            if mount.writable and mount.source.startswith("/") and mount.target.startswith(OWN_MOUNTS)
+        ),
+    ),
+    Control(
+        "2.14", "No socket of the host is mounted",
+        why="Access to the engine's socket, even read-only, is full access to the host.",
+        advice="remove the mount from compose.yaml, and deploy",
+        find=lambda facts: (
+            Finding(one.slot, path, f"{path} is or contains a socket of the host")
+            for one in facts.containers.values() for path in one.sockets
+        ),
+    ),
+    Control(
+        "2.15", "Containers have the standard devices only",
+        why="A device gives access to a disk, to memory or to the kernel itself.",
+        advice="remove devices or privileged from compose.yaml, and deploy",
+        find=lambda facts: (
+            Finding(one.slot, path, f"has the device {path}") for one in facts.containers.values() for path in one.devices
+        ),
+    ),
+    Control(
+        "2.16", "File systems in memory are mounted nosuid and nodev",
+        why="/tmp is the only place where an attacker can put a set-uid program or a device file.",
+        advice="remove suid and dev from the tmpfs options in compose.yaml, and deploy",
+        find=_lacking("nosuid", "nodev"),
+    ),
+    Control(
+        "2.17", "Memory, CPU and processes are limited",
+        why="A single service with a leak would use up what all others need.",
+        advice="inv deploy restores the declared limits",
+        find=_limits,
+    ),
+    Control(
+        "2.18", "Every container runs the image of this checkout",
+        why="Only the image of this checkout was tested.",
+        advice="inv deploy",
+        find=_images,
+    ),
+    Control(
+        "2.19", "Seccomp filters block namespaces, mounts, kernel keyrings and uncommon sockets",
+        why="In its own user namespace a process has all capabilities, and reaches parts of the kernel that only root needs.",
+        advice="inv deploy, which creates the container with this host's profile",
+        find=_unfiltered,
+    ),
+    Control(
+        "2.21", "File systems in memory are mounted noexec",
+        why="/tmp is the only place where an attacker can put programs.",
+        advice="remove exec from the tmpfs options in compose.yaml, and deploy",
+        find=_lacking("noexec"),
+    ),
+    Control(
+        "2.22", "Every service can use all its dependencies",
+        why="A service that works without its cache or its login server hides an outage, or a rejected secret.",
+        advice="inv status and inv logs SERVICE show the reason; inv secrets.rotate NAME where a secret is rejected",
+        find=lambda facts: (
+            Finding(slot, what.partition(":")[0], f"works without {what}")
+            for slot, what in sorted(facts.dependencies_down.items())
+        ),
+    ),
+    Control(
+        "2.23", "The application's role owns nothing in PostgreSQL",
+        why="An owner can drop tables and triggers, and so hide changes.",
+        advice="inv restart postgres, which moves what the role owns to app_owner; REVOKE a membership",
+        find=lambda facts: (Finding("postgres", "app", f"role app {what}") for what in facts.owned),
+        part="owned",
+    ),
+    Control(
+        "3.1", "Every container has exactly its own secrets",
+        why="With each additional secret a break-in exposes the data of another service.",
+        advice="inv deploy restores what compose.yaml declares",
+        find=_secrets,
+    ),
+    Control(
+        "3.2", "Secrets in containers are readable by the service's user only",
+        why="Otherwise every process in the container can read them.",
+        advice="inv deploy; compose.yaml must not set a mode for secrets",
+        find=lambda facts: (
+            Finding(one.slot, name, f"secret {name} belongs to uid {uid} with mode {mode:04o}")
+            for one, service in declared(facts) for name, (uid, mode) in sorted(one.secrets.items())
+            if (uid, mode) != (service.owner, OWNER_ONLY)
+        ),
+    ),
+    Control(
+        "3.3", "No secret appears in inspect, arguments, environment, logs, configuration or releases",
+        why="Many programs and accounts read these, and they are kept for long and copied elsewhere.",
+        advice="remove it there, then rotate it",
+        find=lambda facts: (Finding(one.where, one.secret, f"contains the value of {one.secret}") for one in facts.leaks),
+        part="leaks",
+    ),
+    Control(
+        "3.4", "Secrets and keys on the host are readable by root only",
+        why="An account of the host that reads them can log in as every service.",
+        advice="chmod -R go= the path",
+        find=lambda facts: (
+            Finding(path, f"{mode:04o}", f"{path} has mode {mode:04o}")
+            for path, mode in sorted(facts.host.open_to_others.items())
+        ),
+        part="host",
+    ),
+    Control(
+        "3.5", "The host's archive for the backup contains no secret in plain text",
+        why="A compromised backup container would have every secret and key of the host.",
+        advice="inv backup writes a new, encrypted archive; then rotate the secret, which was exposed",
+        find=lambda facts: (
+            Finding("backup", f"{leak.where} {leak.secret}", f"{leak.where} contains {leak.secret} in plain text")
+            for leak in facts.host.handed
+        ),
+        part="host",
+    ),
+)  # fmt: skip

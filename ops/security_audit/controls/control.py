@@ -1,4 +1,4 @@
-"""What a control is: a numbered question to what was seen, and the answer in findings."""
+"""What a control is: a numbered check of the facts, which results in findings."""
 
 from __future__ import annotations
 
@@ -6,60 +6,41 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ops.security_audit.facts import Facts, Unread
+from ops.security_audit.facts import Facts
 
 
-class Found(NamedTuple):
-    """What a control objects to. `where`: container, service or file. `subject`: what exactly, as an exception names it."""
+class Finding(NamedTuple):
+    """What violates a control. `where`: container, service or file. `subject`: the identifier that an exception names."""
 
     where: str
     subject: str
     what: str
 
 
-Question = Callable[[Facts], Iterator[Found]]
-
-
 @dataclass(frozen=True)
 class Control:
-    """`number`: section and place in it, never given to another control. `part`: field of Facts that it needs to be read."""
+    """One check.
+
+    `number`: section, and place in it; a number is never reused. `why`: the risk where the control does not hold. `advice`: how
+    to correct a finding. `part`: the field of Facts that must have been read.
+    """
 
     number: str
     title: str
     why: str
-    cure: str
-    part: str
-    ask: Question
-
-    def unread(self, facts: Facts) -> str:
-        """Why it cannot be answered; empty where it can."""
-        value = getattr(facts, self.part) if self.part else None
-        return value.why if isinstance(value, Unread) else ""
-
-
-CONTROLS: dict[str, Control] = {}
-
-
-def control(number: str, title: str, *, why: str, cure: str, part: str = "") -> Callable[[Question], Question]:
-    """Register a question. `why`: what goes wrong where it is not kept. `cure`: what to do about a finding."""
-
-    def register(ask: Question) -> Question:
-        if number in CONTROLS:
-            raise ValueError(f"two controls have the number {number}")
-        CONTROLS[number] = Control(number, title, why, cure, part, ask)
-        return ask
-
-    return register
+    advice: str
+    find: Callable[[Facts], Iterator[Finding]]
+    part: str = ""
 
 
 SECTIONS = {
-    "1": "The declaration",
-    "2": "Containers as they run",
+    "1": "Declaration",
+    "2": "Running containers",
     "3": "Secrets",
     "4": "Networks",
     "5": "Encryption",
-    "6": "The site's answers",
+    "6": "Responses of the site",
     "7": "Logins",
-    "8": "Known weaknesses of packages",
-    "9": "The host",
+    "8": "Known vulnerabilities of packages",
+    "9": "Host",
 }

@@ -1,48 +1,83 @@
-"""Section 9: the host, as far as this project uses it."""
+"""Sections 8 and 9: packages with known vulnerabilities, and the host as far as this project uses it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from ops.security_audit.controls.control import Found, control
-from ops.security_audit.facts import Facts, HostFiles
+from ops.security_audit.controls.control import Control, Finding
+from ops.security_audit.facts import Advisory, Facts
 
-
-@control(
-    "9.1",
-    "The record of changes is whole",
-    why="a line that is gone hides who did what",
-    cure="inv audit.verify; docs/how-to/audit.md says what can be concluded",
-    part="host",
-)
-def trail(facts: Facts) -> Iterator[Found]:
-    if isinstance(facts.host, HostFiles):
-        for finding in facts.host.trail:
-            yield Found("audit.jsonl", finding, finding)
+OLDEST_DAYS = 30
+"""Days since an image was built with its distribution's fixes; Debian publishes some every week."""
 
 
-@control(
-    "9.2",
-    "No account of the host has an id of a container",
-    why="it may read what belongs to the service, trace its processes and enter their file system, whatever the modes are",
-    cure="give the account another id; inv doctor says how",
-    part="host",
-)
-def accounts(facts: Facts) -> Iterator[Found]:
-    if isinstance(facts.host, HostFiles):
-        for one in facts.host.taken:
-            who = f"{one.account.kind} {one.account.name}"
-            yield Found(" and ".join(one.services), who, f"the {who} of the host has its id {one.id}")
+def _advisories(where: str, advisories: Iterable[Advisory]) -> Iterator[Finding]:
+    for one in advisories:
+        fixed = f", fixed in {one.fixed}" if one.fixed else ""
+        yield Finding(where, f"{one.package} {one.identity}", f"{one.package}: {one.identity}{fixed}")
 
 
-@control(
-    "9.3",
-    "State and volumes are closed to other accounts of the host",
-    why="configuration, logs, releases and data would be readable by whoever may log in, or has the id of a service",
-    cure="inv deploy closes the state folder; chmod go= the folder of volumes that is named",
-    part="host",
-)
-def closed(facts: Facts) -> Iterator[Found]:
-    if isinstance(facts.host, HostFiles):
-        for path in facts.host.entered:
-            yield Found(path, "folder", "can be entered by any account of the host")
+def _debian(facts: Facts) -> Iterator[Finding]:
+    for service, advisories in facts.debian.items():
+        yield from _advisories(service, advisories)
+
+
+def _accounts(facts: Facts) -> Iterator[Finding]:
+    for one in facts.host.taken:
+        account = f"{one.account.kind} {one.account.name}"
+        yield Finding(" and ".join(one.services), account, f"the {account} of the host has its id {one.id}")
+
+
+CONTROLS = (
+    Control(
+        "8.1", "No image has a Debian package with a fixed vulnerability",
+        why="Known vulnerabilities are exploited automatically.",
+        advice="inv build --refresh && inv deploy",
+        find=_debian,
+        part="debian",
+    ),
+    Control(
+        "8.2", "The backend has no Python package with a known vulnerability",
+        why="Known vulnerabilities are exploited automatically.",
+        advice="raise the version in compose/backend/requirements.lock, then inv deploy",
+        find=lambda facts: _advisories("backend", facts.python),
+        part="python",
+    ),
+    Control(
+        "8.3", "The frontend has no npm package with a known vulnerability",
+        why="Known vulnerabilities are exploited automatically.",
+        advice="npm update in compose/frontend, then inv deploy",
+        find=lambda facts: _advisories("frontend", facts.javascript),
+        part="javascript",
+    ),
+    Control(
+        "8.4", f"No image is older than {OLDEST_DAYS} days",
+        why="Where advisories are not checked, the age shows whether fixes were installed.",
+        advice="inv build --refresh && inv deploy",
+        find=lambda facts: (
+            Finding(service, "image", f"was built {days:.0f} days ago")
+            for service, days in facts.image_days.items() if days > OLDEST_DAYS
+        ),
+    ),
+    Control(
+        "9.1", "The audit log is complete and unaltered",
+        why="A removed line hides a change and its author.",
+        advice="inv audit.verify; docs/how-to/audit.md says what can be concluded",
+        find=lambda facts: (Finding("audit.jsonl", one, one) for one in facts.host.trail),
+        part="host",
+    ),
+    Control(
+        "9.2", "No account of the host has an id of a container",
+        why="It can read the service's files, trace its processes and enter their file systems, whatever the modes are.",
+        advice="give the account another id; inv doctor says how",
+        find=_accounts,
+        part="host",
+    ),
+    Control(
+        "9.3", "Other accounts of the host cannot enter the state folder and volumes",
+        why="Any account that can log in, or has the id of a service, could read configuration, logs, releases and data.",
+        advice="inv deploy closes the state folder; chmod go= the folder of volumes",
+        find=lambda facts: (Finding(path, "folder", "can be entered by every account of the host") for path in facts.host.entered),
+        part="host",
+    ),
+)  # fmt: skip

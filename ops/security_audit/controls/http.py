@@ -1,13 +1,13 @@
-"""Section 6: what the site answers to browsers, to strangers and to those who ask too often."""
+"""Section 6: the responses of the site to browsers, to attackers and to excessive requests."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from ops.security_audit.controls.control import Found, control
-from ops.security_audit.facts import Answer, BurstSeen, Facts
+from ops.security_audit.controls.control import Control, Finding
+from ops.security_audit.facts import Answer, BurstResult, Facts
 
 SITE, OPS, PLAIN = "site", "ops", "plain"
 FOREIGN = "attacker.example"
@@ -15,7 +15,7 @@ FOREIGN = "attacker.example"
 
 @dataclass(frozen=True)
 class Request:
-    """A question to a published listener. `neighbour`: put from within another container instead of from the host."""
+    """A request to a published listener. `neighbour`: from inside another container instead of from the host."""
 
     listener: str
     path: str
@@ -27,9 +27,9 @@ class Request:
 
 @dataclass(frozen=True)
 class Burst:
-    """The same request, as often as can be within a few seconds, from another container.
+    """The same request, as often as possible within a few seconds, from another container.
 
-    `at_once`, `rate`: how many the limit lets through at once, and each second besides (config/nginx/limits.conf, public.conf).
+    `at_once`, `rate`: requests that the limit allows at once, and per second (config/nginx/limits.conf, public.conf).
     """
 
     path: str
@@ -37,9 +37,9 @@ class Burst:
     rate: int
     method: str = "GET"
 
-    def proves(self, seen: BurstSeen) -> bool:
-        """Whether more was asked than the limit lets through, by a quarter at least: only then is no refusal a finding."""
-        return seen.refused or seen.through > 1.25 * (self.at_once + self.rate * seen.seconds)
+    def proves(self, result: BurstResult) -> bool:
+        """Whether it exceeded the limit, by at least a quarter: only then is a missing refusal a finding."""
+        return result.refused or result.through > 1.25 * (self.at_once + self.rate * result.seconds)
 
 
 PAGES = ("/", "/config.json", "/api/v1/health/ready", "/api/v1/items", "/auth/nothing", "/assets/none.js")
@@ -50,14 +50,8 @@ HIDDEN = (
     "/auth/realms/cc03//../master", "/_edge/keycloak-ready", "/auth/resources/%2e%2e/admin/",
 )  # fmt: skip
 MONITORING = (
-    "/prometheus/",
-    "/alertmanager/",
-    "/logs/",
-    "/logs/select/logsql/query",
-    "/metrics",
-    "/stub_status",
-    "/nginx_status",
-)
+    "/prometheus/", "/alertmanager/", "/logs/", "/logs/select/logsql/query", "/metrics", "/stub_status", "/nginx_status"
+)  # fmt: skip
 READABLE = ("/prometheus/api/v1/status/buildinfo", "/alertmanager/api/v2/status", "/logs/select/logsql/query?query=*&limit=1")
 """Metrics, alerts and logs, as scripts read them."""
 FOREIGN_PAGES: Mapping[str, Mapping[str, str]] = {
@@ -67,7 +61,7 @@ FOREIGN_PAGES: Mapping[str, Mapping[str, str]] = {
     "frame": {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"},
     "script of an old browser": {},
 }
-"""What a browser says of a request that a page of another origin makes."""
+"""Headers of a browser's request that a page of another origin causes."""
 GARBLED = ("/api/v1/items?limit=nothing", "/api/v1/items/not-an-id", "/api/v1/items/%00", "/api/v1/none", "/%ff%fe")
 OPENID = "/auth/realms/cc03/protocol/openid-connect/auth?client_id=cc03-frontend&response_type=code"
 
@@ -101,253 +95,230 @@ REQUESTS: dict[str, Request] = {
 
 BURSTS = {
     "API": Burst("/api/v1/health/live", at_once=200, rate=100),
-    # With a slash at its end, which Keycloak does not mind: a limit for the exact path would not see it.
+    # With a trailing slash, which Keycloak accepts: a limit for the exact path would not match.
     "token": Burst("/auth/realms/cc03/protocol/openid-connect/token/", at_once=40, rate=20, method="POST"),
-    # No form of Keycloak's: so many failed logins would be an alert, and an entry each in its events.
+    # Not a form of Keycloak: so many failed logins would fire an alert, and add an event each.
     "login": Burst("/auth/realms/cc03/login-actions/none", at_once=20, rate=5, method="POST"),
 }
 
 
-def answers(facts: Facts, kind: str) -> Iterator[tuple[str, Answer]]:
-    """Answers to all requests whose name begins with a word, by the rest of it."""
-    if isinstance(facts.answers, Mapping):
+TRACE = re.compile(r"Traceback \(most recent|File \"/|\bat (?:org|java|io)\.[\w.]+\(|asyncpg\.|sqlalchemy\.|SELECT .* FROM ")
+OPERATORS_PAGES = {
+    "ops by another name": 421, "ops by another page": 403, "ops by a neighbour": 403, "ops claimed to be local": 403,
+    "probe by a neighbour": 404,
+}  # fmt: skip
+"""Request -> status of its response."""
+READ_BY_SCRIPTS = ("KC_AUTH_SESSION_HASH",)
+"""Cookies that Keycloak's own page reads, to notice a login in another tab; they authenticate nobody."""
+
+
+def answers(facts: Facts, *kinds: str) -> Iterator[tuple[str, Answer]]:
+    """The responses to all requests whose name begins with one of these words, by the rest of the name."""
+    for kind in kinds:
         for name, answer in facts.answers.items():
             if name == kind or name.startswith(f"{kind} "):
                 yield name.removeprefix(kind).strip() or kind, answer
 
 
-@control(
-    "6.1",
-    "Every answer tells browsers to come by HTTPS only",
-    why="the first request by HTTP could be answered by anybody",
-    cure="config/nginx/headers-common.inc",
-    part="answers",
-)
-def transport_security(facts: Facts) -> Iterator[Found]:
+def leaks_trace(body: str) -> bool:
+    """Whether a body contains a part of a stack trace or of a query."""
+    return bool(TRACE.search(body))
+
+
+def _transport_security(facts: Facts) -> Iterator[Finding]:
     least = 1 if facts.site.startswith("https://localhost") else 31536000
     for path, answer in answers(facts, "page"):
         age = re.match(r"max-age=(\d+)", answer.headers.get("strict-transport-security", ""))
         if not age or int(age[1]) < least:
-            yield Found("nginx", path, f"{path} is answered without Strict-Transport-Security of {least} s")
+            yield Finding("nginx", path, f"{path}: no Strict-Transport-Security of {least} s")
 
 
-@control(
-    "6.2",
-    "No answer is taken for something else",
-    why="a browser that guesses runs an upload as a program",
-    cure="config/nginx/headers-common.inc",
-    part="answers",
-)
-def content_type(facts: Facts) -> Iterator[Found]:
-    for path, answer in answers(facts, "page"):
-        if answer.headers.get("x-content-type-options") != "nosniff":
-            yield Found("nginx", path, f"{path} is answered without X-Content-Type-Options: nosniff")
-
-
-@control(
-    "6.3",
-    "The page runs its own code only, in no frame",
-    why="an injected script acts as the user who looks at it",
-    cure="config/nginx/headers-app.inc",
-    part="answers",
-)
-def content_policy(facts: Facts) -> Iterator[Found]:
-    for path, answer in answers(facts, "page"):
+def _content_policy(facts: Facts) -> Iterator[Finding]:
+    for _, answer in answers(facts, "page /"):
         policy = answer.headers.get("content-security-policy", "")
-        if path != "/":
-            continue
         for part in ("default-src", "frame-ancestors 'none'", "object-src 'none'"):
             if part not in policy:
-                yield Found("nginx", f"{path} {part}", f"{path}: Content-Security-Policy lacks {part}")
+                yield Finding("nginx", f"/ {part}", f"/: Content-Security-Policy lacks {part}")
         for part in ("unsafe-inline", "unsafe-eval", " *"):
             if part in policy:
-                yield Found("nginx", f"{path} {part}", f"{path}: Content-Security-Policy allows {part.strip()}")
+                yield Finding("nginx", f"/ {part}", f"/: Content-Security-Policy allows {part.strip()}")
 
 
-@control(
-    "6.4",
-    "Nobody learns which version runs",
-    why="scanners look for versions with known weaknesses",
-    cure="server_tokens off, proxy_hide_header X-Powered-By",
-    part="answers",
-)
-def versions(facts: Facts) -> Iterator[Found]:
-    for path, answer in answers(facts, "page"):
-        for name in ("server", "x-powered-by", "via"):
-            if re.search(r"\d", answer.headers.get(name, "")):
-                yield Found("nginx", f"{path} {name}", f"{path}: {name}: {answer.headers[name]}")
-
-
-@control(
-    "6.5",
-    "Every other name leads to the configured one",
-    why="a forged Host would end up in links and redirects",
-    cure="config/nginx/public.conf",
-    part="answers",
-)
-def host_names(facts: Facts) -> Iterator[Found]:
+def _host_names(facts: Facts) -> Iterator[Finding]:
     for kind in ("plain", "another name"):
         for _, answer in answers(facts, kind):
-            if answer.status != 308 or not answer.headers.get("location", "").startswith(f"{facts.site}/"):
-                yield Found("nginx", kind, f"answered {answer.status} {answer.headers.get('location', '')}")
+            location = answer.headers.get("location", "")
+            if answer.status != 308 or not location.startswith(f"{facts.site}/"):
+                yield Finding("nginx", kind, f"is answered with {answer.status} {location}")
 
 
-@control(
-    "6.6",
-    "Keycloak's administration, other realms and inner pages are not public",
-    why="its administrators would be guessed at by the whole world",
-    cure="config/nginx/public.conf: only the realm of this product is passed on",
-    part="answers",
-)
-def administration(facts: Facts) -> Iterator[Found]:
-    for path, answer in answers(facts, "hidden"):
-        if answer.status < 400 or answer.status >= 500:
-            yield Found("nginx", path, f"{path} is answered {answer.status}")
-
-
-@control(
-    "6.7",
-    "Monitoring is not public",
-    why="metrics and logs tell an attacker what works",
-    cure="config/nginx/public.conf",
-    part="answers",
-)
-def monitoring(facts: Facts) -> Iterator[Found]:
+def _monitoring(facts: Facts) -> Iterator[Finding]:
     home = dict(answers(facts, "page")).get("/")
     for path, answer in answers(facts, "monitoring"):
-        # Whatever the site does not know is a view of the application.
+        # An unknown path shows the application.
         if answer.status < 400 and (home is None or answer.body != home.body):
-            yield Found("nginx", path, f"{path} is answered {answer.status}")
+            yield Finding("nginx", path, f"{path} is answered with {answer.status}")
 
 
-@control(
-    "6.8",
-    "The operator's pages serve the host alone",
-    why="they have no login: who reaches them reads all and writes much",
-    cure="config/nginx/ops.conf, limits.conf",
-    part="answers",
-)
-def operators_pages(facts: Facts) -> Iterator[Found]:
-    expected = {
-        "ops by another name": 421, "ops by another page": 403, "ops by a neighbour": 403, "ops claimed to be local": 403,
-        "probe by a neighbour": 404,
-    }  # fmt: skip
-    for kind, status in expected.items():
-        for _, answer in answers(facts, kind):
-            if answer.status != status:
-                yield Found("nginx", kind, f"is answered {answer.status}, not {status}")
+def _expected(where: str, statuses: Mapping[str, int]) -> Callable[[Facts], Iterator[Finding]]:
+    """Requests whose response has another status than expected."""
+    return lambda facts: (
+        Finding(where, kind, f"is answered with {answer.status}, not {status}")
+        for kind, status in statuses.items() for _, answer in answers(facts, kind) if answer.status != status
+    )  # fmt: skip
 
 
-@control(
-    "6.9",
-    "The API answers nobody without a valid token",
-    why="its data would be everybody's",
-    cure="compose/backend/app/auth",
-    part="answers",
-)
-def tokens(facts: Facts) -> Iterator[Found]:
-    for kind in ("page /api/v1/items", "unsigned token", "another origin"):
-        for _, answer in answers(facts, kind):
-            if answer.status != 401:
-                yield Found("backend", kind, f"is answered {answer.status}")
-
-
-@control(
-    "6.10",
-    "Pages of other sites cannot read the API",
-    why="they run in the browsers of users who are signed in here",
-    cure="compose/backend/app/main.py: no CORS for others",
-    part="answers",
-)
-def origins(facts: Facts) -> Iterator[Found]:
+def _origins(facts: Facts) -> Iterator[Finding]:
     for kind in ("another origin", "preflight"):
         for _, answer in answers(facts, kind):
             allowed = answer.headers.get("access-control-allow-origin", "")
             if allowed == "*" or FOREIGN in allowed:
-                yield Found("backend", kind, f"Access-Control-Allow-Origin: {allowed}")
+                yield Finding("backend", kind, f"Access-Control-Allow-Origin: {allowed}")
 
 
-@control(
-    "6.11",
-    "Errors tell nothing of the inside",
-    why="a trace names files, versions and queries",
-    cure="compose/backend/app/problems.py, config/nginx/errors.conf",
-    part="answers",
-)
-def errors(facts: Facts) -> Iterator[Found]:
-    for path, answer in (*answers(facts, "garbled"), *answers(facts, "trace")):
-        if answer.status >= 500 or leaks_trace(answer.body):
-            yield Found("backend", path, f"{path} is answered {answer.status}: {answer.body[:80]!r}")
-
-
-TRACE = re.compile(r"Traceback \(most recent|File \"/|\bat (?:org|java|io)\.[\w.]+\(|asyncpg\.|sqlalchemy\.|SELECT .* FROM ")
-
-
-def leaks_trace(body: str) -> bool:
-    """Whether a body holds a piece of a program's trace or of a query."""
-    return bool(TRACE.search(body))
-
-
-FOR_SCRIPTS = ("KC_AUTH_SESSION_HASH",)
-"""Cookies that Keycloak's own page reads, to notice a login in another tab; worth nothing by themselves."""
-
-
-@control(
-    "6.12",
-    "Cookies of a login are secure",
-    why="a cookie that goes by HTTP, or that scripts read, is soon another's",
-    cure="config/keycloak: the realm's sslRequired, hostname",
-    part="answers",
-)
-def cookies(facts: Facts) -> Iterator[Found]:
+def _cookies(facts: Facts) -> Iterator[Finding]:
     for _, answer in answers(facts, "login page"):
-        set_here = [one.strip() for one in answer.headers.get("set-cookie", "").split("\n") if one.strip()]
-        if answer.status != 200 or not set_here:
-            yield Found("keycloak", "login page", f"is answered {answer.status} with {len(set_here)} cookies")
-        for cookie in set_here:
+        cookies = [one.strip() for one in answer.headers.get("set-cookie", "").split("\n") if one.strip()]
+        if answer.status != 200 or not cookies:
+            yield Finding("keycloak", "login page", f"is answered with {answer.status} and {len(cookies)} cookies")
+        for cookie in cookies:
             name, flags = cookie.partition("=")[0], cookie.lower()
-            if "secure" not in flags or ("httponly" not in flags and name not in FOR_SCRIPTS):
-                yield Found("keycloak", name, f"cookie {name} lacks Secure or HttpOnly")
+            if "secure" not in flags or ("httponly" not in flags and name not in READ_BY_SCRIPTS):
+                yield Finding("keycloak", name, f"cookie {name} lacks Secure or HttpOnly")
 
 
-@control(
-    "6.13",
-    "A login leads back to this site only",
-    why="the code of a login would be sent to whoever made the link",
-    cure="redirectUris in config/keycloak/realm.yaml",
-    part="answers",
-)
-def redirects(facts: Facts) -> Iterator[Found]:
-    for _, answer in answers(facts, "login for another site"):
-        if answer.status != 400:
-            yield Found("keycloak", "redirect_uri", f"a foreign redirect_uri is answered {answer.status}")
-
-
-@control(
-    "6.14",
-    "Who asks too often is limited",
-    why="passwords are guessed, and one address takes what all need",
-    cure="config/nginx/limits.conf, public.conf",
-    part="bursts",
-)
-def limits(facts: Facts) -> Iterator[Found]:
-    if isinstance(facts.bursts, Mapping):
-        for kind, seen in facts.bursts.items():
-            if not seen.refused and BURSTS[kind].proves(seen):
-                yield Found("nginx", kind, f"{seen.through} requests got through within {seen.seconds:.1f} s")
-
-
-@control(
-    "6.15",
-    "Pages of other sites cannot read the operator's pages",
-    why="any page in the operator's browser would read logs, metrics and alerts, since there is no login",
-    cure="config/nginx/ops.conf, headers-ops.inc",
-    part="answers",
-)
-def operators_origins(facts: Facts) -> Iterator[Found]:
+def _operators_origins(facts: Facts) -> Iterator[Finding]:
     for kind, answer in answers(facts, "foreign"):
         if answer.status != 403:
-            yield Found("nginx", kind, f"a page of another origin: {kind} is answered {answer.status}")
-    for path, answer in (*answers(facts, "foreign"), *answers(facts, "readable")):
+            yield Finding("nginx", kind, f"a page of another origin: {kind} is answered with {answer.status}")
+    for path, answer in answers(facts, "foreign", "readable"):
         if allowed := answer.headers.get("access-control-allow-origin"):
-            yield Found("nginx", f"{path} allows", f"{path}: Access-Control-Allow-Origin: {allowed}")
+            yield Finding("nginx", f"{path} allows", f"{path}: Access-Control-Allow-Origin: {allowed}")
+
+
+CONTROLS = (
+    Control(
+        "6.1", "Responses have Strict-Transport-Security",
+        why="Otherwise an attacker on the way can answer the first request, by HTTP.",
+        advice="config/nginx/headers-common.inc",
+        find=_transport_security,
+        part="answers",
+    ),
+    Control(
+        "6.2", "Responses have X-Content-Type-Options: nosniff",
+        why="A browser that guesses the type may execute an upload as a script.",
+        advice="config/nginx/headers-common.inc",
+        find=lambda facts: (
+            Finding("nginx", path, f"{path}: no X-Content-Type-Options: nosniff")
+            for path, answer in answers(facts, "page") if answer.headers.get("x-content-type-options") != "nosniff"
+        ),
+        part="answers",
+    ),
+    Control(
+        "6.3", "The page executes its own code only, and cannot be framed",
+        why="An injected script acts with the rights of the user.",
+        advice="config/nginx/headers-app.inc",
+        find=_content_policy,
+        part="answers",
+    ),
+    Control(
+        "6.4", "Responses contain no version numbers",
+        why="Scanners search for versions with known vulnerabilities.",
+        advice="server_tokens off, proxy_hide_header X-Powered-By",
+        find=lambda facts: (
+            Finding("nginx", f"{path} {name}", f"{path}: {name}: {answer.headers[name]}")
+            for path, answer in answers(facts, "page") for name in ("server", "x-powered-by", "via")
+            if re.search(r"\d", answer.headers.get(name, ""))
+        ),
+        part="answers",
+    ),
+    Control(
+        "6.5", "Other host names are redirected to the configured one",
+        why="A forged Host header would appear in links and redirects.",
+        advice="config/nginx/public.conf",
+        find=_host_names,
+        part="answers",
+    ),
+    Control(
+        "6.6", "Keycloak's administration, other realms and internal pages are not public",
+        why="Attackers could try passwords of administrators.",
+        advice="config/nginx/public.conf: only the realm of this product is forwarded",
+        find=lambda facts: (
+            Finding("nginx", path, f"{path} is answered with {answer.status}")
+            for path, answer in answers(facts, "hidden") if not 400 <= answer.status < 500
+        ),
+        part="answers",
+    ),
+    Control(
+        "6.7", "Monitoring is not public",
+        why="Metrics and logs show an attacker what works.",
+        advice="config/nginx/public.conf",
+        find=_monitoring,
+        part="answers",
+    ),
+    Control(
+        "6.8", "The operator's pages are served to the host only",
+        why="They have no login: every client can read everything, and change much.",
+        advice="config/nginx/ops.conf, limits.conf",
+        find=_expected("nginx", OPERATORS_PAGES),
+        part="answers",
+    ),
+    Control(
+        "6.9", "The API refuses requests without a valid token",
+        why="Otherwise its data are public.",
+        advice="compose/backend/app/auth",
+        find=_expected("backend", dict.fromkeys(("page /api/v1/items", "unsigned token", "another origin"), 401)),
+        part="answers",
+    ),
+    Control(
+        "6.10", "Pages of other sites cannot read the API",
+        why="They run in the browsers of users who are logged in here.",
+        advice="compose/backend/app/main.py: no CORS for other origins",
+        find=_origins,
+        part="answers",
+    ),
+    Control(
+        "6.11", "Error messages contain no internals",
+        why="A stack trace shows files, versions and queries.",
+        advice="compose/backend/app/problems.py, config/nginx/errors.conf",
+        find=lambda facts: (
+            Finding("backend", path, f"{path} is answered with {answer.status}: {answer.body[:80]!r}")
+            for path, answer in answers(facts, "garbled", "trace") if answer.status >= 500 or leaks_trace(answer.body)
+        ),
+        part="answers",
+    ),
+    Control(
+        "6.12", "Login cookies are Secure and HttpOnly",
+        why="A cookie that is sent by HTTP, or that scripts can read, is easily stolen.",
+        advice="config/keycloak: the realm's sslRequired, hostname",
+        find=_cookies,
+        part="answers",
+    ),
+    Control(
+        "6.13", "Logins redirect to this site only",
+        why="Otherwise a forged link sends the code of a login to its author.",
+        advice="redirectUris in config/keycloak/realm.yaml",
+        find=lambda facts: (
+            Finding("keycloak", "redirect_uri", f"a foreign redirect_uri is answered with {answer.status}")
+            for _, answer in answers(facts, "login for another site") if answer.status != 400
+        ),
+        part="answers",
+    ),
+    Control(
+        "6.14", "Excessive requests of one address are refused",
+        why="Otherwise one address can guess passwords, and use up what all need.",
+        advice="config/nginx/limits.conf, public.conf",
+        find=lambda facts: (
+            Finding("nginx", kind, f"{one.through} requests within {one.seconds:.1f} s were answered")
+            for kind, one in facts.bursts.items() if not one.refused and BURSTS[kind].proves(one)
+        ),
+        part="bursts",
+    ),
+    Control(
+        "6.15", "Pages of other sites cannot read the operator's pages",
+        why="They have no login: any page in the operator's browser could read logs, metrics and alerts.",
+        advice="config/nginx/ops.conf, headers-ops.inc",
+        find=_operators_origins,
+        part="answers",
+    ),
+)  # fmt: skip

@@ -1,193 +1,263 @@
-"""Section 4: who reaches whom, by connections that were tried."""
+"""Sections 4 and 5: which connections succeed, and what is negotiated on them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from ops.security_audit.controls.containers import declared
-from ops.security_audit.controls.control import Found, control
-from ops.security_audit.facts import Facts, HostFiles, Reach, Way
-from ops.security_audit.listeners import ports_of
+from ops.security_audit.controls.control import Control, Finding
+from ops.security_audit.facts import Connection, Facts, Handshakes
+from ops.security_audit.listeners import Listener, ports_of
+from ops.security_audit.policies.isolation import EVERYWHERE, PUBLISHED
 from ops.stack.model import Stack
 
-LOOPBACK, EVERYWHERE = "127.0.0.1", "0.0.0.0"  # noqa: S104  (compared with, never listened on)
-PUBLISHED = {
-    "8080/tcp": ("http", EVERYWHERE), "8443/tcp": ("https", EVERYWHERE), "8444/tcp": ("proxy_protocol", EVERYWHERE),
-    "9443/tcp": ("ops", LOOPBACK),
-}  # fmt: skip
-"""Port of nginx -> (key below `ports`, address of the host)."""
+OLD = ("TLSv1", "TLSv1.1")
+LEAST_BITS = {"EC": 256, "RSA": 2048, "ED": 256}
+"""CA/Browser Forum, baseline requirements, 6.1.5."""
+SHA2 = ("sha256", "sha384", "sha512", "ed25519")
+LEAST_DAYS = 7
+"""As the alert CertificateExpiresVerySoon."""
 
 
 def place(stack: Stack, slot: str) -> str:
-    """The container that has the network in which another one stands: itself, but for nginx."""
+    """The container whose network a container uses: its own, except for nginx."""
     return stack.service_of(slot).shares or slot
 
 
-def allowed(stack: Stack, way: Way) -> bool:
-    """Two containers may talk where they share a network on which the target listens."""
+def allowed(stack: Stack, way: Connection) -> bool:
+    """Two containers may communicate over a network of both on which the target listens."""
     return way.network in stack.service_of(way.source).networks and way.network in stack.service_of(way.target).listens_on
 
 
-def _told(way: Way) -> Found:
-    return Found(way.source, f"{way.target}:{way.port} by {way.network}", f"reaches {way.target}:{way.port} by {way.network}")
+def _reached(way: Connection, what: str) -> Finding:
+    return Finding(way.source, f"{way.target}:{way.port} by {way.network}", what)
 
 
-@control(
-    "4.1",
-    "No container reaches another one on a network that it is not on, or on which that one does not listen",
-    why="the networks are the firewall between the tiers",
-    cure="inv deploy; podman network inspect shows who stands where",
-    part="reach",
-)
-def forbidden(facts: Facts) -> Iterator[Found]:
-    if isinstance(facts.reach, Reach):
-        for way in sorted(facts.reach.reached):
-            if not allowed(facts.stack, way):
-                yield _told(way)
-
-
-@control(
-    "4.2",
-    "Every declared way is there",
-    why="else that the others are closed would prove nothing",
-    cure="inv status; a container that has just started is not reached yet",
-    part="reach",
-)
-def missing(facts: Facts) -> Iterator[Found]:
-    if isinstance(facts.reach, Reach):
-        for way in sorted(facts.reach.tried - facts.reach.reached):
-            if allowed(facts.stack, way):
-                yield Found(way.source, f"{way.target}:{way.port} by {way.network}", f"does not reach {way}")
-
-
-@control(
-    "4.3",
-    "Containers are on their declared networks only",
-    why="each network more opens a tier",
-    cure="inv deploy, or podman network disconnect",
-)
-def attached(facts: Facts) -> Iterator[Found]:
-    for seen, service in declared(facts):
-        for network in sorted(seen.networks - set(service.networks)):
-            yield Found(seen.slot, network, f"stands on {network}, which is not declared for it")
-
-
-@control(
-    "4.4",
-    "No port is open beside the declared ones",
-    why="what listens unknown is neither watched nor limited",
-    cure="end the program, or declare the port in config/audit/listeners.yaml",
-)
-def open_ports(facts: Facts) -> Iterator[Found]:
-    for seen, service in declared(facts):
-        # nginx and what holds its address have one network, and so one table of sockets.
+def _open_ports(facts: Facts) -> Iterator[Finding]:
+    for one, service in declared(facts):
+        # nginx and the container that holds its address have one network namespace, and so one table of sockets.
         names = (service.name, service.holds or service.shares or "")
         expected = ports_of(facts.listeners, names[0]) | ports_of(facts.listeners, names[1])
-        for port in sorted(seen.listens - expected):
-            yield Found(seen.slot, str(port), f"port {port} is open to its neighbours")
+        for port in sorted(one.listens - expected):
+            yield Finding(one.slot, str(port), f"port {port} is open to other containers")
 
 
-@control(
-    "4.5",
-    "Internal networks have no way out",
-    why="what is stolen cannot be sent anywhere, and no program can be fetched",
-    cure="inv destroy, then inv deploy makes the network anew: it is internal for good or not at all",
-    part="host",
-)
-def way_out(facts: Facts) -> Iterator[Found]:
-    if isinstance(facts.host, HostFiles):
-        for network in sorted(facts.host.open_networks):
-            yield Found(network, "internal", f"network {network} is not internal")
+def _ways_out(facts: Facts) -> Iterator[Finding]:
+    for network in sorted(facts.host.open_networks):
+        yield Finding(network, "internal", f"network {network} is not internal")
     internal = {name for name, is_internal in facts.stack.networks.items() if is_internal}
-    for seen in facts.containers.values():
-        if seen.networks <= internal:
-            for gateway in seen.gateways:
-                yield Found(seen.slot, f"route to {gateway}", f"has a default route to {gateway}")
+    for one in facts.containers.values():
+        for gateway in one.gateways if one.networks <= internal else ():
+            yield Finding(one.slot, f"route to {gateway}", f"has a default route to {gateway}")
 
 
-@control(
-    "4.6",
-    "Containers do not reach the host",
-    why="its services trust whoever is on the host",
-    cure="inv deploy loads the packet filter; podman network inspect: does an internal network have a gateway?",
-    part="reach",
-)
-def to_the_host(facts: Facts) -> Iterator[Found]:
-    if isinstance(facts.reach, Reach):
-        for way in sorted(facts.reach.outward):
-            yield Found(way.source, f"{way.address}:{way.port}", f"reaches the host at {way.address}:{way.port}")
-
-
-@control(
-    "4.9",
-    "Containers have no IPv6 address",
-    why="the bridge of an internal network has a link-local IPv6 address of the host: what listens on [::] there is reached",
-    cure="inv deploy: the container was made by an older release, or by hand",
-)
-def no_ipv6(facts: Facts) -> Iterator[Found]:
-    for seen in facts.containers.values():
-        for address in seen.ipv6:
-            yield Found(seen.slot, address, f"has the IPv6 address {address}")
-
-
-@control(
-    "4.10",
-    "The packet filter of the published network is in force",
-    why="without it other machines route to nginx' address past its published ports, and other containers count as the host",
-    cure="inv deploy, or inv start; nft list ruleset shows what the kernel has",
-    part="host",
-)
-def filtered(facts: Facts) -> Iterator[Found]:
-    if isinstance(facts.host, HostFiles) and facts.host.firewall:
-        yield Found("host", "firewall", facts.host.firewall)
-
-
-@control(
-    "4.7",
-    "The host publishes the declared ports only",
-    why="what is published is attacked",
-    cure="drop ports from compose.yaml, and deploy",
-    part="host",
-)
-def published(facts: Facts) -> Iterator[Found]:
-    expected = {(inner, where, facts.ports[key]) for inner, (key, where) in PUBLISHED.items() if key in facts.ports}
-    for seen in facts.containers.values():
-        holds = seen.service in facts.stack.services and facts.stack.services[seen.service].holds
-        for inner, where, port in seen.published:
+def published(facts: Facts) -> Iterator[Finding]:
+    """Ports of the host that are published and not declared."""
+    expected = {(inner, where, facts.ports[key]) for inner, (key, where, _) in PUBLISHED.items() if key in facts.ports}
+    for one in facts.containers.values():
+        holds = one.service in facts.stack.services and facts.stack.services[one.service].holds
+        for inner, where, port in one.published:
             if not holds or (inner, where or EVERYWHERE, port) not in expected:
-                yield Found(seen.slot, f"{where or EVERYWHERE}:{port}", f"publishes {inner} at {where or EVERYWHERE}:{port}")
-    if isinstance(facts.host, HostFiles):
-        declared_here = {(where, port) for _, where, port in expected}
-        for where, port in sorted(facts.host.listens - declared_here):
-            yield Found("host", f"{where}:{port}", f"listens at {where}:{port} on behalf of this project")
+                at = f"{where or EVERYWHERE}:{port}"
+                yield Finding(one.slot, at, f"publishes {inner} at {at}")
+    for where, port in sorted(facts.host.listens - {(where, port) for _, where, port in expected}):
+        yield Finding("host", f"{where}:{port}", f"listens at {where}:{port} for this project")
 
 
-@control(
-    "4.8",
-    "Nobody else stands on the project's networks",
-    why="a foreign container there is a neighbour of the databases",
-    cure="podman network disconnect it",
-    part="host",
-)
-def strangers(facts: Facts) -> Iterator[Found]:
-    if isinstance(facts.host, HostFiles):
-        for network, names in sorted(facts.host.strangers.items()):
-            for name in names:
-                yield Found(network, name, f"container {name} stands on {network}")
+def _served_clients(facts: Facts) -> Iterator[Finding]:
+    for one in sorted(facts.client_requests):
+        if one.served:
+            shown = f"with the certificate of {one.client}" if one.shows else "without a certificate"
+            at = f"{one.target}:{one.port}"
+            yield Finding(one.client, f"{at}{one.path}", f"is served {one.path} by {at} {shown}")
 
 
-@control(
-    "4.11",
-    "Logs, metrics and alerts are served to their declared clients alone",
-    why="who takes over a neighbour reads every log line, writes some, and silences alerts",
-    cure="client_allowed_sans of its web.yml, or compose/logs/proxy.conf; config/audit/listeners.yaml declares the clients",
-    part="asked",
-)
-def clients(facts: Facts) -> Iterator[Found]:
-    for asked in sorted(facts.asked) if isinstance(facts.asked, frozenset) else ():
-        if asked.served:
-            shown = f"with the certificate of {asked.client}" if asked.shows else "without a certificate"
-            yield Found(
-                asked.client, f"{asked.target}:{asked.port}{asked.path}",
-                f"is served {asked.path} by {asked.target}:{asked.port} {shown}",
-            )  # fmt: skip
+NETWORKS = (
+    Control(
+        "4.1", "No container reaches another one outside their common networks",
+        why="The networks are the firewall between the tiers.",
+        advice="inv deploy; podman network inspect shows which container is on which network",
+        find=lambda facts: (
+            _reached(way, f"reaches {way.target}:{way.port} by {way.network}")
+            for way in sorted(facts.reach.reached) if not allowed(facts.stack, way)
+        ),
+        part="reach",
+    ),
+    Control(
+        "4.2", "Every declared connection succeeds",
+        why="If these fail as well, failing connections prove nothing.",
+        advice="inv status; a container that has just started does not accept connections yet",
+        find=lambda facts: (
+            _reached(way, f"does not reach {way}")
+            for way in sorted(facts.reach.tried - facts.reach.reached) if allowed(facts.stack, way)
+        ),
+        part="reach",
+    ),
+    Control(
+        "4.3", "Containers are on their declared networks only",
+        why="Each additional network gives access to another tier.",
+        advice="inv deploy, or podman network disconnect",
+        find=lambda facts: (
+            Finding(one.slot, network, f"is on {network}, which is not declared for it")
+            for one, service in declared(facts) for network in sorted(one.networks - set(service.networks))
+        ),
+    ),
+    Control(
+        "4.4", "Only declared ports are open",
+        why="An unknown listener is neither monitored nor limited.",
+        advice="stop the program, or declare the port in config/audit/listeners.yaml",
+        find=_open_ports,
+    ),
+    Control(
+        "4.5", "Internal networks have no route out",
+        why="Without a route an attacker can neither send data out nor fetch programs.",
+        advice="inv destroy, then inv deploy, which creates the network again: it cannot be made internal later",
+        find=_ways_out,
+        part="host",
+    ),
+    Control(
+        "4.6", "Containers do not reach the host",
+        why="Services of the host trust every local connection.",
+        advice="inv deploy loads the packet filter; podman network inspect shows whether an internal network has a gateway",
+        find=lambda facts: (
+            Finding(way.source, f"{way.address}:{way.port}", f"reaches the host at {way.address}:{way.port}")
+            for way in sorted(facts.reach.outward)
+        ),
+        part="reach",
+    ),
+    Control(
+        "4.9", "Containers have no IPv6 address",
+        why="The bridge of an internal network has a link-local IPv6 address of the host, where listeners on [::] are reached.",
+        advice="inv deploy: the container was created by an older release, or manually",
+        find=lambda facts: (
+            Finding(one.slot, address, f"has the IPv6 address {address}")
+            for one in facts.containers.values() for address in one.ipv6
+        ),
+    ),
+    Control(
+        "4.10", "The packet filter of the published network is loaded",
+        why="Without it other machines can route to nginx past its published ports, and other containers count as the host.",
+        advice="inv deploy, or inv start; nft list ruleset shows the kernel's rules",
+        find=lambda facts: iter([Finding("host", "firewall", facts.host.firewall)] if facts.host.firewall else []),
+        part="host",
+    ),
+    Control(
+        "4.7", "The host publishes the declared ports only",
+        why="Every published port is exposed to attacks.",
+        advice="remove ports from compose.yaml, and deploy",
+        find=published,
+        part="host",
+    ),
+    Control(
+        "4.8", "Only containers of this project are on its networks",
+        why="A container of another project could connect to the databases.",
+        advice="podman network disconnect it",
+        find=lambda facts: (
+            Finding(network, name, f"container {name} is on {network}")
+            for network, names in sorted(facts.host.strangers.items()) for name in names
+        ),
+        part="host",
+    ),
+    Control(
+        "4.11", "Logs, metrics and alerts are served to their declared clients only",
+        why="A compromised container could read all logs, forge log lines and silence alerts.",
+        advice="client_allowed_sans of its web.yml, or compose/logs/proxy.conf; config/audit/listeners.yaml declares the clients",
+        find=_served_clients,
+        part="client_requests",
+    ),
+)  # fmt: skip
+
+
+def handshakes(facts: Facts) -> Iterator[tuple[Listener, Handshakes]]:
+    yield from sorted(facts.handshakes.items())
+
+
+def _plain(facts: Facts) -> Iterator[Finding]:
+    for listener in sorted(facts.listeners):
+        if not listener.encrypted:
+            yield Finding(listener.service, str(listener.port), f"{listener} speaks {listener.speaks} without TLS")
+    for listener, found in handshakes(facts):
+        if not found.protocols:
+            what = f"{listener} is declared as {listener.speaks} and speaks no TLS"
+            yield Finding(listener.service, str(listener.port), what)
+
+
+def _short(key: str) -> bool:
+    kind, _, bits = key.partition(" ")
+    return int(bits or 0) < LEAST_BITS.get(kind, 1 << 20)
+
+
+def _tls(
+    number: str, title: str, *, why: str, advice: str, find: Callable[[Handshakes], Iterable[tuple[str, str]]]
+) -> Control:  # fmt: skip
+    """A control of each listener's handshakes. find: (subject, what) of each violation."""
+    return Control(
+        number, title, why, advice, part="handshakes",
+        find=lambda facts: (
+            Finding(listener.service, f"{listener.port} {subject}", f"{listener} {what}")
+            for listener, found in handshakes(facts) for subject, what in find(found)
+        ),
+    )  # fmt: skip
+
+
+ENCRYPTION = (
+    Control(
+        "5.1", "Every listener uses TLS",
+        why="An attacker on a network can read and alter plain text.",
+        advice="give it a certificate, and declare it in config/audit/listeners.yaml",
+        find=_plain,
+    ),
+    _tls(
+        "5.2", "No listener accepts a protocol older than TLS 1.2",
+        why="TLS 1.0 and 1.1 are broken, and prohibited by RFC 8996.",
+        advice="set the minimum protocol to TLS 1.2",
+        find=lambda one: ((protocol, f"accepts {protocol}") for protocol in sorted(one.protocols & set(OLD))),
+    ),
+    _tls(
+        "5.3", "Every listener accepts TLS 1.3",
+        why="It is the only version without known weak options.",
+        advice="enable it in the service's configuration",
+        find=lambda one: [("TLSv1.3", f"accepts {', '.join(sorted(one.protocols))} only")]
+        if one.protocols and "TLSv1.3" not in one.protocols else [],
+    ),
+    _tls(
+        "5.4", "No listener accepts a weak cipher",
+        why="Without forward secrecy or authentication, recorded connections can be decrypted later.",
+        advice="list the permitted ciphers, as config/nginx/tls.conf does",
+        find=lambda one: ((family, f"accepts a cipher with {family}") for family in sorted(one.weak)),
+    ),
+    _tls(
+        "5.5", "Clients that verify certificates accept them",
+        why="A client that does not verify accepts any server.",
+        advice="inv deploy issues missing certificates; docs/how-to/trust-the-ca.md",
+        find=lambda one: [("certificate", f"has a certificate that clients refuse: {one.problem}")] if one.problem else [],
+    ),
+    _tls(
+        "5.6", "Keys are long enough",
+        why="A short private key can be computed from the certificate.",
+        advice="issue a new certificate",
+        find=lambda one: [(one.key, f"has a key of type and size {one.key}")] if one.key and _short(one.key) else [],
+    ),
+    _tls(
+        "5.7", "Certificates are signed with SHA-2",
+        why="A signature with SHA-1 or MD5 can be forged.",
+        advice="issue a new certificate",
+        find=lambda one: [(one.signature, f"has a certificate signed with {one.signature}")]
+        if one.key and one.signature not in SHA2 else [],
+    ),
+    _tls(
+        "5.8", f"Certificates are valid for {LEAST_DAYS} more days",
+        why="Clients cannot connect once the certificate has expired.",
+        advice="inv deploy renews it",
+        find=lambda one: [("expiry", f"has a certificate that expires in {one.days_left:.1f} days")]
+        if one.key and one.days_left < LEAST_DAYS else [],
+    ),
+    _tls(
+        "5.9", "Listeners serve the stored certificate",
+        why="A renewed certificate that is not served leads to an outage.",
+        advice="inv deploy; docs/runbooks/CertificateExpiresSoon.md",
+        find=lambda one: [("served", "serves another certificate than the stored one")]
+        if one.served_is_stored is False else [],
+    ),
+)  # fmt: skip
+CONTROLS = (*NETWORKS, *ENCRYPTION)

@@ -1,6 +1,6 @@
-"""Our own rules for compose/compose.yaml, beyond what the specification's schema says."""
+"""The policies for compose/compose.yaml, beyond what the specification's schema requires."""
 
-from ops.security_audit.policies import contents, isolation, running
-from ops.security_audit.policies.core import POLICIES, Compose, Problem, problems
+from ops.security_audit.policies import isolation, services
+from ops.security_audit.policies.policy import POLICIES, Compose, Policy, Problem, problems
 
-__all__ = ["POLICIES", "Compose", "Problem", "contents", "isolation", "problems", "running"]
+__all__ = ["POLICIES", "Compose", "Policy", "Problem", "isolation", "problems", "services"]
