@@ -26,7 +26,6 @@ from ops.engines.podman.supervisor.health import Target
 from ops.releases.store import current_number, load_release
 from ops.secrets.at_rest import unlock as opening
 from ops.secrets.versions import secret_versions
-from ops.security_audit.admission import violations
 from ops.stack.allocate import allocate, allocate_ports, as_json
 from ops.stack.backup_settings import with_settings
 from ops.stack.checkout import config_of, config_version, read_settings, realm_of, wanted_images
@@ -98,9 +97,10 @@ class Project:
         return (self.host.repository / "compose" / "compose.yaml").read_text(encoding="utf-8")
 
     @cached_property
-    def violations(self) -> tuple[str, ...]:
-        """Policies that the checkout's compose.yaml violates."""
-        return violations(load_yaml(self._compose))
+    def declaration(self) -> Mapping[str, Any]:
+        """compose.yaml of the checkout, as it is written."""
+        found: Mapping[str, Any] = load_yaml(self._compose)
+        return found
 
     @cached_property
     def stack(self) -> Stack:
@@ -188,7 +188,7 @@ class Project:
                 **dict(sorted(self.settings.given().items())),
                 **{f"replicas.{name}": number for name, number in self.scaled.items()},
             },
-            realm=self.realm, violations=self.violations,
+            realm=self.realm,
         )  # fmt: skip
 
     @cached_property

@@ -39,6 +39,7 @@ def checkout_goal(
     from ops.engines.podman.observe import missing_optional, not_offered
     from ops.releases.store import current_number
     from ops.secrets.missing import refuse_lost_secrets
+    from ops.security_audit.admission import violations
     from ops.stack.wanted import with_one_service
 
     current = current_number(project.state)
@@ -54,6 +55,7 @@ def checkout_goal(
 
     def want(seen: Seen | None) -> Wanted:
         wanted = project.wanted(seen.secret_versions if seen else {}, frozenset(seen.unavailable if seen else ()))
+        wanted = replace(wanted, violations=violations(project.declaration))
         return with_one_service(wanted, last, only) if only and last else wanted
 
     options = Options(settle=project.settings.deploy.settle, contracting=contracting, backup_before=backup_before(project))

@@ -1,4 +1,4 @@
-"""What a release would loosen: policies that its declaration violates, and exemptions that the running release lacks. Pure."""
+"""What a release would loosen: policies that its compose.yaml violates, and exemptions that the running release lacks. Pure."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ FLAG = "--accept-policy-violations"
 
 
 def violations(compose: Compose) -> tuple[str, ...]:
-    """A line for each policy violation of compose.yaml, as lint and the security audit find them."""
-    return tuple(f"{one.where}: {one.what} [{one.policy}]; {one.cure}" for one in problems(compose))
+    """A line for each policy violation of compose.yaml."""
+    return tuple(f"{one.where}: {one.what} [{one.policy}]; {one.advice}" for one in problems(compose))
 
 
 def exemptions(stack: Stack) -> Mapping[tuple[str, str], str]:
@@ -37,7 +37,7 @@ def new_exemptions(stack: Stack, running: Stack | None) -> tuple[str, ...]:
 
 
 def refuse_violations(plan: Plan, accepted: bool) -> None:
-    """Raises OpsError where a plan brings about a release that violates policies and nobody has accepted that."""
+    """Raises OpsError for a plan whose release violates policies, unless the operator has accepted that."""
     if not plan.violations or accepted:
         return
     count = len(plan.violations)

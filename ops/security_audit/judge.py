@@ -49,7 +49,9 @@ class Accepted:
 
 def parse_exceptions(text: str, controls: Iterable[str]) -> tuple[Accepted, ...]:
     """Raises UsageProblem for an entry that is incomplete or names something unknown."""
-    return tuple(_accepted(f"{FILE}: entry {number}", entry, controls) for number, entry in enumerate(yaml.safe_load(text) or [], 1))
+    return tuple(
+        _accepted(f"{FILE}: entry {number}", entry, controls) for number, entry in enumerate(yaml.safe_load(text) or [], 1)
+    )
 
 
 def _accepted(where: str, entry: object, controls: Iterable[str]) -> Accepted:

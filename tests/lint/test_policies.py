@@ -89,7 +89,7 @@ def test_every_policy_has_a_broken_example() -> None:
 def test_a_broken_example_is_rejected_by_its_policy_alone(name: str, change: dict[str, Any]) -> None:
     found = problems(merged(copy.deepcopy(GOOD), change))
     assert {problem.policy for problem in found} == {name}, told(found)
-    assert all(problem.where and problem.what and problem.why and problem.cure for problem in found)
+    assert all(problem.where and problem.what and problem.why and problem.advice for problem in found)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_an_exemption_with_a_reason_is_accepted(change: dict[str, Any]) -> None:
 
 def test_a_mistyped_key_gets_a_suggestion() -> None:
     found = problems(merged(copy.deepcopy(GOOD), {"services": {"redis": {"x-cc03": {"relaod": ["true"]}}}}))
-    assert [problem.cure for problem in found] == ['did you mean "reload"?']
+    assert [problem.advice for problem in found] == ['did you mean "reload"?']
 
 
 def test_every_key_of_ours_is_read_by_the_deployer() -> None:

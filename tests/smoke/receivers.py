@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 from typing import Any
 
-from ops.security_audit.probe.sockets import host_addresses
+from ops.security_audit.probe.connections import host_addresses
 from ops.stack.allocate import POOL
 from tests.smoke.live import Live
 

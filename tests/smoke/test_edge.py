@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ops.engines.podman.supervisor.health import Target, probe
-from ops.security_audit.probe.sockets import sockets_of
+from ops.security_audit.probe.connections import sockets_of
 from tests.smoke.live import Live
 from tests.smoke.test_hardening import processes
 

@@ -13,7 +13,7 @@ import pytest
 from ops.engines.podman.host import REPOSITORY
 from ops.secrets.versions import secret_versions
 from ops.security_audit.controls.containers import CAPABILITIES
-from ops.security_audit.probe.processes import by_namespace, pids_of, status
+from ops.security_audit.probe.containers import by_namespace, pids_of, status
 from ops.stack.model import Service
 from tests.smoke.live import Live
 from tests.smoke.test_isolation import SERVICES

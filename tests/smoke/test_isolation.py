@@ -11,11 +11,10 @@ from ops.engines.podman.host import REPOSITORY
 from ops.engines.podman.observe import inspected_containers
 from ops.engines.podman.supervisor import firewall
 from ops.security_audit.controls.network import allowed, place
-from ops.security_audit.facts import Reach, Way
+from ops.security_audit.facts import Connection, Reach
 from ops.security_audit.listeners import ports_of
+from ops.security_audit.probe.connections import gateways, host_addresses, ipv6_addresses, listening, reach
 from ops.security_audit.probe.gather import places_of, read_listeners
-from ops.security_audit.probe.reach import reach
-from ops.security_audit.probe.sockets import gateways, host_addresses, ipv6_addresses, listening
 from tests.smoke.live import Live
 
 SERVICES = tuple(yaml.safe_load((REPOSITORY / "compose" / "compose.yaml").read_text())["services"])
@@ -35,7 +34,7 @@ def tried(live: Live) -> Reach:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_service_reaches_what_is_declared_and_nothing_else(live: Live, service: str, tried: Reach) -> None:
-    def from_it(ways: frozenset[Way]) -> set[Way]:
+    def from_it(ways: frozenset[Connection]) -> set[Connection]:
         return {way for way in ways if live.project.stack.service_of(way.source).name == service}
 
     declared = {way for way in from_it(tried.tried) if allowed(live.project.stack, way)}

@@ -12,7 +12,7 @@ import pytest
 from ops.certificates.listening import listeners
 from ops.certificates.observed import leaves_of
 from ops.certificates.served.handshake import POSTGRES, SSL_REQUEST, Listener, look
-from ops.security_audit.probe.sockets import listening
+from ops.security_audit.probe.connections import listening
 from tests.smoke.live import Live
 from tests.smoke.test_isolation import SERVICES
 

@@ -40,8 +40,8 @@ PURE_BESIDE = (
     "keycloak.realm.rights", "keycloak.realm.policies", "keycloak.repair.containers", "keycloak.repair.repaired",
     "keycloak.repair.situation", "keycloak.repair.sql", "keycloak.rotate.choices", "keycloak.rotate.keys",
     "keycloak.schema.dumps", "keycloak.schema.upgrade", "logs.query", "secrets.missing", "secrets.table",
-    "secrets.verifying", "security_audit.admission", "security_audit.exceptions", "security_audit.facts",
-    "security_audit.judge", "security_audit.listeners", "security_audit.markdown", "releases.headline",
+    "secrets.verifying", "security_audit.admission", "security_audit.facts",
+    "security_audit.judge", "security_audit.listeners", "security_audit.report", "releases.headline",
 )  # fmt: skip
 """Modules that only decide, besides those whose name says so."""
 PURE = sorted(

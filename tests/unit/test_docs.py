@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 import tasks
-from ops.security_audit.controls.control import CONTROLS
-from ops.security_audit.judge import EXCEPTIONS
+from ops.security_audit.controls import CONTROLS
 from tests.unit.builders import REPOSITORY
 
 PAGES = [*sorted(REPOSITORY.glob("*.md")), *sorted((REPOSITORY / "docs").rglob("*.md"))]
@@ -88,7 +87,7 @@ def test_both_readmes_name_the_same_commands_and_pages() -> None:
 def test_pages_say_how_many_controls_there_are(page: str) -> None:
     (said,) = re.findall(r"(\d+) (?:numbered (?:controls|questions)|項目)", (REPOSITORY / page).read_text())
 
-    assert int(said) == len({*CONTROLS, EXCEPTIONS})
+    assert int(said) == len(CONTROLS) + 1  # 9.9, which judges the exceptions
 
 
 def test_every_page_can_be_reached_from_the_index() -> None:

@@ -77,7 +77,7 @@ CONTROLS = (
         "9.3", "Other accounts of the host cannot enter the state folder and volumes",
         why="Any account that can log in, or has the id of a service, could read configuration, logs, releases and data.",
         advice="inv deploy closes the state folder; chmod go= the folder of volumes",
-        find=lambda facts: (Finding(path, "folder", "can be entered by every account of the host") for path in facts.host.entered),
+        find=lambda facts: (Finding(path, "folder", "every account of the host can enter it") for path in facts.host.entered),
         part="host",
     ),
 )  # fmt: skip

@@ -161,7 +161,7 @@ NETWORKS = (
     Control(
         "4.11", "Logs, metrics and alerts are served to their declared clients only",
         why="A compromised container could read all logs, forge log lines and silence alerts.",
-        advice="client_allowed_sans of its web.yml, or compose/logs/proxy.conf; config/audit/listeners.yaml declares the clients",
+        advice="correct client_allowed_sans in its web.yml, or compose/logs/proxy.conf; listeners.yaml declares the clients",
         find=_served_clients,
         part="client_requests",
     ),

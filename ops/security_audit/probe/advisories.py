@@ -1,5 +1,5 @@
-"""Known weaknesses of packages, asked of the programs that are made for it. Who cannot be asked leaves it unread: a program
-that answers without having reached anybody (pip-audit exits with 0 then) must not be taken for a clean bill."""
+"""Known vulnerabilities of packages, by pip-audit, npm and debsecan. Where a program is missing, or has reached no service,
+its part is unread: pip-audit exits with 0 then, which must not count as a result."""
 
 from __future__ import annotations
 
@@ -19,94 +19,91 @@ from ops.security_audit.facts import Advisory, Unread
 SECONDS = 30.0
 
 
-def _asked(argv: tuple[str, ...], codes: tuple[int, ...]) -> Result | Unread:
+def _output(argv: tuple[str, ...], codes: tuple[int, ...]) -> Result:
+    """Raises Unread where the program is missing or fails."""
     if not installed(argv[0]):
-        return Unread(f"{argv[0]} is not installed on this host")
+        raise Unread(f"{argv[0]} is not installed on this host")
     try:
         answer = run(argv, timeout=SECONDS, ok=None)
     except OpsError as problem:
-        return Unread(f"{argv[0]}: {problem.why}")
-    return answer if answer.returncode in codes else Unread(f"{argv[0]}: {answer.last_words(1)}")
+        raise Unread(f"{argv[0]}: {problem.why}") from problem
+    if answer.returncode not in codes:
+        raise Unread(f"{argv[0]}: {answer.last_words(1)}")
+    return answer
 
 
-def python() -> tuple[Advisory, ...] | Unread:
+def _report(argv: tuple[str, ...]) -> Any:
+    """JSON of a program that exits with 1 where it found something."""
+    answer = _output(argv, (0, 1))
+    try:
+        return json.loads(answer.stdout)
+    except ValueError as problem:
+        raise Unread(f"{argv[0]}: {answer.last_words(1)}") from problem
+
+
+def python() -> tuple[Advisory, ...]:
     """The backend's locked packages, by pip-audit."""
     lock = REPOSITORY / "compose" / "backend" / "requirements.lock"
-    answer = _asked((
+    return read_pip_audit(_report((
         "pip-audit", "--requirement", str(lock), "--disable-pip", "--require-hashes", "--format", "json",
         "--progress-spinner", "off", "--timeout", "5",
-    ), (0, 1))  # fmt: skip
-    if isinstance(answer, Unread):
-        return answer
-    try:
-        return read_pip_audit(json.loads(answer.stdout))
-    except ValueError:
-        return Unread(f"pip-audit: {answer.last_words(1)}")
+    )))  # fmt: skip
 
 
-def read_pip_audit(report: Mapping[str, Any]) -> tuple[Advisory, ...] | Unread:
-    """What pip-audit found; unread where it could not ask about a single one of the packages."""
+def read_pip_audit(report: Mapping[str, Any]) -> tuple[Advisory, ...]:
+    """Raises Unread where it could not check one of the packages."""
     packages = report["dependencies"]
     if skipped := [str(one["name"]) for one in packages if "skip_reason" in one]:
-        return Unread(f"pip-audit could not ask about {len(skipped)} of {len(packages)} packages ({skipped[0]} …)")
+        raise Unread(f"pip-audit could not check {len(skipped)} of {len(packages)} packages ({skipped[0]} …)")
     return tuple(
         Advisory(f"{one['name']} {one['version']}", found["id"], ", ".join(found.get("fix_versions") or ()))
         for one in packages for found in one.get("vulns") or ()
     )  # fmt: skip
 
 
-def javascript() -> tuple[Advisory, ...] | Unread:
-    """What the frontend's pages are built of, by npm."""
+def javascript() -> tuple[Advisory, ...]:
+    """The frontend's build dependencies, by npm."""
     folder = str(REPOSITORY / "compose" / "frontend")
-    answer = _asked(("npm", "--prefix", folder, "audit", "--package-lock-only", "--omit", "dev", "--json"), (0, 1))
-    if isinstance(answer, Unread):
-        return answer
-    try:
-        return read_npm_audit(json.loads(answer.stdout))
-    except ValueError:
-        return Unread(f"npm: {answer.last_words(1)}")
+    return read_npm_audit(_report(("npm", "--prefix", folder, "audit", "--package-lock-only", "--omit", "dev", "--json")))
 
 
-def read_npm_audit(report: Mapping[str, Any]) -> tuple[Advisory, ...] | Unread:
+def read_npm_audit(report: Mapping[str, Any]) -> tuple[Advisory, ...]:
     if "vulnerabilities" not in report:
-        return Unread(f"npm: {report.get('message') or report.get('error') or 'it said nothing of vulnerabilities'}")
+        raise Unread(f"npm: {report.get('message') or report.get('error') or 'its output lists no vulnerabilities'}")
     return tuple(
         Advisory(name, str(one.get("title", one.get("name", ""))) if isinstance(one, Mapping) else str(one))
         for name, found in report["vulnerabilities"].items() for one in found["via"]
     )  # fmt: skip
 
 
-def debian(roots: Mapping[str, Path]) -> Mapping[str, tuple[Advisory, ...]] | Unread:
-    """Packages of each image by Debian's security tracker, of those weaknesses that an update mends.
-
-    Parameters
-    ----------
-    roots: service -> root folder of one of its containers.
-    """
+def debian(roots: Mapping[str, Path]) -> Mapping[str, tuple[Advisory, ...]]:
+    """Fixed vulnerabilities of each image's packages, by Debian's security tracker. roots: service -> root of a container."""
     if not installed("debsecan"):
-        return Unread("debsecan is not installed on this host (apt-get install debsecan)")
+        raise Unread("debsecan is not installed on this host (apt-get install debsecan)")
+
+    def one(service: str) -> tuple[Advisory, ...]:
+        try:
+            return debsecan(roots[service])
+        except Unread as problem:
+            raise Unread(f"{service}: {problem}") from problem
+
     with ThreadPoolExecutor(max_workers=4) as pool:
-        found = dict(zip(roots, pool.map(_debsecan, roots.values()), strict=True))
-    for service, answer in found.items():
-        if isinstance(answer, Unread):
-            return Unread(f"{service}: {answer.why}")
-    return {service: answer for service, answer in found.items() if not isinstance(answer, Unread)}
+        return dict(zip(roots, pool.map(one, roots), strict=True))
 
 
-def _debsecan(root: Path) -> tuple[Advisory, ...] | Unread:
+def debsecan(root: Path) -> tuple[Advisory, ...]:
     try:
-        # What /etc/os-release, a link, leads to.
+        # /etc/os-release is a link to it.
         release = text_within(root, "usr/lib/os-release").splitlines()
         suite = dict(line.split("=", 1) for line in release if "=" in line)["VERSION_CODENAME"]
         packages = text_within(root, "var/lib/dpkg/status")
-    except (OSError, KeyError):
-        return Unread("its image keeps no list of Debian packages")
+    except (OSError, KeyError) as problem:
+        raise Unread("its image has no list of Debian packages") from problem
     with tempfile.NamedTemporaryFile("w", suffix=".status") as copy:
         copy.write(packages)
         copy.flush()
         argv = ("debsecan", "--suite", suite.strip('"'), "--only-fixed", "--format", "simple", "--status", copy.name)
-        answer = _asked(argv, (0,))
-    return answer if isinstance(answer, Unread) else read_debsecan(answer.stdout)
+        return read_debsecan(_output(argv, (0,)).stdout)
 
 
 def read_debsecan(text: str) -> tuple[Advisory, ...]:

@@ -1,11 +1,12 @@
-"""Handshakes with every declared listener, from inside its network, by the standard library's own TLS."""
+"""TLS handshakes with every declared listener, from inside its network, with protocols and ciphers that must be refused."""
 
 from __future__ import annotations
 
 import ssl
 import time
 import warnings
-from contextlib import AbstractContextManager
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from ops.certificates.served.handshake import Listener, handshake, stored
@@ -13,7 +14,7 @@ from ops.engines.podman.supervisor.health import present
 from ops.security_audit.facts import Handshakes
 
 SECONDS = 10.0
-"""A Java that is starved of CPU has taken four for a handshake, and would have been called one that speaks no TLS."""
+"""A JVM that is short of CPU has needed four for a handshake."""
 VERSIONS = {
     "TLSv1": ssl.TLSVersion.TLSv1, "TLSv1.1": ssl.TLSVersion.TLSv1_1,
     "TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3,
@@ -25,92 +26,69 @@ WEAK = {
     "CBC": "ECDHE+SHA1:ECDHE+SHA256:ECDHE+SHA384:!AESGCM:!CHACHA20:!AESCCM:!aNULL:!eNULL",
     "RC4, DES or export": "RC4:3DES:DES:EXPORT:!aNULL:!eNULL",
 }
-"""Families of ciphers of TLS 1.2 that nobody should agree to (RFC 9325, sections 4.1 and 4.2), in OpenSSL's words."""
-ALL = "ALL:COMPLEMENTOFALL:@SECLEVEL=0"
+"""Families of TLS 1.2 ciphers that must not be used (RFC 9325, sections 4.1 and 4.2), in OpenSSL's notation."""
+ALL = "ALL:COMPLEMENTOFALL"
 
 
-class Speaker:
-    """Speaks TLS with one listener.
+def handshakes(at: Listener, pid: int, *, client_certificate: bool) -> Handshakes:
+    """What a listener negotiates, and its certificate.
 
     Parameters
     ----------
-    at: the same listener as clients reach it. pid: a process of its container.
+    pid: a process of its container. client_certificate: whether it requires one; it gets its own.
     """
 
-    def __init__(self, at: Listener, pid: int, *, client_certificate: bool) -> None:
-        self.at, self.pid, self.client_certificate = at, pid, client_certificate
+    def served(context: ssl.SSLContext) -> bytes:
+        """The served certificate, in DER. Raises OSError (ssl.SSLError is one) where no handshake succeeds."""
+        if client_certificate and Path(at.file).is_file():
+            present(context, at.file)
+        with handshake(at, pid, context, SECONDS) as secured:
+            return secured.getpeercert(binary_form=True) or b""
 
-    def context(self) -> ssl.SSLContext:
-        """Trusts everybody: what is looked at is how the other side negotiates."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        return self.with_own_certificate(context)
-
-    def with_own_certificate(self, context: ssl.SSLContext) -> ssl.SSLContext:
-        if self.client_certificate and Path(self.at.file).is_file():
-            present(context, self.at.file)
-        return context
-
-    def shaken(self, context: ssl.SSLContext) -> AbstractContextManager[ssl.SSLSocket]:
-        """A finished handshake. Raises OSError (ssl.SSLError is one) where there is none."""
-        return handshake(self.at, self.pid, context, SECONDS)
-
-    def agrees(self, version: ssl.TLSVersion, ciphers: str) -> bool:
-        context = self.context()
+    def accepts(version: ssl.TLSVersion, ciphers: str) -> bool:
+        context = unverified()
         with warnings.catch_warnings():
-            # What is old is asked for on purpose.
-            warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.simplefilter("ignore", DeprecationWarning)  # old versions are tried deliberately
             context.minimum_version = context.maximum_version = version
         try:
-            context.set_ciphers(ciphers)
-        except ssl.SSLError:
-            return False  # this host's own OpenSSL knows none of them
-        try:
-            with self.shaken(context):
-                return True
+            # Fails where this host's own OpenSSL supports none of them.
+            context.set_ciphers(f"{ciphers}:@SECLEVEL=0")
+            served(context)
         except OSError:
             return False
+        return True
 
-    def verification(self) -> str:
-        """Why a client that trusts what it should does not accept it; empty where it does."""
-        context = ssl.create_default_context(cafile=self.at.trusted())
-        try:
-            with self.shaken(self.with_own_certificate(context)):
-                return ""
-        except ssl.SSLCertVerificationError as problem:
-            return problem.verify_message
-        except OSError as problem:
-            return f"no handshake: {problem}"
-
-    def served(self) -> bytes:
-        """The certificate that it serves, in DER; empty where there is no handshake."""
-        try:
-            with self.shaken(self.context()) as secured:
-                return secured.getpeercert(binary_form=True) or b""
-        except OSError:
-            return b""
+    protocols = frozenset(name for name, version in VERSIONS.items() if accepts(version, ALL))
+    weak = frozenset(family for family, ciphers in WEAK.items() if accepts(ssl.TLSVersion.TLSv1_2, ciphers))
+    certificate, problem = b"", ""
+    try:
+        certificate = served(ssl.create_default_context(cafile=at.trusted()))
+    except OSError as refused:
+        problem = refused.verify_message if isinstance(refused, ssl.SSLCertVerificationError) else f"no handshake: {refused}"
+        with suppress(OSError):
+            certificate = served(unverified())
+    if not certificate:
+        return Handshakes(protocols, weak, problem or "it serves no certificate")
+    return _described(certificate, stored(Path(at.file)), Handshakes(protocols, weak, problem))
 
 
-def handshakes(speaker: Speaker) -> Handshakes:
-    """How a listener negotiates, and with which certificate."""
+def unverified() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def _described(served: bytes, expected: bytes, found: Handshakes) -> Handshakes:
+    """The handshakes with what their certificate says. expected: the stored certificate; empty: there is none."""
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-    protocols = frozenset(name for name, version in VERSIONS.items() if speaker.agrees(version, ALL))
-    weak = frozenset(
-        family for family, ciphers in WEAK.items() if speaker.agrees(ssl.TLSVersion.TLSv1_2, f"{ciphers}:@SECLEVEL=0")
-    )
-    problem, served = speaker.verification(), speaker.served()
-    if not served:
-        return Handshakes(protocols, weak, problem or "it serves no certificate")
     certificate = x509.load_der_x509_certificate(served)
-    key = certificate.public_key()
+    key, hashed = certificate.public_key(), certificate.signature_hash_algorithm
     kind = "EC" if isinstance(key, EllipticCurvePublicKey) else "RSA" if isinstance(key, RSAPublicKey) else "ED"
-    hashed = certificate.signature_hash_algorithm
-    expected = stored(Path(speaker.at.file))
-    return Handshakes(
-        protocols, weak, problem, key=f"{kind} {getattr(key, 'key_size', 256)}", signature=hashed.name if hashed else "ed25519",
+    return replace(
+        found, key=f"{kind} {getattr(key, 'key_size', 256)}", signature=hashed.name if hashed else "ed25519",
         days_left=(certificate.not_valid_after_utc.timestamp() - time.time()) / 86400,
         served_is_stored=served == expected if expected else None,
     )  # fmt: skip

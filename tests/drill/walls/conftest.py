@@ -17,10 +17,9 @@ import yaml
 from ops.engines.podman import argv as podman
 from ops.project import Project, open_project
 from ops.secrets.versions import secret_versions
-from ops.security_audit.controls.control import CONTROLS
-from ops.security_audit.exceptions import parse_exceptions
-from ops.security_audit.judge import Report, judge
-from ops.security_audit.probe.gather import ADVISORIES, PARTS, exceptions_text, look, today
+from ops.security_audit.judge import Report
+from ops.security_audit.probe import gather
+from ops.security_audit.probe.gather import ADVISORIES, PARTS
 from ops.stack.render import container_name, network_name, secret_name, volume_name
 from tests.drill.stack import Drill
 from tests.drill.walls.seeds import VICTIM, filled, merged
@@ -28,12 +27,12 @@ from tests.drill.walls.seeds import VICTIM, filled, merged
 CLOSED = "noexec,nosuid,nodev"
 """As a deploy mounts what is in memory."""
 QUICK = frozenset({"reach", "host", "leaks"})
-"""Parts of a look that a change of one container can show in."""
+"""Parts of the facts that a change of one container can affect."""
 
 
 def audited(project: Project, parts: frozenset[str] = QUICK) -> Report:
-    """The audit's judgement of what runs at this moment."""
-    return judge(look(project, parts), parse_exceptions(exceptions_text(project), CONTROLS), today())
+    """The results of the audit for what runs now."""
+    return gather.audited(project, parts)
 
 
 def told(report: Report) -> list[str]:
@@ -45,7 +44,7 @@ def stand(drill: Drill) -> Iterator[Drill]:
     """The stack, healthy and without a finding: what the tests find is theirs. It is put right once, at the end."""
     drill.deploy()
     drill.await_healthy()
-    assert told(audited(drill.project, frozenset(PARTS) - frozenset(ADVISORIES))) == []
+    assert told(audited(drill.project, PARTS - ADVISORIES)) == []
     # It would mend what the tests break.
     ticker = drill.ticker_pid()
     os.kill(ticker, signal.SIGSTOP)

@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ops.security_audit.probe.processes import status
+from ops.security_audit.probe.containers import status
 
 NAMESPACES = ("ipc", "uts", "net", "pid", "mnt")
 """In this order: after the last one the paths of the others would no longer be found."""

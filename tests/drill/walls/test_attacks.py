@@ -18,9 +18,8 @@ from ops.engines.podman.observe import inspected_containers
 from ops.engines.podman.supervisor.health import network_of
 from ops.project import Project
 from ops.secrets.versions import secret_versions
+from ops.security_audit.probe.connections import Place, addresses, host_addresses, ipv6_addresses
 from ops.security_audit.probe.gather import places_of
-from ops.security_audit.probe.reach import Place, addresses
-from ops.security_audit.probe.sockets import host_addresses, ipv6_addresses
 from tests.drill.walls.conftest import value_of
 from tests.drill.walls.intruder import tried
 from tests.drill.walls.moves import Page, moves

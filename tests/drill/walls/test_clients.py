@@ -11,10 +11,10 @@ from ops.engines.podman.observe import inspected_containers
 from ops.engines.podman.supervisor.health import network_of
 from ops.project import Project
 from ops.security_audit.controls.network import place
-from ops.security_audit.facts import Way
-from ops.security_audit.probe.clients import ask
+from ops.security_audit.facts import Connection
+from ops.security_audit.probe.connections import Place, addresses
 from ops.security_audit.probe.gather import places_of, read_listeners
-from ops.security_audit.probe.reach import Place, addresses
+from ops.security_audit.probe.requests import ask
 from tests.smoke.live import eventually
 from tests.smoke.test_isolation import SERVICES
 
@@ -61,15 +61,15 @@ def places(project: Project) -> dict[str, Place]:
     return places_of(project, inspected_containers(project.host))
 
 
-def ways(project: Project, places: dict[str, Place], source: str, at: tuple[str, int]) -> Iterator[Way]:
+def ways(project: Project, places: dict[str, Place], source: str, at: tuple[str, int]) -> Iterator[Connection]:
     """To every address of the listener's container, also on networks that the source is not on."""
     target, port = at
     if place(project.stack, source) != place(project.stack, target):
         for network, where in addresses(project.stack, places, target).items():
-            yield Way(source, target, network, where, port)
+            yield Connection(source, target, network, where, port)
 
 
-def answered(project: Project, place_of: Place, way: Way, path: str, shows: str) -> int:
+def answered(project: Project, place_of: Place, way: Connection, path: str, shows: str) -> int:
     method, _, rest = path.rpartition(" ")
     return ask(project.state, place_of.pid, way, way.target, rest, shows, method or "GET")
 
@@ -92,7 +92,7 @@ def test_container_is_served_what_is_declared_for_it(project: Project, places: d
     assert served == {one for one in SERVED if one[0] == service}, f"of {tried} requests"
 
 
-def can_connect(source: Place, way: Way) -> bool:
+def can_connect(source: Place, way: Connection) -> bool:
     try:
         with network_of(source.pid), socket.create_connection((way.address, way.port), 0.4):
             return True

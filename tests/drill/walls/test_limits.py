@@ -15,8 +15,8 @@ import pytest
 from ops.engines.podman.observe import inspected_containers
 from ops.keycloak.probe.browser import OPENID
 from ops.project import Project
+from ops.security_audit.probe.connections import addresses
 from ops.security_audit.probe.gather import places_of
-from ops.security_audit.probe.reach import addresses
 from tests.drill.conftest import Record, temporary_accounts
 from tests.drill.walls.strangers import Stranger, half_open, held, statuses, waiting
 from tests.smoke.accounts import Account, Login

@@ -18,9 +18,8 @@ from ops.engines.podman.observe import inspected_containers
 from ops.engines.podman.supervisor import firewall
 from ops.engines.podman.supervisor.health import network_at
 from ops.project import Project
+from ops.security_audit.probe.connections import Place, addresses, sockets_of
 from ops.security_audit.probe.gather import places_of
-from ops.security_audit.probe.reach import Place, addresses
-from ops.security_audit.probe.sockets import sockets_of
 from tests.drill.walls.moves import CONNECT_SECONDS, Page, connects, status_of
 
 LAN = "198.51.100"

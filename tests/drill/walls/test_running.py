@@ -27,7 +27,7 @@ from ops.engines.podman.supervisor.health import network_of
 from ops.keycloak.admin import OPERATIONS
 from ops.keycloak.realm.live import bring_about, declared
 from ops.project import Project
-from ops.security_audit.probe.processes import by_namespace, pids_of
+from ops.security_audit.probe.containers import by_namespace, pids_of
 from ops.stack.model import LABEL_PROJECT
 from ops.stack.render import container_name, network_name
 from tests.drill.walls.conftest import QUICK, audited, told, value_of

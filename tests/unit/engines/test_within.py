@@ -13,7 +13,7 @@ from ops.engines.podman.supervisor.health import NamedConnection
 from ops.engines.podman.supervisor.within import text_within, within
 from ops.security_audit.facts import Unread
 from ops.security_audit.probe import advisories
-from ops.security_audit.probe.inside import secrets_below, writable_below
+from ops.security_audit.probe.containers import secrets_below, writable_below
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_audit_makes_no_file_where_a_link_of_the_container_leads(root: Path, mon
     """The name that it tries could be laid there as a link before."""
     (root / "etc").mkdir()
     (root / "home").symlink_to(root.parent / "host")
-    monkeypatch.setattr("ops.security_audit.probe.inside.token_hex", lambda length: "known")
+    monkeypatch.setattr("ops.security_audit.probe.containers.token_hex", lambda length: "known")
     (root / "etc" / ".cc03-audit-known").symlink_to(root.parent / "host" / "made")
 
     found = list(writable_below(root, frozenset()))
@@ -105,4 +105,5 @@ def test_list_of_packages_is_not_read_through_a_link(root: Path) -> None:
     (root / "var/lib/dpkg").mkdir(parents=True)
     (root / "var/lib/dpkg/status").symlink_to(root.parent / "host" / "shadow")
 
-    assert advisories._debsecan(root) == Unread("its image keeps no list of Debian packages")
+    with pytest.raises(Unread, match=r"^its image has no list of Debian packages$"):
+        advisories.debsecan(root)

@@ -11,7 +11,7 @@ import pytest
 from ops.host import accounts
 from ops.stack.accounts import Account, ids_of, subordinate, taken
 from tests.unit.builders import stack
-from tests.unit.walls_facts import declared_stack
+from tests.unit.security_audit.facts import declared_stack
 
 IDS = {10005: ("postgres",), 10006: ("redis",)}
 

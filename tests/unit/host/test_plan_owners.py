@@ -24,7 +24,7 @@ from ops.stack.render import next_of, render_release
 from ops.stack.wanted import Wanted
 from tests.unit.at_rest_state import boot, encrypt, made, memory_at
 from tests.unit.builders import STATE, deployed, stack, wanted
-from tests.unit.walls_facts import declared_stack
+from tests.unit.security_audit.facts import declared_stack
 
 FORMER, PRESENT = 10005, 60705
 DATA, KEYS = "cc03-postgres-data", "/state/certs/postgres"

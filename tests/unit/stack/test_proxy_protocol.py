@@ -11,7 +11,7 @@ from ops.security_audit.controls.network import published
 from ops.security_audit.listeners import parse_listeners, switched_on
 from ops.stack.compose import parse_stack, placeholders
 from tests.unit.builders import COMPOSE, PORTS, REPOSITORY, STATE, settings
-from tests.unit.walls_facts import clean, with_container
+from tests.unit.security_audit.facts import clean, with_container
 
 ON = "load_balancer: {addresses: [192.0.2.7]}\nports: {proxy_protocol: 8443}\n"
 WITH_IT = {**PORTS, "proxy_protocol": 8443}

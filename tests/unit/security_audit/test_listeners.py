@@ -8,9 +8,9 @@ import pytest
 
 from ops.core.errors import UsageProblem
 from ops.security_audit.controls.network import allowed
-from ops.security_audit.facts import Facts, Reach, Way
+from ops.security_audit.facts import Connection, Facts, Reach
 from ops.security_audit.listeners import Listener, parse_listeners
-from tests.unit.walls_facts import clean
+from tests.unit.security_audit.facts import clean
 
 LISTENS = {"nginx": {"81": "tls"}}
 
@@ -51,6 +51,6 @@ def test_a_network_on_which_the_target_does_not_listen_is_no_way_to_it() -> None
     assert allowed(facts.stack, replace(way, source="edge", network="monitoring"))
 
 
-def _tried(facts: Facts) -> frozenset[Way]:
+def _tried(facts: Facts) -> frozenset[Connection]:
     assert isinstance(facts.reach, Reach)
     return facts.reach.tried

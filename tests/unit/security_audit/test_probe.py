@@ -1,22 +1,20 @@
-"""The parts of the audit's look that need no stack: what a mount holds, who may read a file, what the kernel's lines say."""
+"""Probes of the audit that need no stack: mounts, modes of files, /proc, and the output of other programs."""
 
 from __future__ import annotations
 
 import os
 import stat
 from pathlib import Path
-from types import SimpleNamespace
-from typing import cast
 
 import pytest
 
 from ops.core.state import State
-from ops.project import Project
 from ops.secrets.versions import newest_values
-from ops.security_audit.facts import Mount
-from ops.security_audit.probe import files, sockets
-from ops.security_audit.probe.inside import _may_write, below, holds_sockets
-from ops.security_audit.probe.processes import namespace, namespaces, pids_of, status
+from ops.security_audit.controls.http import BURSTS
+from ops.security_audit.facts import Advisory, BurstResult, Mount, Unread
+from ops.security_audit.probe import connections, host
+from ops.security_audit.probe.advisories import read_debsecan, read_npm_audit, read_pip_audit
+from ops.security_audit.probe.containers import below, holds_sockets, may_write, namespace, namespaces, pids_of, status
 
 
 def mount(path: Path) -> Mount:
@@ -38,11 +36,11 @@ def test_a_socket_is_found_by_itself_and_below_a_mount(tmp_path: Path) -> None:
     ("mode", "uids", "may"),
     [(0o755, {60701}, False), (0o777, {60701}, True), (0o700, {0, 60701}, True), (0o755, set(), False)],
 )
-def test_who_may_write_is_told_by_mode_and_user(tmp_path: Path, mode: int, uids: set[int], may: bool) -> None:
+def test_whomay_write_is_told_by_mode_and_user(tmp_path: Path, mode: int, uids: set[int], may: bool) -> None:
     tmp_path.chmod(mode)
 
-    assert _may_write(tmp_path, "/", frozenset(uids)) is may
-    assert not _may_write(tmp_path, "/gone", frozenset(uids))
+    assert may_write(tmp_path, "/", frozenset(uids)) is may
+    assert not may_write(tmp_path, "/gone", frozenset(uids))
 
 
 def test_a_path_below_is_told_from_one_that_only_begins_alike() -> None:
@@ -63,7 +61,7 @@ def state(tmp_path: Path) -> State:
 
 
 def test_what_others_may_read_is_found_among_secrets_and_keys(state: State) -> None:
-    assert files.open_to_others(state) == {}
+    assert host.open_to_others(state) == {}
     (state.secrets / "redis-app" / "2").chmod(0o640)
     folder = state.certs / "nginx"
     folder.mkdir()
@@ -75,7 +73,7 @@ def test_what_others_may_read_is_found_among_secrets_and_keys(state: State) -> N
     (state.ca / "passphrase").write_text("of the root's key")
     (state.ca / "passphrase").chmod(0o604)
 
-    assert files.open_to_others(state) == {
+    assert host.open_to_others(state) == {
         "secrets/redis-app/2": 0o640, "certs/nginx/.tls.pem.next": 0o644, "ca/passphrase": 0o604,
     }  # fmt: skip
 
@@ -86,9 +84,9 @@ def test_folder_can_be_entered_only_where_all_above_it_let_others_pass(tmp_path:
     modes = dict.fromkeys((inner, *inner.parents), 493)
     monkeypatch.setattr(Path, "stat", lambda self: os.stat_result((modes[self], *[0] * 9)))
 
-    assert list(files.entered([inner])) == [str(inner)]
+    assert list(host.entered([inner])) == [str(inner)]
     modes[inner.parent] = 0o700
-    assert list(files.entered([inner])) == []
+    assert list(host.entered([inner])) == []
 
 
 def test_the_newest_value_of_a_secret_is_looked_for(state: State) -> None:
@@ -109,13 +107,49 @@ def test_own_process_is_seen_as_one_of_the_host() -> None:
 
 
 def test_addresses_of_the_host_leave_out_loopback() -> None:
-    assert [one for one in sockets.host_addresses() if one.startswith("127.")] == []
+    assert [one for one in connections.host_addresses() if one.startswith("127.")] == []
 
 
 @pytest.mark.parametrize("name", ["journal.jsonl", "journal.2.jsonl", "audit.jsonl", "audit.1.jsonl"])
 def test_secret_in_a_record_is_found_in_each_of_its_parts(state: State, name: str) -> None:
     (state.secrets / "redis-app" / "3").write_text("a-value-that-is-long-enough-to-be-one")
     (state.root / name).write_text("x a-value-that-is-long-enough-to-be-one x")
-    project = cast(Project, SimpleNamespace(state=state))
 
-    assert [(leak.secret, leak.where) for leak in files.leaks(project, {})] == [("redis-app", name)]
+    assert [(leak.secret, leak.where) for leak in host.leaks(state, {})] == [("redis-app", name)]
+
+
+def test_packages_that_could_not_be_checked_are_unread() -> None:
+    """pip-audit reports it in a field and exits with 0."""
+    report = {"dependencies": [
+        {"name": "a", "version": "1", "vulns": []}, {"name": "b", "skip_reason": "Dependency not found on PyPI"}
+    ]}  # fmt: skip
+
+    with pytest.raises(Unread, match=r"^pip-audit could not check 1 of 2 packages \(b …\)$"):
+        read_pip_audit(report)
+
+
+def test_answers_of_pip_audit_npm_and_debsecan_are_read() -> None:
+    vulnerable = {"name": "a", "version": "1", "vulns": [{"id": "PYSEC-1", "fix_versions": ["2"]}]}
+    assert read_pip_audit({"dependencies": [vulnerable]}) == (Advisory("a 1", "PYSEC-1", "2"),)
+    with pytest.raises(Unread, match=r"^npm: 405 Method Not Allowed$"):
+        read_npm_audit({"message": "405 Method Not Allowed"})
+    assert read_npm_audit({"vulnerabilities": {"b": {"via": [{"title": "Bad"}, "c"]}}}) == (
+        Advisory("b", "Bad"),
+        Advisory("b", "c"),
+    )
+    assert read_debsecan("CVE-2026-1 openssl\nCVE-2026-2 zlib1g (low urgency)\n") == (
+        Advisory("openssl", "CVE-2026-1"), Advisory("zlib1g", "CVE-2026-2")
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("seen", "proves"),
+    [
+        (BurstResult(300, 1.0, False), False),
+        (BurstResult(380, 1.0, False), True),
+        (BurstResult(900, 9.0, False), False),
+        (BurstResult(5, 1.0, True), True),
+    ],
+)
+def test_a_burst_proves_something_when_more_was_asked_than_is_let_through(seen: BurstResult, proves: bool) -> None:
+    assert BURSTS["API"].proves(seen) is proves

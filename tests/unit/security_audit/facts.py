@@ -1,4 +1,4 @@
-"""What an audit sees of the stack of this checkout where all is in order, and changes of it."""
+"""Facts of the stack of this checkout in which no control finds anything, and changes of them."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from ops.security_audit.controls.http import REQUESTS
 from ops.security_audit.controls.network import allowed
 from ops.security_audit.facts import (  # fmt: skip
     Answer,
-    Asked,
-    BurstSeen,
+    BurstResult,
+    ClientRequest,
+    Connection,
+    ContainerFacts,
     Facts,
     Handshakes,
     HostFiles,
     Mount,
     Process,
     Reach,
-    SeenContainer,
-    Way,
 )
 from ops.security_audit.listeners import Listener, listens_of, parse_listeners, ports_of, switched_on
 from ops.stack.accounts import Account, Taken
@@ -39,7 +39,7 @@ PAGE = Answer(200, {
     "content-security-policy": "default-src 'self'; object-src 'none'; frame-ancestors 'none'",
 }, "<html>")  # fmt: skip
 GOOD = Handshakes(frozenset({"TLSv1.2", "TLSv1.3"}), frozenset(), "", "EC 256", "sha256", 60.0, True)
-REFUSED = Asked("cadvisor", "logs", 9428, "/metrics", shows=True, status=403)
+REFUSED = ClientRequest("cadvisor", "logs", 9428, "/metrics", shows=True, status=403)
 REALM: Mapping[str, Any] = {
     "bruteForceProtected": True, "failureFactor": 5, "sslRequired": "external", "passwordPolicy": "length(12)",
     "accessTokenLifespan": 300, "revokeRefreshToken": True, "eventsEnabled": True, "adminEventsEnabled": True,
@@ -74,10 +74,10 @@ def _mounts(service: Service) -> tuple[Mount, ...]:
     return tuple(found)
 
 
-def _container(slot: str, service: Service) -> SeenContainer:
+def _container(slot: str, service: Service) -> ContainerFacts:
     ports = ports_of(declared_listeners(), service.holds or service.name)
     published = (("8080/tcp", "", 80), ("8443/tcp", "0.0.0.0", 443), ("9443/tcp", "127.0.0.1", 9443))  # noqa: S104
-    return SeenContainer(
+    return ContainerFacts(
         slot, service.name, f"cc03/{service.name}:1", (Process(service.name, frozenset({service.owner})),), _mounts(service),
         networks=frozenset(service.networks), listens=ports, published=published if service.holds else (),
         memory_bytes=service.limits.memory_bytes, cpus=service.limits.cpus, pids=2048,
@@ -88,7 +88,7 @@ def _container(slot: str, service: Service) -> SeenContainer:
 def _reach() -> Reach:
     stack = declared_stack()
     tried = frozenset(
-        Way(source, target, network, "10.0.0.1", 1)
+        Connection(source, target, network, "10.0.0.1", 1)
         for source in stack.slots() for target in stack.slots() if source != target
         for network in stack.service_of(target).networks
     )  # fmt: skip
@@ -112,15 +112,15 @@ def _answers() -> dict[str, Answer]:
 
 @cache
 def clean() -> Facts:
-    """Nothing to object to, but for what the house's own exceptions accept."""
+    """Facts without a finding, except those that the repository's own exceptions accept."""
     stack = declared_stack()
     return Facts(
         stack=stack, compose=COMPOSE, listeners=declared_listeners(), ports=PORTS, site=SITE,
         images={name: f"localhost/cc03/{name}:1" for name in stack.services}, image_days={"nginx": 1.0},
         containers={slot: _container(slot, stack.service_of(slot)) for slot in stack.slots()}, dependencies_down={}, owned=(),
-        reach=_reach(), asked=frozenset({REFUSED}),
+        reach=_reach(), client_requests=frozenset({REFUSED}),
         handshakes={one: GOOD for one in declared_listeners() if one.encrypted}, answers=_answers(),
-        bursts={"API": BurstSeen(300, 1.0, True), "login": BurstSeen(22, 0.5, True)}, realm=REALM,
+        bursts={"API": BurstResult(300, 1.0, True), "login": BurstResult(22, 0.5, True)}, realm=REALM,
         host=HostFiles(listens=frozenset({("0.0.0.0", 80), ("0.0.0.0", 443), ("127.0.0.1", 9443)})), leaks=(),  # noqa: S104
         debian={}, python=(), javascript=(),
     )  # fmt: skip

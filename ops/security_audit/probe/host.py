@@ -1,0 +1,142 @@
+"""The host: leaked secrets, files open to other accounts, listeners, networks, packet filter; and PostgreSQL's role `app`."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ops.audit_log import record as audit
+from ops.engines.podman import argv as podman
+from ops.engines.podman import postgres
+from ops.engines.podman.firewall_rules import rules
+from ops.engines.podman.supervisor import firewall
+from ops.host.accounts import taken_ids
+from ops.secrets import search
+from ops.secrets.search import Leak
+from ops.secrets.versions import newest_values
+from ops.security_audit.facts import HostFiles
+from ops.security_audit.probe.connections import held_by
+from ops.stack.render import container_name, network_name
+
+if TYPE_CHECKING:
+    from ops.core.state import State
+    from ops.project import Project
+
+Inspected = Mapping[str, Mapping[str, Any]]
+"""Slot -> `podman container inspect`."""
+TAIL = 4 << 20
+"""Bytes at the end of each file that are searched: the newest log lines, in a tenth of a second."""
+PRIVATE = (b"PRIVATE KEY-----", b"AGE-SECRET-KEY-1")
+"""Beginnings of private keys in the files of this stack."""
+OWNED = """
+SELECT 'owns ' || count(*) || ' objects of ' || coalesce('database ' || d.datname, 'the cluster')
+  FROM pg_shdepend o LEFT JOIN pg_database d ON d.oid = o.dbid
+ WHERE o.refclassid = 'pg_authid'::regclass AND o.refobjid = 'app'::regrole AND o.deptype = 'o'
+ GROUP BY d.datname
+UNION ALL
+SELECT 'is a member of ' || g.rolname
+  FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid WHERE m.member = 'app'::regrole
+UNION ALL
+SELECT 'is a superuser, or may create roles or databases, or bypasses row security'
+  FROM pg_roles WHERE rolname = 'app' AND (rolsuper OR rolcreaterole OR rolcreatedb OR rolbypassrls)
+"""
+"""pg_shdepend names the owner of each object in every database (PostgreSQL 15, 53.49)."""
+
+
+def owned(project: Project) -> tuple[str, ...]:
+    """What the application's role owns, and of what it is a member. Raises OpsError where PostgreSQL does not respond."""
+    container = container_name(project.name, "postgres")
+    return tuple(postgres.query(project.host, container, "postgres", OWNED).splitlines())
+
+
+def leaks(state: State, containers: Inspected) -> tuple[Leak, ...]:
+    """Places of the stack that contain the value of a secret. `inv secrets.check` also searches the host's processes."""
+    known, found = newest_values(state), []
+    for where, content in search.places(state, containers):
+        if where.startswith(("process ", search.HANDED)):
+            continue
+        text = _tail(content) if isinstance(content, Path) else content
+        found += [Leak(name, where) for name, value in known.items() if value in text]
+    return tuple(dict.fromkeys(found))
+
+
+def _tail(path: Path) -> bytes:
+    with path.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
+        return file.read()
+
+
+def handed(project: Project) -> tuple[Leak, ...]:
+    """Secrets and private keys in plain text in the host's files for the backup container, except the container's own."""
+    state, found = project.state, []
+    own = set(project.stack.services["backup"].secrets) if "backup" in project.stack.services else set()
+    known = {name: value for name, value in newest_values(state).items() if name not in own}
+    for path in sorted(path for path in state.backup.rglob("*") if path.is_file()):
+        content, where = path.read_bytes(), str(path.relative_to(state.root))
+        found += [Leak(name, where) for name, value in known.items() if value in content]
+        found += [Leak("private key", where)] if any(mark in content for mark in PRIVATE) else []
+    return tuple(found)
+
+
+def open_to_others(state: State) -> dict[str, int]:
+    """Secrets, keys and their folders that accounts other than their owner can read."""
+    private = [
+        state.secrets, state.ca, state.dumps, state.acme, *state.acme.rglob("*"), *state.secrets.rglob("*"),
+        *state.ca.rglob("*.key"), *state.ca.rglob("passphrase"), *state.dumps.rglob("*"),
+    ]  # fmt: skip
+    # Including those that a rotation has prepared.
+    keys = [path for path in state.certs.rglob("*") if path.is_file() and b"PRIVATE KEY" in path.read_bytes()]
+    # A link has no mode of its own: that of its target counts.
+    modes = {str(path.relative_to(state.root)): path.stat().st_mode for path in (*private, *keys) if path.exists()}
+    return {path: mode & 0o7777 for path, mode in modes.items() if mode & 0o077}
+
+
+def entered(folders: Iterable[Path]) -> Iterator[str]:
+    """Folders that other accounts can enter: their modes, and those of all folders above them, permit it."""
+    for folder in folders:
+        real = folder.resolve()
+        if all(one.stat().st_mode & 0o001 for one in (real, *real.parents)):
+            yield str(folder)
+
+
+def host_files(project: Project, containers: Inspected, networks: Mapping[str, bool]) -> HostFiles:
+    """containers: all of the project, running or not. networks: declared network -> whether it is internal."""
+    monitors = [int(item["State"]["ConmonPid"]) for item in containers.values() if item["State"]["Status"] == "running"]
+    # Podman keeps each volume in a folder of its own. The modes of the data inside are the service's.
+    volumes = {one["Source"] for item in containers.values() for one in item["Mounts"] if one["Type"] == "volume"}
+    return HostFiles(
+        open_to_others=open_to_others(project.state),
+        listens=frozenset(one for pid in monitors for one in held_by(pid)),
+        open_networks=frozenset(_not_internal(project, [name for name, internal in networks.items() if internal])),
+        strangers=_strangers(project, networks, {str(item["Id"]) for item in containers.values()}),
+        firewall=_firewall(project), taken=taken_ids(project.stack),
+        entered=tuple(entered([project.state.root, *(Path(path).parent for path in sorted(volumes))])),
+        trail=tuple(f"{place} {what}" for place, what in audit.verify(project.state).findings), handed=handed(project),
+    )  # fmt: skip
+
+
+def _firewall(project: Project) -> str:
+    found = firewall.loaded(project.state.root)
+    if found == rules(project.stack, project.allocation):
+        reached = ", ".join(firewall.intruders(project.state.root))
+        return f"Alertmanager may reach {reached}, which is no address of a declared receiver or resolver" if reached else ""
+    return "its rules were removed or altered" if found == firewall.ALTERED else "it was never loaded, or is of another release"
+
+
+def _not_internal(project: Project, names: Sequence[str]) -> Iterator[str]:
+    full = [network_name(project.name, name) for name in names]
+    for name, spec in zip(names, json.loads(project.host.run(podman.inspect_networks(full)).stdout), strict=True):
+        if not spec.get("internal"):
+            yield name
+
+
+def _strangers(project: Project, networks: Iterable[str], own: set[str]) -> dict[str, tuple[str, ...]]:
+    found = {}
+    for name in networks:
+        ids = project.host.run(podman.containers_on(network_name(project.name, name))).stdout.split()
+        if others := tuple(one[:12] for one in ids if one not in own):
+            found[name] = others
+    return found
