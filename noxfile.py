@@ -110,7 +110,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 @in_environment(default=False)
 def audit(session: nox.Session) -> None:
-    """Does anything get in? Every control of the live stack; `-- --report FILE` writes a page for an auditor."""
+    """Security audit of the live stack; `-- --report FILE` writes a page for an auditor."""
     run(session, "inv", "audit", "--no-advisories", *session.posargs)
 
 
