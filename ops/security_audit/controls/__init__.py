@@ -15,7 +15,7 @@ def _declaration(policy: Policy) -> Control:
         for one in policy(facts.compose):
             yield Finding(one.where, policy.name, f"{one.what}; {one.advice}")
 
-    return Control(policy.number, policy.title, policy.why, "correct compose/compose.yaml as the finding says", find)
+    return Control(policy.number, policy.title, find, policy.why, "correct compose/compose.yaml as the finding says")
 
 
 _ALL = (

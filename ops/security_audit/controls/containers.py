@@ -163,211 +163,120 @@ def _secrets(facts: Facts) -> Iterator[Finding]:
 
 
 CONTROLS = (
-    Control(
-        "2.1", "All declared containers are running",
-        why="A container that is not running cannot be checked.",
-        advice="inv status shows the reason; inv deploy",
-        find=_missing,
-    ),
-    Control(
-        "2.2", "All running containers are declared",
-        why="An undeclared container is not monitored, patched or confined.",
-        advice="podman rm it, or declare it in compose/compose.yaml",
-        find=_undeclared,
-    ),
-    Control(
-        "2.3", "No process has a capability",
-        why="Each capability is a part of root's privileges on the host.",
-        advice="drop it in compose.yaml, and deploy; `podman exec --privileged` adds all of them",
-        find=lambda facts: (
-            Finding(slot, name, f"process {one.name} has CAP_{name}")
-            for slot, one in processes(facts) for name in capability_names(one.capabilities)
-        ),
-    ),
-    Control(
-        "2.4", "No process can gain privileges",
-        why="A single set-uid program would make its user root.",
-        advice='set security_opt: ["no-new-privileges:true"], and deploy',
-        find=lambda facts: (
-            Finding(slot, one.name, f"process {one.name} runs without no-new-privileges")
-            for slot, one in processes(facts) if not one.no_new_privileges
-        ),
-    ),
-    Control(
-        "2.5", "Every process has a seccomp filter",
-        why="Without a filter a process can make every system call of the kernel.",
-        advice="remove seccomp=unconfined, and deploy",
-        find=lambda facts: (
-            Finding(slot, one.name, f"process {one.name} has no seccomp filter")
-            for slot, one in processes(facts) if one.seccomp != FILTERED
-        ),
-    ),
-    Control(
-        "2.6", "No process runs as root",
-        why="Root in a container is root on the host if it escapes the container.",
-        advice="give the service a user of its own in compose.yaml, and deploy",
-        find=lambda facts: (
-            Finding(slot, "uid 0", f"process {one.name} runs as uid 0") for slot, one in processes(facts) if 0 in one.uids
-        ),
-    ),
-    Control(
-        "2.7", "Every service has a user of its own",
-        why="A process can read the secrets and volumes of another service with the same uid.",
-        advice="give each service a uid of its own in compose.yaml, and deploy",
-        find=_shared_users,
-    ),
-    Control(
-        "2.8", "Every container has namespaces of its own",
-        why="A process in the host's namespaces is not isolated from the host.",
-        advice="remove pid, ipc, network_mode or uts from compose.yaml, and deploy",
-        find=lambda facts: (
-            Finding(slot, kind, f"process {one.name} shares a namespace: {kind}")
-            for slot, one in processes(facts) for kind in one.shares
-        ),
-    ),
-    Control(
-        "2.9", "Root file systems are read-only",
-        why="An attacker who can write there can persist.",
-        advice="set read_only: true; add a tmpfs or a volume where the service must write",
-        find=lambda facts: (
-            Finding(one.slot, path, f"a file can be created in {path}")
-            for one in facts.containers.values() for path in one.written if not path.startswith(KERNEL)
-        ),
-    ),
-    Control(
-        "2.10", "Kernel settings are read-only",
-        why="/proc/sys and /sys affect the whole host.",
-        advice="remove what unmasks them (privileged, security_opt), and deploy",
-        find=lambda facts: (
-            Finding(one.slot, path, f"{path} can be opened for writing")
-            for one in facts.containers.values() for path in one.written if path.startswith(KERNEL)
-        ),
-    ),
-    Control(
-        "2.11", "No path of the host is mounted",
-        why="A mounted path of the host is a way out of the container.",
-        advice="remove the mount from compose.yaml, and deploy",
-        find=_host_mounts,
-    ),
-    Control(
-        "2.12", "All mounts are declared",
-        why="An undeclared volume may hold the data of another service.",
-        advice="inv deploy restores what compose.yaml declares",
-        find=_undeclared_mounts,
-    ),
-    Control(
-        "2.13", "Configuration and certificates are mounted read-only",
-        why="An attacker who can change the configuration of a service controls the service.",
-        advice="append :ro to the mount, and deploy",
-        find=lambda facts: (
-            Finding(slot, mount.target, f"may write to {mount.source}") for slot, mount in mounts(facts)
-            if mount.writable and mount.source.startswith("/") and mount.target.startswith(OWN_MOUNTS)
-        ),
-    ),
-    Control(
-        "2.14", "No socket of the host is mounted",
-        why="Access to the engine's socket, even read-only, is full access to the host.",
-        advice="remove the mount from compose.yaml, and deploy",
-        find=lambda facts: (
-            Finding(one.slot, path, f"{path} is or contains a socket of the host")
-            for one in facts.containers.values() for path in one.sockets
-        ),
-    ),
-    Control(
-        "2.15", "Containers have the standard devices only",
-        why="A device gives access to a disk, to memory or to the kernel itself.",
-        advice="remove devices or privileged from compose.yaml, and deploy",
-        find=lambda facts: (
-            Finding(one.slot, path, f"has the device {path}") for one in facts.containers.values() for path in one.devices
-        ),
-    ),
-    Control(
-        "2.16", "File systems in memory are mounted nosuid and nodev",
-        why="/tmp is the only place where an attacker can put a set-uid program or a device file.",
-        advice="remove suid and dev from the tmpfs options in compose.yaml, and deploy",
-        find=_lacking("nosuid", "nodev"),
-    ),
-    Control(
-        "2.17", "Memory, CPU and processes are limited",
-        why="A single service with a leak would use up what all others need.",
-        advice="inv deploy restores the declared limits",
-        find=_limits,
-    ),
-    Control(
-        "2.18", "Every container runs the image of this checkout",
-        why="Only the image of this checkout was tested.",
-        advice="inv deploy",
-        find=_images,
-    ),
-    Control(
-        "2.19", "Seccomp filters block namespaces, mounts, kernel keyrings and uncommon sockets",
-        why="In its own user namespace a process has all capabilities, and reaches parts of the kernel that only root needs.",
-        advice="inv deploy, which creates the container with this host's profile",
-        find=_unfiltered,
-    ),
-    Control(
-        "2.21", "File systems in memory are mounted noexec",
-        why="/tmp is the only place where an attacker can put programs.",
-        advice="remove exec from the tmpfs options in compose.yaml, and deploy",
-        find=_lacking("noexec"),
-    ),
-    Control(
-        "2.22", "Every service can use all its dependencies",
-        why="A service that works without its cache or its login server hides an outage, or a rejected secret.",
-        advice="inv status and inv logs SERVICE show the reason; inv secrets.rotate NAME where a secret is rejected",
-        find=lambda facts: (
-            Finding(slot, what.partition(":")[0], f"works without {what}")
-            for slot, what in sorted(facts.dependencies_down.items())
-        ),
-    ),
-    Control(
-        "2.23", "The application's role owns nothing in PostgreSQL",
-        why="An owner can drop tables and triggers, and so hide changes.",
-        advice="inv restart postgres, which moves what the role owns to app_owner; REVOKE a membership",
-        find=lambda facts: (Finding("postgres", "app", f"role app {what}") for what in facts.owned),
-        part="owned",
-    ),
-    Control(
-        "3.1", "Every container has exactly its own secrets",
-        why="With each additional secret a break-in exposes the data of another service.",
-        advice="inv deploy restores what compose.yaml declares",
-        find=_secrets,
-    ),
-    Control(
-        "3.2", "Secrets in containers are readable by the service's user only",
-        why="Otherwise every process in the container can read them.",
-        advice="inv deploy; compose.yaml must not set a mode for secrets",
-        find=lambda facts: (
-            Finding(one.slot, name, f"secret {name} belongs to uid {uid} with mode {mode:04o}")
-            for one, service in declared(facts) for name, (uid, mode) in sorted(one.secrets.items())
-            if (uid, mode) != (service.owner, OWNER_ONLY)
-        ),
-    ),
-    Control(
-        "3.3", "No secret appears in inspect, arguments, environment, logs, configuration or releases",
-        why="Many programs and accounts read these, and they are kept for long and copied elsewhere.",
-        advice="remove it there, then rotate it",
-        find=lambda facts: (Finding(one.where, one.secret, f"contains the value of {one.secret}") for one in facts.leaks),
-        part="leaks",
-    ),
-    Control(
-        "3.4", "Secrets and keys on the host are readable by root only",
-        why="An account of the host that reads them can log in as every service.",
-        advice="chmod -R go= the path",
-        find=lambda facts: (
-            Finding(path, f"{mode:04o}", f"{path} has mode {mode:04o}")
-            for path, mode in sorted(facts.host.open_to_others.items())
-        ),
-        part="host",
-    ),
-    Control(
-        "3.5", "The host's archive for the backup contains no secret in plain text",
-        why="A compromised backup container would have every secret and key of the host.",
-        advice="inv backup writes a new, encrypted archive; then rotate the secret, which was exposed",
-        find=lambda facts: (
-            Finding("backup", f"{leak.where} {leak.secret}", f"{leak.where} contains {leak.secret} in plain text")
-            for leak in facts.host.handed
-        ),
-        part="host",
-    ),
+    Control("2.1", "All declared containers are running", _missing,
+            why="A container that is not running cannot be checked.",
+            advice="inv status shows the reason; inv deploy"),
+    Control("2.2", "All running containers are declared", _undeclared,
+            why="An undeclared container is not monitored, patched or confined.",
+            advice="podman rm it, or declare it in compose/compose.yaml"),
+    Control("2.3", "No process has a capability",
+            why="Each capability is a part of root's privileges on the host.",
+            advice="drop it in compose.yaml, and deploy; `podman exec --privileged` adds all of them",
+            find=lambda facts: (Finding(slot, name, f"process {one.name} has CAP_{name}")
+                                for slot, one in processes(facts) for name in capability_names(one.capabilities))),
+    Control("2.4", "No process can gain privileges",
+            why="A single set-uid program would make its user root.",
+            advice='set security_opt: ["no-new-privileges:true"], and deploy',
+            find=lambda facts: (Finding(slot, one.name, f"process {one.name} runs without no-new-privileges")
+                                for slot, one in processes(facts) if not one.no_new_privileges)),
+    Control("2.5", "Every process has a seccomp filter",
+            why="Without a filter a process can make every system call of the kernel.",
+            advice="remove seccomp=unconfined, and deploy",
+            find=lambda facts: (Finding(slot, one.name, f"process {one.name} has no seccomp filter")
+                                for slot, one in processes(facts) if one.seccomp != FILTERED)),
+    Control("2.6", "No process runs as root",
+            why="Root in a container is root on the host if it escapes the container.",
+            advice="give the service a user of its own in compose.yaml, and deploy",
+            find=lambda facts: (
+                Finding(slot, "uid 0", f"process {one.name} runs as uid 0") for slot, one in processes(facts) if 0 in one.uids
+            )),
+    Control("2.7", "Every service has a user of its own", _shared_users,
+            why="A process can read the secrets and volumes of another service with the same uid.",
+            advice="give each service a uid of its own in compose.yaml, and deploy"),
+    Control("2.8", "Every container has namespaces of its own",
+            why="A process in the host's namespaces is not isolated from the host.",
+            advice="remove pid, ipc, network_mode or uts from compose.yaml, and deploy",
+            find=lambda facts: (Finding(slot, kind, f"process {one.name} shares a namespace: {kind}")
+                                for slot, one in processes(facts) for kind in one.shares)),
+    Control("2.9", "Root file systems are read-only",
+            why="An attacker who can write there can persist.",
+            advice="set read_only: true; add a tmpfs or a volume where the service must write",
+            find=lambda facts: (Finding(one.slot, path, f"a file can be created in {path}")
+                                for one in facts.containers.values() for path in one.written if not path.startswith(KERNEL))),
+    Control("2.10", "Kernel settings are read-only",
+            why="/proc/sys and /sys affect the whole host.",
+            advice="remove what unmasks them (privileged, security_opt), and deploy",
+            find=lambda facts: (Finding(one.slot, path, f"{path} can be opened for writing")
+                                for one in facts.containers.values() for path in one.written if path.startswith(KERNEL))),
+    Control("2.11", "No path of the host is mounted", _host_mounts,
+            why="A mounted path of the host is a way out of the container.",
+            advice="remove the mount from compose.yaml, and deploy"),
+    Control("2.12", "All mounts are declared", _undeclared_mounts,
+            why="An undeclared volume may hold the data of another service.",
+            advice="inv deploy restores what compose.yaml declares"),
+    Control("2.13", "Configuration and certificates are mounted read-only",
+            why="An attacker who can change the configuration of a service controls the service.",
+            advice="append :ro to the mount, and deploy",
+            find=lambda facts: (Finding(slot, mount.target, f"may write to {mount.source}") for slot, mount in mounts(facts)
+                                if mount.writable and mount.source.startswith("/") and mount.target.startswith(OWN_MOUNTS))),
+    Control("2.14", "No socket of the host is mounted",
+            why="Access to the engine's socket, even read-only, is full access to the host.",
+            advice="remove the mount from compose.yaml, and deploy",
+            find=lambda facts: (Finding(one.slot, path, f"{path} is or contains a socket of the host")
+                                for one in facts.containers.values() for path in one.sockets)),
+    Control("2.15", "Containers have the standard devices only",
+            why="A device gives access to a disk, to memory or to the kernel itself.",
+            advice="remove devices or privileged from compose.yaml, and deploy",
+            find=lambda facts: (
+                Finding(one.slot, path, f"has the device {path}") for one in facts.containers.values() for path in one.devices
+            )),
+    Control("2.16", "File systems in memory are mounted nosuid and nodev", _lacking("nosuid", "nodev"),
+            why="/tmp is the only place where an attacker can put a set-uid program or a device file.",
+            advice="remove suid and dev from the tmpfs options in compose.yaml, and deploy"),
+    Control("2.17", "Memory, CPU and processes are limited", _limits,
+            why="A single service with a leak would use up what all others need.",
+            advice="inv deploy restores the declared limits"),
+    Control("2.18", "Every container runs the image of this checkout", _images,
+            why="Only the image of this checkout was tested.",
+            advice="inv deploy"),
+    Control("2.19", "Seccomp filters block namespaces, mounts, kernel keyrings and uncommon sockets", _unfiltered,
+            why="In a user namespace of its own a process has all capabilities, and reaches more of the kernel.",
+            advice="inv deploy, which creates the container with this host's profile"),
+    Control("2.21", "File systems in memory are mounted noexec", _lacking("noexec"),
+            why="/tmp is the only place where an attacker can put programs.",
+            advice="remove exec from the tmpfs options in compose.yaml, and deploy"),
+    Control("2.22", "Every service can use all its dependencies",
+            why="A service that works without its cache or its login server hides an outage, or a rejected secret.",
+            advice="inv status and inv logs SERVICE show the reason; inv secrets.rotate NAME where a secret is rejected",
+            find=lambda facts: (Finding(slot, what.partition(":")[0], f"works without {what}")
+                                for slot, what in sorted(facts.dependencies_down.items()))),
+    Control("2.23", "The application's role owns nothing in PostgreSQL", part="owned",
+            why="An owner can drop tables and triggers, and so hide changes.",
+            advice="inv restart postgres, which moves what the role owns to app_owner; REVOKE a membership",
+            find=lambda facts: (Finding("postgres", "app", f"role app {what}") for what in facts.owned)),
+    Control("3.1", "Every container has exactly its own secrets", _secrets,
+            why="With each additional secret a break-in exposes the data of another service.",
+            advice="inv deploy restores what compose.yaml declares"),
+    Control("3.2", "Secrets in containers are readable by the service's user only",
+            why="Otherwise every process in the container can read them.",
+            advice="inv deploy; compose.yaml must not set a mode for secrets",
+            find=lambda facts: (Finding(one.slot, name, f"secret {name} belongs to uid {uid} with mode {mode:04o}")
+                                for one, service in declared(facts) for name, (uid, mode) in sorted(one.secrets.items())
+                                if (uid, mode) != (service.owner, OWNER_ONLY))),
+    Control("3.3", "No secret appears in inspect, arguments, environment, logs, configuration or releases", part="leaks",
+            why="Many programs and accounts read these, and they are kept for long and copied elsewhere.",
+            advice="remove it there, then rotate it",
+            find=lambda facts: (Finding(one.where, one.secret, f"contains the value of {one.secret}") for one in facts.leaks)),
+    Control("3.4", "Secrets and keys on the host are readable by root only", part="host",
+            why="An account of the host that reads them can log in as every service.",
+            advice="chmod -R go= the path",
+            find=lambda facts: (Finding(path, f"{mode:04o}", f"{path} has mode {mode:04o}")
+                                for path, mode in sorted(facts.host.open_to_others.items()))),
+    Control("3.5", "The host's archive for the backup contains no secret in plain text", part="host",
+            why="A compromised backup container would have every secret and key of the host.",
+            advice="inv backup writes a new, encrypted archive; then rotate the secret, which was exposed",
+            find=lambda facts: (
+                Finding("backup", f"{leak.where} {leak.secret}", f"{leak.where} contains {leak.secret} in plain text")
+                for leak in facts.host.handed
+            )),
 )  # fmt: skip

@@ -27,9 +27,9 @@ class Control:
 
     number: str
     title: str
+    find: Callable[[Facts], Iterator[Finding]]
     why: str
     advice: str
-    find: Callable[[Facts], Iterator[Finding]]
     part: str = ""
 
 

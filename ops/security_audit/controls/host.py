@@ -29,55 +29,31 @@ def _accounts(facts: Facts) -> Iterator[Finding]:
 
 
 CONTROLS = (
-    Control(
-        "8.1", "No image has a Debian package with a fixed vulnerability",
-        why="Known vulnerabilities are exploited automatically.",
-        advice="inv build --refresh && inv deploy",
-        find=_debian,
-        part="debian",
-    ),
-    Control(
-        "8.2", "The backend has no Python package with a known vulnerability",
-        why="Known vulnerabilities are exploited automatically.",
-        advice="raise the version in compose/backend/requirements.lock, then inv deploy",
-        find=lambda facts: _advisories("backend", facts.python),
-        part="python",
-    ),
-    Control(
-        "8.3", "The frontend has no npm package with a known vulnerability",
-        why="Known vulnerabilities are exploited automatically.",
-        advice="npm update in compose/frontend, then inv deploy",
-        find=lambda facts: _advisories("frontend", facts.javascript),
-        part="javascript",
-    ),
-    Control(
-        "8.4", f"No image is older than {OLDEST_DAYS} days",
-        why="Where advisories are not checked, the age shows whether fixes were installed.",
-        advice="inv build --refresh && inv deploy",
-        find=lambda facts: (
-            Finding(service, "image", f"was built {days:.0f} days ago")
-            for service, days in facts.image_days.items() if days > OLDEST_DAYS
-        ),
-    ),
-    Control(
-        "9.1", "The audit log is complete and unaltered",
-        why="A removed line hides a change and its author.",
-        advice="inv audit.verify; docs/how-to/audit.md says what can be concluded",
-        find=lambda facts: (Finding("audit.jsonl", one, one) for one in facts.host.trail),
-        part="host",
-    ),
-    Control(
-        "9.2", "No account of the host has an id of a container",
-        why="It can read the service's files, trace its processes and enter their file systems, whatever the modes are.",
-        advice="give the account another id; inv doctor says how",
-        find=_accounts,
-        part="host",
-    ),
-    Control(
-        "9.3", "Other accounts of the host cannot enter the state folder and volumes",
-        why="Any account that can log in, or has the id of a service, could read configuration, logs, releases and data.",
-        advice="inv deploy closes the state folder; chmod go= the folder of volumes",
-        find=lambda facts: (Finding(path, "folder", "every account of the host can enter it") for path in facts.host.entered),
-        part="host",
-    ),
+    Control("8.1", "No image has a Debian package with a fixed vulnerability", _debian, part="debian",
+            why="Known vulnerabilities are exploited automatically.",
+            advice="inv build --refresh && inv deploy"),
+    Control("8.2", "The backend has no Python package with a known vulnerability", part="python",
+            why="Known vulnerabilities are exploited automatically.",
+            advice="raise the version in compose/backend/requirements.lock, then inv deploy",
+            find=lambda facts: _advisories("backend", facts.python)),
+    Control("8.3", "The frontend has no npm package with a known vulnerability", part="javascript",
+            why="Known vulnerabilities are exploited automatically.",
+            advice="npm update in compose/frontend, then inv deploy",
+            find=lambda facts: _advisories("frontend", facts.javascript)),
+    Control("8.4", f"No image is older than {OLDEST_DAYS} days",
+            why="Where advisories are not checked, the age shows whether fixes were installed.",
+            advice="inv build --refresh && inv deploy",
+            find=lambda facts: (Finding(service, "image", f"was built {days:.0f} days ago")
+                                for service, days in facts.image_days.items() if days > OLDEST_DAYS)),
+    Control("9.1", "The audit log is complete and unaltered", part="host",
+            why="A removed line hides a change and its author.",
+            advice="inv audit.verify; docs/how-to/audit.md says what can be concluded",
+            find=lambda facts: (Finding("audit.jsonl", one, one) for one in facts.host.trail)),
+    Control("9.2", "No account of the host has an id of a container", _accounts, part="host",
+            why="It can read the service's files, trace its processes and enter their file systems, whatever the modes are.",
+            advice="give the account another id; inv doctor says how"),
+    Control("9.3", "Other accounts of the host cannot enter the state folder and volumes", part="host",
+            why="Any account that can log in, or has the id of a service, could read configuration, logs, releases and data.",
+            advice="inv deploy closes the state folder; chmod go= the folder of volumes",
+            find=lambda facts: (Finding(path, "folder", "can be entered by any account") for path in facts.host.entered)),
 )  # fmt: skip

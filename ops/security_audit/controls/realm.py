@@ -98,87 +98,61 @@ def _flags(*keys: str, wanted: bool) -> Callable[[Facts], Iterator[Finding]]:
 
 def _control(number: str, title: str, find: Callable[[Facts], Iterator[Finding]], *, why: str, setting: str) -> Control:
     advice = f"{setting} in config/keycloak/realm.yaml, then inv keycloak.apply"
-    return Control(number, title, why, advice, find, part="realm")
+    return Control(number, title, find, why, advice, part="realm")
 
 
 CONTROLS = (
-    _control(
-        "7.1", "Repeated wrong passwords lock an account", _brute_force,
-        why="Otherwise a common password is guessed within minutes.",
-        setting="bruteForceProtected: true",
-    ),
-    _control(
-        "7.2", "No redirect address has a wildcard", _wildcards,
-        why="Keycloak sends the code of a login to any address that matches the wildcard.",
-        setting="list each address",
-    ),
-    _control(
-        "7.3", "No client allows all web origins",
-        _clients(lambda client: "*" in (client.get("webOrigins") or ()), "allows requests of every origin"),
-        why="Pages of other sites could use the tokens of users of this one.",
-        setting="list each origin",
-    ),
-    _control(
-        "7.4", "Browser logins use PKCE with S256",
-        _clients(
-            lambda client: client.get("standardFlowEnabled", True)
-            and (client.get("attributes") or {}).get("pkce.code.challenge.method") != "S256",
-            "does not require PKCE",
-        ),
-        why="Without PKCE an intercepted code is sufficient for a login.",
-        setting="pkce.code.challenge.method: S256",
-    ),
-    _control(
-        "7.5", "No client uses the implicit flow",
-        _clients(lambda client: client.get("implicitFlowEnabled"), "uses the implicit flow"),
-        why="Its tokens appear in addresses, histories and logs.",
-        setting="implicitFlowEnabled: false",
-    ),
-    _control(
-        "7.6", "No client accepts passwords directly",
-        _clients(lambda client: client.get("directAccessGrantsEnabled"), "accepts passwords directly"),
-        why="Users would get used to entering passwords outside the login page.",
-        setting="directAccessGrantsEnabled: false",
-    ),
-    _control(
-        "7.7", "Users cannot register, reset passwords or rename themselves",
-        _flags("registrationAllowed", "resetPasswordAllowed", "editUsernameAllowed", wanted=False),
-        why="Every registered account can read data.",
-        setting="registrationAllowed: false",
-    ),
-    _control(
-        "7.8", "Logins require TLS",
-        lambda facts: iter(
-            [Finding("keycloak", "sslRequired", "sslRequired is none")]
-            if str(facts.realm.get("sslRequired", "none")).lower() == "none" else []
-        ),
-        why="A password that is sent by HTTP can be read on the way.",
-        setting="sslRequired: external",
-    ),
-    _control(
-        "7.9", f"Passwords have at least {LEAST_LENGTH} characters", _password_length,
-        why="Shorter ones can be computed from the hashes of a stolen database.",
-        setting="passwordPolicy",
-    ),
-    _control(
-        "7.10", "Access tokens are short-lived, and refresh tokens single-use", _lifespans,
-        why="A stolen token works until it expires.",
-        setting="accessTokenLifespan, revokeRefreshToken",
-    ),
-    _control(
-        "7.11", "Logins and administrative changes are logged",
-        _flags("eventsEnabled", "adminEventsEnabled", wanted=True),
-        why="Otherwise the actions of a stolen account cannot be traced.",
-        setting="eventsEnabled, adminEventsEnabled",
-    ),
-    _control(
-        "7.12", "Keycloak's default clients are disabled", _own_clients,
-        why="Their names are known: admin-cli accepts passwords directly, without the login page.",
-        setting="declare them",
-    ),
-    _control(
-        "7.13", "Browsers get no token that outlives the login", _offline_tokens,
-        why="A stolen offline token works for 30 days, also after the logout.",
-        setting="optionalClientScopes and default-roles",
-    ),
+    _control("7.1", "Repeated wrong passwords lock an account", _brute_force,
+             why="Otherwise a common password is guessed within minutes.",
+             setting="bruteForceProtected: true"),
+    _control("7.2", "No redirect address has a wildcard", _wildcards,
+             why="Keycloak sends the code of a login to any address that matches the wildcard.",
+             setting="list each address"),
+    _control("7.3", "No client allows all web origins",
+             why="Pages of other sites could use the tokens of users of this one.",
+             setting="list each origin",
+             find=_clients(lambda client: "*" in (client.get("webOrigins") or ()), "allows requests of every origin")),
+    _control("7.4", "Browser logins use PKCE with S256",
+             why="Without PKCE an intercepted code is sufficient for a login.",
+             setting="pkce.code.challenge.method: S256",
+             find=_clients(
+                 lambda client: client.get("standardFlowEnabled", True)
+                 and (client.get("attributes") or {}).get("pkce.code.challenge.method") != "S256",
+                 "does not require PKCE",
+             )),
+    _control("7.5", "No client uses the implicit flow",
+             why="Its tokens appear in addresses, histories and logs.",
+             setting="implicitFlowEnabled: false",
+             find=_clients(lambda client: client.get("implicitFlowEnabled"), "uses the implicit flow")),
+    _control("7.6", "No client accepts passwords directly",
+             why="Users would get used to entering passwords outside the login page.",
+             setting="directAccessGrantsEnabled: false",
+             find=_clients(lambda client: client.get("directAccessGrantsEnabled"), "accepts passwords directly")),
+    _control("7.7", "Users cannot register, reset passwords or rename themselves",
+             why="Every registered account can read data.",
+             setting="registrationAllowed: false",
+             find=_flags("registrationAllowed", "resetPasswordAllowed", "editUsernameAllowed", wanted=False)),
+    _control("7.8", "Logins require TLS",
+             why="A password that is sent by HTTP can be read on the way.",
+             setting="sslRequired: external",
+             find=lambda facts: iter(
+                 [Finding("keycloak", "sslRequired", "sslRequired is none")]
+                 if str(facts.realm.get("sslRequired", "none")).lower() == "none" else []
+             )),
+    _control("7.9", f"Passwords have at least {LEAST_LENGTH} characters", _password_length,
+             why="Shorter ones can be computed from the hashes of a stolen database.",
+             setting="passwordPolicy"),
+    _control("7.10", "Access tokens are short-lived, and refresh tokens single-use", _lifespans,
+             why="A stolen token works until it expires.",
+             setting="accessTokenLifespan, revokeRefreshToken"),
+    _control("7.11", "Logins and administrative changes are logged",
+             why="Otherwise the actions of a stolen account cannot be traced.",
+             setting="eventsEnabled, adminEventsEnabled",
+             find=_flags("eventsEnabled", "adminEventsEnabled", wanted=True)),
+    _control("7.12", "Keycloak's default clients are disabled", _own_clients,
+             why="Their names are known: admin-cli accepts passwords directly, without the login page.",
+             setting="declare them"),
+    _control("7.13", "Browsers get no token that outlives the login", _offline_tokens,
+             why="A stolen offline token works for 30 days, also after the logout.",
+             setting="optionalClientScopes and default-roles"),
 )  # fmt: skip

@@ -30,10 +30,8 @@ PORTS = {declared for _, _, declared in PUBLISHED.values() if declared}
 OWN_NAMESPACES = ("pid", "ipc", "userns_mode", "cgroup", "uts", "cgroup_parent")
 
 
-@policy(
-    "1.1", "Services are on their networks only, and all networks but the public one are internal",
-    why="The networks are the firewall between the tiers, and databases must have no route out.",
-)  # fmt: skip
+@policy("1.1", "Services are on their networks only, and all networks but the public one are internal",
+        why="The networks are the firewall between the tiers, and databases must have no route out.")  # fmt: skip
 def networks(compose: Compose) -> Iterator[Violation]:
     declared = compose.get("networks") or {}
     for network in sorted(set(declared) ^ set(NETWORKS)):
@@ -57,10 +55,8 @@ def networks(compose: Compose) -> Iterator[Violation]:
                 yield name, f"may not be on {network}", "remove it, or extend NETWORKS in policies/isolation.py"
 
 
-@service_policy(
-    "1.2", "Only the ports of nginx are published, the operator's on loopback",
-    why="Every published port is exposed to attacks.",
-)  # fmt: skip
+@service_policy("1.2", "Only the ports of nginx are published, the operator's on loopback",
+                why="Every published port is exposed to attacks.")  # fmt: skip
 def published_ports(name: str, service: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     ports = service.get("ports") or ()
     if ports and name not in SHARED.values():
@@ -71,10 +67,8 @@ def published_ports(name: str, service: Mapping[str, Any]) -> Iterator[tuple[str
             yield f"publishes {port}", f"declared are {', '.join(sorted(PORTS))}"
 
 
-@service_policy(
-    "1.3", "Root file systems are read-only",
-    why="An attacker who can write there can persist, and data there are lost with the container.",
-)  # fmt: skip
+@service_policy("1.3", "Root file systems are read-only",
+                why="An attacker who can write there can persist, and data there are lost with the container.")  # fmt: skip
 def read_only_root(name: str, service: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if service.get("read_only") is not True and not exempt(service, "read-only"):
         yield "can write to its root", "set read_only: true; add a tmpfs or a volume where it must write"
@@ -129,10 +123,8 @@ def user(compose: Compose) -> Iterator[Violation]:
         taken.setdefault(uid, name)
 
 
-@service_policy(
-    "1.7", "Containers are not privileged, and have namespaces of their own",
-    why="A privileged container, or one in the host's namespaces, is not isolated from the host.",
-)  # fmt: skip
+@service_policy("1.7", "Containers are not privileged, and have namespaces of their own",
+                why="A privileged container, or one in the host's namespaces, is not isolated from the host.")  # fmt: skip
 def host_namespaces(name: str, service: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if service.get("privileged") and not exempt(service, "privileged"):
         yield "is privileged", "add the capabilities that it needs, or state the reason in x-cc03.exempt.privileged"

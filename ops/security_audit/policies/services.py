@@ -49,10 +49,8 @@ def pinned_images(name: str, service: Mapping[str, Any]) -> Iterator[tuple[str, 
         yield f"image {image!r} is not pinned", "append its digest: name:tag@sha256:…"
 
 
-@service_policy(
-    "1.11", "Configuration is mounted as one folder, read-only",
-    why="A deploy replaces the whole folder: other mounts would not be replaced, or could be altered.",
-)  # fmt: skip
+@service_policy("1.11", "Configuration is mounted as one folder, read-only",
+                why="A deploy replaces the whole folder: other mounts would not be replaced, or could be altered.")  # fmt: skip
 def configuration_mounts(name: str, service: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if any(not isinstance(mount, str) for mount in service.get("volumes") or ()):
         yield "has a mount in the long form", "write source:target:ro, the form that the deployer reads"
@@ -68,10 +66,8 @@ def configuration_mounts(name: str, service: Mapping[str, Any]) -> Iterator[tupl
             yield f"mounts {source}", f"of the state folder only {', '.join(folders)} are permitted"
 
 
-@policy(
-    "1.12", "Volumes are declared, and used",
-    why="An undeclared volume is anonymous: its data are lost with the container, and are in no backup.",
-)  # fmt: skip
+@policy("1.12", "Volumes are declared, and used",
+        why="An undeclared volume is anonymous: its data are lost with the container, and are in no backup.")  # fmt: skip
 def declared_volumes(compose: Compose) -> Iterator[Violation]:
     declared = set(compose.get("volumes") or {})
     used = set()
@@ -114,10 +110,8 @@ def declared_secrets(compose: Compose) -> Iterator[Violation]:
                 yield name, f"mounts {secret}, and also gets it through its API", "remove one of the two"
 
 
-@service_policy(
-    "1.14", "No service has an environment file",
-    why="The engine does not notice changes of the file, and `podman inspect` shows its content.",
-)  # fmt: skip
+@service_policy("1.14", "No service has an environment file",
+                why="The engine does not notice changes of the file, and `podman inspect` shows its content.")  # fmt: skip
 def no_env_file(name: str, service: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if "env_file" in service:
         yield f"reads {service['env_file']}", "put settings under environment, and secrets into files"
@@ -197,10 +191,8 @@ def no_literal_secret(name: str, service: Mapping[str, Any]) -> Iterator[tuple[s
             yield reason, "declare it as a secret, and have the service read /run/secrets/<name>"
 
 
-@service_policy(
-    "1.16", "Every service has a health check",
-    why="Without one deploys, rollbacks and alerts cannot determine whether the service works.",
-)  # fmt: skip
+@service_policy("1.16", "Every service has a health check",
+                why="Without one deploys, rollbacks and alerts cannot determine whether the service works.")  # fmt: skip
 def healthcheck(name: str, service: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     check = service.get("healthcheck") or {}
     if not check.get("test") or check.get("disable") or check["test"] in (["NONE"], "NONE"):
@@ -224,9 +216,8 @@ def size(value: Any) -> int | None:
         return None
 
 
-@service_policy(
-    "1.17", "Memory and CPU are limited", why="A single service with a leak would use up what all others need.",
-)  # fmt: skip
+@service_policy("1.17", "Memory and CPU are limited",
+                why="A single service with a leak would use up what all others need.")  # fmt: skip
 def resource_limits(name: str, service: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if size(limits(service).get("memory", "")) is None:
         yield "has no memory limit", "add deploy.resources.limits.memory, for example 512m"
@@ -277,10 +268,8 @@ def no_depends_on(name: str, service: Mapping[str, Any]) -> Iterator[tuple[str, 
             yield f"has {key}", "list the services that must be healthy before it in x-cc03.needs"
 
 
-@policy(
-    "1.22", "Needed services exist, and can be reached",
-    why="Otherwise a deploy starts a service that cannot work yet, and waits until the deadline.",
-)  # fmt: skip
+@policy("1.22", "Needed services exist, and can be reached",
+        why="Otherwise a deploy starts a service that cannot work yet, and waits until the deadline.")  # fmt: skip
 def needs(compose: Compose) -> Iterator[Violation]:
     known = compose.get("services") or {}
     graph: dict[str, list[str]] = {}
@@ -300,10 +289,8 @@ def needs(compose: Compose) -> Iterator[Violation]:
         yield str(problem.args[1][0]), f"needs are circular: {' -> '.join(problem.args[1])}", "remove one of them"
 
 
-@service_policy(
-    "1.23", "The keys of x-cc03 are valid",
-    why="The deployer would ignore an unknown key: a mistyped setting would have no effect.",
-)  # fmt: skip
+@service_policy("1.23", "The keys of x-cc03 are valid",
+                why="The deployer would ignore an unknown key: a mistyped setting would have no effect.")  # fmt: skip
 def deployer_keys(name: str, service: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     try:
         ready = ServiceKeys.model_validate(own(service)).health.ready or ""
@@ -314,10 +301,8 @@ def deployer_keys(name: str, service: Mapping[str, Any]) -> Iterator[tuple[str, 
         yield f"x-cc03.health.ready is {ready!r}", "use https: any container on the network could answer"
 
 
-@policy(
-    "1.24", "A volume belongs to one service",
-    why="A volume is the data of one service: another one that mounts it can read or alter them.",
-)  # fmt: skip
+@policy("1.24", "A volume belongs to one service",
+        why="A volume is the data of one service: another one that mounts it can read or alter them.")  # fmt: skip
 def own_volumes(compose: Compose) -> Iterator[Violation]:
     owners: dict[str, str] = {}
     for name, service in services(compose):
@@ -328,20 +313,16 @@ def own_volumes(compose: Compose) -> Iterator[Violation]:
                 yield name, f"mounts {source}, the volume of {owner}", "give it a volume of its own"
 
 
-@service_policy(
-    "1.25", "The number of processes is limited",
-    why="A service without the limit can fill the host's process table.",
-)  # fmt: skip
+@service_policy("1.25", "The number of processes is limited",
+                why="A service without the limit can fill the host's process table.")  # fmt: skip
 def processes(name: str, service: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     limit = service.get("pids_limit", limits(service).get("pids"))
     if limit is not None and (not str(limit).isdigit() or int(limit) == 0):
         yield f"may start any number of processes (pids: {limit})", "remove it: the engine's own limit is 2048"
 
 
-@service_policy(
-    "1.26", "tmpfs is mounted nosuid, nodev and noexec",
-    why="/tmp is the only place where an attacker can put programs and device files.",
-)  # fmt: skip
+@service_policy("1.26", "tmpfs is mounted nosuid, nodev and noexec",
+                why="/tmp is the only place where an attacker can put programs and device files.")  # fmt: skip
 def tmpfs_options(name: str, service: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for mount, options in tmpfs(service):
         for option in sorted({"suid", "dev"} & options):
@@ -350,10 +331,8 @@ def tmpfs_options(name: str, service: Mapping[str, Any]) -> Iterator[tuple[str, 
             yield f"tmpfs {mount} allows exec", "remove exec, or state the reason in x-cc03.exempt.executable-tmpfs"
 
 
-@policy(
-    "1.27", "Every service uses TLS",
-    why="An attacker on its network could read what other services send to it, passwords and tokens included.",
-)  # fmt: skip
+@policy("1.27", "Every service uses TLS",
+        why="An attacker on its network could read what other services send to it, passwords and tokens included.")  # fmt: skip
 def speaks_tls(compose: Compose) -> Iterator[Violation]:
     for name, service in services(compose):
         # The container that only holds another one's address has no listener.
