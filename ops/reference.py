@@ -22,7 +22,7 @@ from ops.cli.arguments import OptionalPositional
 from ops.cli.model_pages import Row, json_schema, rows
 from ops.core.errors import OpsError
 from ops.keycloak.failures.failure import SEVERITIES, Failure, Line
-from ops.keycloak.failures.registry import BY_ID, FAILURES
+from ops.keycloak.failures.table import BY_ID, FAILURES
 from ops.stack.compose_keys import ServiceKeys
 from ops.stack.settings import Settings
 

@@ -378,7 +378,7 @@ class _Run:
         """Raises NeedsPerson with what a person has to do about each finding that is left."""
         from rich.markup import escape
 
-        from ops.keycloak.failures.instructions import instructions
+        from ops.keycloak.repair.plan import instructions
 
         for finding in diagnosis.findings:
             told = instructions(found, finding)

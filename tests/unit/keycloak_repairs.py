@@ -10,7 +10,7 @@ from ops.core.plan import Plan, Step
 from ops.keycloak.failures.diagnose import diagnose
 from ops.keycloak.failures.facts import Facts, Session
 from ops.keycloak.failures.failure import Finding
-from ops.keycloak.failures.registry import BY_ID
+from ops.keycloak.failures.table import BY_ID
 from ops.keycloak.repair.plan import next_way
 from ops.keycloak.repair.situation import Repair, Situation
 from ops.keycloak.repair.sql import SET_HERE

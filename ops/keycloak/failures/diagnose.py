@@ -1,18 +1,26 @@
-"""Facts in, diagnosis out: causes first, and what follows from a cause told with it."""
+"""Facts in, diagnosis out: what facts and log show, causes first, and what follows from a cause told with it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from ops.keycloak.failures.evidence import RECENT_SECONDS, denied, said, shortened, shown
-from ops.keycloak.failures.facts import Facts
-from ops.keycloak.failures.failure import SEVERITIES, Diagnosis, Failure, Finding
-from ops.keycloak.failures.image import DEPRECATED_VARIABLES
-from ops.keycloak.failures.log import last_words
-from ops.keycloak.failures.registry import BY_ID, FAILURES, consequences
+from ops.keycloak.failures.facts import Facts, LogLine
+from ops.keycloak.failures.failure import SEVERITIES, Diagnosis, Failure, Finding, Line
+from ops.keycloak.failures.log import ACCESS, last_words
+from ops.keycloak.failures.server import DEPRECATED_VARIABLES
+from ops.keycloak.failures.table import BY_ID, FAILURES, consequences
 
+RECENT_SECONDS = 600.0
+"""A running Keycloak's complaint is believed this long."""
+UNREADY = "SRHCK01001: Reporting health down status"
+"""What it writes whenever it is asked for its health and is not well."""
+ASKED_SECONDS = 45.0
+"""It is asked every 30 s at least: so long after it was last found unwell, its complaints may be of what is over."""
+STILL_SECONDS = 60.0
+"""One that has lost its database goes on serving what it needs no database for: the form, from its caches."""
+QUIET = frozenset({"INFO", "DEBUG", "TRACE"})
 RANKS = list(SEVERITIES)
 FEW_ERRORS = 20
 """Failed logins in an hour from which on they are worth a note."""
@@ -29,8 +37,10 @@ FEW_STRANGE = 5
 
 def diagnose(facts: Facts) -> Diagnosis:
     """What is wrong, gravest cause first. A sound Keycloak has no finding, nor has one that is still within its start."""
-    by_facts, by_log, doubtful = shown(facts), said(facts), denied(facts)
-    by_log = {name: lines for name, lines in by_log.items() if name in by_facts or name not in doubtful}
+    by_facts = {one.id: what for one in FAILURES if one.shown and (what := one.shown(facts))}
+    # Of which the log is not believed, unless the facts show them.
+    doubtful = {one.id for one in FAILURES if one.denied and one.denied(facts)}
+    by_log = {name: lines for name, lines in said(facts).items() if name in by_facts or name not in doubtful}
     seen = {failure.id for failure in FAILURES if failure.id in by_facts or failure.id in by_log}
     causes = _causes(seen)
     words = tuple(f"it says: {shortened(text)}" for text in last_words(facts.log)[-LAST_WORDS:])
@@ -97,3 +107,39 @@ def _notes(facts: Facts) -> Iterator[str]:
 def as_json(diagnosis: Diagnosis, seconds: float) -> dict[str, Any]:
     """The diagnosis for other programs. seconds: how long it took."""
     return {"healthy": not (diagnosis.findings or diagnosis.unread), "seconds": round(seconds, 2), **asdict(diagnosis)}
+
+
+def said(facts: Facts) -> Mapping[str, tuple[str, ...]]:
+    """Failure -> the last lines of the log that show it, and that still count."""
+    found: dict[str, tuple[str, ...]] = {}
+    for failure in FAILURES:
+        for wanted in failure.lines:
+            lines = list(_matching(wanted, facts))
+            if len(lines) >= wanted.times:
+                found[failure.id] = (*found.get(failure.id, ()), shortened(lines[-1].text))
+    return found
+
+
+def _matching(wanted: Line, facts: Facts) -> Iterable[LogLine]:
+    if facts.ready and not wanted.serving:
+        return
+    since = _since(facts)
+    for line in facts.log:
+        if line.at < since or (line.level in QUIET and not wanted.also_quiet):
+            continue
+        if wanted.compiled.search(line.text):
+            yield line
+
+
+def _since(facts: Facts) -> float:
+    """From when on complaints count: those of an outage that is over, and of starts before it served again, do not."""
+    if facts.ready:
+        unready = (line.at + ASKED_SECONDS for line in facts.log if line.text.startswith(UNREADY))
+        return max(facts.now - RECENT_SECONDS, *unready, float("-inf"))
+    return max((line.at - STILL_SECONDS for line in facts.log if line.logger == ACCESS), default=float("-inf"))
+
+
+def shortened(text: str, limit: int = 220) -> str:
+    """One line of at most `limit` characters."""
+    flat = " ".join(text.split())
+    return flat if len(flat) <= limit else flat[: limit - 1] + "…"

@@ -261,6 +261,9 @@ class Facts:
         """Whether PostgreSQL was asked about roles and databases, and answered."""
         return self.postgres.status == "running" and self.postgres.answers and "database" not in self.unread
 
+    def schema_seen(self) -> bool:
+        return self.postgres.schema is not None
+
     def login_tried(self) -> bool:
         """Whether the role has tried to log in with its present secret."""
         return self.postgres.login is not None

@@ -1,17 +1,18 @@
-"""What a failure of Keycloak is, and what a diagnosis has found. Data only.
+"""What a failure of Keycloak is: what shows it, its cause, and what is done about it. Data only; table.yaml lists them.
 
-Every failure is described once, in the module of its group (registry.py): what shows it, its cause, and its remedy.
+Most failures are a difference from the sealed release, and share one remedy (`released`): only their words differ.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from functools import cached_property
 
 from ops.keycloak.failures.facts import Facts
-from ops.keycloak.failures.remedy import Remedy
+from ops.keycloak.repair.sql import Sql
 
 DOWN, DEGRADED, RISK = "down", "degraded", "risk"
 SEVERITIES = {
@@ -20,6 +21,34 @@ SEVERITIES = {
     RISK: "all works today",
 }
 """Severity -> what it means, gravest first."""
+RESTART = "logins pause for about 25 s; open sessions go on"
+NOBODY = "no interruption"
+BACK = "logins are back within 20 s"
+DATA = "databases, realms and users"
+SECRETS_AND_DATA = "secrets, databases, realms and users"
+Statements = Sql | Callable[[Facts], Sql | None]
+
+
+class Way(Enum):
+    """A way to repair a failure (ops/keycloak/repair/plan.py)."""
+
+    DRIFT = "restore Keycloak as the release has it, where it differs"
+    RECREATE = "recreate Keycloak as the release has it, whether a difference is known or not"
+    RECREATE_WITH_SECRETS = "the same, after Podman has been given the secrets again"
+    EARLIER = "go back to the newest earlier release with a different Keycloak"
+    START = "start Keycloak"
+    START_POSTGRES = "start PostgreSQL"
+    START_NGINX = "start nginx"
+    RELOAD_NGINX = "reload nginx on its sealed configuration"
+    RESTART_NGINX = "restart nginx"
+    SITE_CERTIFICATE = "issue the certificate of the site again"
+    POSTGRES_CERTIFICATE = "issue PostgreSQL's certificate again"
+    OWN_CERTIFICATE = "issue Keycloak's certificate again"
+    RESCUE_SECRET = "restore a lost secret from a container that has it"  # noqa: S105  (no password)
+    SQL = "run statements in PostgreSQL"
+    STRANGER = "stop a second Keycloak"
+    ADMIN_API = "change it through the admin API"
+    BOOTSTRAP_ADMIN = "recover the administration by bootstrap-admin"
 
 
 @dataclass(frozen=True)
@@ -38,6 +67,70 @@ class Line:
     @cached_property
     def compiled(self) -> re.Pattern[str]:
         return re.compile(self.regex, re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """words: what repairs it, in the order in which it is done. ways: tried in this order; none: a person decides."""
+
+    words: str
+    ways: Sequence[Way] = ()
+    leaves: str = SECRETS_AND_DATA
+    """What the repair never touches."""
+    users: str = RESTART
+    """How long users notice the repair."""
+    dump_first: bool = False
+    sql: Statements | None = None
+    """What repairs it inside PostgreSQL; a function returns None where nothing there may be touched."""
+    api: str = ""
+    """What its repair through the admin API is called."""
+    advice: Sequence[str] = ()
+    """What a person does, in order, where it is not repaired: commands to type."""
+
+
+def released(
+    *, first: str = "", sealed: str = "", checkout: str = "", then: str = "",
+    ways: Sequence[Way] = (Way.DRIFT, Way.EARLIER), advice: Sequence[str] = (), leaves: str = SECRETS_AND_DATA,
+    users: str = RESTART, dump_first: bool = False,
+) -> Remedy:  # fmt: skip
+    """Keycloak differs from its release: back to what that says. Where the release itself is wrong, an earlier one.
+
+    Parameters
+    ----------
+    first, then: what is done before and after. sealed: what the release has that is missing now. checkout: what to correct
+    there, where the release itself is wrong.
+    """
+    restore = "restore Keycloak as the release has it" + (f" ({sealed})" if sealed else "")
+    earlier = ", or as an earlier release with a different Keycloak has it" if Way.EARLIER in ways else ""
+    parts = (first, restore + earlier, f"in the checkout: {checkout}" if checkout else "", then)
+    correct = (
+        f"correct compose/keycloak or config/keycloak in the checkout: {checkout or sealed or 'see what the log says'}",
+        "then inv deploy; it reverts to this release where the new one does not serve",
+    )
+    return Remedy("; ".join(filter(None, parts)), ways, leaves, users, dump_first, advice=advice or correct)
+
+
+def statements(
+    *, words: str, sql: Statements, ways: Sequence[Way] = (Way.SQL,), advice: Sequence[str] = (),
+    leaves: str = "every table and row", users: str = BACK, dump_first: bool = False,
+) -> Remedy:  # fmt: skip
+    """Repaired inside PostgreSQL; Keycloak is started again where it does not run."""
+    usual = ("inv logs postgres --since 10m: why the statements were refused", f"then, as its superuser: {words}")
+    return Remedy(words, ways, leaves, users, dump_first, sql, advice=advice or usual)
+
+
+def admin_api(
+    *, title: str, words: str, ways: Sequence[Way] = (Way.ADMIN_API,), leaves: str = "users, their passwords and sessions",
+    users: str = NOBODY, dump_first: bool = False,
+) -> Remedy:  # fmt: skip
+    """Repaired through the admin API (ops/keycloak/repair/admin_api.py)."""
+    advice = ("inv logs keycloak --since 10m; inv open names the admin console", f"there: {words}")
+    return Remedy(words, ways, leaves, users, dump_first, api=title, advice=advice)
+
+
+def by_hand(*, advice: Sequence[str], leaves: str = DATA, users: str = RESTART, dump_first: bool = False) -> Remedy:
+    """Nothing here may decide it."""
+    return Remedy("; ".join(advice), (), leaves, users, dump_first, advice=advice)
 
 
 @dataclass(frozen=True)

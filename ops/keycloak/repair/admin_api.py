@@ -18,8 +18,8 @@ from ops.core.errors import OpsError
 from ops.core.wait import until
 from ops.engines.podman import argv as podman
 from ops.keycloak.admin import HUMAN, OPERATIONS, Account, Api, secret
+from ops.keycloak.failures.database import NEEDED, REDIRECTS, accepts, too_wide
 from ops.keycloak.failures.facts import OPS_CLIENT, REALM
-from ops.keycloak.failures.realm import NEEDED, REDIRECTS, accepts, too_wide
 from ops.keycloak.probe.gather import Place
 from ops.keycloak.realm.live import bring_about, declared
 from ops.keycloak.repair import undo

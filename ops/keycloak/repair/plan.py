@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
 from ops.core.plan import Step
 from ops.deploy.steps import StopContainer
-from ops.keycloak.failures.failure import Diagnosis, Finding
-from ops.keycloak.failures.instructions import instructions
-from ops.keycloak.failures.registry import BY_ID
-from ops.keycloak.failures.remedy import NOBODY, RESTART, Way
+from ops.keycloak.failures.failure import NOBODY, RESTART, Diagnosis, Finding, Way
+from ops.keycloak.failures.table import BY_ID
 from ops.keycloak.repair import containers as container
 from ops.keycloak.repair import sql as repair_sql
 from ops.keycloak.repair.situation import KEYCLOAK, NGINX, POSTGRES, Instructions, Repair, Situation, grace_of
@@ -50,7 +48,8 @@ def statements(finding: str, sql: Sql, after: tuple[str, ...] = ()) -> RunStatem
 
 def _sql(situation: Situation, finding: Finding) -> Repair | None:
     """Stop a restart loop, dump, run the statements, start Keycloak again if it does not run."""
-    sql = BY_ID[finding.id].remedy.statements(situation.facts)
+    remedy = BY_ID[finding.id].remedy
+    sql = remedy.sql(situation.facts) if callable(remedy.sql) else remedy.sql
     if sql is None:
         return None
     # Where only sessions are ended, Keycloak waits for them and goes on by itself.
@@ -282,6 +281,29 @@ def next_way(situation: Situation, finding: Finding, tried: Tried = frozenset())
         if found is not None and (finding.id, found.kind) not in tried:
             return found
     return None
+
+
+_CERTIFICATE = (
+    "inv certs: from whom the site's certificate is, until when it is good, and why its renewal failed",
+    "inv certs.acme has the issuer make another one; one of your own: inv certs.import CERT KEY",
+    "until then inv certs.import --remove shows the project's own, which browsers trust where its authority is installed",
+)
+_OF_THE_SITE = ("certificate-untrusted", "certificate-expires")
+
+
+def instructions(situation: Situation, finding: Finding) -> Instructions:
+    """What a person does about a finding that is not repaired: commands to type, in order."""
+    lines: Sequence[str] = BY_ID[finding.id].remedy.advice
+    if situation.wanted is None:
+        lines = (
+            "there is no intact current release to go back to: inv releases shows which are",
+            "inv rollback to one that is intact, or inv deploy, which seals a new one",
+        )
+    elif container.migrating(situation.facts):
+        lines = ("a migration of its own is under way: wait for its end (inv logs keycloak --follow), then inv keycloak.fix",)
+    elif situation.facts.edge.certificate_elsewhere and finding.id in _OF_THE_SITE:
+        lines = _CERTIFICATE
+    return Instructions(finding.id, tuple(lines))
 
 
 STOPS_ALL = "disk-full"

@@ -337,7 +337,7 @@ def fixing(world: World, monkeypatch: pytest.MonkeyPatch) -> keycloak_fix._Run:
     monkeypatch.setattr(keycloak_fix, "PAUSE", 0.0)
     monkeypatch.setattr("ops.keycloak.repair.plan.first_repair", first)
     monkeypatch.setattr("ops.keycloak.repair.plan.unsettled", lambda findings: {one.id for one in findings})
-    monkeypatch.setattr("ops.keycloak.failures.instructions.instructions", lambda *_: SimpleNamespace(lines=("call somebody",)))
+    monkeypatch.setattr("ops.keycloak.repair.plan.instructions", lambda *_: SimpleNamespace(lines=("call somebody",)))
     monkeypatch.setattr(undo, "kept", lambda _: [])
     monkeypatch.setattr("ops.keycloak.repair.undo_plan.plan_undo", lambda *_: Plan(keycloak_fix.VERB))
     monkeypatch.setattr("ops.keycloak.repair.undo_plan.plan_keep", lambda *_: Plan(keycloak_fix.VERB))

@@ -15,7 +15,7 @@ from ops.keycloak.failures.diagnose import diagnose
 from ops.keycloak.failures.facts import Facts, LogLine, PostgresFacts
 from ops.keycloak.failures.failure import Finding
 from ops.keycloak.failures.log import log_lines
-from ops.keycloak.failures.registry import BY_ID
+from ops.keycloak.failures.table import BY_ID
 from tests.unit.keycloak_facts import HEALTHY, NOW, failing
 
 FOLDER = Path(__file__).parents[1] / "keycloak_excerpts"

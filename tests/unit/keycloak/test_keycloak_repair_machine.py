@@ -17,7 +17,7 @@ from ops.core.state import State
 from ops.engines.podman import postgres
 from ops.engines.podman.host import Host
 from ops.execution import Execution
-from ops.keycloak.failures.registry import FAILURES
+from ops.keycloak.failures.table import FAILURES
 from ops.keycloak.probe import verify
 from ops.keycloak.probe.edge import Answer
 from ops.keycloak.repair import admin_api as mend

@@ -6,14 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from ops.keycloak.failures.container import heap_percent
+from ops.keycloak.failures.database import accepts
 from ops.keycloak.failures.diagnose import as_json, diagnose
 from ops.keycloak.failures.facts import ContainerFacts, Database, EdgeFacts, Facts, Role, Schema, Session
-from ops.keycloak.failures.failure import SEVERITIES, Failure
-from ops.keycloak.failures.image import BUILD_OPTIONS
-from ops.keycloak.failures.realm import accepts
-from ops.keycloak.failures.registry import FAILURES, consequences
-from ops.keycloak.failures.remedy import Way
+from ops.keycloak.failures.failure import SEVERITIES, Failure, Way
+from ops.keycloak.failures.server import BUILD_OPTIONS, heap_percent
+from ops.keycloak.failures.table import FAILURES, consequences
 from tests.unit.builders import REPOSITORY
 from tests.unit.keycloak_facts import (
     ADDRESS,

@@ -9,7 +9,7 @@ import pytest
 from ops.keycloak.failures.diagnose import as_json, diagnose
 from ops.keycloak.failures.facts import Database, Facts, PostgresFacts, Role, Schema
 from ops.keycloak.failures.failure import RISK
-from ops.keycloak.failures.registry import BY_ID
+from ops.keycloak.failures.table import BY_ID
 from ops.keycloak.repair.plan import first_repair
 from tests.unit.keycloak_facts import HEALTHY, STARTING, content, failing, line, logged, option, postgres, server
 from tests.unit.keycloak_repairs import situation

@@ -12,9 +12,8 @@ from ops.deploy.config_steps import ReloadService
 from ops.deploy.steps import AwaitHealthy, StartContainer
 from ops.keycloak.failures.diagnose import diagnose
 from ops.keycloak.failures.facts import Schema, Session
-from ops.keycloak.failures.failure import Failure
-from ops.keycloak.failures.registry import BY_ID, FAILURES
-from ops.keycloak.failures.remedy import Way
+from ops.keycloak.failures.failure import Failure, Way
+from ops.keycloak.failures.table import BY_ID, FAILURES
 from ops.keycloak.repair.container_steps import Halt, Revive
 from ops.keycloak.repair.containers import NEVER
 from ops.keycloak.repair.plan import DOES, decide, first_repair, next_way, unsettled
