@@ -15,13 +15,13 @@ from ops.cli.command import described, verb
 from ops.cli.execute import execute, locked
 from ops.cli.operation import Decision, Operation
 from ops.core.errors import HostLacks, NeedsPerson, OpsError
-from ops.keycloak.repair.repaired import Done, Unasked
+from ops.keycloak.repair.situation import Done, Unasked
 
 if TYPE_CHECKING:
     from ops.core.plan import Plan
     from ops.keycloak.failures.failure import Diagnosis
     from ops.keycloak.repair.situation import Repair, Situation
-    from ops.keycloak.repair.undo_plan import Entry
+    from ops.keycloak.repair.undo_steps import Entry
     from ops.project import Project
     from ops.stack.wanted import Wanted
 
@@ -177,7 +177,7 @@ class _Run:
                 self._ask(question.repair)
 
     def mend(self) -> None:
-        from ops.keycloak.repair import undo
+        from ops.keycloak.repair import undo_steps as undo
         from ops.keycloak.repair.plan import first_repair
 
         if self.known is None and (broken_off := undo.kept(self.project.state)):
@@ -212,7 +212,7 @@ class _Run:
         from rich.markup import escape
 
         from ops.core.plan import Plan
-        from ops.keycloak.repair import undo
+        from ops.keycloak.repair import undo_steps as undo
 
         self._confirm(repair, found)
         number = len(self.done) + 1
@@ -271,7 +271,7 @@ class _Run:
 
     def _undo(self, entries: Sequence[Entry], before: Situation) -> None:
         """Raises NeedsPerson where that fails: what is kept stays, and the next run can still undo it."""
-        from ops.keycloak.repair import undo
+        from ops.keycloak.repair import undo_steps as undo
         from ops.keycloak.repair.undo_plan import plan_undo
 
         try:
@@ -324,7 +324,7 @@ class _Run:
     def _verify(self, found: Situation) -> None:
         """Raises OpsError, after everything of this run has been undone, where people could not log in."""
         from ops.core.plan import Plan
-        from ops.keycloak.repair import undo
+        from ops.keycloak.repair import undo_steps as undo
         from ops.keycloak.repair.steps import VerifyLogins
 
         step = VerifyLogins("verify", "verify by real logins", deadline=VERIFY_SECONDS)
@@ -354,7 +354,7 @@ class _Run:
 
     def _keep(self) -> None:
         """What was done stays: what was set aside goes, and so does what would have undone it."""
-        from ops.keycloak.repair import undo
+        from ops.keycloak.repair import undo_steps as undo
         from ops.keycloak.repair.undo_plan import plan_keep
 
         entries = undo.kept(self.project.state)

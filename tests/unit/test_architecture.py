@@ -37,7 +37,7 @@ PURE_BESIDE = (
     "engines.podman.supervisor.judge", "host.findings",
     "host.unit", "keycloak.realm.change", "keycloak.realm.compare", "keycloak.realm.defaults", "keycloak.realm.deploy",
     "keycloak.realm.export", "keycloak.realm.flows", "keycloak.realm.flows_check", "keycloak.realm.objects",
-    "keycloak.realm.rights", "keycloak.realm.policies", "keycloak.repair.containers", "keycloak.repair.repaired",
+    "keycloak.realm.rights", "keycloak.realm.policies", "keycloak.repair.containers",
     "keycloak.repair.situation", "keycloak.repair.sql", "keycloak.rotate.choices", "keycloak.rotate.keys",
     "keycloak.schema.dumps", "keycloak.schema.upgrade", "logs.query", "secrets.missing", "secrets.table",
     "secrets.verifying", "security_audit.admission", "security_audit.facts",

@@ -22,7 +22,7 @@ from ops.keycloak.failures.database import NEEDED, REDIRECTS, accepts, too_wide
 from ops.keycloak.failures.facts import OPS_CLIENT, REALM
 from ops.keycloak.probe.gather import Place
 from ops.keycloak.realm.live import bring_about, declared
-from ops.keycloak.repair import undo
+from ops.keycloak.repair import undo_steps as undo
 from ops.project import Project
 from ops.secrets.at_rest import encrypted_copies as mirror
 from ops.secrets.at_rest.secret_files import service_as_is

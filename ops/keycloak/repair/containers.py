@@ -15,10 +15,19 @@ from ops.deploy.resource_steps import CreateVolume
 from ops.deploy.steps import AwaitHealthy, RemoveContainer, RestartContainer, StartContainer
 from ops.images.steps import BuildImage, FetchImage, ObtainBase
 from ops.keycloak.failures.facts import Facts
-from ops.keycloak.repair.container_steps import CopyOut, Halt, Resume, Revive, SetAside, StopStranger
 from ops.keycloak.repair.situation import KEYCLOAK, NGINX, POSTGRES, Situation, grace_of
 from ops.keycloak.repair.sql import orphaned
-from ops.keycloak.repair.steps import KeepCertificate, ReplaceConfig, TagImage
+from ops.keycloak.repair.steps import (
+    CopyOut,
+    Halt,
+    KeepCertificate,
+    ReplaceConfig,
+    Resume,
+    Revive,
+    SetAside,
+    StopStranger,
+    TagImage,
+)
 from ops.secrets.steps import GenerateSecret, StoreSecret
 from ops.stack.model import Seen
 from ops.stack.wanted import Wanted

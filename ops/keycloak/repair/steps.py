@@ -1,4 +1,4 @@
-"""Steps of a repair of Keycloak: its database, configuration, certificate, secrets and realm."""
+"""Steps of a repair of Keycloak: its container, database, configuration, certificate, secrets and realm."""
 
 from __future__ import annotations
 
@@ -9,12 +9,122 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ops.core import state as files
-from ops.core.errors import OpsError
+from ops.core.errors import NeedsPerson, OpsError
 from ops.core.plan import Step
 from ops.deploy.config_steps import stage
+from ops.deploy.steps import AwaitHealthy, RestartContainer
+from ops.keycloak.repair.undo_steps import folder, keep
 
 if TYPE_CHECKING:
     from ops.execution import Execution
+
+HALTS, HALT_PAUSE = 3, 0.7
+"""Attempts to stop one that is restarted again and again, and seconds after which it would have been: Podman takes 0.3."""
+
+
+@dataclass(frozen=True)
+class Halt(Step):
+    """Stop a container that may be in the middle of being restarted, until it stays stopped."""
+
+    slot: str = ""
+    grace: int = 30
+
+    def run(self, execution: Execution) -> None:
+        _stays_stopped(execution, self.slot, self.grace)
+
+
+@dataclass(frozen=True)
+class SetAside(Step):
+    """Stop a container and give it another name, so that it can come back if the one in its place is no good."""
+
+    slot: str = ""
+    grace: int = 30
+    serving: bool = False
+    """Whether it carried load, and is started again where it is taken back."""
+
+    def run(self, execution: Execution) -> None:
+        execution.touch()
+        engine, there = execution.engine, execution.engine.slots()
+        aside = next(name for number in range(1, 100) if (name := f"{self.slot}-aside-{number}") not in there)
+        keep(execution.state, "aside", slot=self.slot, aside=aside, serving=self.serving)
+        # Podman stops no container that is paused.
+        engine.resume(self.slot, ok=None)
+        if not _stays_stopped(execution, self.slot, self.grace) and not self.serving:
+            # It would go on holding its addresses, which the new one needs. Nothing is lost with it: it serves nobody, its data
+            # is in PostgreSQL, and H2 files have been copied out.
+            engine.remove(self.slot)
+            return
+        engine.rename(self.slot, aside)
+
+
+@dataclass(frozen=True)
+class Resume(Step):
+    """Let a paused container go on."""
+
+    slot: str = ""
+
+    def run(self, execution: Execution) -> None:
+        execution.engine.resume(self.slot)
+
+
+@dataclass(frozen=True)
+class Revive(Step):
+    """Give a container that has lost what it needs the time to recover by itself; restart it if it does not."""
+
+    slot: str = ""
+    patience: int = 15
+    """Seconds. Keycloak's pool is back 1 to 6 s after PostgreSQL."""
+    grace: int = 30
+
+    def run(self, execution: Execution) -> None:
+        waiting = AwaitHealthy(self.key, self.title, slot=self.slot, deadline=self.patience)
+        try:
+            waiting.run(execution)
+        except NeedsPerson:
+            RestartContainer(self.key, self.title, slot=self.slot, grace=self.grace).run(execution)
+
+
+@dataclass(frozen=True)
+class StopStranger(Step):
+    """Stop, and keep, a container that is not this project's."""
+
+    name: str = ""
+    grace: int = 30
+
+    def run(self, execution: Execution) -> None:
+        from ops.engines.podman import argv as podman
+
+        keep(execution.state, "stranger", name=self.name)
+        execution.host.run(podman.stop(self.name, self.grace), timeout=self.grace + 60)
+
+
+@dataclass(frozen=True)
+class CopyOut(Step):
+    """Copy files of a container into the state folder, with the container paused meanwhile."""
+
+    slot: str = ""
+    paths: tuple[str, ...] = ()
+
+    def run(self, execution: Execution) -> None:
+        from ops.engines.podman.observe import inspected_containers
+        from ops.keycloak.probe.container import Files
+        from ops.keycloak.schema.dumps import STAMP
+
+        place = execution.state.root / "dumps" / f"h2-{time.strftime(STAMP, time.gmtime())}"
+        place.mkdir(parents=True, mode=0o700)
+        # `podman cp` does not see what is mounted into a paused container, and H2 lies on such a mount.
+        found = Files.of(inspected_containers(execution.host)[self.slot])
+        # A file that is written to meanwhile would be copied torn.
+        execution.engine.pause(self.slot, ok=None)
+        try:
+            for path in self.paths:
+                if source := found.find(path.lstrip("/")):
+                    shutil.copyfile(source, place / source.name)
+                else:
+                    execution.report(self.key, f"{path} went with the process that had it")
+        finally:
+            execution.engine.resume(self.slot, ok=None)
+        execution.report(self.key, str(place))
 
 
 @dataclass(frozen=True)
@@ -32,30 +142,13 @@ class RunStatements(Step):
     def run(self, execution: Execution) -> None:
         from ops.engines.podman import postgres
         from ops.keycloak import admin
-        from ops.keycloak.repair import undo
 
         container = execution.name("postgres")
         if self.undo_query:
             text = postgres.query(execution.host, container, self.database, self.undo_query)
-            undo.keep(execution.state, "sql", finding=self.finding, database=self.database, statements=text)
+            keep(execution.state, "sql", finding=self.finding, database=self.database, statements=text)
         secrets = {variable: admin.secret(execution.project, name) for variable, name in self.secrets.items()}
         postgres.execute(execution.host, container, self.database, self.statements, secrets)
-
-
-@dataclass(frozen=True)
-class UndoStatements(Step):
-    """Run the statements that were kept before a change."""
-
-    entry: str = ""
-    """Name of the kept undo (ops/keycloak/repair/undo.py)."""
-
-    def run(self, execution: Execution) -> None:
-        from ops.engines.podman import postgres
-        from ops.keycloak.repair import undo
-
-        kept = undo.read(execution.state, self.entry)
-        if kept.get("statements"):
-            postgres.execute(execution.host, execution.name("postgres"), str(kept["database"]), str(kept["statements"]), {})
 
 
 @dataclass(frozen=True)
@@ -67,34 +160,16 @@ class ReplaceConfig(Step):
     files: Mapping[str, str] | None = None
 
     def run(self, execution: Execution) -> None:
-        from ops.keycloak.repair import undo
         from ops.keycloak.schema.dumps import STAMP
 
         place = execution.state.config / self.service
         edited = place / self.version
         if edited.exists():
             name = f"{self.version}.edited-{time.strftime(STAMP, time.gmtime())}"
-            undo.keep(execution.state, "config", service=self.service, version=self.version, edited=name)
+            keep(execution.state, "config", service=self.service, version=self.version, edited=name)
             edited.rename(place / name)
         stage(execution.state, self.service, self.version, self.files or {})
         files.link(place / "current", self.version)
-
-
-@dataclass(frozen=True)
-class BringBackConfig(Step):
-    """The undo of it: the edited folder in its place again."""
-
-    service: str = ""
-    version: str = ""
-    entry: str = ""
-
-    def run(self, execution: Execution) -> None:
-        from ops.keycloak.repair import undo
-
-        place, name = execution.state.config / self.service, str(undo.read(execution.state, self.entry).get("edited", ""))
-        if name and (place / name).is_dir():
-            shutil.rmtree(place / self.version, ignore_errors=True)
-            (place / name).rename(place / self.version)
 
 
 @dataclass(frozen=True)
@@ -138,32 +213,10 @@ class KeepCertificate(Step):
     owner: int = 0
 
     def run(self, execution: Execution) -> None:
-        from ops.keycloak.repair import undo
-
-        name = undo.keep(execution.state, "certificate", service=self.service, owner=self.owner)
+        name = keep(execution.state, "certificate", service=self.service, owner=self.owner)
         place = execution.state.certs / self.service
         if place.is_dir():
-            shutil.copytree(place, undo.folder(execution.state) / name, symlinks=True)
-
-
-@dataclass(frozen=True)
-class BringBackCertificate(Step):
-    service: str = ""
-    entry: str = ""
-    owner: int = 0
-
-    def run(self, execution: Execution) -> None:
-        from ops.keycloak.repair import undo
-
-        kept = undo.folder(execution.state) / self.entry
-        for path in sorted(kept.iterdir()) if kept.is_dir() else ():
-            target = execution.state.certs / self.service / path.name
-            if path.is_symlink():
-                files.link(target, str(path.readlink()))
-                continue
-            content = path.read_bytes()
-            private = b"PRIVATE KEY" in content
-            files.write(target, content, mode=0o600 if private else 0o644, owner=self.owner if private else None)
+            shutil.copytree(place, folder(execution.state) / name, symlinks=True)
 
 
 @dataclass(frozen=True)
@@ -177,20 +230,6 @@ class MendRealm(Step):
         from ops.keycloak.repair import admin_api as mend
 
         mend.repair(execution.project, self.finding, self.named)
-
-
-@dataclass(frozen=True)
-class UndoRealm(Step):
-    """Send back the representations that were kept before a repair through the admin API."""
-
-    entry: str = ""
-
-    def run(self, execution: Execution) -> None:
-        from ops.keycloak.repair import admin_api as mend
-        from ops.keycloak.repair import undo
-
-        calls = undo.read(execution.state, self.entry).get("calls", [])
-        mend.revert(execution.project, [(str(method), str(path), body) for method, path, body in calls])
 
 
 @dataclass(frozen=True)
@@ -228,3 +267,17 @@ class VerifyLogins(Step):
 
         ready(execution.project, execution.reporter(self))
         verify(execution.project, self.deadline, execution.reporter(self))
+
+
+def _stays_stopped(execution: Execution, slot: str, grace: int) -> bool:
+    """Stop a container, and whether it stays so. Podman (4.3.1) does nothing where the stop comes between two attempts of
+    its restart policy, which then goes on: one that ends within milliseconds can hardly be met while it runs."""
+    from ops.keycloak.repair.containers import STOPPED
+
+    for _ in range(HALTS):
+        execution.engine.stop(slot, grace)
+        before = execution.engine.status(slot)
+        time.sleep(HALT_PAUSE)
+        if execution.engine.status(slot) == before and before[0] in STOPPED:
+            return True
+    return False

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from ops.core.plan import Plan, Step
 from ops.deploy.config_steps import ReloadService, WriteConfig
 from ops.deploy.steps import AwaitHealthy, RemoveContainer
-from ops.keycloak.repair.container_steps import StartStranger, TakeBack
 from ops.keycloak.repair.containers import ALIVE_SECONDS
 from ops.keycloak.repair.situation import KEYCLOAK, NGINX
-from ops.keycloak.repair.steps import BringBackCertificate, BringBackConfig, UndoRealm, UndoStatements
+from ops.keycloak.repair.undo_steps import (
+    BringBackCertificate,
+    BringBackConfig,
+    Entry,
+    StartStranger,
+    TakeBack,
+    UndoRealm,
+    UndoStatements,
+)
 from ops.releases.steps import ActivateRelease
 from ops.stack.wanted import Wanted
 
 VERB = "keycloak.fix"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One kept undo. kind: `sql`, `aside`, `config`, `certificate`, `realm`, `stranger` or `release`."""
-
-    name: str
-    kind: str
-    data: Mapping[str, Any]
 
 
 def plan_undo(entries: Iterable[Entry], wanted: Wanted | None) -> Plan:

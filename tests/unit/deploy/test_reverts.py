@@ -29,9 +29,8 @@ from ops.core.state import State
 from ops.keycloak import fix as keycloak_fix
 from ops.keycloak.h2 import commands as keycloak_h2
 from ops.keycloak.h2 import database as h2
-from ops.keycloak.repair import undo
-from ops.keycloak.repair.repaired import Unasked
-from ops.keycloak.repair.situation import Repair
+from ops.keycloak.repair import undo_steps as undo
+from ops.keycloak.repair.situation import Repair, Unasked
 from ops.project import Project
 from ops.secrets import metrics
 from tests.unit.backup.test_plan_restore import both, facts

@@ -21,10 +21,11 @@ from ops.keycloak.failures.table import FAILURES
 from ops.keycloak.probe import verify
 from ops.keycloak.probe.edge import Answer
 from ops.keycloak.repair import admin_api as mend
-from ops.keycloak.repair import undo
+from ops.keycloak.repair import undo_steps as undo
 from ops.keycloak.repair.situation import drift_of
-from ops.keycloak.repair.steps import BringBackCertificate, KeepCertificate
+from ops.keycloak.repair.steps import KeepCertificate
 from ops.keycloak.repair.undo_plan import plan_keep, plan_undo
+from ops.keycloak.repair.undo_steps import BringBackCertificate
 from tests.unit import builders
 
 RELEASE = builders.wanted()

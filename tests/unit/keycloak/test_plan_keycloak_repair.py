@@ -14,11 +14,10 @@ from ops.keycloak.failures.diagnose import diagnose
 from ops.keycloak.failures.facts import Schema, Session
 from ops.keycloak.failures.failure import Failure, Way
 from ops.keycloak.failures.table import BY_ID, FAILURES
-from ops.keycloak.repair.container_steps import Halt, Revive
 from ops.keycloak.repair.containers import NEVER
 from ops.keycloak.repair.plan import DOES, decide, first_repair, next_way, unsettled
 from ops.keycloak.repair.situation import Instructions, Repair
-from ops.keycloak.repair.steps import KeepCertificate, RunStatements
+from ops.keycloak.repair.steps import Halt, KeepCertificate, Revive, RunStatements
 from ops.keycloak.schema.steps import DumpDatabase
 from tests.unit import builders
 from tests.unit.keycloak_facts import (

@@ -10,16 +10,19 @@ from ops.certificates.steps import IssueCertificate
 from ops.deploy.config_steps import ReloadService
 from ops.deploy.steps import AwaitHealthy, PromoteContainer, RestartContainer, StartContainer, StopContainer
 from ops.keycloak.failures.facts import Schema, Session
-from ops.keycloak.repair.container_steps import CopyOut, Halt, SetAside, StopStranger
 from ops.keycloak.repair.plan import NOTHING_TO_UNDO, decide, next_way
 from ops.keycloak.repair.situation import Instructions, is_keycloak
 from ops.keycloak.repair.steps import (
+    CopyOut,
+    Halt,
     KeepCertificate,
     MendRealm,
     RecoverAdmin,
     ReplaceConfig,
     RestoreOperations,
     RunStatements,
+    SetAside,
+    StopStranger,
     TagImage,
 )
 from ops.keycloak.schema.steps import DumpDatabase
