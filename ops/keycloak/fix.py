@@ -15,11 +15,11 @@ from ops.cli.command import described, verb
 from ops.cli.execute import execute, locked
 from ops.cli.operation import Decision, Operation
 from ops.core.errors import HostLacks, NeedsPerson, OpsError
-from ops.keycloak.repair.situation import Done, Unasked
+from ops.core.plan import Plan
+from ops.keycloak.repair import undo_steps as undo
 
 if TYPE_CHECKING:
-    from ops.core.plan import Plan
-    from ops.keycloak.failures.failure import Diagnosis
+    from ops.keycloak.failures.failure import Diagnosis, Finding
     from ops.keycloak.repair.situation import Repair, Situation
     from ops.keycloak.repair.undo_steps import Entry
     from ops.project import Project
@@ -56,7 +56,8 @@ def fix(c: Context, plan: bool = False, yes: bool = False, json: bool = False) -
     run = _Run(project, yes=yes, quiet=json)
     if plan:
         run.show_plan()
-        _print(run, json, planned=True)
+        if json:
+            print(json_module.dumps(run.as_json(planned=True), indent=2))
         return
     project.host.prepare()
     try:
@@ -67,12 +68,36 @@ def fix(c: Context, plan: bool = False, yes: bool = False, json: bool = False) -
         run.problem = described(problem)
         raise run.problem from problem
     finally:
-        _print(run, json)
+        if json:
+            print(json_module.dumps(run.as_json(planned=False), indent=2))
 
 
-def _print(run: _Run, json: bool, planned: bool = False) -> None:
-    if json:
-        print(json_module.dumps(run.as_json(planned), indent=2))
+def escape(text: str) -> str:
+    """Text that is shown as it is, and is no markup."""
+    from rich.markup import escape
+
+    return escape(text)
+
+
+@dataclass
+class Done:
+    """One repair that was carried out. outcome: `kept`, `undone`."""
+
+    repair: Repair
+    wanted: Wanted | None
+    """The release that was the current one before it."""
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
+    """What undoes it."""
+    seconds: float = 0.0
+    outcome: str = ""
+    why: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "finding": self.repair.finding, "kind": self.repair.kind, "title": self.repair.title, "steps": self.steps,
+            "seconds": round(self.seconds, 1), "outcome": self.outcome, "why": self.why,
+        }  # fmt: skip
 
 
 @dataclass
@@ -120,16 +145,12 @@ class _Run:
                 return found, diagnosis
             time.sleep(PAUSE)
 
-    # Showing.
-
     def say(self, text: str) -> None:
         from ops.cli import show
 
         show.out.print(text)
 
     def show_plan(self) -> None:
-        from rich.markup import escape
-
         from ops.keycloak.repair.plan import decide, nothing_may_be_made
         from ops.keycloak.repair.situation import Repair
 
@@ -141,14 +162,10 @@ class _Run:
             way = decide(found, finding, full=nothing_may_be_made(diagnosis))
             if isinstance(way, Repair):
                 self.say(f"  repair: {escape(way.title)}; users: {escape(way.notice)}; undo: {escape(way.undo)}")
-                steps = [step.title for step in way.steps]
+                self._left(finding, [step.title for step in way.steps], mends=True)
             else:
                 self.say("  not repaired here:")
-                steps = list(way.lines)
-            for number, title in enumerate(steps, 1):
-                self.say(f"  {number:2}. {escape(title)}")
-            mends = isinstance(way, Repair)
-            self.left.append({"id": finding.id, "title": finding.title, "mends": mends, "steps": steps})
+                self._left(finding, list(way.lines), mends=False)
         if not diagnosis.findings:
             self.say("no finding: nothing to repair")
         else:
@@ -156,7 +173,12 @@ class _Run:
         if diagnosis.unread and not diagnosis.findings:
             raise HostLacks("Keycloak could not be inspected completely", diagnosis.unread[0], "inv status; then run it again")
 
-    def as_json(self, planned: bool) -> dict[str, Any]:
+    def _left(self, finding: Finding, steps: list[str], *, mends: bool) -> None:
+        for number, title in enumerate(steps, 1):
+            self.say(f"  {number:2}. {escape(title)}")
+        self.left.append({"id": finding.id, "title": finding.title, "mends": mends, "steps": steps})
+
+    def as_json(self, *, planned: bool) -> dict[str, Any]:
         problem = self.problem
         return {
             "mended": not planned and problem is None, "planned": planned, "seconds": round(time.monotonic() - self.began, 1),
@@ -170,14 +192,14 @@ class _Run:
     def run(self) -> None:
         """Mend under the lock. The operator is asked with the lock free, and then all is looked at afresh."""
         while True:
-            try:
-                with locked(self.project, VERB):
-                    return self.mend()
-            except Unasked as question:
-                self._ask(question.repair)
+            with locked(self.project, VERB):
+                unasked = self.mend()
+            if unasked is None:
+                return
+            self._ask(unasked)
 
-    def mend(self) -> None:
-        from ops.keycloak.repair import undo_steps as undo
+    def mend(self) -> Repair | None:
+        """Returns a repair that the operator has to agree to first; None: all is done."""
         from ops.keycloak.repair.plan import first_repair
 
         if self.known is None and (broken_off := undo.kept(self.project.state)):
@@ -186,16 +208,19 @@ class _Run:
         self._tell(diagnosis, told=self.known)
         while len(self.done) < ROUNDS and (repair := first_repair(found, diagnosis, frozenset(self.tried))):
             known = self.known = {finding.id for finding in diagnosis.findings}
+            if repair.must_be_agreed(serving=found.facts.ready) and not self.yes and repair.way not in self.agreed:
+                return repair
             self._one(repair, found, len(diagnosis.findings))
             found, diagnosis = self._judge(found, known)
             self._tell(diagnosis, told=known)
         self._end(found, diagnosis)
+        return None
 
     def _tell(self, diagnosis: Diagnosis, told: set[str] | None = None) -> None:
         """What was found; told: findings of which that has been said before."""
-        from rich.markup import escape
-
-        for finding in (finding for finding in diagnosis.findings if finding.id not in (told or ())):
+        for finding in diagnosis.findings:
+            if finding.id in (told or ()):
+                continue
             also = f" [dim](explains {', '.join(finding.consequences)})[/dim]" if finding.consequences else ""
             self.say(
                 f"found: [bold]{escape(finding.title)}[/bold] [dim]{finding.id}[/dim]: {escape('; '.join(finding.saw))}{also}"
@@ -209,20 +234,13 @@ class _Run:
 
     def _one(self, repair: Repair, found: Situation, findings: int) -> None:
         """Carry one repair out. Its failure is told, and judged by what is seen afterwards."""
-        from rich.markup import escape
-
-        from ops.core.plan import Plan
-        from ops.keycloak.repair import undo_steps as undo
-
-        self._confirm(repair, found)
         number = len(self.done) + 1
         self.say(
             f"repair {number} of {number - 1 + findings}: {escape(repair.title)} "
             f"[dim]({repair.finding}; users: {escape(repair.notice)})[/dim]"
         )
-        self.tried.add((repair.finding, repair.kind))
-        one = Done(repair, found.wanted)
-        self.done.append(one)
+        self.tried.add(repair.way)
+        self.done.append(one := Done(repair, found.wanted))
         before, began = {entry.name for entry in undo.kept(self.project.state)}, time.monotonic()
         if repair.kind == "earlier release" and found.wanted is not None:
             undo.keep(self.project.state, "release", number=found.wanted.number)
@@ -236,20 +254,12 @@ class _Run:
         one.seconds = time.monotonic() - began
         one.entries = [entry for entry in undo.kept(self.project.state) if entry.name not in before]
 
-    def _confirm(self, repair: Repair, found: Situation) -> None:
-        if (
-            repair.must_be_agreed(serving=found.facts.ready)
-            and not self.yes
-            and (repair.finding, repair.kind) not in self.agreed
-        ):
-            raise Unasked(repair)
-
     def _ask(self, repair: Repair) -> None:
         from ops.cli import show
 
         if not show.ask(f"{repair.title}: {repair.asks or repair.notice}. Type yes to continue.", "yes"):
             raise OpsError("this repair was declined", "it was not confirmed", "type yes when asked, or give --yes")
-        self.agreed.add((repair.finding, repair.kind))
+        self.agreed.add(repair.way)
 
     def _judge(self, before: Situation, known: set[str]) -> tuple[Situation, Diagnosis]:
         """Look again. Where the finding is still there, what was done for it is undone."""
@@ -271,14 +281,13 @@ class _Run:
 
     def _undo(self, entries: Sequence[Entry], before: Situation) -> None:
         """Raises NeedsPerson where that fails: what is kept stays, and the next run can still undo it."""
-        from ops.keycloak.repair import undo_steps as undo
         from ops.keycloak.repair.undo_plan import plan_undo
 
         try:
             self._apply(plan_undo(entries, before.wanted), before.wanted, [])
         except (Exception, KeyboardInterrupt) as problem:
-            failure, kept = described(problem), undo.folder(self.project.state)
-            next_step = f"inv keycloak shows what is wrong now; {kept} holds what undoes it"
+            failure = described(problem)
+            next_step = f"inv keycloak shows what is wrong now; {undo.folder(self.project.state)} holds what undoes it"
             raise NeedsPerson(f"a repair could not be undone: {failure.what}", failure.why, next_step) from problem
         for entry in entries:
             undo.forget(self.project.state, entry.name)
@@ -299,8 +308,6 @@ class _Run:
 
     def _end(self, found: Situation, diagnosis: Diagnosis) -> None:
         """Verify, then keep what was done or put it back; say what is left for a person."""
-        from rich.markup import escape
-
         from ops.keycloak.failures.failure import DOWN
 
         down = [finding for finding in diagnosis.findings if finding.severity == DOWN]
@@ -323,8 +330,6 @@ class _Run:
 
     def _verify(self, found: Situation) -> None:
         """Raises OpsError, after everything of this run has been undone, where people could not log in."""
-        from ops.core.plan import Plan
-        from ops.keycloak.repair import undo_steps as undo
         from ops.keycloak.repair.steps import VerifyLogins
 
         step = VerifyLogins("verify", "verify by real logins", deadline=VERIFY_SECONDS)
@@ -339,9 +344,7 @@ class _Run:
             entries = undo.kept(self.project.state)
             if not self.done:
                 raise NeedsPerson(
-                    "no known cause, but users cannot log in",
-                    f"{problem.what}: {problem.why}",
-                    problem.next_step,
+                    "no known cause, but users cannot log in", f"{problem.what}: {problem.why}", problem.next_step
                 ) from failure
             self.say(f"[yellow]{problem.what}: {problem.why}: undoing the repairs of this run[/yellow]")
             self._undo(entries, replace(found, wanted=self.done[0].wanted))
@@ -354,7 +357,6 @@ class _Run:
 
     def _keep(self) -> None:
         """What was done stays: what was set aside goes, and so does what would have undone it."""
-        from ops.keycloak.repair import undo_steps as undo
         from ops.keycloak.repair.undo_plan import plan_keep
 
         entries = undo.kept(self.project.state)
@@ -376,16 +378,12 @@ class _Run:
 
     def _leave(self, found: Situation, diagnosis: Diagnosis) -> None:
         """Raises NeedsPerson with what a person has to do about each finding that is left."""
-        from rich.markup import escape
-
         from ops.keycloak.repair.plan import instructions
 
         for finding in diagnosis.findings:
             told = instructions(found, finding)
             self.say(f"left: [bold]{escape(finding.title)}[/bold] [dim]{finding.id}[/dim]")
-            for number, line in enumerate(told.lines, 1):
-                self.say(f"  {number}. {escape(line)}")
-            self.left.append({"id": finding.id, "title": finding.title, "mends": False, "steps": list(told.lines)})
+            self._left(finding, list(told.lines), mends=False)
         first = diagnosis.findings[0]
         mended = sum(one.outcome == "kept" for one in self.done)
         raise NeedsPerson(

@@ -6,7 +6,7 @@ Most failures are a difference from the sealed release, and share one remedy (`r
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
@@ -74,7 +74,7 @@ class Remedy:
     """words: what repairs it, in the order in which it is done. ways: tried in this order; none: a person decides."""
 
     words: str
-    ways: Sequence[Way] = ()
+    ways: tuple[Way, ...] = ()
     leaves: str = SECRETS_AND_DATA
     """What the repair never touches."""
     users: str = RESTART
@@ -84,13 +84,13 @@ class Remedy:
     """What repairs it inside PostgreSQL; a function returns None where nothing there may be touched."""
     api: str = ""
     """What its repair through the admin API is called."""
-    advice: Sequence[str] = ()
+    advice: tuple[str, ...] = ()
     """What a person does, in order, where it is not repaired: commands to type."""
 
 
 def released(
     *, first: str = "", sealed: str = "", checkout: str = "", then: str = "",
-    ways: Sequence[Way] = (Way.DRIFT, Way.EARLIER), advice: Sequence[str] = (), leaves: str = SECRETS_AND_DATA,
+    ways: tuple[Way, ...] = (Way.DRIFT, Way.EARLIER), advice: tuple[str, ...] = (), leaves: str = SECRETS_AND_DATA,
     users: str = RESTART, dump_first: bool = False,
 ) -> Remedy:  # fmt: skip
     """Keycloak differs from its release: back to what that says. Where the release itself is wrong, an earlier one.
@@ -111,7 +111,7 @@ def released(
 
 
 def statements(
-    *, words: str, sql: Statements, ways: Sequence[Way] = (Way.SQL,), advice: Sequence[str] = (),
+    *, words: str, sql: Statements, ways: tuple[Way, ...] = (Way.SQL,), advice: tuple[str, ...] = (),
     leaves: str = "every table and row", users: str = BACK, dump_first: bool = False,
 ) -> Remedy:  # fmt: skip
     """Repaired inside PostgreSQL; Keycloak is started again where it does not run."""
@@ -120,7 +120,7 @@ def statements(
 
 
 def admin_api(
-    *, title: str, words: str, ways: Sequence[Way] = (Way.ADMIN_API,), leaves: str = "users, their passwords and sessions",
+    *, title: str, words: str, ways: tuple[Way, ...] = (Way.ADMIN_API,), leaves: str = "users, their passwords and sessions",
     users: str = NOBODY, dump_first: bool = False,
 ) -> Remedy:  # fmt: skip
     """Repaired through the admin API (ops/keycloak/repair/admin_api.py)."""
@@ -128,7 +128,7 @@ def admin_api(
     return Remedy(words, ways, leaves, users, dump_first, api=title, advice=advice)
 
 
-def by_hand(*, advice: Sequence[str], leaves: str = DATA, users: str = RESTART, dump_first: bool = False) -> Remedy:
+def by_hand(*, advice: tuple[str, ...], leaves: str = DATA, users: str = RESTART, dump_first: bool = False) -> Remedy:
     """Nothing here may decide it."""
     return Remedy("; ".join(advice), (), leaves, users, dump_first, advice=advice)
 

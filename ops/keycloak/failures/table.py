@@ -28,11 +28,11 @@ def _remedy(row: dict[str, Any]) -> Remedy:
     (kind,) = REMEDIES.keys() & row.keys()
     given = row.pop(kind)
     if "ways" in given:
-        given["ways"] = [Way[way.upper().replace("-", "_")] for way in given["ways"]]
+        given["ways"] = tuple(Way[way.upper().replace("-", "_")] for way in given["ways"])
     if "sql" in given:
         given["sql"] = getattr(sql, given["sql"])
-    if isinstance(given.get("advice"), str):
-        given["advice"] = DOCUMENT["advice"][given["advice"]]
+    if advice := given.get("advice"):
+        given["advice"] = tuple(DOCUMENT["advice"][advice] if isinstance(advice, str) else advice)
     return REMEDIES[kind](**given)
 
 

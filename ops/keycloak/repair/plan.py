@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -278,7 +278,7 @@ def next_way(situation: Situation, finding: Finding, tried: Tried = frozenset())
     """The first way that this situation offers and that has not been tried."""
     for way in BY_ID[finding.id].remedy.ways:
         found = DOES[way](situation, finding)
-        if found is not None and (finding.id, found.kind) not in tried:
+        if found is not None and found.way not in tried:
             return found
     return None
 
@@ -293,7 +293,7 @@ _OF_THE_SITE = ("certificate-untrusted", "certificate-expires")
 
 def instructions(situation: Situation, finding: Finding) -> Instructions:
     """What a person does about a finding that is not repaired: commands to type, in order."""
-    lines: Sequence[str] = BY_ID[finding.id].remedy.advice
+    lines = BY_ID[finding.id].remedy.advice
     if situation.wanted is None:
         lines = (
             "there is no intact current release to go back to: inv releases shows which are",
@@ -303,7 +303,7 @@ def instructions(situation: Situation, finding: Finding) -> Instructions:
         lines = ("a migration of its own is under way: wait for its end (inv logs keycloak --follow), then inv keycloak.fix",)
     elif situation.facts.edge.certificate_elsewhere and finding.id in _OF_THE_SITE:
         lines = _CERTIFICATE
-    return Instructions(finding.id, tuple(lines))
+    return Instructions(finding.id, lines)
 
 
 STOPS_ALL = "disk-full"

@@ -8,7 +8,6 @@ from typing import Any
 
 from ops.core.plan import Step
 from ops.keycloak.failures.facts import Facts
-from ops.keycloak.repair.undo_steps import Entry
 from ops.stack.durations import seconds
 from ops.stack.model import Seen
 from ops.stack.wanted import Wanted, with_one_service
@@ -55,37 +54,12 @@ class Repair:
     asks: str = ""
     """Why the operator has to agree first, whatever is served; empty: it is done unasked unless it interrupts logins."""
 
+    @property
+    def way(self) -> tuple[str, str]:
+        return self.finding, self.kind
+
     def must_be_agreed(self, *, serving: bool) -> bool:
         return bool(self.asks) or (self.restarts and serving)
-
-
-class Unasked(Exception):
-    """A repair that the operator has to agree to first."""
-
-    def __init__(self, repair: Repair) -> None:
-        super().__init__(repair.title)
-        self.repair = repair
-
-
-@dataclass
-class Done:
-    """One repair that was carried out. outcome: `kept`, `undone`."""
-
-    repair: Repair
-    wanted: Wanted | None
-    """The release that was the current one before it."""
-    steps: list[dict[str, Any]] = field(default_factory=list)
-    entries: list[Entry] = field(default_factory=list)
-    """What undoes it."""
-    seconds: float = 0.0
-    outcome: str = ""
-    why: str = ""
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "finding": self.repair.finding, "kind": self.repair.kind, "title": self.repair.title, "steps": self.steps,
-            "seconds": round(self.seconds, 1), "outcome": self.outcome, "why": self.why,
-        }  # fmt: skip
 
 
 @dataclass(frozen=True)

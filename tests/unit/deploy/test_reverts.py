@@ -30,7 +30,7 @@ from ops.keycloak import fix as keycloak_fix
 from ops.keycloak.h2 import commands as keycloak_h2
 from ops.keycloak.h2 import database as h2
 from ops.keycloak.repair import undo_steps as undo
-from ops.keycloak.repair.situation import Repair, Unasked
+from ops.keycloak.repair.situation import Repair
 from ops.project import Project
 from ops.secrets import metrics
 from tests.unit.backup.test_plan_restore import both, facts
@@ -374,10 +374,6 @@ def test_repair_that_meets_a_defect_is_judged_and_undone(world: World, fixing: k
     assert [(one.outcome, one.why) for one in fixing.done] == [
         ("undone", "this command met a defect in its own code: KeyError: 'slot'")
     ]
-
-
-def test_question_is_no_failure_of_a_repair() -> None:
-    assert not issubclass(Unasked, OpsError)
 
 
 def test_lock_that_somebody_took_meanwhile_ends_it(
