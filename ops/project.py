@@ -12,9 +12,6 @@ from functools import cached_property
 from typing import Any
 
 from ops import supervisor
-from ops.certificates.folder import TLS
-from ops.certificates.leaves import leaves
-from ops.certificates.listening import listeners
 from ops.core import lock
 from ops.core import state as files
 from ops.core.errors import HostLacks, UsageProblem, did_you_mean
@@ -28,6 +25,7 @@ from ops.secrets.at_rest import unlock as opening
 from ops.secrets.versions import secret_versions
 from ops.stack.allocate import allocate, allocate_ports, as_json
 from ops.stack.backup_settings import with_settings
+from ops.stack.certificates import TLS, leaves, listeners
 from ops.stack.checkout import config_of, config_version, read_settings, realm_of, wanted_images
 from ops.stack.compose import parse_stack, placeholders
 from ops.stack.durations import grace
@@ -177,7 +175,7 @@ class Project:
         served = leaves(self.stack, self._certificate_names(), self.settings.domain, without)
         supervise = {
             "targets": [dataclasses.asdict(target) for target in self.targets(without)],
-            "listeners": [dataclasses.asdict(at) for at in listeners(self.state, self.stack, self.allocation, served)],
+            "listeners": [dataclasses.asdict(at) for at in listeners(self.state.root, self.stack, self.allocation, served)],
         }
         return Wanted(
             stack=self.stack, allocation=self.allocation, images=self.images, compose=compose,

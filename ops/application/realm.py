@@ -14,8 +14,8 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from ops.certificates.folder import TLS
 from ops.engines.podman.supervisor.health import network_of
+from ops.stack.certificates import TLS
 
 PORT = 8443
 

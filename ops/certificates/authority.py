@@ -26,12 +26,13 @@ from threading import Lock
 
 from cryptography import x509
 
-from ops.certificates import check, pki
 from ops.certificates import folder as place
-from ops.certificates.served.handshake import SITE
+from ops.certificates import pki
 from ops.core import state as files
 from ops.core.errors import HostLacks, NeedsPerson, OpsError
 from ops.core.state import State
+from ops.stack.certificates import PUBLIC_TLS, TLS
+from ops.stack.listener import SITE
 from ops.stack.model import EDGE
 
 _one_at_a_time = Lock()
@@ -67,7 +68,7 @@ def authority(state: State, project: str) -> tuple[bytes, pki.Signed]:
         _note_expiry(state, intermediate)
         roots, bridge = (state.ca / "root.pem").read_bytes(), state.ca / "bridge.pem"
         # What leads to an old root goes with it.
-        bridged = len(check.certificates_in(roots)) > 1 and bridge.exists()
+        bridged = len(pki.certificates_in(roots)) > 1 and bridge.exists()
         sent = intermediate.certificate + (bridge.read_bytes() if bridged else b"")
     return roots, pki.Signed(sent, intermediate.key)
 
@@ -209,7 +210,7 @@ def hand_out_roots(state: State) -> None:
     """Give every service, and whoever asks the public site, the roots that are trusted now."""
     roots = (state.ca / "root.pem").read_bytes()
     for folder in state.certs.iterdir():
-        if (folder / place.TLS).exists():
+        if (folder / TLS).exists():
             _write_if_changed(folder / place.ROOTS, roots)
     elsewhere = state.ca / ELSEWHERE
     if elsewhere.exists():
@@ -258,7 +259,7 @@ def bring_root(state: State, file: Path) -> None:
     """Take the key back. Raises OpsError where it is not that of the root that signs."""
     content = file.read_bytes()
     root = x509.load_pem_x509_certificate((state.ca / "root.pem").read_bytes())
-    if check.key_in(_decrypted(state, content)).public_key() != root.public_key():
+    if pki.key_in(_decrypted(state, content)).public_key() != root.public_key():
         raise OpsError(f"{file} is another root's key", f"it does not belong to {state.ca}/root.pem", "name the right file")
     files.write(state.ca / "root.key", content[: content.find(b"-----BEGIN CERTIFICATE-----")], mode=0o600)
 
@@ -292,23 +293,15 @@ def issue_certificate(state: State, project: str, service: str, owner: int, name
     ----------
     owner: uid that reads the key. names: host names and addresses of the certificate.
     """
-    file = state.certs / service / place.TLS
+    file = state.certs / service / TLS
     place.stage(file, new_leaf(state, project, service, names), owner)
     files.write(file.with_name(place.ROOTS), (state.ca / "root.pem").read_bytes())
     place.swap(file)
     place.settle(file)
-    public = file.with_name(place.PUBLIC)
+    public = file.with_name(PUBLIC_TLS)
     if service == EDGE and not os.path.lexists(public):
-        files.link(public, place.TLS)
+        files.link(public, TLS)
 
 
 def _now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
-
-
-def host_ca_bundle() -> Path | None:
-    """The host's CA bundle, for builds behind a proxy that inspects TLS; None where the host has none."""
-    for name in (os.environ.get("SSL_CERT_FILE"), "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"):
-        if name and Path(name).exists():
-            return Path(name)
-    return None

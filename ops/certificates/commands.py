@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from ops.certificates.facts import Row
-    from ops.certificates.leaves import Leaf
     from ops.core.plan import Plan, Step
     from ops.project import Project
+    from ops.stack.certificates import Leaf
 
 
 @verb(changes=False, default=True, name="show", help={"json": "print everything for other programs"})
@@ -31,16 +31,16 @@ def show_certificates(c: Context, json: bool = False) -> None:
 
     Exit code 1 where the two differ or clients would refuse one.
     """
-    from ops.certificates import observed as seen
+    from ops.certificates import facts
     from ops.certificates.facts import roots_as_handed_out, survey
     from ops.cli import show
     from ops.project import must_exist, open_project
     from ops.releases.situation import must_run
 
     project = must_exist(open_project())
-    rows, authorities = survey(project), seen.authorities(project.state)
+    rows, authorities = survey(project), facts.authorities(project.state)
     findings = [*(said for row in rows for said in row.findings()), *roots_as_handed_out(project)]
-    findings += filter(None, [seen.renewal_problem(project.state)])
+    findings += filter(None, [facts.renewal_problem(project.state)])
     if json:
         content = {"certificates": [row.as_json() for row in rows], "authorities": authorities, "findings": findings}
         print(json_module.dumps(content, indent=2))
@@ -88,16 +88,15 @@ def rotate(c: Context, names: str = "", due: bool = False, plan: bool = False, y
 
     Checked, installed, loaded and seen in a handshake; on a failure the previous ones are served again.
     """
-    from ops.certificates import observed as seen
-    from ops.certificates.leaves import ACME, IMPORTED, INTERNAL, chosen
-    from ops.certificates.plan import plan_rotate
+    from ops.certificates import facts
+    from ops.certificates.plan import ACME, IMPORTED, INTERNAL, chosen, plan_rotate
     from ops.project import must_exist, open_project
     from ops.releases.situation import must_run
 
     project = must_run(must_exist(open_project()))
-    known = seen.leaves_of(project)
+    known = facts.leaves_of(project)
     asked = _with_shared(chosen(known, filter(None, names.split(","))), known, project)
-    at_first = {leaf.name: seen.stored(project.state, leaf, _now()) for leaf in asked}
+    at_first = {leaf.name: facts.stored(project.state, leaf, _now()) for leaf in asked}
     if names and (foreign := [one for one in at_first.values() if one.source in (IMPORTED, ACME)]):
         told = {IMPORTED: "inv certs.import puts another in its place", ACME: "inv certs.acme --again has another one issued"}
         raise UsageProblem(
@@ -110,17 +109,17 @@ def rotate(c: Context, names: str = "", due: bool = False, plan: bool = False, y
     }  # fmt: skip
 
     def decide() -> Plan:
-        return plan_rotate([seen.stored(project.state, leaf, _now()) for leaf in known], before, _now(), due=due)
+        return plan_rotate([facts.stored(project.state, leaf, _now()) for leaf in known], before, _now(), due=due)
 
     execute_or_revert(project, "certs.rotate", decide, known, plan, yes, "certificates rotated")
 
 
 def _with_shared(asked: tuple[Leaf, ...], known: tuple[Leaf, ...], project: Project) -> tuple[Leaf, ...]:
     """Those asked for; in place of one that is only a link, the one that it leads to."""
-    from ops.certificates import observed as seen
-    from ops.certificates.leaves import SHARED
+    from ops.certificates import facts
+    from ops.certificates.plan import SHARED
 
-    linked = {leaf.service for leaf in asked if seen.stored(project.state, leaf, _now()).source == SHARED}
+    linked = {leaf.service for leaf in asked if facts.stored(project.state, leaf, _now()).source == SHARED}
     return (*asked, *(leaf for leaf in known if leaf.name in linked and leaf not in asked))
 
 
@@ -148,7 +147,7 @@ def execute_or_revert(
 
 def _revert(project: Project, leaves: tuple[Leaf, ...], problem: OpsError) -> None:
     """Raises OpsError, which says what serves, where something was reverted."""
-    from ops.certificates.serving import put_back
+    from ops.certificates.facts import put_back
     from ops.core.errors import LockHeld
 
     if isinstance(problem, LockHeld | UsageProblem):
@@ -203,18 +202,18 @@ def ca(
 
 
 def _roll_over(project: Project, *, begin: bool, finish: bool, bridged: bool, plan: bool, yes: bool) -> None:
-    from ops.certificates import observed as seen
+    from ops.certificates import facts
     from ops.certificates.plan import plan_rollover
     from ops.cli import show
 
-    leaves = seen.leaves_of(project)
-    at_first = seen.authority_seen(project.state)
+    leaves = facts.leaves_of(project)
+    at_first = facts.authority_seen(project.state)
 
     def decide() -> Plan:
-        authority = seen.authority_seen(project.state)
-        found = [seen.stored(project.state, leaf, _now()) for leaf in leaves]
+        authority = facts.authority_seen(project.state)
+        found = [facts.stored(project.state, leaf, _now()) for leaf in leaves]
         start = begin and not at_first.under_way and authority.root == at_first.root
-        current = seen.signed_by_newest(project.state, found)
+        current = facts.signed_by_newest(project.state, found)
         return plan_rollover(authority, found, current, start=start, finish=finish, bridged=bridged)
 
     if finish and not begin and not at_first.under_way:
@@ -267,18 +266,17 @@ def import_certificate(
 
     It is refused, and nothing changes, where clients would refuse it.
     """
-    from ops.certificates import imported
-    from ops.certificates import observed as seen
-    from ops.certificates.leaves import PUBLIC, chosen
-    from ops.certificates.plan import plan_import
+    from ops.certificates import facts, imported
+    from ops.certificates.plan import chosen, plan_import
     from ops.project import must_exist, open_project
+    from ops.stack.certificates import PUBLIC
 
     if remove == bool(certificate) or bool(certificate) != bool(key):
         raise UsageProblem(
             "certs.import takes a certificate and its key, or --remove", "one of them is missing", "inv --help certs.import"
         )  # fmt: skip
     project = must_exist(open_project())
-    leaves = seen.leaves_of(project)
+    leaves = facts.leaves_of(project)
     (leaf,) = chosen(leaves, [PUBLIC])
     wanted = ""
     files = tuple(str(Path(path).absolute()) if path else "" for path in (certificate, key, chain))
@@ -288,7 +286,7 @@ def import_certificate(
         wanted = f"{given.chain[0].serial_number:X}"
 
     def decide() -> Plan:
-        return plan_import(seen.stored(project.state, leaf, _now()), files, wanted)
+        return plan_import(facts.stored(project.state, leaf, _now()), files, wanted)
 
     done = "the public site shows its certificate" if wanted else "nginx shows its own"
     execute_or_revert(project, "certs.import", decide, leaves, plan, yes, done)

@@ -3,20 +3,207 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+import json
+import os
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.x509.verification import VerificationError
 
-from ops.certificates import observed as seen
-from ops.certificates.leaves import IMPORTED, Stored
-from ops.certificates.listening import file_of, listeners
-from ops.certificates.served.handshake import Listener, Served, difference, look
+from ops.certificates import folder, pki
+from ops.certificates.acme.store import Book, fingerprint
+from ops.certificates.plan import ACME, IMPORTED, INTERNAL, SHARED, Authority, Stored
+from ops.certificates.served.handshake import Served, difference, look
+from ops.core import state as files
+from ops.core.errors import OpsError
+from ops.core.state import State
+from ops.core.wait import until
+from ops.engines.podman import argv as podman
 from ops.engines.podman.observe import inspected_containers
 from ops.engines.podman.supervisor.health import state_of
 from ops.project import Project
+from ops.stack.certificates import Leaf, leaves, listeners, owned_as
+from ops.stack.listener import Listener
+from ops.stack.render import container_name
+
+
+def leaves_of(project: Project) -> tuple[Leaf, ...]:
+    """Every certificate of what runs here."""
+    wanted = project.deployed
+    absent = [name for name, service in wanted.stack.services.items() if service.slots()[0] not in wanted.compose["services"]]
+    return leaves(owned_as(project.stack, wanted.stack), wanted.certificate_names, project.settings.domain, absent)
+
+
+def roots_of(state: State, leaf: Leaf) -> list[x509.Certificate]:
+    """What its clients trust."""
+    path = state.site_roots if leaf.public else state.ca / "root.pem"
+    return pki.certificates_in(path.read_bytes()) if path.is_file() else []
+
+
+def stored(state: State, leaf: Leaf, now: dt.datetime) -> Stored:
+    """A certificate as it lies there, judged as its clients will."""
+    file = leaf.file(state.root)
+    try:
+        about = file.stat()
+        content = file.read_bytes()
+        chain, key = pki.certificates_in(content), pki.key_in(content)
+        if not chain:
+            raise ValueError("it contains no certificate")
+    except (OSError, ValueError) as problem:
+        why = getattr(problem, "strerror", None) or str(problem)
+        return Stored(leaf, INTERNAL, None, (f"{file.name}: {why}",), 0, 0, None)
+    issued = Book(state).issued(fingerprint(chain[0])) if leaf.public else None
+    renewal = dt.datetime.fromtimestamp(issued.renew_at, dt.UTC) if issued else pki.renew_after(chain[0])
+    return Stored(
+        leaf, _source(file, leaf, by_acme=issued is not None), pki.facts(chain[0]),
+        (*pki.problems(chain, key, leaf.names, roots_of(state, leaf), now), *_rights(about, leaf)),
+        about.st_mode & 0o777, about.st_uid, renewal,
+        begun=folder.pending(file), ready=os.path.lexists(folder.next_of(file)),
+    )  # fmt: skip
+
+
+def _source(file: Path, leaf: Leaf, *, by_acme: bool) -> str:
+    if not leaf.public:
+        return INTERNAL
+    if file.is_symlink():
+        return SHARED
+    return ACME if by_acme else IMPORTED
+
+
+def _rights(about: os.stat_result, leaf: Leaf) -> list[str]:
+    found = []
+    if about.st_mode & 0o077:
+        found.append(f"its mode is {about.st_mode & 0o777:04o}: others can read the key")
+    if os.geteuid() == 0 and about.st_uid != leaf.owner:
+        found.append(f"it belongs to uid {about.st_uid}, and {leaf.owner} has to read it")
+    return found
+
+
+def authority_seen(state: State) -> Authority:
+    """How far a change of the root has come."""
+    coming = state.ca / "next"
+    prepared = coming.is_dir() and not (coming / "promote").exists()
+    path = coming / "root.pem" if coming.is_dir() else state.ca / "root.pem"
+    known = pki.certificates_in(path.read_bytes()) if path.is_file() else []
+    trusted = pki.certificates_in((state.ca / "root.pem").read_bytes()) if known else []
+    signs = bool(known) and not prepared and (coming.is_dir() or len(trusted) > 1)
+    return Authority(f"{known[0].serial_number:X}" if known else "", prepared=prepared, signs=signs)
+
+
+def newest_root(state: State) -> bytes:
+    """PEM of the root that signs from now on."""
+    coming = state.ca / "next" / "root.pem"
+    path = coming if coming.is_file() else state.ca / "root.pem"
+    return pki.pem(pki.certificates_in(path.read_bytes())[0])
+
+
+def signed_by_newest(state: State, found: Iterable[Stored]) -> list[str]:
+    """Names of the certificates whose chain leads to the newest root, and needs no other."""
+    roots = pki.certificates_in(newest_root(state))
+    good = []
+    for one in found:
+        file = one.leaf.file(state.root)
+        chain = pki.certificates_in(file.read_bytes()) if file.is_file() else []
+        with suppress(VerificationError):
+            if chain and pki.path_of(chain[0], chain[1:], roots, dt.datetime.now(dt.UTC)):
+                good.append(one.leaf.name)
+    return good
+
+
+def authorities(state: State) -> list[dict[str, object]]:
+    """Roots and intermediate, for people."""
+    listed: list[dict[str, object]] = []
+    for kind in ("root", "intermediate"):
+        path = state.ca / f"{kind}.pem"
+        for index, one in enumerate(pki.certificates_in(path.read_bytes()) if path.is_file() else []):
+            about = pki.facts(one)
+            listed.append({
+                "kind": kind, "name": pki.common_name(one.subject), "serial": about.serial,
+                "expires": f"{about.expires:%FT%TZ}", "signs": index == 0,
+                "key_here": index == 0 and (state.ca / f"{kind}.key").is_file(),
+            })  # fmt: skip
+    return listed
+
+
+def renewal_problem(state: State) -> str:
+    """Why the stack's own renewals fail, as the health ticker has noted it; empty where they do not."""
+    for kept, what in (("renewal.json", "certificates"), ("acme.json", "the public certificate by ACME")):
+        noted = files.read_json(state.ticker / kept) or {}
+        if noted.get("failures"):
+            return f"the stack has failed to renew {what}, {noted['failures']} times in a row: {noted.get('why', '')}"
+    return ""
+
+
+SEEN_SECONDS = 15.0
+"""Until a certificate that was put in place must be served; PostgreSQL takes up a new one within a second."""
+
+
+def leaf_of(project: Project, name: str) -> Leaf:
+    return next(leaf for leaf in leaves_of(project) if leaf.name == name)
+
+
+def check_as_client(chain: list[x509.Certificate], key: PrivateKeyTypes, leaf: Leaf, roots: Iterable[x509.Certificate]) -> None:
+    """Raises OpsError, with every reason, where clients would refuse it."""
+    if found := pki.problems(chain, key, leaf.names, roots, dt.datetime.now(dt.UTC)):
+        raise OpsError(
+            f"the new certificate of {leaf.name} is no good", "; ".join(found), "inv certs shows what is served, as before"
+        )  # fmt: skip
+
+
+def running(project: Project, slots: Iterable[str]) -> dict[str, int]:
+    """Container -> its main process, of those that run. One that does not run reads its certificate when it starts."""
+    names = sorted({container_name(project.name, slot) for slot in slots})
+    if not names:
+        return {}
+    answer = project.host.run(podman.inspect_containers(names), ok=(0, 125))
+    found = json.loads(answer.stdout or "[]")
+    return {str(item["Name"]): int(item["State"]["Pid"]) for item in found if state_of(item) == "running"}
+
+
+def must_be_served(project: Project, leaves: Iterable[Leaf], ca: str = "") -> None:
+    """Waits until every listener shows the certificate in place. Raises OpsError, naming the first that does not."""
+    listening = listeners(project.state.root, project.stack, project.deployed.allocation, leaves)
+    processes = running(project, (listener.slot for listener in listening))
+    for listener in listening:
+        if listener.container not in processes:
+            continue
+        pid = processes[listener.container]
+        if why := until(partial(_wrong, listener, pid, ca), SEEN_SECONDS):
+            raise OpsError(
+                f"{listener.service}:{listener.port} does not serve the certificate of {listener.name} as it should",
+                why, f"inv logs {listener.service} --since 5m",
+            )  # fmt: skip
+
+
+def _wrong(listener: Listener, pid: int, ca: str) -> str:
+    return difference(listener, look(listener, pid, ca))
+
+
+def put_back(project: Project, leaves: Iterable[Leaf]) -> list[str]:
+    """The certificates before, of those whose successors were not seen: in place, read and served again. Returns their names.
+
+    Raises OpsError where one of them is not served either.
+    """
+    names = []
+    for leaf in leaves:
+        file = leaf.file(project.state.root)
+        if not folder.put_back(file):
+            folder.settle(file)  # what was prepared and is not needed any more
+            continue
+        names.append(leaf.name)
+        for name in running(project, leaf.slots) if leaf.takes_up else ():
+            project.host.run(podman.exec_in(name, leaf.takes_up))
+        must_be_served(project, [leaf])
+        folder.settle(file)
+    return names
+
 
 NOT_RUNNING = "its container does not run"
 
@@ -64,8 +251,8 @@ def survey(project: Project) -> list[Row]:
     """Look at every certificate and shake hands with every listener, side by side."""
     now = dt.datetime.now(dt.UTC)
     found = inspected_containers(project.host)
-    leaves = seen.leaves_of(project)
-    listening = listeners(project.state, project.stack, project.deployed.allocation, leaves)
+    leaves = leaves_of(project)
+    listening = listeners(project.state.root, project.stack, project.deployed.allocation, leaves)
 
     def shake(listener: Listener) -> tuple[Served | None, str]:
         item = found.get(listener.slot)
@@ -78,7 +265,7 @@ def survey(project: Project) -> list[Row]:
         answers = list(zip(listening, pool.map(shake, listening), strict=True))
     return [
         Row(
-            seen.stored(project.state, leaf, now), str(file_of(project.state, leaf)),
+            stored(project.state, leaf, now), str(leaf.file(project.state.root)),
             {f"{at.slot}:{at.port}": answer for at, answer in answers if at.name == leaf.name},
         )
         for leaf in leaves
@@ -89,7 +276,7 @@ def roots_as_handed_out(project: Project) -> list[str]:
     """Services whose file of trusted roots is not the authority's."""
     roots = (project.state.ca / "root.pem").read_bytes() if (project.state.ca / "root.pem").is_file() else b""
     wrong = []
-    for leaf in seen.leaves_of(project):
+    for leaf in leaves_of(project):
         path = project.state.certs / leaf.service / "ca.pem"
         if not leaf.public and roots and (not path.is_file() or path.read_bytes() != roots):
             wrong.append(f"{leaf.service} trusts other roots than {project.state.ca}/root.pem; inv certs.rotate hands them out")

@@ -16,13 +16,12 @@ import datetime as dt
 import os
 from pathlib import Path
 
-from ops.certificates import check, pki
+from ops.certificates import pki
 from ops.core import state as files
 from ops.core.state import State
+from ops.stack.certificates import PUBLIC_TLS, TLS
 from ops.stack.model import EDGE
 
-TLS, PUBLIC = "tls.pem", "public.pem"
-"""The service's own; and, of nginx, what is shown to who asks for the public name: a link to its own until one is imported."""
 CHAIN, KEY, ROOTS = "cert.pem", "key.pem", "ca.pem"
 """The chain alone, for people and for configurations of earlier releases, put in place right after the file that counts; a link
 to that, under the name that those give the key; what is trusted."""
@@ -108,13 +107,13 @@ def good_names(state: State) -> dict[str, tuple[str, ...]]:
     found = {}
     now = dt.datetime.now(dt.UTC)
     for where in state.certs.iterdir() if state.certs.is_dir() else ():
-        names = (TLS, CHAIN, KEY, ROOTS, *((PUBLIC,) if where.name == EDGE else ()))
+        names = (TLS, CHAIN, KEY, ROOTS, *((PUBLIC_TLS,) if where.name == EDGE else ()))
         if not all((where / name).is_file() for name in names) or pending(where / TLS):
             continue
         try:
-            (leaf, *_) = check.certificates_in((where / TLS).read_bytes())
+            (leaf, *_) = pki.certificates_in((where / TLS).read_bytes())
         except ValueError:
             continue
         if pki.renew_after(leaf) > now:
-            found[where.name] = check.names_of(leaf)
+            found[where.name] = pki.names_of(leaf)
     return found

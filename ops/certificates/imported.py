@@ -15,9 +15,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
-from ops.certificates import chains, check, pki
-from ops.certificates.authority import host_ca_bundle
+from ops.certificates import pki
 from ops.core.errors import OpsError, UsageProblem
+from ops.core.files import host_ca_bundle
 
 T = TypeVar("T")
 QUIET_SECONDS = 2.0
@@ -39,7 +39,7 @@ class Given:
         ----------
         roots: as for `must_be_good`.
         """
-        path = chains.path_of(self.chain[0], self.chain[1:], roots or _roots(self.chain), dt.datetime.now(dt.UTC))
+        path = pki.path_of(self.chain[0], self.chain[1:], roots or _roots(self.chain), dt.datetime.now(dt.UTC))
         sent = path[:-1] if len(path) > 1 else path
         key = self.key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -49,13 +49,13 @@ class Given:
 
 def read(certificate: Path, key: Path, chain: Path | None) -> Given:
     """Raises OpsError, naming the file, where one cannot be read whole or gives away the key."""
-    own = _parsed(certificate, check.certificates_in)
+    own = _parsed(certificate, pki.certificates_in)
     if not own:
         raise OpsError(f"{certificate} is no certificate", "it contains no PEM block CERTIFICATE", NEXT)
-    more = _parsed(chain, check.certificates_in) if chain else []
+    more = _parsed(chain, pki.certificates_in) if chain else []
     if chain and not more:
         raise OpsError(f"{chain} is no chain", "it contains no PEM block CERTIFICATE", NEXT)
-    private = _parsed(key, check.key_in)
+    private = _parsed(key, pki.key_in)
     mode = key.stat().st_mode & 0o777
     if mode & 0o077:
         raise OpsError(
@@ -90,7 +90,7 @@ def system_roots() -> list[x509.Certificate]:
     with warnings.catch_warnings():
         # Some of the world's old roots break rules of today, each with a warning.
         warnings.simplefilter("ignore")
-        return check.certificates_in(bundle.read_bytes()) if bundle.is_file() else []
+        return pki.certificates_in(bundle.read_bytes()) if bundle.is_file() else []
 
 
 def must_be_good(
@@ -106,7 +106,7 @@ def must_be_good(
     """
     roots = roots or _roots(given.chain)
     now = dt.datetime.now(dt.UTC)
-    found = check.problems(given.chain, given.key, names, roots, now)
+    found = pki.problems(given.chain, given.key, names, roots, now)
     if found:
         raise OpsError("this certificate cannot be served", "; ".join(found), NEXT)
-    return chains.path_of(given.chain[0], given.chain[1:], roots, now)[-1:]
+    return pki.path_of(given.chain[0], given.chain[1:], roots, now)[-1:]

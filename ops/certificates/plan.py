@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ops.certificates.leaves import INTERNAL, SHARED, Leaf, Stored
+from ops.certificates.pki import Facts
 from ops.certificates.steps import (
     DropOldRoot,
     MakeNextAuthority,
@@ -21,11 +21,48 @@ from ops.certificates.steps import (
     VerifyRoot,
     VerifyServed,
 )
+from ops.core.errors import UsageProblem, did_you_mean
 from ops.core.plan import Plan, Step
+from ops.stack.certificates import Leaf
 
 VERB = "certs.rotate"
 IMPORT = "certs.import"
 ROLLOVER = "certs.ca"
+INTERNAL, IMPORTED, SHARED, ACME = "internal", "imported", "shared", "acme"
+"""Where a certificate is from. SHARED: a link to the service's own. ACME: from an issuer of stack.yaml, and renewed."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A certificate as it lies on the disk. `facts`: None where there is none that can be read, and `problems` says why."""
+
+    leaf: Leaf
+    source: str
+    facts: Facts | None
+    problems: tuple[str, ...]
+    mode: int
+    owner: int
+    renew_after: dt.datetime | None
+    begun: bool = False
+    """Whether another one was being put in its place when a command was killed."""
+    ready: bool = False
+    """Whether that other one is checked and not yet in place."""
+
+    def due(self, now: dt.datetime) -> bool:
+        """Whether it has to be replaced by this stack itself."""
+        if self.source != INTERNAL:
+            return False
+        return self.facts is None or bool(self.problems) or self.renew_after is None or self.renew_after <= now
+
+
+def chosen(all_leaves: Iterable[Leaf], wanted: Iterable[str]) -> tuple[Leaf, ...]:
+    """Those of the given names, or all. Raises UsageProblem, with a suggestion, for a name that there is not."""
+    known = {leaf.name: leaf for leaf in all_leaves}
+    asked = tuple(dict.fromkeys(wanted))
+    for name in asked:
+        if name not in known:
+            raise UsageProblem(f'there is no certificate "{name}"', did_you_mean(name, known), "inv certs")
+    return tuple(known[name] for name in asked) if asked else tuple(known.values())
 
 
 def plan_rotate(stored: Iterable[Stored], before: Mapping[str, str], now: dt.datetime, *, due: bool = False) -> Plan:

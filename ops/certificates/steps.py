@@ -40,15 +40,13 @@ class PrepareCertificate(Step):
         return (f"for {', '.join(self.names)}",)
 
     def run(self, execution: Execution) -> None:
-        from ops.certificates import authority, check, folder
-        from ops.certificates import observed as seen
-        from ops.certificates.listening import file_of
-        from ops.certificates.serving import check_as_client, leaf_of
+        from ops.certificates import authority, facts, folder, pki
+        from ops.certificates.facts import check_as_client, leaf_of
 
         leaf = leaf_of(execution.project, self.name)
         content = authority.new_leaf(execution.state, execution.project.name, leaf.service, self.names)
-        check_as_client(check.certificates_in(content), check.key_in(content), leaf, seen.roots_of(execution.state, leaf))
-        folder.stage(file_of(execution.state, leaf), content, leaf.owner)
+        check_as_client(pki.certificates_in(content), pki.key_in(content), leaf, facts.roots_of(execution.state, leaf))
+        folder.stage(leaf.file(execution.state.root), content, leaf.owner)
         # Where a change of the root was killed while it handed them out.
         authority.hand_out_roots(execution.state)
 
@@ -65,14 +63,13 @@ class PrepareImported(Step):
 
     def run(self, execution: Execution) -> None:
         from ops.certificates import authority, folder, imported, pki
-        from ops.certificates.listening import file_of
-        from ops.certificates.serving import leaf_of
+        from ops.certificates.facts import leaf_of
 
         leaf = leaf_of(execution.project, self.name)
         given = imported.read(Path(self.certificate), Path(self.private), Path(self.chain) if self.chain else None)
         roots = imported.must_be_good(given, leaf.names)
         authority.trust_elsewhere(execution.state, b"".join(pki.pem(one) for one in roots))
-        folder.stage(file_of(execution.state, leaf), given.served(), leaf.owner)
+        folder.stage(leaf.file(execution.state.root), given.served(), leaf.owner)
 
 
 @dataclass(frozen=True)
@@ -83,10 +80,10 @@ class PrepareOwn(Step):
 
     def run(self, execution: Execution) -> None:
         from ops.certificates import folder
-        from ops.certificates.listening import file_of
-        from ops.certificates.serving import leaf_of
+        from ops.certificates.facts import leaf_of
+        from ops.stack.certificates import TLS
 
-        folder.stage_link(file_of(execution.state, leaf_of(execution.project, self.name)), folder.TLS)
+        folder.stage_link(leaf_of(execution.project, self.name).file(execution.state.root), TLS)
 
 
 @dataclass(frozen=True)
@@ -97,10 +94,9 @@ class SwapCertificate(Step):
 
     def run(self, execution: Execution) -> None:
         from ops.certificates import folder
-        from ops.certificates.listening import file_of
-        from ops.certificates.serving import leaf_of
+        from ops.certificates.facts import leaf_of
 
-        folder.swap(file_of(execution.state, leaf_of(execution.project, self.name)))
+        folder.swap(leaf_of(execution.project, self.name).file(execution.state.root))
 
 
 @dataclass(frozen=True)
@@ -112,7 +108,7 @@ class TakeUpCertificate(Step):
     argv: tuple[str, ...] = ()
 
     def run(self, execution: Execution) -> None:
-        from ops.certificates.serving import running
+        from ops.certificates.facts import running
         from ops.engines.podman import argv as podman
 
         for name in running(execution.project, self.slots):
@@ -126,7 +122,7 @@ class RestartForRoots(Step):
     slots: tuple[str, ...] = ()
 
     def run(self, execution: Execution) -> None:
-        from ops.certificates.serving import running
+        from ops.certificates.facts import running
 
         for slot in self.slots:
             if running(execution.project, [slot]):
@@ -144,13 +140,12 @@ class VerifyServed(Step):
 
     def run(self, execution: Execution) -> None:
         from ops.certificates import folder
-        from ops.certificates.listening import file_of
-        from ops.certificates.serving import leaf_of, must_be_served
+        from ops.certificates.facts import leaf_of, must_be_served
 
         leaf = leaf_of(execution.project, self.name)
         must_be_served(execution.project, [leaf])
         if self.settles:
-            folder.settle(file_of(execution.state, leaf))
+            folder.settle(leaf.file(execution.state.root))
 
 
 @dataclass(frozen=True)
@@ -193,14 +188,14 @@ class VerifyRoot(Step):
     """Shake hands with every listener as a client that trusts the newest root and no other."""
 
     def run(self, execution: Execution) -> None:
-        from ops.certificates import observed as seen
-        from ops.certificates.serving import must_be_served
+        from ops.certificates import facts
+        from ops.certificates.facts import must_be_served
 
         alone = execution.state.ca / ".newest.pem"
-        files.write(alone, seen.newest_root(execution.state))
+        files.write(alone, facts.newest_root(execution.state))
         try:
             must_be_served(
-                execution.project, [leaf for leaf in seen.leaves_of(execution.project) if not leaf.public], ca=str(alone)
+                execution.project, [leaf for leaf in facts.leaves_of(execution.project) if not leaf.public], ca=str(alone)
             )
         finally:
             alone.unlink(missing_ok=True)
@@ -240,3 +235,35 @@ class BringRoot(Step):
         from ops.certificates import authority
 
         authority.bring_root(execution.state, Path(self.file))
+
+
+@dataclass(frozen=True)
+class OpenAccount(Step):
+    """Make a key and have an issuer open an account for it, under its terms of service, which the operator has accepted."""
+
+    issuer: str = ""
+
+    def run(self, execution: Execution) -> None:
+        from ops.certificates.acme import issuing
+
+        issuing.open_account(execution.project, issuing.named(execution.project, self.issuer))
+
+
+@dataclass(frozen=True)
+class ObtainCertificate(Step):
+    """Have the first issuer that will issue a certificate by ACME, and check it as a client would; what is in place stays."""
+
+    name: str = ""
+    issuers: tuple[str, ...] = ()
+    rehearsal: bool = False
+    """Whether all of them are asked, at their rehearsal stages, and what they issue is thrown away."""
+
+    def run(self, execution: Execution) -> None:
+        from ops.certificates.acme import issuing
+        from ops.certificates.facts import leaf_of
+
+        leaf = leaf_of(execution.project, self.name)
+        if self.rehearsal:
+            issuing.rehearse(execution.project, leaf, self.issuers)
+        else:
+            issuing.obtain(execution.project, leaf, self.issuers)

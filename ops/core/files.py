@@ -75,3 +75,11 @@ def to_disk(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def host_ca_bundle() -> Path | None:
+    """The host's CA bundle, for builds behind a proxy that inspects TLS; None where the host has none."""
+    for name in (os.environ.get("SSL_CERT_FILE"), "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"):
+        if name and Path(name).exists():
+            return Path(name)
+    return None

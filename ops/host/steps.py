@@ -35,8 +35,8 @@ class OwnFiles(Step):
     """Whether containers of the former id run meanwhile: they keep the folders they have mounted, and copies replace these."""
 
     def run(self, execution: Execution) -> None:
-        from ops.certificates.folder import TLS
         from ops.engines.podman.owners import mountpoints
+        from ops.stack.certificates import TLS
 
         places = mountpoints(execution.host)
         # The folder of a volume shows whether a self has been completed, so volumes come last.
@@ -63,8 +63,8 @@ def exchange(folder: Path, owner: int) -> None:
 
     A container that runs has mounted the folder itself, not its path: it keeps the former one, and reads its keys there.
     """
-    from ops.certificates.folder import TLS
     from ops.engines.podman.owners import below, reader
+    from ops.stack.certificates import TLS
 
     content, own_id = (folder / TLS).read_bytes(), f"{owner}:{owner}"
     fitting = (one for one in _former(folder) if reader(one, "") == own_id and (one / TLS).read_bytes() == content)

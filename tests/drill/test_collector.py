@@ -14,11 +14,11 @@ import pytest
 
 from ops.certificates import pki
 from ops.certificates.authority import new_leaf
-from ops.certificates.folder import TLS
 from ops.core.process import alongside
 from ops.engines.podman import argv as podman
 from ops.engines.podman.host import REPOSITORY
 from ops.engines.podman.supervisor.health import NamedConnection
+from ops.stack.certificates import TLS
 from ops.stack.render import address
 from tests.drill.stack import Drill
 from tests.smoke.live import Live, eventually

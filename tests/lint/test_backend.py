@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.certificates.authority import host_ca_bundle
+from ops.core.files import host_ca_bundle
 from ops.engines.podman import argv as podman
 from ops.engines.podman.build_network import network_for_builds
 from ops.engines.podman.host import REPOSITORY

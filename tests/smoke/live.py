@@ -16,7 +16,6 @@ from unittest.mock import patch
 import requests
 from requests.adapters import HTTPAdapter
 
-from ops.certificates.folder import TLS
 from ops.core.process import Result
 from ops.core.wait import until
 from ops.engines.podman import argv as podman
@@ -25,6 +24,7 @@ from ops.engines.podman.observe import inspected_containers
 from ops.engines.podman.supervisor.health import network_of
 from ops.project import Project
 from ops.secrets.versions import secret_versions
+from ops.stack.certificates import TLS
 from ops.stack.compose import placeholders
 from ops.stack.render import address
 

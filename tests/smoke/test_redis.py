@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ops.certificates.folder import TLS
+from ops.stack.certificates import TLS
 from tests.smoke.live import Live
 
 

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from ops.certificates.listening import listeners
-from ops.certificates.observed import leaves_of
-from ops.certificates.served.handshake import POSTGRES, SSL_REQUEST, Listener, look
+from ops.certificates.facts import leaves_of
+from ops.certificates.served.handshake import POSTGRES, SSL_REQUEST, look
 from ops.security_audit.probe.connections import listening
+from ops.stack.certificates import listeners
+from ops.stack.listener import Listener
 from tests.smoke.live import Live
 from tests.smoke.test_isolation import SERVICES
 
@@ -26,7 +27,7 @@ def of(live: Live, service: str) -> list[Listener]:
     """Every listener of a service's containers, of its own certificate; none where it is optional and not there."""
     wanted = live.project.deployed
     own = [leaf for leaf in leaves_of(live.project) if leaf.name == service]
-    return list(listeners(live.project.state, live.project.stack, wanted.allocation, own))
+    return list(listeners(live.project.state.root, live.project.stack, wanted.allocation, own))
 
 
 def connected(live: Live, at: Listener) -> socket.socket:

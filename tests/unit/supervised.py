@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from ops.certificates.served.handshake import Listener
 from ops.core.process import Result
 from ops.engines.podman.supervisor import main as supervisor
 from ops.engines.podman.supervisor.health import Target
 from ops.engines.podman.supervisor.main import Supervisor
+from ops.stack.listener import Listener
 
 REDIS = Target("redis", "redis", "cc03-redis", "10.64.2.11", None, "/ca.pem", start_seconds=60, grace=30)
 NGINX = Target("nginx-1", "nginx", "cc03-nginx-1", "10.64.2.12", None, "/ca.pem", start_seconds=5, grace=20, needs=("redis",))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.unit.imports import circles, features
 
 CIRCLES = {
-    ("backup", "secrets"), ("certificates", "deploy"), ("certificates", "engines"), ("certificates", "project"),
+    ("backup", "secrets"), ("certificates", "deploy"), ("certificates", "engines"),
     ("cli", "composition"), ("core", "secrets"), ("deploy", "keycloak"), ("deploy", "secrets"), ("engines", "keycloak"),
     ("engines", "releases"), ("engines", "secrets"), ("engines", "stack"), ("keycloak", "secrets"), ("keycloak", "stack"),
     ("project", "releases"), ("project", "secrets"), ("releases", "secrets"),

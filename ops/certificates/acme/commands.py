@@ -14,9 +14,9 @@ from ops.cli.operation import Operation, planned
 from ops.core.errors import OpsError, UsageProblem
 
 if TYPE_CHECKING:
-    from ops.certificates.leaves import Leaf
     from ops.core.plan import Plan
     from ops.project import Project
+    from ops.stack.certificates import Leaf
     from ops.stack.issuers import Issuer
 
 
@@ -36,16 +36,17 @@ def acme(
 
     Tries the issuers of stack.yaml in turn; where all fail, the present certificate stays.
     """
-    from ops.certificates import observed as seen
+    from ops.certificates import facts
     from ops.certificates.acme import issuing
-    from ops.certificates.leaves import PUBLIC, chosen
+    from ops.certificates.plan import chosen
     from ops.project import must_exist, open_project
+    from ops.stack.certificates import PUBLIC
 
     if [staging, again, due].count(True) > 1:
         raise UsageProblem("certs.acme does one thing at a time", "two of --staging, --due, --again", "inv --help certs.acme")
     project = must_exist(open_project())
     issuers = issuing.issuers_of(project)
-    leaves = seen.leaves_of(project)
+    leaves = facts.leaves_of(project)
     (leaf,) = chosen(leaves, [PUBLIC])
     if not plan:
         project.host.prepare()
@@ -60,23 +61,23 @@ def _certify(
     project: Project, leaves: tuple[Leaf, ...], leaf: Leaf, opening: tuple[str, ...], *, again: bool, due: bool, plan: bool,
     yes: bool,
 ) -> None:  # fmt: skip
-    from ops.certificates import observed as seen
+    from ops.certificates import facts
     from ops.certificates.acme import issuing
     from ops.certificates.acme import plan as planned
     from ops.certificates.acme.store import Book
     from ops.certificates.commands import execute_or_revert
-    from ops.certificates.leaves import ACME
+    from ops.certificates.plan import ACME
 
     if not plan:
         Book(project.state).forget_others([one.name for one in issuing.issuers_of(project)])
         issuing.ask_when(project, leaf, now=time.time())
-    at_first = seen.stored(project.state, leaf, dt.datetime.now(dt.UTC))
+    at_first = facts.stored(project.state, leaf, dt.datetime.now(dt.UTC))
     before = at_first.facts.serial if at_first.facts else ""
     # What a killed command has begun is brought to its end, and not begun again.
     anew = not at_first.begun and (again or (at_first.source != ACME and not due))
 
     def decide() -> Plan:
-        one, known = seen.stored(project.state, leaf, dt.datetime.now(dt.UTC)), issuing.situation(project, leaf)
+        one, known = facts.stored(project.state, leaf, dt.datetime.now(dt.UTC)), issuing.situation(project, leaf)
         now = time.time()
         same = (one.facts.serial if one.facts else "") == before
         wanted = (anew and same) or planned.due(one, known.issued, now)
@@ -88,7 +89,7 @@ def _certify(
             _say_why_nothing(project, leaf, anew=anew)
     finally:
         if not plan:
-            one = seen.stored(project.state, leaf, dt.datetime.now(dt.UTC))
+            one = facts.stored(project.state, leaf, dt.datetime.now(dt.UTC))
             Book(project.state).look_at(planned.look_at(one, issuing.situation(project, leaf), time.time()))
 
 
@@ -142,7 +143,7 @@ def _opening(project: Project, issuers: tuple[Issuer, ...], accepted: bool) -> t
 
 
 def _rehearse(project: Project, leaf: Leaf, stages: list[Issuer], accepted: bool, plan: bool, yes: bool) -> None:
-    from ops.certificates import observed as seen
+    from ops.certificates import facts
     from ops.certificates.acme.plan import VERB, plan_rehearsal
     from ops.certificates.acme.store import Book
     from ops.cli import show
@@ -155,7 +156,7 @@ def _rehearse(project: Project, leaf: Leaf, stages: list[Issuer], accepted: bool
     opening, began = _opening(project, tuple(stages), accepted), time.time()
 
     def decide() -> Plan:
-        one, done = seen.stored(project.state, leaf, dt.datetime.now(dt.UTC)), Book(project.state).rehearsed() >= began
+        one, done = facts.stored(project.state, leaf, dt.datetime.now(dt.UTC)), Book(project.state).rehearsed() >= began
         return plan_rehearsal(one, [stage.name for stage in stages], opening, done=done)
 
     if execute(Operation(project, VERB, planned(project, decide), plan_only=plan, yes=yes)):

@@ -9,18 +9,16 @@ from pathlib import Path
 
 from cryptography import x509
 
-from ops.certificates import authority, check, folder, imported, pki
-from ops.certificates.acme.challenges import answer_for
-from ops.certificates.acme.client import Authority, IssuerFailed
+from ops.certificates import authority, folder, imported, pki
+from ops.certificates.acme.client import Authority, IssuerFailed, answer_for
 from ops.certificates.acme.plan import ASK_SECONDS, Issued, Situation, Tries, ask_again, renewal
 from ops.certificates.acme.store import Book, fingerprint
-from ops.certificates.authority import host_ca_bundle
-from ops.certificates.leaves import Leaf
-from ops.certificates.listening import file_of
 from ops.core import state as files
 from ops.core.errors import OpsError, UsageProblem
+from ops.core.files import host_ca_bundle
 from ops.core.state import State
 from ops.project import Project
+from ops.stack.certificates import Leaf
 from ops.stack.issuers import REHEARSAL, Issuer
 
 
@@ -44,7 +42,7 @@ def named(project: Project, name: str) -> Issuer:
 def situation(project: Project, leaf: Leaf) -> Situation:
     """What is known of the issuers, and of the certificates in place and to come."""
     book, known = Book(project.state), issuers_of(project)
-    file = file_of(project.state, leaf)
+    file = leaf.file(project.state.root)
     prepared = _issued_here(book, folder.next_of(file)) is not None
     accounts = frozenset(one.name for one in (*known, *(one.rehearsal() for one in known)) if book.account(one))
     return Situation(tuple(one.name for one in known), accounts, book.tries(), _issued_here(book, file), prepared)
@@ -59,7 +57,7 @@ def _issued_here(book: Book, file: Path) -> Issued | None:
 def _first(path: Path) -> x509.Certificate | None:
     """None where there is none that can be read: another one is what mends that."""
     try:
-        return next(iter(check.certificates_in(path.read_bytes())), None)
+        return next(iter(pki.certificates_in(path.read_bytes())), None)
     except (OSError, ValueError):
         return None
 
@@ -132,7 +130,7 @@ def obtain(project: Project, leaf: Leaf, names: Iterable[str]) -> None:
 
 
 def _prepare(project: Project, leaf: Leaf, issuer: Issuer) -> None:
-    roots = [*imported.system_roots(), *check.certificates_in(issuer.ca.encode())]
+    roots = [*imported.system_roots(), *pki.certificates_in(issuer.ca.encode())]
     given = _issued(project, leaf, issuer, _replaced(project.state, leaf, issuer))
     try:
         root = imported.must_be_good(given, leaf.names, roots)
@@ -141,7 +139,7 @@ def _prepare(project: Project, leaf: Leaf, issuer: Issuer) -> None:
     authority.trust_elsewhere(project.state, b"".join(pki.pem(one) for one in root))
     # The record first: a certificate in place of which nothing is known would count as imported, and never be renewed.
     note(project, issuer, given.chain[0])
-    folder.stage(file_of(project.state, leaf), given.served(roots), leaf.owner)
+    folder.stage(leaf.file(project.state.root), given.served(roots), leaf.owner)
 
 
 def _issued(project: Project, leaf: Leaf, issuer: Issuer, replaces: x509.Certificate | None) -> imported.Given:
@@ -152,7 +150,7 @@ def _issued(project: Project, leaf: Leaf, issuer: Issuer, replaces: x509.Certifi
     challenge = project.settings.certificates.acme.challenge
     key, chain = asked.issue(leaf.names, challenge, answer_for(project), replaces)
     try:
-        found = imported.Given(check.certificates_in(chain), check.key_in(key))
+        found = imported.Given(pki.certificates_in(chain), pki.key_in(key))
     except ValueError as problem:
         raise IssuerFailed(f"what it issued cannot be read: {problem}") from problem
     if not found.chain:
@@ -162,7 +160,7 @@ def _issued(project: Project, leaf: Leaf, issuer: Issuer, replaces: x509.Certifi
 
 def _replaced(state: State, leaf: Leaf, issuer: Issuer) -> x509.Certificate | None:
     """The certificate in place, where that issuer issued it: its renewal counts against none of its limits then."""
-    file = file_of(state, leaf)
+    file = leaf.file(state.root)
     issued = _issued_here(Book(state), file)
     return _first(file) if issued and issued.issuer == issuer.name else None
 
@@ -210,7 +208,7 @@ def _timed(project: Project, issuer: Issuer, certificate: x509.Certificate, at: 
 
 def ask_when(project: Project, leaf: Leaf, *, now: float) -> None:
     """Ask the issuer of the certificate in place when to renew it, where it is time to ask."""
-    book, file = Book(project.state), file_of(project.state, leaf)
+    book, file = Book(project.state), leaf.file(project.state.root)
     issued = _issued_here(book, file)
     if issued is None or now < issued.ask_at:
         return

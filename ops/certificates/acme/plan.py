@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ops.certificates.acme.steps import ObtainCertificate, OpenAccount
-from ops.certificates.leaves import ACME, Stored
-from ops.certificates.plan import swapped
+from ops.certificates.plan import ACME, Stored, swapped
 from ops.certificates.served.renewal import pause_after, renew_at
+from ops.certificates.steps import ObtainCertificate, OpenAccount
 from ops.core.plan import Plan, Step
 
 VERB = "certs.acme"

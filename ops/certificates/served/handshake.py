@@ -14,6 +14,7 @@ from typing import Any
 
 from ops.certificates.served.renewal import renew_at
 from ops.engines.podman.supervisor.health import network_of, present
+from ops.stack.listener import Listener
 
 HANDSHAKE_SECONDS = 4.0
 PLAIN, POSTGRES, PROXY = "tls", "postgres", "proxy"
@@ -21,41 +22,7 @@ SSL_REQUEST = struct.pack("!II", 8, 80877103)
 """PostgreSQL's frontend/backend protocol, SSLRequest: TLS begins once the server has answered `S`."""
 PROXY_UNKNOWN = b"PROXY UNKNOWN\r\n"
 """PROXY protocol, version 1, by one who speaks for himself and for no client (section 2.1)."""
-SITE = "site.pem"
-"""Beside the internal roots: these, and those of a certificate from elsewhere that the public site has."""
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
-
-
-@dataclass(frozen=True)
-class Listener:
-    """One port of one container that speaks TLS.
-
-    `name`: of the certificate. `protocol`: `tls`, `postgres` (which asks for TLS first) or `proxy` (which expects a header of
-    the PROXY protocol first). `server_name`: what a client asks for and verifies. `file`: the stored certificate with its key,
-    which also serves as the client's where one is asked for.
-    `ca`: what is trusted. `public`: whether strangers are its clients.
-    """
-
-    name: str
-    service: str
-    slot: str
-    container: str
-    address: str
-    port: int
-    protocol: str
-    server_name: str
-    file: str
-    ca: str
-    public: bool = False
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Listener:
-        return cls(**value)
-
-    def trusted(self) -> str:
-        """The file of roots that its clients trust."""
-        site = Path(self.ca).with_name(SITE)
-        return str(site) if self.public and site.is_file() else self.ca
 
 
 @dataclass(frozen=True)

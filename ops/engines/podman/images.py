@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from ops.certificates.authority import host_ca_bundle
 from ops.core.errors import OpsError
+from ops.core.files import host_ca_bundle
 from ops.core.process import installed, tail
 from ops.core.shared_lock import alone
 from ops.core.wait import until

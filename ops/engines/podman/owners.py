@@ -7,9 +7,9 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from ops.certificates.folder import TLS
 from ops.engines.podman import argv as podman
 from ops.engines.podman.host import Host
+from ops.stack.certificates import TLS
 from ops.stack.render import container_name
 
 

@@ -9,9 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ops.certificates.authority import host_ca_bundle
 from ops.core.errors import HostLacks, OpsError
-from ops.core.files import remove_clear
+from ops.core.files import host_ca_bundle, remove_clear
 from ops.engines.podman import argv as podman
 from ops.engines.podman.build_network import network_for_builds
 from ops.engines.podman.host import Host

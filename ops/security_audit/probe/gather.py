@@ -11,8 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ops.certificates import folder
-from ops.certificates.served import handshake as served
 from ops.core.errors import HostLacks, OpsError
 from ops.engines.podman import argv as podman
 from ops.engines.podman.observe import dependencies_down, inspected_containers
@@ -28,7 +26,9 @@ from ops.security_audit.probe.connections import Place, addresses, reach
 from ops.security_audit.probe.containers import by_namespace, inspect_container, namespaces, pids_of, processes_of
 from ops.security_audit.probe.handshakes import handshakes
 from ops.security_audit.probe.host import Inspected
+from ops.stack.certificates import PUBLIC_TLS, TLS
 from ops.stack.compose import fill, placeholders
+from ops.stack.listener import Listener as Port
 from ops.stack.model import EDGE, LABEL_SERVICE
 from ops.stack.render import container_name
 
@@ -181,15 +181,15 @@ def _handshakes(project: Project, places: Mapping[str, Place], listeners: tuple[
         return dict(zip(reached, pool.map(one, reached), strict=True))
 
 
-def _served_listener(project: Project, places: Mapping[str, Place], listener: Listener, slot: str) -> served.Listener:
+def _served_listener(project: Project, places: Mapping[str, Place], listener: Listener, slot: str) -> Port:
     """A declared listener as its clients reach it in one container."""
     state = project.state
     known = addresses(project.stack, places, slot)
     bound = project.stack.services[listener.service].listens_on
     address = next((known[network] for network in bound if network in known), "127.0.0.1")
     # The site may have a certificate of a public authority.
-    file = state.certs / listener.service / (folder.PUBLIC if listener.public else folder.TLS)
-    return served.Listener(
+    file = state.certs / listener.service / (PUBLIC_TLS if listener.public else TLS)
+    return Port(
         listener.service, listener.service, slot, container_name(project.name, slot), address, listener.port,
         listener.speaks, listener.name, str(file), str(state.ca / "root.pem"), listener.public,
     )  # fmt: skip

@@ -9,9 +9,10 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from ops.certificates.served.handshake import Listener, handshake, stored
+from ops.certificates.served.handshake import handshake, stored
 from ops.engines.podman.supervisor.health import present
 from ops.security_audit.facts import Handshakes
+from ops.stack.listener import Listener
 
 SECONDS = 10.0
 """A JVM that is short of CPU has needed four for a handshake."""

@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
-from ops.certificates.folder import TLS
 from ops.core.state import State
 from ops.engines.podman.supervisor.health import NamedConnection, network_of
 from ops.security_audit.controls.http import BURSTS, PLAIN, REQUESTS, SITE, Burst, Request
@@ -20,6 +19,7 @@ from ops.security_audit.facts import Answer, BurstResult, ClientRequest, Connect
 from ops.security_audit.listeners import Listener
 from ops.security_audit.probe.connections import Place, addresses
 from ops.security_audit.probe.handshakes import unverified
+from ops.stack.certificates import TLS
 from ops.stack.model import Stack
 
 SECONDS, NEIGHBOURS_SECONDS = 10.0, 5.0

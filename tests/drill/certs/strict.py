@@ -13,9 +13,10 @@ from pathlib import Path
 
 from cryptography import x509
 
-from ops.certificates import observed as seen
-from ops.certificates.listening import listeners
-from ops.certificates.served.handshake import Listener, look
+from ops.certificates import facts
+from ops.certificates.served.handshake import look
+from ops.stack.certificates import listeners
+from ops.stack.listener import Listener
 from tests.drill.stack import Drill
 
 EVERY_SECONDS = 1.0
@@ -32,7 +33,7 @@ class Handshakes:
 
 def listening(stack: Drill) -> tuple[Listener, ...]:
     project = stack.project
-    return listeners(project.state, project.stack, project.deployed.allocation, seen.leaves_of(project))
+    return listeners(project.state.root, project.stack, project.deployed.allocation, facts.leaves_of(project))
 
 
 def shown(stack: Drill) -> dict[str, int]:

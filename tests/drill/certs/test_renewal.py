@@ -9,8 +9,7 @@ from cryptography import x509
 
 from ops.certificates import folder, pki
 from ops.certificates.authority import authority, new_leaf
-from ops.certificates.listening import file_of
-from ops.certificates.serving import leaf_of
+from ops.certificates.facts import leaf_of
 from ops.core.wait import until
 from tests.drill.certs.strict import shown
 from tests.drill.conftest import Record
@@ -25,8 +24,8 @@ def made_old(stack: Drill, name: str, days: int) -> int:
     leaf = leaf_of(project, name)
     _, signer = authority(project.state, project.name)
     issued = pki.issue(signer, leaf.service, leaf.names, dt.datetime.now(dt.UTC) - dt.timedelta(days=days))
-    folder.stage(file_of(project.state, leaf), issued.key + issued.certificate + signer.certificate, leaf.owner)
-    folder.swap(file_of(project.state, leaf))
+    folder.stage(leaf.file(project.state.root), issued.key + issued.certificate + signer.certificate, leaf.owner)
+    folder.swap(leaf.file(project.state.root))
     # As a rotation that was killed: the next one completes it, and this one is due at once.
     answer = inv("certs.rotate", "--due", "--yes")
     assert answer.returncode == 0, answer.stdout + answer.stderr
@@ -56,7 +55,7 @@ def test_certificate_that_is_due_is_renewed_by_the_stack(stack: Drill, record: R
 def test_rotation_that_was_killed_is_completed_by_the_stack(stack: Drill) -> None:
     project = stack.project
     leaf = leaf_of(project, "postgres")
-    file = file_of(project.state, leaf)
+    file = leaf.file(project.state.root)
     before = shown(stack)
     folder.stage(file, new_leaf(project.state, project.name, leaf.service, leaf.names), leaf.owner)
     folder.swap(file)

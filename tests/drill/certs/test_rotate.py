@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.certificates import check, pki
+from ops.certificates import pki
 from ops.core.journal import entries
 from ops.core.wait import until
 from tests.drill.certs.strict import Handshakes, shown, strict_clients
@@ -71,7 +71,7 @@ def did(*command: str) -> float:
 
 
 def roots(stack: Drill) -> list[bytes]:
-    found = check.certificates_in((stack.project.state.ca / "root.pem").read_bytes())
+    found = pki.certificates_in((stack.project.state.ca / "root.pem").read_bytes())
     return [pki.pem(one) for one in found]
 
 

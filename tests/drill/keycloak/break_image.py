@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
 
-from ops.certificates.authority import host_ca_bundle
+from ops.core.files import host_ca_bundle
 from ops.engines.podman import argv as podman
 from ops.engines.podman.host import REPOSITORY
 from tests.drill.keycloak.breakage import Act, Breakage, fails_to_start, no_login, serves

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from ops.certificates.authority import host_ca_bundle
+from ops.core.files import host_ca_bundle
 from ops.core.journal import entries
 from ops.core.wait import until
 from ops.engines.podman import argv as podman

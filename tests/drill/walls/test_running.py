@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from ops.certificates.authority import issue_certificate
-from ops.certificates.folder import TLS
 from ops.core import state as files
 from ops.core.process import alongside, run
 from ops.core.state import State
@@ -28,6 +27,7 @@ from ops.keycloak.admin import OPERATIONS
 from ops.keycloak.realm.live import bring_about, declared
 from ops.project import Project
 from ops.security_audit.probe.containers import by_namespace, pids_of
+from ops.stack.certificates import TLS
 from ops.stack.model import LABEL_PROJECT
 from ops.stack.render import container_name, network_name
 from tests.drill.walls.conftest import QUICK, audited, told, value_of

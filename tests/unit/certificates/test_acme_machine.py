@@ -14,18 +14,18 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from ops.certificates import check, folder, pki
-from ops.certificates import observed as seen
-from ops.certificates.acme import challenges, issuing
+from ops.certificates import facts, folder, pki
+from ops.certificates.acme import client, issuing
 from ops.certificates.acme.client import IssuerFailed, _Network, identifier, seconds_in
 from ops.certificates.acme.issuing import open_account
 from ops.certificates.acme.plan import Issued, Tries
 from ops.certificates.acme.store import Book, fingerprint
-from ops.certificates.leaves import ACME, IMPORTED, SHARED
+from ops.certificates.plan import ACME, IMPORTED, SHARED
 from ops.core.errors import OpsError
 from ops.core.state import State
 from ops.engines.podman.host import Host
 from ops.project import Project
+from ops.stack.certificates import PUBLIC_TLS, TLS
 from ops.stack.issuers import Issuer
 from tests.unit.builders import settings
 from tests.unit.certificates.test_plan_acme import LEAF, NOW
@@ -93,34 +93,34 @@ def placed(state: State) -> x509.Certificate:
     now = dt.datetime.now(dt.UTC)
     signer = pki.make_intermediate(pki.make_root("elsewhere", now), "elsewhere", now)
     leaf = pki.issue(signer, "shop", LEAF.names, now)
-    file = state.certs / "nginx" / folder.PUBLIC
+    file = state.certs / "nginx" / PUBLIC_TLS
     folder.stage(file, leaf.key + leaf.certificate + signer.certificate, 0)
     folder.swap(file)
     folder.settle(file)
-    return check.certificates_in(leaf.certificate)[0]
+    return pki.certificates_in(leaf.certificate)[0]
 
 
 def test_source_is_what_the_book_knows_of_that_very_certificate(state: State) -> None:
     now = dt.datetime.now(dt.UTC)
     certificate = placed(state)
-    assert seen.stored(state, LEAF, now).source == IMPORTED
+    assert facts.stored(state, LEAF, now).source == IMPORTED
     Book(state).note_issued(Issued("first", fingerprint(certificate), NOW, NOW + 9, NOW + 8))
 
-    found = seen.stored(state, LEAF, now)
+    found = facts.stored(state, LEAF, now)
     assert (found.source, found.renew_after) == (ACME, dt.datetime.fromtimestamp(NOW + 9, dt.UTC))
     placed(state)
-    assert seen.stored(state, LEAF, now).source == IMPORTED, "another one, by hand"
-    folder.stage_link(state.certs / "nginx" / folder.PUBLIC, folder.TLS)
-    folder.stage(state.certs / "nginx" / folder.TLS, (state.certs / "nginx" / folder.PUBLIC).read_bytes(), 0)
-    folder.swap(state.certs / "nginx" / folder.TLS)
-    folder.swap(state.certs / "nginx" / folder.PUBLIC)
-    assert seen.stored(state, LEAF, now).source == SHARED
+    assert facts.stored(state, LEAF, now).source == IMPORTED, "another one, by hand"
+    folder.stage_link(state.certs / "nginx" / PUBLIC_TLS, TLS)
+    folder.stage(state.certs / "nginx" / TLS, (state.certs / "nginx" / PUBLIC_TLS).read_bytes(), 0)
+    folder.swap(state.certs / "nginx" / TLS)
+    folder.swap(state.certs / "nginx" / PUBLIC_TLS)
+    assert facts.stored(state, LEAF, now).source == SHARED
 
 
 def test_certificate_that_is_checked_and_not_in_place_is_seen(project: Project) -> None:
     state = project.state
     certificate = placed(state)
-    file = state.certs / "nginx" / folder.PUBLIC
+    file = state.certs / "nginx" / PUBLIC_TLS
     folder.stage(file, file.read_bytes(), 0)
     assert not issuing.situation(project, LEAF).prepared, "nobody knows where that is from"
     Book(state).note_issued(Issued("letsencrypt", fingerprint(certificate), NOW, NOW + 9, NOW + 8))
@@ -132,7 +132,7 @@ def test_certificate_that_is_checked_and_not_in_place_is_seen(project: Project) 
 
 def test_file_that_cannot_be_read_is_no_reason_to_stop(project: Project) -> None:
     placed(project.state)
-    file = project.state.certs / "nginx" / folder.PUBLIC
+    file = project.state.certs / "nginx" / PUBLIC_TLS
     file.write_bytes(file.read_bytes()[:-40])
     assert issuing.situation(project, LEAF).issued is None
     file.write_text("nothing")
@@ -226,10 +226,10 @@ def test_every_issuer_is_asked_in_its_turn_and_each_failure_is_kept(project: Pro
 
 
 def test_answer_that_nginx_does_not_show_is_no_try_at_the_issuer(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(challenges, "_own_look", lambda *given: "answers 404")
-    monkeypatch.setattr(challenges, "OWN_LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("ops.certificates.acme.client._own_look", lambda *given: "answers 404")
+    monkeypatch.setattr("ops.certificates.acme.client.OWN_LOOK_SECONDS", 0.0)
     (project.state.challenges / "left-by-a-killed-command").write_text("x")
     monkeypatch.setattr(Project, "ports", {"http": 1})
-    with pytest.raises(OpsError, match="nginx does not show"), challenges.answer_for(project)("shop", "token", "value"):
+    with pytest.raises(OpsError, match="nginx does not show"), client.answer_for(project)("shop", "token", "value"):
         pass
     assert not list(project.state.challenges.iterdir())

@@ -15,8 +15,7 @@ import pytest
 from cryptography import x509
 
 from ops.backup import host_archive as archive
-from ops.certificates import authority, check, folder, imported, pki
-from ops.certificates import observed as seen
+from ops.certificates import authority, facts, folder, imported, pki
 from ops.certificates.authority import issue_certificate
 from ops.core import state as files
 from ops.core.errors import HostLacks, NeedsPerson, OpsError, UsageProblem
@@ -39,7 +38,7 @@ def state(tmp_path: Path) -> State:
 
 
 def serial(file: Path) -> int:
-    return check.certificates_in(file.read_bytes())[0].serial_number
+    return pki.certificates_in(file.read_bytes())[0].serial_number
 
 
 def tls(state: State) -> Path:
@@ -47,7 +46,7 @@ def tls(state: State) -> Path:
 
 
 def roots(state: State, name: str = "root.pem") -> list[x509.Certificate]:
-    return check.certificates_in((state.ca / name).read_bytes())
+    return pki.certificates_in((state.ca / name).read_bytes())
 
 
 def staged(state: State) -> int:
@@ -61,10 +60,7 @@ def test_issued_certificate_is_one_file_for_its_reader_alone(state: State) -> No
     content = file.read_bytes()
 
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert (
-        check.problems(check.certificates_in(content), check.key_in(content), NAMES, roots(state), dt.datetime.now(dt.UTC))
-        == []
-    )
+    assert pki.problems(pki.certificates_in(content), pki.key_in(content), NAMES, roots(state), dt.datetime.now(dt.UTC)) == []
     assert (file.with_name("key.pem").readlink(), file.with_name("public.pem").readlink()) == (Path("tls.pem"), Path("tls.pem"))
     assert b"PRIVATE" not in file.with_name("cert.pem").read_bytes()
     assert folder.good_names(state) == {"nginx": NAMES}
@@ -227,10 +223,10 @@ def test_exported_root_comes_back_and_another_one_is_refused(state: State, tmp_p
 def test_another_root_takes_the_place_of_the_present_one(state: State) -> None:
     (old,) = roots(state)
     issue_certificate(state, "cc03", "nginx", os.getuid(), NAMES)
-    assert (seen.authority_seen(state).prepared, seen.authority_seen(state).signs) == (False, False)
+    assert (facts.authority_seen(state).prepared, facts.authority_seen(state).signs) == (False, False)
 
     authority.make_next(state, "cc03", bridged=True)
-    assert (seen.authority_seen(state).prepared, seen.authority_seen(state).signs) == (True, False)
+    assert (facts.authority_seen(state).prepared, facts.authority_seen(state).signs) == (True, False)
     authority.trust_both(state)
     authority.hand_out_roots(state)
     authority.trust_both(state)
@@ -240,23 +236,23 @@ def test_another_root_takes_the_place_of_the_present_one(state: State) -> None:
     authority.promote_next(state)
     new = roots(state)[0]
     assert new != old and roots(state)[1] == old
-    assert (seen.authority_seen(state).prepared, seen.authority_seen(state).signs) == (False, True)
+    assert (facts.authority_seen(state).prepared, facts.authority_seen(state).signs) == (False, True)
     signing = authority.signing_root(state)
     assert signing and x509.load_pem_x509_certificate(signing.certificate) == new
     issue_certificate(state, "cc03", "nginx", os.getuid(), NAMES)
-    chain = check.certificates_in(tls(state).read_bytes())
+    chain = pki.certificates_in(tls(state).read_bytes())
     assert accepted(tls(state), [old], "nginx") and accepted(tls(state), [new], "nginx")
 
     # Java, which takes no chain that forks, is sent one way: that by the new root, vouched for by the old one.
     issue_certificate(state, "cc03", "keycloak", os.getuid(), ("keycloak",))
-    sent = check.certificates_in((state.certs / "keycloak" / "tls.pem").read_bytes())
+    sent = pki.certificates_in((state.certs / "keycloak" / "tls.pem").read_bytes())
     assert len(chain) == len(sent) + 1 == 4 and all(one.issuer == by.subject for one, by in pairwise(sent))
     assert accepted(state.certs / "keycloak" / "tls.pem", [old], "keycloak") and accepted(
         state.certs / "keycloak" / "tls.pem", [new], "keycloak"
     )
 
     authority.drop_old(state)
-    assert roots(state) == [new] and seen.authority_seen(state).under_way is False
+    assert roots(state) == [new] and facts.authority_seen(state).under_way is False
     issue_certificate(state, "cc03", "nginx", os.getuid(), NAMES)
     assert not accepted(tls(state), [old], "nginx") and accepted(tls(state), [new], "nginx")
 
@@ -300,10 +296,10 @@ def test_promotion_killed_anywhere_is_completed_by_the_next_command_that_signs(
 
     assert len(roots(state)) == 2 and roots(state)[1] == old and not (state.ca / "next").exists()
     signing = authority.signing_root(state)
-    assert signing and check.key_in(signing.key).public_key() == roots(state)[0].public_key()
+    assert signing and pki.key_in(signing.key).public_key() == roots(state)[0].public_key()
     content = tls(state).read_bytes()
-    chain = check.certificates_in(content)
-    assert check.problems(chain, check.key_in(content), NAMES, roots(state)[:1], dt.datetime.now(dt.UTC)) == []
+    chain = pki.certificates_in(content)
+    assert pki.problems(chain, pki.key_in(content), NAMES, roots(state)[:1], dt.datetime.now(dt.UTC)) == []
 
 
 @pytest.fixture
@@ -334,9 +330,9 @@ def test_good_one_from_elsewhere_is_taken_with_what_signed_it_and_without_the_ro
     given = imported.read(*foreign())
 
     (root,) = imported.must_be_good(given, ["shop.example.com"])
-    assert check.common_name(root.subject) == "elsewhere root CA"
-    sent = check.certificates_in(given.served())
-    assert [check.common_name(one.subject) for one in sent] == ["shop", "elsewhere intermediate CA"]
+    assert pki.common_name(root.subject) == "elsewhere root CA"
+    sent = pki.certificates_in(given.served())
+    assert [pki.common_name(one.subject) for one in sent] == ["shop", "elsewhere intermediate CA"]
 
 
 def refused(paths: tuple[Path, Path, Path | None], names: tuple[str, ...] = ("shop.example.com",)) -> str:

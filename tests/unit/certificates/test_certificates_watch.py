@@ -18,14 +18,14 @@ import pytest
 
 from ops.certificates import authority, pki
 from ops.certificates.served import watch
-from ops.certificates.served.handshake import Listener, Served, difference, stored
-from ops.certificates.served.renewing import Renewal
-from ops.certificates.served.watch import CertificateWatch, due_of, exposition
+from ops.certificates.served.handshake import Served, difference, stored
+from ops.certificates.served.watch import CertificateWatch, Renewal, due_of, exposition
 from ops.core.errors import LockHeld
 from ops.core.process import Result
 from ops.core.state import State
 from ops.engines.podman.supervisor import command
 from ops.engines.podman.supervisor.health import present
+from ops.stack.listener import Listener
 
 NOW = 1_000_000.0
 GOOD = Served(b"der", "", expires=NOW + 100, renew_after=NOW + 50)

@@ -7,20 +7,20 @@ from dataclasses import replace
 
 import pytest
 
-from ops.certificates import check
+from ops.certificates import pki
 from ops.certificates.acme import plan as acme
 from ops.certificates.acme.plan import Issued, Situation, Tries, plan_acme, plan_rehearsal
-from ops.certificates.acme.steps import ObtainCertificate, OpenAccount
-from ops.certificates.leaves import ACME, IMPORTED, SHARED, Leaf, Stored
+from ops.certificates.plan import ACME, IMPORTED, SHARED, Stored
 from ops.certificates.served.renewal import pause_after
-from ops.certificates.steps import SwapCertificate, TakeUpCertificate, VerifyServed
+from ops.certificates.steps import ObtainCertificate, OpenAccount, SwapCertificate, TakeUpCertificate, VerifyServed
 from ops.core.plan import Plan
+from ops.stack.certificates import Leaf
 from tests.unit.certificates.test_plan_certificates import made
 
 NOW = 1_800_000_000.0
 DAY = 86400.0
 LEAF = Leaf("public", "nginx", 60701, ("shop.example.com",), "shop.example.com", {8443: "tls"}, ("nginx",))
-FACTS = check.facts(check.certificates_in(made())[0])
+FACTS = pki.facts(pki.certificates_in(made())[0])
 ISSUED = Issued("first", "ab", NOW - 30 * DAY, renew_at=NOW + 30 * DAY, ask_at=NOW + 3600)
 BOTH = Situation(("first", "second"), frozenset({"first", "second"}), {}, ISSUED)
 

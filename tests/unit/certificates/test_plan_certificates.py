@@ -11,9 +11,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from ops.certificates import check, pki
-from ops.certificates.leaves import IMPORTED, INTERNAL, SHARED, Leaf, Stored, chosen, leaves
-from ops.certificates.plan import Authority, plan_import, plan_rollover, plan_rotate
+from ops.certificates import pki
+from ops.certificates.plan import IMPORTED, INTERNAL, SHARED, Authority, Stored, chosen, plan_import, plan_rollover, plan_rotate
 from ops.certificates.steps import (
     PrepareCertificate,
     PrepareImported,
@@ -24,13 +23,14 @@ from ops.certificates.steps import (
 )
 from ops.core.errors import UsageProblem
 from ops.core.plan import Plan
+from ops.stack.certificates import Leaf, leaves
 from tests.unit import builders
 
 NOW = dt.datetime(2026, 1, 31, 12, tzinfo=dt.UTC)
 ROOT = pki.make_root("cc03", NOW)
 SIGNER = pki.make_intermediate(ROOT, "cc03", NOW)
 NAMES = ("shop.example.com", "127.0.0.1")
-ROOTS = check.certificates_in(ROOT.certificate)
+ROOTS = pki.certificates_in(ROOT.certificate)
 
 
 def made(names: tuple[str, ...] = NAMES, at: dt.datetime = NOW) -> bytes:
@@ -39,7 +39,7 @@ def made(names: tuple[str, ...] = NAMES, at: dt.datetime = NOW) -> bytes:
 
 
 def found(pem: bytes, *, key: bytes = b"", names: tuple[str, ...] = NAMES, at: dt.datetime = NOW) -> list[str]:
-    return check.problems(check.certificates_in(pem), check.key_in(key or pem), names, ROOTS, at)
+    return pki.problems(pki.certificates_in(pem), pki.key_in(key or pem), names, ROOTS, at)
 
 
 def test_good_one_has_no_problem() -> None:
@@ -91,7 +91,7 @@ def test_short_rsa_key_is_found() -> None:
         x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
         .not_valid_before(NOW).not_valid_after(NOW + dt.timedelta(days=1)).sign(key, hashes.SHA256())
     )  # fmt: skip
-    assert any("1024 bits" in said for said in check.problems([leaf], key, (), [leaf], NOW))
+    assert any("1024 bits" in said for said in pki.problems([leaf], key, (), [leaf], NOW))
 
 
 def by_an_authority_of_its_own(*, length: int | None = None, only: str = "") -> list[str]:
@@ -117,7 +117,7 @@ def by_an_authority_of_its_own(*, length: int | None = None, only: str = "") -> 
             builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(NAMES[0])]), critical=False)
         chain.append(builder.sign(keys[issuer], hashes.SHA256()))
     root, one, two, leaf = chain
-    return check.problems([leaf, two, one], keys[3], NAMES[:1], [root], NOW + dt.timedelta(hours=1))
+    return pki.problems([leaf, two, one], keys[3], NAMES[:1], [root], NOW + dt.timedelta(hours=1))
 
 
 def test_authority_that_says_little_of_itself_is_trusted() -> None:
@@ -144,12 +144,12 @@ def test_authority_that_may_not_sign_this_name_is_found() -> None:
 )
 def test_key_that_cannot_be_used_is_told(pem: bytes, said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        check.key_in(pem)
+        pki.key_in(pem)
 
 
 def test_certificate_that_is_broken_off_is_told() -> None:
     with pytest.raises(ValueError, match="in the middle"):
-        check.certificates_in(SIGNER.certificate[:-30])
+        pki.certificates_in(SIGNER.certificate[:-30])
 
 
 @pytest.mark.parametrize(
@@ -161,17 +161,17 @@ def test_certificate_that_is_broken_off_is_told() -> None:
     ],
 )  # fmt: skip
 def test_names_are_matched_as_clients_do(own: str, asked: str, covered: bool) -> None:
-    (leaf, *_) = check.certificates_in(made((own,)))
-    assert check.covers(leaf, asked) is covered
+    (leaf, *_) = pki.certificates_in(made((own,)))
+    assert pki.covers(leaf, asked) is covered
 
 
 def test_facts_are_as_people_want_them() -> None:
-    (leaf, *_) = check.certificates_in(made())
-    about = check.facts(leaf)
+    (leaf, *_) = pki.certificates_in(made())
+    about = pki.facts(leaf)
     assert (about.names, about.issuer, about.key) == (NAMES, "cc03 intermediate CA", "EC P-256")
     assert int(about.serial, 16) == leaf.serial_number
     key = ec.generate_private_key(ec.SECP384R1())
-    assert check._kind(key.public_key()) == "EC P-384"
+    assert pki._kind(key.public_key()) == "EC P-384"
 
 
 LEAVES = leaves(builders.stack(), {"postgres": ("postgres",), "nginx": ("nginx", "localhost")}, "shop.example.com")
@@ -193,7 +193,7 @@ def test_certificate_that_there_is_not_is_refused_with_a_suggestion() -> None:
 
 
 def on_disk(leaf: Leaf, **more: Any) -> Stored:
-    own = check.Facts(leaf.names, "ca", f"OLD-{leaf.name}", NOW, NOW + dt.timedelta(days=30), "EC P-256")
+    own = pki.Facts(leaf.names, "ca", f"OLD-{leaf.name}", NOW, NOW + dt.timedelta(days=30), "EC P-256")
     source = SHARED if leaf.public else INTERNAL
     base = Stored(leaf, source, own, (), 0o600, leaf.owner, NOW + dt.timedelta(days=20))
     return replace(base, **more)

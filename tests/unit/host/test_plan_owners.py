@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from ops.certificates.leaves import leaves, owned_as
 from ops.core.plan import Plan, Step
 from ops.deploy.plan import plan_deploy
 from ops.deploy.steps import PromoteContainer, RemoveContainer, StartContainer
@@ -19,6 +18,7 @@ from ops.host.owners_plan import folders_of, reader, volumes_of
 from ops.host.steps import DropFormerFiles, OwnFiles
 from ops.secrets.at_rest import encrypted_copies as mirror
 from ops.secrets.at_rest import unlock as opening
+from ops.stack.certificates import leaves, owned_as
 from ops.stack.model import Seen
 from ops.stack.render import next_of, render_release
 from ops.stack.wanted import Wanted

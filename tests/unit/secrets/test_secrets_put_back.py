@@ -162,7 +162,7 @@ def test_certificate_that_is_not_proved_is_put_back_whatever_went_wrong(
         raise problem
 
     monkeypatch.setattr(certs, "execute", fails)
-    monkeypatch.setattr("ops.certificates.serving.put_back", lambda *_: ["nginx"])
+    monkeypatch.setattr("ops.certificates.facts.put_back", lambda *_: ["nginx"])
     with pytest.raises(OpsError) as caught:
         certs.execute_or_revert(project, "certs.rotate", lambda: Plan("certs.rotate"), (), False, True, "")
     assert caught.value.next_step.startswith("the old certificate of nginx is served as before; ")

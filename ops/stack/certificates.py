@@ -1,19 +1,20 @@
-"""Which certificates there are, as compose.yaml says it: who has one, where it is served, how it is taken up. Pure."""
+"""Which certificates a stack has, as compose.yaml says it: who has one, where it is served, how it is reloaded."""
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from ops.certificates.check import Facts
-from ops.core.errors import UsageProblem, did_you_mean
-from ops.stack.model import EDGE, Service, Stack
+from ops.stack.listener import Listener
+from ops.stack.model import EDGE, Allocation, Service, Stack
+from ops.stack.render import address, container_name
 
 PUBLIC = "public"
 """Name of the certificate that the site shows under its public name. Until it has one from elsewhere it is nginx' own."""
-INTERNAL, IMPORTED, SHARED, ACME = "internal", "imported", "shared", "acme"
-"""Where a certificate is from. SHARED: a link to the service's own. ACME: from an issuer of stack.yaml, and renewed."""
+TLS, PUBLIC_TLS = "tls.pem", "public.pem"
+"""Files with key and chain, in the folder of a service: its own; and, of nginx, the public one, a link to its own until one is
+imported or issued by ACME."""
 
 
 @dataclass(frozen=True)
@@ -40,28 +41,9 @@ class Leaf:
     def public(self) -> bool:
         return self.name == PUBLIC
 
-
-@dataclass(frozen=True)
-class Stored:
-    """A certificate as it lies on the disk. `facts`: None where there is none that can be read, and `problems` says why."""
-
-    leaf: Leaf
-    source: str
-    facts: Facts | None
-    problems: tuple[str, ...]
-    mode: int
-    owner: int
-    renew_after: dt.datetime | None
-    begun: bool = False
-    """Whether another one was being put in its place when a command was killed."""
-    ready: bool = False
-    """Whether that other one is checked and not yet in place."""
-
-    def due(self, now: dt.datetime) -> bool:
-        """Whether it has to be replaced by this stack itself."""
-        if self.source != INTERNAL:
-            return False
-        return self.facts is None or bool(self.problems) or self.renew_after is None or self.renew_after <= now
+    def file(self, state: Path) -> Path:
+        """Where it is stored, with its key. `state`: the project's state folder."""
+        return state / "certs" / self.service / (PUBLIC_TLS if self.public else TLS)
 
 
 def leaves(stack: Stack, names: Mapping[str, tuple[str, ...]], domain: str, without: Iterable[str] = ()) -> tuple[Leaf, ...]:
@@ -107,11 +89,14 @@ def _public(service: Service, domain: str) -> Leaf:
     )
 
 
-def chosen(all_leaves: Iterable[Leaf], wanted: Iterable[str]) -> tuple[Leaf, ...]:
-    """Those of the given names, or all. Raises UsageProblem, with a suggestion, for a name that there is not."""
-    known = {leaf.name: leaf for leaf in all_leaves}
-    asked = tuple(dict.fromkeys(wanted))
-    for name in asked:
-        if name not in known:
-            raise UsageProblem(f'there is no certificate "{name}"', did_you_mean(name, known), "inv certs")
-    return tuple(known[name] for name in asked) if asked else tuple(known.values())
+def listeners(state: Path, stack: Stack, allocation: Allocation, of: Iterable[Leaf]) -> tuple[Listener, ...]:
+    """Every port at which one of these certificates is served, of each container."""
+    return tuple(
+        Listener(
+            name=leaf.name, service=leaf.service, slot=slot, container=container_name(stack.project, slot),
+            address=address(allocation, service.listens_on[0], service.address_name(slot)), port=port, protocol=protocol,
+            server_name=leaf.server_name, file=str(leaf.file(state)), ca=str(state / "ca" / "root.pem"), public=leaf.public,
+        )
+        for leaf in of for service in (stack.services[leaf.service],) for slot in leaf.slots
+        for port, protocol in leaf.ports.items()
+    )  # fmt: skip
