@@ -9,7 +9,6 @@ from collections.abc import Callable
 from ops.composition import AFTER_STEP
 from ops.core.plan import Step
 from ops.engines.engine import Engine
-from ops.engines.podman.engine import PodmanEngine
 from ops.project import Project, targets_of
 from ops.stack.render import container_name
 from ops.stack.wanted import Wanted
@@ -29,7 +28,7 @@ class Execution:
         self.project = project
         self.host = project.host
         self.state = project.state
-        self.engine: Engine = PodmanEngine(project.host, project.name)
+        self.engine: Engine = project.engine
         self.report = report
         self.stack = wanted.stack if wanted else project.stack
         self.images = wanted.images if wanted else project.images

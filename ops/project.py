@@ -16,7 +16,9 @@ from ops.core import lock
 from ops.core import state as files
 from ops.core.errors import HostLacks, UsageProblem, did_you_mean
 from ops.core.state import State, state_root
+from ops.engines.engine import Engine
 from ops.engines.podman import argv as podman
+from ops.engines.podman.engine import PodmanEngine
 from ops.engines.podman.host import REPOSITORY, Host, port_is_free, routed_subnets
 from ops.engines.podman.supervisor.command import COMMAND
 from ops.engines.podman.supervisor.health import Target
@@ -56,6 +58,11 @@ class Project:
     @property
     def state(self) -> State:
         return self.host.state
+
+    @cached_property
+    def engine(self) -> Engine:
+        """What runs this project's containers. The one place that names an engine."""
+        return PodmanEngine(self.host, self.name)
 
     @cached_property
     def remembered(self) -> Mapping[str, Any] | None:

@@ -24,6 +24,7 @@ from ops.core.process import Result
 from ops.core.shared_lock import alone
 from ops.core.state import State
 from ops.core.wait import until
+from ops.engines.engine import OneOff, Trial
 from ops.engines.podman import argv as podman
 from ops.engines.podman.host import Host
 from ops.project import Project
@@ -127,10 +128,11 @@ class Stage:
         self, who: str, service: str, command: Sequence[str] = (), *, slot: str = "", detached: bool = True
     ) -> Result:  # fmt: skip
         definition = self.definition(slot or service)
-        argv = podman.run_for_trial(
-            f"{NAME}-{who}", definition, NAME, self.address(who) if detached else "", hosts=self.hosts,
-            volumes=self.volumes(service, definition), log=self.folder / f"{who}.log", command=command, detached=detached,
+        trial = Trial(
+            definition, self.address(who) if detached else "", hosts=self.hosts, volumes=self.volumes(service, definition),
+            log=self.folder / f"{who}.log", command=command, detached=detached,
         )  # fmt: skip
+        argv = podman.run_trial(f"{NAME}-{who}", NAME, trial)
         return self.host.run(argv, timeout=RUN_SECONDS, ok=(0,) if detached else None)
 
     def start(self) -> None:
@@ -146,7 +148,7 @@ class Stage:
         """Another program of the image, with nothing mounted and no network."""
         argv = (program, *arguments)
         user = str(self.definition(self.part)["user"])
-        return self.host.run(podman.run_check(str(self.definition(self.part)["image"]), argv, {}, user, {}), ok=None)
+        return self.host.run(podman.run_one_off(OneOff(str(self.definition(self.part)["image"]), argv, user=user)), ok=None)
 
     def inspected(self, who: str = "app") -> Mapping[str, Any]:
         return dict(json.loads(self.host.run(podman.inspect_containers([f"{NAME}-{who}"])).stdout)[0])
@@ -187,7 +189,7 @@ class Stage:
 
 def remove_all(host: Host) -> None:
     """What this trial has made, or one that was killed."""
-    if left := host.run(podman.containers_of_trials()).stdout.split():
+    if left := host.run(podman.container_names(podman.LABEL_TRIAL)).stdout.split():
         host.run(podman.remove_all(left), ok=None)
     for network in host.run(podman.networks_of_trials()).stdout.split():
         host.run(podman.network_remove(network), ok=None)

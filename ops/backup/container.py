@@ -11,8 +11,9 @@ from ops.backup.sets import Status, advice, read_status, told
 from ops.core.errors import HostLacks, OpsError
 from ops.core.logfile import tell
 from ops.core.process import PATH, shown, stream
+from ops.engines.engine import REMOVING
 from ops.engines.podman import argv as podman
-from ops.engines.podman.host import REMOVING, Host
+from ops.engines.podman.host import Host
 from ops.stack.render import container_name
 
 ASK_SECONDS = 30.0

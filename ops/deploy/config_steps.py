@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ops.core import state as files
 from ops.core.plan import Step
 from ops.core.state import State
+from ops.engines.engine import OneOff
 from ops.stack.render import hosts_of
 
 if TYPE_CHECKING:
@@ -43,13 +44,14 @@ class CheckConfig(Step):
         from ops.engines.podman.owners import reader
 
         service, state = execution.stack.services[self.service], execution.state
-        mounts = {stage(state, self.service, self.version, self.files or {}): "/etc/cc03/current"}
+        mounts = {stage(state, self.service, self.version, self.files or {}): "/etc/cc03/current:ro"}
         if service.has_tls:
-            mounts[state.certs / self.service] = "/etc/tls"
+            mounts[state.certs / self.service] = "/etc/tls:ro"
         hosts = hosts_of(execution.stack, execution.allocation, service)
         # A release with other ids is checked before the owner of its files is changed.
         user = reader(state.certs / self.service, str(service.definition.get("user", "0")))
-        execution.engine.check(execution.images[self.service].tag, service.check or (), mounts, user, hosts)
+        image = execution.images[self.service].tag
+        execution.engine.run(OneOff(image, service.check or (), mounts=mounts, user=user, hosts=hosts))
 
 
 @dataclass(frozen=True)

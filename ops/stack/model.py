@@ -264,6 +264,18 @@ class Container:
     """Names of the networks that it was made to stand on."""
     stranded: bool = False
     """Whether it runs in a network that its holder has no more: nobody reaches it until it is started again."""
+    identity: str = ""
+    image_identity: str = ""
+    pid: int = 0
+    """Number of its main process on this host; 0 where it has none."""
+    user: str = ""
+    """uid:gid that it was created to run with; empty: the image's."""
+    addresses: frozenset[str] = frozenset()
+    """Its addresses on the networks of the project."""
+    mounts: frozenset[str] = frozenset()
+    """Files and folders of this host that it was given."""
+    said: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What the engine itself says of it: for that engine, and for what looks at that engine's host."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import pytest
 
 from ops.certificates.authority import issue_certificate
 from ops.core.state import State
-from ops.engines.podman import argv as podman
+from ops.engines.engine import OneOff
 from ops.project import Project
 from ops.stack.allocate import allocate
 from ops.stack.compose import fill_config, placeholders
@@ -87,13 +87,13 @@ class Deployed:
             for path, text in question.files.items():
                 (folder / str(number) / path).parent.mkdir(parents=True, exist_ok=True)
                 (folder / str(number) / path).write_text(text)
-        mounts = {folder: "/etc/cc03"}
+        mounts = {folder: "/etc/cc03:ro"}
         if definition.has_tls:
-            mounts[self._certificates(service)] = "/etc/tls"
+            mounts[self._certificates(service)] = "/etc/tls:ro"
         hosts = hosts_of(self.project.stack, self.allocation, definition)
-        argv = ("bash", "-c", _script(questions))
         user = str(definition.definition["user"])
-        result = self.project.host.run(podman.run_check(self.image(service), argv, mounts, user, hosts), timeout=DEADLINE)
+        one = OneOff(self.image(service), ("bash", "-c", _script(questions)), mounts=mounts, user=user, hosts=hosts)
+        result = self.project.engine.run(one, timeout=DEADLINE)
         return _answers(result.stdout)
 
     def _certificates(self, service: str) -> Path:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ops.core.files import host_ca_bundle
+from ops.engines.engine import OneOff
 from ops.engines.podman import argv as podman
 from ops.engines.podman.build_network import network_for_builds
 from ops.engines.podman.host import REPOSITORY
@@ -34,8 +35,9 @@ def test_types_of_the_frontend_are_made_from_this_api(deployed: Deployed) -> Non
     if not all(own):
         pytest.skip("the application that took its place describes itself, or not")
     user = str(deployed.project.stack.services["backend"].definition["user"])
-    argv = podman.run_check(deployed.image("backend"), ("python3", "-m", "app.document"), {}, user, {})
-    document = deployed.project.host.run(argv, timeout=SECONDS).stdout
+    document = deployed.project.engine.run(
+        OneOff(deployed.image("backend"), ("python3", "-m", "app.document"), user=user), timeout=SECONDS
+    ).stdout
 
     assert document == (REPOSITORY / "compose" / "frontend" / "openapi.json").read_text(), (
         "podman run --rm --entrypoint python3 IMAGE-OF-BACKEND -m app.document > compose/frontend/openapi.json; "

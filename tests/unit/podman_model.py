@@ -15,6 +15,7 @@ from ops.core.errors import OpsError
 from ops.core.process import Result
 from ops.core.state import State
 from ops.engines.podman import engine, observe
+from ops.engines.podman.host import Host
 from ops.execution import Execution
 from ops.project import Project
 from ops.releases import store as releases
@@ -66,7 +67,7 @@ def podman(monkeypatch: pytest.MonkeyPatch) -> Podman:
     monkeypatch.setattr(engine, "recover", lambda *_: None)
     monkeypatch.setattr(observe, "inspected_containers", lambda _: {})
     monkeypatch.setattr("ops.stack.checkout.origin", lambda _: {"commit": "abc"})
-    monkeypatch.setattr(observe, "images", lambda _: {"localhost/cc03/nginx:1": ("id-of-nginx", 1)})
+    monkeypatch.setattr(observe, "own_images", lambda _: {"localhost/cc03/nginx:1": "id-of-nginx"})
     return Podman()
 
 
@@ -76,7 +77,8 @@ def project(tmp_path: Path, podman: Podman) -> Project:
     state.prepare()
     host = SimpleNamespace(run=podman.run, repository=REPOSITORY, state=state)
     return cast(Project, SimpleNamespace(
-        name="cc03", host=host, state=state, stack=RELEASE.stack, images=RELEASE.images, allocation=RELEASE.allocation
+        name="cc03", host=host, state=state, stack=RELEASE.stack, images=RELEASE.images, allocation=RELEASE.allocation,
+        engine=engine.PodmanEngine(cast(Host, host), "cc03"),
     ))  # fmt: skip
 
 

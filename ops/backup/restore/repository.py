@@ -19,6 +19,7 @@ from ops.backup.restore import volumes
 from ops.backup.restore.bootstrap_plan import Found, declared_as
 from ops.core import state as files
 from ops.core.errors import HostLacks, OpsError, UsageProblem
+from ops.engines.engine import OneOff
 from ops.engines.podman import argv as podman
 from ops.engines.podman.engine import PodmanEngine
 from ops.engines.podman.observe import images, observe
@@ -127,11 +128,11 @@ class Reader:
         name = container_name(self.project.name, "bootstrap")
         with tempfile.TemporaryDirectory(dir=mirror.private(self.project.state.root), prefix=".bootstrap-") as folder:
             mounts = self._files(Path(folder))
-            argv = podman.run_reader(
-                name, self.image, ("backup", "read", "--repository", repository.name, "--", *words), mounts,
-                network="host" if repository.remote else "none",
+            argv = podman.run_one_off(OneOff(
+                self.image, ("backup", "read", "--repository", repository.name, "--", *words), mounts=mounts,
+                outside=repository.remote, memory="1g", reads_all=True,
                 hosts={one: str(repository.where["address"]) for one in repository.names if "address" in repository.where},
-            )  # fmt: skip
+            ), name)  # fmt: skip
             host.run(podman.remove_all([name]), ok=None)
             answer = host.run(argv, timeout=READ_SECONDS, ok=None, target=target)
         if answer.returncode:

@@ -19,8 +19,9 @@ from ops.backup.sets import Safety
 from ops.backup.target import PARTS
 from ops.core.errors import HostLacks, OpsError
 from ops.core.process import PATH, Result, stream
+from ops.engines.engine import REMOVING
 from ops.engines.podman import argv as podman
-from ops.engines.podman.host import REMOVING, Host
+from ops.engines.podman.host import Host
 from ops.secrets.at_rest.secret_files import service_as_is
 from ops.stack.render import container_name, volume_name
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ops.engines.engine import OneOff, Trial
+from ops.stack.images import REGISTRY
 from ops.stack.model import LABEL_PROJECT
 
 Argv = tuple[str, ...]
@@ -23,11 +25,21 @@ def version() -> Argv:
 
 
 def containers_of(project: str) -> Argv:
-    return ("podman", "ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={LABEL_PROJECT}={project}")
+    return labelled(f"{LABEL_PROJECT}={project}")
 
 
-def container_names(project: str) -> Argv:
-    return ("podman", "ps", "--all", "--filter", f"label={LABEL_PROJECT}={project}", "--format", "{{.Names}}")
+def labelled(label: str) -> Argv:
+    """Ids of containers."""
+    return ("podman", "ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={label}")
+
+
+def container_names(label: str) -> Argv:
+    return ("podman", "ps", "--all", "--filter", f"label={label}", "--format", "{{.Names}}")
+
+
+def used_images() -> Argv:
+    """Tags that the containers of every project were created from."""
+    return ("podman", "ps", "--all", "--format", "{{.Image}}")
 
 
 def inspect_containers(ids: Sequence[str]) -> Argv:
@@ -35,7 +47,10 @@ def inspect_containers(ids: Sequence[str]) -> Argv:
 
 
 def list_images() -> Argv:
-    return ("podman", "images", "--format", "{{.Id}} {{.Repository}}:{{.Tag}} {{.Size}}", "--no-trunc")
+    """Those of stacks, of whatever project: it takes seconds to list every image of a host."""
+    return (
+        "podman", "images", "--filter", f"reference={REGISTRY}/*", "--format", "{{.Id}} {{.Repository}}:{{.Tag}}", "--no-trunc",
+    )  # fmt: skip
 
 
 def list_networks(project: str) -> Argv:
@@ -242,14 +257,19 @@ def start_attached(name: str) -> Argv:
     return ("podman", "start", "--attach", name)
 
 
-def run_check(image: str, argv: Sequence[str], mounts: Mapping[Path, str], user: str, hosts: Mapping[str, str]) -> Argv:
-    """Validate configuration in the very image that will serve it, with no network and nothing to write to."""
-    volumes = [part for source, target in mounts.items() for part in ("--volume", f"{source}:{target}:ro")]
-    entries = [part for name, address in hosts.items() for part in ("--add-host", f"{name}:{address}")]
+def run_one_off(one: OneOff, name: str = "", *, reads: bool = False) -> Argv:
+    """A one-off container, apart from every project's networks and data.
+
+    reads: whether the program is given something on its standard input.
+    """
+    entries = [part for host, address in one.hosts.items() for part in ("--add-host", f"{host}:{address}")]
+    volumes = [part for source, target in one.mounts.items() for part in ("--volume", f"{source}:{target}")]
+    writes = ("--read-only", "--tmpfs", "/tmp:mode=1777", "--tmpfs", "/run:mode=1777") if one.fixed else ()
     return (
-        "podman", "run", "--rm", "--pull=never", "--network", "none", "--read-only", "--cap-drop", "ALL",
-        "--user", user, *entries,
-        "--tmpfs", "/tmp:mode=1777", "--tmpfs", "/run:mode=1777", *volumes, "--entrypoint", argv[0], image, *argv[1:],
+        "podman", "run", "--rm", *(("--interactive",) if reads else ()), "--pull=never", *(("--name", name) if name else ()),
+        "--network", "host" if one.outside else "none", *entries, "--cap-drop", "ALL",
+        *(("--cap-add", "DAC_OVERRIDE") if one.reads_all else ()), "--user", one.user, "--memory", one.memory,
+        "--log-driver", "none", *writes, *volumes, "--entrypoint", one.argv[0], one.image, *one.argv[1:],
     )  # fmt: skip
 
 
@@ -306,41 +326,6 @@ def inspect_images(references: Sequence[str]) -> Argv:
     return ("podman", "image", "inspect", *references)
 
 
-def run_apart(name: str, image: str, argv: Sequence[str], mounts: Mapping[Path, str], *, read_only: bool) -> Argv:
-    """A one-off container as root without capabilities and without a network, for files that are nobody else's business.
-
-    Parameters
-    ----------
-    mounts: folders that it may write to. read_only: whether it may write to nothing else.
-    """
-    volumes = [part for source, target in mounts.items() for part in ("--volume", f"{source}:{target}")]
-    flags = ("--read-only", "--tmpfs", "/tmp:mode=1777") if read_only else ()
-    return (
-        "podman", "run", "--rm", "--pull=never", "--name", name, "--network", "none", "--cap-drop", "ALL", "--user", "0:0",
-        "--memory", "2g", "--log-driver", "none", *flags, *volumes, "--entrypoint", argv[0], image, *argv[1:],
-    )  # fmt: skip
-
-
-def run_reader(
-    name: str, image: str, argv: Sequence[str], mounts: Mapping[Path, str], *, network: str = "none",
-    hosts: Mapping[str, str] | None = None,
-) -> Argv:  # fmt: skip
-    """A one-off container that may read every file of what is mounted, whoever it belongs to.
-
-    Parameters
-    ----------
-    mounts: path of the host -> path in the container, with `:ro` where it may not be written. network: the one that it stands
-    on. hosts: name -> address, of what it is to reach there.
-    """
-    entries = [part for one, address in (hosts or {}).items() for part in ("--add-host", f"{one}:{address}")]
-    volumes = [part for source, target in mounts.items() for part in ("--volume", f"{source}:{target}")]
-    return (
-        "podman", "run", "--rm", "--pull=never", "--name", name, "--network", network, *entries, "--cap-drop", "ALL",
-        "--cap-add", "DAC_OVERRIDE", "--user", "0:0", "--memory", "1g", "--log-driver", "none", "--read-only",
-        "--tmpfs", "/tmp:mode=1777", "--tmpfs", "/run:mode=1777", *volumes, "--entrypoint", argv[0], image, *argv[1:],
-    )  # fmt: skip
-
-
 def network_for_trial(name: str) -> Argv:
     """A network without a way out and without DNS, on a subnet that Podman chooses."""
     return ("podman", "network", "create", "--disable-dns", "--internal", "--label", LABEL_TRIAL, name)
@@ -350,32 +335,21 @@ def networks_of_trials() -> Argv:
     return ("podman", "network", "ls", "--filter", f"label={LABEL_TRIAL}", "--format", "{{.Name}}")
 
 
-def containers_of_trials() -> Argv:
-    return ("podman", "ps", "--all", "--filter", f"label={LABEL_TRIAL}", "--format", "{{.Names}}")
-
-
-def run_for_trial(
-    name: str, service: Mapping[str, Any], network: str, address: str, *, hosts: Mapping[str, str],
-    volumes: Iterable[str], log: Path, command: Sequence[str] = (), detached: bool = True,
-) -> Argv:  # fmt: skip
-    """A container as a deploy would create it, confined in the same way, apart from every project's networks and data.
-
-    Parameters
-    ----------
-    service: the compose mapping of one container in a release. hosts: name -> address, of what it reaches. volumes: its mounts,
-    in place of those of the release. log: file with what it says. command: arguments of its entry point.
-    """
-    entries = [part for one, where in hosts.items() for part in ("--add-host", f"{one}:{where}")]
-    mounts = [part for mount in volumes for part in ("--volume", mount)]
+def run_trial(name: str, network: str, trial: Trial) -> Argv:
+    """A container of a trial, on the network of trials."""
+    service = trial.service
+    entries = [part for one, where in trial.hosts.items() for part in ("--add-host", f"{one}:{where}")]
+    mounts = [part for mount in trial.volumes for part in ("--volume", mount)]
     memory = [part for mount in service.get("tmpfs", ()) for part in ("--tmpfs", mount)]
     variables = [part for key, value in service.get("environment", {}).items() for part in ("--env", f"{key}={value}")]
     limits = service["deploy"]["resources"]["limits"]
     stop = ("--stop-signal", str(service["stop_signal"])) if "stop_signal" in service else ()
     shared = ("--shm-size", str(service["shm_size"])) if "shm_size" in service else ()
     return (
-        "podman", "run", *(("--detach",) if detached else ("--rm",)), "--pull=never", "--name", name, "--label", LABEL_TRIAL,
-        "--network", network, *(("--ip", address) if address else ()), *entries, *mounts, *memory, *variables,
+        "podman", "run", "--detach" if trial.detached else "--rm", "--pull=never", "--name", name, "--label", LABEL_TRIAL,
+        "--network", network, *(("--ip", trial.address) if trial.address else ()), *entries, *mounts, *memory, *variables,
         "--user", str(service["user"]), "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--read-only",
         "--read-only-tmpfs=false", "--memory", str(limits["memory"]), "--cpus", str(limits["cpus"]), *shared, *stop,
-        "--no-healthcheck", "--log-driver", "k8s-file", "--log-opt", f"path={log}", str(service["image"]), *command,
+        "--no-healthcheck", "--log-driver", "k8s-file", "--log-opt", f"path={trial.log}", str(service["image"]),
+        *trial.command,
     )  # fmt: skip

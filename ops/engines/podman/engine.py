@@ -3,33 +3,46 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from ops.core import state as files
 from ops.core.errors import NeedsPerson, OpsError
 from ops.core.process import Result, shown
-from ops.engines.engine import QUICK, Proof, Report
+from ops.core.state import State
+from ops.engines.engine import REMOVING, How, OneOff, Proof, Report, Trial, Usage
 from ops.engines.podman import argv as podman
 from ops.engines.podman.create import create_calls
-from ops.engines.podman.host import REMOVING, Host
+from ops.engines.podman.host import Host
 from ops.engines.podman.supervisor import firewall
 from ops.engines.podman.supervisor.dead_monitor import recover
-from ops.engines.podman.supervisor.health import Target
+from ops.engines.podman.supervisor.health import Target, network_of
 from ops.engines.podman.supervisor.metrics import CONTAINERS, container_list
-from ops.stack.model import EDGE, LABEL_PROJECT, Seen
+from ops.stack.model import EDGE, LABEL_PROJECT, Container, Seen
 from ops.stack.render import container_name, next_of
+
+IMAGES_SECONDS = 1800.0
+"""To save or load all images of a release: gigabytes."""
+OFFER_SECONDS = 10.0
 
 
 class PodmanEngine:
     """`ops.engines.engine.Engine`, for one project on this host."""
 
-    def __init__(self, host: Host, project: str) -> None:
+    def __init__(self, host: Host, project: str, label: str = "") -> None:
+        """label: of its containers, by which they are found; empty: that of the project."""
         self.host, self.project = host, project
+        self.label = label or f"{LABEL_PROJECT}={project}"
         self.labels = {LABEL_PROJECT: project}
         self._guard = threading.Lock()
+        self._pids: dict[str, int] = {}
+
+    def for_trials(self, project: str, state: State) -> PodmanEngine:
+        return PodmanEngine(replace(self.host, project=project, state=state), project, podman.LABEL_TRIAL)
 
     def name(self, slot: str) -> str:
         return container_name(self.project, slot)
@@ -53,19 +66,59 @@ class PodmanEngine:
         return observe.observe(self.host, targets, with_health=with_health)
 
     def _names(self) -> frozenset[str]:
-        return frozenset(self.host.run(podman.container_names(self.project)).stdout.split())
+        return frozenset(self.host.run(podman.container_names(self.label)).stdout.split())
 
     def slots(self) -> frozenset[str]:
         return frozenset(name.removeprefix(self.name("")) for name in self._names())
 
-    def images(self) -> Mapping[str, str]:
-        from ops.engines.podman.observe import images
-
-        return {tag: identity for tag, (identity, *_) in images(self.host).items()}
-
     def status(self, slot: str) -> tuple[str, int]:
         item = json.loads(self.host.run(podman.inspect_containers([self.name(slot)])).stdout)[0]
         return str(item["State"]["Status"]), int(item.get("RestartCount", 0))
+
+    def containers(self) -> Mapping[str, Container]:
+        from ops.engines.podman import observe
+
+        return observe.containers(observe.inspected_containers(self.host, self.label))
+
+    def reasons(self, targets: Iterable[Target], containers: Mapping[str, Container]) -> Mapping[str, str]:
+        from ops.engines.podman import observe
+
+        return observe.reasons(self.host, targets, {slot: one.said for slot, one in containers.items()})
+
+    def without(self, targets: Iterable[Target], containers: Mapping[str, Container]) -> Mapping[str, str]:
+        from ops.engines.podman import observe
+
+        return observe.dependencies_down(targets, {slot: one.said for slot, one in containers.items()})
+
+    def usage(self, containers: Mapping[str, Container]) -> Mapping[str, Usage]:
+        from ops.engines.podman import usage
+
+        return usage.usage({slot: one.said for slot, one in containers.items()})
+
+    def connect(self, slot: str, port: int, timeout: float, address: str = "127.0.0.1") -> socket.socket:
+        pid = self._pids.get(slot, 0)
+        if not pid or not Path(f"/proc/{pid}").exists():
+            answer = self.host.run(podman.inspect_containers([self.name(slot)]), ok=None)
+            pid = int(json.loads(answer.stdout)[0]["State"]["Pid"] or 0) if answer.returncode == 0 else 0
+            self._pids[slot] = pid
+        if not pid:
+            raise ConnectionRefusedError(f"{slot} does not run")
+        with network_of(pid):
+            return socket.create_connection((address, port), timeout)
+
+    def subnets(self) -> Sequence[str]:
+        return self.host.run(podman.list_subnets()).stdout.split()
+
+    def volumes(self) -> Mapping[str, Path | None]:
+        from ops.engines.podman.owners import mountpoints
+
+        return mountpoints(self.host)
+
+    def secrets(self) -> frozenset[str]:
+        return frozenset(self.host.run(podman.list_secrets()).stdout.split())
+
+    def used_images(self) -> frozenset[str]:
+        return frozenset(self.host.run(podman.used_images()).stdout.split())
 
     # Containers.
 
@@ -120,12 +173,18 @@ class PodmanEngine:
     def resume(self, slot: str, *, ok: Sequence[int] | None = (0,)) -> None:
         self.host.run(podman.unpause(self.name(slot)), ok=ok)
 
-    def exec(
-        self, slot: str, argv: Sequence[str], *, ok: Sequence[int] | None = (0,), timeout: float = QUICK,
-        stdin: str | None = None,
-    ) -> Result:  # fmt: skip
-        command = podman.exec_in(self.name(slot), argv) if stdin is None else podman.exec_with_input(self.name(slot), argv)
-        return self.host.run(command, ok=ok, timeout=timeout, stdin=stdin)
+    def exec(self, slot: str, argv: Sequence[str], **how: Unpack[How]) -> Result:
+        reads = "stdin" in how or "source" in how
+        return self.host.run((podman.exec_with_input if reads else podman.exec_in)(self.name(slot), argv), **how)
+
+    def run(self, one: OneOff, **how: Unpack[How]) -> Result:
+        if one.name:
+            self.discard([one.name])
+        return self.host.run(podman.run_one_off(one, self.name(one.name) if one.name else "", reads="stdin" in how), **how)
+
+    def run_as(self, slot: str, service: Mapping[str, Any], argv: Sequence[str], **how: Unpack[How]) -> Result:
+        self.discard([slot])
+        return self.host.run(podman.run_as(self.name(slot), service, argv), **how)
 
     def run_once(self, slot: str, timeout: float) -> Result:
         try:
@@ -133,8 +192,19 @@ class PodmanEngine:
         finally:
             self.host.run(podman.remove(self.name(slot)), ok=None)
 
-    def check(self, image: str, argv: Sequence[str], mounts: Mapping[Path, str], user: str, hosts: Mapping[str, str]) -> None:
-        self.host.run(podman.run_check(image, argv, mounts, user, hosts))
+    def open_trials(self) -> str:
+        self.close_trials()
+        self.host.run(podman.network_for_trial(self.project))
+        return str(json.loads(self.host.run(podman.inspect_networks([self.project])).stdout)[0]["subnets"][0]["subnet"])
+
+    def run_trial(self, slot: str, trial: Trial, **how: Unpack[How]) -> Result:
+        return self.host.run(podman.run_trial(self.name(slot), self.project, trial), **how)
+
+    def close_trials(self) -> None:
+        if left := self._names():
+            self.host.run(podman.remove_all(sorted(left)), ok=None)
+        for network in self.host.run(podman.networks_of_trials()).stdout.split():
+            self.host.run(podman.network_remove(network), ok=None)
 
     def prove(self, proof: Proof, target: Target, report: Report) -> None:
         from ops.engines.podman import prove
@@ -183,15 +253,45 @@ class PodmanEngine:
 
     # Images.
 
+    def images(self) -> Mapping[str, str]:
+        from ops.engines.podman.observe import own_images
+
+        return own_images(self.host)
+
+    def inspect_image(self, reference: str) -> Mapping[str, Any] | None:
+        answer = self.host.run(podman.inspect_images([reference]), ok=None)
+        return dict(json.loads(answer.stdout)[0]) if answer.returncode == 0 else None
+
+    def image_history(self, reference: str) -> str:
+        return self.host.run(podman.image_history(reference), ok=None).stdout
+
+    def offered(self, reference: str) -> bool:
+        try:
+            return self.host.run(podman.image_offered(reference), timeout=OFFER_SECONDS, ok=None).returncode == 0
+        except OpsError:
+            return False
+
+    def save_images(self, tags: Sequence[str], archive: Path) -> None:
+        self.host.run(podman.image_save(tags, archive), timeout=IMAGES_SECONDS)
+
+    def load_images(self, archive: Path) -> Sequence[str]:
+        said = self.host.run(podman.image_load(archive), timeout=IMAGES_SECONDS).stdout
+        return [line.partition(": ")[2].strip() for line in said.splitlines() if line.startswith("Loaded image")]
+
+    def remove_image(self, tag: str) -> bool:
+        return self.host.run(podman.image_remove(tag), ok=None, timeout=300).returncode == 0
+
     def obtain_base(self, suite: str, tag: str, report: Report) -> None:
         from ops.engines.podman import images
 
         images.obtain_base(self.host, suite, tag, report)
 
-    def build_image(self, name: str, tag: str, context: Path, args: Mapping[str, str], deadline: int, report: Report) -> None:
+    def build_image(
+        self, name: str, tag: str, context: Path, args: Mapping[str, str], deadline: int, report: Report, stage: str = ""
+    ) -> None:  # fmt: skip
         from ops.engines.podman import images
 
-        images.build_image(self.host, name, tag, context, args, deadline, report)
+        images.build_image(self.host, name, tag, context, args, deadline, report, stage)
 
     def fetch_image(self, name: str, tag: str, source: str) -> None:
         from ops.engines.podman import images

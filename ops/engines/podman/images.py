@@ -71,8 +71,9 @@ def _bootstrap(host: Host, suite: str, log: Path) -> str:
 
 
 def build_image(
-    host: Host, name: str, tag: str, context: Path, args: Mapping[str, str], deadline: int, report: Callable[[str], None]
-) -> None:
+    host: Host, name: str, tag: str, context: Path, args: Mapping[str, str], deadline: int, report: Callable[[str], None],
+    stage: str = "",
+) -> None:  # fmt: skip
     """Build one image. A failure names the step of the Containerfile and the log."""
     log = log_of(host, name)
     report("waiting for a free builder")
@@ -81,7 +82,7 @@ def build_image(
             return
         with _Follow(log, report):
             network = network_for_builds(host, next(iter(args.values()), ""))
-            argv = podman.image_build(context, tag, args, {}, host_ca_bundle(), network=network)
+            argv = podman.image_build(context, tag, args, {}, host_ca_bundle(), stage, network)
             _build(host, argv, deadline, log, name)
 
 

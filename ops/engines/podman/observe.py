@@ -30,9 +30,12 @@ OFFER_SECONDS = 10.0
 LISTINGS, LISTING_PAUSE = 8, 0.3
 
 
-def inspected_containers(host: Host) -> dict[str, Mapping[str, Any]]:
-    """Slot -> what `podman container inspect` says, for every container of this project."""
-    ids = host.run(podman.containers_of(host.project)).stdout.split()
+def inspected_containers(host: Host, label: str = "") -> dict[str, Mapping[str, Any]]:
+    """Slot -> what `podman container inspect` says, for every container of this project.
+
+    label: by which they are found; empty: that of the project.
+    """
+    ids = host.run(podman.labelled(label) if label else podman.containers_of(host.project)).stdout.split()
     if not ids:
         return {}
     # Another process may remove a container between the two calls; what is left is still true.
@@ -61,11 +64,29 @@ def container(slot: str, item: Mapping[str, Any], found: Mapping[str, Mapping[st
         holder=holder, tls=LABEL_TLS in item["Config"]["Labels"],
         networks=frozenset(item["NetworkSettings"].get("Networks") or {}),
         stranded=bool(holder) and what == "running" and stranded(item, found[holder]),
+        identity=str(item["Id"]), image_identity=str(item.get("Image", "")), pid=int(state.get("Pid") or 0),
+        user=str(item["Config"].get("User") or ""), addresses=_addresses(item),
+        mounts=frozenset(str(mount.get("Source", "")) for mount in item.get("Mounts") or ()), said=item,
     )  # fmt: skip
 
 
+def _addresses(item: Mapping[str, Any]) -> frozenset[str]:
+    networks = item["NetworkSettings"].get("Networks") or {}
+    return frozenset(str(network["IPAddress"]) for network in networks.values() if network.get("IPAddress"))
+
+
+def containers(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Container]:
+    """Slot -> its container, of what Podman says of all of them."""
+    return {slot: container(slot, item, found) for slot, item in found.items()}
+
+
 def images(host: Host) -> dict[str, tuple[str, str]]:
-    """Reference -> (image id, size as Podman prints it)."""
+    """Tag -> (image id, nothing)."""
+    return {tag: (identity, "") for tag, identity in own_images(host).items()}
+
+
+def own_images(host: Host) -> dict[str, str]:
+    """Tag -> image id."""
     # The listing fails whenever a build that runs beside it removes an intermediate image; one of the next is whole.
     for _ in range(LISTINGS):
         answer = host.run(podman.list_images(), ok=(0, 125))
@@ -74,8 +95,8 @@ def images(host: Host) -> dict[str, tuple[str, str]]:
         time.sleep(LISTING_PAUSE)
     else:
         answer = host.run(podman.list_images())
-    rows = (line.split(" ", 2) for line in answer.stdout.splitlines())
-    return {reference: (identity, size) for identity, reference, size in rows}
+    rows = (line.split(" ", 1) for line in answer.stdout.splitlines())
+    return {tag: identity for identity, tag in rows}
 
 
 def run_healthcheck(host: Host) -> Callable[[str], str]:
@@ -160,18 +181,18 @@ def observe(host: Host, targets: Iterable[Target], *, with_health: bool = True) 
     """Everything that a plan is decided from."""
     project, state = host.project, host.state
     with ThreadPoolExecutor(max_workers=6) as pool:
-        containers = pool.submit(inspected_containers, host)
-        present = pool.submit(images, host)
+        inspected = pool.submit(inspected_containers, host)
+        present = pool.submit(own_images, host)
         networks = pool.submit(_words, host, podman.list_networks(project))
         volumes = pool.submit(_words, host, podman.list_volumes(project))
         secrets = pool.submit(_words, host, podman.list_secrets())
         owned = pool.submit(owners, host)
-        found = containers.result()
+        found = inspected.result()
         running = [t for t in targets if t.slot in found and state_of(found[t.slot]) == "running"]
         unhealthy = reasons(host, running, found) if with_health else {}
         supervised = files.read_json(state.ticker / "supervise.json") or {}
         return Seen(
-            containers={slot: container(slot, item, found) for slot, item in found.items()},
+            containers=containers(found),
             images=frozenset(present.result()), networks=frozenset(networks.result()), volumes=frozenset(volumes.result()),
             podman_secrets=frozenset(secrets.result()), handed=handed.names(state, project),
             owners=owned.result(), secret_versions=secret_versions(state), accepted=all_accepted(state),

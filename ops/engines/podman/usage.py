@@ -8,16 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ops.engines.engine import Usage
+
 CGROUPS = Path("/sys/fs/cgroup")
 SAMPLE_SECONDS = 0.5
-
-
-@dataclass(frozen=True)
-class Usage:
-    """Memory that the kernel could not take back at once, in bytes; CPU in percent of one core."""
-
-    memory_bytes: int
-    cpu_percent: float
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 from ops.core.errors import HostLacks, OpsError
 from ops.core.files import host_ca_bundle, remove_clear
+from ops.engines.engine import OneOff
 from ops.engines.podman import argv as podman
 from ops.engines.podman.build_network import network_for_builds
 from ops.engines.podman.host import Host
@@ -126,7 +127,7 @@ def inspect(host: Host, source: Path, folder: Path, image: str) -> Source:
     Raises OpsError where H2 cannot read it; what to do is said by H2's error code.
     """
     name = container_name(host.project, "keycloak-h2")
-    argv = podman.run_apart(name, image, ("bash", "-c", INSPECT, "h2", QUERY), {folder / "data": "/h2"}, read_only=True)
+    argv = podman.run_one_off(OneOff(image, ("bash", "-c", INSPECT, "h2", QUERY), mounts={folder / "data": "/h2"}), name)
     host.run(podman.remove_all([name]), ok=None)
     answer = host.run(argv, timeout=ASK_SECONDS, ok=None)
     return parse_answer(str(source), answer.stdout + answer.stderr)
@@ -147,7 +148,7 @@ def export(host: Host, step: ExportRealms, report: Callable[[str], None]) -> Non
     target.mkdir(mode=0o700, exist_ok=True)
     host.run(podman.remove_all([name]), ok=None)
     mounts = {folder / "data": "/h2", target: "/export"}
-    argv = podman.run_apart(name, step.tag, ("bash", "-c", EXPORT, "export", step.user), mounts, read_only=False)
+    argv = podman.run_one_off(OneOff(step.tag, ("bash", "-c", EXPORT, "export", step.user), mounts=mounts, fixed=False), name)
     host.run(argv, timeout=EXPORT_SECONDS, log=log)
     if not any(target.glob("*-realm.json")):
         raise OpsError("Keycloak exported nothing", f"read {log}", "the database may hold no realm; nothing was changed")

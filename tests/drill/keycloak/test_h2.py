@@ -14,6 +14,7 @@ import requests
 from ops.core.files import host_ca_bundle
 from ops.core.journal import entries
 from ops.core.wait import until
+from ops.engines.engine import OneOff
 from ops.engines.podman import argv as podman
 from ops.engines.podman.host import Host
 from ops.keycloak.h2 import database as h2
@@ -73,11 +74,11 @@ def distribution(host: Host, drill: Drill) -> str:
 def file(drill: Drill, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Made by the very Keycloak of this checkout, with its default database: two realms with users, clients and roles."""
     host, data = drill.project.host, tmp_path_factory.mktemp("h2")
-    argv = podman.run_apart(
-        f"{host.project}-drill-h2", distribution(host, drill), ("bash", "-c", MAKE, "make", str(USERS), PASSWORD),
-        {data: "/opt/keycloak/data"}, read_only=False,
+    make = OneOff(
+        distribution(host, drill), ("bash", "-c", MAKE, "make", str(USERS), PASSWORD), "drill-h2",
+        mounts={data: "/opt/keycloak/data"}, fixed=False,
     )  # fmt: skip
-    host.run(argv, timeout=MAKE_SECONDS)
+    drill.project.engine.run(make, timeout=MAKE_SECONDS)
     return h2.find(data)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ops.engines.engine import OneOff, Trial
 from ops.engines.podman import argv as podman
 
 FILE = Path("/state/releases/1/compose.yaml")
@@ -38,25 +39,21 @@ EVERY = {
     "secret_remove": podman.secret_remove("cc03-redis-app-1"),
     "mirror_probe": podman.mirror_probe("base", podman.BUILD_NETWORK),
     "image_build": podman.image_build(Path("/compose/nginx"), "tag", {"BASE_TRIXIE": "base"}, LABELS, Path("/ca.pem")),
-    "run_apart": podman.run_apart("cc03-h2", "image", ["bash"], {Path("/copy"): "/h2"}, read_only=True),
-    "run_reader": podman.run_reader("cc03-read", "image", ["restic"], {Path("/copy"): "/repository:ro"}),
+    "run_one_off": podman.run_one_off(OneOff("image", ["bash"], mounts={Path("/copy"): "/h2"}), "cc03-h2"),
     "network_for_trial": podman.network_for_trial("cc03-app-check"),
     "networks_of_trials": podman.networks_of_trials(),
-    "containers_of_trials": podman.containers_of_trials(),
-    "run_for_trial": podman.run_for_trial(
+    "run_trial": podman.run_trial(
         "cc03-app-check-app",
-        SERVICE,
         "cc03-app-check",
-        "10.89.0.10",
-        hosts={"postgres": "10.89.0.20"},
-        volumes=["/tmp/tls:/etc/tls:ro"],
-        log=Path("/tmp/app.log"),
+        Trial(SERVICE, "10.89.0.10", {"postgres": "10.89.0.20"}, ["/tmp/tls:/etc/tls:ro"], Path("/tmp/app.log")),
     ),
     "image_pull": podman.image_pull("image"),
     "image_offered": podman.image_offered("image"),
     "image_import": podman.image_import(Path("/base.tar"), "tag"),
     "image_tag": podman.image_tag("image", "tag"),
-    "container_names": podman.container_names("cc03"),
+    "container_names": podman.container_names("cc03.project=cc03"),
+    "labelled": podman.labelled(podman.LABEL_TRIAL),
+    "used_images": podman.used_images(),
     "remove_all": podman.remove_all(["cc03-redis"]),
     "rename": podman.rename("cc03-redis-next", "cc03-redis"),
     "image_remove": podman.image_remove("image"),
@@ -73,7 +70,9 @@ EVERY = {
     "exec_in": podman.exec_in("a", ["nginx", "-s", "reload"]),
     "exec_with_input": podman.exec_with_input("a", ["psql"]),
     "start_attached": podman.start_attached("a"),
-    "run_check": podman.run_check("image", ["check", "it"], {Path("/c"): "/etc/cc03"}, "60701", {"redis": "10.64.0.11"}),
+    "run_check": podman.run_one_off(
+        OneOff("image", ["check", "it"], mounts={Path("/c"): "/etc/cc03:ro"}, user="60701", hosts={"redis": "10.64.0.11"})
+    ),
     "run_as": podman.run_as("cc03-once", SERVICE, ("bash", "-c", "true")),
     "pause": podman.pause("a"),
     "unpause": podman.unpause("a"),
@@ -179,12 +178,28 @@ def test_grace_period_is_given_in_seconds(builder: object) -> None:
 
 
 def test_file_that_is_nobody_s_business_is_read_without_network_or_rights() -> None:
-    argv = EVERY["run_apart"]
+    argv = EVERY["run_one_off"]
 
     assert argv[argv.index("--network") + 1] == "none"
     assert argv[argv.index("--cap-drop") + 1] == "ALL"
     assert "--read-only" in argv
-    assert "--read-only" not in podman.run_apart("a", "image", ["b"], {}, read_only=False)
+    assert "DAC_OVERRIDE" not in argv
+    assert "--read-only" not in podman.run_one_off(OneOff("image", ["b"], fixed=False))
+
+
+def test_one_off_container_reads_every_file_and_leaves_the_host_where_it_is_told_to() -> None:
+    argv = podman.run_one_off(OneOff("image", ["restic"], outside=True, reads_all=True))
+
+    assert argv[argv.index("--cap-add") + 1] == "DAC_OVERRIDE"
+    assert argv[argv.index("--network") + 1] == "host"
+    assert "--interactive" not in argv
+    assert "--interactive" in podman.run_one_off(OneOff("image", ["restic"]), reads=True)
+
+
+def test_images_of_stacks_alone_are_listed() -> None:
+    argv = EVERY["list_images"]
+
+    assert argv[argv.index("--filter") + 1] == "reference=localhost/cc03/*"
 
 
 def test_build_step_stands_in_a_network_of_its_own_and_can_neither_forge_packets_nor_make_devices() -> None:
