@@ -57,7 +57,7 @@ def make(c: Context, kind: str = "incr") -> None:
     if kind not in KINDS:
         raise UsageProblem(f"there is no kind {kind}", did_you_mean(kind, KINDS), "inv --help backup")
     project = _project()
-    old = expendable(safeties(project.host), datetime.now(UTC), SAFETY_DAYS)
+    old = expendable(safeties(project), datetime.now(UTC), SAFETY_DAYS)
     steps = (
         WriteHostArchive("archive", "archive settings, secrets and releases for the backup"),
         RunJob("set", f"make a set ({kind})", ("archive",), argv=("set", "--kind", kind)),
@@ -83,7 +83,7 @@ def _newest(project: Project, since: datetime) -> str:
 
     def look() -> str:
         # Those from the future, made while the clock was ahead, are none of this command's.
-        found[:] = [one for one in status(project.host).sets if since <= one.made <= datetime.now(UTC)]
+        found[:] = [one for one in status(project).sets if since <= one.made <= datetime.now(UTC)]
         return "" if found and not found[0].missing else "it is not listed whole yet"
 
     until(look, LISTED_SECONDS)
@@ -103,7 +103,7 @@ def list_sets(c: Context, json: bool = False) -> None:
     from ops.backup.sets import newest_first
 
     project = _project()
-    found, kept = status(project.host), newest_first(safeties(project.host))
+    found, kept = status(project), newest_first(safeties(project))
     if json:
         content = {**asdict(found), "safety": [asdict(one) for one in kept]}
         print(json_module.dumps(content, indent=2, default=lambda value: value.isoformat()))
@@ -156,7 +156,7 @@ def verify(c: Context, name: str = "", repository: str = "local") -> None:
     from ops.core.plan import Plan, Step
 
     project = _project()
-    found = narrowed(status(project.host), repository)
+    found = narrowed(status(project), repository)
     if name:
         choose(found, name)
     chosen = to_prove(found, name, repository)
@@ -198,7 +198,7 @@ def prune(
     if repository or credentials:
         _prune_elsewhere(project, repository, credentials, forced, yes=yes)
         return
-    kept = safeties(project.host)
+    kept = safeties(project)
     gone = tuple(kept) if safety else expendable(kept, datetime.now(UTC), SAFETY_DAYS)
     if force and ahead:
         raise UsageProblem("--force and --ahead cannot both be meant", "each removes other sets", "inv --help backup.prune")
@@ -228,7 +228,7 @@ def _prune_elsewhere(project: Project, repository: str, credentials: str, forced
             "--repository and --credentials belong together", "this host's own credentials remove nothing there",
             "inv backup.prune without both of them is about all other repositories",
         )  # fmt: skip
-    kind, path = kind_of(status(project.host), repository), Path(credentials).absolute()
+    kind, path = kind_of(status(project), repository), Path(credentials).absolute()
     given.read(kind, path)
     argv = ("expire", "--repository", repository, *forced)
     step = RunJob("expire", f"remove sets of {repository} beyond the retention", argv=argv, credentials=str(path), kind=kind)

@@ -264,7 +264,7 @@ def prove(project: Project, name: str, repository: str, deadline: float) -> str:
     """
     with tempfile.TemporaryDirectory(dir=mirror.private(project.state.root), prefix=".proving-") as folder:
         copy = Path(folder) / NAME
-        if container.host_archive(project.host, name, repository, copy, deadline)["host"]["facts"]["project"] != project.name:
+        if container.host_archive(project, name, repository, copy, deadline)["host"]["facts"]["project"] != project.name:
             raise OpsError(f"{name} contains the state of another project", "it was made by another host", "inv backup.list")
         try:
             with opened(copy, keys.recovery_keys(project.state)) as inner:

@@ -190,7 +190,7 @@ def places(status: Status, now: datetime) -> list[tuple[str, ...]]:
     return lines
 
 
-def told(event: Mapping[str, Any]) -> str:
+def progress_of_job(event: Mapping[str, Any]) -> str:
     """One line of a job's progress, for whoever watches."""
     kind, phase, repository = event.get("event"), event.get("phase", ""), event.get("repository", "")
     where = f"{phase} ({repository})" if repository and repository != "local" else str(phase)

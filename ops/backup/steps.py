@@ -72,7 +72,7 @@ class RunJob(Step):
 
         given = json.dumps(credentials.read(self.kind, Path(self.credentials))) if self.credentials else ""
         try:
-            result = container.run_job(execution.host, self.argv, self.deadline, execution.reporter(self), given)
+            result = container.run_job(execution.project, self.argv, self.deadline, execution.reporter(self), given)
         except OpsError as problem:
             if self.grave:
                 raise

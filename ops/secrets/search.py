@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ops.backup import keys
-from ops.backup.restore.volumes import mountpoint_of
+from ops.backup.restore.volumes import folder_of
 from ops.core.state import State
 from ops.engines.podman import argv as podman
 from ops.engines.podman.observe import inspected_containers
@@ -148,7 +148,7 @@ def _chunks(path: Path) -> Iterator[bytes]:
 
 
 def _volume(project: Project, volume: str, needles: Mapping[str, tuple[bytes, ...]], found: Found) -> None:
-    root = mountpoint_of(project.host, volume)
+    root = folder_of(project, volume)
     if root is None:
         return
     sizes = {}

@@ -16,8 +16,8 @@ from ops.core.errors import HostLacks, NeedsPerson, UsageProblem
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ops.backup.restore.bootstrap_plan import Found
-    from ops.backup.target import Target
+    from ops.backup.restore.repository import Found
+    from ops.backup.restore.target import Target
     from ops.project import Project
 
 
@@ -45,7 +45,7 @@ def restore(  # noqa: PLR0913, PLR0917  (each is an option of the command)
 
     Verified; on a failure the data from before the restore is back.
     """
-    from ops.backup.target import Target, read_parts, read_time
+    from ops.backup.restore.target import Target, read_parts, read_time
     from ops.cli import show
     from ops.project import must_exist, open_project
 
@@ -82,8 +82,8 @@ def _restore(project: Project, target: Target, parts: tuple[str, ...], *, plan_o
     from ops.backup.container import status
     from ops.backup.restore import restoring
     from ops.backup.restore.plan import plan_restore
+    from ops.backup.restore.target import select
     from ops.backup.sets import STAMP
-    from ops.backup.target import select
 
     stamp = time.strftime(STAMP, time.gmtime())
     revert = Revert(
@@ -93,7 +93,7 @@ def _restore(project: Project, target: Target, parts: tuple[str, ...], *, plan_o
     )  # fmt: skip
 
     def decide() -> Decision:
-        chosen = select(target, parts, status(project.host), datetime.now(UTC))
+        chosen = select(target, parts, status(project), datetime.now(UTC))
         return Decision(project, plan_restore(chosen, restoring.facts(project, chosen), stamp), revert=revert)
 
     execute(_operation(project, decide, plan_only=plan_only, yes=yes))
@@ -118,7 +118,7 @@ def _undo(project: Project, stamp: str, *, plan_only: bool, yes: bool) -> None:
 
     def decide() -> Decision:
         facts = restoring.facts(project)
-        left = facts.left or left_by(safeties(project.host), facts.stack, stamp)
+        left = facts.left or left_by(safeties(project), facts.stack, stamp)
         return Decision(project, plan_undo(left, facts), failed=_half_undone)
 
     execute(_operation(project, decide, plan_only=plan_only, yes=yes))
@@ -169,7 +169,7 @@ def _bootstrap(where: str, key: str, credentials: str, *, plan_only: bool) -> No
 
 
 def _deploy(project: Project, found: Found) -> None:
-    from ops.backup.restore.bootstrap_plan import with_data
+    from ops.backup.restore.plan import with_data
     from ops.deploy.commands import checkout_goal
     from ops.releases.store import current_number, record_activation
     from ops.stack.release import GOOD, Activation

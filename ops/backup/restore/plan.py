@@ -1,56 +1,57 @@
-"""Back to an earlier state: what is meant, what it costs, in which order it is done, and how it is taken back. Pure."""
+"""Back to an earlier state, on this host or on an empty one: in which order, what it costs, how it is reverted. Pure."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from ops.backup.restore.steps import (
+    DROP,
+    PUT_BACK,
+    TO_BE_LOOKED_UP,
     AddReceived,
     AgreeSecrets,
     CheckSpace,
     CompareSet,
-    DropSafety,
     FetchCluster,
     FetchFiles,
     FillVolume,
     ForgetRestore,
-    PutBack,
+    MoveData,
     RecoverCluster,
     RememberRestore,
     RemoveFetched,
-    SetAside,
     VerifyRestored,
 )
+from ops.backup.restore.target import PARTS, Chosen, Target
 from ops.backup.sets import Safety, place_of, size
 from ops.backup.steps import RunJob, WriteHostArchive
-from ops.backup.target import PARTS, TO_BE_LOOKED_UP, Chosen, Target
 from ops.core.errors import HostLacks
 from ops.core.plan import Plan, Step
 from ops.deploy.resource_steps import CreateVolume, EndSupervision, Supervise
 from ops.deploy.steps import AwaitHealthy, CreateContainers, StartContainer, StopContainer
 from ops.lifecycle.plan import stop_order
-from ops.secrets import verifying as handing
+from ops.secrets import verifying
+from ops.secrets.steps import HandOver
 from ops.secrets.table import BY_API
 from ops.stack.durations import grace
 from ops.stack.model import Account, Seen, Stack
 from ops.stack.render import volume_name
 
+if TYPE_CHECKING:
+    from ops.backup.restore.repository import Found
+
 VERB = "restore"
-VOLUMES = {
-    "postgres": "postgres-data", "redis": "redis-data", "prometheus": "prometheus-data", "logs": "logs-data",
-    "alertmanager": "alertmanager-data",
-}  # fmt: skip
+VOLUMES = {part: f"{part}-data" for part in PARTS}
 RECEIVER_SECRET = "postgres-receiver"  # noqa: S105  (a name)
 """A release without it knows no receiver."""
 ROLE_SECRET = "postgres-keycloak"  # noqa: S105  (a name)
 RESERVE = 512 << 20
 SAFETY_DAYS = 3.0
 """How long a safety copy is kept where nobody removes it."""
-RECOVERY_SECONDS = 6 * 3600
+ARCHIVE = WriteHostArchive("archive", "archive settings, secrets and releases for the backup")
+FULL_SET = RunJob("full", "make a full set of the new timeline", argv=("set", "--kind", "full"), grave=False)
 UNDO = "undo"
 """Written down with an undo that somebody has asked for; a failed restore is reverted without."""
 
@@ -71,22 +72,20 @@ class Facts:
     secrets: Mapping[str, int] = field(default_factory=dict)
     retired: Mapping[str, int] = field(default_factory=dict)
     left: Mapping[str, Any] | None = None
-    until: datetime | None = None
 
 
 class _Sequence:
-    """Steps one after the other; `beside` adds one that need not be waited for."""
+    """Steps one after the other."""
 
     def __init__(self) -> None:
         self.steps: list[Step] = []
-        self.after: tuple[str, ...] = ()
+        self.after: tuple[Step, ...] = ()
 
     def add(self, *steps: Step) -> None:
         """Steps that may run side by side, after all before them."""
-        found = [type(step)(**{**step.__dict__, "after": self.after}) for step in steps]
+        found = tuple(replace(step, after=self.after) for step in steps)
         self.steps += found
-        if found:
-            self.after = tuple(step.key for step in found)
+        self.after = found or self.after
 
 
 def writers(stack: Stack, parts: Iterable[str]) -> tuple[str, ...]:
@@ -117,10 +116,10 @@ def plan_restore(chosen: Chosen, facts: Facts, stamp: str) -> Plan:
     _stop(line, stack, facts.seen, stopped, already=facts.left is not None)
     line.add(*_missing(stack, facts.seen, stopped, parts))
     line.add(RememberRestore("remember", "record the start of the restore", content={
-        "stamp": stamp, "parts": list(parts), "target": chosen.target.told, "stopped": list(stopped),
+        "stamp": stamp, "parts": list(parts), "target": chosen.target.words, "stopped": list(stopped),
     }))  # fmt: skip
     line.add(
-        *(SetAside(f"aside {part}", f"move the present {part} to a safety copy", part=part, stamp=stamp) for part in parts)
+        *(MoveData(f"aside {part}", f"move the present {part} to a safety copy", part=part, stamp=stamp) for part in parts)
     )
     _fill(line, chosen, stack)
     start(line, stack, facts, stopped, chosen)
@@ -128,10 +127,10 @@ def plan_restore(chosen: Chosen, facts: Facts, stamp: str) -> Plan:
     line.add(VerifyRestored("verify", "verify: a login, a read and a write"))
     line.add(Supervise("supervise", "start the health supervisor", content=facts.supervise, version=facts.version))
     line.add(ForgetRestore("forget", "record the end of the restore"))
-    line.add(WriteHostArchive("archive", "archive settings, secrets and releases for the backup"))
+    line.add(ARCHIVE)
     if chosen.postgres is not None:
-        line.add(RunJob("full", "make a full set of the new timeline", argv=("set", "--kind", "full"), grave=False))
-    notes = [f"restores {', '.join(parts)} to {chosen.target.told}", *chosen.notes]
+        line.add(FULL_SET)
+    notes = [f"restores {', '.join(parts)} to {chosen.target.words}", *chosen.notes]
     notes.append(f"stops meanwhile: {', '.join(stopped)}")
     return Plan(VERB, tuple(line.steps), tuple(notes), destroys=_losses(chosen, facts, stamp))
 
@@ -176,7 +175,7 @@ def _fill(line: _Sequence, chosen: Chosen, stack: Stack) -> None:
         # A set ends at its own place in the WAL, which its repository has.
         if exact is None and RECEIVER_SECRET in stack.secrets:
             line.add(AddReceived("received", "add WAL that only the receiver has"))
-        line.add(RecoverCluster("recover postgres", "replay to the target and read every page", deadline=RECOVERY_SECONDS))
+        line.add(RecoverCluster("recover postgres", "replay to the target and read every page"))
     by_set: dict[str, list[str]] = {}
     for part, one in chosen.files.items():
         by_set.setdefault(one.name, []).append(part)
@@ -205,7 +204,7 @@ def start(line: _Sequence, stack: Stack, facts: Facts, names: Sequence[str], cho
             AwaitHealthy(f"healthy {slot}", f"wait for {slot}", slot=slot, deadline=service.start_seconds) for slot in slots
         ))  # fmt: skip
         if slots:
-            line.add(*handing.present(service, facts.secrets))
+            line.add(*verifying.present(service, facts.secrets))
         if name == "postgres" and chosen and chosen.compare:
             # After the present secrets: the backup container, which compares, logs in with its own.
             place, title = place_of(chosen.compare, "postgres"), f"compare with the manifest of {chosen.compare.name}"
@@ -216,7 +215,7 @@ def start(line: _Sequence, stack: Stack, facts: Facts, names: Sequence[str], cho
 
 def verify_secrets(line: _Sequence, facts: Facts, owners: Iterable[str]) -> None:
     """Log in with every secret that one of these services verifies; its retired value must be refused."""
-    steps = handing.verified(facts.stack, owners, facts.secrets, facts.retired)
+    steps = verifying.verified(facts.stack, owners, facts.secrets, facts.retired)
     line.add(*(step for step in steps if Account.parse(step.to).kind not in BY_API))
     for step in steps:
         # Keycloak refuses a login of a user while another login of the same user is in progress.
@@ -229,7 +228,7 @@ def _losses(chosen: Chosen, facts: Facts, stamp: str) -> tuple[str, ...]:
         now = f" ({size(facts.sizes[part])} now)" if part in facts.sizes else ""
         if part == "postgres":
             target = chosen.target
-            since = "what was not in the repository yet" if chosen.target == Target() else f"everything after {target.told}"
+            since = "what was not in the repository yet" if chosen.target == Target() else f"everything after {target.words}"
             said.append(f"in PostgreSQL, all databases{now}: {since}")
         else:
             said.append(f"{part}{now}: everything after {chosen.files[part].made:%Y-%m-%d %H:%M:%S} UTC")
@@ -250,7 +249,7 @@ def _put_back(line: _Sequence, left: Mapping[str, Any], stack: Stack, seen: Seen
     if remember:
         line.add(RememberRestore("remember first", "record the start of the undo", content={**left, UNDO: True}))
     line.add(*(
-        PutBack(f"back {part}", f"restore the previous {part}", part=part, stamp=str(left["stamp"]))
+        MoveData(f"back {part}", f"restore the previous {part}", part=part, action=PUT_BACK, stamp=str(left["stamp"]))
         for part in left["parts"]
     ))  # fmt: skip
     # Whatever becomes of that: the services must start again.
@@ -275,7 +274,7 @@ def plan_undo(left: Mapping[str, Any], facts: Facts) -> Plan:
     line.add(Supervise("supervise", "start the health supervisor", content=facts.supervise, version=facts.version))
     line.add(ForgetRestore("forget", "nothing is left over"))
     if "postgres" in left["parts"] and asked:
-        line.add(RunJob("full", "make a full set of the new timeline", argv=("set", "--kind", "full"), grave=False))
+        line.add(FULL_SET)
     losses = (f"what was written since the restore of {left['stamp']}: {', '.join(left['parts'])}",) if asked else ()
     return Plan(VERB, tuple(line.steps), (f"restores the data from before {left['stamp']}",), destroys=losses)
 
@@ -298,14 +297,100 @@ def left_by(safeties: Sequence[Safety], stack: Stack, stamp: str = "") -> Mappin
 def plan_drop(safeties: Iterable[Safety]) -> tuple[Step, ...]:
     """Removes safety copies."""
     return tuple(
-        DropSafety(f"drop {one.part} {one.stamp}",
-                   f"remove the safety copy of {one.part} from before {one.stamp} ({size(one.bytes)})",
-                   part=one.part, stamp=one.stamp)
+        MoveData(
+            f"drop {one.part} {one.stamp}", f"remove the safety copy of {one.part} from before {one.stamp} ({size(one.bytes)})",
+            part=one.part, action=DROP, stamp=one.stamp,
+        )
         for one in safeties
     )  # fmt: skip
 
 
-def progress_of(line: str) -> str:
-    """What a line of pgBackRest's log says about how far it is; empty: nothing."""
-    match = re.search(r"restore file (\S+) \(([^,]+), ([0-9.]+)%\)", line)
-    return f"{match[3]} %, {match[2]} of {match[1].rpartition('/')[2]}" if match else ""
+# ---- On an empty host
+
+BACKUP = "backup"
+NEVER = "19700101T000000Z"
+"""Names the safety copies of nothing, which go at once."""
+
+
+def with_data(plan: Plan, found: Found, stack: Stack, versions: Mapping[str, int]) -> Plan:
+    """The plan of a deploy, with every volume filled after its container was created and before it is started.
+
+    What runs already was filled by a previous bootstrap that was interrupted, and is left alone.
+
+    Parameters
+    ----------
+    stack: whose secrets are verified. versions: secret -> version.
+    """
+    starts = {step.slot: step for step in plan.steps if isinstance(step, StartContainer)}
+    healthy = {step.slot: step for step in plan.steps if isinstance(step, AwaitHealthy)}
+    parts = [part for part in PARTS if part in starts and (part == "postgres" or part not in found.missing)]
+    filled = _filled(parts, found, _of(healthy, BACKUP) + tuple(one for part in parts for one in starts[part].after))
+    ready = {
+        step.part if isinstance(step, FillVolume) else "postgres": step
+        for step in filled if isinstance(step, FillVolume | RecoverCluster)
+    }  # fmt: skip
+    title = "give Keycloak's role today's password"
+    role = HandOver("role keycloak", title, _of(healthy, "postgres"), secret=ROLE_SECRET, version=versions[ROLE_SECRET],
+                    to="role keycloak")  # fmt: skip
+    waits = {**ready, "keycloak": role}
+    steps = [
+        replace(step, after=(*step.after, waits[step.slot]))
+        if isinstance(step, StartContainer) and step.slot in waits else step for step in plan.steps
+    ]  # fmt: skip
+    agree = AgreeSecrets("agree", "set the current secrets of Keycloak's clients and users", (*steps, *filled, role))
+    logins: list[Step] = [agree]
+    for login in verifying.verified(stack, stack.services, versions, {}):
+        # One after the other: Keycloak refuses a login of a user while another login of the same user is in progress.
+        logins.append(replace(login, after=(logins[-1],)))
+    verify = VerifyRestored("verify", "verify: a login, a read and a write", (logins[-1],))
+    drops = [
+        MoveData(f"drop {part}", f"nothing was in the place of {part}", (verify,), part=part, action=DROP, stamp=NEVER)
+        for part in ready
+    ]
+    archive = replace(ARCHIVE, after=(verify,))
+    return replace(
+        plan, destroys=(),
+        steps=_in_order((
+            *steps, *filled, role, *logins, verify, *drops, archive, replace(FULL_SET, after=(archive, *drops)),
+        )),
+    )  # fmt: skip
+
+
+def _of(steps: Mapping[str, Step], slot: str) -> tuple[Step, ...]:
+    return (steps[slot],) if slot in steps else ()
+
+
+def _filled(parts: Sequence[str], found: Found, before: tuple[Step | str, ...]) -> tuple[Step, ...]:
+    """Steps that give empty volumes their data. before: steps behind which they begin."""
+    aside: dict[str, Step] = {}
+    steps: list[Step] = []
+    for part in parts:
+        # What an interrupted one has left is removed first.
+        clear = MoveData(f"clear {part}", f"clear the volume of {part}", before, part=part, action=PUT_BACK, stamp=NEVER)
+        aside[part] = MoveData(f"aside {part}", f"check the volume of {part}", (clear,), part=part, stamp=NEVER)
+        steps += [clear, aside[part]]
+    recover: tuple[Step, ...] = ()
+    if "postgres" in parts:
+        newest = ("--type=default", f"--repo={found.number}")
+        fetch = FetchCluster("fetch postgres", "fetch PostgreSQL from the repository", (aside["postgres"],), options=newest)
+        recover = (RecoverCluster("recover postgres", "replay all available WAL and read every page", (fetch,)),)
+        steps += [fetch, *recover]
+    if files := tuple(part for part in parts if part != "postgres"):
+        # After PostgreSQL: both read the same disk, and PostgreSQL is what everybody waits for.
+        after = (*(aside[part] for part in files), *recover)
+        unpack = FetchFiles("fetch files", f"fetch {', '.join(files)} of {found.set}", after, set=found.set,
+                            repository=found.repository, parts=files)  # fmt: skip
+        fills = [FillVolume(f"fill {part}", f"move {part} into its place", (unpack,), part=part) for part in files]
+        steps += [unpack, *fills, RemoveFetched("tidy", "remove the unpacked files", tuple(fills))]
+    return tuple(steps)
+
+
+def _in_order(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """Each step behind all that it waits for; else as they were."""
+    ordered: dict[str, Step] = {}
+    left = list(steps)
+    while left:
+        ready = next((step for step in left if ordered.keys() >= set(step.after_keys)), left[0])
+        left.remove(ready)
+        ordered[ready.key] = ready
+    return tuple(ordered.values())

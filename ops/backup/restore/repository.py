@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -15,21 +15,18 @@ from typing import Any
 
 from ops.backup import credentials, keys
 from ops.backup import host_archive as archive
+from ops.backup.container import SERVICE
 from ops.backup.restore import volumes
-from ops.backup.restore.bootstrap_plan import Found, declared_as
 from ops.core import state as files
 from ops.core.errors import HostLacks, OpsError, UsageProblem
-from ops.engines.engine import OneOff
-from ops.engines.podman import argv as podman
-from ops.engines.podman.engine import PodmanEngine
-from ops.engines.podman.observe import images, observe
+from ops.engines.engine import How, OneOff
+from ops.execution import Execution
 from ops.images.plan import image_steps
-from ops.images.steps import BuildImage, ObtainBase
 from ops.project import Project
 from ops.secrets import versions
 from ops.secrets.at_rest import encrypted_copies as mirror
 from ops.stack import backup_settings
-from ops.stack.render import container_name, volume_name
+from ops.stack.render import volume_name
 from ops.stack.repositories import LOCAL, Repository, from_url
 
 READ_SECONDS = 1800.0
@@ -40,9 +37,28 @@ VOLUME = "/var/lib/pgbackrest"
 """Of the local repository, in the backup container."""
 STAGE = f"{VOLUME}/stage"
 """Path within a snapshot, as the backup container saw it."""
-SERVICE = "backup"
 REPOSITORY = "backup-repository"
 """Volume of the local repository."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """The newest set of a repository. snapshot: restic's id. release: what ran; images: service -> tag."""
+
+    set: str
+    made: datetime
+    snapshot: str
+    missing: tuple[str, ...]
+    project: str
+    commit: str
+    release: int | None
+    images: Mapping[str, str]
+    repository: str = LOCAL
+    """The one that the data come out of."""
+    number: int = 1
+    """By which pgBackRest knows it."""
+    unopened: int = 0
+    """How many newer sets the recovery keys did not open."""
 
 
 @dataclass(frozen=True)
@@ -91,10 +107,9 @@ def must_be_empty(project: Project) -> None:
     state = project.state
     if (state.root / MARK).is_file():
         return
-    containers = project.host.run(podman.containers_of(project.name)).stdout.split()
     places = (state.secrets, mirror.copies_of(state.root) / "secrets")
     there = not mirror.is_locked(state.root) and any(any(place.iterdir()) for place in places if place.is_dir())
-    if containers or there:
+    if there or project.engine.slots():
         raise HostLacks(
             f"this host has the project {project.name} already", "its secrets would be replaced by those of the repository",
             "inv restore restores data here; to start from scratch with a repository elsewhere: inv destroy --no-keep-data",
@@ -103,14 +118,9 @@ def must_be_empty(project: Project) -> None:
 
 def image(project: Project) -> str:
     """Tag of the backup image, built where it is missing."""
-    wanted = project.images[SERVICE]
-    present = frozenset(images(project.host))
-    engine = PodmanEngine(project.host, project.name)
-    for step in image_steps({SERVICE: wanted}, present, project.settings.deadlines.build):
-        if isinstance(step, ObtainBase):
-            engine.obtain_base(step.suite, step.tag, lambda text: None)
-        elif isinstance(step, BuildImage):
-            engine.build_image(step.name, step.tag, Path(step.context), dict(step.args), step.deadline, lambda text: None)
+    wanted, execution = project.images[SERVICE], Execution(project)
+    for step in image_steps({SERVICE: wanted}, frozenset(project.engine.images()), project.settings.deadlines.build):
+        step.run(execution)
     return wanted.tag
 
 
@@ -124,17 +134,16 @@ class Reader:
 
     def ask(self, *words: str, target: Path | None = None) -> str:
         """What it answers. `target`: file that receives it instead. Raises OpsError where it cannot read."""
-        repository, host = self.source.repository, self.project.host
-        name = container_name(self.project.name, "bootstrap")
+        repository, how = self.source.repository, How(timeout=READ_SECONDS, ok=None)
+        if target:
+            how["target"] = target
+        addresses = {one: str(repository.where["address"]) for one in repository.names if "address" in repository.where}
         with tempfile.TemporaryDirectory(dir=mirror.private(self.project.state.root), prefix=".bootstrap-") as folder:
-            mounts = self._files(Path(folder))
-            argv = podman.run_one_off(OneOff(
-                self.image, ("backup", "read", "--repository", repository.name, "--", *words), mounts=mounts,
-                outside=repository.remote, memory="1g", reads_all=True,
-                hosts={one: str(repository.where["address"]) for one in repository.names if "address" in repository.where},
-            ), name)  # fmt: skip
-            host.run(podman.remove_all([name]), ok=None)
-            answer = host.run(argv, timeout=READ_SECONDS, ok=None, target=target)
+            command = ("backup", "read", "--repository", repository.name, "--", *words)
+            answer = self.project.engine.run(OneOff(
+                self.image, command, "bootstrap", self._files(Path(folder)), outside=repository.remote, hosts=addresses,
+                reads_all=True,
+            ), **how)  # fmt: skip
         if answer.returncode:
             wrong = "wrong password" in answer.stderr
             raise OpsError(
@@ -169,7 +178,7 @@ def import_key(project: Project, path: Path) -> int | None:
     Raises OpsError where it does not open it, HostLacks where there is none to try it on.
     """
     value, identities = keys.read(path), keys.read_recovery(path)
-    folder = volumes.mountpoint_of(project.host, REPOSITORY)
+    folder = volumes.folder_of(project, REPOSITORY)
     if folder is None or not (folder / "files" / "config").is_file():
         raise HostLacks(
             "there is no repository to try the key on", f"the volume {REPOSITORY} holds none",
@@ -180,7 +189,7 @@ def import_key(project: Project, path: Path) -> int | None:
     state = project.state
     if versions.numbers(state, keys.CIPHER) and versions.values(state, keys.CIPHER)[0] == value:
         return None
-    copies = observe(project.host, (), with_health=False).given
+    copies = project.engine.observe((), with_health=False).given
     number = keys.version_for(versions.taken(state, keys.CIPHER), copies, f"{project.name}-{keys.CIPHER}")
     (state.secrets / keys.CIPHER).mkdir(mode=0o700, exist_ok=True)
     files.write(state.secrets / keys.CIPHER / str(number), value, mode=0o600)
@@ -304,12 +313,28 @@ def brought_near(project: Project, source: Source, found: Found, report: Callabl
     return replace(found, repository=name, number=number)
 
 
+def declared_as(settings: Sequence[Repository], read: Repository) -> tuple[str, int]:
+    """(name, pgBackRest's number) of a repository by the settings of that time, which may call and reach it otherwise.
+
+    Raises HostLacks where they do not know it: this host could then not be told where the data are.
+    """
+    for number, one in enumerate(settings, start=2):
+        if one.identity == read.identity:
+            return one.name, number
+    known = ", ".join(f"{one.name} ({one.told})" for one in settings) or "none"
+    raise HostLacks(
+        f"{read.told} is not among the repositories of that stack", f"its stack.yaml names {known}",
+        "give it as it is named there; or copy the repository to this host and give the folder",
+    )  # fmt: skip
+
+
 def copy_repository(project: Project, repository: Path, report: Callable[[str], None]) -> None:
     """The repository becomes the local one of this host, unless it lies there already."""
-    name = volume_name(project.name, REPOSITORY)
-    if project.host.run(("podman", "volume", "exists", name), ok=None).returncode:
-        project.host.run(podman.volume_create(name, {"cc03.project": project.name}))
-    target = Path(project.host.run(("podman", "volume", "inspect", "--format", "{{.Mountpoint}}", name)).stdout.strip())
+    if volumes.folder_of(project, REPOSITORY) is None:
+        project.engine.create_volume(volume_name(project.name, REPOSITORY))
+    target = volumes.folder_of(project, REPOSITORY)
+    if target is None:
+        raise HostLacks("the volume of the repository is not on this host", f"{REPOSITORY} has no folder here", "inv status")
     if target.resolve() == repository.resolve():
         return
     needed = int(project.host.run(("du", "-sb", str(repository)), timeout=600).stdout.split()[0])
@@ -319,9 +344,8 @@ def copy_repository(project: Project, repository: Path, report: Callable[[str], 
     report(f"copying the repository, {needed:,} bytes")
     for part in ("postgres", "files"):
         project.host.run(("cp", "-a", "-T", str(repository / part), str(target / part)), timeout=COPY_SECONDS)
-    for extra in ("drills.jsonl",):
-        with suppress(OSError):
-            shutil.copy2(repository / extra, target / extra)
+    with suppress(OSError):
+        shutil.copy2(repository / "drills.jsonl", target / "drills.jsonl")
     project.host.run(("chown", "-R", f"{backup_settings.OWNER}:{backup_settings.OWNER}", str(target)), timeout=600)
     project.host.run(("chmod", "0700", str(target)))
 

@@ -11,13 +11,12 @@ from functools import partial
 from ops.backup.around import left_over
 from ops.backup.restore import volumes
 from ops.backup.restore.plan import Facts
-from ops.backup.target import Chosen
+from ops.backup.restore.target import Chosen
 from ops.core.errors import OpsError
 from ops.core.plan import Step
 from ops.core.state import State
 from ops.core.wait import until
 from ops.deploy.steps import AwaitHealthy, StartContainer, StopContainer
-from ops.engines.podman.observe import observe
 from ops.keycloak.admin import OPERATIONS, Refused
 from ops.keycloak.probe import verify
 from ops.keycloak.probe.edge import request
@@ -25,10 +24,9 @@ from ops.keycloak.probe.gather import Place
 from ops.keycloak.realm.live import bring_about, declared
 from ops.keycloak.repair.admin_api import as_now
 from ops.keycloak.repair.steps import RecoverAdmin, RestoreOperations
-from ops.keycloak.rotate import rotation as rotate
+from ops.keycloak.rotate import rotation
 from ops.project import Project
-from ops.secrets import verifiers as checkers
-from ops.secrets import versions
+from ops.secrets import verifiers, versions
 from ops.secrets.steps import HandOver
 from ops.secrets.table import TARGETS, target_named
 from ops.secrets.versions import secret_versions
@@ -37,9 +35,8 @@ from ops.stack.durations import grace
 
 def facts(project: Project, chosen: Chosen | None = None) -> Facts:
     """Everything that the plan is decided from."""
-    wanted, host = project.deployed, project.host
-    seen = observe(host, (), with_health=False)
-    sizes = {part: volumes.present_size(host, part) for part in (chosen.parts if chosen else ())}
+    wanted, seen = project.deployed, project.engine.observe((), with_health=False)
+    sizes = {part: volumes.present_size(project, part) for part in (chosen.parts if chosen else ())}
     return Facts(
         stack=wanted.stack, seen=replace(seen, unhealthy={}), supervise=wanted.supervise, version=wanted.supervise_version,
         sizes={part: amount for part, amount in sizes.items() if amount is not None},
@@ -85,7 +82,7 @@ def agree(project: Project, perform: Callable[[Step], None], report: Callable[[s
             return problem.why
         return ""
 
-    if why := until(undecided, rotate.ANSWERS_WITHIN):
+    if why := until(undecided, rotation.ANSWERS_WITHIN):
         raise OpsError("Keycloak does not answer", why, "inv keycloak; then run it again")
     if refused:
         report("the operations client is refused: recreating it")
@@ -104,10 +101,10 @@ def agree(project: Project, perform: Callable[[Step], None], report: Callable[[s
     for one in TARGETS:
         if not one.to or one.owner != "keycloak" or one.secret not in present:
             continue
-        if not checkers.accepts(project, one.to, one.secret, present[one.secret]):
+        if not verifiers.accepts(project, one.to, one.secret, present[one.secret]):
             report(f"setting the present secret of {one.to}")
             step = HandOver(f"agree {one.secret}", "", secret=one.secret, version=present[one.secret], to=one.to)
-            checkers.hand_over(project, step)
+            verifiers.hand_over(project, step)
 
 
 def prove(project: Project, deadline: float, report: Callable[[str], None]) -> None:

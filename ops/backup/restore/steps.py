@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +15,17 @@ from ops.core.plan import Step
 if TYPE_CHECKING:
     from ops.execution import Execution
 
-MANIFEST_SECONDS = 600.0
+MANIFEST_SECONDS, MOVING, HOURS = 600.0, 3600.0, 6 * 3600.0
+START_SECONDS, PROOF_SECONDS = 900, 180
 OTHER_HISTORY = "is not in the history of target timeline"
 """What pgBackRest says of a backup from a timeline that a restore has given up."""
+TO_BE_LOOKED_UP = "--target=@lsn"
+"""Stands for the place in the WAL that a set's manifest names."""
 
 
 @dataclass(frozen=True)
 class RememberRestore(Step):
-    """Write down that a restore begins, so that whatever becomes of it can be put back."""
+    """Write down that a restore begins, so that it can be reverted whatever becomes of it."""
 
     content: Mapping[str, Any] | None = None
 
@@ -52,20 +56,28 @@ class CheckSpace(Step):
     def run(self, execution: Execution) -> None:
         from ops.backup.restore import volumes
 
-        execution.report(self.key, volumes.check_space(execution.host, self.part, self.bytes))
+        execution.report(self.key, volumes.check_space(execution.project, self.part, self.bytes))
+
+
+SET_ASIDE, PUT_BACK, DROP = "set-aside", "put-back", "drop"
 
 
 @dataclass(frozen=True)
-class SetAside(Step):
-    """Rename the present data of a part within its volume: a safety copy without copying."""
+class MoveData(Step):
+    """Rename data of a part within its volume, without copying.
+
+    action: SET_ASIDE makes a safety copy of the present data, PUT_BACK gives the previous data its place again and removes what
+    a restore has put there, DROP removes a safety copy. stamp: of that copy.
+    """
 
     part: str = ""
+    action: str = SET_ASIDE
     stamp: str = ""
 
     def run(self, execution: Execution) -> None:
         from ops.backup.restore import volumes
 
-        volumes.do(execution.host, self.part, ("set-aside", self.stamp))
+        volumes.do(execution.project, self.part, (self.action, self.stamp))
 
 
 @dataclass(frozen=True)
@@ -79,37 +91,46 @@ class FetchCluster(Step):
     repository: str = "local"
     others: tuple[str, ...] = ()
     """Labels of backups to try, where the one that is taken by itself is of a history that was given up."""
-    deadline: int = 6 * 3600
 
     def run(self, execution: Execution) -> None:
         from ops.backup import container
-        from ops.backup.restore import volumes
-        from ops.backup.target import TO_BE_LOOKED_UP
 
-        options = list(self.options)
+        options = self.options
         if self.set:
-            place = container.manifest(execution.host, self.set, self.repository, MANIFEST_SECONDS)["fingerprint"]["lsn"]
-            options = [f"--target={place}" if option == TO_BE_LOOKED_UP else option for option in options]
+            place = container.manifest(execution.project, self.set, self.repository, MANIFEST_SECONDS)["fingerprint"]["lsn"]
+            options = tuple(f"--target={place}" if option == TO_BE_LOOKED_UP else option for option in options)
+        # pgBackRest takes the newest backup from before that moment, even on a timeline abandoned since.
+        refused: list[OpsError] = []
+        for label in ("", *self.others):
+            if label:
+                execution.report(self.key, f"trying the backup {label}")
+            try:
+                return self._fetch(execution, (f"--set={label}", *options) if label else options)
+            except OpsError as problem:
+                if OTHER_HISTORY not in problem.why:
+                    raise
+                refused.append(problem)
+        raise refused[0]
 
-        from ops.backup.restore.plan import progress_of
+    def _fetch(self, execution: Execution, options: tuple[str, ...]) -> None:
+        from ops.backup.restore import volumes
 
         def each(line: str) -> None:
             if words := progress_of(line):
                 execution.report(self.key, words)
 
-        try:
-            volumes.watched(execution.host, "postgres", ("fetch", *options), self.deadline, each)
-        except OpsError as problem:
-            # pgBackRest takes the newest backup from before that moment, even on a timeline abandoned since.
-            if OTHER_HISTORY not in problem.why or not _fetched_otherwise(execution, self, options, each):
-                raise
+        volumes.watched(execution.project, "postgres", ("fetch", *options), HOURS, each)
+
+
+def progress_of(line: str) -> str:
+    """What a line of pgBackRest's log says about how far it is; empty: nothing."""
+    match = re.search(r"restore file (\S+) \(([^,]+), ([0-9.]+)%\)", line)
+    return f"{match[3]} %, {match[2]} of {match[1].rpartition('/')[2]}" if match else ""
 
 
 @dataclass(frozen=True)
 class AddReceived(Step):
-    """Lay the WAL beside it that the receiver holds and that no repository may have."""
-
-    deadline: int = 3600
+    """Add the WAL that the receiver holds and that no repository may have."""
 
     def run(self, execution: Execution) -> None:
         from ops.backup import container
@@ -117,8 +138,8 @@ class AddReceived(Step):
 
         packed = execution.state.root / "restore-received.tar"
         try:
-            container.received(execution.host, packed, self.deadline)
-            said = volumes.do(execution.host, "postgres", ("receive",), self.deadline, source=packed).stdout.strip()
+            container.received(execution.project, packed, MOVING)
+            said = volumes.do(execution.project, "postgres", ("receive",), MOVING, source=packed)
             execution.report(self.key, f"{said or 'no'} files")
         finally:
             packed.unlink(missing_ok=True)
@@ -128,8 +149,6 @@ class AddReceived(Step):
 class RecoverCluster(Step):
     """Replay WAL up to the target, promote, read every page, and put the cluster in its place."""
 
-    deadline: int = 6 * 3600
-
     def run(self, execution: Execution) -> None:
         from ops.backup.restore import volumes
 
@@ -137,7 +156,7 @@ class RecoverCluster(Step):
             if line.startswith("reached "):
                 print(f"      {line}", flush=True)
 
-        volumes.watched(execution.host, "postgres", ("recover",), self.deadline, each)
+        volumes.watched(execution.project, "postgres", ("recover",), HOURS, each)
 
 
 @dataclass(frozen=True)
@@ -147,12 +166,11 @@ class FetchFiles(Step):
     set: str = ""
     repository: str = "local"
     parts: tuple[str, ...] = ()
-    deadline: int = 6 * 3600
 
     def run(self, execution: Execution) -> None:
         from ops.backup import container
 
-        container.fetch(execution.host, self.set, self.repository, self.parts, self.deadline)
+        container.fetch(execution.project, self.set, self.repository, self.parts, HOURS)
 
 
 @dataclass(frozen=True)
@@ -160,7 +178,6 @@ class FillVolume(Step):
     """Move the unpacked files of a part into its volume."""
 
     part: str = ""
-    deadline: int = 3600
 
     def run(self, execution: Execution) -> None:
         from ops.backup import container
@@ -168,8 +185,8 @@ class FillVolume(Step):
 
         packed = execution.state.root / f"restore-{self.part}.tar"
         try:
-            container.pack(execution.host, self.part, packed, self.deadline)
-            volumes.do(execution.host, self.part, ("fill",), self.deadline, source=packed)
+            container.pack(execution.project, self.part, packed, MOVING)
+            volumes.do(execution.project, self.part, ("fill",), MOVING, source=packed)
         finally:
             packed.unlink(missing_ok=True)
 
@@ -187,38 +204,11 @@ class RemoveFetched(Step):
         for packed in execution.state.root.glob("restore-*.tar"):
             packed.unlink(missing_ok=True)
         try:
-            container.remove_fetched(execution.host)
+            container.remove_fetched(execution.project)
         except OpsError as problem:
             if self.grave:
                 raise
             print(f"note: {problem.what}: {problem.why}; {problem.next_step}", flush=True)
-
-
-@dataclass(frozen=True)
-class PutBack(Step):
-    """Move the previous data back into its volume, and remove what a restore has put there."""
-
-    part: str = ""
-    stamp: str = ""
-    deadline: int = 3600
-
-    def run(self, execution: Execution) -> None:
-        from ops.backup.restore import volumes
-
-        volumes.do(execution.host, self.part, ("put-back", self.stamp), self.deadline)
-
-
-@dataclass(frozen=True)
-class DropSafety(Step):
-    """Remove a safety copy."""
-
-    part: str = ""
-    stamp: str = ""
-
-    def run(self, execution: Execution) -> None:
-        from ops.backup.restore import volumes
-
-        volumes.do(execution.host, self.part, ("drop", self.stamp))
 
 
 @dataclass(frozen=True)
@@ -227,49 +217,29 @@ class CompareSet(Step):
 
     set: str = ""
     repository: str = "local"
-    deadline: int = 3600
 
     def run(self, execution: Execution) -> None:
         from ops.backup import container
 
-        manifest = container.manifest(execution.host, self.set, self.repository, MANIFEST_SECONDS)
-        print(f"      {container.compare(execution.host, manifest, self.deadline)}", flush=True)
+        manifest = container.manifest(execution.project, self.set, self.repository, MANIFEST_SECONDS)
+        print(f"      {container.compare(execution.project, manifest, MOVING)}", flush=True)
 
 
 @dataclass(frozen=True)
 class AgreeSecrets(Step):
-    """Give Keycloak today's secrets: what was restored may be from before a rotation."""
-
-    deadline: int = 900
+    """Give Keycloak the present secrets: what was restored may be from before a rotation."""
 
     def run(self, execution: Execution) -> None:
         from ops.backup.restore import restoring
 
-        restoring.agree(execution.project, lambda step: step.run(execution), execution.reporter(self), self.deadline)
+        restoring.agree(execution.project, lambda step: step.run(execution), execution.reporter(self), START_SECONDS)
 
 
 @dataclass(frozen=True)
 class VerifyRestored(Step):
     """A login, a read and a write through the public listener."""
 
-    deadline: int = 180
-
     def run(self, execution: Execution) -> None:
         from ops.backup.restore import restoring
 
-        restoring.prove(execution.project, self.deadline, execution.reporter(self))
-
-
-def _fetched_otherwise(execution: Execution, step: FetchCluster, options: list[str], each: Callable[[str], None]) -> bool:
-    from ops.backup.restore import volumes
-
-    for label in step.others:
-        execution.report(step.key, f"trying the backup {label}")
-        try:
-            volumes.watched(execution.host, "postgres", ("fetch", f"--set={label}", *options), step.deadline, each)
-        except OpsError as problem:
-            if OTHER_HISTORY not in problem.why:
-                raise
-        else:
-            return True
-    return False
+        restoring.prove(execution.project, PROOF_SECONDS, execution.reporter(self))

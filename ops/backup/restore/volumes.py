@@ -15,20 +15,15 @@ from typing import Any
 import yaml
 
 from ops.backup.restore.plan import VOLUMES
+from ops.backup.restore.target import PARTS
 from ops.backup.sets import Safety
-from ops.backup.target import PARTS
 from ops.core.errors import HostLacks, OpsError
-from ops.core.process import PATH, Result, stream
-from ops.engines.engine import REMOVING
-from ops.engines.podman import argv as podman
-from ops.engines.podman.host import Host
+from ops.core.process import Result
+from ops.engines.engine import OVERDUE, REMOVING, How
+from ops.project import Project
 from ops.secrets.at_rest.secret_files import service_as_is
-from ops.stack.render import container_name, volume_name
+from ops.stack.render import volume_name
 
-PLACES = {
-    "redis": "/var/lib/redis", "prometheus": "/var/lib/prometheus", "logs": "/var/lib/logs",
-    "alertmanager": "/var/lib/alertmanager",
-}  # fmt: skip
 CLUSTER = "restore-cluster"
 TELLING = re.compile(r"\b(FATAL|PANIC|ERROR|WARN)\b")
 SCRIPT = r"""set -euo pipefail
@@ -67,43 +62,39 @@ put-back)
   fi
   rm -rf "$discarded" "$fresh" ;;
 drop) rm -rf "$before" ;;
-list)
-  for folder in .before-*; do
-    if [[ -d $folder ]]; then printf '%s %s\n' "${folder#.before-}" "$(du -sk "$folder" | cut -f1)"; fi
-  done ;;
 esac
 sync .
 """
 
 
-def _service(host: Host, part: str) -> Mapping[str, Any]:
+def _service(project: Project, part: str) -> Mapping[str, Any]:
     """The part's container in the release that runs."""
-    compose = yaml.safe_load((host.state.current / "compose.yaml").read_text(encoding="utf-8"))
+    compose = yaml.safe_load((project.state.current / "compose.yaml").read_text(encoding="utf-8"))
     service = dict(compose["services"][part])
-    if part == "logs" and (folder := mountpoint(host, part)):
+    if part == "logs" and (folder := folder_of(project, VOLUMES[part])):
         # Its container begins as root, and the store has an id of its own.
         owner = folder.stat().st_uid
-        return {**service, "user": f"{owner}:{owner}"}
+        service["user"] = f"{owner}:{owner}"
     return service
 
 
-def _argv(host: Host, part: str, words: Sequence[str]) -> podman.Argv:
-    command = (CLUSTER, *words) if part == "postgres" else ("bash", "-c", SCRIPT, "restore", PLACES[part], *words)
-    name = container_name(host.project, f"{part}-restore")
-    # What a killed command has left would still be at work.
-    host.run(podman.remove_all([name]), ok=None)
-    return podman.run_as(name, service_as_is(host.state, _service(host, part)), command)
+def _run(project: Project, part: str, words: Sequence[str], how: How) -> Result:
+    command = (CLUSTER, *words) if part == "postgres" else ("bash", "-c", SCRIPT, "restore", f"/var/lib/{part}", *words)
+    return project.engine.run_as(f"{part}-restore", service_as_is(project.state, _service(project, part)), command, **how)
 
 
-def do(host: Host, part: str, words: Sequence[str], deadline: float = REMOVING, source: Path | None = None) -> Result:
-    """Run one action. Raises OpsError with its last words."""
-    answer = host.run(_argv(host, part, words), timeout=deadline, ok=None, source=source)
+def do(project: Project, part: str, words: Sequence[str], deadline: float = REMOVING, source: Path | None = None) -> str:
+    """Run one action; what it says. Raises OpsError with its last words."""
+    how: How = {"timeout": deadline, "ok": None}
+    if source:
+        how["source"] = source
+    answer = _run(project, part, words, how)
     if answer.returncode:
         raise OpsError(f"{words[0]} of {part}", answer.last_words(), "inv restore again, or inv restore --undo")
-    return answer
+    return answer.stdout.strip()
 
 
-def watched(host: Host, part: str, words: Sequence[str], deadline: float, each: Callable[[str], None]) -> None:
+def watched(project: Project, part: str, words: Sequence[str], deadline: float, each: Callable[[str], None]) -> None:
     """Run one action, and pass on each line that it says. Raises OpsError with what led to its end."""
     said: list[str] = []
 
@@ -112,36 +103,27 @@ def watched(host: Host, part: str, words: Sequence[str], deadline: float, each: 
         said.append(text)
         del said[:-200]
 
-    environment = {"PATH": PATH, **host.environment}
-    code = stream(_argv(host, part, words), timeout=deadline, stdin="", env=environment, cwd=Path("/"), each=line)
+    code = _run(project, part, words, {"timeout": deadline, "ok": None, "each": line}).returncode
+    if code == OVERDUE:
+        raise OpsError(f"{words[0]} of {part}", f"it did not end within {deadline:.0f} s", "inv logs backup --since 1h")
     if code:
         telling = [text for text in said if TELLING.search(text) and "the database system is" not in text] or said
         raise OpsError(f"{words[0]} of {part} ended with {code}", " / ".join(telling[-3:])[:600], "inv backup.list", said[-6:])
-    if code is None:
-        raise OpsError(f"{words[0]} of {part}", f"it did not end within {deadline:.0f} s", "inv logs backup --since 1h")
 
 
-def safeties(host: Host, parts: Sequence[str] = PARTS) -> list[Safety]:
+def folder_of(project: Project, volume: str) -> Path | None:
+    """Where a volume lies on this host; None where there is none."""
+    return project.engine.volumes().get(volume_name(project.name, volume))
+
+
+def safeties(project: Project) -> list[Safety]:
     """Every safety copy that a restore has left. The folders are looked at from outside: that takes no container."""
-    found = []
-    for part in parts:
-        folder = mountpoint(host, part)
-        if folder is None:
-            continue
-        pattern = "data.before-*" if part == "postgres" else ".before-*"
-        found += [Safety(part, path.name.rpartition("before-")[2], size_of(path)) for path in folder.glob(pattern)]
+    found, folders = [], project.engine.volumes()
+    for part in PARTS:
+        if folder := folders.get(volume_name(project.name, VOLUMES[part])):
+            pattern = "data.before-*" if part == "postgres" else ".before-*"
+            found += [Safety(part, path.name.rpartition("before-")[2], size_of(path)) for path in folder.glob(pattern)]
     return found
-
-
-def mountpoint(host: Host, part: str) -> Path | None:
-    """Where a part's volume lies on this host; None where there is none."""
-    return mountpoint_of(host, VOLUMES[part])
-
-
-def mountpoint_of(host: Host, volume: str) -> Path | None:
-    name = volume_name(host.project, volume)
-    answer = host.run(("podman", "volume", "inspect", "--format", "{{.Mountpoint}}", name), ok=None)
-    return Path(answer.stdout.strip()) if answer.returncode == 0 and answer.stdout.strip() else None
 
 
 def size_of(folder: Path) -> int:
@@ -156,9 +138,9 @@ def size_of(folder: Path) -> int:
     return total
 
 
-def present_size(host: Host, part: str) -> int | None:
+def present_size(project: Project, part: str) -> int | None:
     """Bytes that a part holds now, safety copies left out; None where it has no volume."""
-    folder = mountpoint(host, part)
+    folder = folder_of(project, VOLUMES[part])
     if folder is None:
         return None
     if part == "postgres":
@@ -166,10 +148,9 @@ def present_size(host: Host, part: str) -> int | None:
     return sum(size_of(path) if path.is_dir() else path.stat().st_size for path in folder.iterdir() if path.name[0] != ".")
 
 
-def check_space(host: Host, part: str, needed: int) -> str:
+def check_space(project: Project, part: str, needed: int) -> str:
     """Raises HostLacks where less than this is free for it."""
-    folder = mountpoint(host, part) or host.state.root
-    free = shutil.disk_usage(folder).free
+    free = shutil.disk_usage(folder_of(project, VOLUMES[part]) or project.state.root).free
     if free < needed:
         raise HostLacks(
             "there is not enough space to restore beside what is there", f"{needed:,} bytes are needed, {free:,} are free",

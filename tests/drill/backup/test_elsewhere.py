@@ -18,7 +18,7 @@ import pytest
 import yaml
 from botocore.exceptions import ClientError
 
-from ops.backup.restore.volumes import mountpoint
+from ops.backup.restore.volumes import folder_of
 from ops.core.process import Result
 from ops.engines.podman.host import REPOSITORY
 from ops.secrets import ciphers, versions
@@ -273,7 +273,7 @@ def test_data_come_back_from_elsewhere_when_the_local_repository_is_gone(
     local = Path(elsewhere.podman("volume", "inspect", "--format", "{{.Mountpoint}}", volume).strip())
     for part in ("postgres", "files"):
         shutil.rmtree(local / part)
-    data = mountpoint(elsewhere.drill.project.host, "postgres")
+    data = folder_of(elsewhere.drill.project, "postgres-data")
     assert data
     shutil.rmtree(data / "data" / "base")
 

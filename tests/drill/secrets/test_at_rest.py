@@ -15,7 +15,7 @@ import pytest
 
 from ops.backup import host_archive as archive
 from ops.backup import keys as backup_keys
-from ops.backup.restore.volumes import mountpoint_of
+from ops.backup.restore.volumes import folder_of
 from ops.core.process import run
 from ops.secrets import verifiers as checkers
 from ops.secrets import versions
@@ -261,7 +261,7 @@ def test_key_that_is_lost_gives_way_to_the_backup(
     """The last one: what a backup brings back is not encrypted."""
     succeeds("backup.key", "--export", str(tmp_path / "backup-key.txt"))
     succeeds("backup")
-    repository = mountpoint_of(encrypted.project.host, "backup-repository")
+    repository = folder_of(encrypted.project, "backup-repository")
     root = encrypted.project.state.root
     boot(encrypted)
     key.unlink()

@@ -17,7 +17,6 @@ import pytest
 from ops.backup import around, keys
 from ops.backup import host_archive as archive
 from ops.backup.restore import repository as bootstrap
-from ops.backup.restore.bootstrap_plan import Found
 from ops.cli.operation import UnderWay
 from ops.core import state as files
 from ops.core.errors import HostLacks, OpsError, UsageProblem
@@ -193,7 +192,7 @@ def test_newest_set_that_the_key_file_opens_is_taken(project: Project) -> None:
     in_the_clear(project, path)
     shutil.copy(path, project.state.root / "set-1")
 
-    def found(*identities: str) -> Found:
+    def found(*identities: str) -> bootstrap.Found:
         local = bootstrap.Source(Repository("local", "folder", {"path": "/copy"}), "k" * 43, {}, identities)
         return bootstrap.look(project, Reader(project, "image", local))
 
@@ -356,7 +355,7 @@ def test_key_that_was_rotated_after_the_set_was_made_is_the_newest_on_the_new_ho
     for made in ("k" * 43, "j" * 43):
         fresh.root.mkdir(exist_ok=True)
         shutil.copy(path, fresh.root / "bootstrap.tar")
-        found = Found("S", datetime.now(UTC), "1", (), "cc03", "", 7, {})
+        found = bootstrap.Found("S", datetime.now(UTC), "1", (), "cc03", "", 7, {})
         local = bootstrap.Source(
             Repository("local", "folder", {"path": "/copy"}), made, {}, tuple(keys.recovery_keys(project.state))
         )

@@ -11,8 +11,11 @@ import pytest
 from ops.backup import container
 from ops.core.errors import OpsError
 from ops.core.state import State
+from ops.engines.podman import host as podman
 from ops.engines.podman.host import Host
 from ops.logs.query import LINE, row_of
+from ops.project import Project
+from tests.unit.builders import settings
 
 SAID = (
     '{"timestamp": "2026-03-12T02:30:00.000+00:00", "level": "ERROR", "logger": "backup", "message": "job failed",'
@@ -24,19 +27,19 @@ SAID = (
 
 
 def test_output_of_a_job_goes_to_the_log_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stream(argv: Sequence[str], *, each: Callable[[str], None], **_: Any) -> int:
+    def run(argv: Sequence[str], *, each: Callable[[str], None], **_: Any) -> int:
         for line in SAID:
             each(line)
         return 1
 
-    monkeypatch.setattr(container, "stream", stream)
-    host = Host("cc03-test", State(tmp_path))
-    host.state.logs.mkdir()
+    monkeypatch.setattr(podman, "stream", run)
+    project = Project(settings(), Host("cc03-test", State(tmp_path)))
+    project.state.logs.mkdir()
 
     with pytest.raises(OpsError):
-        container.run_job(host, ("set",), 60, lambda text: None)
+        container.run_job(project, ("set",), 60, lambda text: None)
 
-    lines = (host.state.logs / "backup-0.log").read_text().splitlines()
+    lines = (project.state.logs / "backup-0.log").read_text().splitlines()
     found = [LINE.fullmatch(line) for line in lines]
     rows = [row_of("backup", "0", one[1], one[4]) for one in found if one]
     assert [(row["_msg"], row["level"]) for row in rows] == [

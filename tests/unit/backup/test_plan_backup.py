@@ -23,10 +23,10 @@ from ops.backup.sets import (
     newest_with,
     place_of,
     places,
+    progress_of_job,
     read_status,
     rows,
     size,
-    told,
 )
 from ops.core.errors import HostLacks, OpsError, UsageProblem
 from ops.stack import backup_settings
@@ -199,7 +199,7 @@ def test_rows_tell_what_is_proved_and_what_is_lacking() -> None:
     ({"event": "start"}, ""),
 ])  # fmt: skip
 def test_progress_is_told(event: dict[str, Any], words: str) -> None:
-    assert told(event) == words
+    assert progress_of_job(event) == words
 
 
 @pytest.mark.parametrize(("amount", "text"), [(999, "999 B"), (1500, "2 kB"), (2_500_000, "2 MB"), (7.25e9, "7.2 GB")])

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from ops.backup.restore import bootstrap_plan as bootstrap
-from ops.backup.restore.plan import Facts, left_by, plan_drop, plan_restore, plan_undo, progress_of, writers
-from ops.backup.restore.steps import FetchCluster, FetchFiles, SetAside
+from ops.backup.restore import plan as restore
+from ops.backup.restore.plan import Facts, left_by, plan_drop, plan_restore, plan_undo, with_data, writers
+from ops.backup.restore.repository import Found
+from ops.backup.restore.steps import SET_ASIDE, FetchCluster, FetchFiles, MoveData, progress_of
+from ops.backup.restore.target import Chosen, Target, read_parts, read_time, select
 from ops.backup.sets import Safety, Status, read_status
-from ops.backup.target import Chosen, Target, read_parts, read_time, select
 from ops.core.errors import HostLacks, UsageProblem
 from ops.core.plan import Plan
 from ops.deploy.plan import plan_deploy
@@ -284,8 +285,8 @@ def test_restore_that_was_broken_off_is_put_back_before_the_next() -> None:
     assert "back postgres" in before(plan, "aside postgres")
     assert step(plan, "back postgres").stamp == "20261125T110000Z"
     aside = step(plan, "aside postgres")
-    assert isinstance(aside, SetAside)
-    assert aside.stamp == STAMP
+    assert isinstance(aside, MoveData)
+    assert (aside.action, aside.stamp) == (SET_ASIDE, STAMP)
 
 
 def test_undo_puts_back_and_starts_what_was_stopped() -> None:
@@ -342,14 +343,14 @@ def test_progress_of_pgbackrest() -> None:
     assert progress_of("INFO: restore command end") == ""
 
 
-def found(**changes: Any) -> bootstrap.Found:
-    return replace(bootstrap.Found("B", NOW, "abc", (), "cc03", "", 3, {}), **changes)
+def found(**changes: Any) -> Found:
+    return replace(Found("B", NOW, "abc", (), "cc03", "", 3, {}), **changes)
 
 
 def test_empty_host_is_filled_between_creating_and_starting(monkeypatch: pytest.MonkeyPatch) -> None:
     # The small stack of these tests has no backup container: another one stands for it.
-    monkeypatch.setattr(bootstrap, "BACKUP", "edge")
-    plan = bootstrap.with_data(
+    monkeypatch.setattr(restore, "BACKUP", "edge")
+    plan = with_data(
         plan_deploy(wanted(), Seen(), next_number=1), found(), stack(), {"postgres-keycloak": 2, "postgres-app": 1}
     )
 
@@ -366,13 +367,13 @@ def test_empty_host_is_filled_between_creating_and_starting(monkeypatch: pytest.
 
 def test_empty_host_is_filled_out_of_the_repository_that_it_was_read_from() -> None:
     far = found(repository="offsite", number=3)
-    plan = bootstrap.with_data(plan_deploy(wanted(), Seen(), next_number=1), far, stack(), {"postgres-keycloak": 2})
+    plan = with_data(plan_deploy(wanted(), Seen(), next_number=1), far, stack(), {"postgres-keycloak": 2})
 
     assert step(plan, "fetch postgres").options == ("--type=default", "--repo=3")
 
 
 def test_what_runs_already_is_left_alone() -> None:
-    plan = bootstrap.with_data(
+    plan = with_data(
         plan_deploy(wanted(), deployed(wanted()), next_number=2), found(), stack(), {"postgres-keycloak": 2, "postgres-app": 1}
     )
 

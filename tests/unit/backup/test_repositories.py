@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from ops.backup import credentials
-from ops.backup.restore.bootstrap_plan import declared_as
+from ops.backup.restore.repository import declared_as
 from ops.core.errors import HostLacks, UsageProblem
 from ops.core.state import State
 from ops.engines.podman.host import Host

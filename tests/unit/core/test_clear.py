@@ -21,13 +21,18 @@ from ops.engines.podman import host as host_module
 from ops.engines.podman.host import Host
 from ops.execution import Execution
 from ops.keycloak.h2 import database as h2
-from ops.project import open_project
-from tests.unit.builders import wanted
+from ops.project import Project, open_project
+from tests.unit.builders import settings, wanted
 
 
 @pytest.fixture
 def host(tmp_path: Path) -> Host:
     return Host("cc03-test", State(tmp_path))
+
+
+@pytest.fixture
+def project(host: Host) -> Project:
+    return Project(settings(), host)
 
 
 def busy(*_: Any, **__: Any) -> None:
@@ -53,22 +58,22 @@ def test_folder_that_stays_is_an_error(tmp_path: Path, host: Host, monkeypatch: 
 
 
 def ran(monkeypatch: pytest.MonkeyPatch, code: int) -> list[float]:
-    """Every program ends with this code; the deadlines that they were given."""
+    """Every program ends with this code; the deadlines that those in containers were given."""
     deadlines: list[float] = []
 
     def run(argv: Sequence[str], *, timeout: float, **_: Any) -> Result:
-        deadlines.append(timeout)
+        deadlines.extend([timeout] if argv[1] in ("exec", "run") else ())
         return Result(tuple(argv), code, "", "rm: cannot remove 'redis.rdb': Read-only file system", 0.0)
 
     monkeypatch.setattr(host_module, "run", run)
     return deadlines
 
 
-def test_what_was_unpacked_and_stays_in_the_container_is_an_error(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_unpacked_and_stays_in_the_container_is_an_error(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     ran(monkeypatch, 1)
 
     with pytest.raises(OpsError, match="which contains unencrypted data") as caught:
-        container.remove_fetched(host)
+        container.remove_fetched(project)
 
     assert "Read-only file system" in caught.value.why
 
@@ -86,11 +91,12 @@ def test_undo_of_a_restore_goes_on_without_it(tmp_path: Path, monkeypatch: pytes
     assert "contains unencrypted data" in capsys.readouterr().out
 
 
-def test_removing_data_has_hours(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_removing_data_has_hours(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     deadlines = ran(monkeypatch, 0)
-    monkeypatch.setattr(volumes, "_argv", lambda host, part, words: ("podman", "run", *words))
+    service = {"image": "postgres:1", "networks": {}, "deploy": {"resources": {"limits": {"memory": "1g"}}}}
+    monkeypatch.setattr(volumes, "_service", lambda *_: service)
 
-    container.remove_fetched(host)
-    volumes.do(host, "postgres", ("drop", "20260101T000000Z"))
+    container.remove_fetched(project)
+    volumes.do(project, "postgres", ("drop", "20260101T000000Z"))
 
-    assert min(deadlines) >= 3600
+    assert len(deadlines) == 2 and min(deadlines) >= 3600

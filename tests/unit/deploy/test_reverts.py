@@ -17,7 +17,7 @@ from ops.backup import host_archive as archive
 from ops.backup.restore import commands as restore
 from ops.backup.restore import restoring, volumes
 from ops.backup.restore.steps import ForgetRestore, RememberRestore
-from ops.backup.target import Target
+from ops.backup.restore.target import Target
 from ops.cli import show
 from ops.cli.execute import execute
 from ops.cli.operation import Operation, planned

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from ops.backup.restore.steps import TO_BE_LOOKED_UP
 from ops.backup.sets import Set, Status, choose, narrowed, newest_with, no_sets, number_of, place_of
 from ops.core.errors import HostLacks, UsageProblem, did_you_mean
 from ops.stack.repositories import LOCAL
@@ -15,8 +16,6 @@ from ops.stack.repositories import LOCAL
 PARTS = ("postgres", "redis", "prometheus", "logs", "alertmanager")
 DATA = ("postgres", "redis")
 """What a set gives back unless something else is asked for: metrics and logs tell what happened since."""
-TO_BE_LOOKED_UP = "--target=@lsn"
-"""Stands for the place in the WAL that a set's manifest names."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Target:
     """The one to read; empty: the local one where it can be."""
 
     @property
-    def told(self) -> str:
+    def words(self) -> str:
         if self.at:
             return f"{self.at:%Y-%m-%d %H:%M:%S} UTC"
         if self.xid is not None:
@@ -137,7 +136,7 @@ def _refuse_impossible(target: Target, now: datetime) -> None:
     """What no repository can have: PostgreSQL would be stopped, would not find it, and would have to be started again."""
     if target.at and target.at > now:
         raise UsageProblem(
-            f"{target.told} is in the future",
+            f"{target.words} is in the future",
             f"it is {now:%Y-%m-%d %H:%M:%S} UTC now",
             "inv backup.list shows what can be restored",
         )
@@ -150,7 +149,7 @@ def _refuse_impossible(target: Target, now: datetime) -> None:
 def _refuse_unreachable(target: Target, status: Status) -> None:
     if target.at and status.since and target.at < status.since:
         raise HostLacks(
-            f"{target.told} is too early", f"the oldest moment that can be restored is {status.since:%Y-%m-%d %H:%M:%S} UTC",
+            f"{target.words} is too early", f"the oldest moment that can be restored is {status.since:%Y-%m-%d %H:%M:%S} UTC",
             "inv backup.list; another repository may keep more",
         )  # fmt: skip
 
