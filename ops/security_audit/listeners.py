@@ -1,5 +1,5 @@
-"""Every port that a container opens to its neighbours: those with TLS by compose.yaml (`tls.listens`), the others, and what is
-special about each, by config/audit/listeners.yaml. Pure."""
+"""The ports that each container opens to others: compose.yaml declares those with TLS (`tls.listens`), and
+config/audit/listeners.yaml the others, and the clients, names and published ports of any. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ops.stack.model import Stack
 
 FILE = "config/audit/listeners.yaml"
 CLEAR = ("http", "tcp")
-"""What listeners.yaml may say is spoken: what is encrypted stands in compose.yaml."""
+"""Values of `speaks` in listeners.yaml: protocols with TLS are declared in compose.yaml."""
 KEYS = {"speaks", "name", "published", "client_certificate", "clients"}
 
 
@@ -22,11 +22,10 @@ KEYS = {"speaks", "name", "published", "client_certificate", "clients"}
 class Listener:
     """One port.
 
-    `speaks`: `tls` begins with a handshake, `postgres` asks for one first (SSLRequest), `proxy` expects a header of the PROXY
-    protocol before it; `http` and `tcp` are not encrypted. `name`: which the certificate is verified against. `published`: key
-    of the port of the host below `ports`, where there is one. `client_certificate`: whether nobody gets further than the
-    handshake without one. `clients`: (service, path) of each service that is served, by the name on its certificate; empty: the
-    listener does not tell its clients apart so.
+    `speaks`: `tls` begins with a handshake, `postgres` after an SSLRequest, `proxy` after a header of the PROXY protocol;
+    `http` and `tcp` are plain text. `name`: the certificate's. `published`: key below `ports` in stack.yaml, where the host
+    publishes it. `client_certificate`: whether clients need a certificate. `clients`: (service, path) of each service that is
+    served, by the name on its certificate; empty: clients are not distinguished by certificates.
     """
 
     service: str
@@ -43,7 +42,7 @@ class Listener:
 
     @property
     def public(self) -> bool:
-        """Whether strangers are its clients."""
+        """Whether clients outside of this host use it."""
         return self.published in ("https", "proxy_protocol")
 
     def __str__(self) -> str:
@@ -51,52 +50,47 @@ class Listener:
 
 
 def parse_listeners(text: str, listens: Mapping[str, Mapping[str, str]]) -> tuple[Listener, ...]:
-    """Read the file, whose placeholders have been filled.
+    """Read the file, whose placeholders have been filled. Raises UsageProblem for an invalid entry.
 
     Parameters
     ----------
     listens: service -> port -> how TLS begins there, by compose.yaml.
-
-    Raises UsageProblem for what cannot be meant.
     """
     found = {
         (name, int(port)): Listener(name, int(port), how, name)
-        for name, ports in listens.items()
-        for port, how in ports.items()
-    }
+        for name, ports in listens.items() for port, how in ports.items()
+    }  # fmt: skip
     for service, ports in (yaml.safe_load(text) or {}).items():
         if service not in listens:
             raise UsageProblem(f"{FILE} names {service}", did_you_mean(service, listens), f"correct {FILE}")
         for port, spec in (ports or {}).items():
-            speaks = listens[service].get(str(port), "")
-            if one := _listener(service, port, spec, set(listens), speaks):
+            if one := _listener(service, port, spec, listens):
                 found[service, port] = one
     return tuple(found.values())
 
 
-def _listener(service: str, port: Any, spec: Any, known: set[str], speaks: str) -> Listener | None:
-    """None: it is not there while its port is not published."""
-    where = f"{FILE}: {service}.{port}"
+def _listener(service: str, port: Any, spec: Any, listens: Mapping[str, Mapping[str, str]]) -> Listener | None:
+    """None: the listener exists only while its port is published."""
+
+    def wrong(what: str, why: str) -> UsageProblem:
+        return UsageProblem(f"{FILE}: {service}.{port}{what}", why, f"correct {FILE}, or tls.listens in compose.yaml")
+
     if not isinstance(port, int) or not isinstance(spec, Mapping):
-        raise UsageProblem(where, "it must be PORT: {…}", f"correct {FILE}")
-    for key in spec:
-        if key not in KEYS:
-            raise UsageProblem(f"{where}.{key} is not known", did_you_mean(str(key), KEYS), f"correct {FILE}")
-    clear = str(spec.get("speaks", ""))
-    if speaks and clear:
-        raise UsageProblem(f"{where}.speaks is {clear!r}", "compose.yaml says what is spoken there", f"correct {FILE}")
-    if not speaks and not clear and "published" in spec:
+        raise wrong("", "it must be PORT: {…}")
+    if unknown := next((str(key) for key in spec if key not in KEYS), ""):
+        raise wrong(f".{unknown} is not known", did_you_mean(unknown, KEYS))
+    tls, clear = listens[service].get(str(port), ""), str(spec.get("speaks", ""))
+    if tls and clear:
+        raise wrong(f".speaks is {clear!r}", "compose.yaml declares TLS for this port")
+    if not tls and not clear and "published" in spec:
         return None
-    if not speaks and clear not in CLEAR:
-        raise UsageProblem(
-            f"{where}.speaks is {clear!r}", did_you_mean(clear, CLEAR), f"correct {FILE}, or tls.listens in compose.yaml"
-        )
+    if not tls and clear not in CLEAR:
+        raise wrong(f".speaks is {clear!r}", did_you_mean(clear, CLEAR))
     clients = spec.get("clients") or {}
-    for client in clients:
-        if client not in known:
-            raise UsageProblem(f"{where}.clients names {client}", did_you_mean(str(client), known), f"correct {FILE}")
+    if unknown := next((str(client) for client in clients if client not in listens), ""):
+        raise wrong(f".clients names {unknown}", did_you_mean(unknown, listens))
     return Listener(
-        service, port, speaks or clear, str(spec.get("name", service)), str(spec.get("published", "")),
+        service, port, tls or clear, str(spec.get("name", service)), str(spec.get("published", "")),
         bool(clients or spec.get("client_certificate")), tuple(sorted((str(key), str(path)) for key, path in clients.items())),
     )  # fmt: skip
 
@@ -107,7 +101,7 @@ def listens_of(stack: Stack) -> dict[str, Mapping[str, str]]:
 
 
 def switched_on(listeners: Iterable[Listener], ports: Collection[str]) -> tuple[Listener, ...]:
-    """Without those that are there only while their port is published. `ports`: keys below `ports` that are not turned off."""
+    """The listeners that are not published, or whose port is. ports: enabled keys below `ports` in stack.yaml."""
     return tuple(one for one in listeners if not one.published or one.published in ports)
 
 
