@@ -11,14 +11,30 @@ from typing import TYPE_CHECKING
 
 from invoke import Context
 
+from ops.backup.sets import (
+    SAFETY_DAYS,
+    Safety,
+    Set,
+    Status,
+    choose,
+    expendable,
+    kind_of,
+    narrowed,
+    newest_first,
+    places,
+    rows,
+    size,
+    to_prove,
+)
+from ops.backup.steps import ARCHIVE, ProveHostArchive, RunJob
 from ops.cli.command import verb
 from ops.cli.execute import execute, locked
 from ops.cli.operation import Decision, Operation
 from ops.core.errors import OpsError, UsageProblem, did_you_mean
+from ops.core.plan import Described, Plan, Step
+from ops.core.wait import until
 
 if TYPE_CHECKING:
-    from ops.backup.sets import Safety, Set, Status
-    from ops.core.plan import Plan
     from ops.project import Project
 
 KINDS = ("full", "diff", "incr")
@@ -47,22 +63,16 @@ def make(c: Context, kind: str = "incr") -> None:
 
     PostgreSQL, Redis, metrics, logs, silences, and the state of this host. The site is not touched.
     """
-    from ops.backup.restore.plan import SAFETY_DAYS, plan_drop
+    from ops.backup.restore.plan import plan_drop
     from ops.backup.restore.volumes import safeties
-    from ops.backup.sets import expendable
-    from ops.backup.steps import RunJob, WriteHostArchive
     from ops.cli import show
-    from ops.core.plan import Plan
 
     if kind not in KINDS:
         raise UsageProblem(f"there is no kind {kind}", did_you_mean(kind, KINDS), "inv --help backup")
     project = _project()
-    old = expendable(safeties(project), datetime.now(UTC), SAFETY_DAYS)
-    steps = (
-        WriteHostArchive("archive", "archive settings, secrets and releases for the backup"),
-        RunJob("set", f"make a set ({kind})", ("archive",), argv=("set", "--kind", kind)),
-        *(replace(step, after=("set",)) for step in plan_drop(old)),
-    )
+    old = expendable(safeties(project), datetime.now(UTC))
+    job = RunJob("set", f"make a set ({kind})", (ARCHIVE,), argv=("set", "--kind", kind))
+    steps = (ARCHIVE, job, *(replace(step, after=(job,)) for step in plan_drop(old)))
     since = datetime.now(UTC).replace(microsecond=0)
     seconds = _execute(project, Plan("backup", steps))
     made = _newest(project, since)
@@ -76,8 +86,6 @@ LISTED_SECONDS = 20.0
 def _newest(project: Project, since: datetime) -> str:
     """What was made since this moment, once it is listed with all of its parts: a restore right after this finds them."""
     from ops.backup.container import status
-    from ops.backup.sets import size
-    from ops.core.wait import until
 
     found: list[Set] = []
 
@@ -100,7 +108,6 @@ def list_sets(c: Context, json: bool = False) -> None:
     """
     from ops.backup.container import status
     from ops.backup.restore.volumes import safeties
-    from ops.backup.sets import newest_first
 
     project = _project()
     found, kept = status(project), newest_first(safeties(project))
@@ -115,8 +122,6 @@ def _show(found: Status, kept: list[Safety]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from ops.backup.restore.plan import SAFETY_DAYS
-    from ops.backup.sets import places, rows, size
     from ops.cli import show
 
     drawn = Table("SET", "AGE", "KIND", "SIZE", "ADDED", "INSIDE", "PROVED", "WHERE", box=None, pad_edge=False)
@@ -150,10 +155,7 @@ def verify(c: Context, name: str = "", repository: str = "local") -> None:
     Restores it into scratch space, starts it, reads every page, compares it with its manifest and opens its host archive.
     """
     from ops.backup.container import status
-    from ops.backup.sets import choose, narrowed, to_prove
-    from ops.backup.steps import ProveHostArchive, RunJob
     from ops.cli import show
-    from ops.core.plan import Plan, Step
 
     project = _project()
     found = narrowed(status(project), repository)
@@ -162,11 +164,11 @@ def verify(c: Context, name: str = "", repository: str = "local") -> None:
     chosen = to_prove(found, name, repository)
     name = chosen.name if chosen else name
     argv = ("drill", *((name,) if name else ()), "--repository", repository)
-    steps: tuple[Step, ...] = (RunJob("drill", f"test {name or 'the newest set'} by a restore", argv=argv),)
+    steps: list[Step] = [RunJob("drill", f"test {name or 'the newest set'} by a restore", argv=argv)]
     if chosen and "host" in chosen.inside:
         title = "decrypt its archive of this host with the recovery key"
-        steps += (ProveHostArchive("archive", title, ("drill",), set=name, repository=repository),)
-    seconds = _execute(project, Plan("backup.verify", steps))
+        steps.append(ProveHostArchive("archive", title, tuple(steps), set=name, repository=repository))
+    seconds = _execute(project, Plan("backup.verify", tuple(steps)))
     show.out.print(f"[bold green]verified[/bold green] in {seconds:.1f} s")
 
 
@@ -186,42 +188,34 @@ def prune(
 
     With the WAL that only they need, and safety copies that are old enough.
     """
-    from ops.backup.restore.plan import SAFETY_DAYS, plan_drop
+    from ops.backup.restore.plan import plan_drop
     from ops.backup.restore.volumes import safeties
-    from ops.backup.sets import expendable, size
-    from ops.backup.steps import RunJob
     from ops.cli import show
-    from ops.core.plan import Plan
 
     project = _project()
-    forced = ("--force",) if force else ()
     if repository or credentials:
-        _prune_elsewhere(project, repository, credentials, forced, yes=yes)
+        _prune_elsewhere(project, repository, credentials, ("--force",) if force else (), yes=yes)
         return
-    kept = safeties(project)
-    gone = tuple(kept) if safety else expendable(kept, datetime.now(UTC), SAFETY_DAYS)
     if force and ahead:
         raise UsageProblem("--force and --ahead cannot both be meant", "each removes other sets", "inv --help backup.prune")
+    kept = safeties(project)
+    gone = tuple(kept) if safety else expendable(kept, datetime.now(UTC))
     title = "remove sets from the future" if ahead else "remove sets beyond the retention"
     options = [f"--{name}" for name, given in (("force", force), ("ahead", ahead)) if given]
-    steps = (RunJob("expire", title, argv=("expire", *options)),)
     losses = [
         f"the safety copy of {one.part} from before {one.stamp} ({size(one.bytes)}): no undo of that restore" for one in gone
     ]
     losses += ["sets beyond the retention, even if no newer one is proved"] if force else []
     losses += ["sets from the future, and what builds upon them"] if ahead else []
-    plan = Plan("backup.prune", (*steps, *plan_drop(gone)), destroys=tuple(losses))
-    seconds = _execute(project, plan, yes=yes)
+    steps = (RunJob("expire", title, argv=("expire", *options)), *plan_drop(gone))
+    seconds = _execute(project, Plan("backup.prune", steps, destroys=tuple(losses)), yes=yes)
     show.out.print(f"[bold]pruned[/bold] in {seconds:.1f} s; {len(gone)} safety copies removed")
 
 
 def _prune_elsewhere(project: Project, repository: str, credentials: str, forced: tuple[str, ...], *, yes: bool) -> None:
     from ops.backup import credentials as given
     from ops.backup.container import status
-    from ops.backup.sets import kind_of
-    from ops.backup.steps import RunJob
     from ops.cli import show
-    from ops.core.plan import Plan
 
     if not repository or not credentials:
         raise UsageProblem(
@@ -230,10 +224,11 @@ def _prune_elsewhere(project: Project, repository: str, credentials: str, forced
         )  # fmt: skip
     kind, path = kind_of(status(project), repository), Path(credentials).absolute()
     given.read(kind, path)
+    what = f"sets of {repository} beyond the retention"
     argv = ("expire", "--repository", repository, *forced)
-    step = RunJob("expire", f"remove sets of {repository} beyond the retention", argv=argv, credentials=str(path), kind=kind)
-    plan = Plan("backup.prune", (step,), destroys=(f"sets of {repository} beyond the retention",))
-    show.out.print(f"[bold]pruned[/bold] {repository} in {_execute(project, plan, yes=yes):.1f} s")
+    step = RunJob("expire", f"remove {what}", argv=argv, credentials=str(path), kind=kind)
+    seconds = _execute(project, Plan("backup.prune", (step,), destroys=(what,)), yes=yes)
+    show.out.print(f"[bold]pruned[/bold] {repository} in {seconds:.1f} s")
 
 
 @verb(positional=["name", "file"], help={
@@ -248,7 +243,6 @@ def credentials(c: Context, name: str, file: str = "") -> None:
     from ops.audit_log.record import audited
     from ops.backup import credentials as kept
     from ops.cli import show
-    from ops.core.plan import Described, Plan
     from ops.project import open_project
     from ops.stack.backup_settings import declared
 
@@ -288,7 +282,6 @@ def key(c: Context, export: str = "", check: str = "", import_: str = "") -> Non
     from ops.audit_log.record import audited
     from ops.backup import keys
     from ops.cli import show
-    from ops.core.plan import Described, Plan
     from ops.project import must_exist, open_project
 
     project = must_exist(open_project())
@@ -315,7 +308,6 @@ def _import(project: Project, path: Path) -> None:
     from ops.audit_log.record import audited
     from ops.backup.restore.repository import import_key
     from ops.cli import show
-    from ops.core.plan import Described, Plan
 
     project.host.prepare()
     with (

@@ -12,6 +12,8 @@ from ops.core.errors import HostLacks, UsageProblem, did_you_mean
 
 COMPONENTS = ("postgres", "redis", "prometheus", "logs", "alertmanager", "host")
 STAMP = "%Y%m%dT%H%M%SZ"
+SAFETY_DAYS = 3.0
+"""How long a safety copy of a restore is kept where nobody removes it."""
 
 
 @dataclass(frozen=True)
@@ -203,7 +205,7 @@ def progress_of_job(event: Mapping[str, Any]) -> str:
     return ""
 
 
-def expendable(safeties: Iterable[Safety], now: datetime, days: float) -> tuple[Safety, ...]:
+def expendable(safeties: Iterable[Safety], now: datetime, days: float = SAFETY_DAYS) -> tuple[Safety, ...]:
     """Safety copies that have been kept for long enough."""
     return tuple(
         one for one in safeties

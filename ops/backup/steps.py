@@ -25,6 +25,9 @@ class WriteHostArchive(Step):
             print(f"note: {name} is not in the backup: it has {size:,} bytes, {LARGEST:,} are the most", flush=True)
 
 
+ARCHIVE = WriteHostArchive("archive", "archive settings, secrets and releases for the backup")
+
+
 @dataclass(frozen=True)
 class ExportKey(Step):
     """Write the newest key of the repositories into a file (0600) for a place that is not this host, and read it back. Only

@@ -25,8 +25,8 @@ from ops.backup.restore.steps import (
     VerifyRestored,
 )
 from ops.backup.restore.target import PARTS, Chosen, Target
-from ops.backup.sets import Safety, place_of, size
-from ops.backup.steps import RunJob, WriteHostArchive
+from ops.backup.sets import SAFETY_DAYS, Safety, place_of, size
+from ops.backup.steps import ARCHIVE, RunJob
 from ops.core.errors import HostLacks
 from ops.core.plan import Plan, Step
 from ops.deploy.resource_steps import CreateVolume, EndSupervision, Supervise
@@ -48,9 +48,6 @@ RECEIVER_SECRET = "postgres-receiver"  # noqa: S105  (a name)
 """A release without it knows no receiver."""
 ROLE_SECRET = "postgres-keycloak"  # noqa: S105  (a name)
 RESERVE = 512 << 20
-SAFETY_DAYS = 3.0
-"""How long a safety copy is kept where nobody removes it."""
-ARCHIVE = WriteHostArchive("archive", "archive settings, secrets and releases for the backup")
 FULL_SET = RunJob("full", "make a full set of the new timeline", argv=("set", "--kind", "full"), grave=False)
 UNDO = "undo"
 """Written down with an undo that somebody has asked for; a failed restore is reverted without."""
