@@ -168,7 +168,7 @@ CONTROLS = (
             advice="inv status shows the reason; inv deploy"),
     Control("2.2", "All running containers are declared", _undeclared,
             why="An undeclared container is not monitored, patched or confined.",
-            advice="podman rm it, or declare it in compose/compose.yaml"),
+            advice="remove it with podman rm, or declare it in compose/compose.yaml"),
     Control("2.3", "No process has a capability",
             why="Each capability is a part of root's privileges on the host.",
             advice="drop it in compose.yaml, and deploy; `podman exec --privileged` adds all of them",

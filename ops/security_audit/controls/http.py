@@ -199,67 +199,67 @@ def _operators_origins(facts: Facts) -> Iterator[Finding]:
 CONTROLS = (
     Control("6.1", "Responses have Strict-Transport-Security", _transport_security, part="answers",
             why="Otherwise an attacker on the way can answer the first request, by HTTP.",
-            advice="config/nginx/headers-common.inc"),
+            advice="correct config/nginx/headers-common.inc"),
     Control("6.2", "Responses have X-Content-Type-Options: nosniff", part="answers",
             why="A browser that guesses the type may execute an upload as a script.",
-            advice="config/nginx/headers-common.inc",
+            advice="correct config/nginx/headers-common.inc",
             find=lambda facts: (
                 Finding("nginx", path, f"{path}: no X-Content-Type-Options: nosniff")
                 for path, answer in answers(facts, "page") if answer.headers.get("x-content-type-options") != "nosniff"
             )),
     Control("6.3", "The page executes its own code only, and cannot be framed", _content_policy, part="answers",
             why="An injected script acts with the rights of the user.",
-            advice="config/nginx/headers-app.inc"),
+            advice="correct config/nginx/headers-app.inc"),
     Control("6.4", "Responses contain no version numbers", part="answers",
             why="Scanners search for versions with known vulnerabilities.",
-            advice="server_tokens off, proxy_hide_header X-Powered-By",
+            advice="set server_tokens off, proxy_hide_header X-Powered-By",
             find=lambda facts: (Finding("nginx", f"{path} {name}", f"{path}: {name}: {answer.headers[name]}")
                                 for path, answer in answers(facts, "page") for name in ("server", "x-powered-by", "via")
                                 if re.search(r"\d", answer.headers.get(name, "")))),
     Control("6.5", "Other host names are redirected to the configured one", _host_names, part="answers",
             why="A forged Host header would appear in links and redirects.",
-            advice="config/nginx/public.conf"),
+            advice="correct config/nginx/public.conf"),
     Control("6.6", "Keycloak's administration, other realms and internal pages are not public", part="answers",
             why="Attackers could try passwords of administrators.",
-            advice="config/nginx/public.conf: only the realm of this product is forwarded",
+            advice="forward only the realm of this product in config/nginx/public.conf",
             find=lambda facts: (Finding("nginx", path, f"{path} is answered with {answer.status}")
                                 for path, answer in answers(facts, "hidden") if not 400 <= answer.status < 500)),
     Control("6.7", "Monitoring is not public", _monitoring, part="answers",
             why="Metrics and logs show an attacker what works.",
-            advice="config/nginx/public.conf"),
+            advice="correct config/nginx/public.conf"),
     Control("6.8", "The operator's pages are served to the host only", _expected("nginx", OPERATORS_PAGES), part="answers",
             why="They have no login: every client can read everything, and change much.",
-            advice="config/nginx/ops.conf, limits.conf"),
+            advice="correct config/nginx/ops.conf, limits.conf"),
     Control("6.9", "The API refuses requests without a valid token", part="answers",
             why="Otherwise its data are public.",
-            advice="compose/backend/app/auth",
+            advice="correct compose/backend/app/auth",
             find=_expected("backend", dict.fromkeys(("page /api/v1/items", "unsigned token", "another origin"), 401))),
     Control("6.10", "Pages of other sites cannot read the API", _origins, part="answers",
             why="They run in the browsers of users who are logged in here.",
-            advice="compose/backend/app/main.py: no CORS for other origins"),
+            advice="allow no other origins (CORS) in compose/backend/app/main.py"),
     Control("6.11", "Error messages contain no internals", part="answers",
             why="A stack trace shows files, versions and queries.",
-            advice="compose/backend/app/problems.py, config/nginx/errors.conf",
+            advice="correct compose/backend/app/problems.py, config/nginx/errors.conf",
             find=lambda facts: (
                 Finding("backend", path, f"{path} is answered with {answer.status}: {answer.body[:80]!r}")
                 for path, answer in answers(facts, "garbled", "trace") if answer.status >= 500 or leaks_trace(answer.body)
             )),
     Control("6.12", "Login cookies are Secure and HttpOnly", _cookies, part="answers",
             why="A cookie that is sent by HTTP, or that scripts can read, is easily stolen.",
-            advice="config/keycloak: the realm's sslRequired, hostname"),
+            advice="correct config/keycloak: the realm's sslRequired, hostname"),
     Control("6.13", "Logins redirect to this site only", part="answers",
             why="Otherwise a forged link sends the code of a login to its author.",
-            advice="redirectUris in config/keycloak/realm.yaml",
+            advice="correct redirectUris in config/keycloak/realm.yaml",
             find=lambda facts: (
                 Finding("keycloak", "redirect_uri", f"a foreign redirect_uri is answered with {answer.status}")
                 for _, answer in answers(facts, "login for another site") if answer.status != 400
             )),
     Control("6.14", "Excessive requests of one address are refused", part="bursts",
             why="Otherwise one address can guess passwords, and use up what all need.",
-            advice="config/nginx/limits.conf, public.conf",
+            advice="correct config/nginx/limits.conf, public.conf",
             find=lambda facts: (Finding("nginx", kind, f"{one.through} requests within {one.seconds:.1f} s were answered")
                                 for kind, one in facts.bursts.items() if not one.refused and BURSTS[kind].proves(one))),
     Control("6.15", "Pages of other sites cannot read the operator's pages", _operators_origins, part="answers",
             why="They have no login: any page in the operator's browser could read logs, metrics and alerts.",
-            advice="config/nginx/ops.conf, headers-ops.inc"),
+            advice="correct config/nginx/ops.conf, headers-ops.inc"),
 )  # fmt: skip

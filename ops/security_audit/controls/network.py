@@ -117,7 +117,7 @@ NETWORKS = (
             advice="remove ports from compose.yaml, and deploy"),
     Control("4.8", "Only containers of this project are on its networks", part="host",
             why="A container of another project could connect to the databases.",
-            advice="podman network disconnect it",
+            advice="remove it from the network with podman network disconnect",
             find=lambda facts: (Finding(network, name, f"container {name} is on {network}")
                                 for network, names in sorted(facts.host.strangers.items()) for name in names)),
     Control("4.11", "Logs, metrics and alerts are served to their declared clients only", _served_clients,
@@ -172,7 +172,7 @@ ENCRYPTION = (
          why="Without forward secrecy or authentication, recorded connections can be decrypted later.",
          advice="list the permitted ciphers, as config/nginx/tls.conf does",
          find=lambda one: ((family, f"accepts a cipher with {family}") for family in sorted(one.weak))),
-    _tls("5.5", "Clients that verify certificates accept them",
+    _tls("5.5", "Certificates pass verification",
          why="A client that does not verify accepts any server.",
          advice="inv deploy issues missing certificates; docs/how-to/trust-the-ca.md",
          find=lambda one: [("certificate", f"has a certificate that clients refuse: {one.problem}")] if one.problem else []),

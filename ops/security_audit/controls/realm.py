@@ -102,8 +102,8 @@ def _control(number: str, title: str, find: Callable[[Facts], Iterator[Finding]]
 
 
 CONTROLS = (
-    _control("7.1", "Repeated wrong passwords lock an account", _brute_force,
-             why="Otherwise a common password is guessed within minutes.",
+    _control("7.1", "Brute-force protection is enabled", _brute_force,
+             why="Without it a common password is guessed within minutes.",
              setting="bruteForceProtected: true"),
     _control("7.2", "No redirect address has a wildcard", _wildcards,
              why="Keycloak sends the code of a login to any address that matches the wildcard.",
@@ -149,7 +149,7 @@ CONTROLS = (
              why="Otherwise the actions of a stolen account cannot be traced.",
              setting="eventsEnabled, adminEventsEnabled",
              find=_flags("eventsEnabled", "adminEventsEnabled", wanted=True)),
-    _control("7.12", "Keycloak's default clients are disabled", _own_clients,
+    _control("7.12", "Keycloak's default clients are disabled, or have no login", _own_clients,
              why="Their names are known: admin-cli accepts passwords directly, without the login page.",
              setting="declare them"),
     _control("7.13", "Browsers get no token that outlives the login", _offline_tokens,
