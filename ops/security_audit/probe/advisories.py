@@ -12,7 +12,6 @@ from typing import Any
 
 from ops.core.errors import OpsError
 from ops.core.process import Result, installed, run
-from ops.engines.podman.host import REPOSITORY
 from ops.engines.podman.supervisor.within import text_within
 from ops.security_audit.facts import Advisory, Unread
 
@@ -41,9 +40,9 @@ def _report(argv: tuple[str, ...]) -> Any:
         raise Unread(f"{argv[0]}: {answer.last_words(1)}") from problem
 
 
-def python() -> tuple[Advisory, ...]:
+def python(repository: Path) -> tuple[Advisory, ...]:
     """The backend's locked packages, by pip-audit."""
-    lock = REPOSITORY / "compose" / "backend" / "requirements.lock"
+    lock = repository / "compose" / "backend" / "requirements.lock"
     return read_pip_audit(_report((
         "pip-audit", "--requirement", str(lock), "--disable-pip", "--require-hashes", "--format", "json",
         "--progress-spinner", "off", "--timeout", "5",
@@ -61,9 +60,9 @@ def read_pip_audit(report: Mapping[str, Any]) -> tuple[Advisory, ...]:
     )  # fmt: skip
 
 
-def javascript() -> tuple[Advisory, ...]:
+def javascript(repository: Path) -> tuple[Advisory, ...]:
     """The frontend's build dependencies, by npm."""
-    folder = str(REPOSITORY / "compose" / "frontend")
+    folder = str(repository / "compose" / "frontend")
     return read_npm_audit(_report(("npm", "--prefix", folder, "audit", "--package-lock-only", "--omit", "dev", "--json")))
 
 

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ops.core.errors import HostLacks, OpsError
-from ops.engines.podman import argv as podman
-from ops.engines.podman.observe import dependencies_down, inspected_containers
-from ops.engines.podman.supervisor.metrics import epoch
 from ops.keycloak.realm.live import declared
 from ops.security_audit import judge
 from ops.security_audit import listeners as listeners_file
@@ -67,7 +62,8 @@ def gather(project: Project, parts: frozenset[str] = PARTS) -> Facts:
 
     Raises HostLacks where nothing of the project runs, OpsError where a container ends meanwhile.
     """
-    everything = inspected_containers(project.host)
+    known = project.engine.containers()
+    everything = {slot: one.said for slot, one in known.items()}
     found = {slot: item for slot, item in everything.items() if item["State"]["Status"] == "running"}
     if not found:
         raise HostLacks(f"no container of {project.name} is running", "there is nothing to audit", "inv deploy")
@@ -82,8 +78,8 @@ def gather(project: Project, parts: frozenset[str] = PARTS) -> Facts:
         "host": partial(host.host_files, project, everything, stack.networks),
         "leaks": partial(host.leaks, project.state, found),
         "debian": lambda: advisories.debian(_roots(project, found)),
-        "python": advisories.python,
-        "javascript": advisories.javascript,
+        "python": partial(advisories.python, project.host.repository),
+        "javascript": partial(advisories.javascript, project.host.repository),
     }
     read: dict[str, Any] = {}
     unread = dict.fromkeys(PARTS - parts, "skipped by this call")
@@ -111,7 +107,7 @@ def gather(project: Project, parts: frozenset[str] = PARTS) -> Facts:
         stack=stack, compose=project.declaration, listeners=listeners, ports=project.ports,
         site=placeholders(project.settings, project.ports)["CC03_PUBLIC_URL"],
         images={name: image.tag for name, image in project.images.items()}, image_days=_image_days(project, found),
-        containers=containers, dependencies_down=dependencies_down(project.targets(), found), unread=unread, **read,
+        containers=containers, dependencies_down=project.engine.without(project.targets(), known), unread=unread, **read,
     )  # fmt: skip
 
 
@@ -208,8 +204,6 @@ def _image_days(project: Project, found: Inspected) -> dict[str, float]:
     """Service -> days since the image of its container was created, for services whose image is built here."""
     images = {_service(item): str(item["Image"]) for item in found.values()}
     built = {name: image for name, image in images.items() if name in project.images and project.stack.services[name].build}
-    if not built:
-        return {}
-    answer = json.loads(project.host.run(podman.inspect_images(list(dict.fromkeys(built.values())))).stdout)
-    made = {str(one["Id"]): epoch(str(one["Created"])) for one in answer}
-    return {name: (time.time() - made[image]) / 86400 for name, image in built.items() if image in made}
+    described = {image: project.engine.inspect_image(image) for image in set(built.values())}
+    created = {image: datetime.fromisoformat(str(one["Created"])) for image, one in described.items() if one}
+    return {name: (datetime.now(UTC) - created[image]) / timedelta(days=1) for name, image in built.items() if image in created}
