@@ -12,8 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from ops import supervisor
-from ops.core import lock
-from ops.core import state as files
+from ops.core import files, lock
 from ops.core.errors import HostLacks, UsageProblem, did_you_mean
 from ops.core.state import State, state_root
 from ops.engines.engine import Engine

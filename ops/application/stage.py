@@ -18,12 +18,11 @@ from typing import Any
 
 from ops.application.realm import realm_keys
 from ops.certificates.authority import issue_certificate
-from ops.core import state as files
+from ops.core import files
 from ops.core.errors import OpsError
-from ops.core.process import Result
-from ops.core.shared_lock import alone
+from ops.core.lock import alone
+from ops.core.process import Result, until
 from ops.core.state import State
-from ops.core.wait import until
 from ops.engines.engine import OneOff, Trial
 from ops.engines.podman import argv as podman
 from ops.engines.podman.host import Host

@@ -12,7 +12,7 @@ from functools import partial
 from ops.application.requests import Reply, ask, connected, echoed, opened, secured, shown_certificate
 from ops.application.stage import Stage
 from ops.core.errors import OpsError
-from ops.core.wait import until
+from ops.core.process import until
 from ops.deploy.migrate import last_json
 from ops.engines.podman.prove import Steady
 from ops.engines.podman.supervisor.health import state_of

@@ -1,6 +1,6 @@
 """The audit trail on this host: who changed what, when and with which outcome. Written before a change and after it.
 
-audit.jsonl is only ever appended to, and continued in another file when it is large (parts.py). The order of writing (line,
+audit.jsonl is only ever appended to, and continued in another file when it is large (records.py). The order of writing (line,
 then audit.head, each on the disk before the next) is what lets `ops.audit_log.entries` tell a crash from a hand: only a line
 that the head does not yet count can have been cut by a crash.
 """
@@ -20,11 +20,10 @@ from typing import IO, TYPE_CHECKING, Any
 
 from ops.audit_log import entries as trail
 from ops.audit_log.entries import Head, Verdict
-from ops.core import parts
-from ops.core import state as records
+from ops.core import files, records
 from ops.core.errors import HostLacks, NeedsPerson, OpsError
+from ops.core.files import log_line
 from ops.core.lock import Holder, boot_id, process_started
-from ops.core.logfile import tell
 from ops.core.plan import Plan
 from ops.core.process import account
 from ops.core.state import State
@@ -123,11 +122,11 @@ TAIL = 64 << 10
 """Bytes that are read of the end of the trail at first."""
 
 
-def _tip(files: Sequence[IO[bytes]], head: Head | None) -> trail.Tip:
+def _tip(parts: Sequence[IO[bytes]], head: Head | None) -> trail.Tip:
     """Where the next entry goes on. It is written in the end: the trail is not read whole for each entry."""
     length = TAIL
     while True:
-        data, whole = parts.tail(files, length)
+        data, whole = records.tail(parts, length)
         if whole:
             return trail.tip(data, head)
         # Its first line may have lost its beginning.
@@ -144,9 +143,9 @@ def append(state: State, content: Mapping[str, Any]) -> int:
     """
     if not state.root.is_dir():
         return 0
-    with parts.continued(state.audit, mode=0o600) as file:
-        with parts.opened(state.audit) as files:
-            tip = _tip(files, read_head(state))
+    with records.continued(state.audit, mode=0o600) as file:
+        with records.opened(state.audit) as parts:
+            tip = _tip(parts, read_head(state))
         begins = _begins(file)
         expired = _expired(state) if begins else []
         line = trail.seal({**content, **(_continuation(state, expired) if begins else {})}, tip)
@@ -154,9 +153,9 @@ def append(state: State, content: Mapping[str, Any]) -> int:
         file.flush()
         os.fsync(file.fileno())
         head = Head(tip.head.count + 1, trail.sha(line))
-        records.write(state.audit_head, records.dump({"count": head.count, "hash": head.hash}), mode=0o600)
+        files.write(state.audit_head, files.dump({"count": head.count, "hash": head.hash}), mode=0o600)
         # That they go is on the disk before they do.
-        parts.remove(expired)
+        records.remove(expired)
     _to_log_store(state, trail.read(line) or {})
     return head.count
 
@@ -169,7 +168,7 @@ def _begins(file: IO[bytes]) -> bool:
 
 def _continuation(state: State, expired: Sequence[Path]) -> dict[str, Any]:
     """What the first entry of a part says of those before it."""
-    before = parts.finished(state.audit)
+    before = records.finished(state.audit)
     if not before:
         return {}
     said: dict[str, Any] = {"continues": {"file": before[-1].name, "bytes": before[-1].stat().st_size}}
@@ -188,25 +187,25 @@ def _expired(state: State) -> list[Path]:
         at = last[1].get("at") if last else None
         return bool(at) and time.time() - datetime.fromisoformat(str(at)).timestamp() > KEPT_DAYS * 86400
 
-    return list(takewhile(old, parts.finished(state.audit)[:-1]))
+    return list(takewhile(old, records.finished(state.audit)[:-1]))
 
 
 def _last(part: Path) -> tuple[Head, Mapping[str, Any]] | None:
     with part.open("rb") as file:
-        return trail.last(parts.tail([file], TAIL)[0])
+        return trail.last(records.tail([file], TAIL)[0])
 
 
 def _to_log_store(state: State, entry: Mapping[str, Any]) -> None:
     outcome = entry.get("outcome", "begins")
     level = "info" if outcome in ("begins", "done") else "warn"
     words = [f"{entry['who']}: {entry['command']}: {outcome}", entry.get("why", "")]
-    tell(state.logs, "audit", ", ".join(word for word in words if word), **{**entry, "level": level})
+    log_line(state.logs, "audit", ", ".join(word for word in words if word), **{**entry, "level": level})
 
 
 def read_head(state: State) -> Head | None:
     """What audit.head says; None where it is missing or says nothing that can be read."""
     try:
-        said = records.read_json(state.audit_head)
+        said = files.read_json(state.audit_head)
         return Head(int(said["count"]), str(said["hash"])) if said else None
     except (ValueError, KeyError, TypeError):
         return None
@@ -214,10 +213,10 @@ def read_head(state: State) -> Head | None:
 
 def _snapshot(state: State) -> tuple[list[tuple[str, bytes]], Head | None]:
     """(name, content) of each part, oldest first, and the head of one moment."""
-    if not state.audit.exists() and not parts.finished(state.audit):
+    if not state.audit.exists() and not records.finished(state.audit):
         return [], read_head(state)
-    with parts.continued(state.audit, mode=0o600, finishes=False), parts.opened(state.audit) as files:
-        return [(Path(file.name).name, file.read()) for file in files], read_head(state)
+    with records.continued(state.audit, mode=0o600, finishes=False), records.opened(state.audit) as parts:
+        return [(Path(part.name).name, part.read()) for part in parts], read_head(state)
 
 
 def verify(state: State) -> Verdict:

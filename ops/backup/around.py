@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ops.core import state as files
+from ops.core import files
 from ops.core.errors import HostLacks, OpsError
 from ops.core.state import State
 

@@ -32,7 +32,7 @@ from ops.cli.execute import execute, locked
 from ops.cli.operation import Decision, Operation
 from ops.core.errors import OpsError, UsageProblem, did_you_mean
 from ops.core.plan import Described, Plan, Step
-from ops.core.wait import until
+from ops.core.process import until
 
 if TYPE_CHECKING:
     from ops.project import Project

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ops.backup.sets import Status, advice, progress_of_job, read_status
 from ops.core.errors import HostLacks, OpsError
-from ops.core.logfile import tell
+from ops.core.files import log_line
 from ops.core.process import shown
 from ops.engines.engine import OVERDUE, REMOVING, How
 
@@ -89,7 +89,7 @@ def _to_log_store(project: Project, text: str, found: Mapping[str, Any]) -> None
     """What a job says that a command runs reaches that command alone: the container's log has the scheduler's jobs only."""
     fields = {key: value for key, value in found.items() if key not in ("folder", "source", "message", "level")}
     message, level = str(found.get("message", text)), str(found.get("level", "info")).lower()
-    tell(project.state.logs, JOBS_LOG, message, **{**fields, "level": level})
+    log_line(project.state.logs, JOBS_LOG, message, **{**fields, "level": level})
 
 
 def fetch(

@@ -8,7 +8,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from ops.core import state as files
+from ops.core import files
 from ops.core.errors import UsageProblem
 from ops.project import Project
 from ops.secrets.versions import newest, next_version, path_of

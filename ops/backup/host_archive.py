@@ -23,8 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from ops.backup import container, keys
-from ops.core import lock, parts
-from ops.core import state as files
+from ops.core import files, lock, records
 from ops.core.errors import HostLacks, OpsError
 from ops.core.state import State
 from ops.engines.podman.owners import owner_of
@@ -165,7 +164,7 @@ def _members(state: State, repository: Path) -> Iterator[tuple[Path, str]]:
     yield from ((top, prefix) for top, prefix, _ in within_links)
     lost = [path.name for path in state.root.glob(f"{mirror.HOME}.*")]
     # Steps of commands that ended long ago, which nothing reads. Those of the other records belong to them.
-    old = [part.name for name in JOURNALS for part in parts.finished(state.root / name)]
+    old = [part.name for name in JOURNALS for part in records.finished(state.root / name)]
     tops = (
         (state.root, STATE, LEFT_OUT.union(linked, lost, old)), *within_links,
         (repository / "config", f"{CHECKOUT}/config", set[str]()),

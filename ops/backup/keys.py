@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pyrage
 
-from ops.core import state as files
+from ops.core import files
 from ops.core.errors import HostLacks, OpsError, UsageProblem
-from ops.core.output import destination
+from ops.core.files import destination
 from ops.core.state import State
 from ops.project import Project
 from ops.secrets import versions

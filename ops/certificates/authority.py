@@ -28,7 +28,7 @@ from cryptography import x509
 
 from ops.certificates import folder as place
 from ops.certificates import pki
-from ops.core import state as files
+from ops.core import files
 from ops.core.errors import HostLacks, NeedsPerson, OpsError
 from ops.core.state import State
 from ops.stack.certificates import PUBLIC_TLS, TLS

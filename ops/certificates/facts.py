@@ -21,10 +21,10 @@ from ops.certificates import folder, pki
 from ops.certificates.acme.store import Book, fingerprint
 from ops.certificates.plan import ACME, IMPORTED, INTERNAL, SHARED, Authority, Stored
 from ops.certificates.served.handshake import Served, difference, look
-from ops.core import state as files
+from ops.core import files
 from ops.core.errors import OpsError
+from ops.core.process import until
 from ops.core.state import State
-from ops.core.wait import until
 from ops.engines.podman import argv as podman
 from ops.engines.podman.observe import inspected_containers
 from ops.engines.podman.supervisor.health import state_of

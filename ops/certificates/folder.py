@@ -17,7 +17,7 @@ import os
 from pathlib import Path
 
 from ops.certificates import pki
-from ops.core import state as files
+from ops.core import files
 from ops.core.state import State
 from ops.stack.certificates import PUBLIC_TLS, TLS
 from ops.stack.model import EDGE

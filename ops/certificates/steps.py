@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ops.core import state as files
+from ops.core import files
 from ops.core.plan import Step
 from ops.deploy.steps import AwaitHealthy, RestartContainer
 

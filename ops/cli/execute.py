@@ -137,7 +137,7 @@ def locked(project: Project, verb: str) -> Iterator[None]:
     """Hold the project's lock, and say where the last command on it was broken off."""
     from ops.cli import show
     from ops.composition import WHILE_LOCKED
-    from ops.core.operation import operation
+    from ops.core.journal import operation
 
     with operation(project.state, verb) as left, ExitStack() as hooks:
         if left:

@@ -1,21 +1,23 @@
-"""What was begun and what was finished, one JSON object a line, flushed before the effect: the trace of a killed command."""
+"""What a command has begun and finished, one JSON object a line, flushed before the effect; with the lock, who is at what."""
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ops.core import parts
-from ops.core.state import append_line
+from ops.core.lock import SUPERVISOR, Holder, hold, holder
+from ops.core.records import TAIL, append_line, entries, newest  # noqa: F401  (entries: for modules that still look here)
+from ops.core.state import State
 
 KEPT = 2
-"""Finished parts of a journal (parts.py). It is read to find what was broken off, at its end; the rest is for people."""
+"""Finished parts of a journal (records.py). It is read to find what was broken off, at its end; the rest is for people."""
 
 
 @dataclass
@@ -40,26 +42,6 @@ class Journal:
             append_line(self.path, entry, kept=KEPT)
 
 
-def entries(path: Path) -> Iterator[dict[str, Any]]:
-    """Every whole entry, of finished parts too; a line that a crash cut short is left out."""
-    with parts.opened(path) as files:
-        for file in files:
-            yield from parsed(file.read())
-
-
-def parsed(data: bytes) -> Iterator[dict[str, Any]]:
-    """The entries of a file of JSON lines; what is none is left out."""
-    for line in data.splitlines():
-        try:
-            yield json.loads(line)
-        except ValueError:
-            continue
-
-
-TAIL = 64 << 10
-"""Bytes that are read of the end of a journal at first."""
-
-
 def last_entries(path: Path) -> list[dict[str, Any]]:
     """The entries from the beginning of the last run on. A journal grows for as long as the stack lives, and is not read whole
     for that."""
@@ -70,14 +52,6 @@ def last_entries(path: Path) -> list[dict[str, Any]]:
         if begins or whole:
             return found[begins[-1] :] if begins else found
         length *= 4
-
-
-def newest(path: Path, length: int) -> tuple[list[dict[str, Any]], bool]:
-    """Whole entries in the last `length` bytes of a file of JSON lines, its finished parts included, oldest first, and whether
-    that is all of it."""
-    with parts.opened(path) as files:
-        data, whole = parts.tail(files, length)
-    return list(parsed(data if whole else data.partition(b"\n")[2])), whole
 
 
 @dataclass(frozen=True)
@@ -118,3 +92,64 @@ def interrupted(path: Path) -> str | None:
     if run is None:
         return None
     return f"inv {run.verb} of {run.began}" + (f", in: {', '.join(run.steps)}" if run.steps else "")
+
+
+@dataclass(frozen=True)
+class Ongoing:
+    """An operation that holds the project's lock. `steps`: titles of those under way, the one longest under way first."""
+
+    verb: str
+    pid: int
+    since: str
+    steps: tuple[str, ...]
+
+    def described(self, now: float) -> str:
+        """One line for a screen. `now`: seconds of the epoch."""
+        age = f" for {max(0, now - datetime.fromisoformat(self.since).timestamp()):.0f} s" if self.since else ""
+        at = _at(self.steps)
+        who = f"the {SUPERVISOR} repairs a container" if self.verb == SUPERVISOR else f"inv {self.verb} under way"
+        return f"{who}{age}" + (f": {at}" if at else "")
+
+
+@contextmanager
+def operation(state: State, verb: str) -> Iterator[str]:
+    """Hold the project's lock while the block runs.
+
+    Yields what is to be told of an operation before this one that was killed; empty where the last one ended by itself.
+    Raises LockHeld, which says who holds the lock, since when, and which step it is at.
+    """
+    with hold(state.lock, verb, doing=lambda: _at(present.steps if (present := under_way(state)) else ())) as killed:
+        yield _left_by(killed, state)
+
+
+def under_way(state: State) -> Ongoing | None:
+    """The operation that holds the lock right now; None where nobody does."""
+    who = holder(state.lock)
+    if who is None:
+        return None
+    run = _of(who, open_run(state.journal))
+    return Ongoing(who.verb, who.pid, who.since, run.steps if run else ())
+
+
+def _at(steps: tuple[str, ...]) -> str:
+    if not steps:
+        return ""
+    return steps[0] + (f" (and {len(steps) - 1} more)" if steps[1:] else "")
+
+
+def _of(who: Holder, run: Run | None) -> Run | None:
+    """The run that this process journals. One that a process of the same number left open before is not it."""
+    if run is None or run.pid != who.pid:
+        return None
+    return run if not who.since or datetime.fromisoformat(run.last) >= datetime.fromisoformat(who.since) else None
+
+
+def _left_by(killed: Holder | None, state: State) -> str:
+    if killed is None:
+        broken_off = interrupted(state.journal)
+        return f"{broken_off} was interrupted" if broken_off else ""
+    run = _of(killed, open_run(state.journal))
+    if run is None:
+        return f"recovered from {killed.named()} of {killed.since}, which was killed while no step was under way"
+    steps = f", in: {', '.join(run.steps)}" if run.steps else ""
+    return f"recovered from {killed.named()}, which was killed at {run.last} or soon after{steps}"

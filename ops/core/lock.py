@@ -16,7 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
-from ops.core.errors import LockHeld
+from ops.core.errors import LockHeld, OpsError
+from ops.core.process import until
 
 SUPERVISOR = "health supervisor"
 """Holds the lock while it repairs one container; commands wait for that."""
@@ -166,3 +167,29 @@ def holder(path: Path) -> Holder | None:
         return None
     who = _parsed(path.read_text(encoding="utf-8"))
     return who if who.lives() else Holder()
+
+
+@contextmanager
+def alone(path: Path, seconds: float) -> Iterator[bool]:
+    """Wait for a lock file that processes of several projects share, and hold it while the block runs.
+
+    Parameters
+    ----------
+    path: made where it is missing. seconds: to wait at most.
+
+    Yields whether the lock was free at once. Raises OpsError where it is not free in time.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        free = _free(file)
+        if not free and until(lambda: "" if _free(file) else "another process holds it", seconds):
+            raise OpsError(f"{path} is held by another process", f"it was waited for {seconds:.0f} s", "run the command again")
+        yield free
+
+
+def _free(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

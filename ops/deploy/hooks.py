@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ops.core import state as files
+from ops.core import files
 from ops.core.errors import OpsError, UsageProblem, did_you_mean
-from ops.core.logfile import tell
+from ops.core.files import log_line
 from ops.core.plan import Plan
 from ops.core.process import PATH, stream
 from ops.images.steps import BuildImage
@@ -139,7 +139,7 @@ def _run(project: Project, occasion: str, path: Path, stdin: str, report: Report
     def each(line: str) -> None:
         said[:] = [line] if line.strip() else said
         report(line)
-        tell(project.state.logs, "hooks", line, hook=occasion, program=name)
+        log_line(project.state.logs, "hooks", line, hook=occasion, program=name)
 
     report(f"{name}:")
     began = time.monotonic()
@@ -154,6 +154,6 @@ def _run(project: Project, occasion: str, path: Path, stdin: str, report: Report
         problem, outcome = f"it cannot be run: {refusal.why}; {refusal.next_step}", "failed"
     note({"hook": occasion, "program": name, "outcome": outcome, "seconds": round(time.monotonic() - began, 1)})
     if problem:
-        tell(project.state.logs, "hooks", f"{name} {outcome}: {problem}", hook=occasion, program=name, level="error")
+        log_line(project.state.logs, "hooks", f"{name} {outcome}: {problem}", hook=occasion, program=name, level="error")
         verdict = "refused" if occasion.startswith("pre-") else "failed"
         raise OpsError(f"{occasion} hook {name} {verdict}", problem, f"put that right, then run the command again; {path}")

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ops.core import state as files
+from ops.core import files
 from ops.core.errors import OpsError
-from ops.core.process import alongside, tail
+from ops.core.process import alongside, tail, until
 from ops.core.state import State
-from ops.core.wait import until
 from ops.deploy.measure import Sample, parse
 from ops.engines.podman.host import REPOSITORY
 from ops.stack.compose import placeholders

@@ -75,7 +75,7 @@ def remembering(
     ----------
     origin: commit of the release that is scaled, which the new one has as well.
     """
-    from ops.core import state as files
+    from ops.core import files
     from ops.deploy.steps import RememberScale
     from ops.releases.steps import WriteRelease
 
@@ -109,7 +109,7 @@ def scale(c: Context, service: str, plan: bool = False, yes: bool = False) -> No
     Of the release that runs, whatever the checkout says. Holds for later deploys too. No request is dropped.
     """
     from ops.cli import show
-    from ops.core import state as files
+    from ops.core import files
     from ops.deploy.rescale import rescaled
     from ops.deploy.transition import Goal, again, change_release
     from ops.project import open_project, supervisor_sources

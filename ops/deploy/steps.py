@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ops.core import state as files
+from ops.core import files
 from ops.core.plan import Step
 from ops.core.process import Result
 from ops.engines.engine import Proof

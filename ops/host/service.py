@@ -18,7 +18,7 @@ def install(c: Context, show: bool = False) -> None:
     Installs a unit that also keeps the health supervisor running.
     """
     from ops.audit_log.record import audited
-    from ops.core import state as files
+    from ops.core import files
     from ops.core.errors import HostLacks
     from ops.core.plan import Described, Plan
     from ops.core.process import run

@@ -7,9 +7,9 @@ import json
 import tarfile
 from pathlib import Path
 
-from ops.core import state as files
+from ops.core import files
 from ops.core.errors import HostLacks, OpsError, UsageProblem
-from ops.core.output import destination, whole
+from ops.core.files import destination, whole
 from ops.core.state import State
 from ops.engines.podman import argv as podman
 from ops.engines.podman.observe import images

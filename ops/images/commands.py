@@ -35,7 +35,7 @@ def build(c: Context, service: str | None = None, plan: bool = False, refresh: b
     Several at a time; nothing that runs is touched.
     """
     from ops.cli import show
-    from ops.core import state as files
+    from ops.core import files
     from ops.host.preflight import check_host_to_build
     from ops.project import REFRESH, known_service, open_project
     from ops.stack.images import refreshed

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ops.core.errors import HostLacks
-from ops.core.journal import interrupted, newest
-from ops.core.operation import under_way
+from ops.core.journal import interrupted, under_way
+from ops.core.records import newest
 from ops.core.state import State
 from ops.releases.headline import Situation, stopped_by
 from ops.releases.store import activations, current_number

@@ -10,10 +10,9 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from ops.core import files as disk
-from ops.core import state as files
+from ops.core import files
 from ops.core.errors import HostLacks
-from ops.core.journal import entries, parsed
+from ops.core.records import append_line, entries, parsed
 from ops.core.state import State
 from ops.secrets import versions
 from ops.stack.release import COMPOSE, CONFIG, GOOD, REALM, RELEASE, STACK, Activation, Kept, seal
@@ -35,7 +34,7 @@ def record_activation(state: State, activation: Activation) -> None:
         }  # fmt: skip
         return set(last.values())
 
-    files.append_line(state.activations, asdict(activation), kept=KEPT, needed=needed)
+    append_line(state.activations, asdict(activation), kept=KEPT, needed=needed)
 
 
 def activations(state: State) -> list[Activation]:
@@ -46,7 +45,7 @@ def activations(state: State) -> list[Activation]:
 
 def record_schema(state: State, **entry: Any) -> None:
     """Remember what a migration has done, the moment it has done it: whether an older release still can run depends on it."""
-    files.append_line(state.schema, entry)
+    append_line(state.schema, entry)
 
 
 def schema_history(state: State) -> list[dict[str, Any]]:
@@ -72,7 +71,7 @@ def write_release(state: State, number: int, manifest: Mapping[str, Any], conten
         (fresh / path).chmod(0o444)
     with ThreadPoolExecutor(max_workers=16) as pool:
         # Side by side, so that the file system can write its journal once for many.
-        list(pool.map(disk.to_disk, [fresh, *fresh.rglob("*")]))
+        list(pool.map(files.to_disk, [fresh, *fresh.rglob("*")]))
     fresh.rename(folder)
     files.link(state.current, str(number))
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ops.core import state as files
+from ops.core import files
 from ops.core.state import State
 from ops.project import Project
 from ops.secrets import versions

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ops.core import state as files
+from ops.core import files
 from ops.core.state import State
 from ops.secrets import versions
 from ops.secrets.table import TARGETS

@@ -6,7 +6,7 @@ checks the secret is known to accept today's version alone; a key of the reposit
 
 from __future__ import annotations
 
-from ops.core import state as files
+from ops.core import files
 from ops.core.errors import OpsError
 from ops.core.state import State
 from ops.engines.podman import argv as podman

@@ -8,7 +8,7 @@ from hashlib import sha256
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from ops.core import state as files
+from ops.core import files
 from ops.core.state import State
 from ops.project import Project
 from ops.secrets import versions

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ops.core import files as disk
-from ops.core import state as files
+from ops.core import files
 from ops.core.errors import OpsError
 from ops.core.plan import Step
-from ops.core.wait import until
+from ops.core.process import until
 from ops.stack.render import secret_name
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ class GenerateSecret(Step):
 
     def run(self, execution: Execution) -> None:
         folder = execution.state.secrets / self.name
-        disk.make_folder(folder, mode=0o700)
+        files.make_folder(folder, mode=0o700)
         files.write(folder / str(self.version), secrets.token_urlsafe(SECRET_BYTES), mode=0o600)
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from ops.core import state as files
+from ops.core import files
 from ops.core.errors import HostLacks, OpsError
 from ops.core.state import State
 from ops.secrets.at_rest import encrypted_copies as mirror

@@ -80,7 +80,7 @@ def walls(
     """
     import json as json_module
 
-    from ops.core.output import destination
+    from ops.core.files import destination
     from ops.project import must_exist, open_project
     from ops.releases.situation import must_run
     from ops.security_audit.probe.gather import ADVISORIES, PARTS, audited
@@ -106,7 +106,7 @@ def walls(
 def _write_page(project: Project, found: Report, path: Path, seconds: float) -> None:
     import socket
 
-    from ops.core import state as files
+    from ops.core import files
     from ops.security_audit.report import page
     from ops.stack.checkout import origin
 

@@ -101,7 +101,7 @@ def table(project: Project, rows: list[Row]) -> Table:
     from rich.text import Text
 
     from ops.cli import show
-    from ops.core.operation import under_way
+    from ops.core.journal import under_way
     from ops.engines.podman.supervise import supervisor_version
 
     healthy = sum(row.health == "healthy" for row in rows)
@@ -135,7 +135,7 @@ def screen(project: Project, rows: list[Row] | None = None) -> Group:
     from rich.text import Text
 
     from ops.backup.keys import exported_at
-    from ops.core.operation import under_way
+    from ops.core.journal import under_way
     from ops.engines.podman.supervisor.health import LOST
     from ops.releases.headline import headline
     from ops.releases.situation import situation

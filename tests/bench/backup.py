@@ -14,8 +14,8 @@ from contextlib import suppress
 from typing import Any
 
 from ops.core.errors import OpsError
-from ops.core.journal import entries
 from ops.core.process import Result
+from ops.core.records import entries
 from tests.bench import commands
 from tests.bench.figures import Figure
 from tests.drill.stack import Drill

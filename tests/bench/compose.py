@@ -28,8 +28,7 @@ import yaml
 
 from ops.core.errors import OpsError
 from ops.core.lock import hold
-from ops.core.process import alongside, run
-from ops.core.wait import until
+from ops.core.process import alongside, run, until
 from ops.engines.podman.observe import run_healthcheck
 from ops.project import Project
 from ops.stack.model import LABEL_HASH

@@ -11,7 +11,7 @@ from types import FrameType
 import pytest
 import requests
 
-from ops.core.wait import until
+from ops.core.process import until
 from ops.engines.podman.host import REPOSITORY
 from tests.drill import report
 from tests.drill.report import Recovery

@@ -14,9 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ops.core.journal import entries
-from ops.core.process import Result, run
-from ops.core.wait import until
+from ops.core.process import Result, run, until
+from ops.core.records import entries
 from ops.engines.podman import argv as podman
 from ops.engines.podman.host import REPOSITORY
 from ops.engines.podman.observe import inspected_containers, reasons

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ops.core.journal import entries
 from ops.core.process import run
+from ops.core.records import entries
 from ops.engines.podman.host import REPOSITORY
 from tests.drill.conftest import Record
 from tests.drill.flood import failed, flood

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ops.core.journal import entries
-from ops.core.wait import until
+from ops.core.process import until
+from ops.core.records import entries
 from ops.engines.podman.host import REPOSITORY
 from tests.drill.conftest import Record
 from tests.drill.stack import PATIENCE, Drill, begun

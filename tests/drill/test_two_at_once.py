@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ops.core.journal import entries
-from ops.core.wait import until
+from ops.core.process import until
+from ops.core.records import entries
 from tests.drill.clone import Clone
 from tests.drill.stack import PATIENCE, Drill, begun
 

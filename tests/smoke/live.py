@@ -16,8 +16,7 @@ from unittest.mock import patch
 import requests
 from requests.adapters import HTTPAdapter
 
-from ops.core.process import Result
-from ops.core.wait import until
+from ops.core.process import Result, until
 from ops.engines.podman import argv as podman
 from ops.engines.podman.host import REPOSITORY
 from ops.engines.podman.observe import inspected_containers

@@ -14,8 +14,8 @@ import pytest
 
 from ops.core.errors import OpsError
 from ops.core.plan import Described, Plan
+from ops.core.process import until
 from ops.core.state import State
-from ops.core.wait import until
 from ops.deploy import hooks
 from ops.engines.podman.host import Host
 from ops.project import Project

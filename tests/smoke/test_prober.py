@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from ops.core.files import dump
 from ops.core.process import run
-from ops.core.state import State, dump
+from ops.core.state import State
 from ops.deploy.measure import KINDS, Sample, summarise
 from ops.deploy.measurement import measured, prober_config
 from tests.smoke.live import Live

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.core import state as files
+from ops.core import files
 from ops.core.state import State
 from ops.secrets.at_rest import enable as switch
 from ops.secrets.at_rest import encrypted_copies as mirror

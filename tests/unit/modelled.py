@@ -17,7 +17,7 @@ from ops import execution
 from ops.audit_log import record as audit
 from ops.backup import host_archive as archive
 from ops.cli import execute as common
-from ops.core import state as files
+from ops.core import files
 from ops.core.plan import Plan, Step
 from ops.core.state import State
 from ops.deploy import measurement, transition

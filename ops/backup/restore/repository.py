@@ -17,7 +17,7 @@ from ops.backup import credentials, keys
 from ops.backup import host_archive as archive
 from ops.backup.container import SERVICE
 from ops.backup.restore import volumes
-from ops.core import state as files
+from ops.core import files
 from ops.core.errors import HostLacks, OpsError, UsageProblem
 from ops.engines.engine import How, OneOff
 from ops.execution import Execution

@@ -14,8 +14,8 @@ from ops.backup.restore.plan import Facts
 from ops.backup.restore.target import Chosen
 from ops.core.errors import OpsError
 from ops.core.plan import Step
+from ops.core.process import until
 from ops.core.state import State
-from ops.core.wait import until
 from ops.deploy.steps import AwaitHealthy, StartContainer, StopContainer
 from ops.keycloak.admin import OPERATIONS, Refused
 from ops.keycloak.probe import verify

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ops.core import state as files
+from ops.core import files
 from ops.core.errors import OpsError
 from ops.core.plan import Step
 

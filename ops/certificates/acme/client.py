@@ -24,11 +24,10 @@ from josepy.jwk import JWK, JWKEC
 
 from ops.certificates.acme.plan import BARRED_SECONDS
 from ops.certificates.acme.store import Account
-from ops.core import state as files
+from ops.core import files
 from ops.core.errors import OpsError
-from ops.core.logfile import tell
-from ops.core.process import stream
-from ops.core.wait import until
+from ops.core.files import log_line
+from ops.core.process import stream, until
 from ops.deploy.hooks import environment
 from ops.project import Project
 from ops.stack.issuers import DNS, HTTP, Issuer
@@ -338,7 +337,7 @@ def _in_the_dns(project: Project, name: str, record: str, value: str) -> Iterato
         try:
             _hook(project, REMOVE, record, value)
         except OpsError as problem:
-            tell(project.state.logs, "hooks", f"{record} was not removed: {problem.why}", hook=DNS, level="warning")
+            log_line(project.state.logs, "hooks", f"{record} was not removed: {problem.why}", hook=DNS, level="warning")
 
 
 def _hook(project: Project, action: str, record: str, value: str) -> None:
@@ -348,7 +347,7 @@ def _hook(project: Project, action: str, record: str, value: str) -> None:
 
     def each(line: str) -> None:
         said[:] = [line] if line.strip() else said
-        tell(project.state.logs, "hooks", line, hook=DNS, program=str(hook))
+        log_line(project.state.logs, "hooks", line, hook=DNS, program=str(hook))
 
     argv, env = (str(hook), action, record, value), environment(project, DNS)
     code = stream(argv, timeout=seconds, stdin="", env=env, cwd=Path("/"), each=each)

@@ -13,7 +13,7 @@ from ops.certificates import authority, folder, imported, pki
 from ops.certificates.acme.client import Authority, IssuerFailed, answer_for
 from ops.certificates.acme.plan import ASK_SECONDS, Issued, Situation, Tries, ask_again, renewal
 from ops.certificates.acme.store import Book, fingerprint
-from ops.core import state as files
+from ops.core import files
 from ops.core.errors import OpsError, UsageProblem
 from ops.core.files import host_ca_bundle
 from ops.core.state import State

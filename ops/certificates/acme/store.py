@@ -19,8 +19,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from ops.certificates.acme.plan import Issued, Tries
-from ops.core import lock
-from ops.core import state as files
+from ops.core import files, lock
 from ops.core.state import State
 from ops.stack.issuers import Issuer
 

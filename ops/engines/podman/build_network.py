@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from ops.core import state as files
+from ops.core import files
 from ops.core.errors import OpsError
 from ops.core.state import State
 from ops.engines.podman import argv as podman

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ops.core import state as files
+from ops.core import files
 from ops.core.state import State
 from ops.engines.podman import argv as podman
 from ops.stack.render import by_oom_score

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
-from ops.core import state as files
+from ops.core import files
 from ops.core.errors import NeedsPerson, OpsError
 from ops.core.process import Result, shown
 from ops.core.state import State

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from ops.core import state as files
+from ops.core import files
 from ops.core.process import PATH, Result, run, stream
 from ops.core.state import State
 from ops.engines.engine import OVERDUE, QUICK

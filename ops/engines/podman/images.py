@@ -12,9 +12,8 @@ from pathlib import Path
 
 from ops.core.errors import OpsError
 from ops.core.files import host_ca_bundle
-from ops.core.process import installed, tail
-from ops.core.shared_lock import alone
-from ops.core.wait import until
+from ops.core.lock import alone
+from ops.core.process import installed, tail, until
 from ops.engines.podman import argv as podman
 from ops.engines.podman.build_network import network_for_builds
 from ops.engines.podman.diagnose import diagnose_build

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ops.certificates.folder import good_names
-from ops.core import state as files
+from ops.core import files
 from ops.core.errors import OpsError
 from ops.core.state import State
 from ops.engines.podman import argv as podman

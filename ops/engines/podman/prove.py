@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ops.core.errors import NeedsPerson, OpsError
-from ops.core.wait import until
+from ops.core.process import until
 from ops.engines.engine import Proof
 from ops.engines.podman import argv as podman
 from ops.engines.podman.host import Host

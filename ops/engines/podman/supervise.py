@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ops.core import lock
-from ops.core import state as files
+from ops.core import files, lock
 from ops.core.errors import OpsError
 from ops.core.process import detach, tail
 from ops.core.state import State

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ops.core.errors import OpsError
 from ops.core.files import remove_clear
 from ops.core.plan import Step
-from ops.core.wait import until
+from ops.core.process import until
 
 if TYPE_CHECKING:
     from ops.execution import Execution

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from ops.core.errors import OpsError
-from ops.core.operation import under_way
+from ops.core.journal import under_way
 from ops.engines.podman import postgres
 from ops.engines.podman.observe import inspected_containers
 from ops.engines.podman.supervisor.health import state_of

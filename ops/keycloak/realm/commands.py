@@ -145,8 +145,8 @@ def export(c: Context, output: str | None = None, overwrite: bool = False) -> No
     """
     import yaml
 
-    from ops.core import state as files
-    from ops.core.output import destination
+    from ops.core import files
+    from ops.core.files import destination
     from ops.keycloak.realm.export import export as exported
     from ops.project import must_exist, open_project
     from ops.releases.situation import must_run

@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ops.core import state as files
+from ops.core import files
 from ops.core.errors import OpsError
-from ops.core.wait import until
+from ops.core.process import until
 from ops.engines.podman import argv as podman
 from ops.keycloak.admin import HUMAN, OPERATIONS, Account, Api, secret
 from ops.keycloak.failures.database import NEEDED, REDIRECTS, accepts, too_wide

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ops.core import state as files
+from ops.core import files
 from ops.core.plan import Step
 from ops.core.state import State
 

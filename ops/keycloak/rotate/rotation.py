@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from ops.core.errors import HostLacks, OpsError
-from ops.core.wait import until
+from ops.core.process import until
 from ops.keycloak.admin import OPERATIONS, Api, secret
 from ops.keycloak.failures.facts import OPS_CLIENT, REALM
 from ops.keycloak.probe.edge import KEYS, Answer, request

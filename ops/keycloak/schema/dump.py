@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ops.core import state as files
+from ops.core import files
 from ops.core.errors import OpsError
 from ops.core.process import Result
 from ops.core.state import State

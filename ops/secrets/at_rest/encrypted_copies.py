@@ -201,6 +201,10 @@ def moved(old: Path, new: Path) -> Iterator[None]:
         to_disk(before.copy.parent)
 
 
+# A command that writes a file knows nothing of its copy.
+disk.replacing, disk.renaming = kept, moved
+
+
 def seal(clear: Path, copy: Path, to: str) -> None:
     """Write the encrypted copy of a file, whole or not at all, with its owner, mode and time."""
     import pyrage

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ops.core import state as files
+from ops.core import files
 from ops.core.state import State
 from ops.secrets.at_rest import encrypted_copies as mirror
 from ops.secrets.versions import path_of

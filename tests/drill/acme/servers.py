@@ -12,7 +12,7 @@ import requests
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from ops.certificates import pki
-from ops.core.wait import until
+from ops.core.process import until
 from tests.drill.backup.servers import free_port, listening
 from tests.drill.stack import Drill
 

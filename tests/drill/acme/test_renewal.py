@@ -14,7 +14,7 @@ from cryptography import x509
 from ops.certificates.acme.client import Authority
 from ops.certificates.acme.issuing import roots_file
 from ops.certificates.acme.store import Book
-from ops.core.wait import until
+from ops.core.process import until
 from ops.stack.issuers import IssuerKeys
 from tests.drill.acme.conftest import Acme, refused_by_nginx
 from tests.drill.acme.test_failures import third

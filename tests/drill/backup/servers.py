@@ -18,8 +18,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ops.certificates import pki
-from ops.core.process import run
-from ops.core.wait import until
+from ops.core.process import run, until
 from ops.engines.podman.host import REPOSITORY
 from tests.drill.stack import Drill
 

@@ -10,7 +10,7 @@ from cryptography import x509
 from ops.certificates import folder, pki
 from ops.certificates.authority import authority, new_leaf
 from ops.certificates.facts import leaf_of
-from ops.core.wait import until
+from ops.core.process import until
 from tests.drill.certs.strict import shown
 from tests.drill.conftest import Record
 from tests.drill.stack import Drill, inv, kill

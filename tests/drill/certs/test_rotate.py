@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from ops.certificates import pki
-from ops.core.journal import entries
-from ops.core.wait import until
+from ops.core.process import until
+from ops.core.records import entries
 from tests.drill.certs.strict import Handshakes, shown, strict_clients
 from tests.drill.conftest import Record, Two
 from tests.drill.disk import disk_of_its_own

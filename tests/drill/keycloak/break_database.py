@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ops.core.wait import until
+from ops.core.process import until
 from ops.engines.podman import argv as podman
 from ops.keycloak.repair.sql import LIMIT
 from tests.drill.keycloak.breakage import Act, Breakage, at_once, fails_to_start, no_login, restart, serves, sql, start, then

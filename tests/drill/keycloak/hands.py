@@ -13,8 +13,7 @@ from typing import Any
 import requests
 import yaml
 
-from ops.core.process import Result
-from ops.core.wait import until
+from ops.core.process import Result, until
 from ops.engines.podman import argv as podman
 from ops.stack.render import excerpt
 from tests.drill.stack import Drill, inv

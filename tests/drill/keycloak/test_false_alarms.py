@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from ops.core.wait import until
+from ops.core.process import until
 from tests.drill.conftest import Record
 from tests.drill.keycloak.breakage import Suffers, answers
 from tests.drill.keycloak.hands import SLOT, Keycloak

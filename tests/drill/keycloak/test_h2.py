@@ -12,8 +12,8 @@ import pytest
 import requests
 
 from ops.core.files import host_ca_bundle
-from ops.core.journal import entries
-from ops.core.wait import until
+from ops.core.process import until
+from ops.core.records import entries
 from ops.engines.engine import OneOff
 from ops.engines.podman import argv as podman
 from ops.engines.podman.host import Host

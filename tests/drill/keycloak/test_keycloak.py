@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from ops.core.wait import until
+from ops.core.process import until
 from tests.drill.conftest import Record
 from tests.drill.keycloak.breakage import Breakage
 from tests.drill.keycloak.breakages import BREAKAGES, PAIRS

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.core.state import State
+from ops.core.state import Below, State
 from ops.releases.store import current_number
 from ops.secrets import verifiers as checkers
 from ops.secrets import versions
@@ -43,9 +43,7 @@ UNFINISHED = ("hand postgres-app", "release", "healthy backend-surge", "remove b
 class Elsewhere(State):
     """The state folder, with another place for what this drill's own prober writes: each rotation has one too."""
 
-    @property
-    def prober(self) -> Path:
-        return self.root / "prober-of-the-drill"
+    prober = Below("prober-of-the-drill")
 
 
 def told(met: Load) -> str:

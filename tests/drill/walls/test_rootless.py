@@ -15,9 +15,8 @@ from pathlib import Path
 import pytest
 
 from ops.certificates.authority import issue_certificate
-from ops.core.process import Result, run
+from ops.core.process import Result, run, until
 from ops.core.state import State
-from ops.core.wait import until
 from ops.engines.podman import argv as podman
 from ops.engines.podman.supervisor.health import network_of
 from ops.project import Project

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ops.certificates.authority import issue_certificate
-from ops.core import state as files
+from ops.core import files
 from ops.core.process import alongside, run
 from ops.core.state import State
 from ops.engines.podman import argv as podman

@@ -14,7 +14,7 @@ import pytest
 
 from ops.audit_log import entries as trail
 from ops.audit_log import record as audit
-from ops.core import parts
+from ops.core import records
 from ops.core.state import State
 from ops.releases import situation
 from ops.security_audit.commands import broken, told
@@ -29,7 +29,7 @@ NOW = time.time()
 
 @pytest.fixture(autouse=True)
 def soon_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parts, "LARGE", LARGE)
+    monkeypatch.setattr(records, "LARGE", LARGE)
 
 
 @pytest.fixture
@@ -57,11 +57,11 @@ def enter(state: State, count: int, *, days_ago: float = 0) -> None:
 
 
 def names(state: State) -> list[str]:
-    return [one.name for one in parts.finished(state.audit)]
+    return [one.name for one in records.finished(state.audit)]
 
 
 def entries(state: State) -> list[dict[str, Any]]:
-    with parts.opened(state.audit) as files:
+    with records.opened(state.audit) as files:
         return [json.loads(line) for file in files for line in file.read().splitlines()]
 
 
@@ -80,7 +80,7 @@ def test_one_chain_goes_through_all_parts(state: State) -> None:
     assert first["previous"] == trail.sha(before.splitlines()[-1])
     assert [bool(entry.get("continues")) for entry in entries(state)].count(True) == 3
     assert told(audit.verify(state)).startswith("14 entries, unbroken since 2")
-    assert {one.stat().st_mode & 0o777 for one in parts.finished(state.audit)} == {0o600}
+    assert {one.stat().st_mode & 0o777 for one in records.finished(state.audit)} == {0o600}
 
 
 def test_changes_and_the_last_operations_are_of_the_parts_before_as_well(state: State) -> None:
@@ -91,9 +91,9 @@ def test_changes_and_the_last_operations_are_of_the_parts_before_as_well(state: 
 
 
 def test_large_trail_of_an_earlier_version_is_continued(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parts, "LARGE", 1 << 20)
+    monkeypatch.setattr(records, "LARGE", 1 << 20)
     enter(state, 9)
-    monkeypatch.setattr(parts, "LARGE", LARGE)
+    monkeypatch.setattr(records, "LARGE", LARGE)
     enter(state, 1)
 
     assert (names(state), findings(state), len(entries(state))) == (["audit.1.jsonl"], [], 10)
@@ -123,7 +123,7 @@ def swap(state: State) -> None:
 
 
 def remove_finished(state: State) -> None:
-    for one in parts.finished(state.audit):
+    for one in records.finished(state.audit):
         one.unlink()
 
 
@@ -239,7 +239,7 @@ def test_part_that_cannot_be_removed_stops_nothing(full: State, monkeypatch: pyt
     real = os.unlink
 
     def refused(path: Path, **more: Any) -> None:
-        if path in parts.finished(full.audit):
+        if path in records.finished(full.audit):
             raise PermissionError(1, "Operation not permitted")
         real(path, **more)
 
@@ -258,7 +258,7 @@ def full(state: State, monkeypatch: pytest.MonkeyPatch) -> State:
     monkeypatch.setattr(audit, "KEPT_DAYS", 9999)
     enter(state, 12, days_ago=500)
     monkeypatch.undo()
-    monkeypatch.setattr(parts, "LARGE", LARGE)
+    monkeypatch.setattr(records, "LARGE", LARGE)
     assert (names(state), len(entries(state))) == (["audit.1.jsonl", "audit.2.jsonl"], 12)
     return state
 

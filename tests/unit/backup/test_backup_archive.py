@@ -18,7 +18,7 @@ from ops.backup import around, keys
 from ops.backup import host_archive as archive
 from ops.backup.restore import repository as bootstrap
 from ops.cli.operation import UnderWay
-from ops.core import state as files
+from ops.core import files
 from ops.core.errors import HostLacks, OpsError, UsageProblem
 from ops.core.plan import Plan
 from ops.core.state import State

@@ -9,7 +9,7 @@ import pytest
 from ops.audit_log import record as audit
 from ops.backup import host_archive as archive
 from ops.backup import keys
-from ops.core import parts
+from ops.core import records
 from ops.core.journal import Journal
 from ops.core.state import State
 from ops.project import Project
@@ -22,7 +22,7 @@ def test_records_come_back_with_their_finished_parts_but_for_those_of_journals(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state = project.state
-    monkeypatch.setattr(parts, "LARGE", 1)
+    monkeypatch.setattr(records, "LARGE", 1)
     for number in range(3):
         audit.append(state, {"who": "me", "command": "inv deploy", "verb": "deploy", "event": "begin"})
         releases.record_activation(state, Activation(7, "deploy", "2026-03-10T12:00:00+0000", "good"))

@@ -17,7 +17,7 @@ from cryptography import x509
 from ops.backup import host_archive as archive
 from ops.certificates import authority, facts, folder, imported, pki
 from ops.certificates.authority import issue_certificate
-from ops.core import state as files
+from ops.core import files
 from ops.core.errors import HostLacks, NeedsPerson, OpsError, UsageProblem
 from ops.core.state import State
 from tests.unit.certificates.openssl import accepted

@@ -14,9 +14,9 @@ from ops.cli import show
 from ops.cli.execute import execute
 from ops.cli.operation import DONE, FAILED, REVERTED, Decision, Operation, Revert, planned
 from ops.core.errors import HostLacks, LockHeld, NeedsPerson, OpsError
-from ops.core.journal import entries
 from ops.core.lock import busy, hold
 from ops.core.plan import Described, Plan
+from ops.core.records import entries
 from tests.unit.deploy.test_reverts import World
 from tests.unit.deploy.test_reverts import world as world  # noqa: PLC0414  (a fixture)
 

@@ -16,10 +16,10 @@ import pytest
 
 from ops.core.errors import HostLacks, OpsError
 from ops.core.executor import WORKERS, run_plan
-from ops.core.journal import Journal, entries, interrupted
+from ops.core.journal import Journal, interrupted
 from ops.core.plan import Described, Plan, Step
-from ops.core.process import Ended, run
-from ops.core.wait import until
+from ops.core.process import Ended, run, until
+from ops.core.records import entries
 from tests.unit.programs import Behaviour, Programs
 from tests.unit.programs import programs as programs  # noqa: PLC0414  (a fixture)
 

@@ -14,9 +14,10 @@ import pytest
 
 from ops.core.errors import HostLacks, OpsError
 from ops.core.executor import run_plan
-from ops.core.journal import Journal, entries
+from ops.core.journal import Journal
 from ops.core.plan import Step
 from ops.core.process import run
+from ops.core.records import entries
 from tests.unit.core.test_apply import PATIENCE, Witness, plan
 from tests.unit.programs import Behaviour, Programs
 from tests.unit.programs import programs as programs  # noqa: PLC0414  (a fixture)

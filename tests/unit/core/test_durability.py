@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from ops.audit_log import record as audit
-from ops.core import files as disk
-from ops.core import state as files
-from ops.core.journal import entries
+from ops.core import files
+from ops.core.records import append_line, entries
 from ops.core.state import State
 from ops.releases import store as releases
 from ops.secrets import versions
@@ -54,7 +53,7 @@ def contents(images: list[Image], name: str) -> set[bytes | None]:
 
 def test_the_record_forgets_what_was_not_flushed(folder: Path, power: Disk) -> None:
     (folder / "a").write_text("a")
-    disk.to_disk(folder)
+    files.to_disk(folder)
     (folder / "b").write_text("b")
 
     power.cut()
@@ -80,8 +79,8 @@ def test_file_that_was_written_for_the_first_time_is_there(folder: Path, power: 
 
 
 def test_file_beside_another_is_flushed_before_the_block_uses_it(folder: Path, power: Disk) -> None:
-    with disk.beside(folder / "file", b"new") as fresh:
-        disk.to_disk(folder)
+    with files.beside(folder / "file", b"new") as fresh:
+        files.to_disk(folder)
         assert power.after_cut()[Path(fresh.name)].content == b"new"
 
 
@@ -96,7 +95,7 @@ def test_file_that_was_moved_has_its_new_name_alone(folder: Path) -> None:
 
 def test_line_that_was_appended_is_there_from_the_first_on(folder: Path, power: Disk) -> None:
     for number in (1, 2):
-        files.append_line(folder / "lines", {"number": number})
+        append_line(folder / "lines", {"number": number})
         power.cut()
 
         assert [entry["number"] for entry in entries(folder / "lines")] == [*range(1, number + 1)]
@@ -173,7 +172,7 @@ def on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> State:
 
 def test_key_and_note_are_on_the_disk(folder: Path, power: Disk) -> None:
     identity = keys.make_key(folder / "key")
-    disk.write(folder / "note", "said")
+    files.write(folder / "note", "said")
     power.cut()
 
     assert (keys.read_key(folder / "key"), (folder / "note").read_text()) == (identity, "said")
@@ -193,7 +192,7 @@ def test_encrypted_copy_of_a_secret_is_on_the_disk_also_of_a_new_name(on: State)
 def test_encrypted_copy_is_there_before_the_secret_itself(on: State) -> None:
     """A value that is used and not on the disk is lost with the power, and what it opens with it."""
     secret = on.secrets / "redis-app" / "2"
-    with recorded(on.root) as power, disk.beside(secret, b"another") as fresh, mirror.kept(secret, fresh):
+    with recorded(on.root) as power, files.beside(secret, b"another") as fresh, mirror.kept(secret, fresh):
         assert power.after_cut()[Path("at-rest/files/secrets/redis-app/2.age")].content
 
 
@@ -289,6 +288,6 @@ def test_secrets_that_were_given_up_stay_given_up(on: State) -> None:
 
 
 def test_line_is_json_of_one_line(folder: Path) -> None:
-    files.append_line(folder / "lines", {"b": "x\ny", "a": 1})
+    append_line(folder / "lines", {"b": "x\ny", "a": 1})
 
     assert (folder / "lines").read_text() == json.dumps({"a": 1, "b": "x\ny"}) + "\n"

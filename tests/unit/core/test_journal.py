@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from ops.core import journal as journals
-from ops.core.journal import Journal, Run, entries, interrupted, last_entries, open_run
+from ops.core.journal import Journal, Run, interrupted, last_entries, open_run
+from ops.core.records import entries
 from tests.unit.power_cut import recorded
 
 

@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 
 from ops.core.errors import LockHeld, OpsError
-from ops.core.lock import SUPERVISOR, Holder, boot_id, busy, hold, holder, process_started
-from ops.core.shared_lock import alone
+from ops.core.lock import SUPERVISOR, Holder, alone, boot_id, busy, hold, holder, process_started
 
 
 @contextmanager

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from ops.core.errors import LockHeld
-from ops.core.journal import Journal
+from ops.core.journal import Journal, Ongoing, operation, under_way
 from ops.core.lock import SUPERVISOR
-from ops.core.operation import Ongoing, operation, under_way
 from ops.core.state import State
 from ops.engines.podman.host import Host
 from ops.project import Project

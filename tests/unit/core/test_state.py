@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ops.core import state as files
+from ops.core import files
 from ops.core.errors import HostLacks
+from ops.core.records import append_line
 from ops.core.state import State, state_root
 from tests.unit.power_cut import recorded
 
@@ -183,6 +184,6 @@ def test_line_is_appended_behind_what_is_there(tmp_path: Path, before: str | Non
     path = tmp_path / "lines"
     if before is not None:
         path.write_text(before)
-    files.append_line(path, {"d": [1], "c": "x"})
+    append_line(path, {"d": [1], "c": "x"})
 
     assert path.read_text() == after + '{"c": "x", "d": [1]}\n'

@@ -214,11 +214,11 @@ def test_what_a_hook_says_is_kept_for_the_log_store(project: Project, programs: 
 
 
 def test_kept_lines_start_afresh_where_they_grow_too_large(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ops.core import logfile
+    from ops.core import files
 
-    monkeypatch.setattr(logfile, "LIMIT_BYTES", 200)
+    monkeypatch.setattr(files, "LOG_BYTES", 200)
     for _ in range(10):
-        logfile.tell(project.state.logs, "hooks", "x" * 50)
+        files.log_line(project.state.logs, "hooks", "x" * 50)
 
     assert (project.state.logs / "hooks.log").stat().st_size < 600
 

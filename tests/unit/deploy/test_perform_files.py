@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ops import composition, execution
-from ops.core import state as files
+from ops.core import files
 from ops.core.errors import OpsError
 from ops.deploy.config_steps import CheckConfig, MarkLoaded, ReloadService, WriteConfig
 from ops.deploy.resource_steps import CreateVolume

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from invoke import Context
 
-from ops.core import state as files
+from ops.core import files
 from ops.core.errors import OpsError
 from ops.deploy import rollback, scale
 from ops.deploy.transition import change_release

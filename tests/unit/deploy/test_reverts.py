@@ -21,7 +21,7 @@ from ops.backup.restore.target import Target
 from ops.cli import show
 from ops.cli.execute import execute
 from ops.cli.operation import Operation, planned
-from ops.core import state as files
+from ops.core import files
 from ops.core.errors import LockHeld, NeedsPerson, OpsError
 from ops.core.lock import busy, hold
 from ops.core.plan import Described, Plan, Step
@@ -92,7 +92,7 @@ def outcome(world: World) -> str:
 
 
 def audit_entries(world: World) -> Iterator[dict[str, Any]]:
-    from ops.core.journal import entries
+    from ops.core.records import entries
 
     yield from entries(world.state.audit)
 

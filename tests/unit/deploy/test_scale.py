@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ops import project as project_module
-from ops.core import state as files
+from ops.core import files
 from ops.core.errors import HostLacks
 from ops.core.plan import Plan
 from ops.core.process import Result

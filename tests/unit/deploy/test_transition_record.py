@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from ops.core import state as files
+from ops.core import files
 from ops.core.errors import HostLacks, NeedsPerson, OpsError
 from ops.core.lock import busy
 from ops.core.plan import Described, Plan

@@ -17,8 +17,8 @@ import pytest
 
 from ops.core import lock
 from ops.core.errors import OpsError
+from ops.core.process import until
 from ops.core.state import State
-from ops.core.wait import until
 from ops.engines.podman import supervise
 from ops.engines.podman.supervise import end_supervision, start_supervisor, stop_supervisor, supervisor_version
 from tests.unit.core.test_lock import held_elsewhere

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from ops.core import state as files
+from ops.core import files
 from ops.core.errors import OpsError
 from ops.core.process import Result
 from ops.core.state import State

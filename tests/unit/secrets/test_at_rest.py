@@ -11,8 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from ops.backup import host_archive as archive
-from ops.core import files as disk
-from ops.core import state as files
+from ops.core import files
 from ops.core.errors import HostLacks, OpsError, UsageProblem
 from ops.core.plan import Step
 from ops.core.state import State
@@ -113,7 +112,7 @@ def test_secret_that_vanished_from_memory_is_had_back_from_its_copy(on: State, k
 def test_memory_that_is_full_spoils_no_copy(on: State, key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.rmtree(on.secrets / "redis-app")
     with pytest.MonkeyPatch.context() as full, pytest.raises(HostLacks, match="cannot be put into memory"):
-        full.setattr(disk, "beside", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        full.setattr(files, "beside", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left on device")))
         opening.refill(on.root, keys.read_key(key))
     mirror.sync(on.root)
 

@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_private_key
 
-from ops.core import state as files
+from ops.core import files
 from ops.core.errors import HostLacks, OpsError
 from ops.core.process import Result
 from ops.core.state import State

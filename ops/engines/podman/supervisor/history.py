@@ -41,7 +41,7 @@ def _release(link: Path) -> int | None:
 
 
 def _ended(path: Path) -> Mapping[Ended, float]:
-    """Finished parts (parts.py) count as well: a rollback may have been long ago."""
+    """Finished parts (records.py) count as well: a rollback may have been long ago."""
     found: dict[Ended, float] = {}
     for part in (*path.parent.glob(f"{path.stem}.*{path.suffix}"), path):
         with suppress(FileNotFoundError):

@@ -10,7 +10,11 @@ from pathlib import Path
 import pytest
 
 from ops.core import files as disk
-from ops.core.errors import OpsError
+from ops.core.errors import OpsError, UsageProblem
+from ops.core.files import destination, whole
+from ops.secrets.at_rest import encrypted_copies
+from tests.unit.builders import REPOSITORY
+from tests.unit.imports import imported
 
 
 def mode(path: Path) -> int:
@@ -105,3 +109,54 @@ def test_folder_with_data_in_the_clear_is_removed_or_named(tmp_path: Path, monke
         disk.remove_clear(tmp_path / "clear")
     assert str(caught.value) == f"cannot remove {tmp_path / 'clear'}, which contains unencrypted data"
     assert (caught.value.why, caught.value.next_step) == ("clear/dump: Operation not permitted", f"rm -r {tmp_path / 'clear'}")
+
+
+def test_new_file_is_accepted(tmp_path: Path) -> None:
+    assert destination(str(tmp_path / "new"), overwrite=False) == tmp_path / "new"
+
+
+@pytest.mark.parametrize("name", ["kept", "folder", "missing/new"])
+def test_existing_file_folder_or_missing_folder_is_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / "kept").write_text("a key")
+    (tmp_path / "folder").mkdir()
+
+    with pytest.raises(UsageProblem):
+        destination(str(tmp_path / name), overwrite=False)
+
+    assert (tmp_path / "kept").read_text() == "a key"
+
+
+def test_existing_file_is_accepted_where_that_was_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "kept").write_text("old")
+    assert destination(str(tmp_path / "kept"), overwrite=True).exists()
+
+
+def test_old_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "archive"
+    path.write_text("old")
+
+    with whole(path) as fresh:
+        fresh.write_text("new")
+        assert path.read_text() == "old"
+
+    assert (path.read_text(), sorted(tmp_path.iterdir())) == ("new", [path])
+
+
+def test_old_file_stays_where_the_new_one_fails(tmp_path: Path) -> None:
+    path = tmp_path / "archive"
+    path.write_text("old")
+
+    with pytest.raises(KeyboardInterrupt), whole(path) as fresh:
+        fresh.write_text("ne")
+        raise KeyboardInterrupt
+
+    assert (path.read_text(), sorted(tmp_path.iterdir())) == ("old", [path])
+
+
+def test_command_that_knows_a_project_keeps_the_encrypted_copies_of_what_it_writes() -> None:
+    """They are registered where they are imported: nothing of core knows them."""
+    at_rest = REPOSITORY / "ops" / "secrets" / "at_rest"
+
+    assert (disk.replacing, disk.renaming) == (encrypted_copies.kept, encrypted_copies.moved)
+    assert at_rest / "unlock.py" in imported(REPOSITORY / "ops" / "project.py")
+    assert at_rest / "encrypted_copies.py" in imported(at_rest / "unlock.py")

@@ -1,25 +1,28 @@
-"""Records that only grow, in parts: audit.jsonl is what is written to, after audit.1.jsonl, audit.2.jsonl and so on.
+"""Files of JSON lines that only grow, in parts: audit.jsonl is written to, after audit.1.jsonl, audit.2.jsonl and so on.
 
-A file that is large is given the next number by one rename, and nothing is written to it any more. The newest part has the
-highest number.
+A large file is renamed to the next number, and nothing is written to it any more.
 """
 
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from ops.core.errors import OpsError
+from ops.core.files import to_disk
 
 LARGE = 4 << 20
 """Bytes at which a part is finished: the journal of some 60 first deploys, 3,000 changes of a host, 8,000 activations. It is
 read in a fraction of a second, and the archive for the backup, which is made in memory, holds several."""
+TAIL = 64 << 10
+"""Bytes that are read of the end of a record at first."""
 LOCK_SECONDS = 10.0
 """Others hold the lock for one line."""
 
@@ -34,6 +37,55 @@ def _number(part: Path) -> int:
     """Of a finished part; 0 where the file is none."""
     match = re.fullmatch(r"[^.]+\.([1-9]\d*)\.jsonl", part.name)
     return int(match[1]) if match else 0
+
+
+def append_line(
+    path: Path, entry: Mapping[str, Any], *, kept: int | None = None,
+    needed: Callable[[Sequence[Path]], Collection[Path]] = lambda finished: (),
+) -> None:  # fmt: skip
+    """Append one JSON object as a line, on disk when this returns. A line that a crash cut short does not swallow it.
+
+    Parameters
+    ----------
+    kept: how many finished parts are kept; None: the file is not continued in another one.
+    needed: those of the finished parts, oldest first, that are kept besides.
+    """
+    with continued(path, finishes=kept is not None) as file:
+        whole = new = file.seek(0, os.SEEK_END) == 0
+        if not new:
+            file.seek(-1, os.SEEK_END)
+            whole = file.read() == b"\n"
+        file.write(("" if whole else "\n").encode() + json.dumps(entry, sort_keys=True).encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+        if new:
+            to_disk(path.parent)
+            parts = finished(path)
+            old = parts[:-kept] if kept else []
+            remove(set(old).difference(needed(parts)) if old else ())
+
+
+def entries(path: Path) -> Iterator[dict[str, Any]]:
+    """Every whole entry, of finished parts too; a line that a crash cut short is left out."""
+    with opened(path) as files:
+        for file in files:
+            yield from parsed(file.read())
+
+
+def parsed(data: bytes) -> Iterator[dict[str, Any]]:
+    """The entries of these lines; what is none is left out."""
+    for line in data.splitlines():
+        try:
+            yield json.loads(line)
+        except ValueError:
+            continue
+
+
+def newest(path: Path, length: int) -> tuple[list[dict[str, Any]], bool]:
+    """Whole entries in the last `length` bytes of a record, oldest first, and whether that is all of it."""
+    with opened(path) as files:
+        data, whole = tail(files, length)
+    return list(parsed(data if whole else data.partition(b"\n")[2])), whole
 
 
 @contextmanager

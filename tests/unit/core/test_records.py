@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from ops.core import journal, parts
-from ops.core import state as files
+from ops.core import journal, records
 from ops.core.errors import OpsError
-from ops.core.journal import Journal, entries, newest, open_run
+from ops.core.journal import Journal, open_run
+from ops.core.records import append_line, entries, newest
 from ops.core.state import State
 from ops.engines.podman.supervisor import history
 from ops.releases import store as releases
@@ -24,7 +24,7 @@ LARGE = 300
 
 @pytest.fixture(autouse=True)
 def soon_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parts, "LARGE", LARGE)
+    monkeypatch.setattr(records, "LARGE", LARGE)
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def numbers(path: Path) -> list[int]:
 
 def write(path: Path, *given: int, kept: int | None = 99) -> None:
     for number in given:
-        files.append_line(path, {"number": number, "text": "x" * 50}, kept=kept)
+        append_line(path, {"number": number, "text": "x" * 50}, kept=kept)
 
 
 def names(path: Path) -> list[str]:
@@ -59,7 +59,7 @@ def test_parts_are_in_the_order_of_their_numbers_and_nothing_else_is_one(path: P
     for name in ("record.old.jsonl", "record.0.jsonl", "record.1.jsonl.gz", "recorder.1.jsonl", "a.record.3.jsonl"):
         (path.parent / name).write_text('{"number": 99}\n')
 
-    assert len(parts.finished(path)) == 11
+    assert len(records.finished(path)) == 11
     assert numbers(path) == [*range(48)]
 
 
@@ -108,7 +108,7 @@ def test_file_that_may_not_be_renamed_or_removed_is_written_on(path: Path, monke
     assert (len(names(path)), numbers(path)) == (3, [*range(20)])
 
     monkeypatch.undo()
-    monkeypatch.setattr(parts, "LARGE", LARGE)
+    monkeypatch.setattr(records, "LARGE", LARGE)
     monkeypatch.setattr(os, "unlink", refused)
     write(path, 20, kept=1)
     assert (len(names(path)), numbers(path)) == (4, [*range(21)])
@@ -130,21 +130,21 @@ def test_several_processes_lose_no_line(path: Path) -> None:
 
 def test_part_that_is_finished_while_it_is_read_is_read_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(path, *range(8))
-    real = parts.finished
+    real = records.finished
 
     def meanwhile(record: Path) -> list[Path]:
-        monkeypatch.setattr(parts, "finished", real)
+        monkeypatch.setattr(records, "finished", real)
         write(path, 8)
         return real(record)
 
-    monkeypatch.setattr(parts, "finished", meanwhile)
+    monkeypatch.setattr(records, "finished", meanwhile)
     assert numbers(path) == [*range(8)]
     assert numbers(path) == [*range(9)]
 
 
 def test_record_that_stays_locked_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parts, "LOCK_SECONDS", 0.1)
-    with parts.continued(path), pytest.raises(OpsError, match=r"record\.jsonl stays locked"):
+    monkeypatch.setattr(records, "LOCK_SECONDS", 0.1)
+    with records.continued(path), pytest.raises(OpsError, match=r"record\.jsonl stays locked"):
         write(path, 1)
     write(path, 1)
     assert numbers(path) == [1]
@@ -185,7 +185,7 @@ def test_last_run_is_found_in_the_part_before(path: Path, monkeypatch: pytest.Mo
     run.write("begin", verb="deploy")
     for number in range(9):
         run.write("step", step=f"{number}", title=f"step {number}")
-    assert len(parts.finished(path)) == journal.KEPT
+    assert len(records.finished(path)) == journal.KEPT
     path.unlink()
 
     monkeypatch.setattr(journal, "KEPT", 99)
@@ -213,7 +213,7 @@ def test_activations_and_their_metrics_are_of_the_parts_before_as_well(tmp_path:
         at, verb = f"1970-01-01T00:0{minute}:00+0000", "rollback" if number == 1 else "deploy"
         releases.record_activation(state, Activation(number, verb, at, "good"))
 
-    assert len(parts.finished(state.activations)) == 2
+    assert len(records.finished(state.activations)) == 2
     assert [one.release for one in releases.activations(state)] == [1, 2, 3, 4, 5]
     assert history.read(state.root).ended == {("rollback", "good"): 60.0, ("deploy", "good"): 540.0}
     assert releases.next_number(state) == 6
@@ -235,4 +235,4 @@ def test_activations_of_releases_that_are_kept_outlive_many_of_another(tmp_path:
         activate(5)
 
     assert good_releases(releases.activations(state)) == {3, 5}
-    assert len(parts.finished(state.activations)) == 3
+    assert len(records.finished(state.activations)) == 3
