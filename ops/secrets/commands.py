@@ -131,7 +131,7 @@ def rotate_secrets(
     Raises as `change_release` does, and where a secret cannot be rotated here.
     """
     from ops.deploy.transition import change_release
-    from ops.keycloak.rotate.rotation import must_answer
+    from ops.keycloak.rotate.credentials import must_answer
     from ops.secrets.table import must_be_rotatable
 
     def aim() -> Goal:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ops.core.errors import OpsError
-from ops.keycloak.rotate import rotation as keycloak
+from ops.keycloak.rotate import credentials as keycloak
 from ops.project import Project
 from ops.secrets import ciphers, databases, signers
 from ops.secrets.steps import HandOver, VerifySecret

@@ -110,7 +110,7 @@ def runbooks(repository: Path) -> dict[str, str]:
 
 def realm_of(values: Mapping[str, str], repository: Path) -> str:
     """Declaration of Keycloak's realm, placeholders filled. Raises UsageProblem where it cannot be meant."""
-    from ops.keycloak.realm.plan import parse_realm
+    from ops.keycloak.realm.declaration import parse_realm
 
     path = repository / "config" / "keycloak" / REALM
     try:

@@ -12,9 +12,9 @@ import yaml
 
 from ops.engines.podman.host import REPOSITORY
 from ops.keycloak.failures.facts import REALM
+from ops.keycloak.realm.declaration import parse_realm
 from ops.keycloak.realm.defaults import CLIENT, OWN_CLIENTS, OWN_FLOWS
 from ops.keycloak.realm.flows import bindings
-from ops.keycloak.realm.plan import parse_realm
 
 from .deployed import Deployed
 

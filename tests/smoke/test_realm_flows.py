@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 import yaml
 
+from ops.keycloak.realm.declaration import Declaration, parse_realm
 from ops.keycloak.realm.live import Realm, bring_about
-from ops.keycloak.realm.plan import Declaration, parse_realm
 from ops.secrets.versions import secret_versions
 from ops.stack.compose import fill_config, placeholders
 from tests.smoke.accounts import PREFIX, Account, Login

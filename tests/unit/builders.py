@@ -16,7 +16,7 @@ from ops.deploy.plan import plan_deploy
 from ops.deploy.resource_steps import CreateNetwork, CreateVolume, LoadFirewall, RemoveFirewall, Supervise
 from ops.deploy.steps import CreateContainers, Migrate, PromoteContainer, RemoveContainer, RestartContainer, StartContainer
 from ops.images.steps import BuildImage, FetchImage, ObtainBase
-from ops.keycloak.realm.plan import read_realm
+from ops.keycloak.realm.declaration import read_realm
 from ops.keycloak.realm.steps import ApplyRealm
 from ops.releases.steps import ActivateRelease, WriteRelease
 from ops.secrets.steps import GenerateSecret, HandOver, StoreSecret

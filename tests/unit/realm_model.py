@@ -12,11 +12,11 @@ from typing import Any
 
 from ops.keycloak.realm import components
 from ops.keycloak.realm.change import Change, Ref
+from ops.keycloak.realm.declaration import Declaration, parse_realm
 from ops.keycloak.realm.defaults import CLIENT, DEFAULT_SCOPES, OWN_CLIENTS, OWN_SCOPES, REALM, REQUIRED_ACTIONS
 from ops.keycloak.realm.flows import BINDINGS, OF_PROVIDERS, Flows, in_use
-from ops.keycloak.realm.objects import OVERRIDES, new_clients_scopes
-from ops.keycloak.realm.plan import Declaration, parse_realm, plan_realm
-from ops.keycloak.realm.rights import flat
+from ops.keycloak.realm.kinds import OVERRIDES, groups, new_clients_scopes
+from ops.keycloak.realm.plan import plan_realm
 
 DECLARED = (Path(__file__).resolve().parents[2] / "config" / "keycloak" / "realm.yaml").read_text(encoding="utf-8")
 
@@ -133,7 +133,7 @@ class Model:
         _change_list("POST" if method == "PUT" else method, self.live[key], rest)
 
     def _default_groups(self, method: str, rest: list[str], request: Any) -> None:
-        self._members("defaultGroups", flat(self.live), method, rest)
+        self._members("defaultGroups", groups(self.live), method, rest)
 
     def _default_default_client_scopes(self, method: str, rest: list[str], request: Any) -> None:
         assert method == "DELETE" or rest[0] not in self.live["defaultOptionalClientScopes"]
@@ -238,18 +238,18 @@ class Model:
         _change_list(method, entry["roles"], request.roles)
 
     def _groups(self, method: str, rest: list[str], request: Any) -> None:
-        groups = flat(self.live)
+        found: Any = {path: item.content for path, item in groups(self.live).items()}
         match rest:
             case []:
                 self.live["groups"].append(request.body)
             case [path, "children"]:
-                parent: Any = groups[path]
+                parent: Any = found[path]
                 parent.setdefault("subGroups", []).append(request.body)
             case [path, "role-mappings", *more]:
-                self._user_roles(groups[path], method, more, request)
+                self._user_roles(found[path], method, more, request)
             case [path]:
                 above = path.rpartition("/")[0]
-                siblings: Any = groups[above]["subGroups"] if above else self.live["groups"]
+                siblings: Any = found[above]["subGroups"] if above else self.live["groups"]
                 self._put(siblings, method, rest, request.body, "name", ("subGroups", "realmRoles", "clientRoles"))
 
     def _users(self, method: str, rest: list[str], request: Any) -> None:
@@ -269,7 +269,7 @@ class Model:
             case ["role-mappings", *more]:
                 self._user_roles(user, method, more, request)
             case ["groups", path]:
-                assert path in flat(self.live)
+                assert path in groups(self.live)
                 _change_list("POST" if method == "PUT" else method, user["groups"], [path])
 
     def _user_roles(self, who: Any, method: str, more: list[str], request: Any) -> None:

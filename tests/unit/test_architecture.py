@@ -30,17 +30,16 @@ OPS = sorted((REPOSITORY / "ops").rglob("*.py"))
 PURE_FOLDERS = ("stack", "keycloak/failures", "security_audit/controls", "security_audit/policies")
 READS_THE_CHECKOUT = ("ops/stack/checkout.py", "ops/stack/repositories.py", "ops/keycloak/failures/table.py")
 PURE_BESIDE = (
-    "audit_log.entries", "backup.sets",
-    "backup.restore.target", "certificates.pki", "certificates.served.renewal", "core.errors",
-    "deploy.changes", "deploy.containers", "deploy.measure", "deploy.rescale", "engines.podman.argv",
+    "audit_log.entries", "backup.restore.target", "backup.sets", "certificates.pki", "certificates.served.renewal",
+    "core.errors", "deploy.changes", "deploy.containers", "deploy.measure", "deploy.rescale", "engines.podman.argv",
     "engines.podman.containers_conf", "engines.podman.diagnose", "engines.podman.firewall_rules",
-    "engines.podman.supervisor.judge", "host.findings", "host.unit", "keycloak.realm.change", "keycloak.realm.compare",
-    "keycloak.realm.defaults", "keycloak.realm.deploy", "keycloak.realm.export", "keycloak.realm.flows",
-    "keycloak.realm.flows_check", "keycloak.realm.objects", "keycloak.realm.policies", "keycloak.realm.rights",
-    "keycloak.repair.containers", "keycloak.repair.situation", "keycloak.repair.sql", "keycloak.rotate.choices",
-    "keycloak.rotate.keys", "keycloak.schema.dumps", "keycloak.schema.upgrade", "logs.query", "releases.headline",
-    "secrets.missing", "secrets.table", "secrets.verifying", "security_audit.admission", "security_audit.facts",
-    "security_audit.judge", "security_audit.listeners", "security_audit.report",
+    "engines.podman.supervisor.judge", "host.findings", "host.unit", "keycloak.realm.change", "keycloak.realm.components",
+    "keycloak.realm.declaration", "keycloak.realm.defaults", "keycloak.realm.deploy", "keycloak.realm.export",
+    "keycloak.realm.flows", "keycloak.realm.kinds", "keycloak.realm.rights", "keycloak.repair.containers",
+    "keycloak.repair.situation", "keycloak.repair.sql", "keycloak.rotate.keys", "keycloak.schema.dumps",
+    "keycloak.schema.upgrade", "logs.query", "releases.headline", "secrets.missing", "secrets.table", "secrets.verifying",
+    "security_audit.admission", "security_audit.facts", "security_audit.judge", "security_audit.listeners",
+    "security_audit.report",
 )  # fmt: skip
 """Modules that only decide, besides those whose name says so."""
 PURE = sorted(

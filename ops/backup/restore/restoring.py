@@ -24,7 +24,7 @@ from ops.keycloak.probe.gather import Place
 from ops.keycloak.realm.live import bring_about, declared
 from ops.keycloak.repair.admin_api import as_now
 from ops.keycloak.repair.steps import RecoverAdmin, RestoreOperations
-from ops.keycloak.rotate import rotation
+from ops.keycloak.rotate import credentials
 from ops.project import Project
 from ops.secrets import verifiers, versions
 from ops.secrets.steps import HandOver
@@ -82,7 +82,7 @@ def agree(project: Project, perform: Callable[[Step], None], report: Callable[[s
             return problem.why
         return ""
 
-    if why := until(undecided, rotation.ANSWERS_WITHIN):
+    if why := until(undecided, credentials.ANSWERS_WITHIN):
         raise OpsError("Keycloak does not answer", why, "inv keycloak; then run it again")
     if refused:
         report("the operations client is refused: recreating it")

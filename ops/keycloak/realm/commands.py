@@ -15,7 +15,7 @@ from ops.core.errors import HostLacks, UsageProblem
 
 if TYPE_CHECKING:
     from ops.deploy.transition import Goal
-    from ops.keycloak.realm.plan import Declaration
+    from ops.keycloak.realm.declaration import Declaration
     from ops.project import Project
 
 DIFFERENT = 1
@@ -36,7 +36,7 @@ def live_realm(project: Project, declaration: Declaration) -> Mapping[str, Any]:
 
 
 def _declared(project: Project, file: str | None) -> Declaration:
-    from ops.keycloak.realm.plan import parse_realm
+    from ops.keycloak.realm.declaration import parse_realm
     from ops.stack.compose import fill_config, placeholders
 
     if file is None:

@@ -10,11 +10,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ops.core.errors import did_you_mean
-from ops.keycloak.realm.change import Change, Difference, Ref, Request
-from ops.keycloak.realm.compare import differences, merged
+from ops.keycloak.realm.change import Change, Difference, Object, Path, Ref, Request, differences, merged
 from ops.keycloak.realm.defaults import OWN_COMPONENTS, OWN_MAPPERS
-from ops.keycloak.realm.objects import Object, Path
 
 COMPONENT = "component"
 KEYS = ("config", "name", "providerId", "subComponents", "subType")
@@ -40,7 +37,7 @@ def parent(path: str) -> str:
     return "/".join(path.split("/")[:-2])
 
 
-def components(realm: Object, live: Object) -> Iterator[Change]:
+def reconciled_components(realm: Object, live: Object) -> Iterator[Change]:
     """Made where they are missing, changed where they differ. Those below one that is made are left to the next plan: Keycloak
     makes some of them itself."""
     have = flat(live)
@@ -92,18 +89,11 @@ def _sent(config: Mapping[str, Any], live: Mapping[str, Any]) -> dict[str, list[
     return result
 
 
-def undeclared_components(realm: Object, live: Object) -> list[str]:
-    """What somebody made; neither Keycloak's own nor keys, which `inv keycloak.rotate` makes and retires."""
-    declared = flat(realm)
-    tops = [path for path in flat(live) if not parent(path) or parent(path) in declared]
-    return [path for path in tops if path not in declared and not _own(path)]
-
-
-def _own(path: str) -> bool:
+def own_component(path: str) -> bool:
     return path.rpartition("/")[2] in OWN_MAPPERS if parent(path) else path.startswith(OWN_COMPONENTS)
 
 
-def exported(written: Any, filled: Any, live: Any, like: Any, bare: Any, above: str | None = "") -> dict[str, list[Any]]:
+def exported_tree(written: Any, filled: Any, live: Any, like: Any, bare: Any, above: str | None = "") -> dict[str, list[Any]]:
     """The tree of components as a declaration: declared ones as they are now, and those that somebody made.
 
     Parameters
@@ -114,7 +104,7 @@ def exported(written: Any, filled: Any, live: Any, like: Any, bare: Any, above: 
     result: dict[str, list[Any]] = {}
     texts, wanted, have = (flat({"components": one}) for one in (written, filled, live))
     for path, one in have.items():
-        if parent(path) or (path not in texts and above is not None and _own(f"{above}{path}")):
+        if parent(path) or (path not in texts and above is not None and own_component(f"{above}{path}")):
             continue
         if path in texts:
             text, full = texts[path], wanted[path]
@@ -130,22 +120,6 @@ def exported(written: Any, filled: Any, live: Any, like: Any, bare: Any, above: 
             text, full = {}, {}
             kept = bare({key: one[key] for key in KEYS if key in one and key != "subComponents"})
         place = f"{path}/" if path in texts else None
-        below = exported(text.get("subComponents"), full.get("subComponents"), one.get("subComponents"), like, bare, place)
+        below = exported_tree(text.get("subComponents"), full.get("subComponents"), one.get("subComponents"), like, bare, place)
         result.setdefault(one["providerType"], []).append({**kept, **({"subComponents": below} if below else {})})
     return result
-
-
-def component_problems(components: Any, where: str = "components") -> Iterator[tuple[str, str]]:
-    """What Keycloak would refuse half way, or ignore: what, and why."""
-    if components is not None and not isinstance(components, Mapping):
-        yield where, "it is a mapping: provider type -> list of components"
-        return
-    for kind, members in (components or {}).items():
-        for one in members or []:
-            label = f"{where}: {kind}: {one.get('name') or one.get('providerId')}"
-            if not one.get("providerId"):
-                yield label, "it has no providerId"
-            for key in one:
-                if key not in KEYS:
-                    yield f'{label} has no "{key}"', did_you_mean(key, KEYS)
-            yield from component_problems(one.get("subComponents"), label)

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from ops.core.plan import Step
 from ops.deploy.steps import AwaitHealthy
-from ops.keycloak.realm.plan import losses, plan_realm, read_realm
+from ops.keycloak.realm.declaration import read_realm
+from ops.keycloak.realm.plan import losses, plan_realm
 from ops.keycloak.realm.steps import ApplyRealm
 from ops.releases.steps import seals
 from ops.secrets.steps import GenerateSecret

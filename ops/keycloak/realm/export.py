@@ -6,15 +6,17 @@ Secrets never come into it: a reference stays where the declaration has one. Add
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ops.keycloak.realm import components, policies, rights
-from ops.keycloak.realm.compare import HIDDEN, UNKNOWN, same, without
+from ops.keycloak.realm import kinds, rights
+from ops.keycloak.realm.change import HIDDEN, UNKNOWN, Object, same, without
+from ops.keycloak.realm.components import exported_tree
+from ops.keycloak.realm.declaration import PARTS
 from ops.keycloak.realm.defaults import CLIENT, DEFAULT_SCOPES, OWN_CLIENTS, OWN_SCOPES, REALM, REQUIRED_ACTIONS
 from ops.keycloak.realm.flows import Flows, undeclared_flows, unlike
-from ops.keycloak.realm.objects import named, new_clients_scopes
-from ops.keycloak.realm.plan import PARTS, undeclared
+from ops.keycloak.realm.kinds import KINDS, Item, named, new_clients_scopes
+from ops.keycloak.realm.plan import undeclared
 
 NOISE = {
     "id", "containerId", "clientRole", "access", "notBefore", "path", "subGroupCount", "composite", "internalId", "totp",
@@ -25,9 +27,7 @@ HIDES = (HIDDEN, UNKNOWN, [HIDDEN], [UNKNOWN])
 LAST = ("prune",)
 
 
-def export(
-    written: Mapping[str, Any], filled: Mapping[str, Any], live: Mapping[str, Any], urls: Mapping[str, str]
-) -> dict[str, Any]:
+def export(written: Object, filled: Object, live: Object, urls: Mapping[str, str]) -> dict[str, Any]:
     """A declaration of the live realm.
 
     Parameters
@@ -41,10 +41,10 @@ def export(
     result |= _changed(REALM, live, result)
     result["roles"] = _roles(written, filled, live, found["roles"])
     result["authenticationFlows"], result["authenticatorConfig"] = _flows(written, filled, live)
-    for kind, key, own in (("clientScopes", "name", OWN_SCOPES), ("identityProviders", "alias", ())):
-        result[kind] = _objects(written, filled, live, kind, key, own)
-    result["clients"] = _clients(written, filled, live, found)
-    result["identityProviderMappers"] = _objects(written, filled, live, "identityProviderMappers", "name", ())
+    result["clientScopes"] = _scopes(written, filled, live, found["clientScopes"])
+    result["identityProviders"] = _objects(KINDS["identityProviders"].items, written, filled, live)
+    result["clients"] = _clients(written, filled, live, found["clients"])
+    result["identityProviderMappers"] = _objects(kinds.PROVIDER_MAPPERS.items, written, filled, live)
     names = {one["clientId"] for one in result["clients"]}
     result["scopeMappings"] = _mappings(written.get("scopeMappings"), live.get("scopeMappings"), names)
     of_clients, everywhere = written.get("clientScopeMappings") or {}, live.get("clientScopeMappings") or {}
@@ -59,15 +59,16 @@ def export(
             result[key] = _like(written[key], filled[key], live.get(key))
         elif not same(list(default), live.get(key, list(default))):
             result[key] = live[key]
-    result["components"] = components.exported(
+    result["components"] = exported_tree(
         written.get("components"), filled.get("components"), live.get("components"), _like, _bare
     )
     result["requiredActions"] = _required_actions(written, live)
-    for kind, (part, _) in policies.KINDS.items():
-        result[kind] = {part: _policies(written, filled, live, kind)}
+    for kind, (part, _) in kinds.POLICIES.items():
+        text, full, have = (kinds.policies(realm, kind) for realm in (written, filled, live))
+        result[kind] = {part: _listed(text, full, have, lambda one: one)}
     result["users"] = _users(written, filled, live)
     placed: dict[str, Any] = _placed(result, urls)
-    nothing = ([], {}, *({part: []} for part, _ in policies.KINDS.values()))
+    nothing = ([], {}, *({part: []} for part, _ in kinds.POLICIES.values()))
     kept = {key: value for key, value in placed.items() if value not in nothing or key in written}
     return {**kept, **{key: written[key] for key in LAST if key in written}}
 
@@ -84,7 +85,7 @@ def _like(written: Any, filled: Any, live: Any) -> Any:
     return live
 
 
-def _changed(defaults: Mapping[str, Any], live: Mapping[str, Any], have: Mapping[str, Any]) -> dict[str, Any]:
+def _changed(defaults: Object, live: Object, have: Object) -> dict[str, Any]:
     """What is not declared and no longer as Keycloak makes it; of attributes those that are neither."""
     result: dict[str, Any] = {}
     for key, default in defaults.items():
@@ -112,50 +113,51 @@ def _bare(value: Any) -> Any:
     return [_bare(item) for item in value] if isinstance(value, list) else value
 
 
-def _objects(
-    written: Mapping[str, Any], filled: Mapping[str, Any], live: Mapping[str, Any], kind: str, key: str, own: Iterable[str]
+def _listed(
+    text: Mapping[str, Object], filled: Mapping[str, Object], live: Mapping[str, Object], new: Callable[[Object], Any]
 ) -> list[Any]:  # fmt: skip
-    have, full = named(live.get(kind), key), named(filled.get(kind), key)
-    declared = named(written.get(kind), key)
-    result = [_like(one, full[name], have[name]) for name, one in declared.items() if name in have]
-    for one in result:
-        name = one[key]
-        if mappers := _mappers(declared[name], full[name], have[name]):
-            one["protocolMappers"] = mappers
-    return [*result, *(_bare(one) for name, one in have.items() if name not in declared and name not in own)]
+    """Declared objects as they are now, and what somebody made besides. Each argument: name -> object."""
+    kept = [_like(one, filled[name], live[name]) for name, one in text.items() if name in live]
+    return [*kept, *(new(one) for name, one in live.items() if name not in text)]
 
 
-def _mappers(written: Mapping[str, Any], filled: Mapping[str, Any], live: Mapping[str, Any]) -> list[Any]:
-    have, full = named(live.get("protocolMappers")), named(filled.get("protocolMappers"))
-    declared = named(written.get("protocolMappers"))
-    kept = [_like(one, full[name], have[name]) for name, one in declared.items() if name in have]
-    return [*kept, *(_bare(one) for name, one in have.items() if name not in declared)]
+def _objects(items: Callable[[Object], Mapping[str, Item]], written: Object, filled: Object, live: Object) -> list[Any]:
+    text, full, have = ({name: one.content for name, one in items(realm).items()} for realm in (written, filled, live))
+    return _listed(text, full, have, _bare)
 
 
-def _clients(
-    written: Mapping[str, Any], filled: Mapping[str, Any], live: Mapping[str, Any], found: Mapping[str, list[str]]
-) -> list[Any]:
+def _mappers(written: Object, filled: Object, live: Object) -> dict[str, list[Any]]:
+    text, full, have = (named(one.get("protocolMappers")) for one in (written, filled, live))
+    found = _listed(text, full, have, _bare)
+    return {"protocolMappers": found} if found else {}
+
+
+def _scopes(written: Object, filled: Object, live: Object, found: Iterable[str]) -> list[Any]:
+    have, full = named(live.get("clientScopes")), named(filled.get("clientScopes"))
+    result: list[Any] = []
+    for name, scope in named(written.get("clientScopes")).items():
+        if name in have:
+            result.append({**_like(scope, full[name], have[name]), **_mappers(scope, full[name], have[name])})
+    return [*result, *(_bare(have[name]) for name in found)]
+
+
+def _clients(written: Object, filled: Object, live: Object, found: Iterable[str]) -> list[Any]:
     have, full = named(live.get("clients"), "clientId"), named(filled.get("clients"), "clientId")
     result: list[Any] = []
     for name, client in named(written.get("clients"), "clientId").items():
         if name in have:
             one = _like(without(client, ("protocolMappers",)), full[name], have[name])
-            if name in OWN_CLIENTS:
-                # What else Keycloak gives them differs from client to client.
-                result.append(one)
-                continue
-            one |= _changed(_defaults(have[name], live), have[name], one)
-            mappers = _mappers(client, full[name], have[name])
-            result.append({**one, "protocolMappers": mappers} if mappers else one)
-    for name in found["clients"]:
-        if name not in OWN_CLIENTS:
-            one = {"clientId": name, **_changed(_defaults(have[name], live), have[name], {})}
-            mappers = [_bare(mapper) for mapper in have[name].get("protocolMappers") or []]
-            result.append({**one, "protocolMappers": mappers} if mappers else one)
+            if name not in OWN_CLIENTS:
+                # What else Keycloak gives its own differs from client to client.
+                one |= {**_changed(_defaults(have[name], live), have[name], one), **_mappers(client, full[name], have[name])}
+            result.append(one)
+    for name in found:
+        made = _changed(_defaults(have[name], live), have[name], {})
+        result.append({"clientId": name, **made, **_mappers({}, {}, have[name])})
     return result
 
 
-def _defaults(client: Mapping[str, Any], live: Mapping[str, Any]) -> dict[str, Any]:
+def _defaults(client: Object, live: Object) -> dict[str, Any]:
     """What Keycloak gives a client of its kind in this realm."""
     defaults = {**without(CLIENT, ("protocolMappers",)), **new_clients_scopes(client, live)}
     if client.get("serviceAccountsEnabled"):
@@ -163,26 +165,23 @@ def _defaults(client: Mapping[str, Any], live: Mapping[str, Any]) -> dict[str, A
     return defaults
 
 
-def _roles(
-    written: Mapping[str, Any], filled: Mapping[str, Any], live: Mapping[str, Any], found: Iterable[str]
-) -> dict[str, Any]:
-    declared, full = written.get("roles") or {}, filled.get("roles") or {}
-    everywhere = live.get("roles") or {}
-    have = named(everywhere.get("realm"))
-    names = named(declared.get("realm"))
-    realm = [_like(one, named(full["realm"])[name], have[name]) for name, one in names.items() if name in have]
+def _roles(written: Object, filled: Object, live: Object, found: Iterable[str]) -> dict[str, Any]:
+    text, full, have = (
+        {name: item.content for name, item in KINDS["roles"].items(realm).items()} for realm in (written, filled, live)
+    )
+    realm = [_like(one, full[name], have[name]) for name, one in text.items() if name in have]
     result: dict[str, Any] = {"realm": [*realm, *(_bare(have[name]) for name in found)]}
     clients = {
         client: [_bare(role) for role in roles]
-        for client, roles in (everywhere.get("client") or {}).items() if client not in OWN_CLIENTS and roles
+        for client, roles in ((live.get("roles") or {}).get("client") or {}).items() if client not in OWN_CLIENTS and roles
     }  # fmt: skip
     return result | ({"client": clients} if clients else {})
 
 
 def _mappings(written: Any, live: Any, clients: set[str]) -> list[Any]:
     """Those of clients that stand in the declaration, and of client scopes that are not Keycloak's own."""
-    now = {_holder(entry): entry["roles"] for entry in live or []}
-    declared = {_holder(entry): entry for entry in written or []}
+    now = {rights.holder(entry): entry["roles"] for entry in live or []}
+    declared = {rights.holder(entry): entry for entry in written or []}
     kept = [
         {**entry, "roles": _like(entry["roles"], entry["roles"], now.get(holder, []))}
         for holder, entry in declared.items() if holder[0] == "clientScope" or holder[1] in clients
@@ -194,12 +193,7 @@ def _mappings(written: Any, live: Any, clients: set[str]) -> list[Any]:
     return [*kept, *more]
 
 
-def _holder(entry: Mapping[str, Any]) -> tuple[str, str]:
-    kind = "client" if "client" in entry else "clientScope"
-    return kind, entry[kind]
-
-
-def _required_actions(written: Mapping[str, Any], live: Mapping[str, Any]) -> list[Any]:
+def _required_actions(written: Object, live: Object) -> list[Any]:
     declared = named(written.get("requiredActions"), "alias")
     result = []
     for action in live.get("requiredActions") or []:
@@ -211,14 +205,12 @@ def _required_actions(written: Mapping[str, Any], live: Mapping[str, Any]) -> li
     return result
 
 
-def _flows(
-    written: Mapping[str, Any], filled: Mapping[str, Any], live: Mapping[str, Any]
-) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+def _flows(written: Object, filled: Object, live: Object) -> tuple[list[Object], list[Object]]:
     """Flows and configurations of the live realm but Keycloak's own; as they were written where nothing has changed."""
     wanted, have, text = Flows.of(filled), Flows.of(live), Flows.of(written)
     extra = undeclared_flows(filled, live)
-    flows: list[Mapping[str, Any]] = []
-    configs: list[Mapping[str, Any]] = []
+    flows: list[Object] = []
+    configs: list[Object] = []
     for alias in [*(one for one in wanted.tops if one in have.tops), *extra]:
         known = alias in wanted.flows and not unlike(alias, wanted, have)
         source = text if known else have
@@ -228,7 +220,7 @@ def _flows(
     return _in_order(flows, text.flows), _in_order(configs, text.configs)
 
 
-def _in_order(found: list[Mapping[str, Any]], written: Iterable[str]) -> list[Mapping[str, Any]]:
+def _in_order(found: list[Object], written: Iterable[str]) -> list[Object]:
     """As they stand in the file, and what is new after that."""
     place = {alias: number for number, alias in enumerate(written)}
     return sorted(found, key=lambda one: place.get(one["alias"], len(place)))
@@ -253,13 +245,7 @@ def _flow(alias: str, have: Flows) -> dict[str, Any]:
     }
 
 
-def _policies(written: Mapping[str, Any], filled: Mapping[str, Any], live: Mapping[str, Any], kind: str) -> list[Any]:
-    declared, full, have = (policies.listed(realm, kind) for realm in (written, filled, live))
-    kept = [_like(one, full[name], have[name]) for name, one in declared.items() if name in have]
-    return [*kept, *(one for name, one in have.items() if name not in declared)]
-
-
-def _users(written: Mapping[str, Any], filled: Mapping[str, Any], live: Mapping[str, Any]) -> list[Any]:
+def _users(written: Object, filled: Object, live: Object) -> list[Any]:
     """The declared ones only: all others are data. Of them only what a plan compares."""
     have, full = named(live.get("users"), "username"), named(filled.get("users"), "username")
     compared = (*rights.ROLES_OF_USERS[:3], "attributes")

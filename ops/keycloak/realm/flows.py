@@ -14,10 +14,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ops.core.errors import UsageProblem, did_you_mean
-from ops.keycloak.realm.change import Change, Difference, Ref, Request
-from ops.keycloak.realm.compare import differences, merged, same
+from ops.keycloak.realm.change import Change, Difference, Object, Path, Ref, Request, differences, merged, same
 from ops.keycloak.realm.defaults import OWN_FLOWS
-from ops.keycloak.realm.objects import FLOW, OF_CLIENTS, OVERRIDES, Object, Path, named, with_flow_ids
+from ops.keycloak.realm.kinds import FLOW, KINDS, OVERRIDES, named, with_flow_ids
 
 BINDINGS = (
     "browserFlow", "clientAuthenticationFlow", "directGrantFlow", "dockerAuthenticationFlow", "firstBrokerLoginFlow",
@@ -145,7 +144,7 @@ def turnover(realm: Object, live: Object) -> Turnover:
                 before += _set_aside(alias, have, aside, suffix, found)
                 formers[alias + suffix] = alias
             else:
-                before.append(_discard(alias, found))
+                before.append(removal(alias, found=found))
                 removed += have.reach(alias)
         made.append(alias)
     before += _make_room(made, wanted, have, {*aside, *removed, *formers})
@@ -153,7 +152,7 @@ def turnover(realm: Object, live: Object) -> Turnover:
         before += _made(alias, wanted)
     shown = _renamed(live, aside)
     told, after = _bound(realm, shown, formers)
-    return Turnover(tuple(before), tuple(after), tuple(_discard(name) for name in formers), told, shown)
+    return Turnover(tuple(before), tuple(after), tuple(removal(name) for name in formers), told, shown)
 
 
 def _suffixes() -> Iterator[str]:
@@ -229,9 +228,9 @@ def _flow(alias: str) -> Path:
     return ("authentication", "flows", Ref(FLOW, alias))
 
 
-def _discard(alias: str, found: Iterable[Difference] = ()) -> Change:
-    """With sub-flows and configurations. No loss that somebody has to confirm: another one takes its place."""
-    return Change("discard", FLOW, alias, Request("DELETE", _flow(alias)), tuple(found))
+def removal(alias: str, action: str = "discard", found: Iterable[Difference] = ()) -> Change:
+    """With sub-flows and configurations. Discarding is no loss that somebody has to confirm: another one takes its place."""
+    return Change(action, FLOW, alias, Request("DELETE", _flow(alias)), tuple(found))
 
 
 def _make_room(made: list[str], wanted: Flows, have: Flows, gone: set[str]) -> Iterator[Change]:
@@ -245,7 +244,7 @@ def _make_room(made: list[str], wanted: Flows, have: Flows, gone: set[str]) -> I
             raise _taken(f'authentication flow "{name}"', kept[name])
     for name in lost:
         if name not in below and not set(needed).isdisjoint(have.reach(name)):
-            yield _discard(name)
+            yield removal(name)
     configs = {name: top for top in have.tops for name in have.configured(have.reach(top)) if top not in gone}
     for name in wanted.configured(needed):
         if name in configs:
@@ -319,7 +318,7 @@ def _bound(realm: Object, live: Object, formers: Mapping[str, str]) -> tuple[Obj
                 clients[name] = {**clients[name], OVERRIDES: {**found, **(clients[name].get(OVERRIDES) or {})}}
             else:
                 path: Path = ("clients", Ref("client", name))
-                changes.append(_rebinding("client", name, path, {OVERRIDES: found}, client, OF_CLIENTS))
+                changes.append(_rebinding("client", name, path, {OVERRIDES: found}, client, KINDS["clients"].elsewhere))
     for provider in live["identityProviders"]:
         alias = provider["alias"]
         if now := _rebound(provider, OF_PROVIDERS, formers):

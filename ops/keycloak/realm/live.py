@@ -13,13 +13,12 @@ from urllib.parse import quote
 
 from ops.core.errors import HostLacks, OpsError
 from ops.keycloak.admin import ASK_SECONDS, KEEPER, OPERATIONS, Account, Forbidden, Refused, Unreachable, connect
-from ops.keycloak.realm import components
-from ops.keycloak.realm.change import Change, Ref, Request
-from ops.keycloak.realm.compare import REFERENCE, masked
+from ops.keycloak.realm.change import REFERENCE, Change, Ref, Request, masked
+from ops.keycloak.realm.declaration import Declaration, read_realm
 from ops.keycloak.realm.flows import CONFIG
-from ops.keycloak.realm.objects import FLOW, OVERRIDES
-from ops.keycloak.realm.plan import Declaration, plan_realm, read_realm
-from ops.keycloak.realm.rights import flat, names_of
+from ops.keycloak.realm.kinds import FLOW, KINDS, OVERRIDES, PROVIDER_MAPPERS, SCOPE_MAPPERS
+from ops.keycloak.realm.plan import plan_realm
+from ops.keycloak.realm.rights import names_of
 from ops.secrets.versions import secret_versions
 
 if TYPE_CHECKING:
@@ -162,23 +161,13 @@ class Realm:
 
     def _remember(self, found: Mapping[str, Any]) -> None:
         """The ids of everything that a change may name."""
-        for client in found["clients"]:
-            self.ids["client", client["clientId"]] = client["id"]
-            for mapper in client.get("protocolMappers") or []:
-                self.ids["client mapper", f"{client['clientId']}/{mapper['name']}"] = mapper["id"]
-        for scope in found.get("clientScopes") or []:
-            self.ids["scope", scope["name"]] = scope["id"]
-            for mapper in scope.get("protocolMappers") or []:
-                self.ids["scope mapper", f"{scope['name']}/{mapper['name']}"] = mapper["id"]
-        for mapper in found.get("identityProviderMappers") or []:
-            self.ids["provider mapper", f"{mapper['identityProviderAlias']}/{mapper['name']}"] = mapper["id"]
-        for kind, key in ((FLOW, "authenticationFlows"), (CONFIG, "authenticatorConfig")):
+        for kind in (*KINDS.values(), SCOPE_MAPPERS, PROVIDER_MAPPERS):
+            for item in kind.items(found).values():
+                if isinstance(last := item.path[-1], Ref):
+                    self.ids[last.kind, last.name] = item.content["id"]
+        for word, key in ((FLOW, "authenticationFlows"), (CONFIG, "authenticatorConfig")):
             for one in found.get(key) or []:
-                self.ids[kind, one["alias"]] = one["id"]
-        for path, group in flat(found).items():
-            self.ids["group", path] = group["id"]
-        for path, component in components.flat(found).items():
-            self.ids[components.COMPONENT, path] = component["id"]
+                self.ids[word, one["alias"]] = one["id"]
 
     # ---- Changing
 
@@ -214,8 +203,7 @@ class Realm:
             self.conflicts[change.kind, change.name] = _said(answer.text)
         location = str(answer.headers.get("Location", ""))
         if change.action == "create" and location:
-            kind = {"client scope": "scope"}.get(change.kind, change.kind)
-            self.ids[kind, change.name] = location.rpartition("/")[2]
+            self.ids[change.kind, change.name] = location.rpartition("/")[2]
         if change.kind == FLOW and change.action == "update":
             self.ids[FLOW, request.body["alias"]] = self.ids[FLOW, change.name]
 

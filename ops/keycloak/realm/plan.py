@@ -1,37 +1,22 @@
 """The realm's declaration (config/keycloak/realm.yaml) against the live realm: which changes make the second the first. Pure.
 
 The live realm has the form of Keycloak's partial export, with its clients as the admin API lists them, with the declared users,
-and with references in place of secrets (`realm_compare.masked`). Nobody's change of what is not declared is touched.
+and with references in place of secrets (`change.masked`). Nobody's change of what is not declared is touched.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
-import yaml
+from ops.keycloak.realm import flows, kinds, rights
+from ops.keycloak.realm.change import Change, Object, Request, differences, merged, without
+from ops.keycloak.realm.components import reconciled_components
+from ops.keycloak.realm.declaration import PARTS, Declaration
+from ops.keycloak.realm.defaults import OWN_CLIENTS, REALM
+from ops.keycloak.realm.kinds import KINDS, POLICIES, policies, reconciled
 
-from ops.core.errors import UsageProblem, did_you_mean
-from ops.keycloak.realm import components, flows, objects, policies, rights
-from ops.keycloak.realm.change import Change, Ref, Request
-from ops.keycloak.realm.compare import REFERENCE, differences, merged, without
-from ops.keycloak.realm.defaults import CLIENT, OWN_CLIENTS, OWN_ROLES, OWN_SCOPES, REALM
-from ops.keycloak.realm.flows_check import flow_problems
-from ops.stack.yaml_model import load_yaml
-
-PARTS = (
-    "authenticationFlows", "authenticatorConfig", "clientPolicies", "clientProfiles", "clientScopeMappings", "clientScopes",
-    "clients", "components", "defaultDefaultClientScopes", "defaultGroups", "defaultOptionalClientScopes", "groups",
-    "identityProviderMappers", "identityProviders",
-    "requiredActions", "roles", "scopeMappings", "users",
-)  # fmt: skip
-"""Keys of the declaration that hold objects of their own."""
-PRUNABLE = (
-    "authenticationFlows", "clientPolicies", "clientProfiles", "clientScopes", "clients", "components", "groups",
-    "identityProviders", "protocolMappers", "roles",
-)  # fmt: skip
 LATER = (
     "authenticationFlows", "authenticatorConfig", "clientPolicies", "clientProfiles", "clientScopes", "components",
     "defaultDefaultClientScopes", "defaultGroups", "defaultOptionalClientScopes", "identityProviderMappers",
@@ -41,68 +26,7 @@ LATER = (
 They come afterwards."""
 
 
-@dataclass(frozen=True)
-class Declaration:
-    """What realm.yaml says."""
-
-    realm: Mapping[str, Any]
-    prune: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        return str(self.realm["realm"])
-
-    @property
-    def secrets(self) -> frozenset[str]:
-        """Names of the secrets that it refers to."""
-        return frozenset(_references(self.realm))
-
-
-def _references(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield from REFERENCE.findall(value)
-    elif isinstance(value, Mapping | list):
-        for item in value.values() if isinstance(value, Mapping) else value:
-            yield from _references(item)
-
-
-def read_realm(text: str) -> Declaration:
-    """A declaration that was found good when its release was sealed: by a version that may have known other keys."""
-    found = dict(load_yaml(text))
-    prune = found.pop("prune", None) or {}
-    realm = {key: [] if value is None and key in PARTS else value for key, value in found.items()}
-    return Declaration(realm, {kind: tuple(names or ()) for kind, names in prune.items() if kind in PRUNABLE})
-
-
-def parse_realm(text: str, where: str) -> Declaration:
-    """Read a declaration whose placeholders have been filled.
-
-    Raises UsageProblem where it is no YAML, or says something that would be ignored.
-    """
-    try:
-        found = load_yaml(text)
-    except yaml.YAMLError as problem:
-        raise UsageProblem(f"{where} is not valid YAML", " ".join(str(problem).split()), f"correct {where}") from problem
-    if not isinstance(found, dict) or not isinstance(found.get("realm"), str):
-        raise UsageProblem(f"{where} names no realm", "its first key is `realm: NAME`", f"correct {where}")
-    known = {*REALM, *PARTS, "realm", "prune"}
-    for key in found:
-        if key not in known:
-            raise UsageProblem(f'{where}: "{key}" cannot be declared', did_you_mean(key, known), f"correct {where}")
-    for client in found.get("clients") or []:
-        for key in client:
-            if key not in {*CLIENT, "clientId", "secret"}:
-                name = f"client {client.get('clientId')}"
-                raise UsageProblem(f'{where}: {name} has no "{key}"', did_you_mean(key, CLIENT), f"correct {where}")
-    for kind in found.get("prune") or {}:
-        if kind not in PRUNABLE:
-            raise UsageProblem(f'{where}: prune has no kind "{kind}"', did_you_mean(kind, PRUNABLE), f"correct {where}")
-    for what, why in (*flow_problems(found), *components.component_problems(found.get("components"))):
-        raise UsageProblem(f"{where}: {what}", why, f"correct {where}")
-    return read_realm(text)
-
-
-def plan_realm(declaration: Declaration, live: Mapping[str, Any]) -> tuple[Change, ...]:
+def plan_realm(declaration: Declaration, live: Object) -> tuple[Change, ...]:
     """Changes in an order in which each finds what it refers to; none where the live realm is as declared.
 
     Parameters
@@ -117,22 +41,23 @@ def plan_realm(declaration: Declaration, live: Mapping[str, Any]) -> tuple[Chang
     realm, live = turnover.realm, turnover.live
     changes = (
         *turnover.before,
-        *objects.roles(realm, live),
-        *objects.client_scopes(realm, live),
+        *reconciled(KINDS["roles"], realm, live),
+        *reconciled(KINDS["clientScopes"], realm, live),
         *rights.default_scopes(realm, live),
-        *objects.clients(realm, live),
-        *objects.client_roles(realm, live),
+        *reconciled(KINDS["clients"], realm, live),
+        *reconciled(kinds.CLIENT_ROLES, realm, live),
         *_settings(realm, live),
         *rights.composites(realm, live),
         *rights.scopes_of_clients(realm, live),
         *rights.scope_mappings(realm, live),
-        *rights.groups(realm, live),
+        *rights.groups_with_roles(realm, live),
         *rights.default_groups(realm, live),
-        *components.components(realm, live),
-        *objects.identity_providers(realm, live),
-        *objects.required_actions(realm, live),
+        *reconciled_components(realm, live),
+        *reconciled(KINDS["identityProviders"], realm, live),
+        *reconciled(kinds.PROVIDER_MAPPERS, realm, live),
+        *reconciled(kinds.REQUIRED_ACTIONS, realm, live),
         *rights.users(realm, live),
-        *policies.policies(realm, live),
+        *kinds.reconciled_policies(realm, live),
         *turnover.after,
         *turnover.last,
         *_pruned(Declaration(realm, declaration.prune), live),
@@ -148,7 +73,7 @@ def _turn(change: Change) -> int:
     return 2 if change.request.method == "DELETE" else 0
 
 
-def _creation(realm: Mapping[str, Any]) -> dict[str, Any]:
+def _creation(realm: Object) -> dict[str, Any]:
     """The realm as it is made. What refers to something of Keycloak's own, which is not there yet, is left for later."""
     body = without(realm, (*LATER, "roles"))
     roles = (realm.get("roles") or {}).get("realm") or []
@@ -158,7 +83,7 @@ def _creation(realm: Mapping[str, Any]) -> dict[str, Any]:
         if "composites" in role else role
         for role in roles
     ]}  # fmt: skip
-    later = ("defaultClientScopes", "optionalClientScopes", objects.OVERRIDES)
+    later = ("defaultClientScopes", "optionalClientScopes", kinds.OVERRIDES)
     # Nor are Keycloak's own clients sent: it makes them, with the roles that belong to them, only where nobody else does.
     body["clients"] = [without(client, later) for client in realm.get("clients", []) if client["clientId"] not in OWN_CLIENTS]
     default = f"default-roles-{realm['realm']}"
@@ -169,7 +94,7 @@ def _creation(realm: Mapping[str, Any]) -> dict[str, Any]:
     return body
 
 
-def _settings(realm: Mapping[str, Any], live: Mapping[str, Any]) -> Iterator[Change]:
+def _settings(realm: Object, live: Object) -> Iterator[Change]:
     declared = without(realm, (*PARTS, "realm"))
     found = tuple(differences(declared, live))
     if found:
@@ -178,65 +103,41 @@ def _settings(realm: Mapping[str, Any], live: Mapping[str, Any]) -> Iterator[Cha
         yield Change("update", "realm", str(realm["realm"]), Request("PUT", (), body), found)
 
 
-def undeclared(realm: Mapping[str, Any], live: Mapping[str, Any]) -> dict[str, list[str]]:
+def undeclared(realm: Object, live: Object) -> dict[str, list[str]]:
     """Kind -> names of what somebody made in the live realm and the declaration does not have; Keycloak's own left out."""
-
-    def missing(kind: str, key: str, own: tuple[str, ...] = ()) -> list[str]:
-        declared = {one[key] for one in realm.get(kind) or []}
-        return [one[key] for one in live.get(kind) or [] if one[key] not in declared and one[key] not in own]
-
-    declared_roles = {role["name"] for role in (realm.get("roles") or {}).get("realm") or []}
-    own_roles = (*OWN_ROLES, f"default-roles-{realm['realm']}")
-    mappers = {
-        one["clientId"]: one.get("protocolMappers") or []
-        for one in realm.get("clients") or [] if one["clientId"] not in OWN_CLIENTS
-    }  # fmt: skip
-    return {
-        "authenticationFlows": flows.undeclared_flows(realm, live),
-        **{
-            key: [name for name in policies.listed(live, key) if name not in policies.listed(realm, key)]
-            for key in ("clientPolicies", "clientProfiles")
-        },
-        "clients": missing("clients", "clientId", OWN_CLIENTS),
-        "components": components.undeclared_components(realm, live),
-        "roles": [
-            role["name"] for role in (live.get("roles") or {}).get("realm") or []
-            if role["name"] not in declared_roles and role["name"] not in own_roles
-        ],
-        "clientScopes": missing("clientScopes", "name", OWN_SCOPES),
-        "groups": [path for path in rights.flat(live) if path not in rights.flat(realm)],
-        "identityProviders": missing("identityProviders", "alias"),
-        "protocolMappers": [
-            f"{client['clientId']}/{mapper['name']}"
-            for client in live.get("clients") or [] if client["clientId"] in mappers
-            for mapper in client.get("protocolMappers") or []
-            if mapper["name"] not in {one["name"] for one in mappers[client["clientId"]]}
-        ],
-    }  # fmt: skip
+    found = {"authenticationFlows": flows.undeclared_flows(realm, live)}
+    for key in sorted(POLICIES):
+        found[key] = [name for name in policies(live, key) if name not in policies(realm, key)]
+    for key, kind in KINDS.items():
+        declared = kind.items(realm)
+        there = kind.items(live).items()
+        found[key] = [name for name, item in there if name not in declared and not kind.own(name, item, realm)]
+    return found
 
 
-def _pruned(declaration: Declaration, live: Mapping[str, Any]) -> Iterator[Change]:
+def _pruned(declaration: Declaration, live: Object) -> Iterator[Change]:
     realm, found = declaration.realm, undeclared(declaration.realm, live)
     doomed = {
         kind: [name for name in found[kind] if any(fnmatchcase(name, pattern) for pattern in patterns)]
         for kind, patterns in declaration.prune.items()
     }
-    after = _as_declared(realm, live, doomed)
     # Policies before the profiles that they name, and flows after all that may use them.
-    for kind in sorted(doomed, key=lambda kind: (kind == "authenticationFlows", kind)):
-        if kind in policies.KINDS:
-            yield from policies.without_these(realm, live, kind, doomed[kind])
-            continue
-        for name in doomed[kind]:
-            if kind != "authenticationFlows" or not flows.in_use(name, after):
-                yield _deletion(kind, name)
+    for key in sorted(doomed, key=lambda kind: (kind == "authenticationFlows", kind)):
+        if key in POLICIES:
+            yield from kinds.without_policies(realm, live, key, doomed[key])
+        elif key == "authenticationFlows":
+            after = _as_declared(realm, live, doomed)
+            yield from (flows.removal(name, "delete") for name in doomed[key] if not flows.in_use(name, after))
+        else:
+            there = KINDS[key].items(live)
+            yield from (Change("delete", KINDS[key].word, name, Request("DELETE", there[name].path)) for name in doomed[key])
 
 
-def _as_declared(realm: Mapping[str, Any], live: Mapping[str, Any], doomed: Mapping[str, list[str]]) -> dict[str, Any]:
+def _as_declared(realm: Object, live: Object, doomed: Mapping[str, list[str]]) -> dict[str, Any]:
     """The live realm with its bindings of flows as they are after all other changes: what is in use is never deleted."""
 
     def kept(kind: str, key: str) -> list[dict[str, Any]]:
-        declared = objects.named(realm.get(kind), key)
+        declared = kinds.named(realm.get(kind), key)
         gone = doomed.get(kind, [])
         return [merged(declared.get(one[key], {}), one) for one in live.get(kind) or [] if one[key] not in gone]
 
@@ -245,24 +146,6 @@ def _as_declared(realm: Mapping[str, Any], live: Mapping[str, Any], doomed: Mapp
         **merged(bindings, live), "clients": kept("clients", "clientId"),
         "identityProviders": kept("identityProviders", "alias"),
     }  # fmt: skip
-
-
-def _deletion(kind: str, name: str) -> Change:
-    client = name.partition("/")[0]
-    kinds: dict[str, tuple[str, objects.Path]] = {
-        "authenticationFlows": (objects.FLOW, ("authentication", "flows", Ref(objects.FLOW, name))),
-        "clients": ("client", ("clients", Ref("client", name))),
-        "components": (components.COMPONENT, ("components", Ref(components.COMPONENT, name))),
-        "roles": ("role", ("roles", name)),
-        "clientScopes": ("client scope", ("client-scopes", Ref("scope", name))),
-        "groups": ("group", ("groups", Ref("group", name))),
-        "identityProviders": ("identity provider", ("identity-provider", "instances", name)),
-        "protocolMappers": ("mapper", (
-            "clients", Ref("client", client), "protocol-mappers", "models", Ref("client mapper", name)
-        )),
-    }  # fmt: skip
-    single, path = kinds[kind]
-    return Change("delete", single, name, Request("DELETE", path))
 
 
 def losses(changes: tuple[Change, ...], realm: str) -> tuple[str, ...]:

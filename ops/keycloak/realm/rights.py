@@ -8,27 +8,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ops.keycloak.realm.change import Change, Difference, Ref, Request
-from ops.keycloak.realm.compare import differences, merged, without
-from ops.keycloak.realm.objects import Object, Path, named
+from ops.keycloak.realm.change import Change, Difference, Object, Path, Ref, Request, differences, merged, without
+from ops.keycloak.realm.kinds import CLIENT_ROLES, KINDS, groups, named, reconciled_one
 
 ROLES_OF_USERS = ("realmRoles", "clientRoles", "groups", "serviceAccountClientId")
 
 
 def composites(realm: Object, live: Object) -> Iterator[Change]:
-    declared, have = realm.get("roles") or {}, live.get("roles") or {}
-    lists: list[tuple[str, Path, Any, Any]] = [("", ("roles",), declared.get("realm"), have.get("realm"))]
-    lists += [
-        (client, ("clients", Ref("client", client), "roles"), roles, (have.get("client") or {}).get(client))
-        for client, roles in (declared.get("client") or {}).items()
-    ]
-    for client, base, roles, found in lists:
-        for role in roles or []:
-            if "composites" in role:
-                now = named(found).get(role["name"], {}).get("composites") or {}
-                name = f"{client}/{role['name']}" if client else role["name"]
-                path: Path = (*base, role["name"], "composites")
-                yield from _two_kinds("role", name, "composites", role["composites"], now, path, path)
+    for kind in (KINDS["roles"], CLIENT_ROLES):
+        have = kind.items(live)
+        for name, item in kind.items(realm).items():
+            if "composites" in item.content:
+                now = have[name].content.get("composites") or {} if name in have else {}
+                path: Path = (*item.path, "composites")
+                yield from _two_kinds("role", name, "composites", item.content["composites"], now, path, path)
 
 
 def _two_kinds(
@@ -64,28 +57,26 @@ def _to_do(declared: list[str], have: list[str]) -> Iterator[tuple[str, list[str
 
 def scopes_of_clients(realm: Object, live: Object) -> Iterator[Change]:
     """Default and optional client scopes. A client that is made gets them at once."""
-    have = named(live.get("clients"), "clientId")
-    kinds = {"defaultClientScopes": "default-client-scopes", "optionalClientScopes": "optional-client-scopes"}
-    changes: list[Change] = []
-    for client in realm.get("clients") or []:
-        name = client["clientId"]
-        if name in have:
-            for key, part in kinds.items():
-                base: Path = ("clients", Ref("client", name), part)
-                changes += _members("client", name, key, client, have[name], base, "scope")
+    lists = {"defaultClientScopes": "default-client-scopes", "optionalClientScopes": "optional-client-scopes"}
+    have = KINDS["clients"].items(live)
+    changes = [
+        change for name, item in KINDS["clients"].items(realm).items() if name in have for key, part in lists.items()
+        for change in _members("client", name, key, item.content, have[name].content, (*item.path, part), "client scope")
+    ]  # fmt: skip
     # A scope is default or optional, never both: it leaves the one before it comes to the other.
     yield from sorted(changes, key=lambda change: change.request.method)
 
 
 def default_scopes(realm: Object, live: Object) -> Iterator[Change]:
     """Client scopes that new clients get. Clients that there are keep theirs."""
-    kinds = {
+    lists = {
         "defaultDefaultClientScopes": "default-default-client-scopes",
         "defaultOptionalClientScopes": "default-optional-client-scopes",
     }
     changes = [
-        one for key, part in kinds.items() for one in _members("realm", realm["realm"], key, realm, live, (part,), "scope")
-    ]
+        change for key, part in lists.items()
+        for change in _members("realm", realm["realm"], key, realm, live, (part,), "client scope")
+    ]  # fmt: skip
     yield from sorted(changes, key=lambda change: change.request.method)
 
 
@@ -105,60 +96,32 @@ def _members(kind: str, name: str, key: str, declared: Object, live: Object, bas
 
 
 def scope_mappings(realm: Object, live: Object) -> Iterator[Change]:
-    """Roles that tokens of a client, or tokens with a client scope, may carry."""
-    now = {_holder(one): one["roles"] for one in live.get("scopeMappings") or []}
-    for entry in realm.get("scopeMappings") or []:
-        kind, name, base = _mapped(entry)
-        yield from _roles(kind, name, "scope mappings", entry["roles"], now.get((kind, name)), (*base, "realm"))
+    """Roles that tokens of a client, or tokens with a client scope, may carry: of the realm, then of each client."""
     everywhere = live.get("clientScopeMappings") or {}
-    for client, entries in (realm.get("clientScopeMappings") or {}).items():
-        have = {_holder(one): one["roles"] for one in everywhere.get(client) or []}
-        for entry in entries:
-            kind, name, base = _mapped(entry)
-            path: Path = (*base, "clients", Ref("client", client))
-            what = f"scope mappings of {client}"
-            yield from _roles(kind, name, what, entry["roles"], have.get((kind, name)), path, of=client)
+    lists = [("", realm.get("scopeMappings"), live.get("scopeMappings"))]
+    lists += [(of, entries, everywhere.get(of)) for of, entries in (realm.get("clientScopeMappings") or {}).items()]
+    for of, entries, found in lists:
+        have = {holder(one): one["roles"] for one in found or []}
+        what, part = (f"scope mappings of {of}", ("clients", Ref("client", of))) if of else ("scope mappings", ("realm",))
+        for entry in entries or []:
+            key, name = holder(entry)
+            word, collection = ("client", "clients") if key == "client" else ("client scope", "client-scopes")
+            path: Path = (collection, Ref(word, name), "scope-mappings", *part)
+            yield from _roles(word, name, what, entry["roles"], have.get((key, name)), path, of=of)
 
 
-def _holder(entry: Object) -> tuple[str, str]:
-    kind, name, _ = _mapped(entry)
-    return kind, name
+def holder(entry: Object) -> tuple[str, str]:
+    """Whose mappings: `client` or `clientScope`, and its name."""
+    key = "client" if "client" in entry else "clientScope"
+    return key, entry[key]
 
 
-def _mapped(entry: Object) -> tuple[str, str, Path]:
-    if "client" in entry:
-        return "client", entry["client"], ("clients", Ref("client", entry["client"]), "scope-mappings")
-    name = entry["clientScope"]
-    return "client scope", name, ("client-scopes", Ref("scope", name), "scope-mappings")
-
-
-def flat(realm: Object) -> dict[str, Object]:
-    """Path -> group, parents first."""
-    found: dict[str, Object] = {}
-
-    def walk(groups: list[Object], above: str) -> None:
-        for group in groups:
-            path = f"{above}/{group['name']}"
-            found[path] = group
-            walk(group.get("subGroups") or [], path)
-
-    walk(realm.get("groups") or [], "")
-    return found
-
-
-def groups(realm: Object, live: Object) -> Iterator[Change]:
-    have = flat(live)
-    skip = ("subGroups", "realmRoles", "clientRoles", "path")
-    for path, group in flat(realm).items():
-        above = path.rpartition("/")[0]
-        own: Path = ("groups", Ref("group", path))
-        if path not in have:
-            collection: Path = ("groups", Ref("group", above), "children") if above else ("groups",)
-            yield Change("create", "group", path, Request("POST", collection, without(group, skip)))
-        elif found := tuple(differences(group, have[path], skip)):
-            body = merged(group, have[path], skip)
-            yield Change("update", "group", path, Request("PUT", own, body), found)
-        yield from _mapped_roles("group", path, group, have.get(path, {}), own)
+def groups_with_roles(realm: Object, live: Object) -> Iterator[Change]:
+    have = groups(live)
+    for path, item in groups(realm).items():
+        now = have.get(path)
+        yield from reconciled_one(KINDS["groups"], path, item, now, realm, live)
+        yield from _mapped_roles("group", path, item.content, now.content if now else {}, item.path)
 
 
 def _mapped_roles(kind: str, name: str, declared: Object, now: Object, own: Path) -> Iterator[Change]:

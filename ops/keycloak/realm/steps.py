@@ -29,8 +29,8 @@ class ApplyRealm(Step):
         return self.changes
 
     def run(self, execution: Execution) -> None:
+        from ops.keycloak.realm.declaration import read_realm
         from ops.keycloak.realm.live import Realm, bring_about
-        from ops.keycloak.realm.plan import read_realm
 
         execution.touch()
         realm = Realm(execution.project, read_realm(self.realm), self.versions, execution.allocation.ports["ops"])

@@ -7,15 +7,20 @@ from typing import TYPE_CHECKING
 
 from invoke import Context
 
-from ops.cli.command import described, verb
+from ops.cli.command import verb
 from ops.cli.execute import execute
-from ops.cli.operation import Operation, planned
-from ops.core.errors import NeedsPerson, OpsError, UsageProblem
+from ops.cli.operation import Decision, Operation, Revert
+from ops.core.errors import NeedsPerson, UsageProblem, did_you_mean
 
 if TYPE_CHECKING:
     from ops.core.plan import Plan
-    from ops.keycloak.rotate.rotation import RealmKeys
+    from ops.keycloak.admin import Api
+    from ops.keycloak.rotate.keys import Provider
     from ops.project import Project
+    from ops.secrets.table import Target
+
+WHAT = ("client", "admin", "database", "keys")
+TO_READ = "inv --help keycloak.rotate"
 
 
 @verb(positional=["what", "name"], help={
@@ -34,7 +39,7 @@ def rotate(
     Set on both sides and verified by a login; on a failure reverted.
     """
     from ops.cli import show
-    from ops.keycloak.rotate.choices import TO_READ, VERB, target_of
+    from ops.keycloak.rotate.keys import VERB
     from ops.project import must_exist, open_project
     from ops.releases.situation import must_run
     from ops.secrets.commands import rotate_secrets
@@ -56,53 +61,69 @@ def rotate(
         _say_what_is_left(project)
 
 
+def target_of(what: str, name: str) -> Target | None:
+    """What a command line means; None for the keys, which are no secret that anybody is told.
+
+    Raises UsageProblem, with a suggestion, for what cannot be rotated.
+    """
+    from ops.secrets.table import ADMINISTRATOR, CLIENTS, DATABASE
+
+    if what not in WHAT:
+        raise UsageProblem(f'keycloak.rotate knows no "{what}"', did_you_mean(what, WHAT), TO_READ)
+    if what == "client":
+        if not name:
+            raise UsageProblem("keycloak.rotate client needs NAME", f"known: {', '.join(sorted(CLIENTS))}", TO_READ)
+        if name not in CLIENTS:
+            raise UsageProblem(f'keycloak.rotate knows no client "{name}"', did_you_mean(name, CLIENTS), TO_READ)
+        return CLIENTS[name]
+    if name:
+        raise UsageProblem(f"keycloak.rotate {what} takes no NAME", f'"{name}" has no meaning here', TO_READ)
+    return {"admin": ADMINISTRATOR, "database": DATABASE}.get(what)
+
+
 def _say_what_is_left(project: Project) -> None:
     """Raises NeedsPerson where a key that signs was made elsewhere: it is the same as before."""
     from ops.keycloak.rotate.keys import not_rotated
-    from ops.keycloak.rotate.rotation import RealmKeys
 
-    if left := not_rotated(RealmKeys(project).found()):
+    if left := not_rotated(_found(_api(project))):
         raise NeedsPerson(
             "not every key was rotated", f"{', '.join(f'{one.name} ({one.kind})' for one in left)}: made elsewhere",
             "admin console, Realm settings, Keys, Add provider: a new one with a higher priority; make the old one passive",
         )  # fmt: skip
 
 
+def _api(project: Project) -> Api:
+    from ops.keycloak.admin import OPERATIONS, Api
+
+    return Api.of(project, OPERATIONS)
+
+
+def _found(api: Api) -> tuple[Provider, ...]:
+    from ops.keycloak.rotate.keys import providers
+    from ops.keycloak.rotate.steps import PROVIDER_TYPE
+
+    return providers(api.get("/components", type=PROVIDER_TYPE))
+
+
 def _keys(project: Project, finish: bool, internal: bool, plan: bool, yes: bool) -> int:
-    from ops.keycloak.rotate.choices import VERB
-    from ops.keycloak.rotate.keys import INTERNAL, PUBLIC, plan_keys, stamp, unfinished
-    from ops.keycloak.rotate.rotation import RealmKeys
+    from ops.keycloak.rotate.keys import INTERNAL, PUBLIC, VERB, plan_back, plan_keys, stamp, unfinished, valid_until
 
-    keys = RealmKeys(project)
+    api = _api(project)
     kinds = PUBLIC | INTERNAL if internal else PUBLIC
-    begun = unfinished(keys.found())
-    rotation = begun or ("" if finish else stamp(time.time()))
-    until = keys.valid_until()
+    rotation = unfinished(_found(api)) or ("" if finish else stamp(time.time()))
+    offline = any(int(one.get("offline", 0)) for one in api.get("/client-session-stats"))
+    until = valid_until(api.get(""), time.time(), offline=offline, clients=api.get("/clients"))
 
-    def decide() -> Plan:
-        return plan_keys(keys.found(), time.time(), rotation, until, kinds)
+    def left() -> Plan:
+        return plan_keys(_found(api), time.time(), rotation, until, kinds)
 
-    try:
-        return execute(Operation(project, VERB, planned(project, decide), plan_only=plan, yes=yes))
-    except Exception as problem:
-        _take_back(keys, rotation, until, described(problem))
-        raise
+    def decide() -> Decision:
+        return Decision(project, left(), left=left, revert=revert)
 
-
-def _take_back(keys: RealmKeys, rotation: str, until: float, problem: OpsError) -> None:
-    """Have the previous keys sign again, if they still may; what the new ones have signed meanwhile stays valid."""
-    from ops.keycloak.rotate.keys import stamp
-    from ops.keycloak.rotate.steps import RetireKey
-
-    try:
-        found = keys.found()
-        fresh = [one for one in found if one.signs and rotation and one.made == rotation]
-        others = {(one.kind, one.algorithm) for one in found if one.signs and one.made != rotation}
-        for one in fresh:
-            if (one.kind, one.algorithm) in others:
-                keys.retire(RetireKey("take back", "", identity=one.identity, name=f"{one.name} until {stamp(until)}"))
-    except Exception as second:
-        raise NeedsPerson(
-            problem.what, f"{problem.why}; taking the new keys back failed as well: {described(second).why}",
-            "old and new keys are valid, no user is logged out; inv keycloak.rotate keys continues",
-        ) from problem  # fmt: skip
+    revert = Revert(
+        lambda: Decision(project, plan_back(_found(api), rotation, until)), "having the previous keys sign again",
+        restored="the previous keys sign again, what the new ones have signed stays valid", interrupts=False,
+        unchanged="no key is half replaced",
+        by_hand="old and new keys are valid, no user is logged out; inv keycloak.rotate keys continues",
+    )  # fmt: skip
+    return execute(Operation(project, VERB, decide, plan_only=plan, yes=yes))

@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ops.core.plan import Plan, Step
-from ops.keycloak.rotate.choices import VERB
 from ops.keycloak.rotate.steps import CreateKey, RemoveKey, RetireKey, VerifyKeys
 
-PROVIDER_TYPE = "org.keycloak.keys.KeyProvider"
+VERB = "keycloak.rotate"
 ALGORITHMS = {
     "rsa-generated": "RS256", "ecdsa-generated": "ES256", "eddsa-generated": "EdDSA", "hmac-generated": "HS512",
     "rsa": "RS256", "java-keystore": "RS256",
@@ -159,30 +158,31 @@ def plan_keys(found: Iterable[Provider], now: float, rotation: str, until: float
     """
     found = tuple(found)
     create: list[Step] = []
-    retire: list[Step] = []
+    old: list[Provider] = []
     names: list[str] = []
     for (kind, algorithm), members in _chosen(found, kinds).items() if rotation else ():
         name = f"{kind} {algorithm} {rotation}"
         signers = sorted((one for one in members if one.signs), key=lambda one: -one.priority)
         names.append(name)
+        old += [one for one in signers if one.name != name]
         if all(one.name != name for one in signers):
-            priority = max(one.priority for one in found) + 1
-            title = f"sign with a new {algorithm} key"
-            create.append(CreateKey(f"create {algorithm}", title, provider=kind, name=name, priority=priority,
-                                    like=signers[0].identity))  # fmt: skip
-        for old in signers:
-            if old.name != name:
-                title = f"let the previous {algorithm} key verify only, until {told(until)}"
-                retire.append(RetireKey(f"retire {old.identity}", title, ("verify keys",), identity=old.identity,
-                                        name=f"{old.name} until {stamp(until)}"))  # fmt: skip
-    verify = [VerifyKeys("verify keys", "verify that the new keys sign and that all are published",
-                         tuple(step.key for step in create), names=tuple(names))]  # fmt: skip
+            create.append(CreateKey(
+                f"create {algorithm}", f"sign with a new {algorithm} key", provider=kind, name=name,
+                priority=max(one.priority for one in found) + 1, like=signers[0].identity,
+            ))  # fmt: skip
+    verify = VerifyKeys("verify keys", "verify that the new keys sign and that all are published", tuple(create),
+                        names=tuple(names))  # fmt: skip
+    retire = [
+        RetireKey(f"retire {one.identity}", f"let the previous {one.algorithm} key verify only, until {told(until)}", (verify,),
+                  identity=one.identity, name=f"{one.name} until {stamp(until)}")
+        for one in old
+    ]  # fmt: skip
     expired = [
         RemoveKey(f"remove {one.identity}", f"remove the {one.algorithm} key that was needed until {told(one.until)}",
                   identity=one.identity)
         for one in found if not one.signs and one.until is not None and one.until < now
     ]  # fmt: skip
-    steps = (*create, *(verify if create or retire else ()), *retire, *expired)
+    steps = (*create, *((verify,) if create or retire else ()), *retire, *expired)
     notes: tuple[str, ...] = (f"what the old keys have signed stays valid until {told(until)}; no user is logged out",)
     if any(isinstance(step, CreateKey) and step.provider in INTERNAL for step in create):
         notes = (*notes, "users with the login page open at that moment type the password again")
@@ -190,6 +190,22 @@ def plan_keys(found: Iterable[Provider], now: float, rotation: str, until: float
         names_left = ", ".join(f"{one.name} ({one.kind})" for one in left)
         notes = (*notes, f"not rotated: {names_left}, whose key was made elsewhere: add a new one in the admin console")
     return Plan(VERB, steps, notes if create or retire or left else ())
+
+
+def plan_back(found: Iterable[Provider], rotation: str, until: float) -> Plan:
+    """The previous keys sign again where they still may; what the new ones have signed meanwhile stays valid.
+
+    Parameters
+    ----------
+    rotation: stamp of the one that failed; empty: it created no key. until: when what its keys have signed has expired.
+    """
+    found = tuple(found)
+    previous = {(one.kind, one.algorithm) for one in found if one.signs and one.made != rotation}
+    return Plan(VERB, tuple(
+        RetireKey(f"retire {one.identity}", f"let the new {one.algorithm} key verify only", identity=one.identity,
+                  name=f"{one.name} until {stamp(until)}")
+        for one in found if rotation and one.signs and one.made == rotation and (one.kind, one.algorithm) in previous
+    ))  # fmt: skip
 
 
 def told(at: float) -> str:

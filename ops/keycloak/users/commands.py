@@ -114,7 +114,7 @@ def _enable(project: Project, users: Users, asked: Asked, yes: bool) -> dict[str
 
 def _delete(project: Project, users: Users, asked: Asked, yes: bool) -> dict[str, Any]:
     from ops.keycloak.probe.verify import PROBE
-    from ops.keycloak.realm.plan import read_realm
+    from ops.keycloak.realm.declaration import read_realm
     from ops.keycloak.users.plan import refuse_to_delete
 
     declared = [one["username"] for one in read_realm(project.realm).realm.get("users", ())]

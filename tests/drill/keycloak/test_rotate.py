@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from ops.keycloak.admin import OPERATIONS, Api
 from ops.keycloak.probe.browser import OPENID
-from ops.keycloak.rotate import rotation as rotate
 from ops.keycloak.rotate.keys import providers
 from ops.secrets import verifiers as checkers
 from ops.secrets.table import DATABASE
@@ -114,7 +114,7 @@ def test_rotation_of_keys_that_was_killed_goes_on(stack: Drill, live: Live, edit
     for step in ("verify keys",):
         break_off(stack, step, log, command=("keycloak.rotate", "keys", "--internal", "--yes"))
         rotated("keys", "--internal")
-        found = providers(rotate.RealmKeys(stack.project).api.get("/components", type="org.keycloak.keys.KeyProvider"))
+        found = providers(Api.of(stack.project, OPERATIONS).get("/components", type="org.keycloak.keys.KeyProvider"))
         signers = [one for one in found if one.signs]
         assert (sorted(one.algorithm for one in signers), len({one.made for one in signers})) == (["HS512", "RS256"], 1)
     assert patient_login(live).tokens(editor.username, editor.password)
@@ -139,7 +139,7 @@ def test_database_rotation_that_was_killed_is_completed(
 
 def test_client_secret_is_put_back_where_the_new_one_does_not_work(stack: Drill, live: Live, editor: Account) -> None:
     # Keycloak takes the secret, and then refuses the client whatever its secret is: it is disabled.
-    api = rotate.RealmKeys(stack.project).api
+    api = Api.of(stack.project, OPERATIONS)
     client = api.get("/clients", clientId="cc03-backend")[0]
     before = secret_versions(stack.project.state)["keycloak-backend"]
     api.ask("PUT", f"/clients/{client['id']}", {**client, "enabled": False})

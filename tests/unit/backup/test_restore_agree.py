@@ -19,7 +19,7 @@ from ops.keycloak import admin
 from ops.keycloak.admin import Account
 from ops.keycloak.probe import verify
 from ops.keycloak.repair.steps import RecoverAdmin, RestoreOperations
-from ops.keycloak.rotate import rotation as rotate
+from ops.keycloak.rotate import credentials as rotate
 from ops.project import Project
 from ops.secrets import versions
 from tests.unit.builders import PORTS, settings, wanted

@@ -13,9 +13,9 @@ from ops.core.errors import HostLacks, OpsError
 from ops.core.state import State
 from ops.keycloak.admin import KEEPER, OPERATIONS, Account, Forbidden, Refused, Unreachable
 from ops.keycloak.realm.change import Change, Ref, Request
+from ops.keycloak.realm.declaration import Declaration
+from ops.keycloak.realm.kinds import OVERRIDES
 from ops.keycloak.realm.live import Realm, bring_about, by_alias
-from ops.keycloak.realm.objects import OVERRIDES
-from ops.keycloak.realm.plan import Declaration
 
 Asked = list[tuple[str, str, str, Any]]
 

@@ -11,7 +11,7 @@ import pytest
 from ops.core.errors import OpsError
 from ops.keycloak.probe import edge
 from ops.keycloak.probe.edge import Answer
-from ops.keycloak.rotate import rotation as rotate
+from ops.keycloak.rotate import credentials as rotate
 from ops.project import Project
 
 PROJECT = cast(Project, SimpleNamespace(settings=None, ports=None, state=SimpleNamespace(site_roots=Path("ca.pem"))))

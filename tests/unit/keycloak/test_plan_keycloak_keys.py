@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from ops.core.errors import NeedsPerson, OpsError
+from ops.core.plan import Step
+from ops.core.state import State
+from ops.keycloak.admin import Api
+from ops.keycloak.rotate import commands
 from ops.keycloak.rotate.keys import (
     INTERNAL,
     MARGIN,
@@ -14,6 +21,7 @@ from ops.keycloak.rotate.keys import (
     Provider,
     not_rotated,
     parse,
+    plan_back,
     plan_keys,
     providers,
     stamp,
@@ -21,6 +29,7 @@ from ops.keycloak.rotate.keys import (
     valid_until,
 )
 from ops.keycloak.rotate.steps import CreateKey, RemoveKey, RetireKey
+from ops.project import Project
 from tests.unit.builders import before, keys, step
 
 NOW = parse("20260102T030405Z")
@@ -178,3 +187,112 @@ def test_old_key_stays_as_long_as_the_longest_token_of_any_client() -> None:
     offline = [{"attributes": {"client.offline.session.idle.timeout": "5184000"}}]
     assert valid_until(realm, NOW, offline=False, clients=offline) == NOW + 36000 + MARGIN
     assert valid_until(realm, NOW, offline=True, clients=offline) == NOW + 5184000 + MARGIN
+
+
+# A rotation that fails.
+
+
+@pytest.mark.parametrize(
+    ("found", "retired"),
+    [
+        ((RSA, NEW_RSA), ["r2"]),
+        ((OLD_RSA, NEW_RSA, HMAC, NEW_HMAC), ["h2"]),
+        ((RSA, HMAC), []),
+        ((OLD_RSA, NEW_RSA), []),
+    ],
+    ids=["created", "one kind done", "nothing created", "done"],
+)
+def test_previous_keys_sign_again_where_they_still_may(found: tuple[Provider, ...], retired: list[str]) -> None:
+    plan = plan_back(found, THIS, UNTIL)
+
+    assert [one.identity for one in plan.steps if isinstance(one, RetireKey)] == retired and len(plan.steps) == len(retired)
+    assert all(isinstance(one, RetireKey) and one.name.endswith(f"{THIS} until {stamp(UNTIL)}") for one in plan.steps)
+    assert plan_back(found, "", UNTIL).steps == ()
+
+
+class Realm:
+    """The key providers of a realm, by its admin API."""
+
+    def __init__(self) -> None:
+        self.listed = [component(parentId="p")]
+
+    def get(self, path: str, **_: Any) -> Any:
+        identity = path.removeprefix("/components/")
+        kinds = {"/components": self.listed, "/client-session-stats": [], "/clients": [], "": {}}
+        return kinds[path] if path in kinds else next(one for one in self.listed if one["id"] == identity)
+
+    def ask(self, method: str, path: str, body: Any, **_: Any) -> None:
+        if method == "POST":
+            self.listed.append({**body, "id": "new"})
+        else:
+            self.listed = [body if path.endswith(f"/{one['id']}") else one for one in self.listed]
+
+    @property
+    def signing(self) -> list[str]:
+        return [one.identity for one in providers(self.listed) if one.signs]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    state = State(tmp_path / "cc03")
+    state.prepare()
+    monkeypatch.setattr("ops.composition.WHILE_EXECUTING", ())
+    monkeypatch.setattr("ops.composition.WHILE_LOCKED", ())
+    return cast(Project, SimpleNamespace(
+        name="cc03", state=state, remember=lambda: None, deployed=None, host=SimpleNamespace(prepare=lambda: None)
+    ))  # fmt: skip
+
+
+def rotate(project: Project, monkeypatch: pytest.MonkeyPatch, realm: Realm, fails: dict[str, BaseException]) -> None:
+    """Rotate the keys. fails: beginning of the key of a step -> what it meets."""
+
+    class Model:
+        """Stands for `Execution`."""
+
+        def __init__(self, project: Project, *_: Any) -> None:
+            self.project = project
+
+        def do(self, step: Step) -> None:
+            for key, problem in fails.items():
+                if step.key.startswith(key):
+                    raise problem
+            if step.key != "verify keys":
+                step.run(self)
+
+    monkeypatch.setattr("ops.execution.Execution", Model)
+    monkeypatch.setattr(Api, "of", lambda *_, **__: realm)
+    monkeypatch.setattr("ops.cli.execute.PAUSE_SECONDS", 0.0)
+    commands._keys(project, finish=False, internal=False, plan=False, yes=True)
+
+
+def test_keys_are_rotated(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    realm = Realm()
+    rotate(project, monkeypatch, realm, {})
+    assert realm.signing == ["new"]
+
+
+@pytest.mark.parametrize("problem", [OpsError("no", "why", "next"), KeyError("x")])
+def test_new_key_of_the_realm_is_retired_again_whatever_went_wrong(
+    project: Project, monkeypatch: pytest.MonkeyPatch, problem: Exception
+) -> None:
+    realm = Realm()
+    with pytest.raises(OpsError) as caught:
+        rotate(project, monkeypatch, realm, {"verify keys": problem})
+
+    assert type(caught.value) is OpsError and caught.value.next_step.startswith("the previous keys sign again")
+    assert realm.signing == ["r1"] and realm.listed[1]["name"].startswith("rsa-generated RS256 ")
+
+
+def test_new_key_that_cannot_be_retired_is_told(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(NeedsPerson, match="no") as caught:
+        rotate(
+            project, monkeypatch, Realm(), {"verify keys": OpsError("no", "why", "next"), "retire": OpsError("again", "x", "")}
+        )
+    assert "having the previous keys sign again failed as well: again: x" in caught.value.why
+    assert caught.value.next_step.endswith("inv keycloak.rotate keys continues")
+
+
+def test_rotation_that_created_no_key_leaves_them_as_they_are(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(OpsError, match="no") as caught:
+        rotate(project, monkeypatch, Realm(), {"create": OpsError("no", "why", "next")})
+    assert caught.value.next_step == "no key is half replaced; next"

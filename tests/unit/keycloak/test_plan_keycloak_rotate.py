@@ -9,7 +9,7 @@ import pytest
 from ops.core.errors import UsageProblem
 from ops.core.plan import Plan
 from ops.deploy.plan import plan_deploy
-from ops.keycloak.rotate.choices import target_of
+from ops.keycloak.rotate.commands import target_of
 from ops.secrets.plan import Rotation, rotations
 from ops.secrets.steps import GenerateSecret, HandOver, VerifySecret
 from ops.secrets.table import ADMINISTRATOR, CLIENTS, DATABASE

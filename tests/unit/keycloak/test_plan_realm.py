@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ops.core.errors import UsageProblem
-from ops.keycloak.realm.change import Change, Difference, Request
-from ops.keycloak.realm.compare import HIDDEN, UNKNOWN, differences, masked, same
+from ops.keycloak.realm.change import HIDDEN, UNKNOWN, Change, Difference, Request, differences, masked, same
+from ops.keycloak.realm.declaration import PRUNABLE, Declaration, parse_realm, read_realm
 from ops.keycloak.realm.defaults import CLIENT
-from ops.keycloak.realm.objects import OVERRIDES
-from ops.keycloak.realm.plan import PRUNABLE, Declaration, losses, parse_realm, plan_realm, read_realm, undeclared
+from ops.keycloak.realm.kinds import OVERRIDES
+from ops.keycloak.realm.plan import losses, plan_realm, undeclared
 from tests.unit.realm_model import DECLARED, Model, declared
 
 Edit = Callable[[Any], Any]

@@ -10,11 +10,11 @@ import pytest
 import yaml
 
 from ops.core.errors import UsageProblem
-from ops.keycloak.realm.change import Change
-from ops.keycloak.realm.compare import HIDDEN, masked
+from ops.keycloak.realm.change import HIDDEN, Change, masked
 from ops.keycloak.realm.components import flat
+from ops.keycloak.realm.declaration import Declaration, parse_realm
 from ops.keycloak.realm.export import export
-from ops.keycloak.realm.plan import Declaration, losses, parse_realm, plan_realm, undeclared
+from ops.keycloak.realm.plan import losses, plan_realm, undeclared
 from tests.unit.realm_model import DECLARED, Model
 
 MORE = """

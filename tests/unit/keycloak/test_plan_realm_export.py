@@ -8,9 +8,10 @@ from typing import Any
 import yaml
 from hypothesis import given, settings
 
-from ops.keycloak.realm.compare import HIDDEN, UNKNOWN
+from ops.keycloak.realm.change import HIDDEN, UNKNOWN
+from ops.keycloak.realm.declaration import Declaration, parse_realm
 from ops.keycloak.realm.export import export
-from ops.keycloak.realm.plan import Declaration, parse_realm, plan_realm
+from ops.keycloak.realm.plan import plan_realm
 from ops.stack.compose import fill
 from tests.unit.keycloak.test_plan_realm import client, completed, objects, role, user
 from tests.unit.realm_model import DECLARED, Model

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ops.core.errors import UsageProblem
-from ops.keycloak.realm.change import Ref
-from ops.keycloak.realm.compare import HIDDEN
+from ops.keycloak.realm.change import HIDDEN, Ref
+from ops.keycloak.realm.declaration import Declaration, parse_realm
 from ops.keycloak.realm.export import export
 from ops.keycloak.realm.flows import BINDINGS, FORMER, OF_PROVIDERS, Flows
-from ops.keycloak.realm.objects import OVERRIDES
-from ops.keycloak.realm.plan import Declaration, losses, parse_realm, plan_realm, undeclared
+from ops.keycloak.realm.kinds import OVERRIDES
+from ops.keycloak.realm.plan import losses, plan_realm, undeclared
 from tests.unit.keycloak.test_plan_realm import SHAPES, flows, told
 from tests.unit.realm_model import Model
 

@@ -13,7 +13,6 @@ from ops.certificates import commands as certs
 from ops.core.errors import OpsError
 from ops.core.plan import Plan
 from ops.core.state import State
-from ops.keycloak.rotate import commands as keycloak_rotate
 from ops.project import Project
 from ops.secrets import verifiers as checkers
 from ops.secrets import versions
@@ -166,22 +165,3 @@ def test_certificate_that_is_not_proved_is_put_back_whatever_went_wrong(
     with pytest.raises(OpsError) as caught:
         certs.execute_or_revert(project, "certs.rotate", lambda: Plan("certs.rotate"), (), False, True, "")
     assert caught.value.next_step.startswith("the old certificate of nginx is served as before; ")
-
-
-@pytest.mark.parametrize("problem", [OpsError("no", "why", "next"), KeyError("x")])
-def test_new_key_of_the_realm_is_taken_back_whatever_went_wrong(
-    project: Project, monkeypatch: pytest.MonkeyPatch, problem: Exception
-) -> None:
-    def fails(*_: Any, **__: Any) -> int:
-        raise problem
-
-    retired: list[str] = []
-    key = {"kind": "rsa", "algorithm": "RS256", "signs": True, "name": "rsa"}
-    found = [SimpleNamespace(**key, made="1", identity="new"), SimpleNamespace(**key, made="0", identity="old")]
-    keys = SimpleNamespace(found=lambda: found, valid_until=lambda: 0.0, retire=lambda step: retired.append(step.identity))
-    monkeypatch.setattr("ops.keycloak.rotate.rotation.RealmKeys", lambda _: keys)
-    monkeypatch.setattr("ops.keycloak.rotate.keys.unfinished", lambda _: "1")
-    monkeypatch.setattr(keycloak_rotate, "execute", fails)
-    with pytest.raises(type(problem)):
-        keycloak_rotate._keys(project, finish=False, internal=False, plan=False, yes=True)
-    assert retired == ["new"]
