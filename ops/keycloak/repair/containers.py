@@ -65,26 +65,21 @@ def served(facts: Facts) -> bool:
     return facts.running and not facts.ready and not facts.looping and up
 
 
-def revive(situation: Situation, after: Iterable[str]) -> list[Step]:
+def revive(situation: Situation, after: Iterable[Step]) -> list[Step]:
     """Let it recover by itself; restart it where that takes too long."""
     grace = grace_of(situation.wanted, KEYCLOAK) if situation.wanted else 30
-    return [
-        Revive(f"revive {KEYCLOAK}", f"let {KEYCLOAK} recover, or restart it", tuple(after), slot=KEYCLOAK, grace=grace),
-        await_keycloak((f"revive {KEYCLOAK}",)),
-    ]
+    revived = Revive(f"revive {KEYCLOAK}", f"let {KEYCLOAK} recover, or restart it", tuple(after), slot=KEYCLOAK, grace=grace)
+    return [revived, await_keycloak((revived,))]
 
 
-def await_keycloak(after: Iterable[str], *, once: bool = True, deadline: int = ALIVE_SECONDS) -> Step:
-    return AwaitHealthy(
-        f"healthy {KEYCLOAK}", f"wait for {KEYCLOAK}", tuple(after), slot=KEYCLOAK, deadline=deadline, once=once
-    )
+def await_keycloak(after: Iterable[Step], *, once: bool = True, deadline: int = ALIVE_SECONDS) -> Step:
+    title = f"wait for {KEYCLOAK}"
+    return AwaitHealthy(f"healthy {KEYCLOAK}", title, tuple(after), slot=KEYCLOAK, deadline=deadline, once=once)
 
 
-def start_again(after: Iterable[str]) -> list[Step]:
-    return [
-        StartContainer(f"start {KEYCLOAK}", f"start {KEYCLOAK}", tuple(after), slot=KEYCLOAK),
-        await_keycloak((f"start {KEYCLOAK}",)),
-    ]
+def start_again(after: Iterable[Step]) -> list[Step]:
+    started = StartContainer(f"start {KEYCLOAK}", f"start {KEYCLOAK}", tuple(after), slot=KEYCLOAK)
+    return [started, await_keycloak((started,))]
 
 
 def as_released(
@@ -101,31 +96,35 @@ def as_released(
     goal = wanted or situation.wanted
     if goal is None:
         return ()
-    before = [*first, *_config(situation, wanted is None), *_image(situation, wanted is None), *_copies(situation)]
+    before = [*first, *(_own(situation) if wanted is None else ()), *_copies(situation)]
     if secrets:
-        before += _secrets(goal)
+        before += [
+            StoreSecret(f"secret {name}", f"give Podman the secret {name} again", name=name, version=goal.versions[name])
+            for name in goal.stack.services[KEYCLOAK].secrets
+        ]
     seen = _unlike(situation.seen, KEYCLOAK)
     if situation.retag and wanted is None:
         seen = replace(seen, images=seen.images | {goal.images[KEYCLOAK].tag})
-    steps = plan_deploy(
-        goal, seen, only=KEYCLOAK, verb="keycloak.fix", options=Options(migrate=False), next_number=situation.next_number
-    ).steps
-    if any(isinstance(step, NEVER) for step in steps):
-        return ()
-    steps = tuple(step for step in steps if step.key not in {one.key for one in before})
+    steps = deployed(situation, goal, seen, KEYCLOAK)
     serving = situation.facts.ready
-    return after_all(before, [_gentle(step, serving, released=wanted is not None) for step in steps])
+    return after_all(before, [_gentle(step, serving, released=wanted is not None) for step in steps]) if steps else ()
+
+
+def deployed(situation: Situation, wanted: Wanted, seen: Seen, service: str) -> tuple[Step, ...]:
+    """What a deploy of one service would do; empty where that is more than a repair may."""
+    number = situation.next_number
+    plan = plan_deploy(wanted, seen, only=service, verb="keycloak.fix", options=Options(migrate=False), next_number=number)
+    return () if any(isinstance(step, NEVER) for step in plan.steps) else plan.steps
 
 
 def after_all(first: Iterable[Step], then: Iterable[Step]) -> tuple[Step, ...]:
     """One after the other, then the rest: nothing of it begins before the last of the first has ended."""
     ordered: list[Step] = []
     for step in first:
-        ordered.append(replace(step, after=(*step.after, *(one.key for one in ordered[-1:]))))
-    last = tuple(one.key for one in ordered[-1:])
+        ordered.append(replace(step, after=(*step.after, *ordered[-1:])))
     known = {one.key for one in ordered}
-    rest = [step for step in then if step.key not in known]
-    return (*ordered, *(replace(step, after=tuple(dict.fromkeys((*step.after_keys, *last)))) for step in rest))
+    rest = (replace(step, after=(*step.after, *ordered[-1:])) for step in then if step.key not in known)
+    return (*ordered, *rest)
 
 
 def _gentle(step: Step, serving: bool, *, released: bool) -> Step:
@@ -148,13 +147,6 @@ def _unlike(seen: Seen, slot: str) -> Seen:
     return replace(seen, containers=found)
 
 
-def _config(situation: Situation, current: bool) -> list[Step]:
-    wanted = situation.wanted
-    if wanted is None or not current:
-        return []
-    return [step for name in situation.edited if name == KEYCLOAK for step in replace_config(situation, name)]
-
-
 def replace_config(situation: Situation, name: str) -> list[Step]:
     wanted = situation.wanted
     if wanted is None or name not in wanted.config:
@@ -163,11 +155,13 @@ def replace_config(situation: Situation, name: str) -> list[Step]:
                           version=wanted.config[name], files=wanted.config_files[name])]  # fmt: skip
 
 
-def _image(situation: Situation, current: bool) -> list[Step]:
-    if not situation.retag or not current or situation.wanted is None:
-        return []
-    tag = situation.wanted.images[KEYCLOAK].tag
-    return [TagImage("tag keycloak", "give the sealed image its tag again", image=situation.retag, tag=tag)]
+def _own(situation: Situation) -> list[Step]:
+    """What the current release's own Keycloak needs: its configuration and its image as they were sealed."""
+    steps = replace_config(situation, KEYCLOAK) if KEYCLOAK in situation.edited else []
+    if situation.retag and situation.wanted is not None:
+        tag, title = situation.wanted.images[KEYCLOAK].tag, "give the sealed image its tag again"
+        steps.append(TagImage("tag keycloak", title, image=situation.retag, tag=tag))
+    return steps
 
 
 def _copies(situation: Situation) -> list[Step]:
@@ -178,57 +172,35 @@ def _copies(situation: Situation) -> list[Step]:
     return [CopyOut("copy H2", "copy the H2 files into the state folder", slot=KEYCLOAK, paths=paths)]
 
 
-def _secrets(wanted: Wanted) -> list[Step]:
-    return [
-        StoreSecret(f"secret {name}", f"give Podman the secret {name} again", name=name, version=wanted.versions[name])
-        for name in wanted.stack.services[KEYCLOAK].secrets
-    ]
-
-
 def neighbour(situation: Situation, service: str) -> tuple[Step, ...]:
     """PostgreSQL or nginx: made, started or restarted as its own state asks for."""
     if situation.wanted is None:
         return ()
-    seen = situation.seen
-    found = dict(seen.containers)
-    paused = [
-        Resume(f"resume {service}", f"resume {service}", slot=service)
-        for _ in (1,) if service in found and found[service].state == "paused"
-    ]  # fmt: skip
-    if paused:
-        found[service] = replace(found[service], state="running")
-    steps = plan_deploy(
-        situation.wanted,
-        replace(seen, containers=found),
-        only=service,
-        verb="keycloak.fix",
-        options=Options(migrate=False),
-        next_number=situation.next_number,
-    ).steps
-    if any(isinstance(step, NEVER) for step in steps):
-        return ()
-    return after_all(paused, steps)
+    seen, paused = situation.seen, list[Step]()
+    found = seen.containers.get(service)
+    if found is not None and found.state == "paused":
+        paused = [Resume(f"resume {service}", f"resume {service}", slot=service)]
+        seen = replace(seen, containers={**seen.containers, service: replace(found, state="running")})
+    return after_all(paused, deployed(situation, situation.wanted, seen, service))
 
 
 def postgres_up(situation: Situation) -> tuple[Step, ...]:
     """PostgreSQL, then a Keycloak that has not survived its absence."""
-    first = [*stop(situation), *neighbour(situation, POSTGRES)]
-    if not [step for step in first if step.key != f"stop {KEYCLOAK}"]:
-        return ()
-    ends = tuple(step.key for step in first)
-    if situation.facts.container.status not in (*STOPPED, "running"):
+    up = neighbour(situation, POSTGRES)
+    first = (*stop(situation), *up)
+    if not up or situation.facts.container.status not in (*STOPPED, "running"):
         # Missing, lost or paused: a finding of its own.
-        return tuple(first)
+        return first if up else ()
     if served(situation.facts):
-        return (*first, *revive(situation, ends))
+        return (*first, *revive(situation, first))
     if situation.facts.ready:
-        return (*first, await_keycloak(ends, once=False))
-    return (*first, *start_again(ends))
+        return (*first, await_keycloak(first, once=False))
+    return (*first, *start_again(first))
 
 
 def resumed() -> tuple[Step, ...]:
-    return (Resume(f"resume {KEYCLOAK}", f"resume {KEYCLOAK}", slot=KEYCLOAK),
-            await_keycloak((f"resume {KEYCLOAK}",), once=False))  # fmt: skip
+    step = Resume(f"resume {KEYCLOAK}", f"resume {KEYCLOAK}", slot=KEYCLOAK)
+    return (step, await_keycloak((step,), once=False))
 
 
 def reload_service(situation: Situation, name: str, *, certificate: bool = False) -> tuple[Step, ...]:
@@ -261,11 +233,9 @@ def restart_nginx(situation: Situation) -> tuple[Step, ...]:
     wanted = situation.wanted
     if wanted is None or NGINX not in situation.seen.containers:
         return ()
+    restart = RestartContainer(f"restart {NGINX}", f"restart {NGINX}", slot=NGINX, grace=grace_of(wanted, NGINX))
     deadline = wanted.stack.services[NGINX].start_seconds
-    return (
-        RestartContainer(f"restart {NGINX}", f"restart {NGINX}", slot=NGINX, grace=grace_of(wanted, NGINX)),
-        AwaitHealthy(f"healthy {NGINX}", f"wait for {NGINX}", (f"restart {NGINX}",), slot=NGINX, deadline=deadline),
-    )
+    return (restart, AwaitHealthy(f"healthy {NGINX}", f"wait for {NGINX}", (restart,), slot=NGINX, deadline=deadline))
 
 
 def stop_strangers(situation: Situation) -> tuple[Step, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -39,9 +39,9 @@ def _repair(
 # PostgreSQL.
 
 
-def statements(finding: str, sql: Sql, after: tuple[str, ...] = ()) -> RunStatements:
+def statements(finding: str, sql: Sql) -> RunStatements:
     return RunStatements(
-        f"sql {finding} {repair_sql.name_of(sql)}", sql.title, after, database=sql.database, statements=sql.statements,
+        f"sql {finding} {repair_sql.name_of(sql)}", sql.title, database=sql.database, statements=sql.statements,
         undo_query=sql.undo_query, secrets=sql.secrets, finding=finding,
     )  # fmt: skip
 
@@ -56,11 +56,11 @@ def _sql(situation: Situation, finding: Finding) -> Repair | None:
     stopped = container.stop(situation) if sql.undo_query or situation.facts.looping else []
     first: list[Step] = [*stopped, *_dump(situation, finding), statements(finding.id, sql)]
     undo = "the statements that revert it are kept first" if sql.undo_query else NOTHING_TO_UNDO
-    up = _up(situation, bool(stopped), first[-1].key, secrets=bool(sql.secrets))
+    up = _up(situation, bool(stopped), first[-1], secrets=bool(sql.secrets))
     return _repair(finding, "sql", sql.title, container.after_all(first, up), undo)
 
 
-def _up(situation: Situation, stopped: bool, after: str, *, secrets: bool = False) -> list[Step]:
+def _up(situation: Situation, stopped: bool, after: Step, *, secrets: bool = False) -> list[Step]:
     """Keycloak again: as the release says, where its own copy of a secret may be outdated; else as it is."""
     facts = situation.facts
     if facts.ready:
@@ -98,7 +98,9 @@ def _recreate(situation: Situation, finding: Finding, *, secrets: bool = False) 
     differs = f" ({'; '.join(situation.drift[:3])})" if situation.drift else ""
     steps = container.as_released(situation, first=_halted(situation, finding), secrets=secrets)
     if steps and NGINX in situation.edited:
-        steps = (*steps, *_behind(container.reload_service(situation, NGINX), steps))
+        known = {step.key for step in steps}
+        others = (step for step in container.reload_service(situation, NGINX) if step.key not in known)
+        steps = (*steps, *(replace(step, after=(*step.after, steps[-1])) for step in others))
     return _repair(
         finding, "release", f"restore Keycloak as release {_number(situation)} has it{differs}", steps, TAKEN_BACK,
         notice=RESTART, restarts=True,
@@ -108,14 +110,6 @@ def _recreate(situation: Situation, finding: Finding, *, secrets: bool = False) 
 def _halted(situation: Situation, finding: Finding) -> list[Step]:
     """A crash loop is stopped at once; anything else when its place is needed."""
     return [*(container.stop(situation) if situation.facts.looping else []), *_dump(situation, finding)]
-
-
-def _behind(steps: Iterable[Step], others: tuple[Step, ...]) -> Iterator[Step]:
-    keys = {step.key for step in others}
-    last = others[-1].key
-    for step in steps:
-        if step.key not in keys:
-            yield replace(step, after=(*step.after, last))
 
 
 def _number(situation: Situation) -> str:
@@ -190,7 +184,7 @@ def _certificate_of(service: str, situation: Situation, finding: Finding) -> Rep
     own = service == KEYCLOAK
     issued = container.reissue(wanted, service) if own else container.reload_service(situation, service, certificate=True)
     first = [*stopped, *issued]
-    steps = container.after_all(first, _up(situation, bool(stopped), first[-1].key))
+    steps = container.after_all(first, _up(situation, bool(stopped), first[-1]))
     return _certificate(finding, f"{NAMES[service]}'s certificate", steps, RESTART if own else "")
 
 

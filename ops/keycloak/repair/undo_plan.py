@@ -35,7 +35,7 @@ def plan_undo(entries: Iterable[Entry], wanted: Wanted | None) -> Plan:
     steps: list[Step] = []
     for entry in sorted(entries, key=lambda entry: entry.name, reverse=True):
         for step in _back(entry, wanted):
-            steps.append(replace(step, after=tuple(one.key for one in steps[-1:])))
+            steps.append(replace(step, after=tuple(steps[-1:])))
     return Plan(VERB, tuple(steps))
 
 
