@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ops.core.errors import HostLacks, UsageProblem, did_you_mean
-from ops.keycloak.failures.facts import OPS_CLIENT, ROLE
 from ops.stack.model import Account, Stack
 from ops.stack.repositories import given
 
+OPS_CLIENT = "cc03-ops"
+"""Name of Keycloak's client in whose name the commands administer it."""
 ADMIN = "admin"
 """Name of the bootstrap administrator of the realm master (config/keycloak/keycloak.conf)."""
 PROBE = "cc03-probe"
@@ -93,7 +94,7 @@ CLIENTS = {
 }
 ADMINISTRATOR = Target("keycloak-admin", f"user {ADMIN}", "open sessions of the administrator end")
 DATABASE = Target(
-    "postgres-keycloak", f"role {ROLE}",
+    "postgres-keycloak", "role keycloak",
     "Keycloak is replaced: nginx queues logins and token renewals; open sessions continue",
 )  # fmt: skip
 TARGETS = (

@@ -20,7 +20,7 @@ from ops.deploy.steps import AwaitHealthy, StartContainer, StopContainer
 from ops.keycloak.admin import OPERATIONS, Refused
 from ops.keycloak.probe import verify
 from ops.keycloak.probe.edge import request
-from ops.keycloak.probe.gather import Place
+from ops.keycloak.probe.gather import public_url
 from ops.keycloak.realm.live import bring_about, declared
 from ops.keycloak.repair.admin_api import as_now
 from ops.keycloak.repair.steps import RecoverAdmin, RestoreOperations
@@ -123,5 +123,5 @@ def prove(project: Project, deadline: float, report: Callable[[str], None]) -> N
 
 def _asked(project: Project, method: str, path: str) -> str:
     headers = {"Idempotency-Key": str(uuid.uuid4())} if method == "POST" else {}
-    answer = request(Place(project, {}).public_url, project.state.site_roots, method, path, headers=headers)
+    answer = request(public_url(project), project.state.site_roots, method, path, headers=headers)
     return "" if 200 <= answer.status < 300 else f"{method} {path}: HTTP {answer.status} {answer.text[:160]}"

@@ -6,10 +6,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ops.secrets.table import OPS_CLIENT as OPS_CLIENT  # noqa: PLC0414  (a name of Keycloak)
+
 REALM = "cc03"
 ROLE = "keycloak"
 """Role and database in PostgreSQL (compose/postgres/roles.sql)."""
-OPS_CLIENT = "cc03-ops"
+OURS = ("KC_", "KEYCLOAK_", "JAVA_", "JDK_JAVA_", "DB_", "PROXY_ADDRESS")
+"""Beginnings of the names of variables that decide how Keycloak runs."""
 
 
 @dataclass(frozen=True)

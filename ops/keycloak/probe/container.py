@@ -18,14 +18,13 @@ from ops.engines.podman.host import Host
 from ops.engines.podman.observe import container
 from ops.engines.podman.supervisor.health import LOST, failure_of, state_of
 from ops.engines.podman.usage import CGROUPS, usage
-from ops.keycloak.failures.facts import ContainerFacts, ServerFacts
+from ops.keycloak.failures.facts import OURS, ContainerFacts, ServerFacts
 from ops.keycloak.schema.jars import changesets
 
 SLOT = "keycloak"
 HOME = "opt/keycloak"
 SAMPLE_SECONDS = 1.2
 """Twelve periods of the CPU quota, if it works all the while."""
-OURS = ("KC_", "KEYCLOAK_", "JAVA_", "JDK_JAVA_", "DB_", "PROXY_ADDRESS")
 SECRET = re.compile(r"password|secret|token|key-store", re.IGNORECASE)
 HIDDEN = "[REDACTED]"
 CONF = "keycloak.conf"

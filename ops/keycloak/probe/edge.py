@@ -10,13 +10,13 @@ import ssl
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from ops.engines.podman.supervisor.health import NamedConnection, network_of
-from ops.keycloak.failures.facts import OPS_CLIENT, REALM, EdgeFacts
+from ops.keycloak.failures.facts import OPS_CLIENT, REALM
 
 ASK_SECONDS = 2.5
 LOOPBACK = "127.0.0.1"
@@ -25,6 +25,8 @@ KEYS = f"/auth/realms/{REALM}/protocol/openid-connect/certs"
 TOKEN = "/auth/realms/master/protocol/openid-connect/token"  # noqa: S105  (a path)
 INITIALIZED = "Keycloak Initialized"
 """Name of the readiness check that is down until the start, migrations included, is completed (26.7)."""
+Fields = dict[str, Any]
+"""Those of EdgeFacts that one place was asked for."""
 LARGEST = 1 << 20
 """Bytes of an answer that are read; the metrics are 130 KB."""
 
@@ -64,7 +66,7 @@ def _inside(pid: int, connection: http.client.HTTPConnection, path: str) -> Answ
         connection.close()
 
 
-def inside(pid: int, address: str, ca: Path) -> EdgeFacts:
+def inside(pid: int, address: str, ca: Path) -> Fields:
     """Readiness and metrics on 9000, the discovery document on 8443.
 
     Parameters
@@ -81,13 +83,13 @@ def inside(pid: int, address: str, ca: Path) -> EdgeFacts:
         checks = [name for name, up in answers.items() if not up]
         told = ", ".join(checks) or (ready.text if ready.status == 0 else f"HTTP {ready.status}")
         plain = http.client.HTTPConnection(address, 9000, timeout=ASK_SECONDS)
-        return EdgeFacts(
+        return Fields(
             ready=ready.status, ready_said=" ".join(told.split())[:200],
             management_plain=ready.status == 0 and _inside(pid, plain, "/health/ready").status == 200,
             initialized=answers.get(INITIALIZED, False),
         )  # fmt: skip
     metrics = ask(9000, "/metrics").text
-    return EdgeFacts(
+    return Fields(
         ready=200, direct=ask(8443, DISCOVERY).status,
         pool_awaiting=gauge(metrics, "agroal_awaiting_count"), pool_active=gauge(metrics, "agroal_active_count"),
     )  # fmt: skip
@@ -127,15 +129,9 @@ class Listener(http.client.HTTPSConnection):
 
 
 def request(
-    url: str,
-    ca: Path,
-    method: str,
-    path: str,
-    body: str = "",
-    *,
-    seconds: float = ASK_SECONDS,
+    url: str, ca: Path, method: str, path: str, body: str = "", *, seconds: float = ASK_SECONDS,
     headers: Mapping[str, str] | None = None,
-) -> Answer:
+) -> Answer:  # fmt: skip
     """One request over a connection of its own. Where nothing was answered: status 0, and the reason as the text."""
     listener = Listener(url, ca, seconds)
     try:
@@ -146,7 +142,7 @@ def request(
         listener.close()
 
 
-def public(url: str, ca: Path, certificate: Path) -> EdgeFacts:
+def public(url: str, ca: Path, certificate: Path) -> Fields:
     """The discovery document and the keys as a browser gets them, and the certificate that it sees.
 
     Parameters
@@ -160,12 +156,12 @@ def public(url: str, ca: Path, certificate: Path) -> EdgeFacts:
         answer = listener.ask("GET", DISCOVERY)
         keys = listener.ask("GET", KEYS).json().get("keys") if answer.status == 200 else None
     except ssl.SSLCertVerificationError as problem:
-        return EdgeFacts(public=0, certificate_said=problem.verify_message)
+        return Fields(public=0, certificate_said=problem.verify_message)
     except (OSError, http.client.HTTPException) as problem:
-        return EdgeFacts(public=0, public_said=str(problem) or type(problem).__name__)
+        return Fields(public=0, public_said=str(problem) or type(problem).__name__)
     finally:
         listener.close()
-    return EdgeFacts(
+    return Fields(
         public=answer.status, discovery={name: url for name, url in answer.json().items() if isinstance(url, str)},
         signing_keys=sum(key.get("use") == "sig" for key in keys) if isinstance(keys, list) else None,
         certificate_days=days, certificate_stale=_another(shown, certificate),
@@ -181,35 +177,28 @@ def _another(shown: bytes, certificate: Path) -> bool:
     return ssl.PEM_cert_to_DER_cert(first) != shown
 
 
-def issued_at(token: str) -> float | None:
-    """`iat` of a JWT, in seconds since 1970."""
+def payload(token: str) -> Mapping[str, Any]:
+    """What a JWT says; empty where it is none."""
     try:
-        payload = token.split(".")[1]
-        return float(json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["iat"])
-    except (IndexError, ValueError, KeyError, TypeError):
-        return None
+        part = token.split(".")[1]
+        value = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    except (IndexError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
-@dataclass(frozen=True)
-class Admin:
-    """What the operations client was answered; its token is for the questions that follow."""
-
-    facts: EdgeFacts
-    token: str = ""
-
-
-def admin(url: str, ca: Path, secret: str) -> Admin:
-    """A token for the operations client, which also tells Keycloak's clock."""
+def admin(url: str, ca: Path, secret: str) -> tuple[Fields, str]:
+    """A token for the operations client, which also tells Keycloak's clock; it is for the questions that follow."""
     grant = urlencode({"grant_type": "client_credentials", "client_id": OPS_CLIENT, "client_secret": secret})
     began = time.time()
     answer = request(url, ca, "POST", TOKEN, grant, headers={"Content-Type": "application/x-www-form-urlencoded"})
     if answer.status == 0:
-        return Admin(EdgeFacts(admin=0, admin_said=answer.text))
+        return Fields(admin=0, admin_said=answer.text), ""
     said, middle = answer.json(), (began + time.time()) / 2
     token = str(said.get("access_token", ""))
-    issued = issued_at(token)
-    offset = issued + 0.5 - middle if issued is not None else None
-    return Admin(EdgeFacts(admin=answer.status, admin_said=str(said.get("error", "")), clock_offset=offset), token)
+    issued = payload(token).get("iat")
+    offset = float(issued) + 0.5 - middle if issued is not None else None
+    return Fields(admin=answer.status, admin_said=str(said.get("error", "")), clock_offset=offset), token
 
 
 def locked(url: str, ca: Path, token: str, suspects: Sequence[str]) -> tuple[str, ...]:
@@ -223,13 +212,3 @@ def locked(url: str, ca: Path, token: str, suspects: Sequence[str]) -> tuple[str
     finally:
         listener.close()
     return tuple(found)
-
-
-def merged(one: EdgeFacts, two: EdgeFacts, three: EdgeFacts) -> EdgeFacts:
-    """What three places were answered, each in fields of its own."""
-    return replace(
-        one, public=two.public, public_said=two.public_said, discovery=two.discovery, signing_keys=two.signing_keys,
-        certificate_said=two.certificate_said, certificate_days=two.certificate_days,
-        certificate_stale=two.certificate_stale, admin=three.admin, admin_said=three.admin_said,
-        clock_offset=three.clock_offset, locked=three.locked,
-    )  # fmt: skip

@@ -58,27 +58,22 @@ class Reads:
         return otherwise
 
 
+def public_url(project: Project) -> str:
+    """Of the release that runs: the issuer that its API accepts; the checkout's where it has none."""
+    for definition in project.deployed.compose["services"].values():
+        issuer = (definition.get("environment") or {}).get("CC03_ISSUER", "")
+        if issuer.endswith(f"/auth/realms/{REALM}"):
+            return str(issuer.removesuffix(f"/auth/realms/{REALM}"))
+    return placeholders(project.settings, project.ports)["CC03_PUBLIC_URL"]
+
+
 @dataclass(frozen=True)
 class Place:
-    """Where things are in one project."""
+    """Where things are in one project. found: slot -> what Podman says of its container."""
 
     project: Project
     found: Mapping[str, Mapping[str, Any]]
-    """Slot -> what Podman says of its container."""
-
-    @property
-    def public_url(self) -> str:
-        """Of the release that runs: the issuer that its API accepts; the checkout's where it has none."""
-        services = self.project.deployed.compose["services"]
-        for definition in services.values():
-            issuer = (definition.get("environment") or {}).get("CC03_ISSUER", "")
-            if issuer.endswith(f"/auth/realms/{REALM}"):
-                return str(issuer.removesuffix(f"/auth/realms/{REALM}"))
-        return placeholders(self.project.settings, self.project.ports)["CC03_PUBLIC_URL"]
-
-    @property
-    def ops_url(self) -> str:
-        return placeholders(self.project.settings, self.project.ports)["CC03_OPS_URL"]
+    ops_url: str = ""
 
     def state(self, slot: str) -> str:
         item = self.found.get(slot)
@@ -88,7 +83,8 @@ class Place:
 def look(project: Project) -> Facts:
     """Everything that a diagnosis is decided from. Raises HostLacks or OpsError where Podman itself cannot be asked."""
     ends = time.monotonic() + READ_SECONDS
-    place = Place(project, inspected_containers(project.host))
+    ops_url = placeholders(project.settings, project.ports)["CC03_OPS_URL"]
+    place = Place(project, inspected_containers(project.host), ops_url)
     pool = ThreadPoolExecutor(max_workers=8)
     try:
         return _look(place, Reads(pool, ends))
@@ -112,7 +108,8 @@ def _look(place: Place, reads: Reads) -> Facts:
     log = reads.start(container.log_text, project.state.logs / f"{container.SLOT}.log")
     postgres = reads.start(_postgres, place)
     login = reads.start(_login, place)
-    answers = _edge(place, reads)
+    public = public_url(project)
+    answers = _edge(place, reads, public)
     # Each of these is an answer of its own, and on a busy machine none of them waits for another.
     asked = _asked(place, reads, answers)
     seen, unread = reads.result("database", postgres, (PostgresFacts(), ""))
@@ -120,10 +117,10 @@ def _look(place: Place, reads: Reads) -> Facts:
         reads.unread["database content"] = unread
     if seen.role and seen.database:
         seen = replace(seen, login=reads.result("login to the database", login, None))
-    answers = _with_locks(place, reads, answers, asked, seen)
+    answers |= _administered(place, reads, asked, seen) if asked else {}
     facts = Facts(
-        public_url=place.public_url, ops_url=place.ops_url, now=time.time(), nginx=place.state("nginx"), postgres=seen,
-        edge=answers, under_way=_another(project), disks=free_bytes(project),
+        public_url=public, ops_url=place.ops_url, now=time.time(), nginx=place.state("nginx"), postgres=seen,
+        edge=EdgeFacts(**answers), under_way=_another(project), disks=free_bytes(project),
         container=replace(
             reads.result("container", state, unread_container(place)),
             last_exit=reads.result("how it ended", ended, None),
@@ -172,47 +169,41 @@ def _login(place: Place) -> str | None:
     return postgres.login_problem(place.project.host, name, ROLE, ROLE, password, database.ASK_SECONDS)
 
 
-def _edge(place: Place, reads: Reads) -> EdgeFacts:
+def _edge(place: Place, reads: Reads, url: str) -> edge.Fields:
     """What is asked over HTTP, as far as there is somebody to ask."""
-    project, nothing = place.project, EdgeFacts()
-    ca, public = project.state.site_roots, project.state.certs / "nginx" / "public.pem"
+    project = place.project
+    public = project.state.certs / "nginx" / "public.pem"
     # One from elsewhere is a file of its own; else what people can read shows nginx' own.
     certificate = public if public.is_file() and not public.is_symlink() else public.with_name("cert.pem")
-    within = through = None
+    asked: dict[str, Future[edge.Fields]] = {}
     if place.state(container.SLOT) == "running":
         item = place.found[container.SLOT]
-        address = min(container.addresses(item), default="127.0.0.1")
-        within = reads.start(edge.inside, int(item["State"]["Pid"]), address, project.state.ca / "root.pem")
+        address = min(container.addresses(item), default=edge.LOOPBACK)
+        asked["health"] = reads.start(edge.inside, int(item["State"]["Pid"]), address, project.state.ca / "root.pem")
     if place.state("nginx") == "running":
-        through = reads.start(edge.public, place.public_url, ca, certificate)
-    answers = edge.merged(
-        reads.result("health", within, nothing) if within else nothing,
-        reads.result("public site", through, nothing) if through else nothing,
-        nothing,
-    )
-    return replace(answers, certificate_elsewhere=certificate == public)
+        asked["public site"] = reads.start(edge.public, url, project.state.site_roots, certificate)
+    answers = edge.Fields(certificate_elsewhere=certificate == public)
+    for name, future in asked.items():
+        fields: edge.Fields = reads.result(name, future, {})
+        answers.update(fields)
+    return answers
 
 
-def _asked(place: Place, reads: Reads, answers: EdgeFacts) -> Future[edge.Admin] | None:
+def _asked(place: Place, reads: Reads, answers: edge.Fields) -> Future[tuple[edge.Fields, str]] | None:
     """The operations client's token: only a Keycloak that is ready, behind an nginx that runs, is asked for it."""
-    if answers.ready != 200 or place.state("nginx") != "running":
+    if answers.get("ready") != 200 or place.state("nginx") != "running":
         return None
     ca, url = place.project.state.site_roots, place.ops_url
     return reads.start(lambda: edge.admin(url, ca, admin.secret(place.project, "keycloak-ops")))
 
 
-def _with_locks(
-    place: Place, reads: Reads, answers: EdgeFacts, asked: Future[edge.Admin] | None, postgres: PostgresFacts
-) -> EdgeFacts:
+def _administered(place: Place, reads: Reads, asked: Future[tuple[edge.Fields, str]], postgres: PostgresFacts) -> edge.Fields:
     """What the operations client is answered, and which of those whose logins failed are locked."""
-    if asked is None:
-        return answers
-    ca, url = place.project.state.site_roots, place.ops_url
-    granted = reads.result("operations client", asked, edge.Admin(EdgeFacts()))
-    if granted.facts.admin == 0:
-        reads.unread["operations client (Keycloak's clock, locked users)"] = granted.facts.admin_said
+    answers, token = reads.result("operations client", asked, ({}, ""))
+    if answers.get("admin") == 0:
+        reads.unread["operations client (Keycloak's clock, locked users)"] = answers["admin_said"]
     suspects = postgres.content.suspects if postgres.content else ()
-    locked: tuple[str, ...] = ()
-    if granted.token and suspects:
-        locked = reads.result("locked users", reads.start(edge.locked, url, ca, granted.token, suspects), ())
-    return edge.merged(answers, answers, replace(granted.facts, locked=locked))
+    if not token or not suspects:
+        return answers
+    locked = reads.start(edge.locked, place.ops_url, place.project.state.site_roots, token, suspects)
+    return {**answers, "locked": reads.result("locked users", locked, ())}

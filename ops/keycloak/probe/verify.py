@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,8 +13,8 @@ from ops.core.process import until
 from ops.keycloak.admin import OPERATIONS, Api, secret
 from ops.keycloak.failures.facts import REALM
 from ops.keycloak.probe.browser import OPENID, why_not
-from ops.keycloak.probe.edge import DISCOVERY, Answer, request
-from ops.keycloak.probe.gather import Place
+from ops.keycloak.probe.edge import DISCOVERY, Answer, payload, request
+from ops.keycloak.probe.gather import public_url
 from ops.keycloak.realm.live import bring_about, declared
 from ops.project import Project
 from ops.secrets.versions import newest
@@ -58,7 +56,7 @@ class _Probe:
         granted = answer.json()
         if answer.status != 200 or not granted.get("access_token"):
             return {}, _described(answer)
-        issuer = _payload(str(granted["access_token"])).get("iss")
+        issuer = payload(str(granted["access_token"])).get("iss")
         expected = f"{self.url}/auth/realms/{REALM}"
         return granted, "" if issuer == expected else f"the token's issuer is {issuer}, not {expected}"
 
@@ -89,15 +87,6 @@ class _Probe:
             self.ask("POST", f"{OPENID}/logout", form)
 
 
-def _payload(token: str) -> Mapping[str, Any]:
-    try:
-        payload = token.split(".")[1]
-        value = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    except (IndexError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
 def _described(answer: Answer) -> str:
     """Why it was refused. The body of a failure holds no secret, and is cut."""
     said = answer.json()
@@ -112,7 +101,7 @@ def missing(project: Project) -> str:
 
 def logs_in(project: Project) -> bool:
     """Whether the probe's user gets a token by its password now."""
-    probe = _Probe(project, Place(project, {}).public_url)
+    probe = _Probe(project, public_url(project))
     good = not missing(project) and not probe.password()
     probe.log_out()
     return good
@@ -151,7 +140,7 @@ def verify(project: Project, deadline: float, report: Callable[[str], None]) -> 
 
     Raises OpsError naming the first that failed, HostLacks where there is no probe account yet.
     """
-    probe, ends = _Probe(project, Place(project, {}).public_url), time.monotonic() + deadline
+    probe, ends = _Probe(project, public_url(project)), time.monotonic() + deadline
     checks = (
         ("discovery document", probe.discovery), ("token by password", probe.password), ("login form", probe.form),
         ("token by client credentials", probe.client_credentials), ("userinfo", probe.userinfo),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets as random
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ops.core import files
@@ -20,7 +20,7 @@ from ops.engines.podman import argv as podman
 from ops.keycloak.admin import HUMAN, OPERATIONS, Account, Api, secret
 from ops.keycloak.failures.database import NEEDED, REDIRECTS, accepts, too_wide
 from ops.keycloak.failures.facts import OPS_CLIENT, REALM
-from ops.keycloak.probe.gather import Place
+from ops.keycloak.probe.gather import public_url
 from ops.keycloak.realm.live import bring_about, declared
 from ops.keycloak.repair import undo_steps as undo
 from ops.project import Project
@@ -39,18 +39,13 @@ Call = tuple[str, str, Any]
 
 @dataclass
 class Change:
-    """What a repair has asked the admin API for. `back`: calls that revert it, kept before each change."""
+    """What a repair asks the admin API for. Calls that revert it are kept before each change."""
 
     project: Project
     api: Api
-    back: list[Call] = field(default_factory=list)
-
-    def keep(self, *calls: Call) -> None:
-        self.back[:0] = calls
-        undo.keep(self.project.state, "realm", calls=[[method, ROOT + path, body] for method, path, body in calls])
 
     def put(self, path: str, before: Any, after: Any) -> None:
-        self.keep(("PUT", path, before))
+        undo.keep(self.project.state, "realm", calls=[["PUT", ROOT + path, before]])
         self.api.ask("PUT", path, after)
 
 
@@ -151,7 +146,7 @@ def enable_clients(change: Change, _: tuple[str, ...]) -> None:
 
 def add_redirects(change: Change, _: tuple[str, ...]) -> None:
     """The exact address beside those that there are, never a wildcard; the origin with it."""
-    url, found = Place(change.project, {}).public_url, _clients(change)
+    url, found = public_url(change.project), _clients(change)
     for name, path in REDIRECTS.items():
         uris, origins = found[name].get("redirectUris", []), found[name].get("webOrigins", [])
         _set(

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ops.core.plan import Step
-from ops.keycloak.failures.facts import Facts
+from ops.keycloak.failures.facts import OURS, Facts
 from ops.stack.durations import seconds
 from ops.stack.model import Seen
 from ops.stack.wanted import Wanted, with_one_service
 
 KEYCLOAK, POSTGRES, NGINX = "keycloak", "postgres", "nginx"
-OURS = ("KC_", "KEYCLOAK_", "JAVA_", "JDK_JAVA_", "DB_", "PROXY_ADDRESS")
-"""Beginnings of the names of variables that decide how Keycloak runs."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +32,6 @@ class Situation:
     """The newest earlier release that has served and whose Keycloak is another one."""
     older_number: int = 0
     next_number: int = 1
-    certificates: Mapping[str, int] = field(default_factory=dict)
-    """Service -> uid that owns its certificate's key."""
 
 
 @dataclass(frozen=True)

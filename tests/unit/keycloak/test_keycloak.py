@@ -18,9 +18,9 @@ import pytest
 from ops.core.errors import OpsError
 from ops.core.process import Result
 from ops.core.state import State
-from ops.keycloak.failures.facts import EdgeFacts, PostgresFacts, Role, Session
+from ops.keycloak.failures.facts import PostgresFacts, Role, Session
 from ops.keycloak.probe import container, database, edge
-from ops.keycloak.probe.gather import Place, Reads, _since, _with_locks, unread_container
+from ops.keycloak.probe.gather import Place, Reads, _administered, _since, unread_container
 from ops.project import Project
 from tests.unit.keycloak_facts import HEALTHY, failing
 
@@ -202,19 +202,14 @@ def test_gauge_is_read_from_metrics(text: str, value: float | None) -> None:
 
 
 def test_token_tells_when_it_was_issued() -> None:
-    payload = base64.urlsafe_b64encode(json.dumps({"iat": 1700}).encode()).decode().rstrip("=")
+    part = base64.urlsafe_b64encode(json.dumps({"iat": 1700}).encode()).decode().rstrip("=")
 
-    assert edge.issued_at(f"a.{payload}.c") == 1700
-    assert edge.issued_at("") is None
-    assert edge.issued_at("a.b.c") is None
+    assert edge.payload(f"a.{part}.c") == {"iat": 1700}
 
 
-def test_three_places_are_merged_each_into_its_own_fields() -> None:
-    one, two = EdgeFacts(ready=200, direct=200), EdgeFacts(public=502, public_said="x", certificate_days=3.0)
-
-    assert edge.merged(one, two, EdgeFacts(admin=401)) == EdgeFacts(
-        ready=200, direct=200, public=502, public_said="x", certificate_days=3.0, admin=401
-    )
+@pytest.mark.parametrize("token", ["", "a.b", "a.b.c", "a.!!!.c", "a.W10.c"])
+def test_token_that_is_none_has_no_payload(token: str) -> None:
+    assert edge.payload(token) == {}
 
 
 def test_read_that_fails_or_is_late_costs_one_fact() -> None:
@@ -244,11 +239,11 @@ def test_a_token_that_does_not_come_leaves_the_clock_unread(tmp_path: Path) -> N
     place = cast(
         Place, SimpleNamespace(project=SimpleNamespace(state=SimpleNamespace(site_roots=tmp_path)), ops_url="https://ops")
     )
-    silent: Future[edge.Admin] = Future()
-    silent.set_result(edge.Admin(EdgeFacts(admin=0, admin_said="timed out")))
+    silent: Future[tuple[edge.Fields, str]] = Future()
+    silent.set_result(({"admin": 0, "admin_said": "timed out"}, ""))
     with ThreadPoolExecutor(1) as pool:
         reads = Reads(pool, time.monotonic() + 1)
-        _with_locks(place, reads, EdgeFacts(ready=200), silent, PostgresFacts())
+        _administered(place, reads, silent, PostgresFacts())
     assert list(reads.unread.items()) == [("operations client (Keycloak's clock, locked users)", "timed out")]
 
 

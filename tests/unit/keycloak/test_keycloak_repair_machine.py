@@ -178,11 +178,6 @@ def test_refusal_is_told_in_one_line(answer: Answer, words: str) -> None:
     assert verify._described(answer) == words
 
 
-@pytest.mark.parametrize("token", ["", "a.b", "a.!!!.c", "a.W10.c"])
-def test_token_that_is_none_has_no_payload(token: str) -> None:
-    assert verify._payload(token) == {}
-
-
 # How what runs differs from the release.
 
 SLOT: dict[str, Any] = {
