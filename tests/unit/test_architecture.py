@@ -34,12 +34,11 @@ PURE_BESIDE = (
     "core.errors", "deploy.changes", "deploy.containers", "deploy.measure", "deploy.rescale", "engines.podman.argv",
     "engines.podman.containers_conf", "engines.podman.diagnose", "engines.podman.firewall_rules",
     "engines.podman.supervisor.judge", "host.findings", "host.unit", "keycloak.realm.change", "keycloak.realm.components",
-    "keycloak.realm.declaration", "keycloak.realm.defaults", "keycloak.realm.deploy", "keycloak.realm.export",
-    "keycloak.realm.flows", "keycloak.realm.kinds", "keycloak.realm.rights", "keycloak.repair.containers",
-    "keycloak.repair.situation", "keycloak.repair.sql", "keycloak.rotate.keys", "keycloak.schema.dumps",
-    "keycloak.schema.upgrade", "logs.query", "releases.headline", "secrets.missing", "secrets.table", "secrets.verifying",
-    "security_audit.admission", "security_audit.facts", "security_audit.judge", "security_audit.listeners",
-    "security_audit.report",
+    "keycloak.realm.declaration", "keycloak.realm.deploy", "keycloak.realm.export", "keycloak.realm.flows",
+    "keycloak.realm.kinds", "keycloak.realm.rights", "keycloak.repair.containers", "keycloak.repair.situation",
+    "keycloak.repair.sql", "keycloak.rotate.keys", "keycloak.schema.dumps", "keycloak.schema.upgrade", "logs.query",
+    "releases.headline", "secrets.missing", "secrets.table", "secrets.verifying", "security_audit.admission",
+    "security_audit.facts", "security_audit.judge", "security_audit.listeners", "security_audit.report",
 )  # fmt: skip
 """Modules that only decide, besides those whose name says so."""
 PURE = sorted(

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ops.keycloak.realm.change import Change, Difference, Object, Path, Ref, Request, differences, merged
-from ops.keycloak.realm.defaults import OWN_COMPONENTS, OWN_MAPPERS
+from ops.keycloak.realm.defaults import OWN
 
 COMPONENT = "component"
 KEYS = ("config", "name", "providerId", "subComponents", "subType")
@@ -90,7 +90,7 @@ def _sent(config: Mapping[str, Any], live: Mapping[str, Any]) -> dict[str, list[
 
 
 def own_component(path: str) -> bool:
-    return path.rpartition("/")[2] in OWN_MAPPERS if parent(path) else path.startswith(OWN_COMPONENTS)
+    return path.rpartition("/")[2] in OWN["mappers"] if parent(path) else path.startswith(OWN["components"])
 
 
 def exported_tree(written: Any, filled: Any, live: Any, like: Any, bare: Any, above: str | None = "") -> dict[str, list[Any]]:

@@ -12,7 +12,7 @@ from yaml import YAMLError
 from ops.core.errors import UsageProblem, did_you_mean
 from ops.keycloak.realm.change import REFERENCE
 from ops.keycloak.realm.components import KEYS
-from ops.keycloak.realm.defaults import CLIENT, OWN_CONFIGS, OWN_FLOWS, REALM
+from ops.keycloak.realm.defaults import CLIENT, OWN, OWN_FLOWS, REALM
 from ops.keycloak.realm.flows import FORMER, Flows, own_flow
 from ops.stack.yaml_model import load_yaml
 
@@ -173,7 +173,7 @@ def _structure(flows: Flows) -> Iterator[Problem]:
             yield f'there is no authenticatorConfig "{alias}"', "an execution names it"
         elif configured[alias] != 1:
             yield f'authenticatorConfig "{alias}" is of {configured[alias]} executions', "each is of one"
-        elif alias in OWN_CONFIGS:
+        elif alias in OWN["authenticator configs"]:
             yield f'authenticatorConfig "{alias}" is one of Keycloak\'s own', "give it another alias"
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from ops.keycloak.realm.change import Change, Difference, Object, Path, Ref, Request, differences, merged, without
 from ops.keycloak.realm.components import COMPONENT, own_component, parent
 from ops.keycloak.realm.components import flat as flat_components
-from ops.keycloak.realm.defaults import CLIENT, DEFAULT_SCOPES, OWN_CLIENTS, OWN_ROLES, OWN_SCOPES
+from ops.keycloak.realm.defaults import CLIENT, DEFAULT_SCOPES, OWN, OWN_CLIENTS, OWN_SCOPES
 
 FLOW = "authentication flow"
 OVERRIDES = "authenticationFlowBindingOverrides"
@@ -176,7 +176,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "components": Kind(COMPONENT, _components, own=_own_component),
     "roles": Kind(
-        "role", _roles, COMPOSITES, lambda name, _, realm: name in (*OWN_ROLES, f"default-roles-{realm['realm']}"),
+        "role", _roles, COMPOSITES, lambda name, _, realm: name in (*OWN["roles"], f"default-roles-{realm['realm']}"),
         lambda role, *_: without(role, COMPOSITES),
     ),
     "clientScopes": Kind("client scope", _client_scopes, ("protocolMappers",), lambda name, *_: name in OWN_SCOPES),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ops.core.errors import HostLacks, OpsError
-from ops.keycloak.admin import ASK_SECONDS, KEEPER, OPERATIONS, Account, Forbidden, Refused, Unreachable, connect
+from ops.keycloak.admin import ASK_SECONDS, KEEPER, OPERATIONS, Account, Answer, Api, Forbidden, Refused, Unreachable, connect
 from ops.keycloak.realm.change import REFERENCE, Change, Ref, Request, masked
 from ops.keycloak.realm.declaration import Declaration, read_realm
 from ops.keycloak.realm.flows import CONFIG
@@ -46,40 +45,28 @@ class Realm:
     versions: Mapping[str, int]
     port: int | None = None
     timeout: int = READ_SECONDS
-    connections: dict[str, Any] = field(default_factory=dict)
+    apis: dict[str, Api] = field(default_factory=dict)
     ids: dict[tuple[str, str], str] = field(default_factory=dict)
     refusal: str = ""
+    """What was said instead of making the realm."""
     conflicts: dict[tuple[str, str], str] = field(default_factory=dict)
     """(kind, name) of what could not be made since something is there already -> what Keycloak said."""
-    """What was said instead of making the realm."""
 
     # ---- Requests
 
-    def ask(self, account: Account, method: str, path: str, body: Any = None, *, ok: tuple[int, ...] = ()) -> Any:
-        """One request below admin/realms/. Returns the response.
+    def ask(self, account: Account, method: str, path: str, body: Any = None, *, ok: tuple[int, ...] = ()) -> Answer:
+        """One request below admin/realms/. Raises as `Api.ask`, and HostLacks where the account has no secret yet."""
+        return self._api(account).ask(method, path, body, ok=ok)
 
-        Raises Unreachable, Refused (no token for this account), or OpsError with what Keycloak says where it fails.
-        """
-        with _translated(account):
-            send = getattr(self._connection(account), f"raw_{method.lower()}")
-            given = () if method == "GET" else (None if body is None else json.dumps(body),)
-            answer = send(f"admin/realms/{path}", *given)
-        if answer.status_code in (502, 503, 504):
-            raise Unreachable("Keycloak does not answer", f"HTTP {answer.status_code}", "inv keycloak")
-        if answer.status_code == 403:
-            raise Forbidden(f"{method} {path}", f"{account.client_id} has no role for that", "inv keycloak.plan")
-        if answer.status_code >= 400 and answer.status_code not in ok:
-            raise OpsError(f"{method} {path}", f"HTTP {answer.status_code}: {_said(answer.text)}", "inv keycloak")
-        return answer
-
-    def _connection(self, account: Account) -> Any:
-        if account.client_id not in self.connections:
+    def _api(self, account: Account) -> Api:
+        if account.client_id not in self.apis:
             value = "" if account is OPERATIONS else self.secret(account.secret)
             connection = connect(self.project, account, port=self.port, value=value)
             connection.timeout = self.timeout
-            connection.get_token()
-            self.connections[account.client_id] = connection
-        return self.connections[account.client_id]
+            api = Api(connection, realm="")
+            api.log_in()
+            self.apis[account.client_id] = api
+        return self.apis[account.client_id]
 
     def secret(self, name: str) -> str:
         """The value that the realm should have. Raises HostLacks where the state folder has none yet."""
@@ -120,17 +107,16 @@ class Realm:
 
     def _read(self, account: Account) -> dict[str, Any]:
         name = self.declaration.name
-        with _translated(account):
-            self._connection(account)
+        self._api(account)
         with ThreadPoolExecutor(max_workers=2) as pool:
             export = pool.submit(self.ask, account, "POST", f"{name}/{EXPORT}", ok=(404,))
             # This list has the clients' secrets, which the export does not.
             clients = pool.submit(self.ask, account, "GET", f"{name}/clients", ok=(404,))
-            if export.result().status_code == 404:
+            if export.result().status == 404:
                 return {}
-            found = export.result().json()
+            found = export.result().content
             aliases = {flow["id"]: flow["alias"] for flow in found.get("authenticationFlows") or []}
-            return {**found, "clients": [by_alias(client, aliases) for client in clients.result().json()]}
+            return {**found, "clients": [by_alias(client, aliases) for client in clients.result().content]}
 
     def _users(self, account: Account, found: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The declared users as far as there are any."""
@@ -147,16 +133,16 @@ class Realm:
         name, service = self.declaration.name, declared.get("serviceAccountClientId")
         if service:
             path = f"{name}/clients/{self.ids['client', service]}/service-account-user"
-            found = self.ask(account, "GET", path).json()
+            found = self.ask(account, "GET", path).content
         else:
             path = f"{name}/users?exact=true&username={quote(declared['username'], safe='')}"
-            found = next(iter(self.ask(account, "GET", path).json()), None)
+            found = next(iter(self.ask(account, "GET", path).content), None)
         if not found:
             return None
         self.ids["service account" if service else "user", service or found["username"]] = found["id"]
         own = f"{name}/users/{found['id']}"
-        groups = self.ask(account, "GET", f"{own}/groups").json() if "groups" in declared else []
-        mapping = self.ask(account, "GET", f"{own}/role-mappings").json()
+        groups = self.ask(account, "GET", f"{own}/groups").content if "groups" in declared else []
+        mapping = self.ask(account, "GET", f"{own}/role-mappings").content
         return {**found, **names_of(mapping), "groups": [group["path"] for group in groups]}
 
     def _remember(self, found: Mapping[str, Any]) -> None:
@@ -178,7 +164,7 @@ class Realm:
             self._send(account, change)
             if change.beyond_keeper:
                 # Its next token has the rights that this has given it.
-                self.connections.pop(KEEPER.client_id, None)
+                self.apis.pop(KEEPER.client_id, None)
         except Unreachable:
             raise
         except OpsError as problem:
@@ -192,18 +178,17 @@ class Realm:
         if change.makes_realm:
             # The library sends a request again that took too long: then the first one has made it.
             answer = self.ask(account, "POST", "", self._filled(request.body), ok=(409,))
-            self.refusal = _said(answer.text) if answer.status_code == 409 else ""
+            self.refusal = answer.said if answer.status == 409 else ""
             return
         path = "/".join([name, *(quote(self._part(account, part), safe="") for part in request.path)])
         body = self._roles(account, request) if request.roles else self._filled(request.body)
         # What is there already, or gone already, was so made by a command that was killed.
         ok = {"POST": (409,), "DELETE": (404,)}.get(request.method, ())
         answer = self.ask(account, request.method, path, body, ok=ok if change.action != "update" else ())
-        if change.action == "create" and answer.status_code == 409:
-            self.conflicts[change.kind, change.name] = _said(answer.text)
-        location = str(answer.headers.get("Location", ""))
-        if change.action == "create" and location:
-            self.ids[change.kind, change.name] = location.rpartition("/")[2]
+        if change.action == "create" and answer.status == 409:
+            self.conflicts[change.kind, change.name] = answer.said
+        if change.action == "create" and answer.location:
+            self.ids[change.kind, change.name] = answer.location.rpartition("/")[2]
         if change.kind == FLOW and change.action == "update":
             self.ids[FLOW, request.body["alias"]] = self.ids[FLOW, change.name]
 
@@ -212,7 +197,7 @@ class Realm:
             return part
         if part.kind == "service account" and (part.kind, part.name) not in self.ids:
             path = f"{self.declaration.name}/clients/{self.ids['client', part.name]}/service-account-user"
-            self.ids[part.kind, part.name] = self.ask(account, "GET", path).json()["id"]
+            self.ids[part.kind, part.name] = self.ask(account, "GET", path).content["id"]
         try:
             return self.ids[part.kind, part.name]
         except KeyError:
@@ -225,7 +210,7 @@ class Realm:
         base = f"{self.declaration.name}/"
         if request.of:
             base += f"clients/{self._part(account, Ref('client', request.of))}/"
-        return [self.ask(account, "GET", f"{base}roles/{quote(role, safe='')}").json() for role in request.roles]
+        return [self.ask(account, "GET", f"{base}roles/{quote(role, safe='')}").content for role in request.roles]
 
     def _filled(self, body: Any) -> Any:
         """The body with every reference replaced by its secret or its id."""
@@ -242,31 +227,6 @@ def by_alias(client: dict[str, Any], aliases: Mapping[str, str]) -> dict[str, An
     """A client that names flows as a declaration does, and not by their ids."""
     used = client.get(OVERRIDES) or {}
     return {**client, OVERRIDES: {key: aliases.get(flow, flow) for key, flow in used.items()}}
-
-
-@contextmanager
-def _translated(account: Account) -> Iterator[None]:
-    """Errors of the library as ours."""
-    from keycloak.exceptions import KeycloakConnectionError, KeycloakError
-
-    try:
-        yield
-    except KeycloakConnectionError as problem:
-        raise Unreachable("Keycloak does not answer", str(problem), "inv keycloak") from problem
-    except KeycloakError as problem:
-        code = problem.response_code or 0
-        kind = Refused if code in (400, 401, 403, 404) else Unreachable
-        raise kind(f"Keycloak gives {account.client_id} no token", f"HTTP {code}", "inv keycloak") from problem
-
-
-def _said(text: str) -> str:
-    """What Keycloak says of an error, in one line."""
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return " ".join(text.split())[:200]
-    words = found.get("errorMessage") or found.get("error_description") or found.get("error") or text
-    return " ".join(str(words).split())[:200]
 
 
 @contextmanager

@@ -259,7 +259,7 @@ def client(**changes: object) -> Act:
         live = declared(project)
         live.read_raw()
         path = f"{live.declaration.name}/clients/{live.ids['client', 'cc03-frontend']}"
-        before = live.ask(OPERATIONS, "GET", path).json()
+        before = live.ask(OPERATIONS, "GET", path).content
         live.ask(OPERATIONS, "PUT", path, {**before, **changes})
         try:
             yield

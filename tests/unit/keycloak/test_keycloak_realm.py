@@ -11,7 +11,7 @@ import pytest
 
 from ops.core.errors import HostLacks, OpsError
 from ops.core.state import State
-from ops.keycloak.admin import KEEPER, OPERATIONS, Account, Forbidden, Refused, Unreachable
+from ops.keycloak.admin import KEEPER, OPERATIONS, Account, Answer, Forbidden, Refused, Unreachable
 from ops.keycloak.realm.change import Change, Ref, Request
 from ops.keycloak.realm.declaration import Declaration
 from ops.keycloak.realm.kinds import OVERRIDES
@@ -32,7 +32,7 @@ class Recorded(Realm):
         found = self.answers.get(f"{method} {path}", {})
         if isinstance(found, Exception):
             raise found
-        return SimpleNamespace(json=lambda: found, status_code=self.status, text="{}", headers={"Location": "https://x/ID"})
+        return Answer(self.status, found, "https://x/ID")
 
 
 @pytest.fixture
