@@ -3,6 +3,7 @@
 from invoke import Collection
 
 from ops.application import commands as app
+from ops.audit_log import commands as audit_log
 from ops.backup import commands as backup
 from ops.backup.restore import commands as restore
 from ops.certificates import commands as certs
@@ -23,7 +24,7 @@ from ops.logs import commands as logs
 from ops.releases import commands as releases
 from ops.secrets import commands as secrets
 from ops.secrets.at_rest import commands as secrets_at_rest
-from ops.security_audit import commands as audit
+from ops.security_audit import commands as security_audit
 from ops.status import commands as status
 from ops.status import open
 
@@ -66,6 +67,6 @@ namespace = Collection(
         secrets_at_rest.unlock,
         secrets_at_rest.decrypt,
     ),
-    Collection("audit", audit.walls, audit.log, audit.verify),
+    Collection("audit", security_audit.walls, audit_log.log, audit_log.verify),
     Collection("service", service.install, service.remove),
 )

@@ -1,66 +1,20 @@
-"""inv audit: the security audit. audit.log, audit.verify: who changed this host, and whether that record is unaltered."""
+"""inv audit: the security audit of the running stack."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from invoke import Context
 
 from ops.cli.command import verb
-from ops.core.errors import OpsError, UsageProblem
+from ops.core.errors import OpsError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
-    from ops.audit_log.entries import Verdict
     from ops.project import Project
     from ops.security_audit.judge import Report
-
-LIMIT = 20
-_STYLE = {"done": "green", "under way": "cyan", "interrupted": "yellow", "refused": "yellow"}
-
-
-def table(changes: Sequence[Mapping[str, Any]]) -> Table:
-    """Changes as they are shown to people, the newest last."""
-    from rich.markup import escape
-    from rich.table import Table
-
-    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("WHEN", "WHO", "VERB", "OUTCOME"):
-        drawn.add_column(heading, no_wrap=True)
-    drawn.add_column("SECONDS", justify="right", no_wrap=True)
-    drawn.add_column("PLAN", no_wrap=True)
-    drawn.add_column("WHY", overflow="fold")
-    for change in changes:
-        began = datetime.fromisoformat(change.get("began", change["at"]))
-        outcome = change["outcome"]
-        style = _STYLE.get(outcome, "red")
-        drawn.add_row(
-            f"{began:%Y-%m-%d %H:%M:%S}", escape(change["who"]), escape(change["verb"]), f"[{style}]{outcome}[/{style}]",
-            f"{change['seconds']:.1f}" if "seconds" in change else "–", change["plan"][:10], escape(change.get("why", "")),
-        )  # fmt: skip
-    return drawn
-
-
-def told(verdict: Verdict) -> str:
-    """One line for an unbroken audit log."""
-    if not verdict.entries:
-        return "0 entries: nothing has been changed yet"
-    return f"{verdict.entries} entries, unbroken since {verdict.since}"
-
-
-def broken(verdict: Verdict) -> OpsError:
-    """What `audit.verify` fails with, each finding under the number of its line."""
-    findings = "; ".join(f"{place} {what}" for place, what in verdict.findings)
-    return OpsError(
-        f"the audit log is broken, first at {verdict.findings[0][0]}", findings,
-        "inv logs audit --since 14d shows the copies in the log store; docs/how-to/audit.md says what can be concluded",
-    )  # fmt: skip
-
 
 _OUTCOME = {"passed": "green", "accepted": "cyan", "failed": "red", "not checked": "yellow"}
 
@@ -143,46 +97,3 @@ def _show(found: Report, seconds: float) -> None:
             if result.outcome == NOT_CHECKED:
                 show.out.print(f"  [yellow]{result.control.number}[/yellow] not checked: {escape(result.not_checked)}")
     show.out.print(f"{summary(found)}, in {seconds:.1f} s")
-
-
-@verb(changes=False, help={
-    "json": "print a list for other programs, with every field",
-    "limit": f"how many changes, the newest (default {LIMIT})",
-    "verb": "only changes by this command, for example deploy",
-})  # fmt: skip
-def log(c: Context, json: bool = False, limit: int = LIMIT, verb: str | None = None) -> None:
-    """List who changed this host, when and how it ended."""
-    import json as json_module
-
-    from ops.audit_log import record as audit
-    from ops.cli import show
-    from ops.project import open_project
-
-    if limit < 1:
-        raise UsageProblem(f"--limit {limit} shows nothing", "it must be 1 or more", f"inv audit.log --limit {LIMIT}")
-    state = open_project().state
-    found = [change for change in audit.changes(state) if verb in (None, change["verb"])][-limit:]
-    if json:
-        print(json_module.dumps(found, indent=2))
-        return
-    show.out.print(table(found) if found else f"no change by inv {verb}" if verb else "nothing has been changed yet")
-    if audit.verify(state).findings:
-        show.err.print("[red]this record is not whole: inv audit.verify[/red]")
-
-
-@verb(changes=False)
-def verify(c: Context) -> None:
-    """Verify that no line of the audit log was tampered with.
-
-    Finds a line that was removed, altered, inserted or moved. Exit code 1 where one was.
-    """
-    from ops.audit_log import record as audit
-    from ops.cli import show
-    from ops.project import open_project
-
-    verdict = audit.verify(open_project().state)
-    for note in verdict.notes:
-        show.out.print(f"[dim]note: {note}[/dim]")
-    if verdict.findings:
-        raise broken(verdict)
-    show.out.print(told(verdict))

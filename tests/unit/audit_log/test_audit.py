@@ -14,12 +14,12 @@ from rich.console import Console
 
 from ops.audit_log import entries as trail
 from ops.audit_log import record as audit
+from ops.audit_log.commands import broken, described, table
 from ops.core.errors import HostLacks, LockHeld, NeedsPerson, OpsError
 from ops.core.plan import Described, Plan
 from ops.core.state import State
 from ops.engines.podman.host import Host
 from ops.project import Project
-from ops.security_audit.commands import broken, table, told
 from tests.unit.builders import settings
 
 PLAN = Plan("deploy", (Described("a", "do a"), Described("b", "do b")))
@@ -165,11 +165,11 @@ def test_copy_that_cannot_be_written_stops_nothing(project: Project) -> None:
 
 
 def test_verify_reads_file_and_head_and_says_it_in_one_line(project: Project) -> None:
-    assert told(audit.verify(project.state)) == "0 entries: nothing has been changed yet"
+    assert described(audit.verify(project.state)) == "0 entries: nothing has been changed yet"
     for _ in range(2):
         with audit.audited(project, PLAN):
             pass
-    assert told(audit.verify(project.state)).startswith("4 entries, unbroken since 2")
+    assert described(audit.verify(project.state)).startswith("4 entries, unbroken since 2")
 
     lines = project.state.audit.read_text().splitlines(keepends=True)
     project.state.audit.write_text("".join(lines[:-1]))

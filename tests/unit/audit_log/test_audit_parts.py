@@ -14,10 +14,10 @@ import pytest
 
 from ops.audit_log import entries as trail
 from ops.audit_log import record as audit
+from ops.audit_log.commands import broken, described
 from ops.core import records
 from ops.core.state import State
 from ops.releases import situation
-from ops.security_audit.commands import broken, told
 from tests.unit.killed import killed_at_each_change
 from tests.unit.power_cut import recorded
 
@@ -79,7 +79,7 @@ def test_one_chain_goes_through_all_parts(state: State) -> None:
     assert first["continues"] == {"file": "audit.3.jsonl", "bytes": len(before)}
     assert first["previous"] == trail.sha(before.splitlines()[-1])
     assert [bool(entry.get("continues")) for entry in entries(state)].count(True) == 3
-    assert told(audit.verify(state)).startswith("14 entries, unbroken since 2")
+    assert described(audit.verify(state)).startswith("14 entries, unbroken since 2")
     assert {one.stat().st_mode & 0o777 for one in records.finished(state.audit)} == {0o600}
 
 
