@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ops.audit_log.record import record_change
 from ops.backup.around import follow_change, refuse_unfinished
+from ops.certificates.folder import good_names
 from ops.deploy.hooks import run_around
+from ops.host.files import owners
 from ops.images.network import warn_of_host_network
+from ops.keycloak.failures.log import errors
+from ops.releases.store import config_current, config_loaded, current_manifest, last_gaps
 from ops.secrets.at_rest.encrypted_copies import keep_current, sync
+from ops.secrets.at_rest.secret_files import names
 from ops.secrets.metrics import write_after
+from ops.secrets.versions import all_accepted, secret_versions
 
 if TYPE_CHECKING:
     from ops.cli.operation import UnderWay
+    from ops.core.state import State
     from ops.project import Project
 
 WHILE_LOCKED: tuple[Callable[[Project, str, Callable[[str], None]], AbstractContextManager[None]], ...] = (
@@ -35,3 +42,13 @@ WHILE_EXECUTING: tuple[Callable[[UnderWay], AbstractContextManager[None]], ...] 
 
 AFTER_STEP: tuple[Callable[[Path], None], ...] = (sync,)
 """Called with the project's state folder after each step, before the next one begins. What they raise fails the step."""
+
+KEPT: Mapping[str, Callable[[State], Any]] = {
+    "secret_versions": secret_versions, "accepted": all_accepted, "handed": names,
+    "certificates": good_names, "owners": owners,
+    "release": current_manifest, "gaps": last_gaps, "config_current": config_current, "config_loaded": config_loaded,
+}  # fmt: skip
+"""Field of `Seen` -> what reads it from the state folder."""
+
+LOG_ERRORS: Callable[[str, float], list[str]] = errors
+"""What a container's log calls an error from a time on: of services that log JSON."""

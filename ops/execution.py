@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from ops.composition import AFTER_STEP
+from ops.composition import AFTER_STEP, LOG_ERRORS
 from ops.core.plan import Step
 from ops.engines.engine import Engine
 from ops.project import Project, targets_of
@@ -29,6 +29,7 @@ class Execution:
         self.host = project.host
         self.state = project.state
         self.engine: Engine = project.engine
+        self.errors = LOG_ERRORS
         self.report = report
         self.stack = wanted.stack if wanted else project.stack
         self.images = wanted.images if wanted else project.images

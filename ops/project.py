@@ -14,11 +14,12 @@ from typing import Any
 from ops import supervisor
 from ops.core import files, lock
 from ops.core.errors import HostLacks, UsageProblem, did_you_mean
+from ops.core.machine import REPOSITORY, port_is_free, routed_subnets
 from ops.core.state import State, state_root
 from ops.engines.engine import Engine
 from ops.engines.podman import argv as podman
 from ops.engines.podman.engine import PodmanEngine
-from ops.engines.podman.host import REPOSITORY, Host, port_is_free, routed_subnets
+from ops.engines.podman.host import Host
 from ops.engines.podman.supervisor.command import COMMAND
 from ops.engines.podman.supervisor.health import Target
 from ops.releases.store import current_number, load_release

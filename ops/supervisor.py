@@ -14,7 +14,10 @@ from ops.engines.podman.supervisor.main import main
 CHECKS = (CertificateWatch,)
 PACKAGES = ("engines/podman/supervisor", "certificates/served")
 """Below `ops/`, copied whole."""
-MODULES = ("supervisor.py", "core/errors.py", "core/files.py", "core/lock.py", "core/process.py", "stack/listener.py")
+MODULES = (
+    "supervisor.py", "core/errors.py", "core/files.py", "core/lock.py", "core/machine.py", "core/process.py",
+    "stack/listener.py",
+)  # fmt: skip
 """What these packages use besides."""
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ops.core.errors import UsageProblem
-from ops.engines.podman.host import REPOSITORY
+from ops.core.machine import REPOSITORY
 from ops.project import Project
 
 STARTER = REPOSITORY / "ops" / "application" / "starter"

@@ -26,7 +26,7 @@ from ops.backup import container, keys
 from ops.core import files, lock, records
 from ops.core.errors import HostLacks, OpsError
 from ops.core.state import State
-from ops.engines.podman.owners import owner_of
+from ops.host.files import owner_of
 from ops.project import Project
 from ops.releases.store import current_number
 from ops.secrets import signers, versions
@@ -96,7 +96,7 @@ def _write(project: Project, target: Path) -> None:
                 _add(archive, SEALED, data)
                 _add(archive, SIGNED, keys.signature([data, about], identity).encode())
             if os.geteuid() == 0:
-                owner = owner_of(project.host, "backup", OWNER)
+                owner = owner_of(project.engine, "backup", OWNER)
                 os.fchown(file.fileno(), owner, owner)
             file.flush()
             os.fsync(file.fileno())

@@ -36,10 +36,10 @@ def checkout_goal(
 
     from ops.deploy.containers import Options
     from ops.deploy.transition import Goal
-    from ops.engines.podman.observe import missing_optional, not_offered
     from ops.releases.store import current_number
     from ops.secrets.missing import refuse_lost_secrets
     from ops.security_audit.admission import violations
+    from ops.stack.images import missing_optional
     from ops.stack.wanted import with_one_service
 
     current = current_number(project.state)
@@ -51,7 +51,8 @@ def checkout_goal(
     def without(seen: Seen) -> Seen:
         refuse_lost_secrets(project.stack, seen, project.state.root)
         missing = missing_optional(project.stack.services.values(), project.images, seen.images)
-        return replace(seen, unavailable=not_offered(project.host, missing, project.images))
+        away = {name: why for name, why in missing.items() if not project.engine.offered(project.images[name].source)}
+        return replace(seen, unavailable=away)
 
     def want(seen: Seen | None) -> Wanted:
         wanted = project.wanted(seen.secret_versions if seen else {}, frozenset(seen.unavailable if seen else ()))

@@ -41,7 +41,7 @@ class CheckConfig(Step):
     files: Mapping[str, str] | None = None
 
     def run(self, execution: Execution) -> None:
-        from ops.engines.podman.owners import reader
+        from ops.host.files import reader
 
         service, state = execution.stack.services[self.service], execution.state
         mounts = {stage(state, self.service, self.version, self.files or {}): "/etc/cc03/current:ro"}

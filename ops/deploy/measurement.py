@@ -13,10 +13,10 @@ from typing import Any
 
 from ops.core import files
 from ops.core.errors import OpsError
+from ops.core.machine import REPOSITORY
 from ops.core.process import alongside, tail, until
 from ops.core.state import State
 from ops.deploy.measure import Sample, parse
-from ops.engines.podman.host import REPOSITORY
 from ops.stack.compose import placeholders
 from ops.stack.settings import Settings
 

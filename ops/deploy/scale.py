@@ -32,7 +32,7 @@ def parse(text: str) -> tuple[str, int]:
 
 def refuse_too_much(service: Service, number: int) -> None:
     """Raises HostLacks where the additional containers could not have the memory that they may take."""
-    from ops.engines.podman.host import available_memory
+    from ops.core.machine import available_memory
 
     more = (number - service.replicas) * service.limits.memory_bytes
     free = available_memory()

@@ -139,7 +139,7 @@ class AwaitHealthy(Step):
     """Whether an end of its process fails the step at once, instead of being left to the restart policy."""
 
     def run(self, execution: Execution) -> None:
-        proof = Proof(self.slot, self.deadline, self.settle, self.smoke, self.once)
+        proof = Proof(self.slot, self.deadline, self.settle, self.smoke, self.once, execution.errors)
         execution.engine.prove(proof, execution.targets[self.slot], execution.reporter(self))
         execution.end_gap(self.slot)
 

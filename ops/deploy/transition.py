@@ -62,17 +62,17 @@ class Goal:
     def decide(self) -> tuple[Wanted, Seen, Plan]:
         """Observe, then plan."""
         from ops.deploy.plan import plan_deploy
-        from ops.engines.podman.observe import observe
         from ops.keycloak.realm.deploy import ONLY, SERVICE
         from ops.keycloak.realm.live import realm_seen
         from ops.keycloak.schema.observed import with_schema
+        from ops.observed import observe
         from ops.project import targets_of
         from ops.releases.store import next_number
 
         project = self.project
         first = self.want(None)
         with realm_seen(project, first.realm if self.only in (None, ONLY, SERVICE) else "") as realm:
-            seen = self.without(observe(project.host, targets_of(project.state, first.stack, first.allocation)))
+            seen = self.without(observe(project, targets_of(project.state, first.stack, first.allocation)))
             wanted = self.want(seen)
             seen = replace(seen, realm=realm(wanted.versions))
         plan = plan_deploy(

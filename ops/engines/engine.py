@@ -47,6 +47,8 @@ class Proof:
     """Path that it must answer through the edge; empty where the edge has no way to it yet."""
     once: bool = False
     """Whether an end of its process fails the proof at once, instead of being left to the restart policy."""
+    errors: Callable[[str, float], list[str]] = lambda log, since: []
+    """What a log (in CRI's format) calls an error from a time on; shown of one that logs so much that it is not in the end."""
 
 
 class How(TypedDict, total=False):
@@ -123,6 +125,12 @@ class Engine(Protocol):
     def for_trials(self, project: str, state: State) -> Engine:
         """The same engine for what trials make, under another name and with a scratch folder as its state."""
 
+    def version(self) -> tuple[int, ...] | None:
+        """Version of the engine; None where there is none that runs."""
+
+    def registry_answers(self) -> bool:
+        """Whether the public registry of images answers the engine, by whatever proxy that has."""
+
     # What is there.
 
     def observe(self, targets: Iterable[Target], *, with_health: bool = True) -> Seen: ...
@@ -156,6 +164,9 @@ class Engine(Protocol):
 
     def secrets(self) -> frozenset[str]:
         """Names of the secrets that the engine keeps, of whatever project."""
+
+    def published_ports(self) -> Mapping[int, str]:
+        """Port of this host -> the project that a running container publishes it for."""
 
     def used_images(self) -> frozenset[str]:
         """Tags that containers were created from, of whatever project."""
@@ -275,11 +286,17 @@ class Engine(Protocol):
 
     def fetch_image(self, name: str, tag: str, source: str) -> None: ...
 
+    def build_warning(self) -> str:
+        """What an operator has to know of how images were built last; empty: nothing."""
+
     def tag_image(self, image: str, tag: str) -> None: ...
 
     # Supervision.
 
     def supervise(self, sources: Mapping[str, str], content: Mapping[str, Any], version: str) -> None:
         """Have exactly one health supervisor run, with this code, on this list."""
+
+    def supervised(self) -> str:
+        """Version of the list that the running supervisor works from; empty when nothing is watched."""
 
     def end_supervision(self) -> None: ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from ops.engines.podman.containers_conf import HostFacts
+from ops.core.machine import HostFacts
 from ops.stack.accounts import Taken
 from ops.stack.backup_settings import OWNER
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -15,31 +14,18 @@ from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from pathlib import Path
 
-from ops.core.errors import HostLacks, OpsError
+from ops.core.errors import HostLacks
+from ops.core.machine import EVERYWHERE, addresses, host_facts, nameservers, port_is_free
 from ops.core.process import installed, run
-from ops.engines.podman import argv as podman
-from ops.engines.podman.host import EVERYWHERE, host_facts, port_is_free
-from ops.engines.podman.observe import images, inspected_containers
-from ops.engines.podman.owners import owner_of
-from ops.engines.podman.supervisor import firewall
 from ops.host.accounts import taken_ids
+from ops.host.files import owner_of
 from ops.host.findings import Facts, Folder, findings
 from ops.project import Project
 from ops.secrets.at_rest import enable as switch
 from ops.secrets.at_rest import encrypted_copies as mirror
 from ops.stack.backup_settings import OWNER, declared
-from ops.stack.model import LABEL_PROJECT
 
 STORAGE = Path("/var/lib/containers")
-
-
-def podman_version(project: Project) -> tuple[int, ...] | None:
-    """Version of Podman; None where there is none that runs."""
-    try:
-        answer = json.loads(project.host.run(podman.version()).stdout)
-    except (OpsError, ValueError):
-        return None
-    return tuple(int(part) for part in answer["Client"]["Version"].split("-")[0].split("."))
 
 
 def _nearest(path: Path) -> Path:
@@ -90,26 +76,12 @@ def _ceilings(project: Project, present: Mapping[str, object]) -> int:
     )  # fmt: skip
 
 
-def _busy_ports(project: Project) -> dict[str, int]:
+def _busy_ports(project: Project, owners: Mapping[int, str]) -> dict[str, int]:
     """Those that the project does not publish itself, and that somebody has."""
-    running = [item for item in inspected_containers(project.host).values() if item["State"]["Status"] == "running"]
-    bindings = [
-        one for item in running for ones in (item["HostConfig"].get("PortBindings") or {}).values() for one in ones or ()
-    ]
-    own = {int(one["HostPort"]) for one in bindings}
     return {
         name: port for name, port in project.ports.items()
-        if port not in own and not port_is_free(port, "127.0.0.1" if name == "ops" else EVERYWHERE)
+        if owners.get(port) != project.name and not port_is_free(port, "127.0.0.1" if name == "ops" else EVERYWHERE)
     }  # fmt: skip
-
-
-def _port_owners(project: Project) -> dict[int, str]:
-    """Published port -> the project of this host that a running container publishes it for."""
-    answer = project.host.run(podman.published_ports(), ok=None)
-    found = json.loads(answer.stdout or "[]") if answer.returncode == 0 else []
-    return {
-        int(port["host_port"]): str(item["Labels"][LABEL_PROJECT]) for item in found or () for port in item.get("Ports") or ()
-    }
 
 
 def _folders(project: Project) -> dict[str, Folder]:
@@ -117,7 +89,7 @@ def _folders(project: Project) -> dict[str, Folder]:
     found = {}
     local_ones = [one for one in declared(project.settings) if not one.remote]
     # A deploy changes the owner together with that of the local repository.
-    writers = {OWNER, owner_of(project.host, "backup", OWNER)} if local_ones else set()
+    writers = {OWNER, owner_of(project.engine, "backup", OWNER)} if local_ones else set()
     for one in local_ones:
         path = Path(one.where["path"])
         about = path.stat() if path.is_dir() else None
@@ -139,17 +111,16 @@ def _secrets_closed(project: Project) -> str:
 
 def look(project: Project) -> Facts:
     """The facts that decide whether a deploy can work; nothing that takes long."""
-    version = podman_version(project)
-    works = version is not None
+    engine, version = project.engine, project.engine.version()
     with ThreadPoolExecutor() as pool:
-        busy = pool.submit(_busy_ports, project) if works else None
-        present = images(project.host) if works else {}
-    ports = busy.result() if busy else {}
+        published = pool.submit(engine.published_ports if version else dict)
+        present = engine.images() if version else {}
+    owners = published.result()
     missing = [image for image in project.images.values() if image.context and image.tag not in present]
     return Facts(
         host=host_facts(), podman=version, images_missing=len(missing), free_bytes=free_bytes(project),
         memory_bytes=_memory_bytes(), limits={name: one.limits.memory_bytes for name, one in project.stack.services.items()},
-        busy_ports=ports, port_owners=_port_owners(project) if ports else {},
+        busy_ports=_busy_ports(project, owners) if version else {}, port_owners=owners,
         folders=_folders(project), ceilings=_ceilings(project, present), overcommit=_number("/proc/sys/vm/overcommit_memory"),
         huge_pages=_huge_pages(), backlog=_backlog(),
         secrets_closed=_secrets_closed(project), taken=taken_ids(project.stack),
@@ -176,27 +147,20 @@ def look_around(project: Project) -> Facts:
     """`look`, and what takes a second or two: who answers on the network, and whether the clock agrees with them."""
     facts = look(project)
     with ThreadPoolExecutor() as pool:
-        registry = pool.submit(_container_registry, project)
+        registry = pool.submit(project.engine.registry_answers)
         packages = pool.submit(_package_mirror)
         ipv6 = pool.submit(_ipv6_addresses, project.settings.domain)
         hosts = sorted({one.rpartition(":")[0] for one in project.stack.destinations})
-        known = list(pool.map(firewall.addresses, hosts))
+        known = list(pool.map(addresses, hosts))
         offset = packages.result()
     return replace(
         facts,
         clock_offset=offset,
         ipv6=ipv6.result(),
         receivers={host: bool(found) for host, found in zip(hosts, known, strict=True)},
-        without_resolver=any(host not in found for host, found in zip(hosts, known, strict=True))
-        and not firewall.nameservers(),
+        without_resolver=any(host not in found for host, found in zip(hosts, known, strict=True)) and not nameservers(),
         registries={"container registry": registry.result(), "package mirror": offset is not None},
     )
-
-
-def _container_registry(project: Project) -> bool:
-    """Podman itself is asked, with its own configuration of registries and proxies."""
-    answer = project.host.run(("podman", "search", "--limit", "1", "docker.io/library/debian"), timeout=20, ok=None)
-    return answer.returncode == 0
 
 
 def _ipv6_addresses(name: str) -> tuple[str, ...]:

@@ -20,9 +20,9 @@ def install(c: Context, show: bool = False) -> None:
     from ops.audit_log.record import audited
     from ops.core import files
     from ops.core.errors import HostLacks
+    from ops.core.machine import host_facts
     from ops.core.plan import Described, Plan
     from ops.core.process import run
-    from ops.engines.podman.host import host_facts
     from ops.host.unit import unit, unit_name
     from ops.project import open_project
 
@@ -51,9 +51,9 @@ def remove(c: Context) -> None:
     """
     from ops.audit_log.record import audited
     from ops.core.errors import HostLacks
+    from ops.core.machine import host_facts
     from ops.core.plan import Described, Plan
     from ops.core.process import run
-    from ops.engines.podman.host import host_facts
     from ops.host.unit import unit_name
     from ops.project import open_project
 

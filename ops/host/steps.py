@@ -35,12 +35,11 @@ class OwnFiles(Step):
     """Whether containers of the former id run meanwhile: they keep the folders they have mounted, and copies replace these."""
 
     def run(self, execution: Execution) -> None:
-        from ops.engines.podman.owners import mountpoints
         from ops.stack.certificates import TLS
 
-        places = mountpoints(execution.host)
+        places = execution.engine.volumes()
         # The folder of a volume shows whether a self has been completed, so volumes come last.
-        for top in (*map(Path, self.folders), *(places[name] for name in self.volumes if name in places)):
+        for top in (*map(Path, self.folders), *(path for name in self.volumes if (path := places.get(name)))):
             if self.beside and (top / TLS).is_file():
                 exchange(top, self.owner)
             elif top.is_dir():
@@ -63,7 +62,7 @@ def exchange(folder: Path, owner: int) -> None:
 
     A container that runs has mounted the folder itself, not its path: it keeps the former one, and reads its keys there.
     """
-    from ops.engines.podman.owners import below, reader
+    from ops.host.files import below, reader
     from ops.stack.certificates import TLS
 
     content, own_id = (folder / TLS).read_bytes(), f"{owner}:{owner}"
@@ -95,7 +94,7 @@ def chown_tree(top: Path, owner: int, report: Callable[[str], None]) -> int:
 
     It can be killed and run again: the folder itself is the last one, and what has the owner already is skipped.
     """
-    from ops.engines.podman.owners import below
+    from ops.host.files import below
 
     changed, last = 0, time.monotonic()
     for path, about in below(top):

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ops.engines.podman.build_network import warning
 from ops.images.plan import builds
 
 if TYPE_CHECKING:
@@ -19,5 +18,5 @@ def warn_of_host_network(change: UnderWay) -> Iterator[None]:
     try:
         yield
     finally:
-        if builds(change.plan) and (said := warning(change.project.state)):
+        if builds(change.plan) and (said := change.project.engine.build_warning()):
             change.note(said, "[bold yellow]warning:[/bold yellow]")

@@ -22,14 +22,14 @@ def stop(c: Context) -> None:
     Every container within its grace period, and the health supervisor.
     """
     from ops.cli import show
-    from ops.engines.podman.observe import observe
     from ops.lifecycle.plan import plan_stop
+    from ops.observed import observe
     from ops.project import must_exist, open_project
 
     project = must_exist(open_project())
 
     def decide() -> Plan:
-        seen = observe(project.host, (), with_health=False)
+        seen = observe(project, (), with_health=False)
         return plan_stop(project.deployed.stack, seen, ticker=bool(seen.ticker))
 
     if execute(Operation(project, "stop", planned(project, decide))):
@@ -43,14 +43,14 @@ def start(c: Context) -> None:
     Waits until it is healthy, and starts the health supervisor.
     """
     from ops.cli import show
-    from ops.engines.podman.observe import observe
     from ops.lifecycle.plan import plan_start
+    from ops.observed import observe
     from ops.project import must_exist, open_project
 
     project = must_exist(open_project())
 
     def decide() -> Plan:
-        seen = observe(project.host, (), with_health=False)
+        seen = observe(project, (), with_health=False)
         if not seen.containers:
             raise HostLacks("nothing to start", f"project {project.name} has no containers", "inv deploy")
         wanted = project.deployed
@@ -67,8 +67,8 @@ def restart(c: Context, service: str) -> None:
     Each is healthy before the next is restarted.
     """
     from ops.cli import show
-    from ops.engines.podman.observe import observe
     from ops.lifecycle.plan import plan_restart
+    from ops.observed import observe
     from ops.project import known_service, must_exist, open_project
     from ops.releases.situation import must_run
 
@@ -77,7 +77,7 @@ def restart(c: Context, service: str) -> None:
     must_run(must_exist(project))
 
     def decide() -> Decision:
-        plan = plan_restart(project.deployed.stack, observe(project.host, (), with_health=False), service)
+        plan = plan_restart(project.deployed.stack, observe(project, (), with_health=False), service)
         if not plan.steps:
             raise HostLacks(
                 f"{service} has no containers", "it was never deployed on this host", f"inv deploy --service {service}"
@@ -99,15 +99,15 @@ def destroy(c: Context, keep_data: bool = True, yes: bool = False) -> None:
     --no-keep-data removes the data too. Asks for the project's name.
     """
     from ops.cli import show
-    from ops.engines.podman.observe import observe
     from ops.lifecycle.plan import plan_destroy
+    from ops.observed import observe
     from ops.project import open_project
 
     # With a key that is lost, that the rest can be removed is all the more wanted.
     project = open_project(secrets_needed=False)
 
     def decide() -> Plan:
-        return plan_destroy(project.deployed.stack, observe(project.host, (), with_health=False), keep_data=keep_data)
+        return plan_destroy(project.deployed.stack, observe(project, (), with_health=False), keep_data=keep_data)
 
     if execute(Operation(project, "destroy", planned(project, decide), yes=yes, word=project.name)):
         kept = "its volumes and state are kept" if keep_data else "nothing of it is left but its images"

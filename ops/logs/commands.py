@@ -39,18 +39,10 @@ def _rows(project: Project, path: str, query: str, **more: str) -> Iterator[Mapp
     import http.client
     from urllib.parse import urlencode
 
-    from ops.engines.podman.observe import inspected_containers
-    from ops.engines.podman.supervisor.health import network_of
-
-    store = inspected_containers(project.host).get("logs")
-    if store is None or not store["State"]["Pid"]:
-        raise StoreAway
-    connection = http.client.HTTPConnection("127.0.0.1", STORE_PORT, timeout=CONNECT_SECONDS)
+    connection = http.client.HTTPConnection("127.0.0.1", STORE_PORT)
     try:
         with closing(connection):
-            # It listens on its container's loopback, which is reached from inside that network only.
-            with network_of(store["State"]["Pid"]):
-                connection.connect()
+            connection.sock = project.engine.connect("logs", STORE_PORT, CONNECT_SECONDS)
             connection.sock.settimeout(ANSWER_SECONDS if path == "query" else None)
             headers = {"Content-Type": "application/x-www-form-urlencoded"}
             connection.request("POST", f"/select/logsql/{path}", urlencode({"query": query, **more}), headers)

@@ -9,9 +9,8 @@ from collections.abc import Iterable
 from ops.core.files import remove_clear
 from ops.core.state import H2_FOLDER
 from ops.engines.podman import argv as podman
-from ops.engines.podman.observe import config_versions
 from ops.project import Project
-from ops.releases.store import activations, current_number, releases
+from ops.releases.store import activations, config_current, current_number, releases
 from ops.secrets.retiring import retire
 from ops.stack.images import REGISTRY
 from ops.stack.release import Kept, expendable
@@ -68,7 +67,7 @@ def json_images(text: str) -> set[str]:
 
 def _remove_configuration(project: Project, kept: Iterable[Kept]) -> None:
     needed = {(name, version) for one in kept for name, version in one.manifest.get("config", {}).items()}
-    needed |= set(config_versions(project.state, "current").items())
+    needed |= set(config_current(project.state).items())
     for folder in project.state.config.iterdir():
         for version in folder.iterdir():
             if version.is_dir() and not version.is_symlink() and (folder.name, version.name) not in needed:

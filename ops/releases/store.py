@@ -153,3 +153,23 @@ def load_release(state: State, number: int, ticker: Any) -> Wanted:
     if gone:
         raise HostLacks(f"release {number} needs secrets that are missing", ", ".join(gone), "inv releases shows others")
     return wanted
+
+
+def current_manifest(state: State) -> Mapping[str, Any] | None:
+    """What the current release says of itself; None where there is none."""
+    return files.read_json(state.current / RELEASE)
+
+
+def last_gaps(state: State) -> dict[str, float]:
+    """Service -> how long its last replacement on this host took, in seconds."""
+    return {service: seconds for entry in activations(state) for service, seconds in entry.gaps.items()}
+
+
+def config_current(state: State) -> dict[str, str]:
+    """Service -> hash of the configuration that its containers see."""
+    return {path.parent.name: path.readlink().name for path in state.config.glob("*/current") if path.is_symlink()}
+
+
+def config_loaded(state: State) -> dict[str, str]:
+    """Service -> hash of the configuration that its containers have taken up."""
+    return {path.parent.name: path.read_text().strip() for path in state.config.glob("*/loaded") if path.is_file()}

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ops.core.errors import UsageProblem
+from ops.stack.model import Service
 
 BASE_ARG = re.compile(r"^ARG BASE_([A-Z]+)", re.MULTILINE)
 REGISTRY = "localhost/cc03"
@@ -83,3 +84,9 @@ def pinned_digest(reference: str) -> str:
             f"image {reference} is not pinned", "a tag may name other content tomorrow", "append its digest: name:tag@sha256:…"
         )
     return reference
+
+
+def missing_optional(services: Iterable[Service], images: Mapping[str, WantedImage], present: Iterable[str]) -> dict[str, str]:
+    """Optional service -> the reason it declares, where its image is not on this host."""
+    have = set(present)
+    return {s.name: s.optional for s in services if s.optional and images[s.name].tag not in have}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ops.engines.podman.firewall_rules import rules
+from ops.stack.firewall_rules import rules
 from ops.stack.images import WantedImage
 from ops.stack.model import LABEL_HASH, LABEL_SERVICE, SURGE, Account, Allocation, Limits, Service, Stack
 from ops.stack.render import ONE_OFFS, digest, environment, hash_of, migration_login, one_off, secret_name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from invoke import Context
@@ -45,24 +46,23 @@ def collect(project: Project) -> list[Row]:
     """Ask every container now: health by its probe or its own check, memory and CPU from its cgroup."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from ops.engines.podman.observe import container, dependencies_down, images, inspected_containers, missing_optional, reasons
-    from ops.engines.podman.usage import usage
     from ops.project import targets_of
+    from ops.stack.images import missing_optional
 
-    running = project.deployed
-    inspected = inspected_containers(project.host)
+    running, engine = project.deployed, project.engine
+    found = engine.containers()
     # Before any health check: those that are executed inside a container count as its CPU.
-    used = usage(inspected)
+    used = engine.usage(found)
     with ThreadPoolExecutor(max_workers=3) as pool:
         targets = targets_of(project.state, running.stack, running.allocation)
-        why = pool.submit(reasons, project.host, targets, inspected)
-        without = pool.submit(dependencies_down, targets, inspected)
-        present = pool.submit(images, project.host)
+        why = pool.submit(engine.reasons, targets, found)
+        without = pool.submit(engine.without, targets, found)
+        present = pool.submit(engine.images)
         absent = missing_optional(running.stack.services.values(), running.images, present.result())
     rows = []
     for service in running.stack.services.values():
         for replica in service.slots():
-            seen = container(replica, inspected[replica], inspected) if replica in inspected else None
+            seen = found.get(replica)
             reason = why.result().get(replica, "")
             health = "healthy" if seen and not reason else "unhealthy" if seen and seen.state == "running" else "none"
             if health == "healthy" and (lacking := without.result().get(replica, "")):
@@ -81,11 +81,9 @@ def collect(project: Project) -> list[Row]:
 
 
 def _age(since: str) -> str:
-    from ops.engines.podman.supervisor.metrics import epoch
-
     if not since:
         return "–"
-    seconds = max(0, time.time() - epoch(since))
+    seconds = max(0, time.time() - datetime.fromisoformat(since).timestamp())
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
@@ -102,11 +100,10 @@ def table(project: Project, rows: list[Row]) -> Table:
 
     from ops.cli import show
     from ops.core.journal import under_way
-    from ops.engines.podman.supervise import supervisor_version
 
     healthy = sum(row.health == "healthy" for row in rows)
     wanted = sum(row.health != "absent" for row in rows)
-    ticker = "health supervisor running" if supervisor_version(project.state) else "[red]no health supervisor: inv start[/red]"
+    ticker = "health supervisor running" if project.engine.supervised() else "[red]no health supervisor: inv start[/red]"
     drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), title_justify="left", caption_justify="left")
     drawn.title = f"[bold]{project.name}[/bold]  {healthy} of {wanted} containers healthy, {ticker}"
     if at_work := under_way(project.state):
@@ -136,7 +133,7 @@ def screen(project: Project, rows: list[Row] | None = None) -> Group:
 
     from ops.backup.keys import exported_at
     from ops.core.journal import under_way
-    from ops.engines.podman.supervisor.health import LOST
+    from ops.engines.engine import LOST
     from ops.releases.headline import headline
     from ops.releases.situation import situation
 

@@ -8,8 +8,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from ops.core.machine import REPOSITORY
 from ops.core.process import run
-from ops.engines.podman.host import REPOSITORY
 from tests.bench.figures import Figure
 
 PROJECT = "cc03-cold-bench"

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ops.core.lock import hold
+from ops.core.machine import REPOSITORY
 from ops.core.plan import Step
 from ops.core.process import run
 from ops.deploy.resource_steps import CreateVolume, RemoveVolume
 from ops.deploy.steps import AwaitHealthy, CreateContainers, RemoveContainer, StartContainer
-from ops.engines.podman.host import REPOSITORY
 from ops.execution import Execution
 from ops.project import Project, open_project
 from ops.stack.durations import grace

@@ -11,8 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ops.engines.podman.observe import inspected_containers
-from ops.engines.podman.usage import usage
+from ops.engines.podman.observe import inspected_containers, usage
 from ops.project import Project, open_project
 from tests.bench.figures import Figure
 

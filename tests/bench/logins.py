@@ -17,7 +17,7 @@ from typing import Any
 
 import requests
 
-from ops.engines.podman.usage import usage
+from ops.engines.podman.observe import usage
 from tests.bench.figures import Figure
 from tests.drill.clone import Clone
 from tests.drill.keycloak.hands import SLOT, Definition, Keycloak

@@ -12,9 +12,9 @@ from pathlib import Path
 import yaml
 
 from ops.core.errors import OpsError
+from ops.core.machine import REPOSITORY
 from ops.core.process import tail
 from ops.deploy.measure import Sample, summarise
-from ops.engines.podman.host import REPOSITORY
 from tests.drill.clone import Clone, Load
 
 BEFORE_SECONDS = 8.0

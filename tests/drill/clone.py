@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ops.core.machine import REPOSITORY
 from ops.core.process import Result, alongside, run
 from ops.deploy.measure import Sample, parse, summarise
 from ops.deploy.measurement import prober_config
-from ops.engines.podman.host import REPOSITORY
 from tests.drill.stack import Drill, inv
 
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv", ".nox", "node_modules", "__pycache__", ".*_cache", "docs")

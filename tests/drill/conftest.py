@@ -11,8 +11,8 @@ from types import FrameType
 import pytest
 import requests
 
+from ops.core.machine import REPOSITORY
 from ops.core.process import until
-from ops.engines.podman.host import REPOSITORY
 from tests.drill import report
 from tests.drill.report import Recovery
 from tests.drill.stack import Drill, refusal

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ops.engines.podman.host import REPOSITORY
+from ops.core.machine import REPOSITORY
 
 ADDRESS, NAME = "127.0.0.1", "localhost"
 PATH = "/healthz"

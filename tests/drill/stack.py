@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ops.core.machine import REPOSITORY
 from ops.core.process import Result, run, until
 from ops.core.records import entries
 from ops.engines.podman import argv as podman
-from ops.engines.podman.host import REPOSITORY
 from ops.engines.podman.observe import inspected_containers, reasons
 from ops.engines.podman.supervise import stop_supervisor
 from ops.project import Project, open_project

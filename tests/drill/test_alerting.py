@@ -16,10 +16,10 @@ from pathlib import Path
 
 from ops.core.process import alongside, run
 from ops.engines.podman import argv as podman
-from ops.engines.podman.firewall_rules import table_name
 from ops.engines.podman.supervise import stop_supervisor
 from ops.engines.podman.supervisor import firewall
 from ops.stack.alerting import NETWORK
+from ops.stack.firewall_rules import table_name
 from ops.stack.render import network_name
 from tests.drill.clone import Clone
 from tests.drill.conftest import Record

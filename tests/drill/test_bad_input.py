@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from ops.core.machine import REPOSITORY
 from ops.core.process import Result, run
 from ops.core.records import entries
-from ops.engines.podman.host import REPOSITORY
 from ops.engines.podman.observe import images
 from tests.drill.stack import Drill, begun, inv
 from tests.smoke.live import eventually

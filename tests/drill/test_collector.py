@@ -14,9 +14,9 @@ import pytest
 
 from ops.certificates import pki
 from ops.certificates.authority import new_leaf
+from ops.core.machine import REPOSITORY
 from ops.core.process import alongside
 from ops.engines.podman import argv as podman
-from ops.engines.podman.host import REPOSITORY
 from ops.engines.podman.supervisor.health import NamedConnection
 from ops.stack.certificates import TLS
 from ops.stack.render import address

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from ops.core.machine import REPOSITORY
 from ops.core.process import run
 from ops.core.records import entries
-from ops.engines.podman.host import REPOSITORY
 from tests.drill.conftest import Record
 from tests.drill.flood import failed, flood
 from tests.drill.stack import Drill, inv, kill

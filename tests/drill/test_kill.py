@@ -13,7 +13,7 @@ import pytest
 import requests
 import yaml
 
-from ops.engines.podman.host import REPOSITORY
+from ops.core.machine import REPOSITORY
 from ops.stack.checkout import read_settings
 from tests.drill.conftest import Record
 from tests.drill.stack import PATIENCE, Drill, kill

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from ops.core.machine import REPOSITORY
 from ops.core.process import run
-from ops.engines.podman.host import REPOSITORY
 from ops.security_audit.probe.gather import ADVISORIES
 from tests.drill.conftest import Record
 from tests.drill.stack import Drill, inv

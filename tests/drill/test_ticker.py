@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from ops.core.process import run
-from ops.engines.podman.firewall_rules import table_name
 from ops.engines.podman.supervisor import firewall
+from ops.stack.firewall_rules import table_name
 from tests.drill.conftest import Record
 from tests.drill.stack import Drill, inv, kill
 from tests.smoke.live import eventually

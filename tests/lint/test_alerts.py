@@ -12,7 +12,7 @@ import promql_parser
 import pytest
 import yaml
 
-from ops.engines.podman.host import REPOSITORY
+from ops.core.machine import REPOSITORY
 
 from .deployed import CONFIG, Deployed, Question
 

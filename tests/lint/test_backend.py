@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from ops.core.files import host_ca_bundle
+from ops.core.machine import REPOSITORY
 from ops.engines.engine import OneOff
 from ops.engines.podman import argv as podman
-from ops.engines.podman.build_network import network_for_builds
-from ops.engines.podman.host import REPOSITORY
+from ops.engines.podman.images import network_for_builds
 from ops.stack.images import REGISTRY
 
 from .deployed import Deployed

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 import yaml
 
-from ops.engines.podman.host import REPOSITORY
+from ops.core.machine import REPOSITORY
 
 DECLARED = yaml.safe_load((REPOSITORY / "config" / "audit" / "listeners.yaml").read_text())
 

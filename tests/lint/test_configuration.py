@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import pytest
 import yaml
 
-from ops.engines.podman.host import REPOSITORY
+from ops.core.machine import REPOSITORY
 
 from .deployed import CONFIG, Answer, Deployed, Question
 

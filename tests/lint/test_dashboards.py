@@ -12,7 +12,7 @@ from typing import Any
 import promql_parser
 import pytest
 
-from ops.engines.podman.host import REPOSITORY
+from ops.core.machine import REPOSITORY
 
 from .grafana_schema import board_problems
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ops.engines.podman.host import REPOSITORY
+from ops.core.machine import REPOSITORY
 
 FOLDER = REPOSITORY / "config" / "nginx"
 MOST_SECONDS = 25

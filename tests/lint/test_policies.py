@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from ops.core.errors import OpsError
+from ops.core.machine import REPOSITORY
 from ops.core.process import Result, run
-from ops.engines.podman.host import REPOSITORY
 from ops.security_audit.policies import POLICIES, problems
 from ops.security_audit.policies.isolation import PORTS
 from ops.stack.compose_keys import ServiceKeys

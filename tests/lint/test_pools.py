@@ -10,8 +10,8 @@ from functools import cache
 
 import yaml
 
-from ops.engines.podman.containers_conf import CONTAINER_NOFILE
-from ops.engines.podman.host import REPOSITORY
+from ops.core.machine import REPOSITORY
+from ops.engines.podman.host import CONTAINER_NOFILE
 from ops.keycloak.repair.sql import LIMIT
 from ops.stack.model import MAX_REPLICAS
 from ops.stack.value_types import memory_bytes

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ops.engines.podman.host import REPOSITORY
+from ops.core.machine import REPOSITORY
 from ops.keycloak.failures.facts import REALM
 from ops.keycloak.realm.declaration import parse_realm
 from ops.keycloak.realm.defaults import CLIENT, OWN_CLIENTS, OWN_FLOWS

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ops.engines.podman.host import REPOSITORY
+from ops.core.machine import REPOSITORY
 from ops.security_audit.policies import POLICIES, problems
 from tests.drill.walls.seeds import LEAKED, OVERLAYS, SOCKET, Overlay, filled, laid_over
 

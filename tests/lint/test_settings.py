@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ops.core.machine import REPOSITORY
 from ops.core.process import Result, run
-from ops.engines.podman.host import REPOSITORY
 
 CONFIG = REPOSITORY / "config"
 REFUSED = (

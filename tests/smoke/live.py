@@ -16,9 +16,9 @@ from unittest.mock import patch
 import requests
 from requests.adapters import HTTPAdapter
 
+from ops.core.machine import REPOSITORY
 from ops.core.process import Result, until
 from ops.engines.podman import argv as podman
-from ops.engines.podman.host import REPOSITORY
 from ops.engines.podman.observe import inspected_containers
 from ops.engines.podman.supervisor.health import network_of
 from ops.project import Project

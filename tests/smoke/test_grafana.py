@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from concurrent.futures import ThreadPoolExecutor
 
-from ops.engines.podman.host import REPOSITORY
+from ops.core.machine import REPOSITORY
 from tests.smoke.live import Live, eventually
 
 

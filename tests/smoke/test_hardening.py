@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.engines.podman.host import REPOSITORY
+from ops.core.machine import REPOSITORY
 from ops.secrets.versions import secret_versions
 from ops.security_audit.controls.containers import CAPABILITIES
 from ops.security_audit.probe.containers import by_namespace, pids_of, status

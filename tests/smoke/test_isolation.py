@@ -7,7 +7,7 @@ import socket
 import pytest
 import yaml
 
-from ops.engines.podman.host import REPOSITORY
+from ops.core.machine import REPOSITORY
 from ops.engines.podman.observe import inspected_containers
 from ops.engines.podman.supervisor import firewall
 from ops.security_audit.controls.network import allowed, place

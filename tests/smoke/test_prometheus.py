@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from ops.engines.podman.host import REPOSITORY
+from ops.core.machine import REPOSITORY
 from tests.smoke.conftest import Counted
 from tests.smoke.live import SCRAPED_WITHIN, Live, eventually
 

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import pytest
 
-from ops import execution
+from ops import execution, observed
 from ops.audit_log import record as audit
 from ops.backup import host_archive as archive
 from ops.cli import execute as common
@@ -25,7 +25,6 @@ from ops.deploy.containers import Options
 from ops.deploy.measure import Sample
 from ops.deploy.steps import AwaitHealthy, RememberScale, RemoveContainer, StartContainer
 from ops.deploy.transition import Goal, change_release
-from ops.engines.podman import observe
 from ops.keycloak.realm import live as realm
 from ops.keycloak.schema import observed as schema
 from ops.project import Project
@@ -174,7 +173,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
         made.cleaned += 1
         return []
 
-    monkeypatch.setattr(observe, "observe", lambda *_, **__: made.seen)
+    monkeypatch.setattr(observed, "observe", lambda *_, **__: made.seen)
     monkeypatch.setattr(realm, "realm_seen", no_realm)
     monkeypatch.setattr(schema, "with_schema", lambda project, plan, *_: plan)
     monkeypatch.setattr(execution, "Execution", performer(made))

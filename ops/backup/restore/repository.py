@@ -22,6 +22,7 @@ from ops.core.errors import HostLacks, OpsError, UsageProblem
 from ops.engines.engine import How, OneOff
 from ops.execution import Execution
 from ops.images.plan import image_steps
+from ops.observed import observe
 from ops.project import Project
 from ops.secrets import versions
 from ops.secrets.at_rest import encrypted_copies as mirror
@@ -189,7 +190,7 @@ def import_key(project: Project, path: Path) -> int | None:
     state = project.state
     if versions.numbers(state, keys.CIPHER) and versions.values(state, keys.CIPHER)[0] == value:
         return None
-    copies = project.engine.observe((), with_health=False).given
+    copies = observe(project, with_health=False).given
     number = keys.version_for(versions.taken(state, keys.CIPHER), copies, f"{project.name}-{keys.CIPHER}")
     (state.secrets / keys.CIPHER).mkdir(mode=0o700, exist_ok=True)
     files.write(state.secrets / keys.CIPHER / str(number), value, mode=0o600)

@@ -35,7 +35,9 @@ from ops.stack.durations import grace
 
 def facts(project: Project, chosen: Chosen | None = None) -> Facts:
     """Everything that the plan is decided from."""
-    wanted, seen = project.deployed, project.engine.observe((), with_health=False)
+    from ops.observed import observe
+
+    wanted, seen = project.deployed, observe(project, with_health=False)
     sizes = {part: volumes.present_size(project, part) for part in (chosen.parts if chosen else ())}
     return Facts(
         stack=wanted.stack, seen=replace(seen, unhealthy={}), supervise=wanted.supervise, version=wanted.supervise_version,

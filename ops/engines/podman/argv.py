@@ -127,7 +127,7 @@ def image_build(
     Parameters
     ----------
     ca: file of CA certificates that the build steps may read as the secret `ca`. target: the stage to stop at.
-    network: that of the build steps; `ops.engines.podman.build_network` chooses it.
+    network: that of the build steps; `ops.engines.podman.images` chooses it.
     """
     secret = ("--secret", f"id=ca,src={ca}") if ca else ()
     flags = [part for key, value in args.items() for part in ("--build-arg", f"{key}={value}")]

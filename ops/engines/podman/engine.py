@@ -16,14 +16,13 @@ from ops.core.process import Result, shown
 from ops.core.state import State
 from ops.engines.engine import REMOVING, How, OneOff, Proof, Report, Trial, Usage
 from ops.engines.podman import argv as podman
-from ops.engines.podman.create import create_calls
 from ops.engines.podman.host import Host
 from ops.engines.podman.supervisor import firewall
 from ops.engines.podman.supervisor.dead_monitor import recover
 from ops.engines.podman.supervisor.health import Target, network_of
 from ops.engines.podman.supervisor.metrics import CONTAINERS, container_list
 from ops.stack.model import EDGE, LABEL_PROJECT, Container, Seen
-from ops.stack.render import container_name, next_of
+from ops.stack.render import by_oom_score, container_name, next_of
 
 IMAGES_SECONDS = 1800.0
 """To save or load all images of a release: gigabytes."""
@@ -58,6 +57,17 @@ class PodmanEngine:
             found = inspected_containers(self.host).values()
             files.write(self.host.state.metrics / CONTAINERS, container_list(found))
 
+    def version(self) -> tuple[int, ...] | None:
+        try:
+            answer = json.loads(self.host.run(podman.version()).stdout)
+        except (OpsError, ValueError):
+            return None
+        return tuple(int(part) for part in answer["Client"]["Version"].split("-")[0].split("."))
+
+    def registry_answers(self) -> bool:
+        answer = self.host.run(("podman", "search", "--limit", "1", "docker.io/library/debian"), timeout=20, ok=None)
+        return answer.returncode == 0
+
     # What is there.
 
     def observe(self, targets: Iterable[Target], *, with_health: bool = True) -> Seen:
@@ -91,9 +101,9 @@ class PodmanEngine:
         return observe.dependencies_down(targets, {slot: one.said for slot, one in containers.items()})
 
     def usage(self, containers: Mapping[str, Container]) -> Mapping[str, Usage]:
-        from ops.engines.podman import usage
+        from ops.engines.podman import observe
 
-        return usage.usage({slot: one.said for slot, one in containers.items()})
+        return observe.usage({slot: one.said for slot, one in containers.items()})
 
     def connect(self, slot: str, port: int, timeout: float, address: str = "127.0.0.1") -> socket.socket:
         pid = self._pids.get(slot, 0)
@@ -110,12 +120,21 @@ class PodmanEngine:
         return self.host.run(podman.list_subnets()).stdout.split()
 
     def volumes(self) -> Mapping[str, Path | None]:
-        from ops.engines.podman.owners import mountpoints
+        from ops.engines.podman.observe import mountpoints
 
         return mountpoints(self.host)
 
     def secrets(self) -> frozenset[str]:
         return frozenset(self.host.run(podman.list_secrets()).stdout.split())
+
+    def published_ports(self) -> Mapping[int, str]:
+        answer = self.host.run(podman.published_ports(), ok=None)
+        found = json.loads(answer.stdout or "[]") if answer.returncode == 0 else []
+        return {
+            number: str(item["Labels"][LABEL_PROJECT])
+            for item in found or () for port in item.get("Ports") or ()
+            for number in range(int(port["host_port"]), int(port["host_port"]) + max(1, int(port.get("range") or 1)))
+        }  # fmt: skip
 
     def used_images(self) -> frozenset[str]:
         return frozenset(self.host.run(podman.used_images()).stdout.split())
@@ -123,7 +142,12 @@ class PodmanEngine:
     # Containers.
 
     def create(self, name: str, part: Mapping[str, Any], slots: Sequence[str]) -> None:
-        calls = create_calls(self.host.state, self.project, name, part)
+        calls = []
+        # podman-compose reads no oom_score_adj, but takes one for all containers of a call.
+        for score, some in by_oom_score(part):
+            file = self.host.state.builds / f"{name.replace(' ', '-')}{'' if score is None else f'-oom-{score}'}.yaml"
+            files.write(file, json.dumps(some, indent=1))
+            calls.append(podman.compose_create(file, self.project, (), score))
         answers = [self.host.run(argv, timeout=180, ok=None) for argv in calls]
         if missing := self._missing(slots):
             # A killed `create` can leave the name behind in the storage, where only `--storage` reaches it.
@@ -298,6 +322,11 @@ class PodmanEngine:
 
         images.fetch_image(self.host, name, tag, source)
 
+    def build_warning(self) -> str:
+        from ops.engines.podman.images import warning
+
+        return warning(self.host.state)
+
     def tag_image(self, image: str, tag: str) -> None:
         self.host.run(podman.image_tag(image, tag))
 
@@ -307,6 +336,11 @@ class PodmanEngine:
         from ops.engines.podman.supervise import start_supervisor
 
         start_supervisor(self.host.state, sources, content, version, self.host.environment)
+
+    def supervised(self) -> str:
+        from ops.engines.podman.supervise import supervisor_version
+
+        return supervisor_version(self.host.state)
 
     def end_supervision(self) -> None:
         from ops.engines.podman.supervise import end_supervision

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import atexit
 import json
-import os
-import re
 import shutil
-import socket
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -16,17 +13,15 @@ from functools import cache
 from pathlib import Path
 
 from ops.core import files
+from ops.core.machine import REPOSITORY, SECCOMP_DEFAULTS, HostFacts, host_facts
 from ops.core.process import PATH, Result, run, stream
 from ops.core.state import State
 from ops.engines.engine import OVERDUE, QUICK
-from ops.engines.podman.containers_conf import HostFacts, containers_conf
 from ops.stack.render import digest
 from ops.stack.seccomp import rendered
 
-REPOSITORY = Path(__file__).resolve().parents[3]
-EVERYWHERE = "0.0.0.0"  # noqa: S104  (only asked about, never listened on for longer)
-SECCOMP_DEFAULTS = (Path("/etc/containers/seccomp.json"), Path("/usr/share/containers/seccomp.json"))
-"""Where Podman looks for the default profile of containers, the operator's first."""
+CONTAINER_NOFILE = 16384
+CONTAINER_NPROC = 32768
 
 
 @dataclass(frozen=True)
@@ -126,66 +121,26 @@ def own_program(name: str) -> str:
     return str(beside) if name == "podman-compose" and beside.exists() else name
 
 
-def port_is_free(port: int, address: str = EVERYWHERE) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((address, port))
-        except OSError:
-            return False
-    return True
+def containers_conf(facts: HostFacts, seccomp: str = "") -> str:
+    """The file that CONTAINERS_CONF names.
 
+    crun refuses hybrid cgroups, so runc runs there. Without CAP_SYS_RESOURCE a container may not be given higher limits than
+    the host's own, which Podman 4.3 tries by default; so limits are set that fit within them. Podman 4.3 prefers CNI where
+    networks of that kind exist, so netavark is named.
 
-def routed_subnets() -> tuple[str, ...]:
-    """IPv4 destinations of the kernel's routing table, in CIDR form."""
-    found = []
-    for line in Path("/proc/net/route").read_text().splitlines()[1:]:
-        fields = line.split()
-        destination, mask = (bytes.fromhex(fields[index])[::-1] for index in (1, 7))
-        bits = sum(byte.bit_count() for byte in mask)
-        if bits:
-            found.append(".".join(map(str, destination)) + f"/{bits}")
-    return tuple(found)
-
-
-def available_memory() -> int:
-    """Bytes that new programs could have without swapping, as the kernel estimates (MemAvailable, proc(5))."""
-    match = re.search(r"^MemAvailable:\s*(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
-    return int(match[1]) << 10 if match else 0
-
-
-def _capabilities() -> int:
-    match = re.search(r"^CapEff:\s*([0-9a-f]+)", Path("/proc/self/status").read_text(), re.MULTILINE)
-    return int(match[1], 16) if match else 0
-
-
-def _hard_limit(name: str) -> int | None:
-    for line in Path("/proc/self/limits").read_text().splitlines():
-        if line.startswith(name):
-            value = line.split()[-2]
-            return None if value == "unlimited" else int(value)
-    return None
-
-
-def host_facts() -> HostFacts:
-    """What decides how Podman must be configured here."""
-    cgroup = Path("/sys/fs/cgroup")
-    unified = (cgroup / "cgroup.controllers").exists()
-    hybrid = (cgroup / "unified" / "cgroup.controllers").exists()
-    return HostFacts(
-        systemd=Path("/run/systemd/system").is_dir(),
-        cgroups="v2" if unified else "hybrid" if hybrid else "v1",
-        may_raise_limits=bool(_capabilities() >> 24 & 1),
-        nofile=_hard_limit("Max open files"),
-        nproc=_hard_limit("Max processes"),
-        programs=frozenset(
-            name for name in ("podman", "crun", "runc", "netavark", "mmdebstrap", "conmon", "nft", "iptables") if _found(name)
-        ),
-        root=os.geteuid() == 0,
-        seccomp=bool(seccomp_profile()),
-    )
-
-
-def _found(name: str) -> bool:
-    folders = [*os.environ.get("PATH", "").split(":"), "/usr/lib/podman", "/usr/libexec/podman"]
-    return any(os.access(Path(folder) / name, os.X_OK) for folder in folders if folder)
+    Parameters
+    ----------
+    seccomp: path of the profile of every container that names none, one-off containers included; empty for Podman's own.
+    """
+    lines = ["[network]", 'network_backend = "netavark"', "", "[engine]", 'events_logger = "file"']
+    if not facts.systemd:
+        lines.append('cgroup_manager = "cgroupfs"')
+    runtime = "runc" if "runc" in facts.programs and (facts.cgroups != "v2" or "crun" not in facts.programs) else None
+    if runtime:
+        lines.append(f'runtime = "{runtime}"')
+    nofile = min(CONTAINER_NOFILE, facts.nofile or CONTAINER_NOFILE)
+    nproc = min(CONTAINER_NPROC, facts.nproc or CONTAINER_NPROC)
+    lines += ["", "[containers]", f'default_ulimits = ["nofile={nofile}:{nofile}", "nproc={nproc}:{nproc}"]']
+    if seccomp:
+        lines.append(f'seccomp_profile = "{seccomp}"')
+    return "\n".join(lines) + "\n"

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from ops.core import files
 from ops.core.errors import OpsError
 from ops.core.files import host_ca_bundle
 from ops.core.lock import alone
 from ops.core.process import installed, tail, until
+from ops.core.state import State
 from ops.engines.podman import argv as podman
-from ops.engines.podman.build_network import network_for_builds
-from ops.engines.podman.diagnose import diagnose_build
 from ops.engines.podman.host import Host
 
 BASE_SECONDS = 900.0
@@ -24,6 +24,11 @@ AT_ONCE = 3
 """Builds side by side: they alternate between waiting for downloads and using a core."""
 LOCKS = ".builds"
 """Folder beside those of the projects: they share their images."""
+PROBE_SECONDS = 60.0
+KEPT = "network.json"
+"""Below `builds/`: why the last builds ran in the host's network; empty where they did not."""
+_guard = threading.Lock()
+_chosen: dict[str, str] = {}
 _slots = threading.BoundedSemaphore(AT_ONCE)
 _STEP = re.compile(r"^(?:\[\d+/\d+\] )?STEP (\d+)/(\d+): (.*)$")
 
@@ -148,3 +153,75 @@ def fetch_image(host: Host, name: str, tag: str, source: str) -> None:
         host.run(podman.image_tag(source, tag))
     except OpsError as problem:
         raise OpsError(f"cannot fetch {source}", tail(log), "inv images.load FILE, with an archive of that image") from problem
+
+
+def network_for_builds(host: Host, image: str) -> str:
+    """The network that build steps run in, probed once by each command.
+
+    Parameters
+    ----------
+    image: a Debian image that is on this host; its package mirror is what is asked for. Empty where a build has none.
+    """
+    with _guard:
+        if not image:
+            return _chosen.get(host.project, podman.BUILD_NETWORK)
+        if host.project not in _chosen:
+            why = _unreachable(host, image)
+            if host.state.builds.is_dir():  # lint builds an image for a project that this host may have nothing of
+                files.write(host.state.builds / KEPT, files.dump({"fallback": why}))
+            _chosen[host.project] = podman.HOST_NETWORK if why else podman.BUILD_NETWORK
+        return _chosen[host.project]
+
+
+def _unreachable(host: Host, image: str) -> str:
+    """Why the package mirror cannot be reached from a network apart from the host's; empty where it can."""
+    try:
+        answer = host.run(podman.mirror_probe(image, podman.BUILD_NETWORK), timeout=PROBE_SECONDS, ok=None)
+    except OpsError as problem:
+        return problem.why
+    return "" if answer.returncode == 0 else answer.last_words()
+
+
+def fallback(state: State) -> str:
+    """Why the last builds on this host ran in its own network; empty where they did not, or none ran."""
+    return str((files.read_json(state.builds / KEPT) or {}).get("fallback", ""))
+
+
+def warning(state: State) -> str:
+    """What an operator has to know of a build in the host's network; empty where there was none."""
+    if why := fallback(state):
+        return f"build steps ran in the host's own network, from which the operator's pages can be read: {why}"
+    return ""
+
+
+_BUILD = (
+    (r"Temporary failure resolving|Could not resolve|Name or service not known|getaddrinfo|EAI_AGAIN|no such host",
+     "the package mirrors cannot be reached: their names do not resolve",
+     "check the network and /etc/resolv.conf, then run the command again; a host without network takes inv images.load FILE"),
+    (r"Could not connect|Connection timed out|Network is unreachable|ETIMEDOUT|i/o timeout|Unable to connect",
+     "the package mirrors cannot be reached: no connection",
+     "check the network and proxy settings, then run the command again; a host without network takes inv images.load FILE"),
+    (r"No space left on device", "the disk is full", "make room (inv images.prune, df -h), then run the command again"),
+    (r"THESE PACKAGES DO NOT MATCH THE HASHES|checksum mismatch|EINTEGRITY|computed checksum did NOT match|sha256sum: WARNING"
+     r"|SECURITY ERROR|wrong checksum|checksum.*(?:differs|does not match)",
+     "a download does not have the pinned checksum: it was changed or cut short on the way, or the pin is wrong",
+     "run the command again; if it stays, compare with the publisher before changing any pin"),
+    (r"certificate verify failed|SELF_SIGNED_CERT|unable to get local issuer|x509: certificate signed by unknown|PKIX path",
+     "a download server shows a certificate that the build does not trust",
+     "install your proxy's CA on this host (update-ca-certificates), then run the command again"),
+)  # fmt: skip
+
+
+def diagnose_build(log: str, where: str) -> tuple[str, str]:
+    """Why a build failed and what to type next.
+
+    Parameters
+    ----------
+    log: all that it said. where: the file that holds it.
+    """
+    end = "\n".join(log.splitlines()[-60:])
+    for pattern, why, next_step in _BUILD:
+        if re.search(pattern, end, re.IGNORECASE):
+            return why, f"{next_step} (log: {where})"
+    said = [line.strip() for line in end.splitlines() if line.strip()]
+    return (" / ".join(said[-2:]) or "it printed nothing"), f"read {where}, correct the cause, run the command again"

@@ -6,28 +6,24 @@ import json
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from ops.certificates.folder import good_names
 from ops.core import files
-from ops.core.errors import OpsError
-from ops.core.state import State
+from ops.engines.engine import Usage
 from ops.engines.podman import argv as podman
 from ops.engines.podman.host import Host
-from ops.engines.podman.owners import owners
 from ops.engines.podman.supervise import supervisor_version
 from ops.engines.podman.supervisor import firewall, health
 from ops.engines.podman.supervisor.health import Target, assess, failure_of, state_of, stranded
 from ops.engines.podman.supervisor.metrics import epoch
-from ops.releases.store import activations
-from ops.secrets.at_rest import secret_files as handed
-from ops.secrets.versions import all_accepted, secret_versions
-from ops.stack.images import WantedImage
-from ops.stack.model import LABEL_HASH, LABEL_TLS, Container, Seen, Service
+from ops.stack.model import LABEL_HASH, LABEL_TLS, Container, Seen
 from ops.stack.render import container_name
 
-OFFER_SECONDS = 10.0
 LISTINGS, LISTING_PAUSE = 8, 0.3
+CGROUPS = Path("/sys/fs/cgroup")
+SAMPLE_SECONDS = 0.5
 
 
 def inspected_containers(host: Host, label: str = "") -> dict[str, Mapping[str, Any]]:
@@ -135,70 +131,111 @@ def dependencies_down(targets: Iterable[Target], found: Mapping[str, Mapping[str
         return {target.slot: what for target, what in zip(running, said, strict=True) if what}
 
 
-def config_versions(state: State, mark: str) -> dict[str, str]:
-    """Service -> hash of its configuration that `mark` (the link `current`, or the file `loaded`) names."""
-    found = {}
-    for folder in state.config.iterdir() if state.config.is_dir() else ():
-        path = folder / mark
-        if path.is_symlink():
-            found[folder.name] = path.readlink().name
-        elif path.is_file():
-            found[folder.name] = path.read_text().strip()
-    return found
-
-
-def last_gaps(state: State) -> dict[str, float]:
-    """Service -> how long its last replacement on this host took, in seconds."""
-    found: dict[str, float] = {}
-    for entry in activations(state):
-        found.update(entry.gaps)
-    return found
-
-
-def missing_optional(services: Iterable[Service], images: Mapping[str, WantedImage], present: Iterable[str]) -> dict[str, str]:
-    """Optional service -> the reason it declares, where its image is not on this host."""
-    have = set(present)
-    return {s.name: s.optional for s in services if s.optional and images[s.name].tag not in have}
-
-
-def not_offered(host: Host, missing: Mapping[str, str], images: Mapping[str, WantedImage]) -> dict[str, str]:
-    """Those of the missing images that no registry offers either."""
-    return {name: why for name, why in missing.items() if not _offered(host, images[name].source)}
-
-
-def _offered(host: Host, reference: str) -> bool:
-    try:
-        return host.run(podman.image_offered(reference), timeout=OFFER_SECONDS, ok=None).returncode == 0
-    except OpsError:
-        return False
-
-
 def _words(host: Host, argv: podman.Argv) -> list[str]:
     return host.run(argv).stdout.split()
 
 
+def mountpoints(host: Host) -> dict[str, Path]:
+    """Volume of this project -> its folder on this host."""
+    names = _words(host, podman.list_volumes(host.project))
+    # Another command may remove a volume between the two calls; what is left is still true.
+    answer = host.run(podman.inspect_volumes(names), ok=(0, 125)).stdout if names else ""
+    return {one["Name"]: Path(one["Mountpoint"]) for one in json.loads(answer or "[]")}
+
+
 def observe(host: Host, targets: Iterable[Target], *, with_health: bool = True) -> Seen:
-    """Everything that a plan is decided from."""
+    """What Podman and the kernel know of a project. Of the owners of a volume's files only that of its folder, which is changed
+    last."""
     project, state = host.project, host.state
-    with ThreadPoolExecutor(max_workers=6) as pool:
+    with ThreadPoolExecutor(max_workers=5) as pool:
         inspected = pool.submit(inspected_containers, host)
         present = pool.submit(own_images, host)
         networks = pool.submit(_words, host, podman.list_networks(project))
-        volumes = pool.submit(_words, host, podman.list_volumes(project))
+        volumes = pool.submit(mountpoints, host)
         secrets = pool.submit(_words, host, podman.list_secrets())
-        owned = pool.submit(owners, host)
         found = inspected.result()
         running = [t for t in targets if t.slot in found and state_of(found[t.slot]) == "running"]
         unhealthy = reasons(host, running, found) if with_health else {}
         supervised = files.read_json(state.ticker / "supervise.json") or {}
         return Seen(
-            containers=containers(found),
-            images=frozenset(present.result()), networks=frozenset(networks.result()), volumes=frozenset(volumes.result()),
-            podman_secrets=frozenset(secrets.result()), handed=handed.names(state, project),
-            owners=owned.result(), secret_versions=secret_versions(state), accepted=all_accepted(state),
-            config_current=config_versions(state, "current"), config_loaded=config_versions(state, "loaded"),
-            certificates=good_names(state), release=files.read_json(state.current / "release.json"),
-            gaps=last_gaps(state), unhealthy=unhealthy,
-            firewall=firewall.loaded(state.root), ticker=supervisor_version(state),
+            containers=containers(found), images=frozenset(present.result()), networks=frozenset(networks.result()),
+            volumes=frozenset(volumes.result()), podman_secrets=frozenset(secrets.result()),
+            owners={name: frozenset({path.stat().st_uid}) for name, path in volumes.result().items() if path.is_dir()},
+            unhealthy=unhealthy, firewall=firewall.loaded(state.root), ticker=supervisor_version(state),
             supervised=str(supervised.get("version", "")),
         )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Files:
+    memory: Path
+    memory_stat: Path
+    reclaimable: str
+    cpu: Path
+    ticks_per_second: float
+
+
+def _files(item: Mapping[str, Any]) -> _Files | None:
+    """Where the kernel counts for this container; None while it does not run."""
+    pid = int(item["State"].get("Pid") or 0)
+    if not pid:
+        return None
+    try:
+        lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+    except OSError:
+        return None
+    paths = {}
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        paths.update(dict.fromkeys(controllers.split(","), path.lstrip("/")))
+    if "memory" in paths:
+        memory = CGROUPS / "memory" / paths["memory"]
+        return _Files(
+            memory / "memory.usage_in_bytes", memory / "memory.stat", "total_inactive_file",
+            CGROUPS / "cpuacct" / paths["cpuacct"] / "cpuacct.usage", 1e9,
+        )  # fmt: skip
+    unified = CGROUPS / paths.get("", "")
+    return _Files(unified / "memory.current", unified / "memory.stat", "inactive_file", unified / "cpu.stat", 1e6)
+
+
+def _memory(files: _Files) -> int:
+    reclaimable = 0
+    for line in files.memory_stat.read_text().splitlines():
+        name, _, value = line.partition(" ")
+        if name == files.reclaimable:
+            reclaimable = int(value)
+    return int(files.memory.read_text()) - reclaimable
+
+
+def _cpu_seconds(files: _Files) -> float:
+    text = files.cpu.read_text()
+    value = text.split()[1] if text.startswith("usage_usec") else text
+    return int(value) / files.ticks_per_second
+
+
+def usage(inspected: Mapping[str, Mapping[str, Any]], seconds: float = SAMPLE_SECONDS) -> dict[str, Usage]:
+    """Slot -> what it uses now. A container that does not run, or ends meanwhile, is left out.
+
+    Parameters
+    ----------
+    seconds: time between the two samples, over which the CPU is averaged.
+    """
+    sources = {slot: files for slot, item in inspected.items() if (files := _files(item))}
+    first = {slot: sample for slot, files in sources.items() if (sample := _sample(files))}
+    time.sleep(seconds)
+    found = {}
+    for slot, (began, before) in first.items():
+        if after := _sample(sources[slot]):
+            now, used = after
+            try:
+                found[slot] = Usage(_memory(sources[slot]), max(0.0, 100 * (used - before) / (now - began)))
+            except OSError:
+                continue
+    return found
+
+
+def _sample(files: _Files) -> tuple[float, float] | None:
+    try:
+        return time.monotonic(), _cpu_seconds(files)
+    except OSError:
+        return None

@@ -17,7 +17,6 @@ from ops.engines.podman.host import Host
 from ops.engines.podman.observe import run_healthcheck
 from ops.engines.podman.supervisor.health import Target, assess, network_of
 from ops.engines.podman.supervisor.metrics import epoch
-from ops.keycloak.failures.log import errors
 from ops.stack.contract import PAGE, is_refusal
 
 SLOT_PORT = 8082
@@ -87,7 +86,7 @@ class Prover:
         except OSError:
             return []
         since = str(self.known.get("State", {}).get("StartedAt", ""))
-        found = errors(text, self.began)
+        found = self.proof.errors(text, self.began)
         self.blamed = found[-1][:LINE_LENGTH] if found else ""
         return [line[:LINE_LENGTH] for line in (found or lines_since(text, since))[-LAST_LINES:]]
 

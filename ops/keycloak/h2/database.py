@@ -13,9 +13,10 @@ from ops.core.errors import HostLacks, OpsError
 from ops.core.files import host_ca_bundle, remove_clear
 from ops.engines.engine import OneOff
 from ops.engines.podman import argv as podman
-from ops.engines.podman.build_network import network_for_builds
+from ops.engines.podman.engine import PodmanEngine
 from ops.engines.podman.host import Host
-from ops.engines.podman.owners import owner_of
+from ops.engines.podman.images import network_for_builds
+from ops.host.files import owner_of
 from ops.keycloak.failures.log import errors_said
 from ops.keycloak.h2.plan import FOLDER, QUERY, Source, differences, file_of, parse_answer
 from ops.keycloak.h2.steps import ExportRealms, ImportRealms
@@ -152,7 +153,7 @@ def export(host: Host, step: ExportRealms, report: Callable[[str], None]) -> Non
     host.run(argv, timeout=EXPORT_SECONDS, log=log)
     if not any(target.glob("*-realm.json")):
         raise OpsError("Keycloak exported nothing", f"read {log}", "the database may hold no realm; nothing was changed")
-    owner = owner_of(host, "keycloak", OWNER)
+    owner = owner_of(PodmanEngine(host, host.project), "keycloak", OWNER)
     for path in (target, *target.iterdir()):
         shutil.chown(path, owner, owner)
 

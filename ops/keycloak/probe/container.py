@@ -15,9 +15,8 @@ from typing import Any
 from ops.core.state import State
 from ops.engines.podman import argv as podman
 from ops.engines.podman.host import Host
-from ops.engines.podman.observe import container
+from ops.engines.podman.observe import CGROUPS, container, usage
 from ops.engines.podman.supervisor.health import LOST, failure_of, state_of
-from ops.engines.podman.usage import CGROUPS, usage
 from ops.keycloak.failures.facts import OURS, ContainerFacts, ServerFacts
 from ops.keycloak.schema.jars import changesets
 

@@ -11,12 +11,13 @@ from typing import Any
 
 from ops.core.errors import HostLacks, OpsError
 from ops.engines.podman import argv as podman
-from ops.engines.podman.observe import inspected_containers, observe
+from ops.engines.podman.observe import inspected_containers
 from ops.keycloak.failures.facts import Facts
 from ops.keycloak.probe.gather import look
 from ops.keycloak.repair.situation import KEYCLOAK, NGINX, POSTGRES, Situation, drift_of, is_keycloak, with_older_keycloak
 from ops.keycloak.schema.observed import schema_of, server_of
 from ops.keycloak.schema.plan import judge
+from ops.observed import observe
 from ops.project import Project, targets_of
 from ops.releases.store import activations, current_number, next_number
 from ops.stack.model import LABEL_PROJECT, Seen
@@ -66,11 +67,9 @@ def _current(project: Project) -> Wanted | None:
 def _observed(project: Project, wanted: Wanted | None) -> Seen:
     """What a plan needs. Only those are asked for their health that a repair may touch."""
     if wanted is None:
-        return observe(project.host, (), with_health=False)
+        return observe(project, with_health=False)
     targets = targets_of(project.state, wanted.stack, wanted.allocation)
-    return observe(
-        project.host, [one for one in targets if one.service in (POSTGRES, NGINX, wanted.stack.services[NGINX].shares)]
-    )
+    return observe(project, [one for one in targets if one.service in (POSTGRES, NGINX, wanted.stack.services[NGINX].shares)])
 
 
 def _image(project: Project, reference: str) -> Mapping[str, Any] | None:

@@ -32,7 +32,7 @@ def encrypt(c: Context, key: str) -> None:
     In memory, and on disk encrypted (age) for a key of this host. Before the first deploy, or after inv destroy.
     """
     from ops.cli import show
-    from ops.engines.podman.observe import observe
+    from ops.observed import observe
     from ops.project import open_project
     from ops.secrets.at_rest import enable as switch
     from ops.secrets.at_rest import unlock as opening
@@ -45,7 +45,7 @@ def encrypt(c: Context, key: str) -> None:
         opening.open_again(root)
 
     def decide() -> Plan:
-        seen = observe(project.host, (), with_health=False)
+        seen = observe(project, (), with_health=False)
         return plan_encrypt(seen, str(path), _present(project), unfinished=switch.is_unfinished(root))
 
     if execute(Operation(project, "secrets.encrypt", planned(project, decide))):
@@ -108,7 +108,7 @@ def decrypt(c: Context, yes: bool = False) -> None:
     After inv destroy; asks.
     """
     from ops.cli import show
-    from ops.engines.podman.observe import observe
+    from ops.observed import observe
     from ops.project import open_project
     from ops.secrets.at_rest import enable as switch
     from ops.secrets.at_rest import encrypted_copies as mirror
@@ -123,7 +123,7 @@ def decrypt(c: Context, yes: bool = False) -> None:
         opening.unlock(root, keys.read_key(mirror.key_file(root)))
 
     def decide() -> Plan:
-        seen = observe(project.host, (), with_health=False)
+        seen = observe(project, (), with_health=False)
         return plan_decrypt(seen, _present(project), unfinished=switch.is_unfinished(root))
 
     if execute(Operation(project, "secrets.decrypt", planned(project, decide), yes=yes)):

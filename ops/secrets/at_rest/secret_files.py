@@ -21,7 +21,7 @@ IPV6 = Path("/proc/sys/net/ipv6")
 """Absent where the kernel was started without IPv6."""
 
 
-def names(state: State, project: str) -> frozenset[str]:
+def names(state: State) -> frozenset[str]:
     """Secrets that can be handed over, by the names that Podman would have for them: those in memory, and those of which
     there is an encrypted copy. None where secrets are not encrypted."""
     if not mirror.is_on(state.root):
@@ -29,7 +29,7 @@ def names(state: State, project: str) -> frozenset[str]:
     places = (state.secrets, mirror.copies_of(state.root) / "secrets")
     paths = (path for place in places for path in place.glob("*/[0-9]*"))
     found = ((path.parent.name, mirror.clear_of(path).name) for path in paths)
-    return frozenset(secret_name(project, name, int(version)) for name, version in found if version.isdigit())
+    return frozenset(secret_name(state.root.name, name, int(version)) for name, version in found if version.isdigit())
 
 
 def hand(state: State, services: Iterable[Mapping[str, Any]]) -> None:

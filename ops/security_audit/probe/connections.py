@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address
 from pathlib import Path
 
-from ops.engines.podman.firewall_rules import published_networks
 from ops.engines.podman.supervisor.health import network_of
 from ops.security_audit.controls.network import allowed, place
 from ops.security_audit.facts import Connection, Reach
 from ops.security_audit.listeners import Listener, ports_of
 from ops.stack.alerting import NETWORK as ALERTING
+from ops.stack.firewall_rules import published_networks
 from ops.stack.model import Stack
 
 LISTENING = "0A"

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from ops.audit_log import record as audit
 from ops.engines.podman import argv as podman
 from ops.engines.podman import postgres
-from ops.engines.podman.firewall_rules import rules
 from ops.engines.podman.supervisor import firewall
 from ops.host.accounts import taken_ids
 from ops.secrets import search
@@ -19,6 +18,7 @@ from ops.secrets.search import Leak
 from ops.secrets.versions import newest_values
 from ops.security_audit.facts import HostFiles
 from ops.security_audit.probe.connections import held_by
+from ops.stack.firewall_rules import rules
 from ops.stack.render import container_name, network_name
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from ops.core.machine import REPOSITORY
 from ops.core.process import Result
-from ops.engines.podman.host import REPOSITORY
 from tests.drill.acme.servers import Names, Pebble, build
 from tests.drill.certs.strict import Handshakes, shown
 from tests.drill.stack import Drill, inv

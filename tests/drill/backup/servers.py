@@ -18,8 +18,8 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ops.certificates import pki
+from ops.core.machine import REPOSITORY
 from ops.core.process import run, until
-from ops.engines.podman.host import REPOSITORY
 from tests.drill.stack import Drill
 
 BUCKET, PREFIX, S3_NAME, SFTP_NAME = "backups", "shop", "s3.cc03.test", "nas.cc03.test"

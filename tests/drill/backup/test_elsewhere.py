@@ -19,8 +19,8 @@ import yaml
 from botocore.exceptions import ClientError
 
 from ops.backup.restore.volumes import folder_of
+from ops.core.machine import REPOSITORY
 from ops.core.process import Result
-from ops.engines.podman.host import REPOSITORY
 from ops.secrets import ciphers, versions
 from tests.drill.backup.servers import BUCKET, S3, Sftp, s3
 from tests.drill.stack import Drill, inv

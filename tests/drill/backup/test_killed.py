@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from ops.backup.around import journal
+from ops.core.machine import REPOSITORY
 from ops.engines.podman import argv as podman
-from ops.engines.podman.host import REPOSITORY
 from tests.drill.backup.hands import SLOT, Backups
 from tests.drill.conftest import Record
 from tests.drill.stack import PATIENCE, inv, kill

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.engines.podman.host import REPOSITORY
+from ops.core.machine import REPOSITORY
 from ops.stack.render import container_name, volume_name
 from tests.drill.backup.hands import Backups
 from tests.drill.backup.writer import TABLE, Writer, committing, survived

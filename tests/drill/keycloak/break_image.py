@@ -9,8 +9,8 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from ops.core.files import host_ca_bundle
+from ops.core.machine import REPOSITORY
 from ops.engines.podman import argv as podman
-from ops.engines.podman.host import REPOSITORY
 from tests.drill.keycloak.breakage import Act, Breakage, fails_to_start, no_login, serves
 from tests.drill.keycloak.hands import SLOT, Definition, Keycloak
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from ops.core.machine import REPOSITORY
 from ops.core.process import run
-from ops.engines.podman.host import REPOSITORY
 from tests.drill.conftest import Record
 from tests.drill.keycloak.logins import patient_login
 from tests.drill.stack import Drill, inv

@@ -16,8 +16,8 @@ from statistics import median
 
 import pytest
 
+from ops.core.machine import REPOSITORY
 from ops.core.process import run
-from ops.engines.podman.host import REPOSITORY
 from ops.stack.render import address, network_name
 from tests.drill.conftest import Record, temporary_accounts
 from tests.drill.keycloak.logins import patient_login

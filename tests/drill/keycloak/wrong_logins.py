@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from ops.engines.podman.host import REPOSITORY
+from ops.core.machine import REPOSITORY
 from ops.keycloak.probe.browser import OPENID
 
 PORT = 8443

@@ -16,8 +16,8 @@ from typing import Any
 
 import yaml
 
+from ops.core.machine import REPOSITORY
 from ops.core.process import run
-from ops.engines.podman.host import REPOSITORY
 from tests.drill.walls.seeds import LEAKED, OVERLAYS, SOCKET, Overlay, filled, laid_over
 
 PAGE = REPOSITORY / "docs" / "reference" / "audit-comparison.md"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ops.engines.podman import argv as podman
-from ops.engines.podman.build_network import network_for_builds
+from ops.engines.podman.images import network_for_builds
 from ops.stack.model import EDGE
 from tests.drill.stack import Drill
 

@@ -13,13 +13,13 @@ import pytest
 
 from ops.core.process import run
 from ops.engines.podman import argv as podman
-from ops.engines.podman.firewall_rules import table_name
 from ops.engines.podman.observe import inspected_containers
 from ops.engines.podman.supervisor import firewall
 from ops.engines.podman.supervisor.health import network_at
 from ops.project import Project
 from ops.security_audit.probe.connections import Place, addresses, sockets_of
 from ops.security_audit.probe.gather import places_of
+from ops.stack.firewall_rules import table_name
 from tests.drill.walls.moves import CONNECT_SECONDS, Page, connects, status_of
 
 LAN = "198.51.100"

@@ -19,7 +19,6 @@ from ops.core.process import alongside, run
 from ops.core.state import State
 from ops.engines.podman import argv as podman
 from ops.engines.podman import postgres
-from ops.engines.podman.firewall_rules import table_name
 from ops.engines.podman.observe import inspected_containers
 from ops.engines.podman.supervisor import firewall
 from ops.engines.podman.supervisor.health import network_of
@@ -28,6 +27,7 @@ from ops.keycloak.realm.live import bring_about, declared
 from ops.project import Project
 from ops.security_audit.probe.containers import by_namespace, pids_of
 from ops.stack.certificates import TLS
+from ops.stack.firewall_rules import table_name
 from ops.stack.model import LABEL_PROJECT
 from ops.stack.render import container_name, network_name
 from tests.drill.walls.conftest import QUICK, audited, told, value_of

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ops.deploy.plan import plan_deploy
-from ops.engines.podman.firewall_rules import rules, table_name
 from ops.lifecycle.plan import plan_destroy, plan_start
+from ops.stack.firewall_rules import rules, table_name
 from ops.stack.model import Seen
 from tests.unit.builders import allocation, before, defects, deployed, keys, stack, step, wanted, with_state
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from ops.engines.podman.containers_conf import HostFacts, containers_conf
+from ops.core.machine import HostFacts
+from ops.engines.podman.host import containers_conf
 
 BOTH = frozenset({"crun", "runc"})
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from ops.engines.engine import Usage
-from ops.engines.podman import usage as module
-from ops.engines.podman.usage import usage
+from ops.engines.podman import observe as module
+from ops.engines.podman.observe import usage
 
 
 def test_usage_is_averaged_over_the_seconds_that_were_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from ops.engines.podman.containers_conf import HostFacts
+from ops.core.machine import HostFacts
 from ops.host.findings import Facts, Finding, Folder, findings
 from ops.stack.accounts import Account, taken
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.engines.podman.diagnose import diagnose_build
+from ops.engines.podman.images import diagnose_build
 from ops.host.unit import unit, unit_name
 
 

@@ -12,7 +12,7 @@ import pytest
 from ops.core.plan import Plan, Step
 from ops.deploy.plan import plan_deploy
 from ops.deploy.steps import PromoteContainer, RemoveContainer, StartContainer
-from ops.engines.podman import owners
+from ops.host import files as owners
 from ops.host import steps as owner_steps
 from ops.host.owners_plan import folders_of, reader, volumes_of
 from ops.host.steps import DropFormerFiles, OwnFiles

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -30,18 +31,8 @@ def test_full_disk_stops_both(monkeypatch: pytest.MonkeyPatch) -> None:
             check(PROJECT)
 
 
-class Published:
-    """A project whose containers publish these ports of the host at present."""
-
-    def __init__(self, ports: dict[str, int]) -> None:
-        self.ports, self.host = ports, None
-
-
 def test_port_that_is_new_is_looked_at_while_the_stack_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    bindings = {"8443/tcp": [{"HostIp": "", "HostPort": "443"}], "8080/tcp": None}
-    running = {"edge": {"HostConfig": {"PortBindings": bindings}, "State": {"Status": "running"}}}
-    monkeypatch.setattr(preflight, "inspected_containers", lambda host: running)
     monkeypatch.setattr(preflight, "port_is_free", lambda port, address: False)
 
-    project = cast(Project, Published({"https": 443, "proxy_protocol": 8443}))
-    assert preflight._busy_ports(project) == {"proxy_protocol": 8443}
+    project = cast(Project, SimpleNamespace(name="cc03", ports={"https": 443, "proxy_protocol": 8443}))
+    assert preflight._busy_ports(project, {443: "cc03", 8443: "other"}) == {"proxy_protocol": 8443}

@@ -362,7 +362,7 @@ def test_withdrawn_version_is_still_handed_to_who_has_it(on: State) -> None:
 
 def test_without_encryption_nothing_changes(state: State) -> None:
     assert handed.part_as_is(state, {"services": {"redis": SERVICE}}) == {"services": {"redis": SERVICE}}
-    assert handed.names(state, "cc03") == frozenset()
+    assert handed.names(state) == frozenset()
     mirror.sync(state.root)
     assert not (state.root / "at-rest").exists()
 
@@ -377,7 +377,7 @@ def test_secret_of_which_only_the_encrypted_copy_is_left_counts_as_lost(on: Stat
     (on.secrets / "postgres-app").mkdir()
     files.write(on.secrets / "postgres-app" / "1", VALUE)
     shutil.rmtree(on.secrets / "postgres-app")
-    seen = deployed(wanted(), secret_versions={"redis-app": 1}, podman_secrets=frozenset(), handed=handed.names(on, "cc03"))
+    seen = deployed(wanted(), secret_versions={"redis-app": 1}, podman_secrets=frozenset(), handed=handed.names(on))
 
     assert "postgres-app" in lost_secrets(stack(), seen)
 

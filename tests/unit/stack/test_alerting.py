@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
+from ops.core import machine
 from ops.core.errors import UsageProblem
 from ops.core.process import Result
 from ops.deploy.plan import plan_deploy
-from ops.engines.podman.firewall_rules import rules
 from ops.engines.podman.supervisor import firewall
 from ops.stack.alerting import NETWORK
 from ops.stack.compose import parse_stack
+from ops.stack.firewall_rules import rules
 from ops.stack.model import Stack
 from tests.unit.builders import PORTS, REPOSITORY, STATE, allocation, before, deployed, keys, settings, wanted
 
@@ -248,9 +249,9 @@ def test_resolvers_are_those_that_podman_gives_to_containers(
     files = (tmp_path / "resolv.conf", tmp_path / "systemd.conf")
     for path, text in zip(files, (first, second), strict=True):
         path.write_text(text)
-    monkeypatch.setattr(firewall, "RESOLV_CONF", files)
+    monkeypatch.setattr(machine, "RESOLV_CONF", files)
 
-    assert firewall.nameservers() == found
+    assert machine.nameservers() == found
 
 
 # ---- The network itself

@@ -48,7 +48,7 @@ def test_status_loads_nothing_that_only_deploys_need_and_the_list_next_to_nothin
     listed, status = loaded
     too_much = {name for name in status if name.startswith(OF_DEPLOYS)} - set(COMMANDS)
 
-    assert {"ops.status.commands", "ops.engines.podman.observe", "yaml"} <= status
+    assert {"ops.status.commands", "ops.engines.podman.engine", "yaml"} <= status
     assert too_much == set()
     assert {"aiohttp", "keycloak", "acme"} & status == set()
     assert {"rich", "cryptography", "pydantic", "ops.project", "ops.stack"} & listed == set()

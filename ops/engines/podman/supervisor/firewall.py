@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +16,7 @@ from typing import Any
 
 from ops.core import files
 from ops.core.errors import OpsError
+from ops.core.machine import addresses, nameservers
 from ops.core.process import installed, run
 
 RULES, LISTED, ADMITTED = "rules.nft", "listed.nft", "admitted.json"
@@ -25,13 +25,11 @@ DAY = 86400.0
 ALTERED = "altered"
 SECONDS = 20.0
 RECEIVER = re.compile(r"^# receiver (\S+) (\d+)$", re.MULTILINE)
-"""How the rules name a declared receiver (ops/engines/podman/firewall_rules.py)."""
+"""How the rules name a declared receiver (ops/stack/firewall_rules.py)."""
 HELP = """\
 # HELP cc03_alert_receiver_known Whether this host knows an address of a declared receiver of alerts.
 # TYPE cc03_alert_receiver_known gauge
 """
-RESOLV_CONF = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
-"""Where Podman looks for what it writes into a container's: the second, where the first names nothing but the host itself."""
 
 
 def folder(state: Path) -> Path:
@@ -109,15 +107,6 @@ def admit(state: Path) -> tuple[str, ...]:
     return tuple(unknown)
 
 
-def addresses(host: str) -> tuple[str, ...]:
-    """IPv4 addresses of a name, as this host looks them up; none where it is unknown or nobody answers."""
-    try:
-        found = socket.getaddrinfo(host, None, socket.AF_INET, socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        return ()
-    return tuple(sorted({str(item[4][0]) for item in found}))
-
-
 def intruders(state: Path) -> tuple[str, ...]:
     """Addresses that the packet filter lets Alertmanager reach, and that were never those of a receiver or a resolver."""
     rules = _read(folder(state) / RULES)
@@ -174,15 +163,6 @@ class Receivers:
         hosts = sorted({host for host, _ in receivers(self.state)})
         lines = [f'cc03_alert_receiver_known{{receiver="{host}"}} {int(host not in self.unknown)}\n' for host in hosts]
         return "".join([HELP, *lines]) if lines else ""
-
-
-def nameservers() -> tuple[str, ...]:
-    """IPv4 addresses of the resolvers that a container on a network with a way out is given."""
-    for path in RESOLV_CONF:
-        found = re.findall(r"^\s*nameserver\s+(\d+(?:\.\d+){3})\s*$", _read(path), re.MULTILINE)
-        if outside := tuple(address for address in found if not address.startswith("127.")):
-            return outside
-    return ()
 
 
 def remove(state: Path) -> None:
