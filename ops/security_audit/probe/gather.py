@@ -81,34 +81,34 @@ def gather(project: Project, parts: frozenset[str] = PARTS) -> Facts:
         "python": partial(advisories.python, project.host.repository),
         "javascript": partial(advisories.javascript, project.host.repository),
     }
-    read: dict[str, Any] = {}
-    unread = dict.fromkeys(PARTS - parts, "skipped by this call")
-
-    def attempt(part: str, reader: Callable[[], Any]) -> None:
-        try:
-            read[part] = reader()
-        except Unread as problem:
-            unread[part] = str(problem)
-        except OpsError as problem:
-            unread[part] = f"{problem.what}: {problem.why}"
-        except OSError as problem:
-            unread[part] = f"{type(problem).__name__}: {problem}"
-
     with ThreadPoolExecutor(max_workers=len(PARTS)) as pool:
-        pending = {part: pool.submit(attempt, part, reader) for part, reader in readers.items() if part in parts}
+        pending = {part: pool.submit(attempt, reader) for part, reader in readers.items() if part in parts}
         containers = _containers(project, found, places)
         if "bursts" in parts:
             # Some of the other requests would be refused after the bursts.
             wait([one for part, one in pending.items() if part == "answers"])
-            attempt("bursts", lambda: requests.bursts(_front(project, places)))
-        for one in pending.values():
-            one.result()
+            pending["bursts"] = pool.submit(attempt, lambda: requests.bursts(_front(project, places)))
+    results = {part: one.result() for part, one in pending.items()}
     return Facts(
         stack=stack, compose=project.declaration, listeners=listeners, ports=project.ports,
         site=placeholders(project.settings, project.ports)["CC03_PUBLIC_URL"],
         images={name: image.tag for name, image in project.images.items()}, image_days=_image_days(project, found),
-        containers=containers, dependencies_down=project.engine.without(project.targets(), known), unread=unread, **read,
+        containers=containers, dependencies_down=project.engine.without(project.targets(), known),
+        unread={part: why for part in PARTS if (why := results.get(part, (None, "skipped by this call"))[1])},
+        **{part: value for part, (value, why) in results.items() if not why},
     )  # fmt: skip
+
+
+def attempt(reader: Callable[[], Any]) -> tuple[Any, str]:
+    """What a reader returns, or why it could not read."""
+    try:
+        return reader(), ""
+    except Unread as problem:
+        return None, str(problem)
+    except OpsError as problem:
+        return None, f"{problem.what}: {problem.why}"
+    except OSError as problem:
+        return None, f"{type(problem).__name__}: {problem}"
 
 
 def places_of(project: Project, found: Inspected) -> dict[str, Place]:

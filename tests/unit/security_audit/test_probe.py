@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ops.core.errors import OpsError
 from ops.core.state import State
 from ops.secrets.versions import newest_values
 from ops.security_audit.controls.http import BURSTS
@@ -15,6 +16,7 @@ from ops.security_audit.facts import Advisory, BurstResult, Mount, Unread
 from ops.security_audit.probe import connections, host
 from ops.security_audit.probe.advisories import read_debsecan, read_npm_audit, read_pip_audit
 from ops.security_audit.probe.containers import below, holds_sockets, may_write, namespace, namespaces, pids_of, status
+from ops.security_audit.probe.gather import attempt
 
 
 def mount(path: Path) -> Mount:
@@ -116,6 +118,22 @@ def test_secret_in_a_record_is_found_in_each_of_its_parts(state: State, name: st
     (state.root / name).write_text("x a-value-that-is-long-enough-to-be-one x")
 
     assert [(leak.secret, leak.where) for leak in host.leaks(state, {})] == [("redis-app", name)]
+
+
+@pytest.mark.parametrize(
+    ("problem", "why"),
+    [
+        (Unread("offline"), "offline"),
+        (OpsError("no answer", "it is stopped", "inv start"), "no answer: it is stopped"),
+        (FileNotFoundError(2, "gone"), "FileNotFoundError: [Errno 2] gone"),
+    ],
+)
+def test_reason_of_an_unread_part_is_kept(problem: Exception, why: str) -> None:
+    def reader() -> str:
+        raise problem
+
+    assert attempt(reader) == (None, why)
+    assert attempt(lambda: "read") == ("read", "")
 
 
 def test_packages_that_could_not_be_checked_are_unread() -> None:
