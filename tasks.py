@@ -8,7 +8,7 @@ from ops.backup import commands as backup
 from ops.backup.restore import commands as restore
 from ops.certificates import commands as certs
 from ops.certificates.acme import commands as certs_acme
-from ops.cli import overview  # noqa: F401  (groups the commands of inv --list)
+from ops.cli import program  # noqa: F401  (groups the commands of inv --list)
 from ops.deploy import commands as deploy
 from ops.deploy import rollback, scale
 from ops.host import doctor, service

@@ -21,7 +21,7 @@ from ops.secrets.metrics import write_after
 from ops.secrets.versions import all_accepted, secret_versions
 
 if TYPE_CHECKING:
-    from ops.cli.operation import UnderWay
+    from ops.cli.execute import UnderWay
     from ops.core.state import State
     from ops.project import Project
 

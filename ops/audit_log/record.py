@@ -31,7 +31,7 @@ from ops.project import Project
 from ops.stack.checkout import origin
 
 if TYPE_CHECKING:
-    from ops.cli.operation import UnderWay
+    from ops.cli.execute import UnderWay
 
 KEPT_DAYS = 400
 """Of a finished part, counted from its newest entry: a yearly audit sees the whole year. By age alone, so that nobody can have

@@ -12,7 +12,7 @@ from ops.core.errors import HostLacks, OpsError
 from ops.core.state import State
 
 if TYPE_CHECKING:
-    from ops.cli.operation import UnderWay
+    from ops.cli.execute import UnderWay
     from ops.project import Project
 
 DESPITE_UNFINISHED = ("restore", "stop", "destroy")

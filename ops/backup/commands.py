@@ -28,8 +28,7 @@ from ops.backup.sets import (
 )
 from ops.backup.steps import ARCHIVE, ProveHostArchive, RunJob
 from ops.cli.command import verb
-from ops.cli.execute import execute, locked
-from ops.cli.operation import Decision, Operation
+from ops.cli.execute import Decision, Operation, execute, locked
 from ops.core.errors import OpsError, UsageProblem, did_you_mean
 from ops.core.plan import Described, Plan, Step
 from ops.core.process import until

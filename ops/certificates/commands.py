@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 from invoke import Context
 
 from ops.cli.command import described, verb
-from ops.cli.execute import execute, locked
-from ops.cli.operation import Operation, planned
+from ops.cli.execute import Operation, execute, locked, planned
 from ops.core.errors import NeedsPerson, OpsError, UsageProblem
 
 if TYPE_CHECKING:

@@ -1,24 +1,25 @@
-"""How a command is declared, and how what it raises becomes three lines and an exit code."""
+"""How a command is declared, what --dry means for it, and how what it raises becomes three lines and an exit code."""
 
 from __future__ import annotations
 
 import errno
 import functools
+import inspect
 import os
 import signal
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, TextIO
 
 from invoke import Context, Exit, Task, task
 
-from ops.cli.arguments import VerbTask
-from ops.cli.command_line import drop, options_for, unread_output
-from ops.core.errors import HostLacks, NeedsPerson, OpsError
+from ops.cli.program import VerbTask, drop
+from ops.core.errors import HostLacks, NeedsPerson, OpsError, UsageProblem
 
 INTERRUPTED = 130
 """Exit code of a command that the operator broke off (128 + SIGINT)."""
@@ -72,9 +73,13 @@ def verb(
 
 def _watch_signals() -> None:
     """SIGTERM is Ctrl-C, and so is SIGHUP, the end of a session over SSH, unless nohup has it ignored."""
-    signal.signal(signal.SIGTERM, _as_interrupt)
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, _as_interrupt)
+        signal.signal(signal.SIGHUP, interrupt)
 
 
 REFUSALS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM})
@@ -90,10 +95,6 @@ def _refused_by_the_host(problem: BaseException) -> HostLacks | None:
     return HostLacks(
         "this host refused to read or write", f"{where}{problem.strerror}", "inv doctor checks space and permissions"
     )
-
-
-def _as_interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _fail(problem: OpsError) -> None:
@@ -128,3 +129,86 @@ def _defect(problem: BaseException) -> NeedsPerson:
     return NeedsPerson(
         "this command met a defect in its own code", f"{type(problem).__name__}: {problem}", f"report it with {path}"
     )
+
+
+WITHOUT_EFFECT = {
+    ("run", "echo"): "--echo", ("run", "hide"): "--hide", ("run", "pty"): "--pty", ("run", "warn"): "--warn-only",
+    ("timeouts", "command"): "--command-timeout", ("sudo", "password"): "--prompt-for-sudo-password",
+}  # fmt: skip
+"""Where Invoke keeps its options for the shell commands of a task -> option: no command here runs any through it."""
+
+
+def options_for(
+    function: Callable[..., None], context: Context, changes: bool | str, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The options that a command runs with: `--dry` is `--plan` where the command has one.
+
+    Parameters
+    ----------
+    changes: whether the command changes anything; the name of an option: whether that was given.
+
+    Raises UsageProblem for `--dry` of a change that has no plan, and for an option of Invoke that has no effect here.
+    """
+    given: Mapping[str, Mapping[str, Any]] = context.config._overrides  # all else mixes in what a configuration file says
+    for (section, name), option in WITHOUT_EFFECT.items():
+        if name in given.get(section, {}):
+            raise UsageProblem(
+                f"inv has no option {option}",
+                "Invoke has it for tasks that run shell commands; these commands run none through it", "inv --help",
+            )  # fmt: skip
+    if not context.config.run.dry or not (changes if isinstance(changes, bool) else options.get(changes)):
+        return dict(options)
+    if "plan" in inspect.signature(function).parameters:
+        return {**options, "plan": True}
+    raise UsageProblem(
+        "--dry cannot show what this command would do", "it has no plan, so nothing was done", "inv --list names the others"
+    )
+
+
+def whole_number(word: object, name: str) -> int:
+    """A positional word as a number. Raises UsageProblem where it is none.
+
+    Parameters
+    ----------
+    name: of the option, as `inv --help` shows it.
+    """
+    try:
+        return int(str(word))
+    except ValueError:
+        raise UsageProblem(f'{name} is "{word}"', "it must be a whole number", "inv releases lists the numbers") from None
+
+
+class Unread:
+    """An output stream whose reader may go away: what nobody reads is dropped, and the command that writes it goes on."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except BrokenPipeError:
+            drop(self._stream)
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except BrokenPipeError:
+            drop(self._stream)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def unread_output(tolerated: bool) -> Iterator[None]:
+    """While the block runs, a closed pipe ends nothing, where that is `tolerated`: half a change is no answer to `| head`."""
+    before = sys.stdout, sys.stderr
+    if tolerated:
+        sys.stdout, sys.stderr = Unread(sys.stdout), Unread(sys.stderr)
+    try:
+        yield
+        sys.stdout.flush()
+    finally:
+        sys.stdout, sys.stderr = before

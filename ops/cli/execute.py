@@ -8,17 +8,143 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ops.cli.command import described
-from ops.cli.operation import DONE, FAILED, REVERTED, Decision, Operation, Revert, UnderWay, note
 from ops.core.errors import LockHeld, NeedsPerson, OpsError
+from ops.core.plan import Plan, Step
 
 if TYPE_CHECKING:
-    from ops.core.plan import Plan, Step
+    from ops.cli.show import Progress
+    from ops.execution import Execution
     from ops.project import Project
+    from ops.stack.wanted import Wanted
+
+DONE, REVERTED, FAILED = "done", "reverted", "failed"
+
+
+def _nothing(*_: object) -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class Revert:
+    """How the previous state is restored where a plan fails, and how that is described."""
+
+    decide: Callable[[], Decision]
+    title: str
+    """What is done, as in `putting release 3 back`."""
+    restored: str
+    """What holds afterwards; `{seconds}` is filled in."""
+    by_hand: str
+    """What to type where the previous state could not be restored."""
+    again: str = ""
+    """The command to repeat once the cause is corrected; empty: the failure says itself what to do next."""
+    unchanged: str = ""
+    """Said in the place of `restored` where there is nothing to revert."""
+    interrupts: bool = True
+    """Whether an interrupt is reverted as well; otherwise what was done stays."""
+
+
+class Observer:
+    """Watches users while a plan is executed; this one watches nobody."""
+
+    def first_touch(self) -> None:
+        """Called once, before the first step that users could notice."""
+
+    def executed(self) -> None:
+        """Called when the steps have ended, whichever way."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What is to be done, from what this host is like now."""
+
+    project: Project
+    plan: Plan
+    wanted: Wanted | None = None
+    """The release that the steps belong to; None: the one that runs."""
+    left: Callable[[], Plan] | None = None
+    """Reads and plans again: what is still to be done. None: the plan is the wish itself, and nothing can be left over."""
+    refuse: Callable[[], None] = _nothing
+    """Raises where this plan may not be executed; not asked for a plan that is only shown."""
+    nothing_to_do: Callable[[], None] = _nothing
+    """Called under the lock where the plan is empty."""
+    observe: Callable[[], AbstractContextManager[Observer]] = lambda: nullcontext(Observer())
+    executed: Callable[[Decision, Execution], None] = _nothing
+    """Called when the steps of this plan, or of the one that reverts it, have ended, whichever way."""
+    revert: Revert | None = None
+    failed: Callable[[BaseException, int], BaseException] = lambda problem, done: problem
+    """What is raised for a problem that is not reverted. Given the problem, and how many steps were done."""
+    ended: Callable[[str, str], None] = _nothing
+    """Told the outcome (DONE, REVERTED, FAILED), and why."""
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A command that changes something, as data.
+
+    decide: reads the host and plans; called again for every new look at it. plan_only: show the plan, and do nothing.
+    yes: do not ask. word: what has to be typed where something is destroyed. check: raises where the host cannot carry the
+    plan out; asked only when there is something to do.
+    """
+
+    project: Project
+    verb: str
+    decide: Callable[[], Decision]
+    plan_only: bool = False
+    yes: bool = False
+    word: str = "yes"
+    check: Callable[[Project], None] | None = None
+    plans_first: bool = True
+    """Whether a plan is made before the lock is taken: an empty one then leaves no trace, and needs no lock."""
+    locks_to_plan: bool = False
+    """Whether a plan that is only shown needs the lock as well."""
+    shows_plan: bool = False
+    """Whether the whole plan is shown before it is executed, and not only what it destroys."""
+    locks: bool = True
+    """Whether the project's lock is taken: not where the caller holds it, nor for a job that may run beside a deploy."""
+    remembers: bool = True
+    """Whether addresses and ports of the checkout are those of the project from now on."""
+    journal: Path | None = None
+    """None: the project's own, which belongs to the holder of the lock."""
+    progress: Callable[[Progress], Progress] = lambda shown: shown
+    tidy: Callable[[], None] = _nothing
+    """Removes what planning has left on this host; called under the lock, whatever has become of the plan."""
+
+
+@dataclass(frozen=True)
+class UnderWay:
+    """A plan that is being executed, for the hooks that features have registered (ops/composition.py)."""
+
+    project: Project
+    plan: Plan
+    hooks: list[Mapping[str, Any]] = field(default_factory=list)
+    """Outcome of each program in config/hooks/, for the audit log."""
+
+    def say(self, text: str) -> None:
+        from ops.cli import show
+
+        show.aside(text)
+
+    def note(self, text: str, kind: str = "[yellow]note:[/yellow]") -> None:
+        note(text, kind)
+
+
+def note(text: str, kind: str = "[yellow]note:[/yellow]") -> None:
+    from ops.cli import show
+
+    show.err.print(f"{kind} {text}")
+
+
+def planned(project: Project, decide: Callable[[], Plan]) -> Callable[[], Decision]:
+    """The decision of a command whose plan is all there is to it: afterwards, nothing of it may be left to do."""
+    return lambda: Decision(project, decide(), left=decide)
+
 
 READINGS, PAUSE_SECONDS = 5, 3.0
 """A busy host may answer one health check late: only what stays so is left over."""
@@ -38,7 +164,7 @@ def execute(operation: Operation) -> int:
             try:
                 show.plan(one.decide().plan)
             finally:
-                _tidy(one)
+                one.tidy()
         return 0
     agreed: Plan | None = None
     if one.plans_first:
@@ -83,21 +209,16 @@ def _with_consent(one: Operation, agreed: Plan | None) -> int:
                     return _execute(one, decision)
             finally:
                 if not asks:
-                    _tidy(one)
+                    one.tidy()
         try:
             _ask(one, plan)
         except BaseException:
             # Where another command has the lock by now, the next deploy removes it.
-            if one.tidy:
+            if one.tidy is not _nothing:
                 with suppress(LockHeld), locked(one.project, one.verb):
-                    _tidy(one)
+                    one.tidy()
             raise
         agreed = plan
-
-
-def _tidy(one: Operation) -> None:
-    if one.tidy:
-        one.tidy()
 
 
 def _gist(plan: Plan) -> frozenset[str]:
@@ -190,7 +311,7 @@ class _Run:
                     self._steps(self.decision, observer.first_touch)
                 finally:
                     observer.executed()
-                self._verify(self.decision)
+                _verify_nothing_left(self.decision)
         except (Exception, KeyboardInterrupt) as problem:
             # Also what nobody has foreseen: users are not to be left half way.
             revert = self.decision.revert
@@ -223,10 +344,6 @@ class _Run:
             finally:
                 self.decision.executed(decision, execution)
 
-    def _verify(self, decision: Decision) -> None:
-        if decision.left and self.project.state.root.exists():
-            verify_nothing_left(decision.left)
-
     def _revert(self, problem: BaseException, revert: Revert) -> NoReturn:
         """Raises what went wrong: as an interrupt or with exit code 1 where the previous state is restored, 5 where not."""
         from ops.cli import show
@@ -238,7 +355,7 @@ class _Run:
             if back.plan.steps:
                 show.err.print(f"{why}: {revert.title}")
                 self._steps(back)
-                self._verify(back)
+                _verify_nothing_left(back)
         except (KeyboardInterrupt, Exception) as second:
             self.decision.ended(FAILED, why)
             other = described(second)
@@ -258,12 +375,14 @@ class _Run:
         raise OpsError(said.what, said.why, f"{restored}; {then}{again}", said.details) from problem
 
 
-def verify_nothing_left(decide: Callable[[], Plan]) -> None:
+def _verify_nothing_left(decision: Decision) -> None:
     """Raises NeedsPerson where a plan that was executed would still have something to do."""
+    if decision.left is None or not decision.project.state.root.exists():
+        return
     for reading in range(READINGS):
         if reading:
             time.sleep(PAUSE_SECONDS)
-        left = decide()
+        left = decision.left()
         if not left.steps:
             return
     raise NeedsPerson(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -86,7 +88,26 @@ class _Line:
     text: str = ""
 
 
-class LiveProgress:
+class Progress(AbstractContextManager["Progress"]):
+    """Who is told of the steps of a plan: nobody."""
+
+    def __exit__(self, *details: object) -> None:
+        return None
+
+    def report(self, key: str, text: str) -> None:
+        """How far a step is."""
+
+    def started(self, step: Step) -> None:
+        """Called as a step begins."""
+
+    def finished(self, step: Step, seconds: float) -> None:
+        """Called as a step ends."""
+
+    def failed(self, step: Step, problem: BaseException) -> None:
+        """problem: `ops.core.process.Ended` where the step was ended because another one failed, or by the operator."""
+
+
+class LiveProgress(Progress):
     """Steps under way with their time and last word, redrawn in place; what is finished is counted, failures stay."""
 
     def __init__(self, total: int) -> None:
@@ -140,24 +161,12 @@ class LiveProgress:
             out.print(f"[bold red]failed[/bold red]{after}: {escape(step.title)}: {escape(_in_one_line(problem))}")
 
 
-class PlainProgress:
-    """One line for each step that ends; long steps also say when they begin."""
+class PlainProgress(Progress):
+    """One line for each step that ends."""
 
     def __init__(self, total: int) -> None:
         self.total, self.count = total, 0
         self.guard = threading.Lock()
-
-    def __enter__(self) -> PlainProgress:
-        return self
-
-    def __exit__(self, *details: object) -> None:
-        return None
-
-    def report(self, key: str, text: str) -> None:
-        return None
-
-    def started(self, step: Step) -> None:
-        return None
 
     def finished(self, step: Step, seconds: float) -> None:
         with self.guard:
@@ -170,7 +179,37 @@ class PlainProgress:
             print(f"[ended] {step.title}" if ended else f"[failed] {step.title}: {_in_one_line(problem)}", flush=True)
 
 
-def progress(total: int) -> LiveProgress | PlainProgress:
+class Watch(Progress):
+    """Progress that also writes down what each step took, and what it had to say.
+
+    shown: who else is told. steps: filled with title, seconds and lines of each step that ended.
+    """
+
+    def __init__(self, shown: Progress, steps: list[dict[str, Any]]) -> None:
+        self.shown, self.steps = shown, steps
+        self.said: dict[str, list[str]] = {}
+
+    def report(self, key: str, text: str) -> None:
+        """A line that ends in seconds is a result, and stays on the screen; every other one is a state."""
+        if text.endswith(" s)"):
+            self.said.setdefault(key, []).append(text)
+            out.print(f"  {text}")
+        else:
+            self.shown.report(key, text)
+
+    def started(self, step: Step) -> None:
+        self.shown.started(step)
+
+    def finished(self, step: Step, seconds: float) -> None:
+        entry: dict[str, Any] = {"title": step.title, "seconds": round(seconds, 2)}
+        self.steps.append({**entry, "said": self.said[step.key]} if step.key in self.said else entry)
+        self.shown.finished(step, seconds)
+
+    def failed(self, step: Step, problem: BaseException) -> None:
+        self.shown.failed(step, problem)
+
+
+def progress(total: int) -> Progress:
     return LiveProgress(total) if out.is_terminal else PlainProgress(total)
 
 

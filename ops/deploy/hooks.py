@@ -20,7 +20,7 @@ from ops.project import Project
 from ops.releases.steps import WriteRelease
 
 if TYPE_CHECKING:
-    from ops.cli.operation import UnderWay
+    from ops.cli.execute import UnderWay
 
 WHEN = ("pre", "post")
 VERBS = ("build", "deploy", "rollback")

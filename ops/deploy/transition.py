@@ -10,8 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ops.cli.command import described
-from ops.cli.execute import execute
-from ops.cli.operation import DONE, FAILED, Decision, NoObserver, Observer, Operation, Revert, note
+from ops.cli.execute import DONE, FAILED, Decision, Observer, Operation, Revert, execute, note
 from ops.core.errors import HostLacks, OpsError
 from ops.keycloak.schema.dumps import STAMP
 from ops.keycloak.schema.upgrade import FORWARD, Rules
@@ -218,7 +217,7 @@ class _Attempt:
         self.began = time.monotonic()
         serving = EDGE in self.seen.containers and self.seen.containers[EDGE].state == "running"
         if self.previous is None or not serving or not self.plan.changes:
-            return nullcontext(NoObserver())
+            return nullcontext(Observer())
         return self._measured()
 
     @contextmanager
@@ -322,7 +321,7 @@ class _Attempt:
             note(f"old releases could not be cleaned up: {failure.what}: {failure.why}")
 
 
-class _Users:
+class _Users(Observer):
     """What the prober is asked for by execute(): when users could notice something at first, and at last."""
 
     def __init__(self, found: Measurement) -> None:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from invoke import Context
 
 from ops.cli.command import verb
-from ops.cli.execute import execute
-from ops.cli.operation import Operation, planned
+from ops.cli.execute import Operation, execute, planned
 
 if TYPE_CHECKING:
     from ops.core.plan import Plan

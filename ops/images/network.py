@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ops.images.plan import builds
 
 if TYPE_CHECKING:
-    from ops.cli.operation import UnderWay
+    from ops.cli.execute import UnderWay
 
 
 @contextmanager

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 from invoke import Context
 
 from ops.cli.command import described, verb
-from ops.cli.execute import execute, locked
-from ops.cli.operation import Decision, Operation
+from ops.cli.execute import Decision, Operation, execute, locked
 from ops.core.errors import HostLacks, NeedsPerson, OpsError
 from ops.core.plan import Plan
 from ops.keycloak.repair import undo_steps as undo
@@ -294,14 +293,14 @@ class _Run:
 
     def _apply(self, plan: Plan, wanted: Wanted | None, steps: list[dict[str, Any]], repair: Repair | None = None) -> None:
         """Carry out a plan. steps: filled with title and seconds of each that ended."""
-        from ops.cli.watch import Watch
+        from ops.cli.show import Progress, Watch
 
         if not plan.steps:
             return
         decision = Decision(self.project, plan, wanted)
         execute(Operation(
             self.project, VERB, lambda: decision, locks=False, remembers=False,
-            progress=lambda shown: Watch(None if self.quiet else shown, steps),
+            progress=lambda shown: Watch(Progress() if self.quiet else shown, steps),
         ))  # fmt: skip
 
     # The end.

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from invoke import Context
 
 from ops.cli.command import verb
-from ops.cli.execute import execute
-from ops.cli.operation import Decision, Operation, planned
+from ops.cli.execute import Decision, Operation, execute, planned
 from ops.core.errors import HostLacks
 
 if TYPE_CHECKING:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from invoke import Context
 
-from ops.cli.command import verb
-from ops.cli.command_line import whole_number
+from ops.cli.command import verb, whole_number
 from ops.core.errors import HostLacks
 
 if TYPE_CHECKING:

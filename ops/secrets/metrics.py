@@ -12,7 +12,7 @@ from ops.secrets import versions
 from ops.secrets.table import TARGETS
 
 if TYPE_CHECKING:
-    from ops.cli.operation import UnderWay
+    from ops.cli.execute import UnderWay
 
 FILE = "secrets.prom"
 METRIC = "cc03_secret_created_timestamp_seconds"

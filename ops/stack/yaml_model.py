@@ -1,6 +1,6 @@
 """A YAML document -> a typed model. What does not fit is refused with file, line and a suggestion. Pure.
 
-ops/cli/model_pages.py tells the reference and editors what the models accept.
+ops/reference.py tells the reference and editors what the models accept.
 """
 
 from __future__ import annotations

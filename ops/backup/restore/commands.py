@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from invoke import Context
 
 from ops.cli.command import described, verb
-from ops.cli.execute import execute, locked
-from ops.cli.operation import Decision, Operation, Revert
+from ops.cli.execute import Decision, Operation, Revert, execute, locked
 from ops.core.errors import HostLacks, NeedsPerson, UsageProblem
 
 if TYPE_CHECKING:

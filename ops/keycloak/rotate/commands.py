@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from invoke import Context
 
 from ops.cli.command import verb
-from ops.cli.execute import execute
-from ops.cli.operation import Decision, Operation, Revert
+from ops.cli.execute import Decision, Operation, Revert, execute
 from ops.core.errors import NeedsPerson, UsageProblem, did_you_mean
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ import pytest
 from ops.backup import around, keys
 from ops.backup import host_archive as archive
 from ops.backup.restore import repository as bootstrap
-from ops.cli.operation import UnderWay
+from ops.cli.execute import UnderWay
 from ops.core import files
 from ops.core.errors import HostLacks, OpsError, UsageProblem
 from ops.core.plan import Plan

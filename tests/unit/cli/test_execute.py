@@ -11,8 +11,7 @@ import pytest
 
 from ops import composition
 from ops.cli import show
-from ops.cli.execute import execute
-from ops.cli.operation import DONE, FAILED, REVERTED, Decision, Operation, Revert, planned
+from ops.cli.execute import DONE, FAILED, REVERTED, Decision, Operation, Revert, execute, planned
 from ops.core.errors import HostLacks, LockHeld, NeedsPerson, OpsError
 from ops.core.lock import busy, hold
 from ops.core.plan import Described, Plan

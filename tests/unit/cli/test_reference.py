@@ -11,9 +11,9 @@ from invoke import Collection, Context, task
 from pydantic import Field
 
 from ops import reference
-from ops.cli.arguments import VerbTask
-from ops.cli.model_pages import rows
+from ops.cli.program import VerbTask
 from ops.core.errors import OpsError, UsageProblem
+from ops.reference import rows
 from ops.stack.settings import Settings
 from ops.stack.yaml_model import Form, Keys, parse_yaml, read
 from tests.unit.builders import REPOSITORY

@@ -19,8 +19,7 @@ from ops.backup.restore import restoring, volumes
 from ops.backup.restore.steps import ForgetRestore, RememberRestore
 from ops.backup.restore.target import Target
 from ops.cli import show
-from ops.cli.execute import execute
-from ops.cli.operation import Operation, planned
+from ops.cli.execute import Operation, execute, planned
 from ops.core import files
 from ops.core.errors import LockHeld, NeedsPerson, OpsError
 from ops.core.lock import busy, hold

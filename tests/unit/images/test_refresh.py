@@ -10,7 +10,7 @@ import pytest
 from invoke import Context, Exit
 
 from ops import project as machine
-from ops.cli.operation import Operation
+from ops.cli.execute import Operation
 from ops.core.errors import OpsError
 from ops.core.state import State
 from ops.images import commands as images

@@ -14,8 +14,7 @@ import requests  # noqa: F401  (binds a socket when it is imported, which a test
 from invoke import Context, Exit
 
 from ops import project as project_module
-from ops.cli.execute import execute
-from ops.cli.operation import Operation, planned
+from ops.cli.execute import Operation, execute, planned
 from ops.core.errors import HostLacks
 from ops.core.plan import Described, Plan
 from ops.core.process import Result

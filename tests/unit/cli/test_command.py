@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 import pytest
 from invoke import Collection, Context, Program
 
+from ops.cli import command as common
 from ops.cli.command import verb
 from ops.core.errors import OpsError
 from tests.unit.builders import REPOSITORY
@@ -185,3 +189,38 @@ def test_commands_are_found_from_any_folder_where_invoke_is_told_of_the_checkout
     shown = capsys.readouterr()
     assert ("deploy" in shown.out) is told
     assert ("Can't find any collection named 'tasks'!" in shown.err) is not told
+
+
+@pytest.fixture
+def everybodys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+def report(problem: Exception) -> Path:
+    return Path(common._defect(problem).next_step.removeprefix("report it with "))
+
+
+def test_report_is_for_its_owner_alone(everybodys: Path) -> None:
+    found = report(RuntimeError("what went wrong"))
+
+    assert "what went wrong" in found.read_text()
+    assert found.parent == everybodys
+    assert stat.S_IMODE(found.stat().st_mode) == 0o600
+
+
+def test_report_follows_no_link_that_another_account_has_laid(everybodys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = report(RuntimeError("first"))
+    victim = everybodys.parent / "victim"
+    victim.write_text("untouched")
+    first.unlink()
+    first.symlink_to(victim)
+    # The same moment and the same process: a name made of both alone would be the same again.
+    monkeypatch.setattr(time, "strftime", lambda form: first.name.split("-")[2])
+
+    second = report(RuntimeError("second"))
+
+    assert victim.read_text() == "untouched"
+    assert second != first
