@@ -26,11 +26,10 @@ from ops.releases.store import current_number, load_release
 from ops.secrets.at_rest import unlock as opening
 from ops.secrets.versions import secret_versions
 from ops.stack.allocate import allocate, allocate_ports, as_json
-from ops.stack.backup_settings import with_settings
+from ops.stack.applied_settings import with_settings
 from ops.stack.certificates import TLS, leaves, listeners
 from ops.stack.checkout import config_of, config_version, read_settings, realm_of, wanted_images
 from ops.stack.compose import parse_stack, placeholders
-from ops.stack.durations import grace
 from ops.stack.images import WantedImage
 from ops.stack.model import Allocation, Stack
 from ops.stack.render import address, container_name, digest, render_release
@@ -242,7 +241,7 @@ def targets_of(
         Target(
             slot=slot, service=service.name, container=container_name(stack.project, slot),
             address=address(allocation, service.listens_on[0], service.address_name(slot)), probe=service.probe,
-            ca=str(state.ca / "root.pem"), start_seconds=service.start_seconds, grace=grace(service),
+            ca=str(state.ca / "root.pem"), start_seconds=service.start_seconds, grace=service.grace,
             socket=service.socket or "", holder=container_name(stack.project, service.shares) if service.shares else "",
             needs=tuple(service.needs), live=service.live or "",
             certificate=str(state.certs / service.name / TLS) if service.has_tls else "",

@@ -243,10 +243,9 @@ def credentials(c: Context, name: str, file: str = "") -> None:
     from ops.backup import credentials as kept
     from ops.cli import show
     from ops.project import open_project
-    from ops.stack.backup_settings import declared
 
     project = open_project()
-    remote = {one.name: one for one in declared(project.settings) if one.remote}
+    remote = {one.name: one for one in project.settings.repositories if one.remote}
     if name not in remote:
         raise UsageProblem(
             f"stack.yaml has no repository {name} in S3 or behind SFTP", did_you_mean(name, list(remote)),

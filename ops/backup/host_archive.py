@@ -32,7 +32,7 @@ from ops.releases.store import current_number
 from ops.secrets import signers, versions
 from ops.secrets.at_rest import encrypted_copies as mirror
 from ops.secrets.at_rest import unlock as opening
-from ops.stack.backup_settings import OWNER
+from ops.stack.applied_settings import OWNER
 from ops.stack.checkout import origin
 
 NAME, FACTS, SEALED, SIGNED = "host.tar", "facts.json", "sealed.age", "sealed.hmac"

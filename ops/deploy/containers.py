@@ -20,11 +20,9 @@ from ops.deploy.steps import (
 from ops.host import owners_plan as owners
 from ops.secrets import verifying as handing
 from ops.secrets.steps import HandOver
-from ops.stack.durations import grace
 from ops.stack.model import Seen, Service
-from ops.stack.placement import unreached
 from ops.stack.render import CHECK_SUFFIX, MIGRATE_SUFFIX, next_of, one_off
-from ops.stack.wanted import Wanted
+from ops.stack.wanted import Wanted, unreached
 
 HEALS_SECONDS = 20
 """The backend asks for the realm's keys every 15 s at the latest."""
@@ -282,7 +280,7 @@ def _roll(service: Service, slots: list[str], after: list[str], options: Options
     steps += _moved(movers, surge, previous)
     # Another key than that of a left-over, which may have been removed first.
     steps.append(RemoveContainer(f"retire {surge}", f"stop and remove {surge}", tuple(previous), slot=surge,
-                                 grace=grace(service)))  # fmt: skip
+                                 grace=service.grace))  # fmt: skip
     return steps
 
 
@@ -294,7 +292,7 @@ def _proof(service: Service, slot: str, after: tuple[str, ...], options: Options
 
 
 def _removal(service: Service, slot: str, after: Iterable[str]) -> Step:
-    return RemoveContainer(f"remove {slot}", f"stop and remove {slot}", tuple(after), slot=slot, grace=grace(service))
+    return RemoveContainer(f"remove {slot}", f"stop and remove {slot}", tuple(after), slot=slot, grace=service.grace)
 
 
 def _replace(
@@ -363,12 +361,12 @@ def _mend(work: _Work, seen: Seen, service: Service, slots: list[str], gates: li
             steps.append(StartContainer(f"start {slot}", f"start {slot}", tuple(gates), slot=slot))
         elif moved or seen.containers[slot].stranded:
             title = f"restart {slot}, to join the network of {service.shares}"
-            steps.append(RestartContainer(f"start {slot}", title, tuple(gates), slot=slot, grace=grace(service)))
+            steps.append(RestartContainer(f"start {slot}", title, tuple(gates), slot=slot, grace=service.grace))
         elif slot in seen.unhealthy and (seen.containers[slot].running_seconds or 0) > service.start_seconds:
             title = f"restart {slot}: {seen.unhealthy[slot]}"
             patience = HEALS_SECONDS if lacked else 0
             after = (*gates, *turn)
-            steps.append(RestartContainer(f"start {slot}", title, after, slot=slot, grace=grace(service), patience=patience))
+            steps.append(RestartContainer(f"start {slot}", title, after, slot=slot, grace=service.grace, patience=patience))
             turn = [f"healthy {slot}"]
         elif slot not in seen.unhealthy:
             continue

@@ -21,11 +21,10 @@ from ops.keycloak.realm.deploy import SERVICE as KEYCLOAK
 from ops.releases.steps import ActivateRelease, WriteRelease
 from ops.secrets.steps import GenerateSecret, StoreSecret
 from ops.stack.model import Seen, Service
-from ops.stack.placement import unreached
 from ops.stack.release import manifest_of, release_files
 from ops.stack.render import network_name, next_of, secret_name, volume_name
 from ops.stack.repositories import given
-from ops.stack.wanted import Wanted
+from ops.stack.wanted import Wanted, unreached
 
 TURNING_SECONDS = 60
 """What it takes to replace everything from Redis to the frontend, Keycloak's start included."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ops.core.machine import HostFacts
 from ops.stack.accounts import Taken
-from ops.stack.backup_settings import OWNER
+from ops.stack.applied_settings import OWNER
 
 PODMAN_MINIMUM = (4, 3)
 NFTABLES_SINCE = (5, 0)

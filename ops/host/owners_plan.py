@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from ops.core.plan import Step
 from ops.host.steps import DropFormerFiles, OwnFiles
-from ops.stack.backup_settings import INSIDE as REPOSITORIES
+from ops.stack.applied_settings import INSIDE as REPOSITORIES
 from ops.stack.model import Seen, Service
 from ops.stack.render import volume_name
 from ops.stack.wanted import Wanted

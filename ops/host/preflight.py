@@ -23,7 +23,7 @@ from ops.host.findings import Facts, Folder, findings
 from ops.project import Project
 from ops.secrets.at_rest import enable as switch
 from ops.secrets.at_rest import encrypted_copies as mirror
-from ops.stack.backup_settings import OWNER, declared
+from ops.stack.applied_settings import OWNER
 
 STORAGE = Path("/var/lib/containers")
 
@@ -87,7 +87,7 @@ def _busy_ports(project: Project, owners: Mapping[int, str]) -> dict[str, int]:
 def _folders(project: Project) -> dict[str, Folder]:
     local = _nearest(STORAGE).stat().st_dev
     found = {}
-    local_ones = [one for one in declared(project.settings) if not one.remote]
+    local_ones = [one for one in project.settings.repositories if not one.remote]
     # A deploy changes the owner together with that of the local repository.
     writers = {OWNER, owner_of(project.engine, "backup", OWNER)} if local_ones else set()
     for one in local_ones:

@@ -17,13 +17,12 @@ from ops.deploy.resource_steps import (
 )
 from ops.deploy.steps import AwaitHealthy, RemoveContainer, RestartContainer, StartContainer, StopContainer
 from ops.secrets.steps import RemoveSecret
-from ops.stack.durations import grace
 from ops.stack.model import Seen, Stack
 from ops.stack.repositories import given
 
 
 def _graces(stack: Stack) -> dict[str, int]:
-    return {slot: grace(service) for service in stack.services.values() for slot in service.slots()}
+    return {slot: service.grace for service in stack.services.values() for slot in service.slots()}
 
 
 def stop_order(stack: Stack, slots: list[str]) -> list[tuple[str, ...]]:
@@ -79,7 +78,7 @@ def plan_start(stack: Stack, seen: Seen, supervise: Mapping[str, Any], version: 
                 steps.append(
                     StartContainer(key, title, gates, slot=slot)
                     if slot in stopped
-                    else RestartContainer(key, title, gates, slot=slot, grace=grace(service))
+                    else RestartContainer(key, title, gates, slot=slot, grace=service.grace)
                 )
                 steps.append(
                     AwaitHealthy(
@@ -101,7 +100,7 @@ def plan_restart(stack: Stack, seen: Seen, service_name: str) -> Plan:
     for service, slot in ((one, slot) for one in together for slot in one.slots()):
         if slot not in seen.containers:
             continue
-        steps.append(RestartContainer(f"restart {slot}", f"restart {slot}", after, slot=slot, grace=grace(service)))
+        steps.append(RestartContainer(f"restart {slot}", f"restart {slot}", after, slot=slot, grace=service.grace))
         steps.append(
             AwaitHealthy(f"healthy {slot}", f"wait for {slot}", (f"restart {slot}",), slot=slot, deadline=service.start_seconds)
         )

@@ -10,9 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ops.core.errors import UsageProblem
-from ops.stack import proxy_protocol
-from ops.stack.alerting import with_way_out
-from ops.stack.backup_settings import interruption, with_repositories
+from ops.stack.applied_settings import filled, interruption, with_listener, with_repositories, with_way_out
 from ops.stack.compose_keys import ServiceKeys
 from ops.stack.contract import PARTS, smoke_path
 from ops.stack.model import Limits, Service, Stack
@@ -39,7 +37,7 @@ def placeholders(settings: Settings, ports: Mapping[str, int]) -> dict[str, str]
         "CC03_PUBLIC_URL": url(settings.domain, ports["https"]),
         "CC03_OPS_URL": url("localhost", ports["ops"]),
         "CC03_LOAD_BALANCERS": " ".join(f"set_real_ip_from {one};" for one in settings.load_balancer.addresses),
-        **proxy_protocol.filled(ports),
+        **filled(ports),
         "CC03_METRICS_RETENTION": settings.retention.metrics,
         "CC03_METRICS_BYTES": str(disk_bytes(settings.retention.metrics_size)),
         "CC03_LOGS_RETENTION": settings.retention.logs,
@@ -117,7 +115,7 @@ def parse_stack(
         backup = document["services"]["backup"]
         backup["x-cc03"] = {**backup.get("x-cc03", {}), **interruption(settings)}
     destinations = with_way_out(document, settings)
-    proxy_protocol.with_listener(document, ports)
+    with_listener(document, ports)
     services = {name: _service(name, document["services"], settings, repository, scaled or {}) for name in document["services"]}
     return Stack(
         project=settings.project,

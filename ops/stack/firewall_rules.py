@@ -9,7 +9,7 @@ drops come before their rules (priority -10 before 0), and what it accepts they 
 
 from __future__ import annotations
 
-from ops.stack.alerting import NETWORK as ALERTING
+from ops.stack.applied_settings import ALERTING
 from ops.stack.model import Allocation, Stack
 
 LINK_LOCAL = "169.254.0.0/16"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +18,18 @@ LABEL_TLS = "cc03.tls"
 EDGE = "nginx"
 """The one service through which users reach the others."""
 MAX_REPLICAS = 8
+DEFAULT_GRACE = 10
+"""Seconds that Podman gives a container to stop, where nothing else is said."""
 SURGE = "surge"
 """Suffix of the extra container of a replicated service while its others are replaced (Kubernetes' word for it)."""
+
+
+def seconds(duration: object) -> int:
+    """A compose duration such as `1m30s` or `30s` in whole seconds."""
+    parts = re.findall(r"(\d+)(ms|h|m|s)", str(duration))
+    if not parts:
+        return DEFAULT_GRACE
+    return math.ceil(sum(int(number) * {"h": 3600, "m": 60, "s": 1, "ms": 0.001}[unit] for number, unit in parts))
 
 
 @dataclass(frozen=True)
@@ -134,6 +146,11 @@ class Service:
     """Port at which strangers reach it, under the public name."""
     listen_network: str = ""
     """The only one of its networks on which it listens; empty: on all of them."""
+
+    @property
+    def grace(self) -> int:
+        """Seconds that its programs have to end by themselves."""
+        return seconds(self.definition.get("stop_grace_period", "10s"))
 
     @property
     def keep(self) -> bool:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ops.stack.firewall_rules import rules
 from ops.stack.images import WantedImage
-from ops.stack.model import LABEL_HASH, LABEL_SERVICE, SURGE, Account, Allocation, Limits, Service, Stack
+from ops.stack.model import EDGE, LABEL_HASH, LABEL_SERVICE, SURGE, Account, Allocation, Limits, Seen, Service, Stack
 from ops.stack.render import ONE_OFFS, digest, environment, hash_of, migration_login, one_off, secret_name
 
 
@@ -221,4 +221,25 @@ def with_realm(wanted: Wanted, last: Wanted) -> Wanted:
     return replace(
         last, number=None, realm=wanted.realm, stack=replace(last.stack, services=services, secrets=secrets),
         versions={**last.versions, **{name: wanted.versions[name] for name in keycloak.api_secrets}},
+    )  # fmt: skip
+
+
+def unreached(wanted: Wanted, seen: Seen, services: Iterable[Service]) -> frozenset[str]:
+    """Slots whose wanted container shares no network with the nginx that runs. No proof through nginx can succeed there: these
+    are replaced without one, and nginx follows in the same plan.
+
+    Parameters
+    ----------
+    services: those that the plan may change. Where nginx is not among them, none is left out: the proof fails and users keep
+    what they have.
+    """
+    names = {service.name for service in services}
+    holder = wanted.stack.services[EDGE].shares or EDGE
+    present = seen.containers.get(holder)
+    if holder not in names or present is None or not present.networks:
+        return frozenset()
+    return frozenset(
+        slot for name in names if wanted.stack.services[name].smoke
+        for slot in wanted.stack.services[name].slots()
+        if slot in seen.containers and not present.networks & set(wanted.compose["services"][slot]["networks"])
     )  # fmt: skip

@@ -16,7 +16,6 @@ from ops.deploy.resource_steps import CreateVolume, RemoveVolume
 from ops.deploy.steps import AwaitHealthy, CreateContainers, RemoveContainer, StartContainer
 from ops.execution import Execution
 from ops.project import Project, open_project
-from ops.stack.durations import grace
 from ops.stack.render import volume_name
 from tests.bench.figures import Figure
 
@@ -58,7 +57,7 @@ class Alone:
     def clear(self) -> None:
         for name in ("keycloak", "postgres"):
             service = self.project.stack.services[name]
-            RemoveContainer(name, name, slot=name, grace=grace(service)).run(self.execution)
+            RemoveContainer(name, name, slot=name, grace=service.grace).run(self.execution)
         volume = volume_name(self.project.name, "postgres-data")
         RemoveVolume(volume, volume, name=volume).run(self.execution)
         CreateVolume(volume, volume, name=volume).run(self.execution)

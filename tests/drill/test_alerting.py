@@ -18,7 +18,7 @@ from ops.core.process import alongside, run
 from ops.engines.podman import argv as podman
 from ops.engines.podman.supervise import stop_supervisor
 from ops.engines.podman.supervisor import firewall
-from ops.stack.alerting import NETWORK
+from ops.stack.applied_settings import ALERTING
 from ops.stack.firewall_rules import table_name
 from ops.stack.render import network_name
 from tests.drill.clone import Clone
@@ -63,7 +63,7 @@ def deployed(stack: Drill, folder: Path, mail: str, hook: str, *more: str) -> It
     settings = (clone.root / "config" / "stack.yaml").read_text(encoding="utf-8")
     clone.put("config/stack.yaml", f"{settings}\nalerts: {{destinations: {json.dumps([mail, hook, *more])}}}\n")
     clone.put("config/alertmanager/alertmanager.yml", config(mail, hook))
-    leads_out = network_name(stack.project.name, NETWORK)
+    leads_out = network_name(stack.project.name, ALERTING)
     assert leads_out not in networks(stack)
     try:
         clone.deploy()

@@ -35,7 +35,6 @@ from ops.lifecycle.plan import stop_order
 from ops.secrets import verifying
 from ops.secrets.steps import HandOver
 from ops.secrets.table import BY_API
-from ops.stack.durations import grace
 from ops.stack.model import Account, Seen, Stack
 from ops.stack.render import volume_name
 
@@ -142,7 +141,7 @@ def _stop(line: _Sequence, stack: Stack, seen: Seen, names: Iterable[str], *, al
     running = {name for name, one in seen.containers.items() if one.state not in ("exited", "created", "configured")}
     services = [stack.services[name] for name in names]
     slots = [slot for one in services for slot in (*one.slots(), one.surge_slot) if slot in running]
-    graces = {slot: grace(one) for one in services for slot in (*one.slots(), one.surge_slot)}
+    graces = {slot: one.grace for one in services for slot in (*one.slots(), one.surge_slot)}
     for group in () if already else stop_order(stack, slots):
         line.add(*(StopContainer(f"stop {slot}", f"stop {slot}", slot=slot, grace=graces[slot]) for slot in group))
 

@@ -26,7 +26,7 @@ from ops.observed import observe
 from ops.project import Project
 from ops.secrets import versions
 from ops.secrets.at_rest import encrypted_copies as mirror
-from ops.stack import backup_settings
+from ops.stack import applied_settings
 from ops.stack.render import volume_name
 from ops.stack.repositories import LOCAL, Repository, from_url
 
@@ -162,8 +162,8 @@ class Reader:
         one = self.source.repository
         shipped = self.project.host.repository / "config" / SERVICE / "backup.toml"
         further = [one] if one.remote else []
-        texts = {"backup.toml": shipped.read_text(), "repositories.json": backup_settings.repositories_json(further)}
-        texts |= {backup_settings.ca_file(one): str(one.where["ca"])} if "ca" in one.where else {}
+        texts = {"backup.toml": shipped.read_text(), "repositories.json": applied_settings.repositories_json(further)}
+        texts |= {applied_settings.ca_file(one): str(one.where["ca"])} if "ca" in one.where else {}
         for name, text in texts.items():
             files.write(config / name, text)
         files.write(secrets / keys.CIPHER, self.source.key, mode=0o600)
@@ -308,7 +308,7 @@ def brought_near(project: Project, source: Source, found: Found, report: Callabl
     if source.folder:
         copy_repository(project, source.folder, report)
         return found
-    declared = backup_settings.declared(project.settings)
+    declared = project.settings.repositories
     name, number = declared_as(declared, source.repository)
     credentials.keep(project, declared[number - 2], source.credentials)
     return replace(found, repository=name, number=number)
@@ -347,7 +347,7 @@ def copy_repository(project: Project, repository: Path, report: Callable[[str], 
         project.host.run(("cp", "-a", "-T", str(repository / part), str(target / part)), timeout=COPY_SECONDS)
     with suppress(OSError):
         shutil.copy2(repository / "drills.jsonl", target / "drills.jsonl")
-    project.host.run(("chown", "-R", f"{backup_settings.OWNER}:{backup_settings.OWNER}", str(target)), timeout=600)
+    project.host.run(("chown", "-R", f"{applied_settings.OWNER}:{applied_settings.OWNER}", str(target)), timeout=600)
     project.host.run(("chmod", "0700", str(target)))
 
 

@@ -30,7 +30,6 @@ from ops.secrets import verifiers, versions
 from ops.secrets.steps import HandOver
 from ops.secrets.table import TARGETS, target_named
 from ops.secrets.versions import secret_versions
-from ops.stack.durations import grace
 
 
 def facts(project: Project, chosen: Chosen | None = None) -> Facts:
@@ -90,7 +89,7 @@ def agree(project: Project, perform: Callable[[Step], None], report: Callable[[s
         report("the operations client is refused: recreating it")
         service = project.deployed.stack.services["keycloak"]
         compose = project.deployed.compose["services"]["keycloak"]
-        perform(StopContainer("agree stop", "stop keycloak", slot="keycloak", grace=grace(service)))
+        perform(StopContainer("agree stop", "stop keycloak", slot="keycloak", grace=service.grace))
         perform(RecoverAdmin("agree recover", "make a temporary account", service=compose))
         perform(StartContainer("agree start", "start keycloak", slot="keycloak"))
         perform(AwaitHealthy("agree healthy", "wait for keycloak", slot="keycloak", deadline=deadline))

@@ -68,7 +68,6 @@ def _decide(project: Project, file: Path) -> tuple[Source, Plan]:
     from ops.keycloak.h2.steps import ExportRealms
     from ops.keycloak.schema import observed as schema
     from ops.keycloak.schema.upgrade import SLOT
-    from ops.stack.durations import grace
 
     host, wanted, image = project.host, project.deployed, project.images[SLOT]
     there = inspected_containers(host)
@@ -90,7 +89,7 @@ def _decide(project: Project, file: Path) -> tuple[Source, Plan]:
     service = wanted.stack.services[SLOT]
     running = there[SLOT]["State"]["Status"] == "running"
     return source, plan_migration(
-        source, present, h2.service_of(wanted.compose), export, running=running, grace=grace(service),
+        source, present, h2.service_of(wanted.compose), export, running=running, grace=service.grace,
         start_seconds=service.start_seconds,
     )  # fmt: skip
 
@@ -119,10 +118,9 @@ def _back(project: Project, former: list[str]) -> Plan:
     from ops.engines.podman.observe import inspected_containers
     from ops.keycloak.h2.plan import plan_back
     from ops.keycloak.schema.upgrade import SLOT
-    from ops.stack.durations import grace
 
     running = inspected_containers(project.host)[SLOT]["State"]["Status"] == "running"
     service = project.deployed.stack.services[SLOT]
     return plan_back(
-        former=former[-1] if former else "", running=running, grace=grace(service), start_seconds=service.start_seconds
+        former=former[-1] if former else "", running=running, grace=service.grace, start_seconds=service.start_seconds
     )

@@ -8,7 +8,6 @@ from typing import Any
 
 from ops.core.plan import Step
 from ops.keycloak.failures.facts import OURS, Facts
-from ops.stack.durations import seconds
 from ops.stack.model import Seen
 from ops.stack.wanted import Wanted, with_one_service
 
@@ -155,4 +154,4 @@ def with_older_keycloak(current: Wanted, older: Wanted) -> Wanted | None:
 
 
 def grace_of(wanted: Wanted, service: str) -> int:
-    return seconds(wanted.stack.services[service].definition.get("stop_grace_period", "10s"))
+    return wanted.stack.services[service].grace

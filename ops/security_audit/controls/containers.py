@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from ops.security_audit.controls.control import Control, Finding
 from ops.security_audit.facts import ContainerFacts, Facts, Mount, Process
-from ops.stack.backup_settings import INSIDE as REPOSITORIES
+from ops.stack.applied_settings import INSIDE as REPOSITORIES
 from ops.stack.model import Service
 
 CAPABILITIES = (

@@ -17,7 +17,7 @@ from ops.engines.podman.supervisor.health import network_of
 from ops.security_audit.controls.network import allowed, place
 from ops.security_audit.facts import Connection, Reach
 from ops.security_audit.listeners import Listener, ports_of
-from ops.stack.alerting import NETWORK as ALERTING
+from ops.stack.applied_settings import ALERTING
 from ops.stack.firewall_rules import published_networks
 from ops.stack.model import Stack
 

@@ -29,7 +29,7 @@ from ops.backup.sets import (
     size,
 )
 from ops.core.errors import HostLacks, OpsError, UsageProblem
-from ops.stack import backup_settings
+from ops.stack import applied_settings
 from tests.unit.builders import REPOSITORY, settings, stack
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
@@ -61,11 +61,11 @@ def three() -> Status:
 
 
 def test_default_schedule_is_the_one_of_the_shipped_file() -> None:
-    assert backup_settings.backup_toml(SHIPPED, settings()) == SHIPPED
+    assert applied_settings.backup_toml(SHIPPED, settings()) == SHIPPED
 
 
 def test_settings_take_the_place_of_the_schedule() -> None:
-    found = tomllib.loads(backup_settings.backup_toml(SHIPPED, settings("backup: {full_at: 10:30, incr_every: 15m, keep: 3}")))
+    found = tomllib.loads(applied_settings.backup_toml(SHIPPED, settings("backup: {full_at: 10:30, incr_every: 15m, keep: 3}")))
 
     assert (found["sets"]["full_at"], found["sets"]["incr_every"], found["sets"]["keep"]) == ("10:30", "15m", 3)
     assert found["proof"] == tomllib.loads(SHIPPED)["proof"]
@@ -73,18 +73,18 @@ def test_settings_take_the_place_of_the_schedule() -> None:
 
 def test_the_receiver_is_switched_by_the_setting() -> None:
     assert tomllib.loads(SHIPPED)["receiver"] == {"synchronous": False}
-    found = tomllib.loads(backup_settings.backup_toml(SHIPPED, settings("backup: {synchronous: true}")))
+    found = tomllib.loads(applied_settings.backup_toml(SHIPPED, settings("backup: {synchronous: true}")))
     assert found["receiver"] == {"synchronous": True}
 
 
 def test_replacing_the_container_is_announced_where_commits_wait_for_it() -> None:
-    assert backup_settings.interruption(settings()) == {}
-    assert backup_settings.interruption(settings("backup: {synchronous: true}"))["downtime"]["seconds"] > 0
+    assert applied_settings.interruption(settings()) == {}
+    assert applied_settings.interruption(settings("backup: {synchronous: true}"))["downtime"]["seconds"] > 0
 
 
 def test_a_file_without_the_key_is_a_defect() -> None:
     with pytest.raises(ValueError, match="drill_at"):
-        backup_settings.backup_toml(SHIPPED.replace("drill_at", "drilled"), settings())
+        applied_settings.backup_toml(SHIPPED.replace("drill_at", "drilled"), settings())
 
 
 @pytest.mark.parametrize("text", [
@@ -99,23 +99,23 @@ def test_repository_that_cannot_be_meant_is_refused(text: str) -> None:
 
 def test_repositories_reach_both_containers_and_are_mounted() -> None:
     own = settings(TWO)
-    there = backup_settings.with_settings("backup", {"backup.toml": SHIPPED}, own)
+    there = applied_settings.with_settings("backup", {"backup.toml": SHIPPED}, own)
     listed = json.loads(there["repositories.json"])["repositories"]
-    other = backup_settings.with_settings("postgres", {"pgbackrest.conf": PGBACKREST}, own)["pgbackrest.d/repositories.conf"]
+    other = applied_settings.with_settings("postgres", {"pgbackrest.conf": PGBACKREST}, own)["pgbackrest.d/repositories.conf"]
 
     assert [(one["name"], one["keep"], one["append_only"]) for one in listed] == [("disk2", 7, False), ("safe", 30, True)]
     assert listed[0]["where"] == {"path": "/var/lib/cc03-repositories/disk2"}
     assert "repo2-host=backup\n" in other
     assert other.count("repo3-host") == PGBACKREST.count("repo1-host") == 6
-    assert backup_settings.mounts(own)[1] == "/mnt/safe:/var/lib/cc03-repositories/safe"
+    assert applied_settings.mounts(own)[1] == "/mnt/safe:/var/lib/cc03-repositories/safe"
 
 
 def test_without_further_repositories_nothing_is_added() -> None:
-    assert backup_settings.with_settings("postgres", {"pgbackrest.conf": PGBACKREST}, settings()) == {
+    assert applied_settings.with_settings("postgres", {"pgbackrest.conf": PGBACKREST}, settings()) == {
         "pgbackrest.conf": PGBACKREST
     }
-    assert list(backup_settings.with_settings("backup", {"backup.toml": SHIPPED}, settings())) == ["backup.toml"]
-    assert backup_settings.mounts(settings()) == []
+    assert list(applied_settings.with_settings("backup", {"backup.toml": SHIPPED}, settings())) == ["backup.toml"]
+    assert applied_settings.mounts(settings()) == []
     assert stack().project == "cc03"
 
 

@@ -15,8 +15,7 @@ from ops.core.errors import HostLacks, UsageProblem
 from ops.core.state import State
 from ops.engines.podman.host import Host
 from ops.project import Project
-from ops.stack import backup_settings
-from ops.stack.backup_settings import declared
+from ops.stack import applied_settings
 from ops.stack.compose import parse_stack
 from ops.stack.repositories import Repository, from_url, given, host_key, read_credentials
 from ops.stack.settings import Settings
@@ -41,7 +40,7 @@ def three() -> Settings:
 
 
 def test_repositories_are_complete_and_survive_as_json() -> None:
-    disk, offsite, nas = declared(three())
+    disk, offsite, nas = three().repositories
 
     assert (disk.kind, disk.remote, disk.keep, disk.secrets) == ("folder", False, 7, {})
     assert (offsite.where["endpoint"], offsite.keep, offsite.append_only) == ("https://s3.example.org:9000", 30, True)
@@ -85,7 +84,7 @@ def test_one_place_under_two_names_is_refused() -> None:
 
 def test_container_is_told_where_and_as_whom_but_no_secret() -> None:
     own = three()
-    files = backup_settings.with_settings(
+    files = applied_settings.with_settings(
         "backup", {"backup.toml": (REPOSITORY / "config/backup/backup.toml").read_text()}, own
     )
     listed = {one["name"]: one for one in json.loads(files["repositories.json"])["repositories"]}
@@ -115,7 +114,7 @@ def test_backup_alone_gets_a_way_out_and_only_where_it_is_needed() -> None:
 
 
 def test_bucket_in_front_of_the_name_is_known_by_both_names() -> None:
-    (one,) = declared(said({"name": "a", "s3": {**S3, "address": "192.0.2.8"}}))
+    (one,) = said({"name": "a", "s3": {**S3, "address": "192.0.2.8"}}).repositories
 
     assert one.names == ("backups.s3.example.org", "s3.example.org")
 
@@ -123,7 +122,7 @@ def test_bucket_in_front_of_the_name_is_known_by_both_names() -> None:
 def test_secrets_that_are_given_are_told_from_those_that_are_made() -> None:
     assert given("repository-offsite-key-secret") == given("repository-offsite-key") == "offsite"
     assert given("backup-cipher") == ""
-    assert {given(name) for one in declared(three()) for name in one.secrets.values()} == {"offsite", "nas"}
+    assert {given(name) for one in three().repositories for name in one.secrets.values()} == {"offsite", "nas"}
 
 
 # ---- --bootstrap
@@ -131,14 +130,14 @@ def test_secrets_that_are_given_are_told_from_those_that_are_made() -> None:
 
 def test_url_says_what_stack_yaml_says() -> None:
     content = {"/ca.pem": CA, "/nas.pub": f"{KEY} root@nas\n"}
-    _, offsite, nas = declared(three())
+    _, offsite, nas = three().repositories
     bucket = from_url("s3://s3.example.org:9000/backups/shop/live?region=eu&style=path&ca=/ca.pem", content.__getitem__)
     folder = from_url("sftp://backup@nas.example.org:2222/srv/shop?host_key=/nas.pub&address=192.0.2.7", content.__getitem__)
 
     assert (bucket.identity, bucket.where["path_style"], bucket.where["ca"]) == (offsite.identity, True, CA)
     assert dict(folder.where) == dict(nas.where)
     assert from_url("/mnt/copy", content.__getitem__) == Repository("local", "folder", {"path": "/mnt/copy"})
-    assert declared_as(declared(three()), bucket) == ("offsite", 3)
+    assert declared_as(three().repositories, bucket) == ("offsite", 3)
 
 
 @pytest.mark.parametrize(("text", "words"), [
@@ -153,7 +152,7 @@ def test_url_that_cannot_be_meant_is_refused(text: str, words: str) -> None:
 
 def test_repository_that_the_stack_of_then_does_not_know_is_refused() -> None:
     with pytest.raises(HostLacks, match="not among the repositories") as refused:
-        declared_as(declared(three()), from_url("s3://s3.example.org/elsewhere", lambda path: ""))
+        declared_as(three().repositories, from_url("s3://s3.example.org/elsewhere", lambda path: ""))
     assert "offsite (s3://s3.example.org:9000/backups/shop/live)" in refused.value.why
 
 
@@ -191,7 +190,7 @@ def test_private_key_ends_with_a_line_end_as_ssh_wants_it() -> None:
 def test_credentials_are_kept_for_root_alone_and_counted_up(tmp_path: Path) -> None:
     project = Project(three(), Host("cc03", State(tmp_path)))
     project.state.prepare()
-    one = declared(project.settings)[1]
+    one = project.settings.repositories[1]
     first, second = {"key": "a", "key-secret": "b"}, {"key": "a", "key-secret": "c"}
 
     assert credentials.keep(project, one, first)

@@ -9,8 +9,7 @@ import pytest
 from ops.core.errors import HostLacks
 from ops.deploy.plan import plan_deploy
 from ops.deploy.resource_steps import CreateNetwork
-from ops.stack.durations import seconds
-from ops.stack.model import Seen
+from ops.stack.model import Seen, seconds
 from ops.stack.wanted import Wanted
 from tests.unit.builders import LEFT_OUT, before, defects, deployed, done, keys, step, wanted
 

@@ -14,7 +14,7 @@ from ops.core.errors import UsageProblem
 from ops.core.process import Result
 from ops.deploy.plan import plan_deploy
 from ops.engines.podman.supervisor import firewall
-from ops.stack.alerting import NETWORK
+from ops.stack.applied_settings import ALERTING
 from ops.stack.compose import parse_stack
 from ops.stack.firewall_rules import rules
 from ops.stack.model import Stack
@@ -41,8 +41,8 @@ def test_no_network_leads_out_where_no_receiver_is_declared() -> None:
 def test_alertmanager_alone_gets_a_way_out() -> None:
     own = shipped(DECLARED)
 
-    assert own.networks[NETWORK] is False
-    assert [name for name, service in own.services.items() if NETWORK in service.networks] == ["alertmanager"]
+    assert own.networks[ALERTING] is False
+    assert [name for name, service in own.services.items() if ALERTING in service.networks] == ["alertmanager"]
     assert own.services["alertmanager"].listens_on == ("monitoring",)
     assert own.destinations == ("smtp.example.com:587", "192.0.2.7:8443")
 
@@ -58,7 +58,7 @@ def test_what_is_no_host_and_port_is_refused(said: str) -> None:
 
 def test_everything_but_the_receivers_and_dns_is_dropped() -> None:
     own = shipped(DECLARED)
-    text, subnet = rules(own, allocation(own)), allocation(own).subnets[NETWORK]
+    text, subnet = rules(own, allocation(own)), allocation(own).subnets[ALERTING]
 
     for name in ("forward", "input"):
         found = chain(text, name, subnet)
@@ -78,7 +78,7 @@ def test_published_port_of_the_host_is_no_way_around() -> None:
     text, given = rules(own, allocation(own)), allocation(own).subnets
     first = chain(text, "forward", "")
 
-    assert first.index(f"ip saddr {given[NETWORK]} drop") < first.index(f"ip daddr {given['web']} ct status dnat accept")
+    assert first.index(f"ip saddr {given[ALERTING]} drop") < first.index(f"ip daddr {given['web']} ct status dnat accept")
 
 
 def test_another_network_with_a_way_out_keeps_its_rules() -> None:

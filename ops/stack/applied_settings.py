@@ -1,4 +1,9 @@
-"""What stack.yaml says about backups, in the files that the two containers read. Pure."""
+"""What stack.yaml adds to compose.yaml and to mounted configuration: further repositories of backups, receivers of alerts, the
+PROXY protocol. Pure.
+
+The PROXY protocol has a port of its own: a listener that expects its header refuses every other connection, and the site's port
+is also that of the prober, the audit, browsers of this host and load balancers that speak HTTP. docs/adr/0046-proxy-protocol.md
+"""
 
 from __future__ import annotations
 
@@ -7,8 +12,11 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ops.stack.model import EDGE
 from ops.stack.repositories import OUTWARD, Repository
 from ops.stack.settings import Settings
+
+# ---- Backups
 
 INSIDE = "/var/lib/cc03-repositories"
 """Where the backup container sees the folders of further repositories."""
@@ -29,11 +37,6 @@ def backup_toml(text: str, settings: Settings) -> str:
         if found != 1:
             raise ValueError(f"config/backup/backup.toml has {found} lines `{key} = `")
     return text
-
-
-def declared(settings: Settings) -> tuple[Repository, ...]:
-    """Repositories besides the local one, in the order by which pgBackRest numbers them from 2 on."""
-    return settings.repositories
 
 
 def ca_file(repository: Repository) -> str:
@@ -72,7 +75,7 @@ def repositories_conf(own: str, number: int) -> str:
 
 def with_settings(service: str, files: Mapping[str, str], settings: Settings) -> dict[str, str]:
     """Mounted configuration of one service, with what the settings say about backups."""
-    repositories = declared(settings)
+    repositories = settings.repositories
     if service == "backup" and "backup.toml" in files:
         more = {ca_file(one): str(one.where["ca"]) for one in repositories if "ca" in one.where}
         more |= {"repositories.json": repositories_json(repositories)} if repositories else {}
@@ -85,7 +88,7 @@ def with_settings(service: str, files: Mapping[str, str], settings: Settings) ->
 
 def mounts(settings: Settings) -> list[str]:
     """Folders of further repositories, as compose.yaml would mount them into the backup container."""
-    return [f"{one.where['path']}:{INSIDE}/{one.name}" for one in declared(settings) if not one.remote]
+    return [f"{one.where['path']}:{INSIDE}/{one.name}" for one in settings.repositories if not one.remote]
 
 
 def with_repositories(document: dict[str, Any], settings: Settings) -> None:
@@ -95,7 +98,7 @@ def with_repositories(document: dict[str, Any], settings: Settings) -> None:
     ----------
     document: compose.yaml as parsed; it is changed in place.
     """
-    backup, repositories = document["services"]["backup"], declared(settings)
+    backup, repositories = document["services"]["backup"], settings.repositories
     remote = [one for one in repositories if one.remote]
     secrets = [name for one in remote for name in one.secrets.values()]
     backup["volumes"] = [*backup.get("volumes", []), *mounts(settings)]
@@ -114,3 +117,60 @@ def interruption(settings: Settings) -> dict[str, Any]:
     if not settings.backup.synchronous:
         return {}
     return {"downtime": {"seconds": 10, "effect": "writes wait; reads continue"}}
+
+
+# ---- Receivers of alerts on other machines
+
+ALERTING = "alerting"
+"""Exists where stack.yaml declares a receiver on another machine; Alertmanager alone stands on it."""
+
+
+def with_way_out(document: dict[str, Any], settings: Settings) -> tuple[str, ...]:
+    """Put Alertmanager on a network that leads out, where `alerts.destinations` declares one. Returns those destinations.
+
+    Parameters
+    ----------
+    document: compose.yaml as parsed; it is changed in place.
+    """
+    destinations = settings.alerts.destinations
+    if destinations and "alertmanager" in document["services"]:
+        alertmanager = document["services"]["alertmanager"]
+        document["networks"][ALERTING] = {}
+        alertmanager["networks"] = [*alertmanager["networks"], ALERTING]
+    return destinations
+
+
+# ---- Load balancers that pass on TCP
+
+PROXY_PORT = "proxy_protocol"
+"""Of the port, below `ports` in stack.yaml; without it there is no such listener."""
+PROXY_LISTENS = 8444
+"""nginx' own port for it (config/nginx/public.conf)."""
+PROXY_HOLDER = "edge"
+PROXY = "proxy"
+"""How TLS begins there: after that header."""
+
+
+def with_listener(document: dict[str, Any], ports: Mapping[str, int]) -> None:
+    """Publish the listener where there is a port for it.
+
+    Parameters
+    ----------
+    document: compose.yaml as parsed; it is changed in place.
+    """
+    services = document["services"]
+    if PROXY_PORT in ports and PROXY_HOLDER in services:
+        services[PROXY_HOLDER]["ports"] = [*services[PROXY_HOLDER]["ports"], f"{ports[PROXY_PORT]}:{PROXY_LISTENS}"]
+        services[EDGE]["x-cc03"]["tls"]["ports"][str(PROXY_LISTENS)] = PROXY
+
+
+def filled(ports: Mapping[str, int]) -> dict[str, str]:
+    """What nginx' configuration takes from it.
+
+    Load balancers are believed in one way only: one that passes on TCP passes on whatever `X-Forwarded-For` a client writes.
+    """
+    on = PROXY_PORT in ports
+    return {
+        "CC03_PROXY_PROTOCOL_OFF": "" if on else "# ",
+        "CC03_CLIENT_ADDRESS": PROXY_PORT if on else "X-Forwarded-For",
+    }
