@@ -15,7 +15,8 @@ from ops.stack.model import Stack
 FILE = "config/audit/listeners.yaml"
 CLEAR = ("http", "tcp")
 """Values of `speaks` in listeners.yaml: protocols with TLS are declared in compose.yaml."""
-KEYS = {"speaks", "name", "published", "client_certificate", "clients"}
+KEYS = {"speaks", "name", "published", "clients", "client_certificate"}
+"""The last one has no effect any more: the audit shows a certificate to every server that asks for one."""
 
 
 @dataclass(frozen=True, order=True)
@@ -24,8 +25,8 @@ class Listener:
 
     `speaks`: `tls` begins with a handshake, `postgres` after an SSLRequest, `proxy` after a header of the PROXY protocol;
     `http` and `tcp` are plain text. `name`: the certificate's. `published`: key below `ports` in stack.yaml, where the host
-    publishes it. `client_certificate`: whether clients need a certificate. `clients`: (service, path) of each service that is
-    served, by the name on its certificate; empty: clients are not distinguished by certificates.
+    publishes it. `clients`: (service, path) of each service that is served, by the name on its certificate; empty: clients are
+    not distinguished by certificates.
     """
 
     service: str
@@ -33,7 +34,6 @@ class Listener:
     speaks: str
     name: str = ""
     published: str = ""
-    client_certificate: bool = False
     clients: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -91,7 +91,7 @@ def _listener(service: str, port: Any, spec: Any, listens: Mapping[str, Mapping[
         raise wrong(f".clients names {unknown}", did_you_mean(unknown, listens))
     return Listener(
         service, port, tls or clear, str(spec.get("name", service)), str(spec.get("published", "")),
-        bool(clients or spec.get("client_certificate")), tuple(sorted((str(key), str(path)) for key, path in clients.items())),
+        tuple(sorted((str(key), str(path)) for key, path in clients.items())),
     )  # fmt: skip
 
 

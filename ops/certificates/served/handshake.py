@@ -48,15 +48,13 @@ def look(listener: Listener, pid: int, ca: str = "") -> Served:
     """
     try:
         strict = ssl.create_default_context(cafile=ca or listener.trusted())
-        certificate, said = _shake(listener, pid, strict)
+        certificate, said = shake(listener, pid, strict)
         begins, expires = (float(ssl.cert_time_to_seconds(str(said[key]))) for key in ("notBefore", "notAfter"))
         return Served(certificate, "", expires, renew_at(begins, expires, int(str(said["serialNumber"]), 16)))
     except (OSError, ssl.SSLError) as problem:
         refused = _words(problem)
-    lax = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    lax.check_hostname, lax.verify_mode = False, ssl.CERT_NONE
     try:
-        return Served(_shake(listener, pid, lax)[0], refused)
+        return Served(shake(listener, pid, unverified())[0], refused)
     except (OSError, ssl.SSLError):
         return Served(b"", refused)
 
@@ -67,11 +65,21 @@ def _words(problem: Exception) -> str:
     return f"no handshake: {getattr(problem, 'strerror', None) or str(problem) or type(problem).__name__}"
 
 
-def _shake(listener: Listener, pid: int, context: ssl.SSLContext) -> tuple[bytes, Mapping[str, Any]]:
+def unverified() -> ssl.SSLContext:
+    """The context of a client that accepts every certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def shake(
+    listener: Listener, pid: int, context: ssl.SSLContext, seconds: float = HANDSHAKE_SECONDS
+) -> tuple[bytes, Mapping[str, Any]]:
+    """The served certificate, in DER and parsed where it was verified. Raises OSError where no handshake succeeds."""
     # A server that asks for a certificate is shown its own, by which it knows nobody.
     if not listener.public and Path(listener.file).is_file():
         present(context, listener.file)
-    with handshake(listener, pid, context) as secured:
+    with handshake(listener, pid, context, seconds) as secured:
         return secured.getpeercert(binary_form=True) or b"", secured.getpeercert() or {}
 
 

@@ -170,8 +170,7 @@ def _handshakes(project: Project, places: Mapping[str, Place], listeners: tuple[
 
     def one(listener: Listener) -> Handshakes:
         slot = slots[listener.service]
-        at = _served_listener(project, places, listener, slot)
-        return handshakes(at, places[slot].pid, client_certificate=listener.client_certificate)
+        return handshakes(_served_listener(project, places, listener, slot), places[slot].pid)
 
     with ThreadPoolExecutor(max_workers=8) as pool:
         return dict(zip(reached, pool.map(one, reached), strict=True))

@@ -9,8 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from ops.certificates.served.handshake import handshake, stored
-from ops.engines.podman.supervisor.health import present
+from ops.certificates.served.handshake import shake, stored, unverified
 from ops.security_audit.facts import Handshakes
 from ops.stack.listener import Listener
 
@@ -31,20 +30,11 @@ WEAK = {
 ALL = "ALL:COMPLEMENTOFALL"
 
 
-def handshakes(at: Listener, pid: int, *, client_certificate: bool) -> Handshakes:
-    """What a listener negotiates, and its certificate.
-
-    Parameters
-    ----------
-    pid: a process of its container. client_certificate: whether it requires one; it gets its own.
-    """
+def handshakes(at: Listener, pid: int) -> Handshakes:
+    """What a listener negotiates, and its certificate. pid: a process of its container."""
 
     def served(context: ssl.SSLContext) -> bytes:
-        """The served certificate, in DER. Raises OSError (ssl.SSLError is one) where no handshake succeeds."""
-        if client_certificate and Path(at.file).is_file():
-            present(context, at.file)
-        with handshake(at, pid, context, SECONDS) as secured:
-            return secured.getpeercert(binary_form=True) or b""
+        return shake(at, pid, context, SECONDS)[0]
 
     def accepts(version: ssl.TLSVersion, ciphers: str) -> bool:
         context = unverified()
@@ -71,12 +61,6 @@ def handshakes(at: Listener, pid: int, *, client_certificate: bool) -> Handshake
     if not certificate:
         return Handshakes(protocols, weak, problem or "it serves no certificate")
     return _described(certificate, stored(Path(at.file)), Handshakes(protocols, weak, problem))
-
-
-def unverified() -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context
 
 
 def _described(served: bytes, expected: bytes, found: Handshakes) -> Handshakes:

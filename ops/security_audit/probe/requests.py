@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
+from ops.certificates.served.handshake import unverified
 from ops.core.state import State
 from ops.engines.podman.supervisor.health import NamedConnection, network_of
 from ops.security_audit.controls.http import BURSTS, PLAIN, REQUESTS, SITE, Burst, Request
@@ -18,7 +19,6 @@ from ops.security_audit.controls.network import allowed, place
 from ops.security_audit.facts import Answer, BurstResult, ClientRequest, Connection, Unread
 from ops.security_audit.listeners import Listener
 from ops.security_audit.probe.connections import Place, addresses
-from ops.security_audit.probe.handshakes import unverified
 from ops.stack.certificates import TLS
 from ops.stack.model import Stack
 

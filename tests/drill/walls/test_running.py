@@ -280,13 +280,13 @@ CHANGES: dict[str, tuple[str, frozenset[str], Act]] = {
     "no packet filter": ("4.10", QUICK, unfiltered),
     "a rule more in the packet filter": ("4.10", QUICK, loosened),
     "an open port": ("4.4", QUICK, listening),
-    "alerts for every neighbour": ("4.11", frozenset({"asked"}), configured(
+    "alerts for every neighbour": ("4.11", frozenset({"client_requests"}), configured(
         "web.yml",
         "client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: /etc/tls/ca.pem\n  client_allowed_sans:",
         "client_auth_type: VerifyClientCertIfGiven\n  client_ca_file: /etc/tls/ca.pem\n  # client_allowed_sans:",
         "alertmanager",
     )),
-    "alerts for who has a certificate": ("4.11", frozenset({"asked"}), configured(
+    "alerts for who has a certificate": ("4.11", frozenset({"client_requests"}), configured(
         "web.yml", "  client_allowed_sans:", "  # client_allowed_sans:", "alertmanager"
     )),
     "a table of the application's own": ("2.23", frozenset({"owned"}), owning),

@@ -39,9 +39,9 @@ def test_a_listener_that_cannot_be_meant_is_refused(text: str, said: str) -> Non
         parse_listeners(text, LISTENS)
 
 
-def test_a_listener_that_names_its_clients_wants_their_certificates() -> None:
-    (found,) = parse_listeners("nginx: {81: {clients: {nginx: /health}}}", LISTENS)
-    assert (found.clients, found.client_certificate) == ((("nginx", "/health"),), True)
+def test_listener_names_its_clients_and_takes_a_former_key() -> None:
+    (found,) = parse_listeners("nginx: {81: {clients: {nginx: /health}, client_certificate: true}}", LISTENS)
+    assert found.clients == (("nginx", "/health"),)
 
 
 def test_a_network_on_which_the_target_does_not_listen_is_no_way_to_it() -> None:
