@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from ops.core.plan import Step
 from ops.deploy.steps import StopContainer
 from ops.keycloak.failures.failure import NOBODY, RESTART, Diagnosis, Finding, Way
 from ops.keycloak.failures.table import BY_ID
 from ops.keycloak.repair import containers as container
-from ops.keycloak.repair import sql as repair_sql
 from ops.keycloak.repair.situation import KEYCLOAK, NGINX, POSTGRES, Instructions, Repair, Situation, grace_of
-from ops.keycloak.repair.sql import Sql
 from ops.keycloak.repair.steps import MendRealm, RecoverAdmin, RescueSecret, RestoreOperations, RunStatements
 from ops.keycloak.schema.steps import DumpDatabase
+from ops.stack.render import digest
 
 Tried = frozenset[tuple[str, str]]
 """(finding, kind of repair) that have been carried out in this run."""
@@ -31,19 +31,10 @@ def _repair(
 ) -> Repair | None:  # fmt: skip
     """None where there is nothing to do it with."""
     planned = tuple(steps)
-    if not planned:
-        return None
-    return Repair(finding.id, kind, title, planned, notice or finding.notice, undo, restarts, asks)
+    return Repair(finding.id, kind, title, planned, notice or finding.notice, undo, restarts, asks) if planned else None
 
 
 # PostgreSQL.
-
-
-def statements(finding: str, sql: Sql) -> RunStatements:
-    return RunStatements(
-        f"sql {finding} {repair_sql.name_of(sql)}", sql.title, database=sql.database, statements=sql.statements,
-        undo_query=sql.undo_query, secrets=sql.secrets, finding=finding,
-    )  # fmt: skip
 
 
 def _sql(situation: Situation, finding: Finding) -> Repair | None:
@@ -54,7 +45,11 @@ def _sql(situation: Situation, finding: Finding) -> Repair | None:
         return None
     # Where only sessions are ended, Keycloak waits for them and goes on by itself.
     stopped = container.stop(situation) if sql.undo_query or situation.facts.looping else []
-    first: list[Step] = [*stopped, *_dump(situation, finding), statements(finding.id, sql)]
+    run = RunStatements(
+        f"sql {finding.id} {digest([sql.statements])[:6]}", sql.title, database=sql.database, statements=sql.statements,
+        undo_query=sql.undo_query, secrets=sql.secrets, finding=finding.id,
+    )  # fmt: skip
+    first: list[Step] = [*stopped, *_dump(situation, finding), run]
     undo = "the statements that revert it are kept first" if sql.undo_query else NOTHING_TO_UNDO
     up = _up(situation, bool(stopped), first[-1], secrets=bool(sql.secrets))
     return _repair(finding, "sql", sql.title, container.after_all(first, up), undo)
@@ -137,22 +132,8 @@ def _start(situation: Situation, finding: Finding) -> Repair | None:
     return _repair(finding, "start", "start Keycloak", container.start_again(()), RUNS_ON)
 
 
-def _postgres(situation: Situation, finding: Finding) -> Repair | None:
-    return _repair(finding, "start", "start PostgreSQL, then Keycloak", container.postgres_up(situation), RUNS_ON)
-
-
-def _nginx(situation: Situation, finding: Finding) -> Repair | None:
-    return _repair(finding, "start", "start nginx", container.neighbour(situation, NGINX), RUNS_ON)
-
-
-def _reload(situation: Situation, finding: Finding) -> Repair | None:
-    steps = container.reload_service(situation, NGINX)
-    return _repair(finding, "reload", "reload nginx on its sealed configuration", steps, "the edited folder is restored")
-
-
-def _restart_nginx(situation: Situation, finding: Finding) -> Repair | None:
-    return _repair(finding, "restart nginx", "restart nginx", container.restart_nginx(situation), RUNS_ON,
-                   notice="the site is down for about 2 s", restarts=True)  # fmt: skip
+def _simply(kind: str, title: str, steps: Callable[[Situation], Iterable[Step]], undo: str = RUNS_ON, **more: Any) -> Does:
+    return lambda situation, finding: _repair(finding, kind, title, steps(situation), undo, **more)
 
 
 def _rescue(situation: Situation, finding: Finding) -> Repair | None:
@@ -180,15 +161,11 @@ def _certificate_of(service: str, situation: Situation, finding: Finding) -> Rep
     wanted = situation.wanted
     if wanted is None or service not in wanted.certificate_names or (service == KEYCLOAK and situation.facts.ready):
         return None
-    stopped = container.stop(situation)
-    own = service == KEYCLOAK
+    stopped, own = container.stop(situation), service == KEYCLOAK
     issued = container.reissue(wanted, service) if own else container.reload_service(situation, service, certificate=True)
     first = [*stopped, *issued]
     steps = container.after_all(first, _up(situation, bool(stopped), first[-1]))
-    return _certificate(finding, f"{NAMES[service]}'s certificate", steps, RESTART if own else "")
-
-
-NAMES = {KEYCLOAK: "Keycloak", POSTGRES: "PostgreSQL"}
+    return _certificate(finding, f"{'Keycloak' if own else 'PostgreSQL'}'s certificate", steps, RESTART if own else "")
 
 
 def _certificate(finding: Finding, what: str, steps: Iterable[Step], notice: str = "") -> Repair | None:
@@ -240,8 +217,7 @@ def _bootstrap(situation: Situation, finding: Finding) -> Repair | None:
     wanted = situation.wanted
     if wanted is None or KEYCLOAK not in wanted.compose["services"] or not situation.facts.postgres.answers:
         return None
-    halt = StopContainer(f"stop {KEYCLOAK}", f"stop {KEYCLOAK}", slot=KEYCLOAK,
-                                   grace=grace_of(wanted, KEYCLOAK))  # fmt: skip
+    halt = StopContainer(f"stop {KEYCLOAK}", f"stop {KEYCLOAK}", slot=KEYCLOAK, grace=grace_of(wanted, KEYCLOAK))
     first = [
         *_dump(situation, finding), *([halt] if situation.facts.running else []),
         RecoverAdmin("bootstrap-admin", "make a temporary service account (bootstrap-admin)",
@@ -255,8 +231,14 @@ def _bootstrap(situation: Situation, finding: Finding) -> Repair | None:
 
 DOES: Mapping[Way, Does] = {
     Way.DRIFT: _drift, Way.RECREATE: _recreate, Way.RECREATE_WITH_SECRETS: partial(_recreate, secrets=True),
-    Way.EARLIER: _earlier, Way.START: _start, Way.START_POSTGRES: _postgres, Way.START_NGINX: _nginx,
-    Way.RELOAD_NGINX: _reload, Way.RESTART_NGINX: _restart_nginx, Way.SITE_CERTIFICATE: _site_certificate,
+    Way.EARLIER: _earlier, Way.START: _start,
+    Way.START_POSTGRES: _simply("start", "start PostgreSQL, then Keycloak", container.postgres_up),
+    Way.START_NGINX: _simply("start", "start nginx", partial(container.neighbour, service=NGINX)),
+    Way.RELOAD_NGINX: _simply("reload", "reload nginx on its sealed configuration",
+                              partial(container.reload_service, name=NGINX), "the edited folder is restored"),
+    Way.RESTART_NGINX: _simply("restart nginx", "restart nginx", container.restart_nginx,
+                               notice="the site is down for about 2 s", restarts=True),
+    Way.SITE_CERTIFICATE: _site_certificate,
     Way.POSTGRES_CERTIFICATE: partial(_certificate_of, POSTGRES), Way.OWN_CERTIFICATE: partial(_certificate_of, KEYCLOAK),
     Way.RESCUE_SECRET: _rescue, Way.SQL: _sql, Way.STRANGER: _stranger, Way.ADMIN_API: _realm,
     Way.BOOTSTRAP_ADMIN: _bootstrap,

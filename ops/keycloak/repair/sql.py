@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ops.keycloak.failures.facts import ROLE, Facts, Session
-from ops.stack.render import digest
 
 SET_HERE = "set for the role or the database"
 """How facts.sql calls a default_transaction_read_only that can be reset here."""
@@ -160,8 +159,3 @@ def end_blockers(facts: Facts) -> Sql | None:
 def writable(facts: Facts) -> Sql | None:
     """Allows writes again; None for a standby, or a setting of the whole server, which others rely on."""
     return _WRITABLE if facts.postgres.read_only in ("", SET_HERE) else None
-
-
-def name_of(sql: Sql) -> str:
-    """Short and the same for the same statements."""
-    return digest([sql.statements])[:6]

@@ -9,7 +9,7 @@ from ops.core.plan import Plan, Step
 from ops.deploy.config_steps import ReloadService, WriteConfig
 from ops.deploy.steps import AwaitHealthy, RemoveContainer
 from ops.keycloak.repair.containers import ALIVE_SECONDS
-from ops.keycloak.repair.situation import KEYCLOAK, NGINX
+from ops.keycloak.repair.situation import KEYCLOAK
 from ops.keycloak.repair.undo_steps import (
     BringBackCertificate,
     BringBackConfig,
@@ -53,9 +53,13 @@ def _back(entry: Entry, wanted: Wanted | None) -> Iterator[Step]:
         yield BringBackConfig(key, f"restore the edited configuration of {service}", service=service,
                               version=str(data["version"]), entry=entry.name)  # fmt: skip
     elif entry.kind == "certificate":
-        yield BringBackCertificate(key, f"restore the previous certificate ({NGINX})", service=str(data["service"]),
+        name = str(data["service"])
+        serves = wanted.stack.services.get(name) if wanted else None
+        yield BringBackCertificate(key, f"restore the previous certificate of {name}", service=name,
                                    owner=int(data["owner"]), entry=entry.name)  # fmt: skip
-        yield from _reload(key, wanted)
+        if wanted is not None and serves is not None and serves.reload:
+            yield ReloadService(f"{key}, reload", f"reload {name}", slots=serves.slots(), argv=serves.reload, service=name,
+                                version=wanted.config[name])  # fmt: skip
     elif entry.kind == "realm":
         yield UndoRealm(key, "restore what the admin API said before", entry=entry.name)
     elif entry.kind == "stranger":
@@ -65,13 +69,6 @@ def _back(entry: Entry, wanted: Wanted | None) -> Iterator[Step]:
         if wanted is not None and KEYCLOAK in wanted.config:
             yield WriteConfig(f"{key}, config", f"restore the configuration of {KEYCLOAK}", service=KEYCLOAK,
                               version=wanted.config[KEYCLOAK], files=wanted.config_files[KEYCLOAK])  # fmt: skip
-
-
-def _reload(key: str, wanted: Wanted | None) -> Iterator[Step]:
-    service = wanted.stack.services.get(NGINX) if wanted else None
-    if wanted is not None and service is not None and service.reload:
-        yield ReloadService(f"{key}, reload", f"reload {NGINX}", slots=service.slots(), argv=service.reload, service=NGINX,
-                            version=wanted.config[NGINX])  # fmt: skip
 
 
 def plan_keep(entries: Iterable[Entry]) -> Plan:
