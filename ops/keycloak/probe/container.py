@@ -6,7 +6,7 @@ import json
 import re
 import time
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,10 +15,13 @@ from typing import Any
 from ops.core.state import State
 from ops.engines.podman import argv as podman
 from ops.engines.podman.host import Host
-from ops.engines.podman.observe import CGROUPS, container, usage
+from ops.engines.podman.observe import CGROUPS, container, inspected_containers, usage
 from ops.engines.podman.supervisor.health import LOST, failure_of, state_of
 from ops.keycloak.failures.facts import OURS, ContainerFacts, ServerFacts
 from ops.keycloak.schema.jars import changesets
+from ops.project import Project
+from ops.stack.model import LABEL_PROJECT
+from ops.stack.render import network_name
 
 SLOT = "keycloak"
 HOME = "opt/keycloak"
@@ -30,6 +33,36 @@ CONF = "keycloak.conf"
 EVENTS_SECONDS = 3.0
 LOG_BYTES = 4 << 20
 """What is read of the log at most: a start writes 50 KB."""
+
+
+def inspected(project: Project) -> Mapping[str, Mapping[str, Any]]:
+    """Slot -> what Podman says of its container."""
+    return inspected_containers(project.host)
+
+
+def state(item: Mapping[str, Any]) -> str:
+    """Podman's state of a container, or `lost`."""
+    return state_of(item)
+
+
+def strangers(project: Project, networks: Iterable[str]) -> Iterator[Mapping[str, Any]]:
+    """What Podman says of running containers on these networks that are none of the project's slots."""
+    for network in networks:
+        ids = project.host.run(podman.containers_on(network_name(project.name, network)), ok=None).stdout.split()
+        answer = project.host.run(podman.inspect_containers(ids), ok=None) if ids else None
+        for item in json.loads(answer.stdout or "[]") if answer else ():
+            own = (item["Config"].get("Labels") or {}).get(LABEL_PROJECT) == project.name
+            # A copy may bear the labels of a slot.
+            if not own or str(item["Name"]).removeprefix(f"{project.name}-") not in project.deployed.slots():
+                yield item
+
+
+def stop_stranger(host: Host, name: str, grace: int) -> None:
+    host.run(podman.stop(name, grace), timeout=grace + 60)
+
+
+def start_stranger(host: Host, name: str) -> None:
+    host.run(podman.start([name]))
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ops.engines.podman import argv as podman
-from ops.engines.podman.host import Host
+from ops.engines.engine import Engine
+from ops.engines.postgres import psql
 from ops.keycloak.failures.facts import OPS_CLIENT, REALM, ROLE, Client, Content, Database, PostgresFacts, Role, Schema, Session
 
 ASK_SECONDS = 4.0
@@ -75,13 +75,13 @@ def _content(found: Mapping[str, Any]) -> Content:
     )  # fmt: skip
 
 
-def postgres_facts(host: Host, container: str) -> tuple[PostgresFacts, str]:
+def postgres_facts(engine: Engine) -> tuple[PostgresFacts, str]:
     """All that the superuser sees, and why something was left out (empty: nothing was)."""
-    psql = ("env", f"PGOPTIONS={READ_ONLY}", "PGCONNECT_TIMEOUT=3", "psql", "--username=postgres", "--dbname=postgres",
-            "--no-psqlrc", "--tuples-only", "--no-align", "--quiet", "--set=ON_ERROR_STOP=1", f"--set=role={ROLE}",
-            f"--set=realm={REALM}", f"--set=ops={OPS_CLIENT}", f"--set=suspects={SUSPECTS}", "--file=-")  # fmt: skip
-    asked, script = time.time(), SCRIPT.read_text(encoding="utf-8")
-    answer = host.run(podman.exec_with_input(container, psql), timeout=ASK_SECONDS, ok=None, stdin=script)
+    asked = time.time()
+    answer = psql(
+        engine, "postgres", SCRIPT.read_text(encoding="utf-8"), options=READ_ONLY, seconds=ASK_SECONDS,
+        role=ROLE, realm=REALM, ops=OPS_CLIENT, suspects=str(SUSPECTS),
+    )  # fmt: skip
     found = answers_of(answer.stdout)
     if not found:
         return PostgresFacts(answers=False, said=answer.last_words(1)), ""

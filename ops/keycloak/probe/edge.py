@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from ops.engines.podman.supervisor.health import NamedConnection, network_of
+from ops.engines.engine import Engine
 from ops.keycloak.failures.facts import OPS_CLIENT, REALM
 
 ASK_SECONDS = 2.5
@@ -54,38 +54,35 @@ def _asked(
     return Answer(answer.status, answer.read(LARGEST).decode(errors="replace"))
 
 
-def _inside(pid: int, connection: http.client.HTTPConnection, path: str) -> Answer:
-    """A request from within the container's network."""
-    try:
-        with network_of(pid):
-            connection.connect()
-        return _asked(connection, "GET", path, {"Host": "localhost"})
-    except (OSError, http.client.HTTPException) as problem:
-        return Answer(0, str(problem) or type(problem).__name__)
-    finally:
-        connection.close()
-
-
-def inside(pid: int, address: str, ca: Path) -> Fields:
-    """Readiness and metrics on 9000, the discovery document on 8443.
+def inside(engine: Engine, address: str, ca: Path) -> Fields:
+    """Readiness and metrics on 9000, the discovery document on 8443, from within the container's network.
 
     Parameters
     ----------
-    pid: its main process. address: one of its own. ca: file of the roots that are trusted.
+    address: one of its own. ca: file of the roots that are trusted.
     """
+    context = ssl.create_default_context(cafile=str(ca))
 
-    def ask(port: int, path: str) -> Answer:
-        return _inside(pid, NamedConnection(address, port, "keycloak", str(ca), timeout=ASK_SECONDS), path)
+    def ask(port: int, path: str, *, plain: bool = False) -> Answer:
+        connection = http.client.HTTPConnection("localhost", port)
+        try:
+            connection.sock = engine.connect("keycloak", port, ASK_SECONDS, address)
+            if not plain:
+                connection.sock = context.wrap_socket(connection.sock, server_hostname="keycloak")
+            return _asked(connection, "GET", path, {"Host": "localhost"})
+        except (OSError, http.client.HTTPException) as problem:
+            return Answer(0, str(problem) or type(problem).__name__)
+        finally:
+            connection.close()
 
     ready = ask(9000, "/health/ready")
     if ready.status != 200:
         answers = {str(one.get("name", "")): one.get("status") == "UP" for one in ready.json().get("checks", [])}
         checks = [name for name, up in answers.items() if not up]
         told = ", ".join(checks) or (ready.text if ready.status == 0 else f"HTTP {ready.status}")
-        plain = http.client.HTTPConnection(address, 9000, timeout=ASK_SECONDS)
         return Fields(
             ready=ready.status, ready_said=" ".join(told.split())[:200],
-            management_plain=ready.status == 0 and _inside(pid, plain, "/health/ready").status == 200,
+            management_plain=ready.status == 0 and ask(9000, "/health/ready", plain=True).status == 200,
             initialized=answers.get(INITIALIZED, False),
         )  # fmt: skip
     metrics = ask(9000, "/metrics").text

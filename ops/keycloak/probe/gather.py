@@ -11,9 +11,7 @@ from typing import Any, TypeVar
 
 from ops.core.errors import OpsError
 from ops.core.journal import under_way
-from ops.engines.podman import postgres
-from ops.engines.podman.observe import inspected_containers
-from ops.engines.podman.supervisor.health import state_of
+from ops.engines.postgres import login_problem
 from ops.host.preflight import free_bytes
 from ops.keycloak import admin
 from ops.keycloak.failures.facts import REALM, ROLE, ContainerFacts, EdgeFacts, Facts, PostgresFacts
@@ -21,7 +19,6 @@ from ops.keycloak.failures.log import log_lines
 from ops.keycloak.probe import container, database, edge
 from ops.project import Project
 from ops.stack.compose import placeholders
-from ops.stack.render import container_name
 
 READ_SECONDS = 4.5
 """For all reads together; each has a shorter deadline of its own, so that none outlives the command."""
@@ -77,14 +74,14 @@ class Place:
 
     def state(self, slot: str) -> str:
         item = self.found.get(slot)
-        return state_of(item) if item else "missing"
+        return container.state(item) if item else "missing"
 
 
 def look(project: Project) -> Facts:
     """Everything that a diagnosis is decided from. Raises HostLacks or OpsError where Podman itself cannot be asked."""
     ends = time.monotonic() + READ_SECONDS
     ops_url = placeholders(project.settings, project.ports)["CC03_OPS_URL"]
-    place = Place(project, inspected_containers(project.host), ops_url)
+    place = Place(project, container.inspected(project), ops_url)
     pool = ThreadPoolExecutor(max_workers=8)
     try:
         return _look(place, Reads(pool, ends))
@@ -157,16 +154,15 @@ def _postgres(place: Place) -> tuple[PostgresFacts, str]:
     state = place.state("postgres")
     if state != "running":
         return PostgresFacts(status=state, answers=False), ""
-    return database.postgres_facts(place.project.host, container_name(place.project.name, "postgres"))
+    return database.postgres_facts(place.project.engine)
 
 
 def _login(place: Place) -> str | None:
     """Why PostgreSQL refuses the role with its present secret; None where there is nobody to ask."""
     if place.state("postgres") != "running":
         return None
-    name = container_name(place.project.name, "postgres")
     password = admin.secret(place.project, "postgres-keycloak")
-    return postgres.login_problem(place.project.host, name, ROLE, ROLE, password, database.ASK_SECONDS)
+    return login_problem(place.project.engine, ROLE, ROLE, password, database.ASK_SECONDS)
 
 
 def _edge(place: Place, reads: Reads, url: str) -> edge.Fields:
@@ -177,9 +173,8 @@ def _edge(place: Place, reads: Reads, url: str) -> edge.Fields:
     certificate = public if public.is_file() and not public.is_symlink() else public.with_name("cert.pem")
     asked: dict[str, Future[edge.Fields]] = {}
     if place.state(container.SLOT) == "running":
-        item = place.found[container.SLOT]
-        address = min(container.addresses(item), default=edge.LOOPBACK)
-        asked["health"] = reads.start(edge.inside, int(item["State"]["Pid"]), address, project.state.ca / "root.pem")
+        address = min(container.addresses(place.found[container.SLOT]), default=edge.LOOPBACK)
+        asked["health"] = reads.start(edge.inside, project.engine, address, project.state.ca / "root.pem")
     if place.state("nginx") == "running":
         asked["public site"] = reads.start(edge.public, url, project.state.site_roots, certificate)
     answers = edge.Fields(certificate_elsewhere=certificate == public)

@@ -16,7 +16,6 @@ from typing import Any
 from ops.core import files
 from ops.core.errors import OpsError
 from ops.core.process import until
-from ops.engines.podman import argv as podman
 from ops.keycloak.admin import HUMAN, OPERATIONS, Account, Api, secret
 from ops.keycloak.failures.database import NEEDED, REDIRECTS, accepts, too_wide
 from ops.keycloak.failures.facts import OPS_CLIENT, REALM
@@ -26,7 +25,6 @@ from ops.keycloak.repair import undo_steps as undo
 from ops.project import Project
 from ops.secrets.at_rest import encrypted_copies as mirror
 from ops.secrets.at_rest.secret_files import service_as_is
-from ops.stack.render import container_name
 
 MASTER, PRODUCT = "master", REALM
 ROOT = "/auth/admin/realms/"
@@ -227,10 +225,10 @@ def bootstrap(project: Project, service: Mapping[str, Any]) -> None:
     place.mkdir(mode=0o700, exist_ok=True)
     value = random.token_urlsafe(32)
     files.write(place / "1", value, mode=0o600)
-    name = container_name(project.name, "keycloak-recovery")
-    argv = podman.run_as(name, service_as_is(project.state, service), ("bash", "-c", SCRIPT, "recovery", TEMPORARY.client_id))
-    project.host.run(podman.remove_all([name]), ok=None)
-    answer = project.host.run(argv, timeout=SECONDS, stdin=value + "\n", ok=None)
+    argv = ("bash", "-c", SCRIPT, "recovery", TEMPORARY.client_id)
+    answer = project.engine.run_as(
+        "keycloak-recovery", service_as_is(project.state, service), argv, timeout=SECONDS, stdin=value + "\n", ok=None,
+    )  # fmt: skip
     # It says that an account of this name is there already and ends with 0 or 1; only a token tells whether it works.
     if answer.returncode and "already exists" not in answer.stdout + answer.stderr:
         raise OpsError("bootstrap-admin failed", answer.last_words(4), "inv logs keycloak; inv logs postgres --since 10m")

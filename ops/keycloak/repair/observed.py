@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
 
 from ops.core.errors import HostLacks, OpsError
-from ops.engines.podman import argv as podman
-from ops.engines.podman.observe import inspected_containers
 from ops.keycloak.failures.facts import Facts
+from ops.keycloak.probe.container import addresses, inspected, strangers
 from ops.keycloak.probe.gather import look
 from ops.keycloak.repair.situation import KEYCLOAK, NGINX, POSTGRES, Situation, drift_of, is_keycloak, with_older_keycloak
 from ops.keycloak.schema.observed import schema_of, server_of
@@ -20,9 +17,8 @@ from ops.keycloak.schema.plan import judge
 from ops.observed import observe
 from ops.project import Project, targets_of
 from ops.releases.store import activations, current_number, next_number
-from ops.stack.model import LABEL_PROJECT, Seen
+from ops.stack.model import Seen
 from ops.stack.release import good_releases
-from ops.stack.render import network_name
 from ops.stack.wanted import Wanted
 
 OLDEST = 8
@@ -36,7 +32,7 @@ def situation(project: Project) -> Situation:
         looking = pool.submit(look, project)
         seen = _observed(project, wanted)
         facts = looking.result()
-    item = inspected_containers(project.host).get(KEYCLOAK)
+    item = inspected(project).get(KEYCLOAK)
     neighbours, keycloaks = _neighbours(project, facts)
     facts = replace(facts, neighbours=neighbours, other_keycloaks=keycloaks)
     found = Situation(facts, seen, wanted, next_number=next_number(project.state))
@@ -44,7 +40,7 @@ def situation(project: Project) -> Situation:
         return found
     sealed = str((seen.release or {}).get("image_ids", {}).get(KEYCLOAK, "")).removeprefix("sha256:")
     tag = wanted.images[KEYCLOAK].tag
-    named, kept = _image(project, tag), _image(project, sealed) if sealed else None
+    named, kept = project.engine.inspect_image(tag), project.engine.inspect_image(sealed) if sealed else None
     retag = sealed if kept and (named is None or named["Id"] != kept["Id"]) else ""
     drift = tuple(drift_of(item, wanted.compose["services"][KEYCLOAK], kept or named)) if item else ()
     edited = tuple(name for name in (KEYCLOAK, NGINX) if _edited(project, wanted, seen, name))
@@ -70,11 +66,6 @@ def _observed(project: Project, wanted: Wanted | None) -> Seen:
         return observe(project, with_health=False)
     targets = targets_of(project.state, wanted.stack, wanted.allocation)
     return observe(project, [one for one in targets if one.service in (POSTGRES, NGINX, wanted.stack.services[NGINX].shares)])
-
-
-def _image(project: Project, reference: str) -> Mapping[str, Any] | None:
-    answer = project.host.run(podman.inspect_images([reference]), ok=None)
-    return dict(json.loads(answer.stdout)[0]) if answer.returncode == 0 else None
 
 
 def _edited(project: Project, wanted: Wanted, seen: Seen, service: str) -> bool:
@@ -122,20 +113,8 @@ def _neighbours(project: Project, facts: Facts) -> tuple[dict[str, str], frozens
         return {}, frozenset()
     found: dict[str, str] = {}
     keycloaks = set()
-    for network in (network_name(project.name, name) for name in ("data", "app")):
-        ids = project.host.run(podman.containers_on(network), ok=None).stdout.split()
-        answer = project.host.run(podman.inspect_containers(ids), ok=None) if ids else None
-        for item in json.loads(answer.stdout or "[]") if answer else ():
-            if (item["Config"].get("Labels") or {}).get(LABEL_PROJECT) == project.name and _slot_of(project, item):
-                continue
-            if is_keycloak(item):
-                keycloaks.add(str(item["Name"]))
-            for one in (item.get("NetworkSettings", {}).get("Networks") or {}).values():
-                if one.get("IPAddress"):
-                    found[str(one["IPAddress"])] = str(item["Name"])
+    for item in strangers(project, ("data", "app")):
+        if is_keycloak(item):
+            keycloaks.add(str(item["Name"]))
+        found |= {address: str(item["Name"]) for address in addresses(item)}
     return found, frozenset(keycloaks)
-
-
-def _slot_of(project: Project, item: Mapping[str, Any]) -> bool:
-    """Whether it is one of the stack's containers, and not a copy that only bears its labels."""
-    return str(item["Name"]).removeprefix(f"{project.name}-") in project.deployed.slots()

@@ -92,10 +92,10 @@ class StopStranger(Step):
     grace: int = 30
 
     def run(self, execution: Execution) -> None:
-        from ops.engines.podman import argv as podman
+        from ops.keycloak.probe.container import stop_stranger
 
         keep(execution.state, "stranger", name=self.name)
-        execution.host.run(podman.stop(self.name, self.grace), timeout=self.grace + 60)
+        stop_stranger(execution.host, self.name, self.grace)
 
 
 @dataclass(frozen=True)
@@ -106,14 +106,13 @@ class CopyOut(Step):
     paths: tuple[str, ...] = ()
 
     def run(self, execution: Execution) -> None:
-        from ops.engines.podman.observe import inspected_containers
-        from ops.keycloak.probe.container import Files
+        from ops.keycloak.probe.container import Files, inspected
         from ops.keycloak.schema.dumps import STAMP
 
         place = execution.state.root / "dumps" / f"h2-{time.strftime(STAMP, time.gmtime())}"
         place.mkdir(parents=True, mode=0o700)
         # `podman cp` does not see what is mounted into a paused container, and H2 lies on such a mount.
-        found = Files.of(inspected_containers(execution.host)[self.slot])
+        found = Files.of(inspected(execution.project)[self.slot])
         # A file that is written to meanwhile would be copied torn.
         execution.engine.pause(self.slot, ok=None)
         try:
@@ -140,15 +139,14 @@ class RunStatements(Step):
     finding: str = ""
 
     def run(self, execution: Execution) -> None:
-        from ops.engines.podman import postgres
+        from ops.engines import postgres
         from ops.keycloak import admin
 
-        container = execution.name("postgres")
         if self.undo_query:
-            text = postgres.query(execution.host, container, self.database, self.undo_query)
+            text = postgres.query(execution.engine, self.database, self.undo_query)
             keep(execution.state, "sql", finding=self.finding, database=self.database, statements=text)
         secrets = {variable: admin.secret(execution.project, name) for variable, name in self.secrets.items()}
-        postgres.execute(execution.host, container, self.database, self.statements, secrets)
+        postgres.execute(execution.engine, self.database, self.statements, secrets)
 
 
 @dataclass(frozen=True)
@@ -180,12 +178,10 @@ class RescueSecret(Step):
     version: int = 1
 
     def run(self, execution: Execution) -> None:
-        from ops.engines.podman.observe import inspected_containers
-        from ops.engines.podman.supervisor.health import state_of
-        from ops.keycloak.probe.container import Files
+        from ops.keycloak.probe.container import Files, inspected, state
 
-        for item in inspected_containers(execution.host).values():
-            value = Files.of(item).text(f"run/secrets/{self.name}").strip() if state_of(item) == "running" else ""
+        for item in inspected(execution.project).values():
+            value = Files.of(item).text(f"run/secrets/{self.name}").strip() if state(item) == "running" else ""
             if value:
                 files.write(execution.state.secrets / self.name / str(self.version), value, mode=0o600)
                 return

@@ -82,9 +82,9 @@ class StartStranger(Step):
     name: str = ""
 
     def run(self, execution: Execution) -> None:
-        from ops.engines.podman import argv as podman
+        from ops.keycloak.probe.container import start_stranger
 
-        execution.host.run(podman.start([self.name]))
+        start_stranger(execution.host, self.name)
 
 
 @dataclass(frozen=True)
@@ -95,11 +95,11 @@ class UndoStatements(Step):
     """Name of the kept undo (`keep`)."""
 
     def run(self, execution: Execution) -> None:
-        from ops.engines.podman import postgres
+        from ops.engines import postgres
 
         kept = read(execution.state, self.entry)
         if kept.get("statements"):
-            postgres.execute(execution.host, execution.name("postgres"), str(kept["database"]), str(kept["statements"]), {})
+            postgres.execute(execution.engine, str(kept["database"]), str(kept["statements"]), {})
 
 
 @dataclass(frozen=True)

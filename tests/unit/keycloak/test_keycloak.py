@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import socket
+import ssl
+import threading
 import time
 import zipfile
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
+from ops.certificates import authority
 from ops.core.errors import OpsError
 from ops.core.process import Result
 from ops.core.state import State
@@ -91,11 +99,11 @@ def test_statements_after_one_that_failed_are_left_out() -> None:
 def test_facts_are_asked_for_in_a_session_that_can_only_read() -> None:
     asked: list[tuple[tuple[str, ...], str]] = []
 
-    def run(argv: tuple[str, ...], *, stdin: str, **_: Any) -> Result:
+    def execute(slot: str, argv: tuple[str, ...], *, stdin: str, **_: Any) -> Result:
         asked.append((tuple(argv), stdin))
         return Result(tuple(argv), 0, json.dumps({"cluster": CLUSTER}), "", 0.1)
 
-    facts, left_out = database.postgres_facts(cast(Any, SimpleNamespace(run=run)), "cc03-postgres")
+    facts, left_out = database.postgres_facts(cast(Any, SimpleNamespace(exec=execute)))
     ((argv, script),) = asked
     options = next(word for word in argv if word.startswith("PGOPTIONS="))
 
@@ -210,6 +218,59 @@ def test_token_tells_when_it_was_issued() -> None:
 @pytest.mark.parametrize("token", ["", "a.b", "a.b.c", "a.!!!.c", "a.W10.c"])
 def test_token_that_is_none_has_no_payload(token: str) -> None:
     assert edge.payload(token) == {}
+
+
+class Health(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        said = {
+            "/health/ready": b"{}", "/metrics": b"agroal_awaiting_count 2.0\n", edge.DISCOVERY: b'{"issuer": "x"}'
+        }  # fmt: skip
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(said[self.path])
+
+    def log_message(self, *_: Any) -> None: ...
+
+
+def served(context: ssl.SSLContext | None) -> Any:
+    """An engine that connects to a server, with TLS or without, for whatever slot and port."""
+
+    def connect(*_: Any) -> socket.socket:
+        here, there = socket.socketpair()
+        here.settimeout(2.0)
+
+        def answer() -> None:
+            with suppress(OSError):
+                Health(context.wrap_socket(there, server_side=True) if context else there, ("", 0), cast(Any, None))
+            there.close()
+
+        threading.Thread(target=answer, daemon=True).start()
+        return here
+
+    return SimpleNamespace(connect=connect)
+
+
+def test_health_is_asked_over_tls_of_the_service_s_name(tmp_path: Path) -> None:
+    state = State(tmp_path)
+    state.prepare()
+    authority.issue_certificate(state, "cc03", "keycloak", os.getuid(), ("keycloak",))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(state.certs / "keycloak" / "tls.pem")
+    roots = state.ca / "root.pem"
+
+    assert edge.inside(served(context), "10.0.0.2", roots) == {
+        "ready": 200, "direct": 200, "pool_awaiting": 2.0, "pool_active": None
+    }  # fmt: skip
+    plain = edge.inside(served(None), "10.0.0.2", roots)
+    assert (plain["ready"], plain["management_plain"]) == (0, True)
+
+
+def test_container_that_is_away_is_told() -> None:
+    def connect(*_: Any) -> Any:
+        raise ConnectionRefusedError("keycloak does not run")
+
+    found = edge.inside(cast(Any, SimpleNamespace(connect=connect)), "10.0.0.2", Path(DEFAULT_CA_BUNDLE_PATH))
+    assert (found["ready"], found["ready_said"], found["management_plain"]) == (0, "keycloak does not run", False)
 
 
 def test_read_that_fails_or_is_late_costs_one_fact() -> None:
