@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ops.cli.command import described
 from ops.cli.execute import DONE, FAILED, Decision, Observer, Operation, Revert, execute, note
 from ops.core.errors import HostLacks, OpsError
-from ops.keycloak.schema.dumps import STAMP
+from ops.keycloak.schema.plan import STAMP
 from ops.keycloak.schema.upgrade import FORWARD, Rules
 from ops.stack.model import EDGE
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ops.core.plan import Plan
-    from ops.keycloak.h2.plan import Source
+    from ops.keycloak.h2.file import Source
     from ops.project import Project
 
 VERB = "keycloak.migrate-h2"
@@ -34,12 +34,14 @@ def migrate_h2(c: Context, path: str, plan: bool = False, yes: bool = False) -> 
     from pathlib import Path
 
     from ops.cli import show
-    from ops.keycloak.h2 import database as h2
+    from ops.core.files import remove_clear
+    from ops.core.state import H2_FOLDER
+    from ops.keycloak.h2.file import find
     from ops.project import must_exist, open_project
 
     began = time.monotonic()
     project = must_exist(open_project())
-    file = h2.find(Path(path).expanduser().absolute())
+    file = find(Path(path).expanduser().absolute())
     project.host.prepare()
 
     source: Source | None = None
@@ -52,7 +54,7 @@ def migrate_h2(c: Context, path: str, plan: bool = False, yes: bool = False) -> 
     # The copy of the file holds password hashes: it goes, whatever has become of the plan.
     execute(Operation(
         project, VERB, decide, plan_only=plan, yes=yes, plans_first=False, locks_to_plan=True, shows_plan=True, remembers=False,
-        tidy=lambda: h2.remove(project.host),
+        tidy=lambda: remove_clear(project.state.root / H2_FOLDER),
     ))  # fmt: skip
     if source is None or plan:
         return
@@ -62,35 +64,32 @@ def migrate_h2(c: Context, path: str, plan: bool = False, yes: bool = False) -> 
 
 def _decide(project: Project, file: Path) -> tuple[Source, Plan]:
     """Copy, look, plan. Raises OpsError where it cannot be moved; nothing has been changed then."""
-    from ops.engines.podman.observe import images, inspected_containers
-    from ops.keycloak.h2 import database as h2
-    from ops.keycloak.h2.plan import FOLDER, plan_migration, refuse_other_version
+    from ops.core.state import H2_FOLDER
+    from ops.keycloak.h2 import file as h2
+    from ops.keycloak.h2.plan import plan_migration, refuse_other_version
     from ops.keycloak.h2.steps import ExportRealms
     from ops.keycloak.schema import observed as schema
     from ops.keycloak.schema.upgrade import SLOT
 
-    host, wanted, image = project.host, project.deployed, project.images[SLOT]
-    there = inspected_containers(host)
-    if image.tag not in images(host) or wanted.images[SLOT].tag != image.tag or SLOT not in there:
+    engine, wanted, image = project.engine, project.deployed, project.images[SLOT]
+    if image.tag not in engine.images() or wanted.images[SLOT].tag != image.tag or SLOT not in engine.slots():
         raise HostLacks(
             "the stack is not the one of this checkout",
             "Keycloak's image of the checkout has to be the one deployed",
             "inv deploy",
         )
-    h2.copy(file, h2.folder_of(host))
-    source = h2.inspect(host, file, h2.folder_of(host), image.tag)
-    refuse_other_version(source, schema.server_of(host, image.tag).version)
-    present = schema.schema_of(host, project.name)
+    folder = project.state.root / H2_FOLDER
+    h2.copy(file, folder)
+    source = h2.inspect(engine, file, folder, image.tag)
+    refuse_other_version(source, schema.server_of(engine, image.tag).version)
     export = ExportRealms(
-        "export", "export every realm from a copy of the H2 file", folder=FOLDER, context=image.context, user=source.user,
-        tag=image.tag.replace("/keycloak:", "/keycloak-distribution:"),
-        args=image.build_args,
+        "export", "export every realm from a copy of the H2 file", folder=H2_FOLDER, context=image.context, user=source.user,
+        tag=image.tag.replace("/keycloak:", "/keycloak-distribution:"), args=image.build_args,
     )  # fmt: skip
     service = wanted.stack.services[SLOT]
-    running = there[SLOT]["State"]["Status"] == "running"
     return source, plan_migration(
-        source, present, h2.service_of(wanted.compose), export, running=running, grace=service.grace,
-        start_seconds=service.start_seconds,
+        source, schema.schema_of(engine), dict(wanted.compose["services"][SLOT]), export,
+        running=engine.status(SLOT)[0] == "running", grace=service.grace, start_seconds=service.start_seconds,
     )  # fmt: skip
 
 
@@ -110,17 +109,16 @@ def _put_aside(project: Project) -> set[str]:
     from ops.keycloak.schema.dump import databases
     from ops.keycloak.schema.upgrade import DATABASE
 
-    return set(databases(project.host, project.name, f"{DATABASE}_before_"))
+    return set(databases(project.engine, f"{DATABASE}_before_"))
 
 
 def _back(project: Project, former: list[str]) -> Plan:
     """`former`: what this command has put aside."""
-    from ops.engines.podman.observe import inspected_containers
     from ops.keycloak.h2.plan import plan_back
     from ops.keycloak.schema.upgrade import SLOT
 
-    running = inspected_containers(project.host)[SLOT]["State"]["Status"] == "running"
     service = project.deployed.stack.services[SLOT]
     return plan_back(
-        former=former[-1] if former else "", running=running, grace=service.grace, start_seconds=service.start_seconds
-    )
+        former=former[-1] if former else "", running=project.engine.status(SLOT)[0] == "running", grace=service.grace,
+        start_seconds=service.start_seconds,
+    )  # fmt: skip

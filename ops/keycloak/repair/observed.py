@@ -97,12 +97,12 @@ def _fits(project: Project, wanted: Wanted, earlier: Wanted) -> bool:
     tag = earlier.images[KEYCLOAK].tag
     if tag == wanted.images[KEYCLOAK].tag:
         return True
-    server = server_of(project.host, tag)
+    server = server_of(project.engine, tag)
     try:
-        there = schema_of(project.host, project.name)
+        there = schema_of(project.engine)
     except OpsError:
         # A database that cannot be asked may be what is broken: then only a Keycloak with the very same change sets will do.
-        return server.changesets == server_of(project.host, wanted.images[KEYCLOAK].tag).changesets
+        return server.changesets == server_of(project.engine, wanted.images[KEYCLOAK].tag).changesets
     return there is None or not judge(server, there).downgrade
 
 

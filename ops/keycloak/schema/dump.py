@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +19,15 @@ from ops.core import files
 from ops.core.errors import OpsError
 from ops.core.process import Result
 from ops.core.state import State
-from ops.engines.podman import argv as podman
-from ops.engines.podman.host import Host
-from ops.keycloak.schema.dumps import STAMP, Dump, dump_name, expendable, parse_name
-from ops.stack.render import container_name
+from ops.engines.engine import Engine
+from ops.engines.postgres import SLOT, psql
+from ops.keycloak.schema.plan import STAMP, Dump, dump_name, expendable, parse_name
 
 ASK_SECONDS = 30.0
 SWAP_ATTEMPTS = 5
 """Somebody who connects in the moment of the renaming (a monitoring query) makes it fail; the next attempt comes at once."""
 OLD_DAYS = 7
 """How long a former database stays where a command was killed before it could drop it."""
-_PSQL = (
-    "psql", "--username=postgres", "--no-psqlrc", "--tuples-only", "--no-align", "--quiet", "--set=ON_ERROR_STOP=1", "--file=-",
-)  # fmt: skip
 
 
 def new_path(state: State, database: str) -> Path:
@@ -38,9 +35,7 @@ def new_path(state: State, database: str) -> Path:
     return state.dumps / dump_name(database, time.strftime(STAMP, time.gmtime()))
 
 
-def dump(
-    host: Host, project_name: str, database: str, path: Path, deadline: float, about: Mapping[str, Any] | None = None
-) -> None:  # fmt: skip
+def dump(engine: Engine, database: str, path: Path, deadline: float, about: Mapping[str, Any] | None = None) -> None:
     """Dump one database (pg_dump's custom format), and read the file back as a whole before it counts.
 
     Parameters
@@ -50,13 +45,15 @@ def dump(
 
     Raises OpsError where PostgreSQL refuses or the file is not complete; nothing is left behind then.
     """
-    container, fresh = container_name(project_name, "postgres"), path.with_name(f".{path.name}")
+    fresh = path.with_name(f".{path.name}")
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         command = ("pg_dump", "--username=postgres", "--format=custom", f"--dbname={database}")
-        answer = host.run(podman.exec_in(container, command), timeout=deadline, ok=None, target=fresh)
+        answer = engine.exec(SLOT, command, timeout=deadline, ok=None, target=fresh)
         _refuse(answer, f"cannot dump the database {database}", "inv keycloak; inv status")
-        _verify(host, container, fresh, deadline)
+        # `pg_restore --list` would read the table of contents alone, which stands in front: a file cut short passes it.
+        answer = engine.exec(SLOT, ("pg_restore", "--file=/dev/null"), timeout=deadline, ok=None, source=fresh)
+        _refuse(answer, f"the dump {fresh.name} cannot be read back", "inv doctor checks the disk; then run it again")
         content = json.dumps({**(about or {}), "database": database, "bytes": fresh.stat().st_size}, sort_keys=True)
         files.write(_about_path(path), content + "\n", mode=0o600)
         fresh.rename(path)
@@ -64,14 +61,7 @@ def dump(
         fresh.unlink(missing_ok=True)
 
 
-def _verify(host: Host, container: str, path: Path, deadline: float) -> None:
-    """`pg_restore --list` would read the table of contents alone, which stands in front: a file cut short passes it."""
-    read = podman.exec_with_input(container, ("pg_restore", "--file=/dev/null"))
-    answer = host.run(read, timeout=deadline, ok=None, source=path)
-    _refuse(answer, f"the dump {path.name} cannot be read back", "inv doctor checks the disk; then run it again")
-
-
-def restore(host: Host, project_name: str, database: str, path: Path, deadline: float) -> str:
+def restore(engine: Engine, database: str, path: Path, deadline: float) -> str:
     """Put a dump in the place of a database, which nobody may be writing to: what it holds since then is not in the dump.
 
     Parameters
@@ -81,18 +71,14 @@ def restore(host: Host, project_name: str, database: str, path: Path, deadline: 
     Returns the name that the former database has now, for `swap` (back) or `drop`; empty where there was none. Raises
     OpsError, with the present database as it was, where the dump cannot be read or somebody keeps the database busy.
     """
-    container, fresh = container_name(project_name, "postgres"), create_beside(host, project_name, database)
-    try:
+    with beside(engine, database) as fresh:
         command = (
             "pg_restore", "--username=postgres", f"--dbname={fresh}", "--single-transaction", "--exit-on-error",
         )  # fmt: skip
-        answer = host.run(podman.exec_with_input(container, command), timeout=deadline, ok=None, source=path)
+        answer = engine.exec(SLOT, command, timeout=deadline, ok=None, source=path)
         _refuse(answer, f"cannot restore {path.name}", "another one of the same folder may do; the database is as it was")
-        ask(host, project_name, fresh, "ANALYZE;", timeout=deadline)
-        return swap(host, project_name, database, fresh)
-    except BaseException:
-        drop(host, project_name, fresh)
-        raise
+        ask(engine, fresh, "ANALYZE;", timeout=deadline)
+        return swap(engine, database, fresh)
 
 
 CREATE = """
@@ -111,8 +97,9 @@ COMMIT;
 """
 
 
-def create_beside(host: Host, project_name: str, database: str, fresh: str = "") -> str:
-    """Make an empty UTF8 database with the owner and the rights of another one, and return its name.
+@contextmanager
+def beside(engine: Engine, database: str, fresh: str = "") -> Iterator[str]:
+    """An empty UTF8 database with the owner and the rights of another one, by its name; dropped where the block fails.
 
     What a killed command has left of this kind is dropped: it was never complete.
 
@@ -120,14 +107,18 @@ def create_beside(host: Host, project_name: str, database: str, fresh: str = "")
     ----------
     fresh: its name, where the owner himself fills it: pg_hba.conf lets him into few. Without it, one with the time in it.
     """
-    for left in databases(host, project_name, fresh or f"{database}_restore_"):
-        drop(host, project_name, left)
+    for left in databases(engine, fresh or f"{database}_restore_"):
+        drop(engine, left)
     fresh = fresh or f"{database}_restore_{_now()}"
-    ask(host, project_name, "postgres", CREATE, fresh=fresh, owner=database)
-    return fresh
+    ask(engine, "postgres", CREATE, fresh=fresh, owner=database)
+    try:
+        yield fresh
+    except BaseException:
+        drop(engine, fresh)
+        raise
 
 
-def swap(host: Host, project_name: str, database: str, fresh: str) -> str:
+def swap(engine: Engine, database: str, fresh: str) -> str:
     """Give `fresh` the name of `database`, whose sessions are ended, in one transaction.
 
     Returns the name that the former one has now, empty where there was none. Raises OpsError with both as they were.
@@ -135,40 +126,40 @@ def swap(host: Host, project_name: str, database: str, fresh: str) -> str:
     former = f"{database}_before_{_now()}"
     for attempt in range(1, SWAP_ATTEMPTS + 1):
         try:
-            ask(host, project_name, "postgres", SWAP, present=database, fresh=fresh, former=former)
+            ask(engine, "postgres", SWAP, present=database, fresh=fresh, former=former)
             break
         except OpsError:
             if attempt == SWAP_ATTEMPTS:
                 raise
-    return former if former in databases(host, project_name, former) else ""
+    return former if former in databases(engine, former) else ""
 
 
 def _now() -> str:
     return time.strftime("%Y%m%d_%H%M%S", time.gmtime())
 
 
-def drop(host: Host, project_name: str, name: str) -> None:
+def drop(engine: Engine, name: str) -> None:
     """Drop a database that stands beside the one in use. The one in use is refused."""
     if not re.search(r"^[a-z_]+_(import|(restore|before)_\d{8}_\d{6})$", name):
         raise ValueError(f"{name} is no database beside another one")
-    ask(host, project_name, "postgres", 'DROP DATABASE IF EXISTS :"name" WITH (FORCE);', name=name)
+    ask(engine, "postgres", 'DROP DATABASE IF EXISTS :"name" WITH (FORCE);', name=name)
 
 
-def drop_old(host: Host, project_name: str, database: str) -> None:
+def drop_old(engine: Engine, database: str) -> None:
     """Drop the former databases that killed commands have left, once they are OLD_DAYS days old."""
     oldest = time.strftime("%Y%m%d_%H%M%S", time.gmtime(time.time() - OLD_DAYS * 86400))
-    for name in databases(host, project_name, f"{database}_before_"):
+    for name in databases(engine, f"{database}_before_"):
         if name.rpartition("_before_")[2] < oldest:
-            drop(host, project_name, name)
+            drop(engine, name)
 
 
-def databases(host: Host, project_name: str, prefix: str) -> list[str]:
+def databases(engine: Engine, prefix: str) -> list[str]:
     """Names of the databases that begin so."""
     script = "SELECT datname FROM pg_database WHERE starts_with(datname, :'prefix');"
-    return sorted(ask(host, project_name, "postgres", script, prefix=prefix).split())
+    return sorted(ask(engine, "postgres", script, prefix=prefix).split())
 
 
-def ask(host: Host, project_name: str, database: str, script: str, timeout: float = ASK_SECONDS, **variables: str) -> str:
+def ask(engine: Engine, database: str, script: str, timeout: float = ASK_SECONDS, **variables: str) -> str:
     """What the superuser is answered.
 
     Parameters
@@ -177,11 +168,7 @@ def ask(host: Host, project_name: str, database: str, script: str, timeout: floa
 
     Raises OpsError where a statement fails.
     """
-    values = (f"--set={name}={value}" for name, value in variables.items())
-    command = (*_PSQL, *values, f"--dbname={database}")
-    answer = host.run(
-        podman.exec_with_input(container_name(project_name, "postgres"), command), timeout=timeout, ok=None, stdin=script
-    )
+    answer = psql(engine, database, script, options="", seconds=timeout, **variables)
     _refuse(answer, f"PostgreSQL refused a statement on {database}", "inv keycloak inspects PostgreSQL")
     return answer.stdout.strip()
 

@@ -12,13 +12,22 @@ from time import strptime
 from ops.core.errors import HostLacks, OpsError
 from ops.core.plan import Plan
 from ops.deploy.containers import NEVER_STARTED
-from ops.engines.podman import argv as podman
-from ops.engines.podman.host import Host
+from ops.engines.engine import Engine
 from ops.keycloak.probe.container import HOME, Files
 from ops.keycloak.schema.dump import ask, known_dumps
-from ops.keycloak.schema.dumps import STAMP, Dump
 from ops.keycloak.schema.jars import MIGRATIONS, MODEL, jar
-from ops.keycloak.schema.plan import Schema, Server, changesets_of, judge, migrations_of, told, version_pinned, version_said
+from ops.keycloak.schema.plan import (
+    STAMP,
+    Dump,
+    Schema,
+    Server,
+    changesets_of,
+    judge,
+    migrations_of,
+    told,
+    version_pinned,
+    version_said,
+)
 from ops.keycloak.schema.upgrade import DATABASE, SLOT, Found, Rules, fits, never_back, starts_keycloak, with_database
 from ops.project import Project
 from ops.stack.images import WantedImage
@@ -45,26 +54,25 @@ def with_schema(project: Project, plan: Plan, wanted: Wanted, seen: Seen, rules:
 
 def look(project: Project, image: WantedImage, *, built: bool) -> Found:
     """The image, the schema, the dumps, and what has come since the one that this image could run on."""
-    host, state = project.host, project.state
-    server = server_of(host, image.tag) if built else Server(_pinned(image), built=False)
+    engine = project.engine
+    server = server_of(engine, image.tag) if built else Server(_pinned(image), built=False)
     try:
-        schema = schema_of(host, project.name)
+        schema = schema_of(engine)
     except OpsError:
         return Found(server, None, image.tag)
     if schema is None:
         return Found(server, None, image.tag, empty=True)
-    dumps = tuple(known_dumps(state))
+    dumps = tuple(known_dumps(project.state))
     fitting = [dump for dump in dumps if fits(dump, server)]
-    return Found(server, schema, image.tag, dumps, since_of(host, project.name, fitting[-1:]))
+    return Found(server, schema, image.tag, dumps, since_of(engine, fitting[-1:]))
 
 
-def server_of(host: Host, tag: str) -> Server:
+def server_of(engine: Engine, tag: str) -> Server:
     """What an image holds, read from its layers.
 
     Raises HostLacks where they hold no Keycloak that can be understood.
     """
-    answer = host.run(podman.inspect_images([tag]))
-    layers = Files.of({"State": {}, "GraphDriver": json.loads(answer.stdout)[0].get("GraphDriver", {})})
+    layers = Files.of({"State": {}, "GraphDriver": (engine.inspect_image(tag) or {}).get("GraphDriver", {})})
     version = version_said(layers.text(f"{HOME}/version.txt"))
     try:
         with zipfile.ZipFile(jar(layers, MODEL)) as model, zipfile.ZipFile(jar(layers, MIGRATIONS)) as migrations:
@@ -82,19 +90,19 @@ def _pinned(image: WantedImage) -> str:
     return version_pinned(path.read_text(encoding="utf-8")) if image.context and path.is_file() else ""
 
 
-def schema_of(host: Host, project_name: str, database: str = DATABASE) -> Schema | None:
+def schema_of(engine: Engine, database: str = DATABASE) -> Schema | None:
     """What the database holds; None where no Keycloak has made its tables yet. Raises OpsError where it cannot be asked."""
-    answer = ask(host, project_name, database, (_HERE / "schema.sql").read_text(encoding="utf-8"))
+    answer = ask(engine, database, (_HERE / "schema.sql").read_text(encoding="utf-8"))
     if not answer:
         return None
     found = json.loads(answer)
     return Schema(found["version"], frozenset(found["changesets"]), found["counts"])
 
 
-def about(host: Host, project_name: str, why: str) -> dict[str, object]:
+def about(engine: Engine, why: str) -> dict[str, object]:
     """What is noted beside a dump of Keycloak's database. One that is broken is dumped all the same."""
     try:
-        schema = schema_of(host, project_name)
+        schema = schema_of(engine)
     except OpsError:
         schema = None
     if schema is None:
@@ -103,14 +111,14 @@ def about(host: Host, project_name: str, why: str) -> dict[str, object]:
     return {"why": why, "version": schema.version, "changesets": len(applied), "applied": applied, **schema.counts}
 
 
-def since_of(host: Host, project_name: str, dumps: Iterable[Dump]) -> Mapping[str, Mapping[str, int]]:
+def since_of(engine: Engine, dumps: Iterable[Dump]) -> Mapping[str, Mapping[str, int]]:
     """Name of a dump -> what has come since. What cannot be asked is left out: a schema half way may lack a column."""
     found: dict[str, Mapping[str, int]] = {}
     for dump in dumps:
         at = str(timegm(strptime(dump.at, STAMP)))
         try:
             script = (_HERE / "since.sql").read_text(encoding="utf-8")
-            found[dump.name] = json.loads(ask(host, project_name, DATABASE, script, at=at, own=OWN))
+            found[dump.name] = json.loads(ask(engine, DATABASE, script, at=at, own=OWN))
         except OpsError:
             continue
     return found
@@ -121,7 +129,7 @@ def review(project: Project, tag: str) -> str:
 
     Raises OpsError where it would be a downgrade, or PostgreSQL does not answer.
     """
-    server, schema = server_of(project.host, tag), schema_of(project.host, project.name)
+    server, schema = server_of(project.engine, tag), schema_of(project.engine)
     if schema is None:
         return "the database is empty: every table will be made"
     verdict = judge(server, schema)

@@ -1,4 +1,4 @@
-"""Steps that dump, restore and review Keycloak's database."""
+"""Steps that dump, restore, exchange and review databases."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DUMP_SECONDS = 3600.0
 
 @dataclass(frozen=True)
 class DumpDatabase(Step):
-    """Dump one database (pg_dump -Fc) into the state folder, and read the dump's list of contents back."""
+    """Dump one database (pg_dump -Fc) into the state folder, and read the dump back as a whole."""
 
     database: str = "keycloak"
     path: str = ""
@@ -25,16 +25,16 @@ class DumpDatabase(Step):
 
     def run(self, execution: Execution) -> None:
         from ops.keycloak.schema import dump as dumps
-        from ops.keycloak.schema import observed as schema
+        from ops.keycloak.schema.observed import about
         from ops.keycloak.schema.upgrade import DATABASE
 
-        name = execution.project.name
+        engine = execution.engine
         path = execution.state.root / self.path if self.path else dumps.new_path(execution.state, self.database)
-        about = schema.about(execution.host, name, self.title) if self.database == DATABASE else {"why": self.title}
+        noted = about(engine, self.title) if self.database == DATABASE else {"why": self.title}
         execution.report(self.key, f"into {path}")
-        dumps.dump(execution.host, name, self.database, path, DUMP_SECONDS, about)
+        dumps.dump(engine, self.database, path, DUMP_SECONDS, noted)
         dumps.forget_old_dumps(execution.state, self.database)
-        dumps.drop_old(execution.host, name, self.database)
+        dumps.drop_old(engine, self.database)
 
 
 @dataclass(frozen=True)
@@ -51,21 +51,40 @@ class RestoreDatabase(Step):
         path = execution.state.root / self.path
         if not path.is_file():
             raise OpsError(f"there is no {path}", "the dump was removed", "inv rollback --plan shows which are kept")
-        former = dumps.restore(execution.host, execution.project.name, self.database, path, DUMP_SECONDS)
+        former = dumps.restore(execution.engine, self.database, path, DUMP_SECONDS)
         execution.report(self.key, f"the former database is {former}")
 
 
 @dataclass(frozen=True)
-class DropFormer(Step):
-    """Drop the databases that restores have put aside, now that what replaced them is known to serve."""
+class SwapDatabase(Step):
+    """Give another database the name of the present one."""
 
     database: str = "keycloak"
+    other: str = ""
+    keep: bool = True
+    """Whether the present one is kept, under a name with the time in it."""
 
     def run(self, execution: Execution) -> None:
         from ops.keycloak.schema import dump as dumps
 
-        for name in dumps.databases(execution.host, execution.project.name, f"{self.database}_before_"):
-            dumps.drop(execution.host, execution.project.name, name)
+        put_aside = dumps.swap(execution.engine, self.database, self.other)
+        if put_aside and not self.keep:
+            dumps.drop(execution.engine, put_aside)
+
+
+@dataclass(frozen=True)
+class DropBeside(Step):
+    """Drop the databases beside the present one: those that were replaced by it, or one that did not get its place."""
+
+    database: str = "keycloak"
+    kind: str = "before_"
+    """Beginning of their names, behind the name of the present one."""
+
+    def run(self, execution: Execution) -> None:
+        from ops.keycloak.schema import dump as dumps
+
+        for name in dumps.databases(execution.engine, f"{self.database}_{self.kind}"):
+            dumps.drop(execution.engine, name)
 
 
 @dataclass(frozen=True)

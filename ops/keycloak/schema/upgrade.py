@@ -12,9 +12,8 @@ from ops.deploy.steps import AwaitHealthy, PromoteContainer, RemoveContainer, Re
 from ops.images.steps import BuildImage, FetchImage
 from ops.keycloak.realm.steps import ApplyRealm
 from ops.keycloak.repair.steps import VerifyLogins
-from ops.keycloak.schema.dumps import Dump, newest_first, when
-from ops.keycloak.schema.plan import Schema, Server, judge, numbers, told
-from ops.keycloak.schema.steps import DropFormer, DumpDatabase, RestoreDatabase, ReviewMigrations
+from ops.keycloak.schema.plan import Dump, Schema, Server, judge, newest_first, numbers, told, when
+from ops.keycloak.schema.steps import DropBeside, DumpDatabase, RestoreDatabase, ReviewMigrations
 
 SLOT = "keycloak"
 DATABASE = "keycloak"
@@ -201,7 +200,7 @@ def _with_restore(plan: Plan, server: Server, dump: Dump, *, dump_first: bool) -
     extra.append(RestoreDatabase(RESTORE, title, gates, database=DATABASE, path=f"dumps/{dump.name}"))
     steps = [_gated(step, RESTORE) for step in steps]
     note = f"Keycloak {server.version} gets its database of {when(dump.at)} back: {words(_counts(dump))}"
-    drop = DropFormer("drop former keycloak", "drop the replaced database", database=DATABASE)
+    drop = DropBeside("drop former keycloak", "drop the replaced database", database=DATABASE)
     return replace(plan, notes=(*plan.notes, note), steps=_after_health(_listed_before(steps, extra, _takes_place), (drop,)))
 
 

@@ -23,7 +23,7 @@ SELECT t || '=' || (xpath('/row/c/text()', query_to_xml('SELECT count(*) AS c FR
 def rows(stack: Drill, database: str = "keycloak") -> dict[str, int]:
     """Table -> rows, of every table of Keycloak."""
     project = stack.project
-    found = (line.split("=") for line in ask(project.host, project.name, database, COUNT).splitlines())
+    found = (line.split("=") for line in ask(project.engine, database, COUNT).splitlines())
     return {name: int(number) for name, number in found if name not in EMPTY}
 
 

@@ -17,7 +17,7 @@ from ops.core.records import entries
 from ops.engines.engine import OneOff
 from ops.engines.podman import argv as podman
 from ops.engines.podman.host import Host
-from ops.keycloak.h2 import database as h2
+from ops.keycloak.h2 import file as h2
 from ops.keycloak.schema.dump import ask, databases
 from ops.keycloak.schema.observed import schema_of
 from tests.drill.conftest import Record
@@ -145,7 +145,7 @@ def log_in(live: Live, realm: str, username: str) -> requests.Response:
 def limit(stack: Drill, connections: int) -> None:
     """How many sessions PostgreSQL grants to Keycloak's role from now on."""
     project = stack.project
-    ask(project.host, project.name, "postgres", f"ALTER ROLE keycloak CONNECTION LIMIT {connections};")
+    ask(project.engine, "postgres", f"ALTER ROLE keycloak CONNECTION LIMIT {connections};")
 
 
 def await_step(stack: Drill, since: int, step: str) -> None:
@@ -173,13 +173,13 @@ def test_move_that_fails_leaves_keycloak_as_it_was(step: str, stack: Drill, file
     assert code == 1, log.read_text()
     assert "Keycloak serves what it served before" in log.read_text()
     assert rows(stack) == before
-    assert databases(stack.project.host, stack.project.name, "keycloak_") == []
+    assert databases(stack.project.engine, "keycloak_") == []
     people.assert_everybody_gets_in()
     people.remove()
 
 
 def test_everything_moves_and_what_was_there_is_dumped(stack: Drill, file: Path, record: Record) -> None:
-    digest, host, name = h2.digest(file), stack.project.host, stack.project.name
+    digest, engine = h2.digest(file), stack.project.engine
     planned = inv("keycloak.migrate-h2", str(file), "--plan")
     assert "(cc03, master, shop)" in planned.stdout, planned.stdout + planned.stderr
     assert "destroys: what Keycloak keeps in PostgreSQL now" in planned.stdout
@@ -190,12 +190,12 @@ def test_everything_moves_and_what_was_there_is_dumped(stack: Drill, file: Path,
 
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert h2.digest(file) == digest
-    schema = schema_of(host, name)
+    schema = schema_of(engine)
     assert schema
     # The two administrators' accounts of H2 and of the operations client stand beside the users.
     assert (schema.counts["realms"], schema.counts["users"]) == (3, 2 * USERS + 2)
-    assert databases(host, name, "keycloak_") == []
-    assert not (host.state.root / "h2").exists()
+    assert databases(engine, "keycloak_") == []
+    assert not (stack.project.state.root / "h2").exists()
     live = Live(stack.project)
     for realm in ("cc03", "shop"):
         answered = log_in(live, realm, "user1")

@@ -65,7 +65,7 @@ def people(drill: Drill, clone: Clone) -> Iterator[People]:
 
 
 def version(drill: Drill) -> str:
-    schema = schema_of(drill.project.host, drill.project.name)
+    schema = schema_of(drill.project.engine)
     assert schema
     return schema.version
 
@@ -77,7 +77,7 @@ def newer(drill: Drill) -> str:
 def assert_as_before(drill: Drill, people: People, before: dict[str, int]) -> None:
     assert version(drill) == OLDER
     assert rows(drill) == before
-    assert databases(drill.project.host, drill.project.name, "keycloak_") == []
+    assert databases(drill.project.engine, "keycloak_") == []
     people.assert_everybody_gets_in()
 
 
@@ -89,8 +89,8 @@ def test_plan_says_what_will_be_migrated(drill: Drill, people: People) -> None:
 
 
 def test_upgrade_that_fails_leaves_database_and_image_as_before(drill: Drill, people: People, record: Record) -> None:
-    host, name = drill.project.host, drill.project.name
-    ask(host, name, "keycloak", OBSTACLE)
+    engine = drill.project.engine
+    ask(engine, "keycloak", OBSTACLE)
     before = rows(drill)
     began = time.monotonic()
     answer = inv("deploy", "--yes")
@@ -100,11 +100,11 @@ def test_upgrade_that_fails_leaves_database_and_image_as_before(drill: Drill, pe
     assert 'relation "login_failure" already exists' in answer.stderr
     assert "serves as before" in answer.stderr
     assert_as_before(drill, people, before)
-    ask(host, name, "keycloak", "DROP TABLE login_failure;")
+    ask(engine, "keycloak", "DROP TABLE login_failure;")
 
 
 def changesets(drill: Drill) -> int:
-    schema = schema_of(drill.project.host, drill.project.name)
+    schema = schema_of(drill.project.engine)
     assert schema
     return len(schema.changesets)
 

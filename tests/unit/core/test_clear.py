@@ -6,7 +6,8 @@ import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -20,7 +21,7 @@ from ops.core.state import State
 from ops.engines.podman import host as host_module
 from ops.engines.podman.host import Host
 from ops.execution import Execution
-from ops.keycloak.h2 import database as h2
+from ops.keycloak.h2.steps import RemoveFolder
 from ops.project import Project, open_project
 from tests.unit.builders import settings, wanted
 
@@ -50,11 +51,11 @@ def test_folder_is_removed_with_what_is_in_it_and_may_be_missing(tmp_path: Path)
 
 
 def test_folder_that_stays_is_an_error(tmp_path: Path, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    h2.folder_of(host).mkdir()
+    (host.state.root / "h2").mkdir()
     monkeypatch.setattr(os, "rmdir", busy)
 
     with pytest.raises(OpsError, match="which contains unencrypted data"):
-        h2.remove(host)
+        RemoveFolder("tidy", "remove the copy", folder="h2").run(cast(Execution, SimpleNamespace(state=host.state)))
 
 
 def ran(monkeypatch: pytest.MonkeyPatch, code: int) -> list[float]:

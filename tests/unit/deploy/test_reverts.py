@@ -27,7 +27,7 @@ from ops.core.plan import Described, Plan, Step
 from ops.core.state import State
 from ops.keycloak import fix as keycloak_fix
 from ops.keycloak.h2 import commands as keycloak_h2
-from ops.keycloak.h2 import database as h2
+from ops.keycloak.h2 import file as h2
 from ops.keycloak.repair import undo_steps as undo
 from ops.keycloak.repair.situation import Repair
 from ops.project import Project
@@ -246,7 +246,6 @@ def moving(world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cal
 
     aside: list[str] = []
     monkeypatch.setattr(h2, "find", lambda _: tmp_path)
-    monkeypatch.setattr(h2, "remove", lambda _: copy.rmdir() if copy.exists() else None)
     monkeypatch.setattr(keycloak_h2, "_decide", decide)
     monkeypatch.setattr(keycloak_h2, "_put_aside", lambda _: {"before_1"} if "swap" in world.done else set(aside))
     monkeypatch.setattr(keycloak_h2, "_back", lambda _, to: Plan(keycloak_h2.VERB, (Described("back", f"back to {to}"),)))

@@ -11,7 +11,9 @@ import pytest
 from ops.core.errors import OpsError
 from ops.core.process import Result
 from ops.core.state import State
+from ops.engines.engine import Engine
 from ops.engines.podman import host as host_module
+from ops.engines.podman.engine import PodmanEngine
 from ops.engines.podman.host import Host
 from ops.keycloak.schema import dump as dumps
 
@@ -38,8 +40,13 @@ class Postgres:
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> Host:
-    return Host("cc03", State(tmp_path / "cc03"))
+def state(tmp_path: Path) -> State:
+    return State(tmp_path / "cc03")
+
+
+@pytest.fixture
+def engine(state: State) -> Engine:
+    return PodmanEngine(Host("cc03", state), "cc03")
 
 
 def postgres(monkeypatch: pytest.MonkeyPatch, fails: Fails = lambda said: False, names: str = "") -> Postgres:
@@ -48,76 +55,80 @@ def postgres(monkeypatch: pytest.MonkeyPatch, fails: Fails = lambda said: False,
     return fake
 
 
-def test_dump_is_read_back_as_a_whole_and_described(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dump_is_read_back_as_a_whole_and_described(engine: Engine, state: State, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = postgres(monkeypatch)
-    path = dumps.new_path(host.state, "keycloak")
-    dumps.dump(host, "cc03", "keycloak", path, 5, {"version": "26.7.3"})
+    path = dumps.new_path(state, "keycloak")
+    dumps.dump(engine, "keycloak", path, 5, {"version": "26.7.3"})
 
     assert path.read_bytes() == b"PGDMP"
     assert fake.did("pg_restore --file=/dev/null")
-    (known,) = dumps.known_dumps(host.state)
+    (known,) = dumps.known_dumps(state)
     assert (known.name, known.version, known.about["bytes"]) == (path.name, "26.7.3", 5)
 
 
 @pytest.mark.parametrize("program", ["pg_dump", "pg_restore"])
-def test_dump_that_fails_or_cannot_be_read_leaves_nothing(host: Host, monkeypatch: pytest.MonkeyPatch, program: str) -> None:
+def test_dump_that_fails_or_cannot_be_read_leaves_nothing(
+    engine: Engine, state: State, monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
     postgres(monkeypatch, lambda said: program in said)
     with pytest.raises(OpsError, match="dump"):
-        dumps.dump(host, "cc03", "keycloak", dumps.new_path(host.state, "keycloak"), 5)
+        dumps.dump(engine, "keycloak", dumps.new_path(state, "keycloak"), 5)
 
-    assert list(host.state.dumps.iterdir()) == []
+    assert list(state.dumps.iterdir()) == []
 
 
-def test_restore_that_fails_drops_what_it_made_and_swaps_nothing(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_restore_that_fails_drops_what_it_made_and_swaps_nothing(
+    engine: Engine, state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fake = postgres(monkeypatch, lambda said: "pg_restore" in said)
     with pytest.raises(OpsError, match="cannot restore"):
-        dumps.restore(host, "cc03", "keycloak", host.state.dumps / "keycloak-20260101T000000Z.dump", 5)
+        dumps.restore(engine, "keycloak", state.dumps / "keycloak-20260101T000000Z.dump", 5)
 
     assert fake.did("DROP DATABASE", "name=keycloak_restore_")
     assert not fake.did("RENAME")
 
 
-def test_swap_is_tried_again_where_somebody_connects_in_that_moment(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_swap_is_tried_again_where_somebody_connects_in_that_moment(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     once = iter([True])
     fake = postgres(monkeypatch, lambda said: "RENAME" in said and next(once, False))
-    dumps.swap(host, "cc03", "keycloak", "keycloak_restore_20260101_000000")
+    dumps.swap(engine, "keycloak", "keycloak_restore_20260101_000000")
 
     assert len([said for said in fake.ran if "RENAME" in said]) == 2
 
 
-def test_swap_that_never_succeeds_is_told(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_swap_that_never_succeeds_is_told(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = postgres(monkeypatch, lambda said: "RENAME" in said)
     with pytest.raises(OpsError, match="refused"):
-        dumps.swap(host, "cc03", "keycloak", "keycloak_restore_20260101_000000")
+        dumps.swap(engine, "keycloak", "keycloak_restore_20260101_000000")
 
     assert len([said for said in fake.ran if "RENAME" in said]) == dumps.SWAP_ATTEMPTS
 
 
 @pytest.mark.parametrize("name", ["keycloak", "app", "keycloak_before", "postgres", "app_restore_1"])
-def test_database_in_use_is_never_dropped(host: Host, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_database_in_use_is_never_dropped(engine: Engine, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     fake = postgres(monkeypatch)
     with pytest.raises(ValueError, match="no database beside"):
-        dumps.drop(host, "cc03", name)
+        dumps.drop(engine, name)
 
     assert fake.ran == []
 
 
-def test_former_database_of_a_killed_command_goes_after_a_week(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_former_database_of_a_killed_command_goes_after_a_week(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = postgres(monkeypatch, names="keycloak_before_20200101_000000 keycloak_before_29990101_000000")
-    dumps.drop_old(host, "cc03", "keycloak")
+    dumps.drop_old(engine, "keycloak")
 
     assert fake.did("DROP DATABASE", "name=keycloak_before_20200101_000000")
     assert not fake.did("DROP DATABASE", "name=keycloak_before_29990101_000000")
 
 
-def test_old_dumps_go_with_what_is_noted_of_them(host: Host) -> None:
-    host.state.dumps.mkdir(parents=True)
+def test_old_dumps_go_with_what_is_noted_of_them(state: State) -> None:
+    state.dumps.mkdir(parents=True)
     for day in range(1, 9):
-        path = host.state.dumps / f"keycloak-202601{day:02}T000000Z.dump"
+        path = state.dumps / f"keycloak-202601{day:02}T000000Z.dump"
         path.write_bytes(b"")
         path.with_suffix(".json").write_text("{}")
-    (host.state.dumps / "of-somebody-else.txt").write_text("stays")
+    (state.dumps / "of-somebody-else.txt").write_text("stays")
 
-    assert len(dumps.forget_old_dumps(host.state, "keycloak")) == 3
-    assert min(path.name for path in host.state.dumps.glob("*.json")) == "keycloak-20260104T000000Z.json"
-    assert (host.state.dumps / "of-somebody-else.txt").exists()
+    assert len(dumps.forget_old_dumps(state, "keycloak")) == 3
+    assert min(path.name for path in state.dumps.glob("*.json")) == "keycloak-20260104T000000Z.json"
+    assert (state.dumps / "of-somebody-else.txt").exists()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ops.core.errors import OpsError
-from ops.keycloak.h2 import database as h2
+from ops.keycloak.h2 import file as h2
 
 CONTENT = b"H:2,format:3" * 1000
 

@@ -79,4 +79,4 @@ def test_image_that_holds_no_keycloak_that_is_known_is_told(project: Project, mo
     said = '[{"GraphDriver": {"Data": {"UpperDir": "/nowhere"}}}]'
     monkeypatch.setattr("ops.engines.podman.host.run", lambda argv, **_: Result(tuple(argv), 0, said, "", 0.0))
     with pytest.raises(HostLacks, match="cannot read which schema"):
-        schema.server_of(project.host, "x")
+        schema.server_of(project.engine, "x")

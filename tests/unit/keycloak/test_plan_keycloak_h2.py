@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ops.core.errors import OpsError
-from ops.keycloak.h2.plan import Source, differences, file_of, parse_answer, plan_back, plan_migration, refuse_other_version
+from ops.keycloak.h2.file import Source, file_of, parse_answer
+from ops.keycloak.h2.plan import differences, plan_back, plan_migration, refuse_other_version
 from ops.keycloak.h2.steps import ExportRealms
 from ops.keycloak.schema.plan import Schema
 from tests.unit.builders import before, defects, keys

@@ -10,8 +10,20 @@ import pytest
 from ops.core.errors import OpsError
 from ops.core.plan import Plan
 from ops.deploy.plan import plan_deploy
-from ops.keycloak.schema.dumps import KEEP, Dump, expendable, parse_name, when
-from ops.keycloak.schema.plan import Schema, Server, changesets_of, judge, migrations_of, version_pinned, version_said
+from ops.keycloak.schema.plan import (
+    KEEP,
+    Dump,
+    Schema,
+    Server,
+    changesets_of,
+    expendable,
+    judge,
+    migrations_of,
+    parse_name,
+    version_pinned,
+    version_said,
+    when,
+)
 from ops.keycloak.schema.steps import DumpDatabase, RestoreDatabase, ReviewMigrations
 from ops.keycloak.schema.upgrade import FORWARD, Found, Rules, fits, starts_keycloak, with_database, words
 from tests.unit.builders import before, defects, deployed, keys, step, wanted, with_state
