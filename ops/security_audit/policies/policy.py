@@ -57,12 +57,12 @@ def service_policy(number: str, title: str, *, why: str) -> Callable[[ServiceChe
     """Register a check of each service, which yields what is wrong and how to correct it."""
 
     def register(check: ServiceCheck) -> Policy:
-        def all_services(compose: Compose) -> Iterator[Violation]:
+        def every_service(compose: Compose) -> Iterator[Violation]:
             for name, service in services(compose):
                 yield from ((name, what, advice) for what, advice in check(name, service))
 
-        POLICIES[check.__name__] = Policy(check.__name__, number, title, why, all_services)
-        return POLICIES[check.__name__]
+        every_service.__name__ = check.__name__
+        return policy(number, title, why=why)(every_service)
 
     return register
 
