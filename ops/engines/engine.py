@@ -101,6 +101,14 @@ class Usage:
 
 
 @dataclass(frozen=True)
+class Network:
+    """A network as it is. `containers`: ids of the running ones on it, of whatever project."""
+
+    internal: bool
+    containers: frozenset[str]
+
+
+@dataclass(frozen=True)
 class Trial:
     """A container as a deploy would create it, confined in the same way, apart from every project's networks and data.
 
@@ -158,6 +166,9 @@ class Engine(Protocol):
 
     def subnets(self) -> Sequence[str]:
         """Those of every network that the engine has, of whatever project."""
+
+    def networks(self, names: Iterable[str]) -> Mapping[str, Network]:
+        """Name -> these networks of the project."""
 
     def volumes(self) -> Mapping[str, Path | None]:
         """Volume -> its folder on this host; None where the engine keeps it elsewhere."""

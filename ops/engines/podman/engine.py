@@ -14,7 +14,7 @@ from ops.core import files
 from ops.core.errors import NeedsPerson, OpsError
 from ops.core.process import Result, shown
 from ops.core.state import State
-from ops.engines.engine import REMOVING, How, OneOff, Proof, Report, Trial, Usage
+from ops.engines.engine import REMOVING, How, Network, OneOff, Proof, Report, Trial, Usage
 from ops.engines.podman import argv as podman
 from ops.engines.podman.host import Host
 from ops.engines.podman.supervisor import firewall
@@ -22,7 +22,7 @@ from ops.engines.podman.supervisor.dead_monitor import recover
 from ops.engines.podman.supervisor.health import Target, network_of
 from ops.engines.podman.supervisor.metrics import CONTAINERS, container_list
 from ops.stack.model import EDGE, LABEL_PROJECT, Container, Seen
-from ops.stack.render import by_oom_score, container_name, next_of
+from ops.stack.render import by_oom_score, container_name, network_name, next_of
 
 IMAGES_SECONDS = 1800.0
 """To save or load all images of a release: gigabytes."""
@@ -118,6 +118,14 @@ class PodmanEngine:
 
     def subnets(self) -> Sequence[str]:
         return self.host.run(podman.list_subnets()).stdout.split()
+
+    def networks(self, names: Iterable[str]) -> Mapping[str, Network]:
+        full = {name: network_name(self.project, name) for name in names}
+        described = json.loads(self.host.run(podman.inspect_networks(list(full.values()))).stdout)
+        return {
+            name: Network(bool(one.get("internal")), frozenset(self.host.run(podman.containers_on(full[name])).stdout.split()))
+            for name, one in zip(full, described, strict=True)
+        }
 
     def volumes(self) -> Mapping[str, Path | None]:
         from ops.engines.podman.observe import mountpoints

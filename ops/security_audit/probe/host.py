@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ops.audit_log import record as audit
-from ops.engines.podman import argv as podman
 from ops.engines.podman import postgres
 from ops.engines.podman.supervisor import firewall
 from ops.host.accounts import taken_ids
@@ -19,7 +17,7 @@ from ops.secrets.versions import newest_values
 from ops.security_audit.facts import HostFiles
 from ops.security_audit.probe.connections import held_by
 from ops.stack.firewall_rules import rules
-from ops.stack.render import container_name, network_name
+from ops.stack.render import container_name
 
 if TYPE_CHECKING:
     from ops.core.state import State
@@ -105,13 +103,17 @@ def entered(folders: Iterable[Path]) -> Iterator[str]:
 def host_files(project: Project, containers: Inspected, networks: Mapping[str, bool]) -> HostFiles:
     """containers: all of the project, running or not. networks: declared network -> whether it is internal."""
     monitors = [int(item["State"]["ConmonPid"]) for item in containers.values() if item["State"]["Status"] == "running"]
+    found, own = project.engine.networks(networks), {str(item["Id"]) for item in containers.values()}
     # Podman keeps each volume in a folder of its own. The modes of the data inside are the service's.
     volumes = {one["Source"] for item in containers.values() for one in item["Mounts"] if one["Type"] == "volume"}
     return HostFiles(
         open_to_others=open_to_others(project.state),
         listens=frozenset(one for pid in monitors for one in held_by(pid)),
-        open_networks=frozenset(_not_internal(project, [name for name, internal in networks.items() if internal])),
-        strangers=_strangers(project, networks, {str(item["Id"]) for item in containers.values()}),
+        open_networks=frozenset(name for name, one in found.items() if networks[name] and not one.internal),
+        strangers={
+            name: tuple(sorted(one[:12] for one in others))
+            for name, network in found.items() if (others := network.containers - own)
+        },
         firewall=_firewall(project), taken=taken_ids(project.stack),
         entered=tuple(entered([project.state.root, *(Path(path).parent for path in sorted(volumes))])),
         trail=tuple(f"{place} {what}" for place, what in audit.verify(project.state).findings), handed=handed(project),
@@ -124,19 +126,3 @@ def _firewall(project: Project) -> str:
         reached = ", ".join(firewall.intruders(project.state.root))
         return f"Alertmanager may reach {reached}, which is no address of a declared receiver or resolver" if reached else ""
     return "its rules were removed or altered" if found == firewall.ALTERED else "it was never loaded, or is of another release"
-
-
-def _not_internal(project: Project, names: Sequence[str]) -> Iterator[str]:
-    full = [network_name(project.name, name) for name in names]
-    for name, spec in zip(names, json.loads(project.host.run(podman.inspect_networks(full)).stdout), strict=True):
-        if not spec.get("internal"):
-            yield name
-
-
-def _strangers(project: Project, networks: Iterable[str], own: set[str]) -> dict[str, tuple[str, ...]]:
-    found = {}
-    for name in networks:
-        ids = project.host.run(podman.containers_on(network_name(project.name, name))).stdout.split()
-        if others := tuple(one[:12] for one in ids if one not in own):
-            found[name] = others
-    return found
