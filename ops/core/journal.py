@@ -56,7 +56,7 @@ def last_entries(path: Path) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Run:
-    """A run that has no closing entry: it is still under way, or was killed.
+    """A run that is under way, or was killed.
 
     `began`: time of its first entry, `last`: of its last one. `steps`: titles of those begun and not ended, oldest first.
     """
@@ -65,7 +65,23 @@ class Run:
     pid: int
     began: str
     last: str
-    steps: tuple[str, ...]
+    steps: tuple[str, ...] = ()
+
+    def described(self, now: float) -> str:
+        """One line for a screen. `now`: seconds of the epoch."""
+        age = f" for {max(0, now - datetime.fromisoformat(self.began).timestamp()):.0f} s" if self.began else ""
+        who = f"the {SUPERVISOR} repairs a container" if self.verb == SUPERVISOR else f"inv {self.verb} under way"
+        return f"{who}{age}" + (f": {self.doing}" if self.steps else "")
+
+    @property
+    def doing(self) -> str:
+        """The step longest under way, and how many more; empty where there is none."""
+        more = f" (and {len(self.steps) - 1} more)" if self.steps[1:] else ""
+        return f"{self.steps[0]}{more}" if self.steps else ""
+
+    @property
+    def within(self) -> str:
+        return f", in: {', '.join(self.steps)}" if self.steps else ""
 
 
 def open_run(path: Path) -> Run | None:
@@ -89,26 +105,7 @@ def open_run(path: Path) -> Run | None:
 def interrupted(path: Path) -> str | None:
     """The verb and step at which the last run broke off without a closing entry; None where it ended properly."""
     run = open_run(path)
-    if run is None:
-        return None
-    return f"inv {run.verb} of {run.began}" + (f", in: {', '.join(run.steps)}" if run.steps else "")
-
-
-@dataclass(frozen=True)
-class Ongoing:
-    """An operation that holds the project's lock. `steps`: titles of those under way, the one longest under way first."""
-
-    verb: str
-    pid: int
-    since: str
-    steps: tuple[str, ...]
-
-    def described(self, now: float) -> str:
-        """One line for a screen. `now`: seconds of the epoch."""
-        age = f" for {max(0, now - datetime.fromisoformat(self.since).timestamp()):.0f} s" if self.since else ""
-        at = _at(self.steps)
-        who = f"the {SUPERVISOR} repairs a container" if self.verb == SUPERVISOR else f"inv {self.verb} under way"
-        return f"{who}{age}" + (f": {at}" if at else "")
+    return f"inv {run.verb} of {run.began}{run.within}" if run else None
 
 
 @contextmanager
@@ -118,23 +115,17 @@ def operation(state: State, verb: str) -> Iterator[str]:
     Yields what is to be told of an operation before this one that was killed; empty where the last one ended by itself.
     Raises LockHeld, which says who holds the lock, since when, and which step it is at.
     """
-    with hold(state.lock, verb, doing=lambda: _at(present.steps if (present := under_way(state)) else ())) as killed:
+    with hold(state.lock, verb, doing=lambda: run.doing if (run := under_way(state)) else "") as killed:
         yield _left_by(killed, state)
 
 
-def under_way(state: State) -> Ongoing | None:
+def under_way(state: State) -> Run | None:
     """The operation that holds the lock right now; None where nobody does."""
     who = holder(state.lock)
     if who is None:
         return None
     run = _of(who, open_run(state.journal))
-    return Ongoing(who.verb, who.pid, who.since, run.steps if run else ())
-
-
-def _at(steps: tuple[str, ...]) -> str:
-    if not steps:
-        return ""
-    return steps[0] + (f" (and {len(steps) - 1} more)" if steps[1:] else "")
+    return Run(who.verb, who.pid, who.since, run.last if run else "", run.steps if run else ())
 
 
 def _of(who: Holder, run: Run | None) -> Run | None:
@@ -151,5 +142,4 @@ def _left_by(killed: Holder | None, state: State) -> str:
     run = _of(killed, open_run(state.journal))
     if run is None:
         return f"recovered from {killed.named()} of {killed.since}, which was killed while no step was under way"
-    steps = f", in: {', '.join(run.steps)}" if run.steps else ""
-    return f"recovered from {killed.named()}, which was killed at {run.last} or soon after{steps}"
+    return f"recovered from {killed.named()}, which was killed at {run.last} or soon after{run.within}"

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from ops.core.errors import LockHeld, OpsError
 from ops.core.process import until
@@ -111,9 +111,8 @@ def _parsed(text: str) -> Holder:
     """What the file says of a holder; one of whom nothing is known where it says nothing that can be read."""
     try:
         said = json.loads(text)
-        return Holder(
-            str(said["verb"]), int(said["pid"]), str(said["since"]), int(said.get("started", 0)), str(said.get("boot", ""))
-        )
+        process = int(said.get("started", 0)), str(said.get("boot", ""))
+        return Holder(str(said["verb"]), int(said["pid"]), str(said["since"]), *process)
     except (ValueError, KeyError, TypeError, AttributeError):
         return Holder()
 
@@ -122,20 +121,13 @@ def _taken(file: IO[str], verb: str) -> bool:
     """Take the lock, trying for a moment: `busy` holds it for the blink of its question. A command waits for a repair of the
     health supervisor, which waits for nobody."""
     began = time.monotonic()
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            waited = time.monotonic() - began
-            if waited > (REPAIR_SECONDS if verb != SUPERVISOR and _repairing(file) else 0.2):
-                return False
-            time.sleep(0.02)
-
-
-def _repairing(file: IO[str]) -> bool:
-    file.seek(0)
-    return _parsed(file.read()).verb == SUPERVISOR
+    while not free(file):
+        file.seek(0)
+        repairing = verb != SUPERVISOR and _parsed(file.read()).verb == SUPERVISOR
+        if time.monotonic() - began > (REPAIR_SECONDS if repairing else 0.2):
+            return False
+        time.sleep(0.02)
+    return True
 
 
 def _refusal(who: Holder, doing: str) -> tuple[str, str, str]:
@@ -151,11 +143,7 @@ def busy(path: Path) -> bool:
     if not path.exists():
         return False
     with path.open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+        return not free(file, fcntl.LOCK_SH)
 
 
 def holder(path: Path) -> Holder | None:
@@ -181,15 +169,16 @@ def alone(path: Path, seconds: float) -> Iterator[bool]:
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
-        free = _free(file)
-        if not free and until(lambda: "" if _free(file) else "another process holds it", seconds):
+        at_once = free(file)
+        if not at_once and until(lambda: "" if free(file) else "another process holds it", seconds):
             raise OpsError(f"{path} is held by another process", f"it was waited for {seconds:.0f} s", "run the command again")
-        yield free
+        yield at_once
 
 
-def _free(file: IO[str]) -> bool:
+def free(file: IO[Any], kind: int = fcntl.LOCK_EX) -> bool:
+    """Whether nobody held the lock of an open file; this process holds it now."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

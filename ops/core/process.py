@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -80,7 +80,8 @@ def run(
     to its end before its time.
     """
     began = time.monotonic()
-    with _output(log, target) as (out, err), _input(stdin, source) as given:
+    with _output(log, target) as (out, err), source.open("rb") if source else nullcontext() as given_file:
+        given = given_file or (subprocess.DEVNULL if stdin is None else subprocess.PIPE)
         try:
             with _program(
                 argv, stdin=given, stdout=out, stderr=err, env={**os.environ, **(env or {})}, errors="replace"
@@ -188,15 +189,6 @@ def _output(log: Path | None, target: Path | None) -> Iterator[tuple[int | IO[An
             os.fsync(raw.fileno())
     else:
         yield subprocess.PIPE, subprocess.PIPE
-
-
-@contextmanager
-def _input(stdin: str | None, source: Path | None) -> Iterator[int | IO[Any]]:
-    if source:
-        with source.open("rb") as file:
-            yield file
-    else:
-        yield subprocess.PIPE if stdin is not None else subprocess.DEVNULL
 
 
 def _where(log: Path | None) -> str:

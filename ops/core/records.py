@@ -5,7 +5,6 @@ A large file is renamed to the next number, and nothing is written to it any mor
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
@@ -17,6 +16,7 @@ from typing import IO, Any
 
 from ops.core.errors import OpsError
 from ops.core.files import to_disk
+from ops.core.lock import free
 
 LARGE = 4 << 20
 """Bytes at which a part is finished: the journal of some 60 first deploys, 3,000 changes of a host, 8,000 activations. It is
@@ -51,11 +51,8 @@ def append_line(
     needed: those of the finished parts, oldest first, that are kept besides.
     """
     with continued(path, finishes=kept is not None) as file:
-        whole = new = file.seek(0, os.SEEK_END) == 0
-        if not new:
-            file.seek(-1, os.SEEK_END)
-            whole = file.read() == b"\n"
-        file.write(("" if whole else "\n").encode() + json.dumps(entry, sort_keys=True).encode() + b"\n")
+        new = file.seek(0, os.SEEK_END) == 0
+        file.write((b"" if new or _ends_whole(file) else b"\n") + json.dumps(entry, sort_keys=True).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
         if new:
@@ -138,16 +135,10 @@ def continued(path: Path, *, mode: int = 0o644, finishes: bool = True) -> Iterat
 
 def _lock(file: IO[bytes], path: Path) -> None:
     until = time.monotonic() + LOCK_SECONDS
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if time.monotonic() > until:
-                raise OpsError(
-                    f"{path} stays locked", f"another program has held it for {LOCK_SECONDS:.0f} s", f"fuser {path}"
-                ) from None
-            time.sleep(0.02)
+    while not free(file):
+        if time.monotonic() > until:
+            raise OpsError(f"{path} stays locked", f"another program has held it for {LOCK_SECONDS:.0f} s", f"fuser {path}")
+        time.sleep(0.02)
 
 
 def _leads_to(path: Path, file: IO[bytes]) -> bool:
@@ -158,8 +149,11 @@ def _leads_to(path: Path, file: IO[bytes]) -> bool:
 
 def _is_large(file: IO[bytes]) -> bool:
     """Not where a crash has cut its last line short: the next line, which says so, belongs into the same file."""
-    if file.seek(0, os.SEEK_END) < LARGE:
-        return False
+    return file.seek(0, os.SEEK_END) >= LARGE and _ends_whole(file)
+
+
+def _ends_whole(file: IO[bytes]) -> bool:
+    """Whether a file that is not empty ends with the end of a line."""
     file.seek(-1, os.SEEK_END)
     return file.read() == b"\n"
 

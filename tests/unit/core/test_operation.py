@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ops.core.errors import LockHeld
-from ops.core.journal import Journal, Ongoing, operation, under_way
+from ops.core.journal import Journal, Run, operation, under_way
 from ops.core.lock import SUPERVISOR
 from ops.core.state import State
 from ops.engines.podman.host import Host
@@ -77,7 +77,7 @@ def test_steps_of_another_process_are_not_taken_for_its_own(state: State) -> Non
 def test_operation_is_told_in_one_line(steps: tuple[str, ...], told: str) -> None:
     since = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(1_000_000))
 
-    assert Ongoing("deploy", 7, since, steps).described(1_000_012.3) == told
+    assert Run("deploy", 7, since, since, steps).described(1_000_012.3) == told
 
 
 def test_status_has_a_line_for_it_below_its_table(state: State) -> None:
@@ -88,7 +88,7 @@ def test_status_has_a_line_for_it_below_its_table(state: State) -> None:
 
 
 def test_operation_of_whom_nothing_is_known_is_told_all_the_same() -> None:
-    assert Ongoing("something", 0, "", ()).described(0.0) == "inv something under way"
+    assert Run("something", 0, "", "").described(0.0) == "inv something under way"
 
 
 def test_operation_after_one_that_ended_has_nothing_to_tell(state: State) -> None:
@@ -151,4 +151,4 @@ def test_operation_that_was_killed_between_two_steps_names_none(state: State, mo
 def test_supervisor_is_told_as_what_it_does_and_a_clock_that_was_put_back_counts_nothing() -> None:
     since = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(1_000_000))
 
-    assert Ongoing(SUPERVISOR, 7, since, ()).described(999_000.0) == "the health supervisor repairs a container for 0 s"
+    assert Run(SUPERVISOR, 7, since, since).described(999_000.0) == "the health supervisor repairs a container for 0 s"
