@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ops.audit_log.record import record_change
 from ops.backup.around import follow_change, refuse_unfinished
 from ops.certificates.folder import good_names
+from ops.core.state import State
 from ops.deploy.hooks import run_around
 from ops.host.files import owners
 from ops.images.network import warn_of_host_network
@@ -20,27 +19,13 @@ from ops.secrets.at_rest.secret_files import names
 from ops.secrets.metrics import write_after
 from ops.secrets.versions import all_accepted, secret_versions
 
-if TYPE_CHECKING:
-    from ops.cli.execute import UnderWay
-    from ops.core.state import State
-    from ops.project import Project
-
-WHILE_LOCKED: tuple[Callable[[Project, str, Callable[[str], None]], AbstractContextManager[None]], ...] = (
-    refuse_unfinished,
-    keep_current,
-)
+WHILE_LOCKED = (refuse_unfinished, keep_current)
 """Entered once the project's lock is held, left before it is released. Given the project, the command, and where notes go."""
 
-WHILE_EXECUTING: tuple[Callable[[UnderWay], AbstractContextManager[None]], ...] = (
-    write_after,
-    follow_change,
-    warn_of_host_network,
-    record_change,
-    run_around,
-)
+WHILE_EXECUTING = (write_after, follow_change, warn_of_host_network, record_change, run_around)
 """Entered in this order before the first step of a plan, left in the opposite one after the last."""
 
-AFTER_STEP: tuple[Callable[[Path], None], ...] = (sync,)
+AFTER_STEP = (sync,)
 """Called with the project's state folder after each step, before the next one begins. What they raise fails the step."""
 
 KEPT: Mapping[str, Callable[[State], Any]] = {

@@ -17,7 +17,6 @@ from ops.core.errors import HostLacks, UsageProblem, did_you_mean
 from ops.core.machine import REPOSITORY, port_is_free, routed_subnets
 from ops.core.state import State, state_root
 from ops.engines.engine import Engine
-from ops.engines.podman import argv as podman
 from ops.engines.podman.engine import PodmanEngine
 from ops.engines.podman.host import Host
 from ops.engines.podman.supervisor.command import COMMAND
@@ -137,11 +136,10 @@ class Project:
     @cached_property
     def allocation(self) -> Allocation:
         remembered = self.remembered
-        complete = remembered and set(self.stack.networks) <= set(remembered["subnets"])
-        if complete:
+        if remembered and set(self.stack.networks) <= set(remembered["subnets"]):
             return allocate(self.stack, self.ports, remembered, ())
         held = [subnet for other in self._others() for subnet in other["subnets"].values()]
-        taken = (*routed_subnets(), *self.host.run(podman.list_subnets()).stdout.split(), *held)
+        taken = (*routed_subnets(), *self.engine.subnets(), *held)
         return allocate(self.stack, self.ports, remembered, taken)
 
     @cached_property
@@ -290,8 +288,7 @@ def must_exist(project: Project) -> Project:
 
     Raises HostLacks, naming the projects that there are, where this host has nothing of it: its name may be mistyped.
     """
-    traces = (podman.containers_of(project.name), podman.list_volumes(project.name))
-    if project.state.allocation.exists() or any(project.host.run(argv).stdout.split() for argv in traces):
+    if project.state.allocation.exists() or project.engine.containers() or project.engine.volumes():
         return project
     known = sorted(path.parent.name for path in project.state.root.parent.glob("*/allocation.json"))
     raise HostLacks(

@@ -1,4 +1,4 @@
-"""The audit trail on this host: who changed what, when and with which outcome. Written before a change and after it.
+"""The audit log on this host: who changed what, when and with which outcome. Written before a change and after it.
 
 audit.jsonl is only ever appended to, and continued in another file when it is large (records.py). The order of writing (line,
 then audit.head, each on the disk before the next) is what lets `ops.audit_log.entries` tell a crash from a hand: only a line
@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain, takewhile
 from pathlib import Path
@@ -39,25 +38,19 @@ entries removed by making many."""
 LONGEST_WHY = 500
 
 
-@dataclass
-class Record:
-    """What becomes known of a change while it is made."""
-
-    hooks: list[Mapping[str, Any]] = field(default_factory=list)
-
-
 @contextmanager
 def record_change(change: UnderWay) -> Iterator[None]:
     """Enter every plan that is executed into the audit log."""
-    with audited(change.project, change.plan, Record(change.hooks)):
+    with audited(change.project, change.plan, change.hooks):
         yield
 
 
 @contextmanager
-def audited(project: Project, plan: Plan, record: Record | None = None) -> Iterator[Record]:
-    """Enter a change into the audit trail: that it begins, before the block, and how it ended, however the block ends.
+def audited(project: Project, plan: Plan, hooks: Sequence[Mapping[str, Any]] = ()) -> Iterator[None]:
+    """Enter a change into the audit log: that it begins, before the block, and how it ended, however the block ends.
 
-    Raises HostLacks, before anything is changed, where the trail cannot be written.
+    hooks: outcomes of the operator's programs; they may be added until the block has ended.
+    Raises HostLacks, before anything is changed, where the log cannot be written.
     """
     content = _who() | {
         "project": project.name, "verb": plan.verb, "command": trail.typed(sys.argv),
@@ -72,20 +65,19 @@ def audited(project: Project, plan: Plan, record: Record | None = None) -> Itera
         raise HostLacks(
             f"cannot write {project.state.audit}", f"{problem.strerror}; nothing was changed", f"df -h {project.state.root}"
         ) from problem
-    record = record or Record()
 
     def close(outcome: str, why: str) -> None:
         append(project.state, {
             **content, "event": "end", "at": _now(), "began": at, "of": number, "outcome": outcome, "why": why,
-            "seconds": round(time.monotonic() - began, 1), "hooks": list(record.hooks),
+            "seconds": round(time.monotonic() - began, 1), "hooks": list(hooks),
         })  # fmt: skip
 
     try:
-        yield record
+        yield
     except BaseException as problem:
         # What went wrong is told as it is; a beginning without an end tells the rest.
         with suppress(OSError, OpsError):
-            close(*_outcome(problem, record))
+            close(*_outcome(problem, hooks))
         raise
     try:
         close("done", "")
@@ -95,12 +87,12 @@ def audited(project: Project, plan: Plan, record: Record | None = None) -> Itera
         ) from problem
 
 
-def _outcome(problem: BaseException, record: Record) -> tuple[str, str]:
+def _outcome(problem: BaseException, hooks: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
     if isinstance(problem, KeyboardInterrupt):
         return "interrupted", "interrupted by the operator"
     why = f"{problem}: {problem.why}" if isinstance(problem, OpsError) else f"{type(problem).__name__}: {problem}"
     why = trail.without_secrets(why)[:LONGEST_WHY]
-    if any(hook["hook"].startswith("pre-") and hook["outcome"] != "done" for hook in record.hooks):
+    if any(hook["hook"].startswith("pre-") and hook["outcome"] != "done" for hook in hooks):
         return "refused", why
     return ("needs-person" if isinstance(problem, NeedsPerson) else "failed"), why
 
@@ -118,13 +110,9 @@ def _who() -> dict[str, Any]:
     }  # fmt: skip
 
 
-TAIL = 64 << 10
-"""Bytes that are read of the end of the trail at first."""
-
-
 def _tip(parts: Sequence[IO[bytes]], head: Head | None) -> trail.Tip:
     """Where the next entry goes on. It is written in the end: the trail is not read whole for each entry."""
-    length = TAIL
+    length = records.TAIL
     while True:
         data, whole = records.tail(parts, length)
         if whole:
@@ -163,7 +151,7 @@ def append(state: State, content: Mapping[str, Any]) -> int:
 def _begins(file: IO[bytes]) -> bool:
     """Whether the present part has no entry yet; a crash may have left the beginning of its first one."""
     file.seek(0)
-    return not any(trail.entries(file.read(TAIL)))
+    return not any(trail.entries(file.read(records.TAIL)))
 
 
 def _continuation(state: State, expired: Sequence[Path]) -> dict[str, Any]:
@@ -192,7 +180,7 @@ def _expired(state: State) -> list[Path]:
 
 def _last(part: Path) -> tuple[Head, Mapping[str, Any]] | None:
     with part.open("rb") as file:
-        return trail.last(records.tail([file], TAIL)[0])
+        return trail.last(records.tail([file], records.TAIL)[0])
 
 
 def _to_log_store(state: State, entry: Mapping[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.unit.imports import circles, features
 
 CIRCLES = {
-    ("backup", "secrets"), ("certificates", "deploy"), ("cli", "composition"), ("core", "secrets"),
+    ("backup", "secrets"), ("certificates", "deploy"),
     ("deploy", "keycloak"), ("deploy", "secrets"), ("keycloak", "secrets"), ("keycloak", "stack"),
     ("project", "releases"), ("project", "secrets"), ("releases", "secrets"),
 }  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from rich.console import Console
 from ops.audit_log import entries as trail
 from ops.audit_log import record as audit
 from ops.audit_log.commands import broken, described, table
+from ops.core import records
 from ops.core.errors import HostLacks, LockHeld, NeedsPerson, OpsError
 from ops.core.plan import Described, Plan
 from ops.core.state import State
@@ -41,9 +43,10 @@ def written(project: Project) -> list[dict[str, Any]]:
 def test_change_that_succeeds_has_a_beginning_and_an_end(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUDO_USER", "some-login")
     monkeypatch.setenv("SUDO_UID", "1042")
-    with audit.audited(project, PLAN) as record:
+    hooks: list[Mapping[str, Any]] = []
+    with audit.audited(project, PLAN, hooks):
         assert [entry["event"] for entry in written(project)] == ["begin"]
-        record.hooks.append({"hook": "pre-deploy", "outcome": "done"})
+        hooks.append({"hook": "pre-deploy", "outcome": "done"})
 
     begin, end = written(project)
     assert (begin["who"], begin["uid"], begin["command"], begin["verb"]) == ("some-login", 1042, "inv deploy --yes", "deploy")
@@ -86,8 +89,9 @@ def test_change_that_fails_says_how_and_the_failure_goes_on(
 
 
 def test_change_that_a_pre_hook_stopped_was_refused(project: Project) -> None:
-    with pytest.raises(OpsError), audit.audited(project, PLAN) as record:
-        record.hooks.append({"hook": "pre-deploy", "outcome": "failed"})
+    hooks: list[Mapping[str, Any]] = []
+    with pytest.raises(OpsError), audit.audited(project, PLAN, hooks):
+        hooks.append({"hook": "pre-deploy", "outcome": "failed"})
         raise OpsError("pre-deploy hook refused", "friday", "")
 
     assert written(project)[-1]["outcome"] == "refused"
@@ -221,7 +225,7 @@ def test_next_entry_goes_on_from_the_same_place_whatever_is_read_of_the_end(
     for number in range(6):
         audit.append(project.state, {"who": "root", "command": "inv deploy", "number_of": number, "why": "x" * 50 * number})
     data = project.state.audit.read_bytes()[:-1] + ending
-    monkeypatch.setattr(audit, "TAIL", tail)
+    monkeypatch.setattr(records, "TAIL", tail)
 
     for content in (data, data[:200], b""):
         for head in (audit.read_head(project.state), None):
@@ -238,7 +242,7 @@ def test_entry_reads_the_end_of_a_long_trail_only(project: Project, monkeypatch:
         read.append(len(data))
         return real(data, head)
 
-    monkeypatch.setattr(audit, "TAIL", 500)
+    monkeypatch.setattr(records, "TAIL", 500)
     monkeypatch.setattr(trail, "tip", counted)
 
     audit.append(project.state, {"who": "root", "command": "inv deploy"})

@@ -180,7 +180,9 @@ def test_first_project_of_a_host_does_not_exist_either(project: Project) -> None
 
 
 def test_project_that_lost_its_state_folder_still_exists(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    answers(monkeypatch, lambda argv: "mistyped-postgres-data\n" if "volume" in argv else "")
+    volume = {"Name": "mistyped-postgres-data", "Mountpoint": "/volumes/mistyped-postgres-data/_data"}
+    said = {"ls": volume["Name"], "inspect": json.dumps([volume])}
+    answers(monkeypatch, lambda argv: said.get(argv[2], "") if argv[1] == "volume" else "")
 
     assert must_exist(project) is project
 
