@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 import json as json_module
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from invoke import Context
 
 from ops.cli.command import verb
 from ops.cli.execute import confirm, recorded
+from ops.core.errors import UsageProblem, did_you_mean
 
 if TYPE_CHECKING:
-    from ops.core.plan import Plan
-    from ops.keycloak.users.plan import Asked
-    from ops.keycloak.users.users import Users
+    from ops.keycloak.users.users import Asked, Users
     from ops.project import Project
+
+TO_READ = "inv --help keycloak.user"
+ACTIONS = {
+    "add": ("add user {name}, roles: {roles}", ""),
+    "reset": ("give {name} a new one-time password", ""),
+    "unlock": ("unlock {name}", ""),
+    "disable": ("disable {name}", "{name} can not log in any more; {sessions} open session(s) end"),
+    "enable": ("enable {name}", ""),
+    "delete": ("delete {name}", "user {name}, with roles and password; {sessions} open session(s) end"),
+    "show": ("", ""),
+    "list": ("", ""),
+}
+"""Action -> what the audit log says, and what is lost by it."""
+_NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,253}")
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 
 
 @verb(positional=["action", "name"], iterable=["role"], help={
@@ -35,8 +52,7 @@ def user(  # noqa: PLR0913, PLR0917  (each one is an option)
 
     New and reset users get a one-time password.
     """
-    from ops.keycloak.users.plan import Asked, check
-    from ops.keycloak.users.users import Users
+    from ops.keycloak.users.users import Asked, Users
     from ops.project import must_exist, open_project
     from ops.releases.situation import must_run
 
@@ -45,88 +61,98 @@ def user(  # noqa: PLR0913, PLR0917  (each one is an option)
     users = Users.of(project)
     if asked.action == "list":
         _list(users, asked, json)
-        return
-    if asked.action == "show":
+    elif asked.action == "show":
         _show(users, asked, json)
-        return
-    work = {
-        "add": _add, "reset": _reset, "unlock": _unlock, "disable": _disable, "enable": _enable, "delete": _delete,
-    }[asked.action]  # fmt: skip
-    outcome = work(project, users, asked, yes)
-    if json:
-        print(json_module.dumps({"action": asked.action, "name": asked.name, **outcome}, indent=2))
     else:
-        _tell(asked, outcome)
+        outcome = _change(project, users, asked, yes)
+        if json:
+            print(json_module.dumps({"action": asked.action, "name": asked.name, **outcome}, indent=2))
+        else:
+            _tell(asked, outcome)
 
 
-def _plan(asked: Asked, what: str, *destroys: str) -> Plan:
+def check(asked: Asked) -> Asked:
+    """The same, with the name as Keycloak keeps it. Raises UsageProblem for a command line that cannot be meant."""
+    if asked.action not in ACTIONS:
+        raise UsageProblem(f'keycloak.user cannot "{asked.action}"', did_you_mean(asked.action, ACTIONS), TO_READ)
+    given = {
+        "--email": asked.email, "--first": asked.first, "--last": asked.last, "--role": asked.roles, "--search": asked.search,
+        "--keep-sessions": asked.keep_sessions,
+    }  # fmt: skip
+    fits = {"add": ("--email", "--first", "--last", "--role"), "list": ("--search",), "reset": ("--keep-sessions",)}
+    if strange := [option for option, value in given.items() if value and option not in fits.get(asked.action, ())]:
+        raise UsageProblem(
+            f"keycloak.user {asked.action} takes no {' and no '.join(strange)}", "it has no meaning here", TO_READ
+        )
+    if asked.action == "list":
+        if asked.name:
+            raise UsageProblem("keycloak.user list takes no NAME", "it shows all users", f"--search {asked.name}")
+        return asked
+    name = asked.name.lower()
+    if asked.action == "add":
+        _check_new(name, asked)
+    elif not name:
+        raise UsageProblem(f"keycloak.user {asked.action} needs NAME", "it was not given", TO_READ)
+    return replace(asked, name=name)
+
+
+def _check_new(name: str, asked: Asked) -> None:
+    """Raises UsageProblem with everything that is missing or wrong, at once."""
+    found, reasons = [], []
+    # Without any of these, Keycloak stops the first login to ask for it.
+    given = {"NAME": name, "--email": asked.email, "--first": asked.first, "--last": asked.last}
+    if missing := [option for option, value in given.items() if not value.strip()]:
+        found.append(f"keycloak.user add needs {', '.join(missing)}")
+        reasons.append("a user of this realm has each of them")
+    if name and not _NAME.fullmatch(name):
+        found.append(f'"{asked.name}" is no name for a user')
+        reasons.append("a name takes letters, digits and . _ @ + -, and begins with a letter or a digit")
+    if asked.email.strip() and not _EMAIL.fullmatch(asked.email):
+        found.append(f'"{asked.email}" is no e-mail address')
+        reasons.append("an e-mail address is NAME@DOMAIN")
+    if found:
+        raise UsageProblem("; ".join(found), "; ".join(reasons), TO_READ)
+
+
+def refuse_to_delete(name: str, declared: Iterable[str]) -> None:
+    """Raises UsageProblem for a user that the stack itself needs, or that the next deploy makes again.
+
+    Parameters
+    ----------
+    declared: names of the users of config/keycloak/realm.yaml, and of those that the stack logs in as.
+    """
+    if name in declared or name.startswith("service-account-"):
+        raise UsageProblem(
+            f"{name} cannot be deleted", "the stack logs in as this user, or config/keycloak/realm.yaml declares it and "
+            "the next deploy makes it again", f"inv keycloak.user disable {name}, or remove it from realm.yaml first",
+        )  # fmt: skip
+
+
+def _change(project: Project, users: Users, asked: Asked, yes: bool) -> dict[str, Any]:
     from ops.core.plan import Described, Plan
-
-    return Plan("keycloak.user", (Described(f"{asked.action} {asked.name}", what),), destroys=destroys)
-
-
-def _add(project: Project, users: Users, asked: Asked, yes: bool) -> dict[str, Any]:
-    users.refuse(asked)
-    # Before: what fails afterwards would cost the one-time password.
-    rules = users.password_rules()
-    with recorded(project, _plan(asked, f"add user {asked.name}, roles: {', '.join(asked.roles) or 'none'}")):
-        one_time = users.add(asked)
-    return {"one_time_password": one_time, "roles": list(asked.roles), "password_rules": rules}
-
-
-def _reset(project: Project, users: Users, asked: Asked, yes: bool) -> dict[str, Any]:
-    found, rules = users.must_find(asked.name), users.password_rules()
-    with recorded(project, _plan(asked, f"give {asked.name} a new one-time password")):
-        one_time, ended = users.reset(found["id"], keep_sessions=asked.keep_sessions)
-    return {
-        "one_time_password": one_time, "sessions_ended": ended, "enabled": found["enabled"],
-        "password_rules": rules,
-    }  # fmt: skip
-
-
-def _unlock(project: Project, users: Users, asked: Asked, yes: bool) -> dict[str, Any]:
-    found = users.must_find(asked.name)
-    with recorded(project, _plan(asked, f"unlock {asked.name}")):
-        status = users.unlock(found["id"])
-    return {
-        "was_locked": bool(status.get("disabled")), "failures": int(status.get("numFailures", 0)), "enabled": found["enabled"]
-    }  # fmt: skip
-
-
-def _disable(project: Project, users: Users, asked: Asked, yes: bool) -> dict[str, Any]:
-    found = users.must_find(asked.name)
-    number = len(users.sessions(found["id"]))
-    plan = _plan(asked, f"disable {asked.name}", f"{asked.name} can not log in any more; {number} open session(s) end")
-    confirm(plan, yes)
-    with recorded(project, plan):
-        # First, so that nobody logs in between.
-        users.enable(found, enabled=False)
-        ended = users.end_sessions(found["id"])
-    return {"sessions_ended": ended, "was_enabled": found["enabled"]}
-
-
-def _enable(project: Project, users: Users, asked: Asked, yes: bool) -> dict[str, Any]:
-    found = users.must_find(asked.name)
-    with recorded(project, _plan(asked, f"enable {asked.name}")):
-        users.enable(found, enabled=True)
-    return {"was_enabled": found["enabled"]}
-
-
-def _delete(project: Project, users: Users, asked: Asked, yes: bool) -> dict[str, Any]:
     from ops.keycloak.probe.verify import PROBE
     from ops.keycloak.realm.declaration import read_realm
-    from ops.keycloak.users.plan import refuse_to_delete
 
-    declared = [one["username"] for one in read_realm(project.realm).realm.get("users", ())]
-    refuse_to_delete(asked.name, [*declared, PROBE])
-    found = users.must_find(asked.name)
-    number = len(users.sessions(found["id"]))
-    plan = _plan(asked, f"delete {asked.name}", f"user {asked.name}, with roles and password; {number} open session(s) end")
+    if asked.action == "delete":
+        declared = [one["username"] for one in read_realm(project.realm).realm.get("users", ())]
+        refuse_to_delete(asked.name, [*declared, PROBE])
+    if asked.action == "add":
+        users.refuse(asked)
+    found = {} if asked.action == "add" else users.must_find(asked.name)
+    # Before: what fails afterwards would cost the one-time password.
+    rules = {"password_rules": users.password_rules()} if asked.action in ("add", "reset") else {}
+    what, loss = ACTIONS[asked.action]
+    losses = (loss.format(name=asked.name, sessions=len(users.sessions(found["id"]))),) if loss else ()
+    step = Described(f"{asked.action} {asked.name}", what.format(name=asked.name, roles=", ".join(asked.roles) or "none"))
+    plan = Plan("keycloak.user", (step,), destroys=losses)
     confirm(plan, yes)
+    work = {
+        "add": lambda: users.add(asked), "reset": lambda: users.reset(found, keep_sessions=asked.keep_sessions),
+        "unlock": lambda: users.unlock(found), "disable": lambda: users.disable(found),
+        "enable": lambda: users.enable(found), "delete": lambda: users.delete(found),
+    }  # fmt: skip
     with recorded(project, plan):
-        ended = users.end_sessions(found["id"])
-        users.delete(found["id"])
-    return {"sessions_ended": ended}
+        return {**work[asked.action](), **rules}
 
 
 def _show(users: Users, asked: Asked, as_json: bool) -> None:
@@ -134,7 +160,7 @@ def _show(users: Users, asked: Asked, as_json: bool) -> None:
     from rich.table import Table
 
     from ops.cli import show
-    from ops.keycloak.users.plan import detail_lines
+    from ops.keycloak.users.users import detail_lines
 
     found = users.details(users.must_find(asked.name))
     if as_json:
@@ -179,14 +205,14 @@ def _list(users: Users, asked: Asked, as_json: bool) -> None:
     from rich.table import Table
 
     from ops.cli import show
-    from ops.keycloak.users import plan
+    from ops.keycloak.users.users import row
 
     found = users.list(asked.search)
     if as_json:
-        print(json_module.dumps(plan.as_json(found), indent=2))
+        print(json_module.dumps([asdict(one) for one in found], indent=2))
         return
     table = Table("NAME", "E-MAIL", "ROLES", "ENABLED", "LAST LOGIN", "SESSIONS", "MUST", box=None, pad_edge=False)
     for one in found:
-        table.add_row(*map(escape, plan.row(one)))
+        table.add_row(*map(escape, row(one)))
     show.out.print(table)
     show.out.print(f"[dim]{len(found)} user{'' if len(found) == 1 else 's'}[/dim]")
