@@ -58,7 +58,7 @@ class ContainerFacts:
     """Device files beyond those of every container."""
     sockets: tuple[str, ...] = ()
     """Mounts of the host that are a Unix socket, or contain one."""
-    written: tuple[str, ...] = ()
+    writable: tuple[str, ...] = ()
     """Folders of its root file system in which a file can be created, and kernel files that can be opened for writing."""
     published: tuple[tuple[str, str, int], ...] = ()
     """(port of the container, address of the host, port of the host)."""
@@ -165,25 +165,25 @@ class Advisory:
 
 
 @dataclass(frozen=True)
-class HostFiles:
+class HostFacts:
     """Files and sockets of the host. `open_to_others`: secret or key -> mode, where other accounts can read it."""
 
     open_to_others: Mapping[str, int] = field(default_factory=dict)
-    entered: tuple[str, ...] = ()
+    open_folders: tuple[str, ...] = ()
     """The state folder and volumes that other accounts can enter."""
     listens: frozenset[tuple[str, int]] = frozenset()
     """(address, port) that the project's container monitors listen on."""
     open_networks: frozenset[str] = frozenset()
     """Declared internal networks that are not internal."""
-    strangers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    foreign_containers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Network -> containers on it that do not belong to this project."""
-    taken: tuple[Taken, ...] = ()
+    accounts: tuple[Taken, ...] = ()
     """Accounts of the host that have an id of a container."""
     firewall: str = ""
     """Why the packet filter of the published network is not in force; empty where it is."""
-    trail: tuple[str, ...] = ()
+    audit_log: tuple[str, ...] = ()
     """What is wrong with the audit log."""
-    handed: tuple[Leak, ...] = ()
+    archived: tuple[Leak, ...] = ()
     """Secrets of the host that the backup container can read."""
 
 
@@ -219,7 +219,7 @@ class Facts:
     answers: Mapping[str, Answer] = field(default_factory=dict)
     bursts: Mapping[str, BurstResult] = field(default_factory=dict)
     realm: Mapping[str, Any] = field(default_factory=dict)
-    host: HostFiles = field(default_factory=HostFiles)
+    host: HostFacts = field(default_factory=HostFacts)
     leaks: tuple[Leak, ...] = ()
     debian: Mapping[str, tuple[Advisory, ...]] = field(default_factory=dict)
     """Service -> advisories for the packages of its image."""

@@ -148,12 +148,12 @@ def _order(control: Control) -> tuple[int, ...]:
 def _result(control: Control, facts: Facts, valid: Sequence[Accepted]) -> Result:
     if why := facts.unread.get(control.part, ""):
         return Result(control, not_checked=why)
-    left: list[Finding] = []
-    taken: list[tuple[Finding, Accepted]] = []
+    open_findings: list[Finding] = []
+    accepted: list[tuple[Finding, Accepted]] = []
     for one in dict.fromkeys(control.find(facts)):
         matching = (by for by in valid if (by.control, by.where) == (control.number, one.where) and one.subject in by.subjects)
         if by := next(matching, None):
-            taken.append((one, by))
+            accepted.append((one, by))
         else:
-            left.append(one)
-    return Result(control, tuple(left), tuple(taken))
+            open_findings.append(one)
+    return Result(control, tuple(open_findings), tuple(accepted))

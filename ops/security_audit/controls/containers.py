@@ -202,12 +202,12 @@ CONTROLS = (
             why="An attacker who can write there can persist.",
             advice="set read_only: true; add a tmpfs or a volume where the service must write",
             find=lambda facts: (Finding(one.slot, path, f"a file can be created in {path}")
-                                for one in facts.containers.values() for path in one.written if not path.startswith(KERNEL))),
+                                for one in facts.containers.values() for path in one.writable if not path.startswith(KERNEL))),
     Control("2.10", "Kernel settings are read-only",
             why="/proc/sys and /sys affect the whole host.",
             advice="remove what unmasks them (privileged, security_opt), and deploy",
             find=lambda facts: (Finding(one.slot, path, f"{path} can be opened for writing")
-                                for one in facts.containers.values() for path in one.written if path.startswith(KERNEL))),
+                                for one in facts.containers.values() for path in one.writable if path.startswith(KERNEL))),
     Control("2.11", "No path of the host is mounted", _host_mounts,
             why="A mounted path of the host is a way out of the container.",
             advice="remove the mount from compose.yaml, and deploy"),
@@ -277,6 +277,6 @@ CONTROLS = (
             advice="inv backup writes a new, encrypted archive; then rotate the secret, which was exposed",
             find=lambda facts: (
                 Finding("backup", f"{leak.where} {leak.secret}", f"{leak.where} contains {leak.secret} in plain text")
-                for leak in facts.host.handed
+                for leak in facts.host.archived
             )),
 )  # fmt: skip

@@ -23,7 +23,7 @@ def _debian(facts: Facts) -> Iterator[Finding]:
 
 
 def _accounts(facts: Facts) -> Iterator[Finding]:
-    for one in facts.host.taken:
+    for one in facts.host.accounts:
         account = f"{one.account.kind} {one.account.name}"
         yield Finding(" and ".join(one.services), account, f"the {account} of the host has its id {one.id}")
 
@@ -48,12 +48,12 @@ CONTROLS = (
     Control("9.1", "The audit log is complete and unaltered", part="host",
             why="A removed line hides a change and its author.",
             advice="inv audit.verify; docs/how-to/audit.md says what can be concluded",
-            find=lambda facts: (Finding("audit.jsonl", one, one) for one in facts.host.trail)),
+            find=lambda facts: (Finding("audit.jsonl", one, one) for one in facts.host.audit_log)),
     Control("9.2", "No account of the host has an id of a container", _accounts, part="host",
             why="It can read the service's files, trace its processes and enter their file systems, whatever the modes are.",
             advice="give the account another id; inv doctor says how"),
     Control("9.3", "Other accounts of the host cannot enter the state folder and volumes", part="host",
             why="Any account that can log in, or has the id of a service, could read configuration, logs, releases and data.",
             advice="inv deploy closes the state folder; chmod go= the folder of volumes",
-            find=lambda facts: (Finding(path, "folder", "can be entered by any account") for path in facts.host.entered)),
+            find=lambda facts: (Finding(path, "folder", "can be entered by any account") for path in facts.host.open_folders)),
 )  # fmt: skip

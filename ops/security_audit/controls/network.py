@@ -119,7 +119,7 @@ NETWORKS = (
             why="A container of another project could connect to the databases.",
             advice="remove it from the network with podman network disconnect",
             find=lambda facts: (Finding(network, name, f"container {name} is on {network}")
-                                for network, names in sorted(facts.host.strangers.items()) for name in names)),
+                                for network, names in sorted(facts.host.foreign_containers.items()) for name in names)),
     Control("4.11", "Logs, metrics and alerts are served to their declared clients only", _served_clients,
             why="A compromised container could read all logs, forge log lines and silence alerts.",
             advice="correct client_allowed_sans in its web.yml, or compose/logs/proxy.conf; listeners.yaml lists the clients",

@@ -238,7 +238,7 @@ def inspect_container(
         slot=slot, service=service, image=str(item["ImageName"]), processes=processes, mounts=mounts,
         devices=tuple(devices_of(pid)),
         sockets=tuple(one.target for one in mounts if one.source.startswith("/") and holds_sockets(pid, one)),
-        written=tuple(writable_below(root, frozenset(one.target for one in mountinfo(pid) if one.target != "/"))),
+        writable=tuple(writable_below(root, frozenset(one.target for one in mountinfo(pid) if one.target != "/"))),
         published=tuple(
             (port, str(one.get("HostIp", "")), int(one["HostPort"])) for port, ones in bindings.items() for one in ones or ()
         ),

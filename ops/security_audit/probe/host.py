@@ -14,7 +14,7 @@ from ops.host.accounts import taken_ids
 from ops.secrets import search
 from ops.secrets.search import Leak
 from ops.secrets.versions import newest_values
-from ops.security_audit.facts import HostFiles
+from ops.security_audit.facts import HostFacts
 from ops.security_audit.probe.connections import held_by
 from ops.stack.firewall_rules import rules
 from ops.stack.render import container_name
@@ -67,7 +67,7 @@ def _tail(path: Path) -> bytes:
         return file.read()
 
 
-def handed(project: Project) -> tuple[Leak, ...]:
+def archived(project: Project) -> tuple[Leak, ...]:
     """Secrets and private keys in plain text in the host's files for the backup container, except the container's own."""
     state, found = project.state, []
     own = set(project.stack.services["backup"].secrets) if "backup" in project.stack.services else set()
@@ -92,7 +92,7 @@ def open_to_others(state: State) -> dict[str, int]:
     return {path: mode & 0o7777 for path, mode in modes.items() if mode & 0o077}
 
 
-def entered(folders: Iterable[Path]) -> Iterator[str]:
+def open_folders(folders: Iterable[Path]) -> Iterator[str]:
     """Folders that other accounts can enter: their modes, and those of all folders above them, permit it."""
     for folder in folders:
         real = folder.resolve()
@@ -100,23 +100,23 @@ def entered(folders: Iterable[Path]) -> Iterator[str]:
             yield str(folder)
 
 
-def host_files(project: Project, containers: Inspected, networks: Mapping[str, bool]) -> HostFiles:
+def host_files(project: Project, containers: Inspected, networks: Mapping[str, bool]) -> HostFacts:
     """containers: all of the project, running or not. networks: declared network -> whether it is internal."""
     monitors = [int(item["State"]["ConmonPid"]) for item in containers.values() if item["State"]["Status"] == "running"]
     found, own = project.engine.networks(networks), {str(item["Id"]) for item in containers.values()}
     # Podman keeps each volume in a folder of its own. The modes of the data inside are the service's.
     volumes = {one["Source"] for item in containers.values() for one in item["Mounts"] if one["Type"] == "volume"}
-    return HostFiles(
+    return HostFacts(
         open_to_others=open_to_others(project.state),
         listens=frozenset(one for pid in monitors for one in held_by(pid)),
         open_networks=frozenset(name for name, one in found.items() if networks[name] and not one.internal),
-        strangers={
+        foreign_containers={
             name: tuple(sorted(one[:12] for one in others))
             for name, network in found.items() if (others := network.containers - own)
         },
-        firewall=_firewall(project), taken=taken_ids(project.stack),
-        entered=tuple(entered([project.state.root, *(Path(path).parent for path in sorted(volumes))])),
-        trail=tuple(f"{place} {what}" for place, what in audit.verify(project.state).findings), handed=handed(project),
+        firewall=_firewall(project), accounts=taken_ids(project.stack),
+        open_folders=tuple(open_folders([project.state.root, *(Path(path).parent for path in sorted(volumes))])),
+        audit_log=tuple(f"{place} {what}" for place, what in audit.verify(project.state).findings), archived=archived(project),
     )  # fmt: skip
 
 

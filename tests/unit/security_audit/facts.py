@@ -20,7 +20,7 @@ from ops.security_audit.facts import (  # fmt: skip
     ContainerFacts,
     Facts,
     Handshakes,
-    HostFiles,
+    HostFacts,
     Mount,
     Process,
     Reach,
@@ -121,7 +121,7 @@ def clean() -> Facts:
         reach=_reach(), client_requests=frozenset({REFUSED}),
         handshakes={one: GOOD for one in declared_listeners() if one.encrypted}, answers=_answers(),
         bursts={"API": BurstResult(300, 1.0, True), "login": BurstResult(22, 0.5, True)}, realm=REALM,
-        host=HostFiles(listens=frozenset({("0.0.0.0", 80), ("0.0.0.0", 443), ("127.0.0.1", 9443)})), leaks=(),  # noqa: S104
+        host=HostFacts(listens=frozenset({("0.0.0.0", 80), ("0.0.0.0", 443), ("127.0.0.1", 9443)})), leaks=(),  # noqa: S104
         debian={}, python=(), javascript=(),
     )  # fmt: skip
 
@@ -168,10 +168,10 @@ def with_client(**changes: Any) -> Facts:
 
 def with_host(**changes: Any) -> Facts:
     facts = clean()
-    assert isinstance(facts.host, HostFiles)
+    assert isinstance(facts.host, HostFacts)
     return replace(facts, host=replace(facts.host, **changes))
 
 
 def with_taken() -> Facts:
     """An account of the host has the id of Redis."""
-    return with_host(taken=(Taken(Account("user", "ann", 60706), 60706, ("redis",)),))
+    return with_host(accounts=(Taken(Account("user", "ann", 60706), 60706, ("redis",)),))

@@ -96,7 +96,7 @@ BROKEN: dict[str, list[Facts]] = {
     "2.6": [with_process("redis", uids=frozenset({0, 60706}))],
     "2.7": [with_process("redis", uids=frozenset({60705}))],
     "2.8": [with_process("redis", shares=("net of the host",))],
-    "2.9": [with_container("redis", written=("/etc",))], "2.10": [with_container("redis", written=("/proc/sysrq-trigger",))],
+    "2.9": [with_container("redis", writable=("/etc",))], "2.10": [with_container("redis", writable=("/proc/sysrq-trigger",))],
     "2.12": [with_mount("redis", Mount("cc03-postgres-data", "/other", True)),
              with_mount("redis", Mount("cc03-postgres-data", "/var/lib/redis", True))],
     "2.13": [with_mount("redis", Mount("/state/config/redis", "/etc/cc03", True))],
@@ -111,7 +111,7 @@ BROKEN: dict[str, list[Facts]] = {
     "3.1": [with_container("nginx", secrets={"redis-app": (60701, 0o400)}), with_container("redis", secrets={})],
     "3.2": [with_container("grafana", secrets=dict.fromkeys(clean().containers["grafana"].secrets, (472, 0o444)))],
     "3.3": [replace(clean(), leaks=(Leak("redis-app", "logs/redis.log"),))],
-    "3.4": [with_host(open_to_others={"ca/root.key": 0o644})], "3.5": [with_host(handed=(Leak("redis-app", "host.tar"),))],
+    "3.4": [with_host(open_to_others={"ca/root.key": 0o644})], "3.5": [with_host(archived=(Leak("redis-app", "host.tar"),))],
     "4.1": [_reached_too()],
     "4.2": [_less_reached()],
     "4.3": [with_container("redis", networks=frozenset({"data", "web"}))],
@@ -121,7 +121,7 @@ BROKEN: dict[str, list[Facts]] = {
     "4.7": [with_container("redis", published=(("6379/tcp", "", 6379),)),
             with_container("edge", published=(("9443/tcp", "", 9443),)),
             with_host(listens=frozenset({("0.0.0.0", 22)}))],  # noqa: S104
-    "4.8": [with_host(strangers={"data": ("stranger",)})], "4.9": [with_container("redis", ipv6=("fe80::1",))],
+    "4.8": [with_host(foreign_containers={"data": ("stranger",)})], "4.9": [with_container("redis", ipv6=("fe80::1",))],
     "4.10": [with_host(firewall="its rules were removed or altered")],
     "4.11": [_asked(shows=False, status=200), _asked(shows=True, status=200), _asked(shows=True, status=404)],
     "5.2": [with_handshakes(protocols=frozenset({"TLSv1.1", "TLSv1.2", "TLSv1.3"}))],
@@ -167,7 +167,7 @@ BROKEN: dict[str, list[Facts]] = {
     "8.2": [replace(clean(), python=(Advisory("starlette 1", "CVE-2"),))],
     "8.3": [replace(clean(), javascript=(Advisory("react", "GHSA-3"),))],
     "8.4": [replace(clean(), image_days={"nginx": 45.0})],
-    "9.1": [with_host(trail=("line 7 has a gap",))], "9.2": [with_taken()], "9.3": [with_host(entered=("/state",))],
+    "9.1": [with_host(audit_log=("line 7 has a gap",))], "9.2": [with_taken()], "9.3": [with_host(open_folders=("/state",))],
 }  # fmt: skip
 HOUSE_RULES = {"2.11": with_mount("redis", Mount("/etc", "/host", False)), "5.1": clean()}
 

@@ -86,9 +86,9 @@ def test_folder_can_be_entered_only_where_all_above_it_let_others_pass(tmp_path:
     modes = dict.fromkeys((inner, *inner.parents), 493)
     monkeypatch.setattr(Path, "stat", lambda self: os.stat_result((modes[self], *[0] * 9)))
 
-    assert list(host.entered([inner])) == [str(inner)]
+    assert list(host.open_folders([inner])) == [str(inner)]
     modes[inner.parent] = 0o700
-    assert list(host.entered([inner])) == []
+    assert list(host.open_folders([inner])) == []
 
 
 def test_the_newest_value_of_a_secret_is_looked_for(state: State) -> None:
