@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ops.core.lock import SUPERVISOR, Holder, hold, holder
-from ops.core.records import TAIL, append_line, entries, newest  # noqa: F401  (entries: for modules that still look here)
+from ops.core.records import TAIL, append_line, newest
 from ops.core.state import State
 
 KEPT = 2

@@ -7,11 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ops.core.errors import HostLacks
-from ops.core.files import dump, link, move, read_json, write
-from ops.core.records import append_line
-
-__all__ = ["H2_FOLDER", "Below", "State", "append_line", "dump", "link", "move", "read_json", "state_root", "write"]
-"""Some of it for modules that still look here."""
 
 H2_FOLDER = "h2"
 """Within the state folder, while Keycloak is moved off H2: the copy and the export. It holds password hashes."""

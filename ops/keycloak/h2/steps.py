@@ -139,7 +139,7 @@ class VerifyOperations(Step):
     deadline: int = 60
 
     def run(self, execution: Execution) -> None:
-        from ops.core.wait import until
+        from ops.core.process import until
         from ops.keycloak.admin import OPERATIONS, Api
 
         def ask() -> str:
