@@ -85,7 +85,7 @@ class Session:
 
     pid: int
     address: str
-    seconds: float
+    seconds: float = 0.0
     application: str = ""
 
 

@@ -8,15 +8,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from ops.engines.engine import Engine
 from ops.engines.postgres import psql
-from ops.keycloak.failures.facts import OPS_CLIENT, REALM, ROLE, Client, Content, Database, PostgresFacts, Role, Schema, Session
+from ops.keycloak.failures.facts import OPS_CLIENT, REALM, ROLE, PostgresFacts
 
 ASK_SECONDS = 4.0
 READ_ONLY = "-c default_transaction_read_only=on -c statement_timeout=2s -c lock_timeout=500ms"
 SUSPECTS = 20
 """Users whose lock is asked for, at most."""
 
+FACTS = TypeAdapter(PostgresFacts)
 SCRIPT = Path(__file__).with_name("facts.sql")
 
 
@@ -39,40 +42,22 @@ def facts_of(found: Mapping[str, Any], asked: float) -> PostgresFacts:
     ----------
     asked: this host's clock when they were asked for, in seconds since 1970.
     """
-    cluster, schema, content = (found.get(name) for name in ("cluster", "schema", "content"))
-    if not cluster:
+    if not found.get("cluster"):
         return PostgresFacts(answers=False, said="it answered nothing")
-    role, database = cluster["role"], cluster["database"]
-    return PostgresFacts(
-        role=Role(**role) if role else None, database=Database(**database) if database else None,
-        schema=_schema(schema) if schema else None, content=_content(content) if content else None,
-        sessions=tuple(Session(**one) for one in cluster["sessions"]), connections=cluster["connections"],
-        blockers=tuple(Session(**one) for one in cluster.get("blockers", ())),
-        max_connections=cluster["max"], read_only=cluster.get("read_only", ""), clock_offset=float(cluster["now"]) - asked,
-    )  # fmt: skip
+    cluster = dict(found["cluster"])
+    cluster["clock_offset"] = float(cluster.pop("now")) - asked
+    if schema := dict(found.get("schema", {})):
+        locks = schema.pop("locks")
+        holders = [_known(lock) for lock in locks if not lock["waits"]]
+        waiting = len(locks) - len(holders)
+        cluster["schema"] = _known({**schema, "waiting": waiting, "holder": holders[0] if holders else None})
+    if content := found.get("content"):
+        cluster["content"] = _known(content)
+    return FACTS.validate_python(_known(cluster))
 
 
-def _schema(found: Mapping[str, Any]) -> Schema:
-    holders = [one for one in found["locks"] if not one["waits"]]
-    first = holders[0] if holders else None
-    return Schema(
-        create=found["create"], lock_owner=found.get("lock_owner") or "", strangers=found["strangers"],
-        waiting=len(found["locks"]) - len(holders),
-        holder=Session(first["pid"], first["address"], float(first["seconds"] or 0), first["application"]) if first else None,
-    )  # fmt: skip
-
-
-def _content(found: Mapping[str, Any]) -> Content:
-    clients = (
-        Client(one["id"], one["enabled"], one["flow"], tuple(one["redirects"]), tuple(one["origins"]))
-        for one in found["clients"]
-    )
-    return Content(
-        version=found["version"] or "", realms=found["realms"], ssl_required=found["ssl"], clients=tuple(clients),
-        key_providers=found["keys"], admins=found["admins"], ops_client=found["ops"], cluster_rows=found["rows"],
-        login_errors=found["errors"], suspects=tuple(found["suspects"]), changesets=frozenset(found.get("changesets", ())),
-        login_theme=found.get("theme") or "",
-    )  # fmt: skip
+def _known(found: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def postgres_facts(engine: Engine) -> tuple[PostgresFacts, str]:

@@ -126,13 +126,13 @@ class Listener(http.client.HTTPSConnection):
 
 
 def request(
-    url: str, ca: Path, method: str, path: str, body: str = "", *, seconds: float = ASK_SECONDS,
+    url: str, ca: Path, method: str, path: str, form: Mapping[str, str] | None = None, *, seconds: float = ASK_SECONDS,
     headers: Mapping[str, str] | None = None,
 ) -> Answer:  # fmt: skip
     """One request over a connection of its own. Where nothing was answered: status 0, and the reason as the text."""
-    listener = Listener(url, ca, seconds)
+    listener, kind = Listener(url, ca, seconds), {"Content-Type": "application/x-www-form-urlencoded"} if form else {}
     try:
-        return listener.ask(method, path, body, **(headers or {}))
+        return listener.ask(method, path, urlencode(form or {}), **kind, **(headers or {}))
     except (OSError, http.client.HTTPException) as problem:
         return Answer(0, str(problem) or type(problem).__name__)
     finally:
@@ -186,9 +186,9 @@ def payload(token: str) -> Mapping[str, Any]:
 
 def admin(url: str, ca: Path, secret: str) -> tuple[Fields, str]:
     """A token for the operations client, which also tells Keycloak's clock; it is for the questions that follow."""
-    grant = urlencode({"grant_type": "client_credentials", "client_id": OPS_CLIENT, "client_secret": secret})
+    grant = {"grant_type": "client_credentials", "client_id": OPS_CLIENT, "client_secret": secret}
     began = time.time()
-    answer = request(url, ca, "POST", TOKEN, grant, headers={"Content-Type": "application/x-www-form-urlencoded"})
+    answer = request(url, ca, "POST", TOKEN, grant)
     if answer.status == 0:
         return Fields(admin=0, admin_said=answer.text), ""
     said, middle = answer.json(), (began + time.time()) / 2

@@ -1,4 +1,5 @@
 -- What PostgreSQL knows of Keycloak: each statement prints one JSON object. Run by the superuser, read-only.
+-- Its keys are the fields of PostgresFacts (facts.py) and of what that holds.
 -- Variables: role (Keycloak's, and its database's name), realm, ops (the operations client), suspects (how many users at most).
 SELECT json_build_object('cluster', json_build_object(
   'now', extract(epoch FROM clock_timestamp()),
@@ -9,7 +10,7 @@ SELECT json_build_object('cluster', json_build_object(
     THEN 'set for the role or the database'
     WHEN EXISTS (SELECT FROM pg_file_settings WHERE name = 'default_transaction_read_only' AND applied
       AND setting IN ('on', 'true', 'yes', '1')) THEN 'set for the server' ELSE '' END,
-  'max', current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int,
+  'max_connections', current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int,
   'connections', (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'),
   'role', (SELECT json_build_object('login', rolcanlogin, 'limit', rolconnlimit,
       'expired', coalesce(rolvaliduntil < now(), false),
@@ -55,13 +56,13 @@ SELECT count(*) AS rows FROM public.jgroups_ping \gset
 SELECT json_build_object('content', json_build_object(
   'version', (SELECT version FROM migration_model ORDER BY update_time DESC LIMIT 1),
   'realms', (SELECT coalesce(json_object_agg(name, enabled), '{}') FROM realm),
-  'ssl', (SELECT coalesce(json_object_agg(name, coalesce(ssl_required, '')), '{}') FROM realm),
-  'clients', (SELECT coalesce(json_agg(json_build_object('id', c.client_id, 'enabled', c.enabled,
-      'flow', c.standard_flow_enabled,
+  'ssl_required', (SELECT coalesce(json_object_agg(name, coalesce(ssl_required, '')), '{}') FROM realm),
+  'clients', (SELECT coalesce(json_agg(json_build_object('client_id', c.client_id, 'enabled', c.enabled,
+      'standard_flow', c.standard_flow_enabled,
       'redirects', (SELECT coalesce(json_agg(value), '[]') FROM redirect_uris u WHERE u.client_id = c.id),
       'origins', (SELECT coalesce(json_agg(value), '[]') FROM web_origins u WHERE u.client_id = c.id))), '[]')
     FROM client c JOIN realm r ON r.id = c.realm_id WHERE r.name = :'realm'),
-  'keys', (SELECT coalesce(json_object_agg(c.name, NOT EXISTS (SELECT FROM component_config f
+  'key_providers', (SELECT coalesce(json_object_agg(c.name, NOT EXISTS (SELECT FROM component_config f
       WHERE f.component_id = c.id AND f.name IN ('enabled', 'active') AND f.value = 'false')), '{}')
     FROM component c JOIN realm r ON r.id = c.realm_id
     WHERE r.name = :'realm' AND c.provider_type = 'org.keycloak.keys.KeyProvider'
@@ -70,12 +71,12 @@ SELECT json_build_object('content', json_build_object(
     JOIN user_role_mapping m ON m.user_id = u.id JOIN keycloak_role k ON k.id = m.role_id
     WHERE r.name = 'master' AND k.name = 'admin' AND NOT k.client_role AND u.enabled
       AND u.service_account_client_link IS NULL),
-  'ops', EXISTS (SELECT FROM client c JOIN realm r ON r.id = c.realm_id
+  'ops_client', EXISTS (SELECT FROM client c JOIN realm r ON r.id = c.realm_id
     WHERE r.name = 'master' AND c.client_id = :'ops' AND c.enabled),
-  'rows', :rows,
+  'cluster_rows', :rows,
   'changesets', (SELECT coalesce(json_agg(id || '|' || author || '|' || filename), '[]') FROM databasechangelog),
-  'theme', (SELECT login_theme FROM realm WHERE name = :'realm'),
-  'errors', (SELECT count(*) FROM event_entity e JOIN realm r ON r.id = e.realm_id WHERE r.name = :'realm'
+  'login_theme', (SELECT login_theme FROM realm WHERE name = :'realm'),
+  'login_errors', (SELECT count(*) FROM event_entity e JOIN realm r ON r.id = e.realm_id WHERE r.name = :'realm'
     AND e.type = 'LOGIN_ERROR' AND e.event_time > 1000 * extract(epoch FROM now() - interval '1 hour')),
   'suspects', (SELECT coalesce(json_agg(s.user_id), '[]') FROM (
     SELECT e.user_id FROM event_entity e JOIN realm r ON r.id = e.realm_id JOIN user_entity u ON u.id = e.user_id

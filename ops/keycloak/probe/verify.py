@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
 
 from ops.core.errors import HostLacks, OpsError
 from ops.core.process import until
@@ -24,7 +23,6 @@ PROBE = "cc03-probe"
 CLIENT_SECRET, USER_SECRET = "keycloak-probe", "keycloak-probe-user"
 ASK_SECONDS = 8.0
 """A password's hash takes a whole CPU for some tenths of a second, and the first one on a cold JVM two seconds."""
-FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
 @dataclass
@@ -35,10 +33,7 @@ class _Probe:
     refresh: str = ""
 
     def ask(self, method: str, path: str, form: Mapping[str, str] | None = None, **headers: str) -> Answer:
-        body, kind = urlencode(form) if form else "", FORM if form else {}
-        return request(
-            self.url, self.project.state.site_roots, method, path, body, seconds=ASK_SECONDS, headers={**kind, **headers}
-        )
+        return request(self.url, self.project.state.site_roots, method, path, form, seconds=ASK_SECONDS, headers=headers)
 
     def secret(self, name: str) -> str:
         return secret(self.project, name)

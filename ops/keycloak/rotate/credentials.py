@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urlencode
 
 from ops.core.errors import HostLacks, OpsError
 from ops.core.process import until
@@ -54,12 +53,11 @@ def _password_status(project: Project, realm: str, client: str, name: str, value
 def _status(project: Project, realm: str, endpoint: str, form: dict[str, str]) -> int:
     """What an endpoint answers on the operator's listener."""
     url = placeholders(project.settings, project.ports)["CC03_OPS_URL"]
-    path, kind = f"/auth/realms/{realm}/protocol/openid-connect/{endpoint}", "application/x-www-form-urlencoded"
+    path = f"/auth/realms/{realm}/protocol/openid-connect/{endpoint}"
     answers: list[Answer] = []
 
     def ask() -> str:
-        headers = {"Content-Type": kind}
-        answers.append(request(url, project.state.site_roots, "POST", path, urlencode(form), headers=headers))
+        answers.append(request(url, project.state.site_roots, "POST", path, form))
         return "" if answers[-1].status else answers[-1].text
 
     if why := until(ask, ANSWERS_WITHIN):

@@ -12,7 +12,7 @@ import time
 import zipfile
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -26,14 +26,14 @@ from ops.certificates import authority
 from ops.core.errors import OpsError
 from ops.core.process import Result
 from ops.core.state import State
-from ops.keycloak.failures.facts import PostgresFacts, Role, Session
+from ops.keycloak.failures.facts import Client, Content, Database, PostgresFacts, Role, Session
 from ops.keycloak.probe import container, database, edge
 from ops.keycloak.probe.gather import Place, Reads, _administered, _since, unread_container
 from ops.project import Project
 from tests.unit.keycloak_facts import HEALTHY, failing
 
 CLUSTER: dict[str, Any] = {
-    "now": 1000.5, "max": 97, "connections": 16,
+    "now": 1000.5, "max_connections": 97, "connections": 16,
     "role": {"login": True, "limit": 30, "expired": False, "connections": 4},
     "database": {"owner": "keycloak", "encoding": "UTF8", "connectable": True},
     "sessions": [{"pid": 1, "address": "10.0.0.2", "application": "PostgreSQL JDBC Driver", "seconds": 3}],
@@ -78,15 +78,16 @@ def test_lock_that_all_wait_for_has_no_holder_to_name() -> None:
 
 def test_content_is_read() -> None:
     content = {
-        "version": None, "realms": {"cc03": True}, "ssl": {"cc03": "EXTERNAL"}, "keys": {"rsa": False}, "admins": 1,
-        "ops": True,
-        "clients": [{"id": "a", "enabled": True, "flow": True, "redirects": ["u"], "origins": []}],
-        "rows": 0, "errors": 3, "suspects": ["x"],
+        "version": None, "realms": {"cc03": True}, "ssl_required": {"cc03": "EXTERNAL"}, "key_providers": {"rsa": False},
+        "admins": 1, "ops_client": True, "changesets": ["1|a|x.xml"],
+        "clients": [{"client_id": "a", "enabled": True, "standard_flow": True, "redirects": ["u"], "origins": []}],
+        "cluster_rows": 0, "login_errors": 3, "suspects": ["x"],
     }  # fmt: skip
     facts = database.facts_of({"cluster": CLUSTER, "content": content}, 0.0)
 
     assert facts.content
     assert facts.content.clients[0].redirects == ("u",)
+    assert facts.content.changesets == {"1|a|x.xml"}
     assert (facts.content.version, facts.content.key_providers, facts.content.suspects) == ("", {"rsa": False}, ("x",))
 
 
@@ -94,6 +95,13 @@ def test_statements_after_one_that_failed_are_left_out() -> None:
     assert database.answers_of('\n{"cluster": {"a": 1}}\nERROR: x\n') == {"cluster": {"a": 1}}
     assert database.answers_of('{"a": [{"b": 1}, \n {"b": 2}]}\n{"c": 3}\n') == {"a": [{"b": 1}, {"b": 2}], "c": 3}
     assert database.facts_of({}, 0.0) == PostgresFacts(answers=False, said="it answered nothing")
+
+
+@pytest.mark.parametrize("kind", [Role, Database, Session, Client, Content])
+def test_statements_name_every_field_of_a_fact(kind: type) -> None:
+    script = database.SCRIPT.read_text(encoding="utf-8")
+
+    assert [one.name for one in fields(kind) if f"'{one.name}'," not in script] == []
 
 
 def test_facts_are_asked_for_in_a_session_that_can_only_read() -> None:
