@@ -1,4 +1,4 @@
-"""inv keycloak: what is wrong with Keycloak, by cause, and what mends it. Changes nothing."""
+"""inv keycloak: what is wrong with Keycloak, by cause, and what repairs it. Changes nothing."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _show(diagnosis: Diagnosis, seconds: float) -> None:
 
 
 def _show_finding(finding: Finding) -> None:
-    """What it saw, what that means, what mends it, and what that costs."""
+    """What it saw, what that means, what repairs it, and what that costs."""
     from rich.markup import escape
     from rich.table import Table
 

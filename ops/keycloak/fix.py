@@ -1,4 +1,4 @@
-"""inv keycloak.fix: mend Keycloak, one repair at a time, verified by real logins, undone where it does not hold."""
+"""inv keycloak.fix: repair Keycloak, one finding at a time, verified by real logins, reverted where it does not help."""
 
 from __future__ import annotations
 
@@ -186,18 +186,18 @@ class _Run:
             "problem": list(problem.lines()) if problem else [],
         }  # fmt: skip
 
-    # Mending.
+    # Repairing.
 
     def run(self) -> None:
-        """Mend under the lock. The operator is asked with the lock free, and then all is looked at afresh."""
+        """Repair under the lock. The operator is asked with the lock free, and then all is looked at afresh."""
         while True:
             with locked(self.project, VERB):
-                unasked = self.mend()
+                unasked = self.repair()
             if unasked is None:
                 return
             self._ask(unasked)
 
-    def mend(self) -> Repair | None:
+    def repair(self) -> Repair | None:
         """Returns a repair that the operator has to agree to first; None: all is done."""
         from ops.keycloak.repair.plan import first_repair
 
@@ -267,7 +267,7 @@ class _Run:
         found, diagnosis = self.settled(known if one.why else known - {finding})
         present = {other.id for other in diagnosis.findings}
         if one.why:
-            # A repair that failed has not mended what another cause merely explains by now.
+            # A failed repair has not repaired what another cause merely explains by now.
             present |= {name for other in diagnosis.findings for name in other.consequences}
         if finding not in present:
             one.outcome = "kept"
@@ -324,7 +324,7 @@ class _Run:
         self._keep()
         if diagnosis.findings:
             self._leave(found, diagnosis)
-        word = "mended" if self.done else "nothing to repair"
+        word = "repaired" if self.done else "nothing to repair"
         self.say(f"[bold green]{word}[/bold green] in {time.monotonic() - self.began:.1f} s")
 
     def _verify(self, found: Situation) -> None:

@@ -117,7 +117,7 @@ def make_human(project: Project, api: Api) -> None:
     api.ask("POST", f"{MASTER}/users/{made['id']}/role-mappings/realm", [role])
 
 
-# What is there is mended in place; what is missing as a whole is made from the realm's declaration.
+# What is there is repaired in place; what is missing as a whole is made from the realm's declaration.
 
 
 def _clients(change: Change) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from ops.keycloak.failures.failure import NOBODY, RESTART, Diagnosis, Finding, W
 from ops.keycloak.failures.table import BY_ID
 from ops.keycloak.repair import containers as container
 from ops.keycloak.repair.situation import KEYCLOAK, NGINX, POSTGRES, Instructions, Repair, Situation, grace_of
-from ops.keycloak.repair.steps import MendRealm, RecoverAdmin, RescueSecret, RestoreOperations, RunStatements
+from ops.keycloak.repair.steps import RecoverAdmin, RepairRealm, RescueSecret, RestoreOperations, RunStatements
 from ops.keycloak.schema.steps import DumpDatabase
 from ops.stack.render import digest
 
@@ -189,9 +189,9 @@ def _realm(situation: Situation, finding: Finding) -> Repair | None:
     if not situation.facts.ready:
         return None
     details = situation.facts.edge.locked if finding.id == "users-locked" else ()
-    mend = MendRealm(f"realm {finding.id}", BY_ID[finding.id].remedy.api, finding=finding.id, named=details)
+    step = RepairRealm(f"realm {finding.id}", BY_ID[finding.id].remedy.api, finding=finding.id, named=details)
     asks = _attack(situation) if finding.id == "users-locked" else ""
-    return _repair(finding, "admin API", mend.title, container.after_all([*_dump(situation, finding)], [mend]),
+    return _repair(finding, "admin API", step.title, container.after_all([*_dump(situation, finding)], [step]),
                    "the previous values are restored through the admin API", asks=asks)  # fmt: skip
 
 
@@ -283,7 +283,7 @@ def instructions(situation: Situation, finding: Finding) -> Instructions:
 
 
 STOPS_ALL = "disk-full"
-"""Finding beside which nothing is mended: whatever is made anew, dumped or issued would need the space that is lacking."""
+"""Finding beside which nothing is repaired: whatever is recreated, dumped or issued would need the space that is lacking."""
 
 
 def decide(situation: Situation, finding: Finding, tried: Tried = frozenset(), *, full: bool = False) -> Repair | Instructions:
@@ -297,7 +297,7 @@ def nothing_may_be_made(diagnosis: Diagnosis) -> bool:
 
 
 def first_repair(situation: Situation, diagnosis: Diagnosis, tried: Tried = frozenset()) -> Repair | None:
-    """The repair of the gravest cause that can be mended and has not been tried in this run."""
+    """The repair of the gravest cause that can be repaired and has not been tried in this run."""
     if nothing_may_be_made(diagnosis):
         return None
     offered = (next_way(situation, finding, tried) for finding in diagnosis.findings)

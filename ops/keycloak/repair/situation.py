@@ -35,7 +35,7 @@ class Situation:
 
 @dataclass(frozen=True)
 class Repair:
-    """One way to mend a finding. kind: another one is tried where this one did not help."""
+    """One way to repair a finding. kind: another is tried where this one did not help."""
 
     finding: str
     kind: str

@@ -216,16 +216,16 @@ class KeepCertificate(Step):
 
 
 @dataclass(frozen=True)
-class MendRealm(Step):
+class RepairRealm(Step):
     """One repair through the admin API. `named`: what of it the finding names (ops/keycloak/repair/admin_api.py)."""
 
     finding: str = ""
     named: tuple[str, ...] = ()
 
     def run(self, execution: Execution) -> None:
-        from ops.keycloak.repair import admin_api as mend
+        from ops.keycloak.repair import admin_api
 
-        mend.repair(execution.project, self.finding, self.named)
+        admin_api.repair(execution.project, self.finding, self.named)
 
 
 @dataclass(frozen=True)
@@ -236,9 +236,9 @@ class RecoverAdmin(Step):
     """The compose mapping of Keycloak's container in the release that runs."""
 
     def run(self, execution: Execution) -> None:
-        from ops.keycloak.repair import admin_api as recover
+        from ops.keycloak.repair import admin_api
 
-        recover.bootstrap(execution.project, self.service or {})
+        admin_api.bootstrap(execution.project, self.service or {})
 
 
 @dataclass(frozen=True)
@@ -246,9 +246,9 @@ class RestoreOperations(Step):
     """In the name of the temporary account: make the operations client good again, try it, and remove the temporary one."""
 
     def run(self, execution: Execution) -> None:
-        from ops.keycloak.repair import admin_api as recover
+        from ops.keycloak.repair import admin_api
 
-        recover.restore_operations(execution.project)
+        admin_api.restore_operations(execution.project)
 
 
 @dataclass(frozen=True)

@@ -142,7 +142,7 @@ class UndoRealm(Step):
     entry: str = ""
 
     def run(self, execution: Execution) -> None:
-        from ops.keycloak.repair import admin_api as mend
+        from ops.keycloak.repair import admin_api
 
         calls = read(execution.state, self.entry).get("calls", [])
-        mend.revert(execution.project, [(str(method), str(path), body) for method, path, body in calls])
+        admin_api.revert(execution.project, [(str(method), str(path), body) for method, path, body in calls])

@@ -16,8 +16,8 @@ from ops.keycloak.repair.steps import (
     CopyOut,
     Halt,
     KeepCertificate,
-    MendRealm,
     RecoverAdmin,
+    RepairRealm,
     ReplaceConfig,
     RestoreOperations,
     RunStatements,
@@ -216,7 +216,7 @@ def test_session_whose_client_is_gone_is_ended_and_a_dump_is_not() -> None:
 def test_only_the_users_that_are_locked_are_named() -> None:
     (step,) = way("users-locked").steps
 
-    assert isinstance(step, MendRealm) and step.named == ("1f2e",)
+    assert isinstance(step, RepairRealm) and step.named == ("1f2e",)
 
 
 def test_administration_is_recovered_with_keycloak_stopped_and_after_a_dump() -> None:
@@ -230,7 +230,7 @@ def test_refused_client_is_put_right_by_the_api_first_then_by_bootstrap() -> Non
     refused = edge(admin=401, admin_said="unauthorized_client")
     second = next_way(situation(refused), finding("admin-refused"), frozenset({("admin-refused", "admin API")}))
 
-    assert kinds(way("admin-refused")) == [MendRealm]
+    assert kinds(way("admin-refused")) == [RepairRealm]
     assert second is not None and second.kind == "bootstrap-admin"
 
 
