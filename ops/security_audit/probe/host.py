@@ -62,9 +62,12 @@ def leaks(state: State, containers: Inspected) -> tuple[Leak, ...]:
 
 
 def _tail(path: Path) -> bytes:
-    with path.open("rb") as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
-        return file.read()
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
+            return file.read()
+    except FileNotFoundError:
+        return b""  # removed or renamed meanwhile
 
 
 def archived(project: Project) -> tuple[Leak, ...]:
