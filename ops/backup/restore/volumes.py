@@ -29,9 +29,10 @@ TELLING = re.compile(r"\b(FATAL|PANIC|ERROR|WARN)\b")
 SCRIPT = r"""set -euo pipefail
 cd "$1"
 before=.before-${3:-} partial=.partial-${3:-} returning=.returning-${3:-} discarded=.discarded fresh=.restoring
-# Everything of the service's own: what this script makes begins with one of these names.
+# Everything of the service's own: what this script makes begins with one of these names. held/ are lines of this host's log
+# files that the collector has not delivered yet; it is root's, and cannot be moved by the owner of the volume.
 own() { find . -mindepth 1 -maxdepth 1 ! -name '.before-*' ! -name '.partial-*' ! -name '.returning-*' \
-  ! -name "$discarded" ! -name "$fresh" ! -name lost+found -print0; }
+  ! -name "$discarded" ! -name "$fresh" ! -name lost+found ! -name held -print0; }
 moved() { own | xargs -0 -r mv -t "$1" --; }
 case $2 in
 set-aside)
