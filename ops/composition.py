@@ -37,3 +37,10 @@ KEPT: Mapping[str, Callable[[State], Any]] = {
 
 LOG_ERRORS: Callable[[str, float], list[str]] = errors
 """What a container's log calls an error from a time on: of services that log JSON."""
+
+
+def check_realm(text: str, where: str) -> None:
+    """Raises UsageProblem where a declaration of the realm cannot be meant. where: its file, for the message."""
+    from ops.keycloak.realm.declaration import parse_realm
+
+    parse_realm(text, where)

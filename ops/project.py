@@ -160,7 +160,9 @@ class Project:
     @cached_property
     def realm(self) -> str:
         """Declaration of Keycloak's realm."""
-        return realm_of(placeholders(self.settings, self.ports), self.host.repository)
+        from ops.composition import check_realm
+
+        return realm_of(placeholders(self.settings, self.ports), self.host.repository, check_realm)
 
     def targets(self, without: frozenset[str] = frozenset()) -> tuple[Target, ...]:
         """What health is asked of, for every container that should run."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatch, translate
 from pathlib import Path
 from typing import Any
@@ -108,16 +108,19 @@ def runbooks(repository: Path) -> dict[str, str]:
     return {f"runbooks/{path.name}": path.read_text(encoding="utf-8") for path in (repository / RUNBOOKS).glob("*.md")}
 
 
-def realm_of(values: Mapping[str, str], repository: Path) -> str:
-    """Declaration of Keycloak's realm, placeholders filled. Raises UsageProblem where it cannot be meant."""
-    from ops.keycloak.realm.declaration import parse_realm
+def realm_of(values: Mapping[str, str], repository: Path, check: Callable[[str, str], object]) -> str:
+    """Declaration of Keycloak's realm, placeholders filled.
 
+    Parameters
+    ----------
+    check: raises UsageProblem where a declaration, read from a file of that name, cannot be meant.
+    """
     path = repository / "config" / "keycloak" / REALM
     try:
         text = fill_config(path.read_text(encoding="utf-8"), values, {}, f"config/keycloak/{REALM}")
     except OSError as problem:
         raise UsageProblem(f"cannot read {path}", str(problem.strerror), f"git checkout {path.name}") from problem
-    parse_realm(text, f"config/keycloak/{REALM}")
+    check(text, f"config/keycloak/{REALM}")
     return text
 
 

@@ -182,7 +182,7 @@ def known_dumps(state: State) -> list[Dump]:
 
 
 def forget_old_dumps(state: State, database: str) -> list[str]:
-    """Remove the dumps that nothing needs any more (ops/keycloak/schema/dumps.py). Returns the names of their files."""
+    """Remove the dumps that nothing needs any more. Returns the names of their files."""
     gone = [dump.name for dump in expendable(known_dumps(state), database)]
     for path in (state.dumps / name for name in gone):
         path.unlink(missing_ok=True)
