@@ -16,7 +16,7 @@ from ops.keycloak.failures.log import errors
 from ops.releases.store import config_current, config_loaded, current_manifest, last_gaps
 from ops.secrets.at_rest.encrypted_copies import keep_current, sync
 from ops.secrets.at_rest.secret_files import names
-from ops.secrets.metrics import write_after
+from ops.secrets.facts import write_after
 from ops.secrets.versions import all_accepted, secret_versions
 
 WHILE_LOCKED = (refuse_unfinished, keep_current)

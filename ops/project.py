@@ -22,7 +22,7 @@ from ops.engines.podman.host import Host
 from ops.engines.podman.supervisor.command import COMMAND
 from ops.engines.podman.supervisor.health import Target
 from ops.releases.store import current_number, load_release
-from ops.secrets.at_rest import unlock as opening
+from ops.secrets.at_rest import encryption
 from ops.secrets.versions import secret_versions
 from ops.stack.allocate import allocate, allocate_ports, as_json
 from ops.stack.applied_settings import with_settings
@@ -281,7 +281,7 @@ def open_project(*, root_needed: bool = True, secrets_needed: bool = True) -> Pr
         )
     state = State(state_root() / settings.project)
     if root_needed and secrets_needed:
-        opening.open_again(state.root)
+        encryption.open_again(state.root)
     return Project(settings, Host(settings.project, state))
 
 

@@ -29,9 +29,9 @@ from ops.core.state import State
 from ops.host.files import owner_of
 from ops.project import Project
 from ops.releases.store import current_number
-from ops.secrets import signers, versions
+from ops.secrets import versions
 from ops.secrets.at_rest import encrypted_copies as mirror
-from ops.secrets.at_rest import unlock as opening
+from ops.secrets.at_rest import encryption
 from ops.stack.applied_settings import OWNER
 from ops.stack.checkout import origin
 
@@ -73,7 +73,7 @@ def keep(project: Project) -> Path | None:
     state.backup.mkdir(mode=0o755, exist_ok=True)
     # Some commands change something without the project's lock; of those, each writes after the other.
     with lock.hold(state.root / ".archive.lock", "archive", patiently=True):
-        signers.write(state)
+        versions.write_signers(state)
         _write(project, state.backup / NAME)
         keys.mark_exported(state)
     return state.backup / NAME
@@ -217,7 +217,7 @@ def unpack(archive: Path, state: Path, settings: Path, identities: Sequence[str]
     """
     if not mirror.is_on(state):
         # What a command was killed at that gave up encrypted ones.
-        opening.lead_nowhere(state)
+        encryption.lead_nowhere(state)
     with opened(archive, identities) as inner:
         for member in inner:
             if member.name == f"{CHECKOUT}/config/{settings.name}":

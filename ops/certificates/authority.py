@@ -206,7 +206,7 @@ def drop_old(state: State) -> None:
     (state.ca / "bridge.pem").unlink(missing_ok=True)
 
 
-def hand_out_roots(state: State) -> None:
+def distribute_roots(state: State) -> None:
     """Give every service, and whoever asks the public site, the roots that are trusted now."""
     roots = (state.ca / "root.pem").read_bytes()
     for folder in state.certs.iterdir():
@@ -226,7 +226,7 @@ def trust_elsewhere(state: State, roots: bytes) -> None:
     before = path.read_bytes() if path.exists() else b""
     if roots not in before:
         files.write(path, before + roots)
-    hand_out_roots(state)
+    distribute_roots(state)
 
 
 def _write_if_changed(path: Path, content: bytes) -> None:
@@ -255,7 +255,7 @@ def export_root(state: State, file: Path, *, remove: bool) -> None:
         (state.ca / "root.key").unlink()
 
 
-def bring_root(state: State, file: Path) -> None:
+def import_root(state: State, file: Path) -> None:
     """Take the key back. Raises OpsError where it is not that of the root that signs."""
     content = file.read_bytes()
     root = x509.load_pem_x509_certificate((state.ca / "root.pem").read_bytes())

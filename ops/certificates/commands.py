@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from invoke import Context
 
-from ops.cli.command import described, verb
-from ops.cli.execute import Operation, execute, locked, planned
-from ops.core.errors import NeedsPerson, OpsError, UsageProblem
+from ops.cli.command import verb
+from ops.cli.execute import Decision, Operation, Revert, execute, planned
+from ops.core.errors import OpsError, UsageProblem
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -31,14 +31,14 @@ def show_certificates(c: Context, json: bool = False) -> None:
     Exit code 1 where the two differ or clients would refuse one.
     """
     from ops.certificates import facts
-    from ops.certificates.facts import roots_as_handed_out, survey
+    from ops.certificates.facts import roots_as_distributed, survey
     from ops.cli import show
     from ops.project import must_exist, open_project
     from ops.releases.situation import must_run
 
     project = must_exist(open_project())
     rows, authorities = survey(project), facts.authorities(project.state)
-    findings = [*(said for row in rows for said in row.findings()), *roots_as_handed_out(project)]
+    findings = [*(said for row in rows for said in row.findings()), *roots_as_distributed(project)]
     findings += filter(None, [facts.renewal_problem(project.state)])
     if json:
         content = {"certificates": [row.as_json() for row in rows], "authorities": authorities, "findings": findings}
@@ -95,76 +95,58 @@ def rotate(c: Context, names: str = "", due: bool = False, plan: bool = False, y
     project = must_run(must_exist(open_project()))
     known = facts.leaves_of(project)
     asked = _with_shared(chosen(known, filter(None, names.split(","))), known, project)
-    at_first = {leaf.name: facts.stored(project.state, leaf, _now()) for leaf in asked}
+    at_first = {leaf.name: facts.stored(project.state, leaf) for leaf in asked}
     if names and (foreign := [one for one in at_first.values() if one.source in (IMPORTED, ACME)]):
         told = {IMPORTED: "inv certs.import puts another in its place", ACME: "inv certs.acme --again has another one issued"}
         raise UsageProblem(
             f"{foreign[0].leaf.name} was not issued here", f"its source is {foreign[0].source}", told[foreign[0].source]
         )
-    # What a killed command has begun is brought to its end, and not begun again.
-    before = {
-        name: one.facts.serial if one.facts else "" for name, one in at_first.items()
-        if one.source == INTERNAL and not one.begun
-    }  # fmt: skip
+    # What a killed command has begun is completed, and not begun again.
+    before = {name: one.serial for name, one in at_first.items() if one.source == INTERNAL and not one.begun}
 
     def decide() -> Plan:
-        return plan_rotate([facts.stored(project.state, leaf, _now()) for leaf in known], before, _now(), due=due)
+        return plan_rotate([facts.stored(project.state, leaf) for leaf in known], before, dt.datetime.now(dt.UTC), due=due)
 
-    execute_or_revert(project, "certs.rotate", decide, known, plan, yes, "certificates rotated")
+    replace_certificates(project, "certs.rotate", decide, known, plan, yes, "certificates rotated")
 
 
 def _with_shared(asked: tuple[Leaf, ...], known: tuple[Leaf, ...], project: Project) -> tuple[Leaf, ...]:
     """Those asked for; in place of one that is only a link, the one that it leads to."""
-    from ops.certificates import facts
+    from ops.certificates.facts import stored
     from ops.certificates.plan import SHARED
 
-    linked = {leaf.service for leaf in asked if facts.stored(project.state, leaf, _now()).source == SHARED}
+    linked = {leaf.service for leaf in asked if stored(project.state, leaf).source == SHARED}
     return (*asked, *(leaf for leaf in known if leaf.name in linked and leaf not in asked))
 
 
-def _now() -> dt.datetime:
-    return dt.datetime.now(dt.UTC)
-
-
-def execute_or_revert(
+def replace_certificates(
     project: Project, verb: str, decide: Callable[[], Plan], leaves: tuple[Leaf, ...], plan: bool, yes: bool, done: str
 ) -> int:  # fmt: skip
-    """As `execute`; where it fails, a certificate that was put in place and not seen on the wire is reverted."""
+    """As `execute`; where it fails, certificates that were put in place and not seen on the wire are reverted."""
+    from ops.certificates import folder
+    from ops.certificates.plan import plan_revert
     from ops.cli import show
 
+    def unproved() -> Decision | None:
+        left = [leaf for leaf in leaves if folder.pending(leaf.file(project.state.root))]
+        for leaf in leaves:
+            if leaf not in left:
+                folder.settle(leaf.file(project.state.root))  # what was prepared and is not needed any more
+        return Decision(project, plan_revert(left)) if left else None
+
+    revert = Revert(
+        unproved, "restoring the previous certificates", restored="the previous certificates are served as before",
+        by_hand="inv certs shows what is served; inv certs.rotate tries again", interrupts=False,
+    )  # fmt: skip
+
+    def decision() -> Decision:
+        return Decision(project, decide(), left=decide, revert=revert)
+
     began = time.monotonic()
-    try:
-        steps = execute(Operation(project, verb, planned(project, decide), plan_only=plan, yes=yes))
-    except Exception as problem:
-        # Also what nobody has foreseen: an unproved certificate is not to stay in place.
-        _revert(project, leaves, described(problem))
-        raise
+    steps = execute(Operation(project, verb, decision, plan_only=plan, yes=yes))
     if steps:
         show.out.print(f"[bold green]{done}[/bold green]: {steps} steps in {time.monotonic() - began:.1f} s")
     return steps
-
-
-def _revert(project: Project, leaves: tuple[Leaf, ...], problem: OpsError) -> None:
-    """Raises OpsError, which says what serves, where something was reverted."""
-    from ops.certificates.facts import put_back
-    from ops.core.errors import LockHeld
-
-    if isinstance(problem, LockHeld | UsageProblem):
-        return
-    try:
-        with locked(project, "certs.rotate"):
-            names = put_back(project, leaves)
-    except Exception as second:
-        other = described(second)
-        raise NeedsPerson(
-            problem.what, f"{problem.why}; putting the old certificate back failed as well: {other.what}: {other.why}",
-            "inv certs shows what is served; inv certs.rotate tries again",
-        ) from problem  # fmt: skip
-    if names:
-        raise OpsError(
-            problem.what, problem.why, f"the old certificate of {', '.join(names)} is served as before; {problem.next_step}",
-            problem.details,
-        ) from problem  # fmt: skip
 
 
 @verb(help={
@@ -210,7 +192,7 @@ def _roll_over(project: Project, *, begin: bool, finish: bool, bridged: bool, pl
 
     def decide() -> Plan:
         authority = facts.authority_seen(project.state)
-        found = [facts.stored(project.state, leaf, _now()) for leaf in leaves]
+        found = [facts.stored(project.state, leaf) for leaf in leaves]
         start = begin and not at_first.under_way and authority.root == at_first.root
         current = facts.signed_by_newest(project.state, found)
         return plan_rollover(authority, found, current, start=start, finish=finish, bridged=bridged)
@@ -219,7 +201,7 @@ def _roll_over(project: Project, *, begin: bool, finish: bool, bridged: bool, pl
         raise UsageProblem(
             "no change of the root is under way", "there is nothing to finish", "inv certs.ca --rollover begins one"
         )
-    execute_or_revert(
+    replace_certificates(
         project, "certs.ca", decide, leaves, plan, yes, "the new root alone is trusted" if finish else "the new root signs"
     )
     if not plan and not finish:
@@ -228,7 +210,7 @@ def _roll_over(project: Project, *, begin: bool, finish: bool, bridged: bool, pl
 
 
 def _move_key(project: Project, file: str, *, out: bool, remove: bool, plan: bool, yes: bool) -> None:
-    from ops.certificates.steps import BringRoot, ExportRoot
+    from ops.certificates.steps import ExportRoot, ImportRoot
     from ops.cli import show
     from ops.core.plan import Plan
 
@@ -238,7 +220,7 @@ def _move_key(project: Project, file: str, *, out: bool, remove: bool, plan: boo
     title = f"write the root and its encrypted key to {file}" + (", then remove the key here" if remove else "")
     step: Step = ExportRoot("export", title, file=file, remove=remove)
     if not out:
-        step = BringRoot("bring", f"take the root's key back from {file}", file=file)
+        step = ImportRoot("bring", f"take the root's key back from {file}", file=file)
     losses = (f"{key}: only {file} has it then, and only its passphrase opens that",) if remove else ()
 
     def decide() -> Plan:
@@ -285,7 +267,7 @@ def import_certificate(
         wanted = f"{given.chain[0].serial_number:X}"
 
     def decide() -> Plan:
-        return plan_import(facts.stored(project.state, leaf, _now()), files, wanted)
+        return plan_import(facts.stored(project.state, leaf), files, wanted)
 
     done = "the public site shows its certificate" if wanted else "nginx shows its own"
-    execute_or_revert(project, "certs.import", decide, leaves, plan, yes, done)
+    replace_certificates(project, "certs.import", decide, leaves, plan, yes, done)

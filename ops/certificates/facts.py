@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -25,13 +24,12 @@ from ops.core import files
 from ops.core.errors import OpsError
 from ops.core.process import until
 from ops.core.state import State
-from ops.engines.podman import argv as podman
-from ops.engines.podman.observe import inspected_containers
-from ops.engines.podman.supervisor.health import state_of
 from ops.project import Project
 from ops.stack.certificates import Leaf, leaves, listeners, owned_as
 from ops.stack.listener import Listener
-from ops.stack.render import container_name
+
+SEEN_SECONDS = 15.0
+"""Until a certificate that was put in place must be served; PostgreSQL loads a new one within a second."""
 
 
 def leaves_of(project: Project) -> tuple[Leaf, ...]:
@@ -41,13 +39,20 @@ def leaves_of(project: Project) -> tuple[Leaf, ...]:
     return leaves(owned_as(project.stack, wanted.stack), wanted.certificate_names, project.settings.domain, absent)
 
 
+def _certificates(file: Path) -> list[x509.Certificate]:
+    return pki.certificates_in(file.read_bytes()) if file.is_file() else []
+
+
 def roots_of(state: State, leaf: Leaf) -> list[x509.Certificate]:
     """What its clients trust."""
-    path = state.site_roots if leaf.public else state.ca / "root.pem"
-    return pki.certificates_in(path.read_bytes()) if path.is_file() else []
+    return _certificates(state.site_roots if leaf.public else state.ca / "root.pem")
 
 
-def stored(state: State, leaf: Leaf, now: dt.datetime) -> Stored:
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
+
+
+def stored(state: State, leaf: Leaf) -> Stored:
     """A certificate as it lies there, judged as its clients will."""
     file = leaf.file(state.root)
     try:
@@ -63,7 +68,7 @@ def stored(state: State, leaf: Leaf, now: dt.datetime) -> Stored:
     renewal = dt.datetime.fromtimestamp(issued.renew_at, dt.UTC) if issued else pki.renew_after(chain[0])
     return Stored(
         leaf, _source(file, leaf, by_acme=issued is not None), pki.facts(chain[0]),
-        (*pki.problems(chain, key, leaf.names, roots_of(state, leaf), now), *_rights(about, leaf)),
+        (*pki.problems(chain, key, leaf.names, roots_of(state, leaf), _now()), *_rights(about, leaf)),
         about.st_mode & 0o777, about.st_uid, renewal,
         begun=folder.pending(file), ready=os.path.lexists(folder.next_of(file)),
     )  # fmt: skip
@@ -90,9 +95,8 @@ def authority_seen(state: State) -> Authority:
     """How far a change of the root has come."""
     coming = state.ca / "next"
     prepared = coming.is_dir() and not (coming / "promote").exists()
-    path = coming / "root.pem" if coming.is_dir() else state.ca / "root.pem"
-    known = pki.certificates_in(path.read_bytes()) if path.is_file() else []
-    trusted = pki.certificates_in((state.ca / "root.pem").read_bytes()) if known else []
+    known = _certificates(coming / "root.pem" if coming.is_dir() else state.ca / "root.pem")
+    trusted = _certificates(state.ca / "root.pem") if known else []
     signs = bool(known) and not prepared and (coming.is_dir() or len(trusted) > 1)
     return Authority(f"{known[0].serial_number:X}" if known else "", prepared=prepared, signs=signs)
 
@@ -109,10 +113,9 @@ def signed_by_newest(state: State, found: Iterable[Stored]) -> list[str]:
     roots = pki.certificates_in(newest_root(state))
     good = []
     for one in found:
-        file = one.leaf.file(state.root)
-        chain = pki.certificates_in(file.read_bytes()) if file.is_file() else []
+        chain = _certificates(one.leaf.file(state.root))
         with suppress(VerificationError):
-            if chain and pki.path_of(chain[0], chain[1:], roots, dt.datetime.now(dt.UTC)):
+            if chain and pki.path_of(chain[0], chain[1:], roots, _now()):
                 good.append(one.leaf.name)
     return good
 
@@ -121,8 +124,7 @@ def authorities(state: State) -> list[dict[str, object]]:
     """Roots and intermediate, for people."""
     listed: list[dict[str, object]] = []
     for kind in ("root", "intermediate"):
-        path = state.ca / f"{kind}.pem"
-        for index, one in enumerate(pki.certificates_in(path.read_bytes()) if path.is_file() else []):
+        for index, one in enumerate(_certificates(state.ca / f"{kind}.pem")):
             about = pki.facts(one)
             listed.append({
                 "kind": kind, "name": pki.common_name(one.subject), "serial": about.serial,
@@ -141,41 +143,29 @@ def renewal_problem(state: State) -> str:
     return ""
 
 
-SEEN_SECONDS = 15.0
-"""Until a certificate that was put in place must be served; PostgreSQL takes up a new one within a second."""
-
-
-def leaf_of(project: Project, name: str) -> Leaf:
-    return next(leaf for leaf in leaves_of(project) if leaf.name == name)
-
-
 def check_as_client(chain: list[x509.Certificate], key: PrivateKeyTypes, leaf: Leaf, roots: Iterable[x509.Certificate]) -> None:
     """Raises OpsError, with every reason, where clients would refuse it."""
-    if found := pki.problems(chain, key, leaf.names, roots, dt.datetime.now(dt.UTC)):
+    if found := pki.problems(chain, key, leaf.names, roots, _now()):
         raise OpsError(
             f"the new certificate of {leaf.name} is no good", "; ".join(found), "inv certs shows what is served, as before"
         )  # fmt: skip
 
 
 def running(project: Project, slots: Iterable[str]) -> dict[str, int]:
-    """Container -> its main process, of those that run. One that does not run reads its certificate when it starts."""
-    names = sorted({container_name(project.name, slot) for slot in slots})
-    if not names:
-        return {}
-    answer = project.host.run(podman.inspect_containers(names), ok=(0, 125))
-    found = json.loads(answer.stdout or "[]")
-    return {str(item["Name"]): int(item["State"]["Pid"]) for item in found if state_of(item) == "running"}
+    """Slot -> main process, of those that run. One that does not run reads its certificate when it starts."""
+    found = project.engine.containers()
+    return {slot: found[slot].pid for slot in sorted(set(slots)) if slot in found and found[slot].state == "running"}
 
 
 def must_be_served(project: Project, leaves: Iterable[Leaf], ca: str = "") -> None:
-    """Waits until every listener shows the certificate in place. Raises OpsError, naming the first that does not."""
+    """Waits until every listener shows the certificate in place. Raises OpsError, naming the first that does not.
+
+    ca: file of roots to trust instead of the listeners' own.
+    """
     listening = listeners(project.state.root, project.stack, project.deployed.allocation, leaves)
     processes = running(project, (listener.slot for listener in listening))
     for listener in listening:
-        if listener.container not in processes:
-            continue
-        pid = processes[listener.container]
-        if why := until(partial(_wrong, listener, pid, ca), SEEN_SECONDS):
+        if listener.slot in processes and (why := until(partial(_wrong, listener, processes[listener.slot], ca), SEEN_SECONDS)):
             raise OpsError(
                 f"{listener.service}:{listener.port} does not serve the certificate of {listener.name} as it should",
                 why, f"inv logs {listener.service} --since 5m",
@@ -184,28 +174,6 @@ def must_be_served(project: Project, leaves: Iterable[Leaf], ca: str = "") -> No
 
 def _wrong(listener: Listener, pid: int, ca: str) -> str:
     return difference(listener, look(listener, pid, ca))
-
-
-def put_back(project: Project, leaves: Iterable[Leaf]) -> list[str]:
-    """The certificates before, of those whose successors were not seen: in place, read and served again. Returns their names.
-
-    Raises OpsError where one of them is not served either.
-    """
-    names = []
-    for leaf in leaves:
-        file = leaf.file(project.state.root)
-        if not folder.put_back(file):
-            folder.settle(file)  # what was prepared and is not needed any more
-            continue
-        names.append(leaf.name)
-        for name in running(project, leaf.slots) if leaf.takes_up else ():
-            project.host.run(podman.exec_in(name, leaf.takes_up))
-        must_be_served(project, [leaf])
-        folder.settle(file)
-    return names
-
-
-NOT_RUNNING = "its container does not run"
 
 
 @dataclass(frozen=True)
@@ -234,50 +202,47 @@ class Row:
             "renewal": f"{one.renew_after:%FT%TZ}" if one.renew_after and one.source != IMPORTED else None,
             "chain_complete": not any("chain" in why for why in one.problems), "mode": f"{one.mode:04o}", "owner": one.owner,
             "served": [
-                {"at": at, "serial": _serial(served), "as_it_should_be": not why, "why": why}
+                {
+                    "at": at, "as_it_should_be": not why, "why": why,
+                    "serial": pki.serial_of_der(served.certificate) if served and served.certificate else "",
+                }
                 for at, (served, why) in self.served.items()
             ],
             "findings": list(self.findings()),
         }  # fmt: skip
 
 
-def _serial(served: Served | None) -> str:
-    if served is None or not served.certificate:
-        return ""
-    return f"{x509.load_der_x509_certificate(served.certificate).serial_number:X}"
-
-
 def survey(project: Project) -> list[Row]:
     """Look at every certificate and shake hands with every listener, side by side."""
-    now = dt.datetime.now(dt.UTC)
-    found = inspected_containers(project.host)
     leaves = leaves_of(project)
     listening = listeners(project.state.root, project.stack, project.deployed.allocation, leaves)
+    processes = running(project, (listener.slot for listener in listening))
 
     def shake(listener: Listener) -> tuple[Served | None, str]:
-        item = found.get(listener.slot)
-        if item is None or state_of(item) != "running":
-            return None, NOT_RUNNING
-        served = look(listener, int(item["State"]["Pid"]))
+        if listener.slot not in processes:
+            return None, "its container does not run"
+        served = look(listener, processes[listener.slot])
         return served, difference(listener, served)
 
     with ThreadPoolExecutor(max_workers=8) as pool:
         answers = list(zip(listening, pool.map(shake, listening), strict=True))
     return [
         Row(
-            stored(project.state, leaf, now), str(leaf.file(project.state.root)),
+            stored(project.state, leaf), str(leaf.file(project.state.root)),
             {f"{at.slot}:{at.port}": answer for at, answer in answers if at.name == leaf.name},
         )
         for leaf in leaves
     ]  # fmt: skip
 
 
-def roots_as_handed_out(project: Project) -> list[str]:
+def roots_as_distributed(project: Project) -> list[str]:
     """Services whose file of trusted roots is not the authority's."""
     roots = (project.state.ca / "root.pem").read_bytes() if (project.state.ca / "root.pem").is_file() else b""
     wrong = []
     for leaf in leaves_of(project):
         path = project.state.certs / leaf.service / "ca.pem"
         if not leaf.public and roots and (not path.is_file() or path.read_bytes() != roots):
-            wrong.append(f"{leaf.service} trusts other roots than {project.state.ca}/root.pem; inv certs.rotate hands them out")
+            wrong.append(
+                f"{leaf.service} trusts other roots than {project.state.ca}/root.pem; inv certs.rotate distributes them"
+            )
     return wrong

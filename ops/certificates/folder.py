@@ -55,7 +55,7 @@ def stage_link(file: Path, target: str) -> None:
 
 
 def swap(file: Path) -> None:
-    """Put the next one in place; the one before keeps another name until `settle` or `put_back`."""
+    """Put the next one in place; the one before keeps another name until `settle` or `restore`."""
     for one in _with_companion(file):
         if not os.path.lexists(next_of(one)):
             continue
@@ -68,7 +68,7 @@ def swap(file: Path) -> None:
         files.link(file.with_name(KEY), TLS)
 
 
-def put_back(file: Path) -> bool:
+def restore(file: Path) -> bool:
     """The one before in place again; whether there was one."""
     if not pending(file):
         return False

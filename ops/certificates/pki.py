@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -23,6 +24,7 @@ from ops.certificates.served.renewal import renew_at
 ROOT_DAYS = 3650
 INTERMEDIATE_DAYS = 1825
 LEAF_DAYS = 30
+E = TypeVar("E", bound=x509.ExtensionType)
 _BACKDATE = dt.timedelta(hours=1)
 """Let's Encrypt backdates by an hour, for clients whose clock is behind."""
 
@@ -52,70 +54,85 @@ def pem(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(serialization.Encoding.PEM)
 
 
-def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, until: dt.datetime, now: dt.datetime
-) -> x509.CertificateBuilder:
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _BACKDATE)
-        .not_valid_after(until)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
-    )
+def _sign(
+    subject: x509.Name, key: ec.EllipticCurvePublicKey, by: tuple[x509.Name, ec.EllipticCurvePrivateKey], until: dt.datetime,
+    now: dt.datetime, *more: x509.ExtensionType, length: int | None = None,
+) -> bytes:  # fmt: skip
+    """A certificate, PEM.
 
-
-def _until(days: int, now: dt.datetime, issuer: x509.Certificate) -> dt.datetime:
-    """Nothing outlives what signed it: the chain would end before its leaf says."""
-    return min(now + dt.timedelta(days=days), issuer.not_valid_after_utc)
-
-
-def _usage(*, ca: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
+    Parameters
+    ----------
+    by: name and key of the issuer. more: extensions besides. length: path length of an authority; None: it is none.
+    """
+    is_ca = length is not None
+    usage = x509.KeyUsage(
         digital_signature=True, content_commitment=False, key_encipherment=False, data_encipherment=False,
-        key_agreement=False, key_cert_sign=ca, crl_sign=ca, encipher_only=False, decipher_only=False,
+        key_agreement=False, key_cert_sign=is_ca, crl_sign=is_ca, encipher_only=False, decipher_only=False,
     )  # fmt: skip
+    issuer, issuer_key = by
+    builder = (
+        x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key)
+        .serial_number(x509.random_serial_number()).not_valid_before(now - _BACKDATE).not_valid_after(until)
+        .add_extension(x509.BasicConstraints(ca=is_ca, path_length=length), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+    )  # fmt: skip
+    if key != issuer_key.public_key():
+        more = (*more, x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()))
+    for extension in more:
+        builder = builder.add_extension(extension, critical=False)
+    return pem(builder.sign(issuer_key, hashes.SHA256()))
 
 
 def make_root(project: str, now: dt.datetime) -> Signed:
     """A self-signed root for one project; only the intermediate is ever signed with it."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), _name(f"{project} root CA")
+    return Signed(_sign(name, key.public_key(), (name, key), now + dt.timedelta(days=ROOT_DAYS), now, length=1), _pem_key(key))
+
+
+def make_intermediate(root: Signed, project: str, now: dt.datetime) -> Signed:
+    """The authority that signs leaves; it can sign no further authority."""
+    return _signed(root, f"{project} intermediate CA", INTERMEDIATE_DAYS, now, length=0)
+
+
+def issue(intermediate: Signed, common_name: str, names: Sequence[str], now: dt.datetime) -> Signed:
+    """A leaf for server and client use.
+
+    Parameters
+    ----------
+    common_name: the service; pgBackRest's server authorises its clients by it. names: host names and addresses.
+    """
+    usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
+    alternatives = x509.SubjectAlternativeName([_general_name(name) for name in names])
+    return _signed(intermediate, common_name, LEAF_DAYS, now, usage, alternatives)
+
+
+def _signed(
+    signer: Signed, common: str, days: int, now: dt.datetime, *more: x509.ExtensionType, length: int | None = None
+) -> Signed:  # fmt: skip
+    issuer, issuer_key = _load(signer)
     key = ec.generate_private_key(ec.SECP256R1())
-    name = _name(f"{project} root CA")
-    certificate = (
-        _builder(name, name, key.public_key(), now + dt.timedelta(days=ROOT_DAYS), now)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)
-        .add_extension(_usage(ca=True), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    return Signed(pem(certificate), _pem_key(key))
+    # Nothing outlives what signed it: the chain would end before its leaf says.
+    until = min(now + dt.timedelta(days=days), issuer.not_valid_after_utc)
+    made = _sign(_name(common), key.public_key(), (issuer.subject, issuer_key), until, now, *more, length=length)
+    return Signed(made, _pem_key(key))
 
 
 def bridges(old: Signed, new: Signed, intermediate: Signed, now: dt.datetime) -> bytes:
     """What leads a client that trusts only the old root to what the new intermediate signs: two ways, since clients differ.
 
-    The new root, vouched for by the old one: OpenSSL follows no other way. Both roots bear the same name, so it is self-issued
+    The new root, cross-signed by the old one: OpenSSL follows no other way. Both roots bear the same name, so it is self-issued
     and does not count against the old root's path length (RFC 4210, 4.4, "new with old"; RFC 5280, 4.2.1.9). Go counts it all
     the same, and takes the second way: the new intermediate, signed by the old root.
     """
     issuer, issuer_key = _load(old)
 
-    def vouched(subject: x509.Certificate, path_length: int) -> bytes:
-        key = subject.public_key()
-        if not isinstance(key, ec.EllipticCurvePublicKey):
-            raise ValueError("the new authority's key is not an EC key")
+    def cross_signed(one: Signed, length: int) -> bytes:
+        subject, key = _load(one)
         until = min(subject.not_valid_after_utc, issuer.not_valid_after_utc)
-        certificate = (
-            _builder(subject.subject, issuer.subject, key, until, now)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
-            .add_extension(_usage(ca=True), critical=True)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
-            .sign(issuer_key, hashes.SHA256())
-        )
-        return pem(certificate)
+        return _sign(subject.subject, key.public_key(), (issuer.subject, issuer_key), until, now, length=length)
 
-    return vouched(_load(new)[0], 1) + vouched(_load(intermediate)[0], 0)
+    return cross_signed(new, 1) + cross_signed(intermediate, 0)
 
 
 def one_way(chain: bytes) -> bytes:
@@ -126,45 +143,6 @@ def one_way(chain: bytes) -> bytes:
             break
         kept.append(one)
     return b"".join(map(pem, kept))
-
-
-def make_intermediate(root: Signed, project: str, now: dt.datetime) -> Signed:
-    """The authority that signs leaves; it can sign no further authority."""
-    issuer, issuer_key = _load(root)
-    key = ec.generate_private_key(ec.SECP256R1())
-    certificate = (
-        _builder(
-            _name(f"{project} intermediate CA"), issuer.subject, key.public_key(), _until(INTERMEDIATE_DAYS, now, issuer), now
-        )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_usage(ca=True), critical=True)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
-        .sign(issuer_key, hashes.SHA256())
-    )
-    return Signed(pem(certificate), _pem_key(key))
-
-
-def issue(intermediate: Signed, common_name: str, names: Sequence[str], now: dt.datetime) -> Signed:
-    """A leaf for server and client use.
-
-    Parameters
-    ----------
-    common_name: the service; pgBackRest's server authorises its clients by it. names: host names and addresses.
-    """
-    issuer, issuer_key = _load(intermediate)
-    key = ec.generate_private_key(ec.SECP256R1())
-    certificate = (
-        _builder(_name(common_name), issuer.subject, key.public_key(), _until(LEAF_DAYS, now, issuer), now)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_usage(ca=False), critical=True)
-        .add_extension(
-            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
-        )
-        .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
-        .sign(issuer_key, hashes.SHA256())
-    )
-    return Signed(pem(certificate), _pem_key(key))
 
 
 def encrypted(key: bytes) -> bool:
@@ -258,6 +236,11 @@ class Facts:
     """Kind of the key, such as `EC P-256` or `RSA 2048`."""
 
 
+def serial_of_der(certificate: bytes) -> str:
+    """Hexadecimal."""
+    return f"{x509.load_der_x509_certificate(certificate).serial_number:X}"
+
+
 def facts(certificate: x509.Certificate) -> Facts:
     return Facts(
         names_of(certificate), common_name(certificate.issuer), f"{certificate.serial_number:X}",
@@ -270,13 +253,16 @@ def common_name(name: x509.Name) -> str:
     return str(found[0].value) if found else name.rfc4514_string()
 
 
+def _extension(certificate: x509.Certificate, kind: type[E]) -> E | None:
+    try:
+        return certificate.extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None
+
+
 def names_of(certificate: x509.Certificate) -> tuple[str, ...]:
     """Host names and addresses that it is for."""
-    try:
-        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return ()
-    return tuple(str(name.value) for name in found)
+    return tuple(str(name.value) for name in _extension(certificate, x509.SubjectAlternativeName) or ())
 
 
 def _kind(key: PublicKeyTypes) -> str:
@@ -308,22 +294,8 @@ def covers(certificate: x509.Certificate, name: str) -> bool:
     """Whether it is for that name; `*.example.com` is for one label in place of the asterisk (RFC 6125, 6.4.3)."""
     wanted = name.lower().rstrip(".")
     own = {one.lower() for one in names_of(certificate)}
-    return wanted in own or (not _is_address(wanted) and f"*.{wanted.partition('.')[2]}" in own)
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ip_address(name)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_authority(certificate: x509.Certificate) -> bool:
-    try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except x509.ExtensionNotFound:
-        return False
+    is_address = isinstance(_general_name(wanted), x509.IPAddress)
+    return wanted in own or (not is_address and f"*.{wanted.partition('.')[2]}" in own)
 
 
 def problems(
@@ -360,14 +332,11 @@ def _of_itself(leaf: x509.Certificate, now: dt.datetime) -> list[str]:
     public = leaf.public_key()
     if isinstance(public, rsa.RSAPublicKey) and public.key_size < LEAST_RSA_BITS:
         found.append(f"its RSA key has {public.key_size} bits; {LEAST_RSA_BITS} are the least that clients accept")
-    if _is_authority(leaf):
+    if (basic := _extension(leaf, x509.BasicConstraints)) and basic.ca:
         found.append("it is the certificate of an authority, not of a server")
-    try:
-        usage = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-        if ExtendedKeyUsageOID.SERVER_AUTH not in usage:
-            found.append("it is not for servers (extended key usage)")
-    except x509.ExtensionNotFound:
-        pass
+    usage = _extension(leaf, x509.ExtendedKeyUsage)
+    if usage is not None and ExtendedKeyUsageOID.SERVER_AUTH not in usage:
+        found.append("it is not for servers (extended key usage)")
     return found
 
 

@@ -8,16 +8,15 @@ from dataclasses import dataclass
 
 from ops.certificates.pki import Facts
 from ops.certificates.steps import (
-    DropOldRoot,
+    ChangeRoots,
+    LoadCertificate,
     MakeNextAuthority,
     PrepareCertificate,
     PrepareImported,
     PrepareOwn,
-    PromoteAuthority,
     RestartForRoots,
+    RestoreCertificate,
     SwapCertificate,
-    TakeUpCertificate,
-    TrustBothRoots,
     VerifyRoot,
     VerifyServed,
 )
@@ -28,6 +27,7 @@ from ops.stack.certificates import Leaf
 VERB = "certs.rotate"
 IMPORT = "certs.import"
 ROLLOVER = "certs.ca"
+Steps = tuple[Step, ...]
 INTERNAL, IMPORTED, SHARED, ACME = "internal", "imported", "shared", "acme"
 """Where a certificate is from. SHARED: a link to the service's own. ACME: from an issuer of stack.yaml, and renewed."""
 
@@ -48,6 +48,11 @@ class Stored:
     ready: bool = False
     """Whether that other one is checked and not yet in place."""
 
+    @property
+    def serial(self) -> str:
+        """Hexadecimal; empty where there is none that can be read."""
+        return self.facts.serial if self.facts else ""
+
     def due(self, now: dt.datetime) -> bool:
         """Whether it has to be replaced by this stack itself."""
         if self.source != INTERNAL:
@@ -66,58 +71,52 @@ def chosen(all_leaves: Iterable[Leaf], wanted: Iterable[str]) -> tuple[Leaf, ...
 
 
 def plan_rotate(stored: Iterable[Stored], before: Mapping[str, str], now: dt.datetime, *, due: bool = False) -> Plan:
-    """New certificates for those that have not had one yet; what a killed command has begun is brought to its end.
+    """New certificates for those that have not had one yet; what a killed command has begun is completed.
 
     Parameters
     ----------
     before: certificate -> serial when the command began; one that has another serial since is done.
     due: only those that have to be renewed by now.
     """
-    begun = [step for one in stored if one.begun for step in swapped(one.leaf, (), placed=not one.ready)]
+    begun = [step for one in stored if one.begun for step in swapped(one.leaf, placed=not one.ready)]
     fresh = [
         one.leaf for one in stored
-        if not one.begun and one.source == INTERNAL and _waits(one, before) and (not due or one.due(now))
+        if not one.begun and one.source == INTERNAL and before.get(one.leaf.name) == one.serial and (not due or one.due(now))
     ]  # fmt: skip
     return Plan(VERB, (*begun, *renewed(fresh)))
 
 
-def _waits(one: Stored, before: Mapping[str, str]) -> bool:
-    name = one.leaf.name
-    return name in before and (one.facts.serial if one.facts else "") == before[name]
-
-
-def renewed(leaves: Sequence[Leaf], after: tuple[str, ...] = ()) -> list[Step]:
-    """Issue, check, swap, take up, verify. None is swapped before all have been found good and written whole."""
+def renewed(leaves: Sequence[Leaf], after: Steps = ()) -> list[Step]:
+    """Issue, check, swap, load, verify. None is swapped before all have been found good and written whole."""
     prepared: list[Step] = [
-        PrepareCertificate(
-            f"issue {leaf.name}", f"issue a certificate for {leaf.name} and verify it", after, name=leaf.name, names=leaf.names
-        )
+        PrepareCertificate(f"issue {leaf.name}", f"issue a certificate for {leaf.name} and verify it", after, leaf=leaf)
         for leaf in leaves
-    ]  # fmt: skip
-    gates = tuple(step.key for step in prepared)
-    return [*prepared, *(step for leaf in leaves for step in swapped(leaf, gates))]
+    ]
+    return [*prepared, *(step for leaf in leaves for step in swapped(leaf, tuple(prepared)))]
 
 
-def swapped(leaf: Leaf, after: tuple[str, ...], *, placed: bool = False) -> list[Step]:
+def swapped(leaf: Leaf, after: Steps = (), *, placed: bool = False) -> list[Step]:
     """From a certificate that is checked to one that is seen on the wire. `placed`: it is in place already."""
     steps: list[Step] = []
     if not placed:
-        title = f"install the new certificate of {leaf.name}"
-        steps.append(SwapCertificate(f"swap {leaf.name}", title, after, name=leaf.name))
-        after = (steps[-1].key,)
+        steps.append(SwapCertificate(f"swap {leaf.name}", f"install the new certificate of {leaf.name}", after, leaf=leaf))
     if leaf.takes_up:
-        steps.append(take_up(leaf, f"take up {leaf.name}", after, leaf.takes_up))
-        after = (steps[-1].key,)
-    title = f"verify it on the wire: {_where(leaf)}"
-    return [*steps, VerifyServed(f"verify {leaf.name}", title, after, name=leaf.name)]
+        steps.append(_load(leaf, f"take up {leaf.name}", tuple(steps) or after, leaf.takes_up))
+    where = ", ".join(f"{leaf.service}:{port}" for port in leaf.ports) or leaf.name
+    last = tuple(steps[-1:]) or after
+    return [*steps, VerifyServed(f"verify {leaf.name}", f"verify it on the wire: {where}", last, leaf=leaf)]
 
 
-def take_up(leaf: Leaf, key: str, after: tuple[str, ...], argv: tuple[str, ...]) -> TakeUpCertificate:
-    return TakeUpCertificate(key, f"make {leaf.service} load it", after, service=leaf.service, slots=leaf.slots, argv=argv)
+def _load(leaf: Leaf, key: str, after: Steps, argv: tuple[str, ...]) -> LoadCertificate:
+    return LoadCertificate(key, f"make {leaf.service} load it", after, leaf=leaf, argv=argv)
 
 
-def _where(leaf: Leaf) -> str:
-    return ", ".join(f"{leaf.service}:{port}" for port in leaf.ports) or leaf.name
+def plan_revert(leaves: Iterable[Leaf]) -> Plan:
+    """The previous certificates in place of those that were not seen on the wire."""
+    return Plan(VERB, tuple(
+        RestoreCertificate(f"restore {leaf.name}", f"restore the previous certificate of {leaf.name}", leaf=leaf)
+        for leaf in leaves
+    ))  # fmt: skip
 
 
 def plan_import(now: Stored, files: tuple[str, ...], serial: str) -> Plan:
@@ -128,19 +127,14 @@ def plan_import(now: Stored, files: tuple[str, ...], serial: str) -> Plan:
     files: the operator's, which hold certificate, key and chain. serial: of that certificate; empty: back to nginx' own.
     """
     leaf = now.leaf
-    there = (now.facts.serial if now.facts else "") == serial if serial else now.source == SHARED
-    if now.begun and there:
-        return Plan(IMPORT, tuple(swapped(leaf, (), placed=True)))
-    if there:
-        return Plan(IMPORT)
+    if now.serial == serial if serial else now.source == SHARED:
+        return Plan(IMPORT, tuple(swapped(leaf, placed=True)) if now.begun else ())
+    certificate, key, chain = files
+    first: Step = PrepareOwn("own", "serve nginx's own certificate on the public site", leaf=leaf)
     if serial:
-        title, (certificate, key, chain) = "check the certificate and its key", files
-        first: Step = PrepareImported(
-            "import", title, name=leaf.name, certificate=certificate, private=key, chain=chain
-        )  # fmt: skip
-    else:
-        first = PrepareOwn("own", "serve nginx's own certificate on the public site", name=leaf.name)
-    return Plan(IMPORT, (first, *swapped(leaf, (first.key,))))
+        title = "check the certificate and its key"
+        first = PrepareImported("import", title, leaf=leaf, certificate=certificate, private=key, chain=chain)
+    return Plan(IMPORT, (first, *swapped(leaf, (first,))))
 
 
 @dataclass(frozen=True)
@@ -160,14 +154,14 @@ class Authority:
 def plan_rollover(
     authority: Authority, stored: Sequence[Stored], current: Iterable[str], *, start: bool, finish: bool, bridged: bool
 ) -> Plan:  # fmt: skip
-    """The next part of the way to another root. It may be broken off anywhere, for days.
+    """The next part of the way to another root. It may be interrupted anywhere, for days.
 
     Parameters
     ----------
     current: certificates that the newest root has signed already, and that are served so.
     start: begin, where no change is under way. finish: drop the old root; without it, stop where both are trusted and the new
     one has signed everything.
-    bridged: have the old root vouch for the new one.
+    bridged: have the old root cross-sign the new one.
     """
     done = set(current)
     leaves = [one for one in stored if one.source == INTERNAL]
@@ -177,46 +171,39 @@ def plan_rollover(
             return Plan(ROLLOVER)
         steps.append(MakeNextAuthority("next", "make a new root and a new intermediate", bridged=bridged))
     if not authority.signs:
-        steps += _trust(leaves, tuple(step.key for step in steps))
-        last = tuple(step.key for step in steps)
-        steps.append(PromoteAuthority("promote", "let the new root sign", last))
-    after = tuple(step.key for step in steps)
+        steps += _trust(leaves, tuple(steps))
+        steps.append(ChangeRoots("promote", "let the new root sign", tuple(steps), to="next"))
+    after = tuple(steps)
     fresh = [one for one in leaves if not authority.signs or one.leaf.name not in done or one.ready]
     for one in leaves:
         if one.begun and one not in fresh:
             steps += swapped(one.leaf, after, placed=True)
     steps += renewed([one.leaf for one in fresh], after)
     if finish:
-        steps += _drop(leaves, tuple(step.key for step in steps))
+        steps += _drop(leaves, tuple(steps))
     return Plan(ROLLOVER, tuple(steps))
 
 
-def _trust(leaves: Sequence[Stored], after: tuple[str, ...]) -> list[Step]:
-    steps: list[Step] = [TrustBothRoots("trust", "make every service trust the old and the new root", after)]
-    steps += _roots_read(leaves, "trust", ("trust",))
-    read = tuple(step.key for step in steps)
-    steps += [
-        VerifyServed(f"still {one.leaf.name}", f"verify {one.leaf.name} again", read, name=one.leaf.name, settles=False)
+def _trust(leaves: Sequence[Stored], after: Steps) -> list[Step]:
+    first = ChangeRoots("trust", "make every service trust the old and the new root", after, to="both")
+    steps = [first, *_roots_read(leaves, "trust", first)]
+    return [*steps, *(
+        VerifyServed(f"still {one.leaf.name}", f"verify {one.leaf.name} again", tuple(steps), leaf=one.leaf, settles=False)
         for one in leaves
-    ]
-    return steps
+    )]  # fmt: skip
 
 
-def _roots_read(leaves: Sequence[Stored], word: str, after: tuple[str, ...]) -> Iterator[Step]:
-    """Whoever does not read the roots at each handshake is told to, or starts anew."""
+def _roots_read(leaves: Sequence[Stored], word: str, after: Step) -> Iterator[Step]:
+    """Services that do not read the roots at each handshake load them, or are restarted."""
     for leaf in (one.leaf for one in leaves):
         if leaf.restarts:
-            title = f"restart {leaf.service}, which reads them then"
-            yield RestartForRoots(f"{word} {leaf.name}", title, after, slots=leaf.slots)
+            yield RestartForRoots(f"{word} {leaf.name}", f"restart {leaf.service}, which reads them then", (after,), leaf=leaf)
         elif leaf.trusts:
-            yield take_up(leaf, f"{word} {leaf.name}", after, leaf.trusts)
+            yield _load(leaf, f"{word} {leaf.name}", (after,), leaf.trusts)
 
 
-def _drop(leaves: Sequence[Stored], after: tuple[str, ...]) -> list[Step]:
-    steps: list[Step] = [
-        VerifyRoot("new root", "verify that the new root alone is enough on every listener", after),
-        DropOldRoot("drop", "trust only the new root", ("new root",)),
-    ]
-    steps += _roots_read(leaves, "forget", ("drop",))
-    read = tuple(step.key for step in steps)
-    return [*steps, VerifyRoot("new root still", "verify every listener again", read)]
+def _drop(leaves: Sequence[Stored], after: Steps) -> list[Step]:
+    first = VerifyRoot("new root", "verify that the new root alone is enough on every listener", after)
+    drop = ChangeRoots("drop", "trust only the new root", (first,), to="newest")
+    steps = [first, drop, *_roots_read(leaves, "forget", drop)]
+    return [*steps, VerifyRoot("new root still", "verify every listener again", tuple(steps))]

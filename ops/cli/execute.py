@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from ops.cli.command import described
 from ops.core.errors import LockHeld, NeedsPerson, OpsError
@@ -35,7 +35,8 @@ def _nothing(*_: object) -> None:
 class Revert:
     """How the previous state is restored where a plan fails, and how that is described."""
 
-    decide: Callable[[], Decision]
+    decide: Callable[[], Decision | None]
+    """Reads the host and plans the way back; None: there is nothing to revert."""
     title: str
     """What is done, as in `putting release 3 back`."""
     restored: str
@@ -344,14 +345,19 @@ class _Run:
             finally:
                 self.decision.executed(decision, execution)
 
-    def _revert(self, problem: BaseException, revert: Revert) -> NoReturn:
-        """Raises what went wrong: as an interrupt or with exit code 1 where the previous state is restored, 5 where not."""
+    def _revert(self, problem: BaseException, revert: Revert) -> None:
+        """Restore the previous state; without effect where there is nothing to revert.
+
+        Raises what went wrong: as an interrupt or with exit code 1 where the previous state is restored, 5 where not.
+        """
         from ops.cli import show
 
         said, began = described(problem), time.monotonic()
         why = f"{said.what}: {said.why}"
         try:
             back = revert.decide()
+            if back is None:
+                return
             if back.plan.steps:
                 show.err.print(f"{why}: {revert.title}")
                 self._steps(back)

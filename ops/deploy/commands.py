@@ -37,7 +37,7 @@ def checkout_goal(
     from ops.deploy.containers import Options
     from ops.deploy.transition import Goal
     from ops.releases.store import current_number
-    from ops.secrets.missing import refuse_lost_secrets
+    from ops.secrets.plan import refuse_lost_secrets
     from ops.security_audit.admission import violations
     from ops.stack.images import missing_optional
     from ops.stack.wanted import with_one_service

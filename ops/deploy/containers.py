@@ -18,7 +18,7 @@ from ops.deploy.steps import (
     StartContainer,
 )
 from ops.host import owners_plan as owners
-from ops.secrets import verifying as handing
+from ops.secrets import plan as credentials
 from ops.secrets.steps import HandOver
 from ops.stack.model import Seen, Service
 from ops.stack.render import CHECK_SUFFIX, MIGRATE_SUFFIX, next_of, one_off
@@ -89,7 +89,7 @@ def _service(work: _Work, wanted: Wanted, seen: Seen, service: Service, ready: l
     gates = [f"healthy {slot}" for need in service.needs for slot in wanted.stack.services[need].slots()]
     # Who needs Keycloak needs the realm in it; the plan drops this where the realm is as it should be.
     gates += ["realm"] if "keycloak" in service.needs else []
-    accepting = handing.after(handing.beside(wanted, seen, service), [*ready, *gates])
+    accepting = credentials.after(credentials.beside(wanted, seen, service), [*ready, *gates])
     work.steps += accepting
     gates += [step.key for step in accepting]
     # A holder that is started gets a new network: who stands in the old one does not serve any more.
@@ -117,7 +117,7 @@ def _service(work: _Work, wanted: Wanted, seen: Seen, service: Service, ready: l
     work.steps += fresh
     # What does not serve goes first: nothing is lost with it, and the others are left alone until it serves again.
     previous: list[str] = []
-    told = handing.told(wanted, seen, service)
+    told = credentials.told(wanted, seen, service)
     for slot in idle:
         work.steps += _replace(
             service, slot, [*before, *previous], options, gate=service.replicated and reached, told=told, own=own
@@ -131,10 +131,10 @@ def _service(work: _Work, wanted: Wanted, seen: Seen, service: Service, ready: l
             work.steps += _replace(service, slot, [*before, *previous], options, gate=False, told=told, own=own)
             previous, own = [f"healthy {slot}"], []
     unchanged = [slot for slot in service.slots() if slot not in slots]
-    late = handing.after(told, gates) if any(seen.containers[slot].state in NEVER_STARTED for slot in unchanged) else []
+    late = credentials.after(told, gates) if any(seen.containers[slot].state in NEVER_STARTED for slot in unchanged) else []
     work.steps += [*late, *_mend(work, seen, service, unchanged, [*gates, *(step.key for step in late)], moved=moved)]
     serve = [f"healthy {slot}" for slot in service.slots()] + [f"retire {service.surge_slot}"]
-    work.steps += handing.settled(wanted, seen, service, [*gates, *serve])
+    work.steps += credentials.settled(wanted, seen, service, [*gates, *serve])
     work.steps += owners.removal(seen, service, [*gates, *serve], changed=changed)
     if slots and len(slots) == len(service.slots()) and service.name in wanted.config:
         version = wanted.config[service.name]
@@ -207,7 +207,7 @@ def _fresh(
     cleared: list[str],
 ) -> list[Step]:  # fmt: skip
     """Containers in places that are empty, or will be by then."""
-    steps: list[Step] = handing.after(handing.told(wanted, seen, service), [*ready, *gates, *cleared]) if slots else []
+    steps: list[Step] = credentials.after(credentials.told(wanted, seen, service), [*ready, *gates, *cleared]) if slots else []
     gates = [*gates, *(step.key for step in steps)]
     together = not cleared and not any(step.key == f"create {service.shares}" for step in work.steps)
     for slot in slots:
@@ -308,7 +308,7 @@ def _replace(
         else AwaitHealthy(f"healthy {slot}", f"wait for {slot}", started, slot=slot, deadline=service.start_seconds)
     )
     owned = [replace(step, after=(*step.after, f"remove {slot}")) for step in own]
-    handed = [*owned, *handing.after(told, [f"remove {slot}"])]
+    handed = [*owned, *credentials.after(told, [f"remove {slot}"])]
     return [
         _removal(service, slot, after),
         *handed,

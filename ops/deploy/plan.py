@@ -166,7 +166,7 @@ def _certificates(wanted: Wanted, seen: Seen, services: Iterable[Service]) -> li
 
 
 def _ground(wanted: Wanted, seen: Seen, generated: tuple[str, ...]) -> list[Step]:
-    """`generated`: keys of the secrets that are made. Volumes come after them: ops/secrets/missing.py relies on it."""
+    """`generated`: keys of the secrets that are made. Volumes come after them: ops/secrets/plan.py relies on it."""
     project = wanted.stack.project
     networks = [
         CreateNetwork(

@@ -99,9 +99,9 @@ class RemoveState(Step):
     """Delete the project's state folder: releases, secrets, the CA, logs."""
 
     def run(self, execution: Execution) -> None:
-        from ops.secrets.at_rest import enable
+        from ops.secrets.at_rest import encryption
         from ops.secrets.at_rest.encrypted_copies import HOME
 
         if (execution.state.root / HOME).is_dir():
-            enable.forget(execution.state.root)
+            encryption.forget(execution.state.root)
         shutil.rmtree(execution.state.root)

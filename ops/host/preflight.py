@@ -21,8 +21,8 @@ from ops.host.accounts import taken_ids
 from ops.host.files import owner_of
 from ops.host.findings import Facts, Folder, findings
 from ops.project import Project
-from ops.secrets.at_rest import enable as switch
 from ops.secrets.at_rest import encrypted_copies as mirror
+from ops.secrets.at_rest import encryption
 from ops.stack.applied_settings import OWNER
 
 STORAGE = Path("/var/lib/containers")
@@ -104,7 +104,7 @@ def _secrets_closed(project: Project) -> str:
     root = project.state.root
     if os.geteuid() != 0 or not (root / mirror.HOME).is_dir():
         return ""
-    if switch.is_unfinished(root):
+    if encryption.is_unfinished(root):
         return f"they are encrypted in part; inv secrets.encrypt --key {mirror.key_file(root)}, or inv secrets.decrypt"
     return "they are encrypted, and locked since the last boot" if mirror.is_locked(root) else ""
 

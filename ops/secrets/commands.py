@@ -200,20 +200,19 @@ def rotation_goal(project: Project, targets: Sequence[Target], name: str, export
 
 def _take_back(project: Project, change: Rotation) -> None:
     """Make the previous version current again. Where containers return to it, its verifier is set on the way."""
-    from ops.secrets import verifiers as checkers
-    from ops.secrets import versions
+    from ops.secrets import verifiers, versions
+    from ops.secrets.plan import moves_back
     from ops.secrets.steps import HandOver
-    from ops.secrets.verifying import moves_back
 
     secret, to, state = change.target.secret, change.target.to, project.state
     if not change.before:
         return  # there is no other
     if versions.accepted(state, secret) not in (None, (change.before,)) and not moves_back(project.deployed, change.target):
-        if change.target.kind == "account" and checkers.accepts(project, to, secret, change.version):
+        if change.target.kind == "account" and verifiers.accepts(project, to, secret, change.version):
             # Keycloak takes none of an account's last passwords back. Nothing but commands uses it, and they take the newest.
             versions.note(state, secret, [change.version])
             return
-        checkers.hand_over(project, HandOver("hand back", "", secret=secret, version=change.before, to=to))
+        verifiers.hand_over(project, HandOver("hand back", "", secret=secret, version=change.before, to=to))
     versions.withdraw(state, secret, change.version)
 
 

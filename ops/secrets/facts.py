@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ops.core import files
 from ops.core.state import State
 from ops.project import Project
 from ops.secrets import versions
 from ops.secrets.at_rest import encrypted_copies as mirror
-from ops.secrets.table import Target, consumers, target_named
+from ops.secrets.table import TARGETS, Target, consumers, target_named
+
+if TYPE_CHECKING:
+    from ops.cli.execute import UnderWay
+
 
 OLD_DAYS = 365.0
 """From then on the alert SecretOld fires (config/prometheus/alerts/secrets.yml)."""
@@ -70,8 +75,8 @@ def _row(project: Project, target: Target, now: float, sealed: Mapping[int, Any]
         unfinished = f"version {newest} is in use, accepted for sure: {', '.join(map(str, filter(None, known))) or 'none'}"
     return Row(
         secret, newest, (now - path.stat().st_mtime) / 86400 if path.is_file() else None, first_release(sealed, secret, newest),
-        target.to or target.owner, used_by or tuple(filter(None, [USERS.get(target.kind, "")])), target.way, bool(target.to),
-        unfinished,
+        f"{target.kind} {target.to.name}" if target.can_rotate else target.owner,
+        used_by or tuple(filter(None, [USERS.get(target.kind, "")])), target.way, target.can_rotate, unfinished,
     )  # fmt: skip
 
 
@@ -89,3 +94,35 @@ def first_release(sealed: Mapping[int, Mapping[str, int]], secret: str, version:
             break
         found = number
     return found
+
+
+METRICS = "secrets.prom"
+METRIC = "cc03_secret_created_timestamp_seconds"
+
+
+def exposition(state: State) -> str:
+    """Only of those that a command rotates: of the others an alert would ask for what cannot be done."""
+    lines = [f"# HELP {METRIC} Since when the present version exists.", f"# TYPE {METRIC} gauge"]
+    for target in TARGETS:
+        path = state.secrets / target.secret / str(versions.newest(state, target.secret))
+        if target.can_rotate and path.is_file():
+            lines.append(f'{METRIC}{{secret="{target.secret}",service="{target.owner}"}} {path.stat().st_mtime:.0f}')
+    return "\n".join(lines) + "\n"
+
+
+def write_metrics(state: State) -> None:
+    """Raises OSError where they cannot be written."""
+    if state.metrics.is_dir():
+        files.write(state.metrics / METRICS, exposition(state))
+
+
+@contextmanager
+def write_after(change: UnderWay) -> Iterator[None]:
+    """Write the metrics after every plan that was executed. That it fails is worth a note, no more."""
+    try:
+        yield
+    finally:
+        try:
+            write_metrics(change.project.state)
+        except OSError as problem:
+            change.note(f"metrics of secrets are not up to date: {problem}; the next change writes them")

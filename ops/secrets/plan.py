@@ -1,29 +1,130 @@
-"""The plan of a release with new versions of secrets, and what no release says: who is told, and that it is verified. Pure."""
+"""When, in a deploy or a rotation, credentials are set on their servers, revoked and verified. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from ops.backup.steps import ExportKey, NoteExported
-from ops.core.plan import Plan, Step
+from ops.core.errors import HostLacks
+from ops.core.plan import Plan, Step, linked
 from ops.releases.steps import seals
 from ops.secrets.steps import GenerateSecret, HandOver, ProveLogin, VerifySecret
-from ops.secrets.table import BY_API, UNTRIED, Target
-from ops.secrets.verifying import accepted
-from ops.stack.model import Account, Seen
+from ops.secrets.table import BY_API, BY_FILE, OWNERS, TARGETS, UNTRIED, Target
+from ops.stack.model import Seen, Service, Stack
+from ops.stack.render import volume_name
 from ops.stack.wanted import Wanted
 
 CIPHER = "backup-cipher"
+"""The key of the repositories, of which there is a copy elsewhere."""
+FIRST = (1,)
+"""What is valid where nothing was ever set: a server has taken up the first version by itself."""
+Steps = Iterable[Step | str]
 
 
-def version_for(target: Target, numbers: Sequence[int], taken: Sequence[int], running: int, known: Sequence[int] | None) -> int:
-    """The version that a rotation makes; the newest one again, where a rotation to it was broken off.
+def accepted(seen: Seen, secret: str) -> tuple[int, ...]:
+    """Versions that are surely valid."""
+    return seen.accepted.get(secret, FIRST)
+
+
+def told(wanted: Wanted, seen: Seen, service: Service) -> tuple[HandOver, ...]:
+    """Credentials of a service to set on their servers between its old container and its new one.
+
+    Where the service needs the server, each time: a command that was killed may have set another password, or somebody else
+    has. Else only where the version is not known to be valid, so that a container is not kept from starting by another one that
+    is down. A client, which exists only once the realm does, is told of a change.
+    """
+    if service.rolls:
+        return ()
+    last = (seen.release or {}).get("secrets", {})
+
+    def due(name: str, kind: str) -> bool:
+        if kind == "client":
+            return bool(last.get(name, wanted.versions[name]) != wanted.versions[name])
+        return OWNERS[kind] in service.needs or accepted(seen, name) != (wanted.versions[name],)
+
+    return tuple(
+        HandOver(f"hand {name}", f"set the {account}", to=account, secret=name, version=wanted.versions[name])
+        for name, account in service.credentials.items() if due(name, account.kind)
+    )  # fmt: skip
+
+
+def beside(wanted: Wanted, seen: Seen, service: Service) -> list[HandOver]:
+    """What is set before the first container of a service that is replaced one by one: the previous version stays valid."""
+    return [
+        HandOver(
+            f"hand {name}", f"set the new {account} (the previous one stays valid)", to=account, secret=name,
+            version=wanted.versions[name], beside=max(accepted(seen, name), default=0),
+        )
+        for name, account in service.credentials.items()
+        if service.rolls and wanted.versions[name] not in accepted(seen, name)
+    ]  # fmt: skip
+
+
+def settled(wanted: Wanted, seen: Seen, service: Service, after: Steps) -> list[Step]:
+    """What is set once all containers have the new version: the previous one is refused from then on."""
+    waits = tuple(after)
+    return [
+        HandOver(f"settle {name}", f"revoke the previous {account}", waits, to=account, secret=name,
+                 version=wanted.versions[name], settles=True)
+        for name, account in service.credentials.items()
+        if service.rolls and accepted(seen, name) != (wanted.versions[name],)
+    ]  # fmt: skip
+
+
+def after(steps: Iterable[HandOver], others: Steps) -> list[Step]:
+    """The steps behind others, and behind the start of their servers."""
+    waits = tuple(others)
+    return [
+        replace(step, after=waits if step.to.kind in BY_FILE else (*waits, f"healthy {OWNERS[step.to.kind]}")) for step in steps
+    ]
+
+
+def moves_back(wanted: Wanted, target: Target) -> bool:
+    """Whether the way back to a release sets a credential, as it replaces the containers that log in with it."""
+    running = set(wanted.slots())
+    return target.kind != "client" and any(
+        target.secret in service.credentials and running.intersection(service.slots())
+        for service in wanted.stack.services.values()
+    )
+
+
+def present(owner: Service, versions: Mapping[str, int]) -> list[HandOver]:
+    """Set the present secrets at a service that verifies them: after a restore or an undo its data holds those of another time.
 
     Parameters
     ----------
-    numbers: versions in the state folder. taken: those and all that were taken back: a number is never used twice.
-    running: that of the release that runs. known: what is surely accepted; None where nobody was ever told.
+    versions: secret -> present version. Those that the service takes up by itself whenever it starts are left to it.
+    """
+    return [
+        HandOver(f"{one.kind} {one.to.name}", f"set the current {one.to}", to=one.to, secret=one.secret, version=version)
+        for one in TARGETS
+        if one.owner == owner.name and one.secret in owner.late_secrets and one.kind not in BY_API
+        and (version := versions.get(one.secret))
+    ]  # fmt: skip
+
+
+def verified(
+    stack: Stack, owners: Iterable[str], versions: Mapping[str, int], retired: Mapping[str, int]
+) -> list[VerifySecret]:  # fmt: skip
+    """Log in with every present secret of these services, and see its retired version refused."""
+    names, known = set(owners), versions.keys() & stack.secrets
+    return [
+        VerifySecret(f"verify {one.secret}", f"verify the {one.to}", to=one.to, secret=one.secret, version=versions[one.secret],
+                     before=retired.get(one.secret, 0))
+        for one in TARGETS
+        if one.can_rotate and one.kind not in UNTRIED and one.owner in names and one.secret in known
+    ]  # fmt: skip
+
+
+def version_for(target: Target, numbers: Sequence[int], taken: Sequence[int], running: int, known: Sequence[int] | None) -> int:
+    """The version that a rotation makes; the newest one again, where a rotation to it was interrupted.
+
+    Parameters
+    ----------
+    numbers: versions in the state folder. taken: those and all that were withdrawn: a number is never used twice.
+    running: that of the release that runs. known: what is surely valid; None where nothing was ever set.
     """
     newest = max(numbers, default=0)
     begun = newest and running != newest
@@ -48,12 +149,12 @@ class Rotation:
     again: bool = False
 
     def is_done(self, seen: Seen) -> bool:
-        """Whether that version alone is accepted, as far as the state folder knows."""
+        """Whether that version alone is valid, as far as the state folder knows."""
         return not self.again and accepted(seen, self.target.secret) == (self.version,)
 
 
 def rotations(plan: Plan, seen: Seen, wanted: Wanted, changes: Sequence[Rotation]) -> Plan:
-    """A plan with what these secrets take besides: told, seen to let each container in, the old ones refused, and verified."""
+    """A plan with what these secrets take besides: set on their servers, tried by each container, the previous ones revoked."""
     left = [one for one in changes if not one.is_done(seen)]
     if not left:
         return plan
@@ -63,25 +164,24 @@ def rotations(plan: Plan, seen: Seen, wanted: Wanted, changes: Sequence[Rotation
     settling = {step.key for step in steps if isinstance(step, HandOver) and step.settles}
     late = settling | {step.key for step in steps if settling.intersection(step.after_keys)}
     early = [step for step in steps if step.key not in late]
-    shown = _proofs(wanted, [one.target.secret for one in left], tuple(step.key for step in early))
-    gates = tuple(step.key for step in shown)
-    steps = [*early, *shown] + [
-        replace(step, after=(*step.after, *gates)) if step.key in settling else step for step in steps if step.key in late
+    proofs = _proofs(wanted, [one.target.secret for one in left], tuple(early))
+    steps = [*early, *proofs] + [
+        replace(step, after=(*step.after, *proofs)) if step.key in settling else step for step in steps if step.key in late
     ]
-    everything = tuple(step.key for step in steps)
+    everything = tuple(steps)
     for one in left:
         if one.target.kind in UNTRIED:
             continue
         # Keycloak refuses a login of a user while another one of the same user is under way: there one comes after the other.
-        after = (*everything, *_before_in_keycloak(steps, one.target, VerifySecret))
-        title = f"verify that {one.target.to} can log in with the new secret only"
-        steps.append(VerifySecret(f"verify {one.target.secret}", title, after, secret=one.target.secret, version=one.version,
-                                  to=one.target.to, before=one.before))  # fmt: skip
-    return replace(plan, steps=tuple(steps), destroys=(*plan.destroys, *(one.target.destroys for one in left)))
+        gates = (*everything, *_last_in_keycloak(steps, one.target, VerifySecret))
+        title = f"verify that the new {one.target.to} is valid, and no other"
+        steps.append(VerifySecret(f"verify {one.target.secret}", title, gates, to=one.target.to, secret=one.target.secret,
+                                  version=one.version, before=one.before))  # fmt: skip
+    return replace(plan, steps=linked(steps), destroys=(*plan.destroys, *(one.target.destroys for one in left)))
 
 
-def _proofs(wanted: Wanted, secrets: Sequence[str], after: tuple[str, ...]) -> list[Step]:
-    """Containers that log in with one of them show that they are let in."""
+def _proofs(wanted: Wanted, secrets: Sequence[str], after: tuple[Step, ...]) -> list[Step]:
+    """Containers that log in with one of them show that they can."""
     running = set(wanted.slots())
     return [
         ProveLogin(f"prove {secret} in {slot}", f"verify that {slot} can log in with {secret}", after, slot=slot, secret=secret,
@@ -102,42 +202,78 @@ def with_export(plan: Plan, path: str, changes: Sequence[Rotation]) -> Plan:
     path: of a file that does not exist yet, or was written by the same rotation before it was killed.
     """
     change = next(one for one in changes if one.target.secret == CIPHER)
-    made = tuple(step.key for step in plan.steps if isinstance(step, GenerateSecret) and step.name == CIPHER)
+    made = tuple(step for step in plan.steps if isinstance(step, GenerateSecret) and step.name == CIPHER)
     export = ExportKey("export", f"write the new key of the repositories to {path}", made, path=path, before=change.before,
                        version=change.version)  # fmt: skip
-    used = [replace(step, after=(*step.after, export.key)) if _uses_cipher(step) else step for step in plan.steps]
-    place = 1 + next((number for number, step in enumerate(used) if step.key in made), -1)
-    everything = (*(step.key for step in used), export.key)
-    noted = NoteExported("exported", "note that it was exported", everything)
-    return replace(plan, steps=(*used[:place], export, *used[place:], noted))
+    used = [replace(step, after=(*step.after, export)) if _uses_cipher(step) else step for step in plan.steps]
+    place = 1 + next((number for number, step in enumerate(used) if step in made), -1)
+    noted = NoteExported("exported", "note that it was exported", (*used, export))
+    return replace(plan, steps=linked((*used[:place], export, *used[place:], noted)))
 
 
 def _uses_cipher(step: Step) -> bool:
     return seals(step) or (isinstance(step, HandOver) and step.secret == CIPHER and not step.settles)
 
 
-def _before_in_keycloak(steps: Sequence[Step], target: Target, kind: type[HandOver | VerifySecret]) -> tuple[str, ...]:
+def _last_in_keycloak(steps: Sequence[Step], target: Target, kind: type[HandOver | VerifySecret]) -> tuple[Step, ...]:
     """The last step of its kind that goes to Keycloak, for one that goes there too."""
     if target.owner != "keycloak":
         return ()
-    return tuple(step.key for step in steps if isinstance(step, kind) and Account.parse(step.to).kind in BY_API)[-1:]
+    return tuple(step for step in steps if isinstance(step, kind) and step.to.kind in BY_API)[-1:]
 
 
 def _given(steps: list[Step], seen: Seen, target: Target, version: int) -> list[Step]:
-    """The steps, with those that make the secret and give it to who checks it, where no container's replacement does."""
-    secret, hand = target.secret, f"hand {target.secret}"
+    """The steps, with those that make the secret and set it on its server, where no container's replacement does."""
+    secret = target.secret
     made = [step for step in steps if isinstance(step, GenerateSecret) and step.name == secret]
     if seen.secret_versions.get(secret, 0) < version and not made:
         made.append(GenerateSecret(f"generate {secret}", f"generate secret {secret}", name=secret, version=version))
         steps.extend(made)
     if any(isinstance(step, HandOver) and step.secret == secret for step in steps):
         return steps
-    after = tuple(step.key for step in made)
     # One after the other: the account in whose name Keycloak is told may be the one whose secret changes.
-    after += _before_in_keycloak(steps, target, HandOver)
-    given = HandOver(hand, f"give {target.to} its secret", after, secret=secret, version=version, to=target.to)
-    # Sealed only once it is accepted: a release whose secret is refused would be none.
-    steps = [replace(step, after=(*step.after, hand)) if seals(step) else step for step in steps]
+    gates = (*made, *_last_in_keycloak(steps, target, HandOver))
+    given = HandOver(f"hand {secret}", f"set the new {target.to}", gates, to=target.to, secret=secret, version=version)
+    # Sealed only once it is valid: a release whose secret is refused would be none.
+    steps = [replace(step, after=(*step.after, given)) if seals(step) else step for step in steps]
     place = next((number for number, step in enumerate(steps) if seals(step)), len(steps))
-    steps.insert(place, given)
-    return steps
+    return [*steps[:place], given, *steps[place:]]
+
+
+def lost_secrets(stack: Stack, seen: Seen) -> tuple[str, ...]:
+    """Secrets that the project had and that its state folder no longer holds; none where there is no data yet.
+
+    A deploy makes volumes after every secret that is missing. So volumes without a single secret mean that the folder was
+    lost, and not that the first deploy was killed half way. Where some are there, one that is missing was lost if Podman
+    has a copy of it; otherwise it is new in the stack.
+    """
+    if not seen.volumes.intersection(volume_name(stack.project, volume) for volume in stack.volumes):
+        return ()
+    missing = sorted(name for name in stack.secrets if name not in seen.secret_versions)
+    if not seen.secret_versions:
+        return tuple(missing)
+    copies = {name.rpartition("-")[0] for name in seen.given}
+    return tuple(name for name in missing if f"{stack.project}-{name}" in copies)
+
+
+def refuse_lost_secrets(stack: Stack, seen: Seen, state: Path) -> None:
+    """Raises HostLacks where the next deploy would generate secrets that do not fit the data.
+
+    Parameters
+    ----------
+    state: the project's state folder, for the message.
+    """
+    lost = lost_secrets(stack, seen)
+    if not lost:
+        return
+    back = f"bring {state} back from a copy, then inv deploy"
+    if lost == (CIPHER,):
+        back = "inv backup.key --import FILE takes it out of the safe, then inv deploy"
+    if all(any(copy.startswith(f"{stack.project}-{name}-") for copy in seen.handed) for name in lost):
+        back = "inv secrets.unlock brings back what the encrypted copies have, then inv deploy"
+    holds = f"does not hold {', '.join(lost)}" if seen.secret_versions else "holds no secrets"
+    raise HostLacks(
+        f"volumes of project {stack.project} exist, but {state} {holds}",
+        "new secrets would not fit this data: no service could log in to its database, and no backup could be read again",
+        f"{back}; or, to start from scratch without the data: inv destroy --no-keep-data, then inv deploy",
+    )

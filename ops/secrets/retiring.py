@@ -6,13 +6,12 @@ checks the secret is known to accept today's version alone; a key of the reposit
 
 from __future__ import annotations
 
+from ops.backup import keys
 from ops.core import files
 from ops.core.errors import OpsError
 from ops.core.state import State
-from ops.engines.podman import argv as podman
-from ops.engines.podman.observe import inspected_containers
 from ops.project import Project
-from ops.secrets import ciphers, signers, versions
+from ops.secrets import verifiers, versions
 from ops.secrets.at_rest import encrypted_copies as mirror
 from ops.secrets.table import target_named
 from ops.secrets.versions import secret_versions
@@ -27,9 +26,9 @@ def retire(project: Project) -> list[str]:
     gone = []
     for secret, version in sorted(settled(project.state).items()):
         found = versions.former(project.state, secret)
-        if found and (secret != ciphers.SECRET or _opens_alone(project, version)):
+        if found and (secret != keys.CIPHER or _opens_alone(project, version)):
             for path in found:
-                left = signers.public_key(path.read_text().strip()) if secret == signers.SECRET else ""
+                left = versions.public_key(path.read_text().strip()) if secret == versions.SIGNING else ""
                 versions.retire(path, left)
                 gone.append(f"{secret} {path.name.partition('.')[0]}")
     _forget_copies(project)
@@ -42,14 +41,14 @@ def settled(state: State) -> dict[str, int]:
     newest, known = secret_versions(state), versions.all_accepted(state)
     return {
         secret: version for secret, version in newest.items()
-        if release.get(secret) == version and (not target_named(secret).to or known.get(secret) == (version,))
+        if release.get(secret) == version and (not target_named(secret).can_rotate or known.get(secret) == (version,))
     }  # fmt: skip
 
 
 def _opens_alone(project: Project, version: int) -> bool:
     """Whether no repository waits for the key of this version."""
     try:
-        opens, away = ciphers.tried(project, "backup", versions.value_of(project.state, ciphers.SECRET, version))
+        opens, away = verifiers.opens(project, "backup", versions.value_of(project.state, keys.CIPHER, version))
     except OpsError:
         return False
     return opens and not away
@@ -61,12 +60,12 @@ def _forget_copies(project: Project) -> None:
     A container that has one keeps its own copy, with which it can be started again.
     """
     state = project.state
-    stored = set(project.host.run(podman.list_secrets()).stdout.split())
+    stored = project.engine.secrets()
     for secret in secret_versions(state):
         for number in set(versions.taken(state, secret)) - set(versions.numbers(state, secret)):
             name = secret_name(project.name, secret, number)
             if name in stored and not versions.path_of(state, secret, number).exists():
-                project.host.run(podman.secret_remove(name))
+                project.engine.remove_secret(name)
     _forget_handed(project)
 
 
@@ -74,7 +73,7 @@ def _forget_handed(project: Project) -> None:
     state = project.state
     if not mirror.is_on(state.root):
         return
-    mounted = {str(one.get("Source", "")) for item in inspected_containers(project.host).values() for one in item["Mounts"]}
+    mounted = {path for one in project.engine.containers().values() for path in one.mounts}
     names = secret_versions(state)
     wanted = {secret_name(project.name, name, number) for name in names for number in versions.numbers(state, name)}
     for path in state.handed.glob("*/*"):

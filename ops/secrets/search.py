@@ -14,10 +14,10 @@ from ops.backup import keys
 from ops.backup.restore.volumes import folder_of
 from ops.core.state import State
 from ops.engines.podman import argv as podman
-from ops.engines.podman.observe import inspected_containers
 from ops.project import Project
 from ops.secrets.at_rest import encrypted_copies as mirror
 from ops.secrets.versions import newest_values
+from ops.stack.model import Container
 
 CHUNK = 8 << 20
 VOLUME_BYTES = 512 << 20
@@ -98,12 +98,13 @@ def search(project: Project) -> Found:
     """Every place that commands, containers and backups write to or show, without those where secrets belong."""
     needles = {name: forms(value) for name, value in newest_values(project.state).items()}
     found = Found(secrets=len(needles))
-    containers = inspected_containers(project.host)
-    for where, content in places(project.state, containers):
+    containers = project.engine.containers()
+    for where, content in places(project.state, {slot: one.said for slot, one in containers.items()}):
         own = {keys.CIPHER} if where.startswith(HANDED) else set()
         _look(found, {name: some for name, some in needles.items() if name not in own}, where, content)
-    for where, content in _images(project, containers):
-        _look(found, needles, where, content)
+    for image in sorted({one.image_identity for one in containers.values()}):
+        _look(found, needles, f"image {image[:12]} (history)", project.engine.image_history(image).encode())
+        _look(found, needles, f"image {image[:12]} (inspect)", json.dumps(project.engine.inspect_image(image)).encode())
     if mirror.is_on(project.state.root):
         for path in _engines_own(project, containers):
             _look(found, needles, f"Podman: {path}", path)
@@ -121,16 +122,10 @@ def _look(found: Found, needles: Mapping[str, tuple[bytes, ...]], where: str, co
     found.leaks += [Leak(name, where) for name in sorted(held)]
 
 
-def _images(project: Project, containers: Mapping[str, Mapping[str, Any]]) -> Iterator[Place]:
-    for image in sorted({str(item["Image"]) for item in containers.values()}):
-        for argv in (podman.image_history(image), podman.inspect_images([image])):
-            yield f"image {image[:12]} ({argv[1]})", project.host.run(argv, ok=None).stdout.encode()
-
-
-def _engines_own(project: Project, containers: Mapping[str, Mapping[str, Any]]) -> Iterator[Path]:
+def _engines_own(project: Project, containers: Mapping[str, Container]) -> Iterator[Path]:
     """What Podman keeps of secrets and of each container. No value belongs there where secrets are encrypted at rest."""
     root = Path(project.host.run(podman.graph_root()).stdout.strip())
-    folders = (root / "overlay-containers" / str(item["Id"]) / "userdata" for item in containers.values())
+    folders = (root / "overlay-containers" / one.identity / "userdata" for one in containers.values())
     for folder in (root / "secrets", *folders):
         yield from (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink())
 

@@ -1,9 +1,9 @@
-"""Steps that change secrets, on the side of who uses them and of who verifies them."""
+"""Steps that change secrets, on their servers, in containers and at rest."""
 
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,12 +11,13 @@ from ops.core import files
 from ops.core.errors import OpsError
 from ops.core.plan import Step
 from ops.core.process import until
+from ops.stack.model import Account
 from ops.stack.render import secret_name
 
 if TYPE_CHECKING:
     from ops.execution import Execution
 
-LET_IN_SECONDS = 45.0
+LOGIN_SECONDS = 45.0
 """An exporter and the health of a backend are asked anew every few seconds; a container that has just started is slow."""
 
 SECRET_BYTES = 32
@@ -69,17 +70,15 @@ class RemoveSecret(Step):
 
 @dataclass(frozen=True)
 class HandOver(Step):
-    """Tell a version of a secret to the one who checks it."""
+    """Set a version of a credential on its server."""
 
+    to: Account = field(kw_only=True)
     secret: str = ""
     version: int = 1
-    to: str = ""
-    """`role NAME` or `pair NAME` (two roles that are one) of PostgreSQL, `redis NAME`, `client NAME` of Keycloak, `user NAME`
-    of the realm master, `account NAME` of the product's realm, `signer NAME` and `cipher NAME` of the backup."""
     beside: int = 0
-    """Version that goes on to be accepted beside it; 0: none."""
+    """Version that stays valid beside it; 0: none."""
     settles: bool = False
-    """Whether containers use the new version by now, so that the old one is revoked."""
+    """Whether containers use the new version by now, so that the previous one is revoked."""
 
     def run(self, execution: Execution) -> None:
         from ops.secrets import verifiers
@@ -91,11 +90,11 @@ class HandOver(Step):
 class VerifySecret(Step):
     """Log in with a version of a secret, and check that a previous one is refused."""
 
+    to: Account = field(kw_only=True)
     secret: str = ""
     version: int = 1
-    to: str = ""
     before: int = 0
-    """Version that must not be accepted any more; 0: there was none."""
+    """Version that must not be valid any more; 0: there was none."""
 
     def run(self, execution: Execution) -> None:
         from ops.secrets import verifiers
@@ -105,14 +104,14 @@ class VerifySecret(Step):
 
 @dataclass(frozen=True)
 class Encrypt(Step):
-    """Keep secrets in memory, and encrypted on disk. `key_file`: where their key is, and is looked for after a boot."""
+    """Keep secrets in memory, and encrypted on files. `key_file`: where their key is, and is looked for after a boot."""
 
     key_file: str = ""
 
     def run(self, execution: Execution) -> None:
-        from ops.secrets.at_rest import enable
+        from ops.secrets.at_rest import encryption
 
-        enable.begin(execution.state.root, Path(self.key_file))
+        encryption.begin(execution.state.root, Path(self.key_file))
 
 
 @dataclass(frozen=True)
@@ -120,14 +119,14 @@ class Decrypt(Step):
     """Keep secrets on disk as they are, again."""
 
     def run(self, execution: Execution) -> None:
-        from ops.secrets.at_rest import enable
+        from ops.secrets.at_rest import encryption
 
-        enable.end(execution.state.root)
+        encryption.end(execution.state.root)
 
 
 @dataclass(frozen=True)
 class ProveLogin(Step):
-    """See that a container is let in with the secret that it has."""
+    """Verify that a container can log in with the secret that it has."""
 
     slot: str = ""
     secret: str = ""
@@ -138,5 +137,5 @@ class ProveLogin(Step):
             answer = execution.engine.exec(self.slot, self.argv, ok=None, timeout=20)
             return "" if answer.returncode == 0 else answer.last_words(1) or f"exit code {answer.returncode}"
 
-        if why := until(refused, LET_IN_SECONDS):
-            raise OpsError(f"{self.slot} is not let in with {self.secret}", why, f"inv logs {self.slot} --since 10m")
+        if why := until(refused, LOGIN_SECONDS):
+            raise OpsError(f"{self.slot} cannot log in with {self.secret}", why, f"inv logs {self.slot} --since 10m")

@@ -1,9 +1,10 @@
-"""Every secret: who checks it, who notices a rotation, and what to do about those that cannot be rotated. Pure."""
+"""Every secret: its verifier, what users notice of a rotation, and what to do about those that cannot be rotated. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from ops.core.errors import HostLacks, UsageProblem, did_you_mean
 from ops.stack.model import Account, Stack
@@ -38,17 +39,20 @@ ESCROWED = ("cipher",)
 """Kinds without which this host cannot come back: a new one is exported before it is used."""
 
 
+NOBODY = Account("", "")
+
+
 @dataclass(frozen=True)
 class Target:
     """A secret.
 
-    secret: its name in the state folder. to: who checks it, as HandOver has it; empty: nobody can be told another one.
-    users: who notices a rotation, and what. instead: why it cannot be rotated. command: what is done instead.
+    secret: its name in the state folder. to: the account that it is the credential of; NOBODY: no command can change it.
+    users: what users notice of a rotation. instead: why it cannot be rotated. command: what is done instead.
     keeper: the service that it belongs to, where it is no account's.
     """
 
     secret: str
-    to: str
+    to: Account
     users: str = ""
     instead: str = ""
     command: str = ""
@@ -56,12 +60,12 @@ class Target:
 
     @property
     def kind(self) -> str:
-        return Account.parse(self.to).kind
+        return self.to.kind
 
     @property
-    def name(self) -> str:
-        """Of the account."""
-        return Account.parse(self.to).name
+    def can_rotate(self) -> bool:
+        """Whether a command can change it."""
+        return self.to != NOBODY
 
     @property
     def owner(self) -> str:
@@ -77,51 +81,54 @@ class Target:
         end = {
             "signer": "it makes no new signature", "cipher": "no repository opens with it, nor with exported copies of it,",
         }.get(self.kind, "it is refused")  # fmt: skip
-        return f"the present secret of {self.to}: {end} from then on, {self.users}"
+        return f"the present {self.to}: {end} from then on, {self.users}"
 
 
+_client, _role, _redis = (partial(Account, kind) for kind in ("client", "role", "redis"))
 _OWN = "no interruption: the commands use the new one at once"
 _PROMETHEUS = "Prometheus is replaced: some seconds are not measured"
 _BACKUP = "the backup is replaced: a running job starts again, and with backup.synchronous writes wait meanwhile"
 CLIENTS = {
     "cc03-grafana": Target(
-        "keycloak-grafana", "client cc03-grafana", "Grafana is replaced: it is down for some seconds, open sessions continue"
+        "keycloak-grafana",
+        _client("cc03-grafana"),
+        "Grafana is replaced: it is down for some seconds, open sessions continue",
     ),
-    "cc03-backend": Target("keycloak-backend", "client cc03-backend", "no interruption: no program logs in with it"),
-    PROBE: Target("keycloak-probe", f"client {PROBE}", _OWN),
-    "cc03-keeper": Target("keycloak-keeper", "client cc03-keeper", _OWN),
-    OPS_CLIENT: Target("keycloak-ops", f"client {OPS_CLIENT}", _OWN),
+    "cc03-backend": Target("keycloak-backend", _client("cc03-backend"), "no interruption: no program logs in with it"),
+    PROBE: Target("keycloak-probe", _client(PROBE), _OWN),
+    "cc03-keeper": Target("keycloak-keeper", _client("cc03-keeper"), _OWN),
+    OPS_CLIENT: Target("keycloak-ops", _client(OPS_CLIENT), _OWN),
 }
-ADMINISTRATOR = Target("keycloak-admin", f"user {ADMIN}", "open sessions of the administrator end")
+ADMINISTRATOR = Target("keycloak-admin", Account("user", ADMIN), "open sessions of the administrator end")
 DATABASE = Target(
-    "postgres-keycloak", "role keycloak",
+    "postgres-keycloak", _role("keycloak"),
     "Keycloak is replaced: nginx queues logins and token renewals; open sessions continue",
 )  # fmt: skip
 TARGETS = (
-    Target("postgres-superuser", "role postgres", "no interruption: programs and operators use the socket"),
-    Target("postgres-app", "pair app", "no interruption: the backend's containers are replaced one by one"),
-    Target("postgres-migration", "role app_migration", "no interruption: the next migration logs in with the new one"),
+    Target("postgres-superuser", _role("postgres"), "no interruption: programs and operators use the socket"),
+    Target("postgres-app", Account("pair", "app"), "no interruption: the backend's containers are replaced one by one"),
+    Target("postgres-migration", _role("app_migration"), "no interruption: the next migration logs in with the new one"),
     DATABASE,
-    Target("postgres-grafana", "role grafana", "Grafana is replaced: it is down for some seconds"),
-    Target("postgres-exporter", "role exporter", _PROMETHEUS),
-    Target("postgres-backup", "role backup", _BACKUP),
-    Target("postgres-receiver", "role receiver", _BACKUP),
-    Target("redis-app", "redis app", "no interruption: the backend's containers are replaced one by one"),
-    Target("redis-exporter", "redis exporter", _PROMETHEUS),
-    Target("redis-backup", "redis backup", _BACKUP),
+    Target("postgres-grafana", _role("grafana"), "Grafana is replaced: it is down for some seconds"),
+    Target("postgres-exporter", _role("exporter"), _PROMETHEUS),
+    Target("postgres-backup", _role("backup"), _BACKUP),
+    Target("postgres-receiver", _role("receiver"), _BACKUP),
+    Target("redis-app", _redis("app"), "no interruption: the backend's containers are replaced one by one"),
+    Target("redis-exporter", _redis("exporter"), _PROMETHEUS),
+    Target("redis-backup", _redis("backup"), _BACKUP),
     ADMINISTRATOR,
     *CLIENTS.values(),
-    Target("keycloak-probe-user", f"account {PROBE}", _OWN),
+    Target("keycloak-probe-user", Account("account", PROBE), _OWN),
     Target(
-        "operator-password", "", instead="it works once; its user has then chosen another password",
+        "operator-password", NOBODY, instead="it works once; its user has then chosen another password",
         command="inv keycloak.user reset operator", keeper="keycloak",
     ),
     Target(
-        "grafana-admin", "", instead="Grafana reads it once, on an empty database, and keeps a hash of its own",
+        "grafana-admin", NOBODY, instead="Grafana reads it once, on an empty database, and keeps a hash of its own",
         command="docs/how-to/secrets.md, grafana-admin", keeper="grafana",
     ),
-    Target("backup-cipher", "cipher backup", _BACKUP),
-    Target("backup-signing", "signer backup", _BACKUP),
+    Target("backup-cipher", Account("cipher", "backup"), _BACKUP),
+    Target("backup-signing", Account("signer", "backup"), _BACKUP),
 )  # fmt: skip
 _BY_NAME = {one.secret: one for one in TARGETS}
 
@@ -129,12 +136,8 @@ _BY_NAME = {one.secret: one for one in TARGETS}
 def target_named(secret: str) -> Target:
     """Raises UsageProblem, with a suggestion, where there is no such secret."""
     if repository := given(secret):
-        return Target(
-            secret,
-            "",
-            instead="it is issued elsewhere",
-            command=f"inv backup.credentials {repository} FILE, then inv deploy",
-        )
+        command = f"inv backup.credentials {repository} FILE, then inv deploy"
+        return Target(secret, NOBODY, instead="it is issued elsewhere", command=command)
     if secret not in _BY_NAME:
         raise UsageProblem(f'there is no secret "{secret}"', did_you_mean(secret, _BY_NAME), "inv secrets")
     return _BY_NAME[secret]
@@ -142,7 +145,7 @@ def target_named(secret: str) -> Target:
 
 def consumers(stack: Stack, target: Target) -> tuple[str, ...]:
     """Services whose containers log in with it, or use it for what nobody else checks."""
-    owner = target.owner if target.to and target.kind not in BY_FILE else ""
+    owner = target.owner if target.can_rotate and target.kind not in BY_FILE else ""
     return tuple(name for name, service in stack.services.items() if target.secret in service.secrets and name != owner)
 
 
@@ -154,12 +157,12 @@ def rotatable(stack: Stack, names: Iterable[str], *, escrow: bool = False) -> tu
     escrow: whether there is a place outside of this host for what has to be exported.
     """
     found = (target_named(name) for name in names if name in stack.secrets)
-    return tuple(one for one in found if one.to and (escrow or one.kind not in ESCROWED))
+    return tuple(one for one in found if one.can_rotate and (escrow or one.kind not in ESCROWED))
 
 
 def must_be_rotatable(stack: Stack, target: Target) -> None:
     """Raises HostLacks where that takes what this stack does not have, UsageProblem where it cannot be done at all."""
-    if not target.to:
+    if not target.can_rotate:
         raise UsageProblem(f"{target.secret} is not rotated by a command", target.instead, target.command)
     if target.secret not in stack.secrets:
         raise HostLacks(f"the release that runs has no secret {target.secret}", "it is of another version", "inv deploy")

@@ -1,72 +1,168 @@
-"""Those who check secrets: how each kind is told a new one, and how it is seen to accept or refuse one."""
+"""Verifiers of secrets: how a new credential is set on its server, and how a login with it is tried.
+
+Secrets travel on standard input alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from ops.backup import host_archive
 from ops.core.errors import OpsError
+from ops.engines import postgres
 from ops.keycloak.rotate import credentials as keycloak
 from ops.project import Project
-from ops.secrets import ciphers, databases, signers
+from ops.secrets import versions
 from ops.secrets.steps import HandOver, VerifySecret
 from ops.secrets.versions import OTHERS, accepted, note, value_of
 from ops.stack.model import Account
+from ops.stack.render import login_of
+
+SECONDS = 30.0
+OPENS_SECONDS = 180.0
+"""restic takes about a second of CPU to make of a key what opens a repository, of half a CPU, and a server may be slow."""
+HOME = {"app": "app", "app_2": "app", "app_migration": "app", "keycloak": "keycloak", "grafana": "grafana"}
+"""Role -> the one database that it reaches; the others reach `postgres`."""
+WRONG = 1
+"""Exit code of compose/redis/bin/log-in where the password is refused, and of `backup opens` where the key opens nothing."""
 
 Values = Sequence[tuple[int, str]]
-"""(version, value) of all that are to be accepted, the newest last."""
+"""(version, value) of all that are to be valid, the newest last."""
+
+
+def set_role(project: Project, name: str, values: Values) -> None:
+    """Where it is so already, nothing is written."""
+    _set_roles(project, [name], values[-1][1], name)
+
+
+def set_pair(project: Project, name: str, values: Values) -> None:
+    """With one value both roles get it: who knows nothing of the second one logs in as well. With two, only the newer one's.
+
+    Only the role of the newest version has to be able to log in: the other one may be what a change was reverted for.
+    """
+    version, value = values[-1]
+    user = login_of(name, version)
+    _set_roles(project, [user] if len(values) > 1 else [login_of(name, 1), login_of(name, 2)], value, user)
+
+
+def _set_roles(project: Project, names: Iterable[str], value: str, user: str) -> None:
+    """user: the one that has to be able to log in."""
+    wrong = [name for name in names if _refused(project, name, value)]
+    if not wrong:
+        return
+    statements = "\n".join(f"ALTER ROLE {name} PASSWORD :'value';" for name in wrong)
+    postgres.execute(project.engine, "postgres", statements, {"value": value})
+    if user in wrong and (said := _refused(project, user, value)):
+        raise OpsError(f"PostgreSQL refuses {user} with the password that it was just given", said, "inv status")
+
+
+def _refused(project: Project, name: str, value: str) -> str:
+    return postgres.login_problem(project.engine, name, HOME.get(name, "postgres"), value, SECONDS)
+
+
+def role_accepts(project: Project, name: str, version: int, value: str) -> bool:
+    return not _refused(project, name, value)
+
+
+def pair_accepts(project: Project, name: str, version: int, value: str) -> bool:
+    """Whether either of the two can log in."""
+    return any(not _refused(project, login_of(name, number), value) for number in (version, version + 1))
+
+
+def set_user(project: Project, name: str, values: Values) -> None:
+    lines = "".join(f"{value}\n" for _, value in values)
+    answer = project.engine.exec("redis", ("set-passwords", name), timeout=SECONDS, stdin=lines, ok=None)
+    if answer.returncode:
+        raise OpsError(f"Redis does not take a password of {name}", answer.last_words(1), "inv logs redis --since 10m")
+
+
+def user_accepts(project: Project, name: str, version: int, value: str) -> bool:
+    """Raises OpsError where Redis does not answer."""
+    answer = project.engine.exec("redis", ("log-in", name), timeout=SECONDS, stdin=value + "\n", ok=None)
+    if answer.returncode not in (0, WRONG):
+        raise OpsError("Redis does not answer", answer.last_words(1), "inv logs redis --since 10m")
+    return answer.returncode == 0
+
+
+def set_signer(project: Project, name: str, values: Values) -> None:
+    versions.write_signers(project.state)
+
+
+def signer_accepts(project: Project, name: str, version: int, value: str) -> bool:
+    return versions.public_key(value) in (project.state.backup / versions.SIGNERS).read_text()
+
+
+def set_cipher(project: Project, name: str, values: Values) -> None:
+    """The container that starts next finds the former key in host.tar, and has its own alone open the repositories."""
+    host_archive.keep(project)
+
+
+def opens(project: Project, name: str, value: str) -> tuple[bool, list[str]]:
+    """(whether a key opens every repository that answers, names of those that do not answer)
+
+    Raises OpsError where a key opens some repositories and not others, or nothing could be tried.
+    """
+    answer = project.engine.exec(name, ("backup", "opens"), timeout=OPENS_SECONDS, stdin=value + "\n", ok=None)
+    if answer.returncode not in (0, WRONG) or not answer.stdout.strip():
+        why = answer.stdout.strip() or answer.last_words(1)
+        raise OpsError("the key does not open all repositories, or could not be tried", why, "inv logs backup --since 10m")
+    return answer.returncode == 0, list(json.loads(answer.stdout)["away"])
+
+
+def cipher_accepts(project: Project, name: str, version: int, value: str) -> bool:
+    """Raises OpsError as `opens` does."""
+    fits, away = opens(project, name, value)
+    for repository in away:
+        print(f"note: repository {repository} does not answer; it takes the new key when it does", flush=True)
+    return fits
 
 
 @dataclass(frozen=True)
-class Checker:
+class Verifier:
     """tell: have an account accept these values and no other. accepts: whether it logs in with one."""
 
     tell: Callable[[Project, str, Values], None]
     accepts: Callable[[Project, str, int, str], bool]
 
 
-CHECKERS = {
-    "role": Checker(databases.set_role, databases.role_accepts),
-    "pair": Checker(databases.set_pair, databases.pair_accepts),
-    "redis": Checker(databases.set_user, databases.user_accepts),
-    "client": Checker(keycloak.set_client, keycloak.client_accepts),
-    "user": Checker(keycloak.set_administrator, keycloak.administrator_accepts),
-    "account": Checker(keycloak.set_account, keycloak.account_accepts),
-    "signer": Checker(signers.tell, signers.accepts),
-    "cipher": Checker(ciphers.tell, ciphers.accepts),
+VERIFIERS = {
+    "role": Verifier(set_role, role_accepts),
+    "pair": Verifier(set_pair, pair_accepts),
+    "redis": Verifier(set_user, user_accepts),
+    "client": Verifier(keycloak.set_client, keycloak.client_accepts),
+    "user": Verifier(keycloak.set_administrator, keycloak.administrator_accepts),
+    "account": Verifier(keycloak.set_account, keycloak.account_accepts),
+    "signer": Verifier(set_signer, signer_accepts),
+    "cipher": Verifier(set_cipher, cipher_accepts),
 }
-
-
-def _parts(to: str) -> tuple[Checker, str]:
-    account = Account.parse(to)
-    return CHECKERS[account.kind], account.name
+"""Kind of account -> its verifier."""
 
 
 def hand_over(project: Project, step: HandOver) -> None:
-    """Tell who checks a secret its value. Raises OpsError where that is refused or nobody is there.
+    """Set a credential on its server. Raises OpsError where that is refused or nobody is there.
 
-    What is surely accepted is written down before and afterwards: a command that is killed in between leaves no wrong claim.
+    What is surely valid is written down before and afterwards: a command that is killed in between leaves no wrong claim.
     """
-    checker, name = _parts(step.to)
     state, secret, version = project.state, step.secret, step.version
-    versions = [step.beside, version] if step.beside else [version]
-    values = [(number, value_of(state, secret, number)) for number in versions]
+    numbers = [step.beside, version] if step.beside else [version]
+    values = [(number, value_of(state, secret, number)) for number in numbers]
     present = accepted(state, secret) or ()
-    note(state, secret, [OTHERS, *(number for number in versions if number == step.beside or number in present)])
-    checker.tell(project, name, values)
-    note(state, secret, versions)
+    note(state, secret, [OTHERS, *(number for number in numbers if number == step.beside or number in present)])
+    VERIFIERS[step.to.kind].tell(project, step.to.name, values)
+    note(state, secret, numbers)
 
 
-def accepts(project: Project, to: str, secret: str, version: int) -> bool:
-    """Whether a login with this version of a secret is accepted."""
-    checker, name = _parts(to)
-    return checker.accepts(project, name, version, value_of(project.state, secret, version))
+def accepts(project: Project, to: Account, secret: str, version: int) -> bool:
+    """Whether a login with this version of a secret succeeds."""
+    return VERIFIERS[to.kind].accepts(project, to.name, version, value_of(project.state, secret, version))
 
 
 def verify(project: Project, step: VerifySecret) -> None:
-    """Log in as its user would. Raises OpsError where the new secret is refused, or the old one is still accepted."""
+    """Log in as its user would. Raises OpsError where the new secret is refused, or the previous one is still valid."""
     if not accepts(project, step.to, step.secret, step.version):
-        raise OpsError(f"{step.to} is refused with its new secret", "it was changed, and is not accepted", "inv status")
+        raise OpsError(f"the new {step.to} is refused", "it was changed, and is not valid", "inv status")
     path = project.state.secrets / step.secret / str(step.before)
     if path.is_file() and accepts(project, step.to, step.secret, step.before):
-        raise OpsError(f"{step.to} is still accepted with its old secret", "the login succeeded", "inv status")
+        raise OpsError(f"the previous {step.to} is still valid", "the login succeeded", "inv status")

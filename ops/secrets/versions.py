@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+from hashlib import sha256
 from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from ops.core import files
 from ops.core.errors import HostLacks, OpsError
@@ -22,6 +26,7 @@ ACCEPTED = "accepted"
 OTHERS = 0
 """In that list: older versions may be accepted besides, since somebody was told to refuse them and may not have done so."""
 WITHDRAWN = ".withdrawn"
+SIGNING, SIGNERS = "backup-signing", "signers.pem"
 RETIRED = ".retired"
 """A version that nothing needs any more: its number stays taken, its value is gone."""
 
@@ -135,3 +140,20 @@ def all_accepted(state: State) -> dict[str, tuple[int, ...]]:
 
 def note(state: State, secret: str, versions: Iterable[int]) -> None:
     files.write(state.secrets / secret / ACCEPTED, json.dumps(sorted(versions)) + "\n", mode=0o600)
+
+
+def public_key(value: str) -> str:
+    """PEM. The container makes its private key out of the secret in the same way (compose/backup, configuration.py)."""
+    key = Ed25519PrivateKey.from_private_bytes(sha256(value.encode()).digest())
+    return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+def write_signers(state: State) -> None:
+    """Public keys of all that have signed sets of this stack, for the backup: what an older key has signed stays good.
+
+    Raises OSError where it cannot be written. A version whose file was emptied has signed nothing that could be proved.
+    """
+    paths = [state.secrets / SIGNING / str(number) for number in numbers(state, SIGNING)]
+    keys = [public_key(value) for path in paths if (value := path.read_text().strip())]
+    retired = sorted((state.secrets / SIGNING).glob(f"*{RETIRED}"))
+    files.write(state.backup / SIGNERS, "".join([*(path.read_text() for path in retired), *keys]))

@@ -32,6 +32,14 @@ def seconds(duration: object) -> int:
     return math.ceil(sum(int(number) * {"h": 3600, "m": 60, "s": 1, "ms": 0.001}[unit] for number, unit in parts))
 
 
+CREDENTIALS = {
+    "role": "PostgreSQL password of role {}", "pair": "PostgreSQL password of role {}", "redis": "Redis password of user {}",
+    "client": "Keycloak secret of client {}", "user": "Keycloak password of administrator {}",
+    "account": "Keycloak password of user {}", "signer": "signing key of the {}", "cipher": "encryption key of the {}",
+}  # fmt: skip
+"""Kind of account -> its credential."""
+
+
 @dataclass(frozen=True)
 class Account:
     """The account that a credential belongs to.
@@ -44,13 +52,8 @@ class Account:
     name: str
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.name}"
-
-    @classmethod
-    def parse(cls, text: str) -> Account:
-        """The inverse of `str`; of an empty text the account of nobody."""
-        kind, _, name = text.partition(" ")
-        return cls(kind, name)
+        """Its credential, in words: "the new PostgreSQL password of role app"."""
+        return CREDENTIALS[self.kind].format(self.name)
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,7 @@ def _current(value: Mapping[str, Any]) -> dict[str, Any]:
     """A sealed service in today's words."""
     found = {FORMER_NAMES.get(key, key): one for key, one in value.items()}
     if "hands" in found:
-        accounts = {secret: Account.parse(to) for secret, to in found["hands"].items()}
+        accounts = {secret: Account(*to.split(" ", 1)) for secret, to in found["hands"].items()}
         found["credentials"] = {secret: {"kind": one.kind, "name": one.name} for secret, one in accounts.items()}
         found["stops_requests"] = found["interrupts"].partition(";")[0] == "everybody"
     return found

@@ -11,10 +11,8 @@ import pytest
 
 from ops.core import files
 from ops.core.state import State
-from ops.secrets.at_rest import enable as switch
 from ops.secrets.at_rest import encrypted_copies as mirror
-from ops.secrets.at_rest import keys
-from ops.secrets.at_rest import unlock as opening
+from ops.secrets.at_rest import encryption, keys
 from ops.secrets.at_rest.plan import plan_decrypt, plan_encrypt
 from ops.stack.model import Seen
 from tests.unit.power_cut import cut_power
@@ -71,21 +69,21 @@ def present(state: State) -> str | None:
 
 def encrypt(state: State, key: Path) -> int:
     """What `inv secrets.encrypt` does, without containers; the number of steps."""
-    if not switch.is_unfinished(state.root):
-        opening.open_again(state.root)
+    if not encryption.is_unfinished(state.root):
+        encryption.open_again(state.root)
     state.prepare()
-    plan = plan_encrypt(Seen(), str(key), present(state), unfinished=switch.is_unfinished(state.root))
+    plan = plan_encrypt(Seen(), str(key), present(state), unfinished=encryption.is_unfinished(state.root))
     if plan.steps:
-        switch.begin(state.root, key)
+        encryption.begin(state.root, key)
     return len(plan.steps)
 
 
 def decrypt(state: State) -> int:
     """What `inv secrets.decrypt` does."""
     if mirror.is_locked(state.root):
-        opening.unlock(state.root, keys.read_key(mirror.key_file(state.root)))
+        encryption.unlock(state.root, keys.read_key(mirror.key_file(state.root)))
     state.prepare()
-    plan = plan_decrypt(Seen(), present(state), unfinished=switch.is_unfinished(state.root))
+    plan = plan_decrypt(Seen(), present(state), unfinished=encryption.is_unfinished(state.root))
     if plan.steps:
-        switch.end(state.root)
+        encryption.end(state.root)
     return len(plan.steps)

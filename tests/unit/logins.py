@@ -9,7 +9,7 @@ import pytest
 
 from ops.core.errors import OpsError
 from ops.project import Project
-from ops.secrets import verifiers as checkers
+from ops.secrets import verifiers
 
 
 @dataclass
@@ -34,6 +34,6 @@ class Logins:
 @pytest.fixture
 def logins(monkeypatch: pytest.MonkeyPatch) -> Logins:
     made = Logins()
-    for kind in checkers.CHECKERS:
-        monkeypatch.setitem(checkers.CHECKERS, kind, checkers.Checker(made.tell, made.accepts))
+    for kind in verifiers.VERIFIERS:
+        monkeypatch.setitem(verifiers.VERIFIERS, kind, verifiers.Verifier(made.tell, made.accepts))
     return made

@@ -31,7 +31,6 @@ from ops.project import Project
 from ops.releases import retention
 from ops.releases import store as releases
 from ops.releases.steps import ActivateRelease, WriteRelease
-from ops.secrets import metrics
 from ops.secrets.steps import GenerateSecret
 from ops.stack.model import Seen
 from ops.stack.release import GOOD
@@ -181,7 +180,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(retention, "clean_up", clean_up)
     monkeypatch.setattr(audit, "origin", lambda _: {})
     monkeypatch.setattr(archive, "keep", lambda _: None)
-    monkeypatch.setattr(metrics, "write", lambda _: None)
+    monkeypatch.setattr("ops.secrets.facts.write_metrics", lambda _: None)
     monkeypatch.setattr(common, "PAUSE_SECONDS", 0.0)
     monkeypatch.setattr(transition, "AFTER_SECONDS", 0.0)
     return made

@@ -140,7 +140,7 @@ def _bootstrap(where: str, key: str, credentials: str, *, plan_only: bool) -> No
     from ops.cli import show
     from ops.project import open_project
     from ops.secrets.at_rest import encrypted_copies as mirror
-    from ops.secrets.at_rest import unlock as opening
+    from ops.secrets.at_rest import encryption
 
     began = time.monotonic()
     # Secrets that are locked, their key being lost, are replaced by those of the repository.
@@ -155,7 +155,7 @@ def _bootstrap(where: str, key: str, credentials: str, *, plan_only: bool) -> No
         if plan_only:
             return
         if mirror.is_locked(project.state.root):
-            opening.set_aside(project.state.root)
+            encryption.set_aside(project.state.root)
             project.host.prepare()
         bootstrap.put_in_place(project, source, found)
     # Settings, addresses and secrets are those of then.

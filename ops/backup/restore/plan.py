@@ -32,7 +32,7 @@ from ops.core.plan import Plan, Step
 from ops.deploy.resource_steps import CreateVolume, EndSupervision, Supervise
 from ops.deploy.steps import AwaitHealthy, CreateContainers, StartContainer, StopContainer
 from ops.lifecycle.plan import stop_order
-from ops.secrets import verifying
+from ops.secrets import plan as credentials
 from ops.secrets.steps import HandOver
 from ops.secrets.table import BY_API
 from ops.stack.model import Account, Seen, Stack
@@ -200,7 +200,7 @@ def start(line: _Sequence, stack: Stack, facts: Facts, names: Sequence[str], cho
             AwaitHealthy(f"healthy {slot}", f"wait for {slot}", slot=slot, deadline=service.start_seconds) for slot in slots
         ))  # fmt: skip
         if slots:
-            line.add(*verifying.present(service, facts.secrets))
+            line.add(*credentials.present(service, facts.secrets))
         if name == "postgres" and chosen and chosen.compare:
             # After the present secrets: the backup container, which compares, logs in with its own.
             place, title = place_of(chosen.compare, "postgres"), f"compare with the manifest of {chosen.compare.name}"
@@ -211,11 +211,11 @@ def start(line: _Sequence, stack: Stack, facts: Facts, names: Sequence[str], cho
 
 def verify_secrets(line: _Sequence, facts: Facts, owners: Iterable[str]) -> None:
     """Log in with every secret that one of these services verifies; its retired value must be refused."""
-    steps = verifying.verified(facts.stack, owners, facts.secrets, facts.retired)
-    line.add(*(step for step in steps if Account.parse(step.to).kind not in BY_API))
+    steps = credentials.verified(facts.stack, owners, facts.secrets, facts.retired)
+    line.add(*(step for step in steps if step.to.kind not in BY_API))
     for step in steps:
         # Keycloak refuses a login of a user while another login of the same user is in progress.
-        line.add(*([step] if Account.parse(step.to).kind in BY_API else []))
+        line.add(*([step] if step.to.kind in BY_API else []))
 
 
 def _losses(chosen: Chosen, facts: Facts, stamp: str) -> tuple[str, ...]:
@@ -325,9 +325,9 @@ def with_data(plan: Plan, found: Found, stack: Stack, versions: Mapping[str, int
         step.part if isinstance(step, FillVolume) else "postgres": step
         for step in filled if isinstance(step, FillVolume | RecoverCluster)
     }  # fmt: skip
-    title = "give Keycloak's role today's password"
-    role = HandOver("role keycloak", title, _of(healthy, "postgres"), secret=ROLE_SECRET, version=versions[ROLE_SECRET],
-                    to="role keycloak")  # fmt: skip
+    account = Account("role", "keycloak")
+    role = HandOver("role keycloak", f"set the current {account}", _of(healthy, "postgres"), to=account, secret=ROLE_SECRET,
+                    version=versions[ROLE_SECRET])  # fmt: skip
     waits = {**ready, "keycloak": role}
     steps = [
         replace(step, after=(*step.after, waits[step.slot]))
@@ -335,7 +335,7 @@ def with_data(plan: Plan, found: Found, stack: Stack, versions: Mapping[str, int
     ]  # fmt: skip
     agree = AgreeSecrets("agree", "set the current secrets of Keycloak's clients and users", (*steps, *filled, role))
     logins: list[Step] = [agree]
-    for login in verifying.verified(stack, stack.services, versions, {}):
+    for login in credentials.verified(stack, stack.services, versions, {}):
         # One after the other: Keycloak refuses a login of a user while another login of the same user is in progress.
         logins.append(replace(login, after=(logins[-1],)))
     verify = VerifyRestored("verify", "verify: a login, a read and a write", (logins[-1],))

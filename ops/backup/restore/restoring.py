@@ -100,10 +100,10 @@ def agree(project: Project, perform: Callable[[Step], None], report: Callable[[s
     present = present_secrets(project)
     # The declaration covers clients. It cannot tell a user's password.
     for one in TARGETS:
-        if not one.to or one.owner != "keycloak" or one.secret not in present:
+        if not one.can_rotate or one.owner != "keycloak" or one.secret not in present:
             continue
         if not verifiers.accepts(project, one.to, one.secret, present[one.secret]):
-            report(f"setting the present secret of {one.to}")
+            report(f"setting the current {one.to}")
             step = HandOver(f"agree {one.secret}", "", secret=one.secret, version=present[one.secret], to=one.to)
             verifiers.hand_over(project, step)
 

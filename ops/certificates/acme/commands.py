@@ -64,31 +64,31 @@ def _certify(
     from ops.certificates.acme import issuing
     from ops.certificates.acme import plan as planned
     from ops.certificates.acme.store import Book
-    from ops.certificates.commands import execute_or_revert
+    from ops.certificates.commands import replace_certificates
     from ops.certificates.plan import ACME
 
     if not plan:
         Book(project.state).forget_others([one.name for one in issuing.issuers_of(project)])
         issuing.ask_when(project, leaf, now=time.time())
-    at_first = facts.stored(project.state, leaf, dt.datetime.now(dt.UTC))
-    before = at_first.facts.serial if at_first.facts else ""
-    # What a killed command has begun is brought to its end, and not begun again.
+    at_first = facts.stored(project.state, leaf)
+    before = at_first.serial
+    # What a killed command has begun is completed, and not begun again.
     anew = not at_first.begun and (again or (at_first.source != ACME and not due))
 
     def decide() -> Plan:
-        one, known = facts.stored(project.state, leaf, dt.datetime.now(dt.UTC)), issuing.situation(project, leaf)
+        one, known = facts.stored(project.state, leaf), issuing.situation(project, leaf)
         now = time.time()
-        same = (one.facts.serial if one.facts else "") == before
+        same = one.serial == before
         wanted = (anew and same) or planned.due(one, known.issued, now)
         return planned.plan_acme(one, known, now, wanted=wanted, patient=due, opening=opening)
 
     try:
-        steps = execute_or_revert(project, planned.VERB, decide, leaves, plan, yes, "the public site shows its certificate")
+        steps = replace_certificates(project, planned.VERB, decide, leaves, plan, yes, "the public site shows its certificate")
         if not steps and not due and not plan:
             _say_why_nothing(project, leaf, anew=anew)
     finally:
         if not plan:
-            one = facts.stored(project.state, leaf, dt.datetime.now(dt.UTC))
+            one = facts.stored(project.state, leaf)
             Book(project.state).look_at(planned.look_at(one, issuing.situation(project, leaf), time.time()))
 
 
@@ -155,7 +155,7 @@ def _rehearse(project: Project, leaf: Leaf, stages: list[Issuer], accepted: bool
     opening, began = _opening(project, tuple(stages), accepted), time.time()
 
     def decide() -> Plan:
-        one, done = facts.stored(project.state, leaf, dt.datetime.now(dt.UTC)), Book(project.state).rehearsed() >= began
+        one, done = facts.stored(project.state, leaf), Book(project.state).rehearsed() >= began
         return plan_rehearsal(one, [stage.name for stage in stages], opening, done=done)
 
     if execute(Operation(project, VERB, planned(project, decide), plan_only=plan, yes=yes)):

@@ -137,7 +137,7 @@ def plan_acme(
     opening: issuers with which an account is to be opened, under terms that the operator has accepted.
     """
     if one.begun:
-        return Plan(VERB, tuple(swapped(one.leaf, (), placed=not one.ready)))
+        return Plan(VERB, tuple(swapped(one.leaf, placed=not one.ready)))
     missing = [name for name in opening if name not in situation.accounts]
     steps: list[Step] = [
         OpenAccount(f"account {name}", f"open an account with {name}, under its terms", issuer=name) for name in missing
@@ -145,12 +145,12 @@ def plan_acme(
     if not wanted:
         return Plan(VERB, tuple(steps))
     if situation.prepared:
-        return Plan(VERB, tuple(swapped(one.leaf, ())))
+        return Plan(VERB, tuple(swapped(one.leaf)))
     with_these = replace(situation, accounts=situation.accounts.union(missing))
     asked = ready(with_these, now, patient=patient)
     if not asked:
         return Plan(VERB, tuple(steps), notes=waiting(with_these, now, patient=patient))
-    return Plan(VERB, (*steps, *obtained(one, asked, tuple(step.key for step in steps))))
+    return Plan(VERB, (*steps, *obtained(one, asked, tuple(steps))))
 
 
 def waiting(situation: Situation, now: float, *, patient: bool) -> tuple[str, ...]:
@@ -166,11 +166,11 @@ def minutes(seconds: float) -> str:
     return f"{max(1, round(seconds / 60))} min"
 
 
-def obtained(one: Stored, issuers: Sequence[str], after: tuple[str, ...]) -> list[Step]:
+def obtained(one: Stored, issuers: Sequence[str], after: tuple[Step, ...]) -> list[Step]:
     """From nothing to a certificate that is seen on the wire."""
     title = f"have {', else '.join(issuers)} issue a certificate for {', '.join(one.leaf.names)}, and verify it"
-    first = ObtainCertificate("obtain", title, after, name=one.leaf.name, issuers=tuple(issuers))
-    return [first, *swapped(one.leaf, (first.key,))]
+    first = ObtainCertificate("obtain", title, after, leaf=one.leaf, issuers=tuple(issuers))
+    return [first, *swapped(one.leaf, (first,))]
 
 
 def plan_rehearsal(one: Stored, issuers: Sequence[str], opening: Iterable[str], *, done: bool) -> Plan:
@@ -182,6 +182,6 @@ def plan_rehearsal(one: Stored, issuers: Sequence[str], opening: Iterable[str], 
     ]
     title = f"have {', then '.join(issuers)} issue a certificate for {', '.join(one.leaf.names)}, verify it, discard it"
     last = ObtainCertificate(
-        "rehearse", title, tuple(step.key for step in steps), name=one.leaf.name, issuers=tuple(issuers), rehearsal=True
+        "rehearse", title, tuple(steps), leaf=one.leaf, issuers=tuple(issuers), rehearsal=True
     )  # fmt: skip
     return Plan(VERB, (*steps, last))

@@ -33,19 +33,18 @@ def encrypt(c: Context, key: str) -> None:
     from ops.cli import show
     from ops.observed import observe
     from ops.project import open_project
-    from ops.secrets.at_rest import enable as switch
-    from ops.secrets.at_rest import unlock as opening
+    from ops.secrets.at_rest import encryption
     from ops.secrets.at_rest.plan import plan_encrypt
 
     # What a killed one has left is completed: half of it cannot be opened.
     project = open_project(secrets_needed=False)
     root, path = project.state.root, _place_of(project, key)
-    if not switch.is_unfinished(root):
-        opening.open_again(root)
+    if not encryption.is_unfinished(root):
+        encryption.open_again(root)
 
     def decide() -> Plan:
         seen = observe(project, (), with_health=False)
-        return plan_encrypt(seen, str(path), _present(project), unfinished=switch.is_unfinished(root))
+        return plan_encrypt(seen, str(path), _present(project), unfinished=encryption.is_unfinished(root))
 
     if execute(Operation(project, "secrets.encrypt", planned(project, decide))):
         show.out.print(f"[bold green]encrypted[/bold green]; after each boot the key is looked for at {path}")
@@ -81,8 +80,7 @@ def unlock(c: Context, key: str = "") -> None:
     from ops.cli import show
     from ops.project import open_project
     from ops.secrets.at_rest import encrypted_copies as mirror
-    from ops.secrets.at_rest import keys
-    from ops.secrets.at_rest import unlock as opening
+    from ops.secrets.at_rest import encryption, keys
 
     project = open_project(secrets_needed=False)
     root = project.state.root
@@ -91,10 +89,10 @@ def unlock(c: Context, key: str = "") -> None:
     where = Path(key) if key else mirror.key_file(root)
     identity = keys.identity_in(sys.stdin.read(), "standard input") if key == "-" else keys.read_key(where)
     locked = mirror.is_locked(root)
-    opening.unlock(root, identity)
+    encryption.unlock(root, identity)
     if locked:
         show.out.print("[bold green]unlocked[/bold green]; inv start starts what waited for it")
-    elif missing := opening.refill(root, identity):
+    elif missing := encryption.refill(root, identity):
         show.out.print(f"restored to memory: {', '.join(missing)}")
     else:
         show.out.print("nothing to do: the secrets are in memory")
@@ -109,21 +107,19 @@ def decrypt(c: Context, yes: bool = False) -> None:
     from ops.cli import show
     from ops.observed import observe
     from ops.project import open_project
-    from ops.secrets.at_rest import enable as switch
     from ops.secrets.at_rest import encrypted_copies as mirror
-    from ops.secrets.at_rest import keys
-    from ops.secrets.at_rest import unlock as opening
+    from ops.secrets.at_rest import encryption, keys
     from ops.secrets.at_rest.plan import plan_decrypt
 
     # Half of it cannot be opened, and is taken back.
     project = open_project(secrets_needed=False)
     root = project.state.root
     if mirror.is_locked(root):
-        opening.unlock(root, keys.read_key(mirror.key_file(root)))
+        encryption.unlock(root, keys.read_key(mirror.key_file(root)))
 
     def decide() -> Plan:
         seen = observe(project, (), with_health=False)
-        return plan_decrypt(seen, _present(project), unfinished=switch.is_unfinished(root))
+        return plan_decrypt(seen, _present(project), unfinished=encryption.is_unfinished(root))
 
     if execute(Operation(project, "secrets.decrypt", planned(project, decide), yes=yes)):
         show.out.print("secrets are stored unencrypted; [bold]inv deploy[/bold] gives them to containers as before")

@@ -1,4 +1,4 @@
-"""Folders of the state that lie in memory, and their encrypted copies on disk.
+"""Folders of the state that lie in memory, and their encrypted copies on files.
 
     secrets -> /run/cc03/PROJECT-…/secrets      a link, as are ca, acme, backup, keycloak-fix and handed
     at-rest/recipient, at-rest/key-file         who can read the copies, and where that key is looked for
@@ -6,7 +6,7 @@
     at-rest/files/secrets/NAME/VERSION.age      one file each, with its owner, mode and time
 
 The copies are age files (https://age-encryption.org/v1), so the program of that name opens them as well. A file is written
-through `kept`: nobody acts upon a value of which there is no copy on disk.
+through `kept`: nobody acts upon a value of which there is no copy on files.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ops.core import files as disk
-from ops.core import lock
+from ops.core import files, lock
 from ops.core.errors import HostLacks
 from ops.core.files import remove_clear, to_disk
 
@@ -202,7 +201,7 @@ def moved(old: Path, new: Path) -> Iterator[None]:
 
 
 # A command that writes a file knows nothing of its copy.
-disk.replacing, disk.renaming = kept, moved
+files.replacing, files.renaming = kept, moved
 
 
 def seal(clear: Path, copy: Path, to: str) -> None:
@@ -211,8 +210,8 @@ def seal(clear: Path, copy: Path, to: str) -> None:
 
     about = clear.stat()
     data = pyrage.encrypt(clear.read_bytes(), [pyrage.x25519.Recipient.from_str(to)])
-    disk.make_folder(copy.parent, mode=0o700)
-    with disk.beside(copy, data, mode=0o600) as fresh:
+    files.make_folder(copy.parent, mode=0o700)
+    with files.beside(copy, data, mode=0o600) as fresh:
         alike(fresh, about)
         fresh.replace(copy)
     to_disk(copy.parent)

@@ -21,7 +21,7 @@ from botocore.exceptions import ClientError
 from ops.backup.restore.volumes import folder_of
 from ops.core.machine import REPOSITORY
 from ops.core.process import Result
-from ops.secrets import ciphers, versions
+from ops.secrets import verifiers, versions
 from tests.drill.backup.servers import BUCKET, S3, Sftp, s3
 from tests.drill.stack import Drill, inv
 from tests.smoke.live import eventually
@@ -243,7 +243,7 @@ def test_another_key_opens_all_of_them_and_the_old_one_none(elsewhere: Elsewhere
     record("secrets.rotate backup-cipher, of three repositories", answer.seconds)
 
     assert "does not answer" not in answer.stdout + answer.stderr
-    assert not ciphers.accepts(elsewhere.drill.project, BACKUP, old, former)
+    assert not verifiers.cipher_accepts(elsewhere.drill.project, BACKUP, old, former)
     assert versions.numbers(state, KEY) == [old + 1], "every repository has the new key, so the former one is not kept"
     elsewhere.idle()
     after = elsewhere.make()

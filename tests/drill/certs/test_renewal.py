@@ -9,7 +9,8 @@ from cryptography import x509
 
 from ops.certificates import folder, pki
 from ops.certificates.authority import authority, new_leaf
-from ops.certificates.facts import leaf_of
+from ops.certificates.facts import leaves_of
+from ops.certificates.plan import chosen
 from ops.core.process import until
 from tests.drill.certs.strict import shown
 from tests.drill.conftest import Record
@@ -21,7 +22,7 @@ PATIENCE = 120.0
 def made_old(stack: Drill, name: str, days: int) -> int:
     """Have a service show a certificate of that age; its serial."""
     project = stack.project
-    leaf = leaf_of(project, name)
+    (leaf,) = chosen(leaves_of(project), [name])
     _, signer = authority(project.state, project.name)
     issued = pki.issue(signer, leaf.service, leaf.names, dt.datetime.now(dt.UTC) - dt.timedelta(days=days))
     folder.stage(leaf.file(project.state.root), issued.key + issued.certificate + signer.certificate, leaf.owner)
@@ -54,7 +55,7 @@ def test_certificate_that_is_due_is_renewed_by_the_stack(stack: Drill, record: R
 
 def test_rotation_that_was_killed_is_completed_by_the_stack(stack: Drill) -> None:
     project = stack.project
-    leaf = leaf_of(project, "postgres")
+    (leaf,) = chosen(leaves_of(project), ["postgres"])
     file = leaf.file(project.state.root)
     before = shown(stack)
     folder.stage(file, new_leaf(project.state, project.name, leaf.service, leaf.names), leaf.owner)

@@ -12,8 +12,8 @@ import pytest
 from ops.keycloak.admin import OPERATIONS, Api
 from ops.keycloak.probe.browser import OPENID
 from ops.keycloak.rotate.keys import providers
-from ops.secrets import verifiers as checkers
-from ops.secrets.table import DATABASE
+from ops.secrets import verifiers
+from ops.secrets.table import CLIENTS, DATABASE
 from ops.secrets.versions import secret_versions
 from tests.drill.conftest import Record, Two
 from tests.drill.keycloak.logins import patient_login, people
@@ -132,7 +132,7 @@ def test_database_rotation_that_was_killed_is_completed(
     record(f"{going_on[0]} after a rotation killed in: {moment}", succeeds(*going_on))
     assert stack.unhealthy() == ""
     version = secret_versions(stack.project.state)["postgres-keycloak"]
-    assert checkers.accepts(stack.project, DATABASE.to, DATABASE.secret, version)
+    assert verifiers.accepts(stack.project, DATABASE.to, DATABASE.secret, version)
     assert patient_login(live).tokens(editor.username, editor.password)
     stack.assert_as_wanted()
 
@@ -152,5 +152,5 @@ def test_client_secret_is_put_back_where_the_new_one_does_not_work(stack: Drill,
     assert answer.returncode == 1, answer.stdout + answer.stderr
     assert "refused with its new secret" in answer.stderr
     assert secret_versions(stack.project.state)["keycloak-backend"] == before
-    assert checkers.accepts(stack.project, "client cc03-backend", "keycloak-backend", before)
+    assert verifiers.accepts(stack.project, CLIENTS["cc03-backend"].to, "keycloak-backend", before)
     stack.assert_as_wanted()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from ops.secrets import verifiers as checkers
-from ops.secrets import versions
+from ops.secrets import verifiers, versions
 from ops.secrets.table import BY_FILE, Target, rotatable
 from tests.drill.stack import Drill, succeeds
 
@@ -35,11 +34,11 @@ def newest(stack: Drill, target: Target) -> int:
 def assert_newest_alone_is_accepted(stack: Drill, *targets: Target) -> None:
     for target in targets:
         last = newest(stack, target)
-        assert checkers.accepts(stack.project, target.to, target.secret, last), target
+        assert verifiers.accepts(stack.project, target.to, target.secret, last), target
         if target.kind in BY_FILE:
             continue
         known = {number: value for number, value in KNOWN.get(target.secret, {}).items() if number < last}
         for older in sorted(known)[-2:]:
-            accepts = checkers.CHECKERS[target.kind].accepts(stack.project, target.name, older, known[older])
+            accepts = verifiers.VERIFIERS[target.kind].accepts(stack.project, target.to.name, older, known[older])
             assert not accepts, f"{target}: {older}"
         assert versions.numbers(stack.project.state, target.secret) == [last], "former versions are still on this host"

@@ -17,8 +17,7 @@ from ops.backup import host_archive as archive
 from ops.backup import keys as backup_keys
 from ops.backup.restore.volumes import folder_of
 from ops.core.process import run
-from ops.secrets import verifiers as checkers
-from ops.secrets import versions
+from ops.secrets import verifiers, versions
 from ops.secrets.at_rest import encrypted_copies as mirror
 from ops.secrets.at_rest import keys
 from ops.secrets.search import forms
@@ -160,8 +159,8 @@ def test_rotation_is_as_before_and_outlives_a_boot(encrypted: Drill, key: Path, 
     for name, found in numbers.items():
         assert versions.numbers(encrypted.project.state, name) == found
         target = target_named(name)
-        assert checkers.accepts(encrypted.project, target.to, name, found[-1]), name
-        assert not checkers.CHECKERS[target.kind].accepts(encrypted.project, target.name, *former[name]), name
+        assert verifiers.accepts(encrypted.project, target.to, name, found[-1]), name
+        assert not verifiers.VERIFIERS[target.kind].accepts(encrypted.project, target.to.name, *former[name]), name
 
 
 def test_boot_without_the_key_waits_for_it(encrypted: Drill, key: Path) -> None:

@@ -11,8 +11,7 @@ import pytest
 
 from ops.core.state import Below, State
 from ops.releases.store import current_number
-from ops.secrets import verifiers as checkers
-from ops.secrets import versions
+from ops.secrets import verifiers, versions
 from ops.secrets.table import TARGETS, target_named
 from tests.drill.conftest import Record, Two
 from tests.drill.flood import failed
@@ -133,7 +132,7 @@ def test_secret_that_is_refused_is_put_back(
     met.assert_nobody_noticed()
     # The last thing that was told: the old one alone.
     stack.deploy()
-    assert checkers.accepts(stack.project, app.to, app.secret, before)
+    assert verifiers.accepts(stack.project, app.to, app.secret, before)
     assert versions.accepted(stack.project.state, app.secret) in (None, (before,))
     rotated("postgres-app")
     assert_newest_alone_is_accepted(stack, app)

@@ -25,7 +25,7 @@ from ops.core.state import State
 from ops.engines.podman.host import Host
 from ops.project import Project
 from ops.secrets import versions
-from ops.secrets.at_rest import unlock as opening
+from ops.secrets.at_rest import encryption
 from ops.stack.repositories import Repository
 from tests.unit.at_rest_state import boot, encrypt, memory_at
 from tests.unit.builders import settings
@@ -254,7 +254,7 @@ def test_archive_is_unpacked_into_memory_where_secrets_are_encrypted_already(
     assert (fresh.secrets / "backup-cipher" / "1").read_text() == "k" * 43
     assert fresh.secrets.is_symlink()
     boot(fresh)
-    opening.open_again(fresh.root)
+    encryption.open_again(fresh.root)
     assert (fresh.secrets / "backup-cipher" / "1").read_text() == "k" * 43
 
 

@@ -18,7 +18,7 @@ from ops.core.errors import HostLacks, UsageProblem
 from ops.core.plan import Plan
 from ops.deploy.plan import plan_deploy
 from ops.secrets.steps import VerifySecret
-from ops.stack.model import Seen
+from ops.stack.model import Account, Seen
 from tests.unit.backup.test_plan_backup import NOW, entry, report, three
 from tests.unit.builders import before, defects, deployed, keys, stack, step, wanted, with_state
 
@@ -134,7 +134,7 @@ def test_redis_gets_the_present_passwords_and_they_are_verified(way: str) -> Non
     assert "redis backup" not in keys(plan)
     verify = step(plan, "verify redis-app")
     assert isinstance(verify, VerifySecret)
-    assert (verify.version, verify.before, verify.to) == (5, 4, "redis app")
+    assert (verify.version, verify.before, verify.to) == (5, 4, Account("redis", "app"))
     assert "redis app" in before(plan, "verify redis-app")
     assert {"verify redis-app", "verify redis-backup"} <= before(plan, "forget"), "what is not verified yet can be resumed"
 
@@ -237,9 +237,9 @@ def test_set_is_compared_with_the_present_secret_of_who_compares() -> None:
 
     titles = [one.title for one in plan.steps]
     compared = next(number for number, title in enumerate(titles) if title.startswith("compare with the manifest"))
-    later = [title for title in titles[compared:] if title.startswith("set the current secret of ") and "role" in title]
+    later = [title for title in titles[compared:] if title.startswith("set the current PostgreSQL password of role")]
     assert later == []
-    assert [title for title in titles[:compared] if title.startswith("set the current secret of ")] != []
+    assert [title for title in titles[:compared] if title.startswith("set the current PostgreSQL password of")] != []
 
 
 def test_set_is_compared_before_anybody_writes() -> None:

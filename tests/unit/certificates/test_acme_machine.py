@@ -101,20 +101,19 @@ def placed(state: State) -> x509.Certificate:
 
 
 def test_source_is_what_the_book_knows_of_that_very_certificate(state: State) -> None:
-    now = dt.datetime.now(dt.UTC)
     certificate = placed(state)
-    assert facts.stored(state, LEAF, now).source == IMPORTED
+    assert facts.stored(state, LEAF).source == IMPORTED
     Book(state).note_issued(Issued("first", fingerprint(certificate), NOW, NOW + 9, NOW + 8))
 
-    found = facts.stored(state, LEAF, now)
+    found = facts.stored(state, LEAF)
     assert (found.source, found.renew_after) == (ACME, dt.datetime.fromtimestamp(NOW + 9, dt.UTC))
     placed(state)
-    assert facts.stored(state, LEAF, now).source == IMPORTED, "another one, by hand"
+    assert facts.stored(state, LEAF).source == IMPORTED, "another one, by hand"
     folder.stage_link(state.certs / "nginx" / PUBLIC_TLS, TLS)
     folder.stage(state.certs / "nginx" / TLS, (state.certs / "nginx" / PUBLIC_TLS).read_bytes(), 0)
     folder.swap(state.certs / "nginx" / TLS)
     folder.swap(state.certs / "nginx" / PUBLIC_TLS)
-    assert facts.stored(state, LEAF, now).source == SHARED
+    assert facts.stored(state, LEAF).source == SHARED
 
 
 def test_certificate_that_is_checked_and_not_in_place_is_seen(project: Project) -> None:

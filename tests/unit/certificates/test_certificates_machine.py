@@ -5,21 +5,25 @@ from __future__ import annotations
 import datetime as dt
 import os
 import stat
-import time
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from cryptography import x509
 
 from ops.backup import host_archive as archive
-from ops.certificates import authority, facts, folder, imported, pki
+from ops.certificates import authority, commands, facts, folder, pki
 from ops.certificates.authority import issue_certificate
+from ops.cli.execute import Operation
 from ops.core import files
-from ops.core.errors import HostLacks, NeedsPerson, OpsError, UsageProblem
+from ops.core.errors import HostLacks, NeedsPerson, OpsError
+from ops.core.plan import Plan
 from ops.core.state import State
+from ops.execution import Execution
+from ops.project import Project
+from ops.stack.certificates import Leaf
 from tests.unit.certificates.openssl import accepted
 
 NAMES = ("nginx", "localhost", "127.0.0.1", "shop.example.com")
@@ -74,8 +78,8 @@ def test_swap_can_be_put_back_and_settled(state: State) -> None:
     folder.swap(file)
     assert (serial(file), serial(folder.previous_of(file)), folder.pending(file)) == (new, old, True)
     assert folder.good_names(state) == {}, "half replaced"
-    assert folder.put_back(file) and serial(file) == old == serial(file.with_name("cert.pem")) and not folder.pending(file)
-    assert not folder.put_back(file)
+    assert folder.restore(file) and serial(file) == old == serial(file.with_name("cert.pem")) and not folder.pending(file)
+    assert not folder.restore(file)
 
     new = staged(state)
     folder.swap(file)
@@ -129,7 +133,7 @@ def test_put_back_of_a_swap_that_did_nothing_leaves_one_file(state: State) -> No
     old = serial(file)
     os.link(file, folder.previous_of(file))
 
-    assert folder.put_back(file)
+    assert folder.restore(file)
     assert serial(file) == old and not folder.pending(file)
 
 
@@ -144,7 +148,31 @@ def test_public_one_is_swapped_without_touching_nginx_own_and_goes_back_to_it(st
     folder.stage_link(public, "tls.pem")
     folder.swap(public)
     assert public.is_symlink() and folder.pending(public)
-    assert folder.put_back(public) and not public.is_symlink()
+    assert folder.restore(public) and not public.is_symlink()
+
+
+def test_failed_command_reverts_what_was_not_seen_on_the_wire_and_forgets_what_was_prepared(
+    state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, public = (Leaf(name, "nginx", os.getuid(), NAMES, "nginx", {}, ()) for name in ("nginx", "public"))
+    asked: list[Operation] = []
+    monkeypatch.setattr(commands, "execute", asked.append)
+    project = cast(Project, SimpleNamespace(state=state, engine=SimpleNamespace(containers=dict), stack=None))
+    commands.replace_certificates(project, "certs.rotate", lambda: Plan("certs.rotate"), (own, public), False, True, "done")
+    revert = asked[0].decide().revert
+    assert revert and not revert.interrupts and revert.decide() is None, "nothing was put in place"
+
+    old = serial(tls(state))
+    staged(state)
+    folder.stage(public.file(state.root), tls(state).read_bytes(), os.getuid())
+    folder.swap(tls(state))
+    back = revert.decide()
+    assert back and [step.title for step in back.plan.steps] == ["restore the previous certificate of nginx"]
+    assert not folder.next_of(public.file(state.root)).exists()
+
+    monkeypatch.setattr("ops.certificates.facts.must_be_served", lambda *_: None)
+    back.plan.steps[0].run(cast(Execution, SimpleNamespace(state=state, project=project)))
+    assert serial(tls(state)) == old and not folder.pending(tls(state))
 
 
 def test_full_disk_leaves_the_one_in_place(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,13 +236,13 @@ def test_exported_root_comes_back_and_another_one_is_refused(state: State, tmp_p
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600 and not (state.ca / "root.key").exists()
     assert pki.encrypted(copy.read_bytes())
 
-    authority.bring_root(state, copy)
+    authority.import_root(state, copy)
     assert authority.signing_root(state) == root
 
     passphrase = (state.ca / "passphrase").read_bytes().strip()
     copy.write_bytes(pki.encrypt(pki.make_root("cc03", dt.datetime.now(dt.UTC)).key, passphrase))
     with pytest.raises(OpsError, match="another root"):
-        authority.bring_root(state, copy)
+        authority.import_root(state, copy)
     (state.ca / "passphrase").unlink()
     with pytest.raises(HostLacks, match="cannot read the key"):
         authority.signing_root(state)
@@ -228,7 +256,7 @@ def test_another_root_takes_the_place_of_the_present_one(state: State) -> None:
     authority.make_next(state, "cc03", bridged=True)
     assert (facts.authority_seen(state).prepared, facts.authority_seen(state).signs) == (True, False)
     authority.trust_both(state)
-    authority.hand_out_roots(state)
+    authority.distribute_roots(state)
     authority.trust_both(state)
     assert roots(state)[0] == old and len(roots(state)) == 2, "the old one signs"
     assert tls(state).with_name("ca.pem").read_bytes() == (state.ca / "root.pem").read_bytes()
@@ -300,77 +328,6 @@ def test_promotion_killed_anywhere_is_completed_by_the_next_command_that_signs(
     content = tls(state).read_bytes()
     chain = pki.certificates_in(content)
     assert pki.problems(chain, pki.key_in(content), NAMES, roots(state)[:1], dt.datetime.now(dt.UTC)) == []
-
-
-@pytest.fixture
-def foreign(tmp_path: Path) -> Callable[..., tuple[Path, Path, Path]]:
-    """Writes a certificate of another authority, as an operator has it: certificate, key, chain with its root."""
-    now = dt.datetime.now(dt.UTC)
-    root = pki.make_root("elsewhere", now)
-    signer = pki.make_intermediate(root, "elsewhere", now)
-
-    def write(
-        names: tuple[str, ...] = ("shop.example.com",), at: dt.datetime = now, mode: int = 0o600
-    ) -> tuple[Path, Path, Path]:
-        leaf = pki.issue(signer, "shop", names, at)
-        paths = (tmp_path / "shop.pem", tmp_path / "shop.key", tmp_path / "chain.pem")
-        for path, text in zip(paths, (leaf.certificate, leaf.key, signer.certificate + root.certificate), strict=True):
-            path.write_bytes(text)
-            os.utime(path, (time.time() - 60, time.time() - 60))
-        paths[1].chmod(mode)
-        return paths
-
-    return write
-
-
-Foreign = Callable[..., tuple[Path, Path, Path]]
-
-
-def test_good_one_from_elsewhere_is_taken_with_what_signed_it_and_without_the_root(foreign: Foreign) -> None:
-    given = imported.read(*foreign())
-
-    (root,) = imported.must_be_good(given, ["shop.example.com"])
-    assert pki.common_name(root.subject) == "elsewhere root CA"
-    sent = pki.certificates_in(given.served())
-    assert [pki.common_name(one.subject) for one in sent] == ["shop", "elsewhere intermediate CA"]
-
-
-def refused(paths: tuple[Path, Path, Path | None], names: tuple[str, ...] = ("shop.example.com",)) -> str:
-    with pytest.raises(OpsError) as problem:
-        imported.must_be_good(imported.read(*paths), names)
-    return f"{problem.value.what}: {problem.value.why}"
-
-
-def test_what_clients_would_refuse_is_refused(foreign: Foreign) -> None:
-    certificate, key, chain = foreign()
-    assert "not for other.example.com" in refused((certificate, key, chain), ("other.example.com",))
-    assert "chain is not complete" in refused((certificate, key, None))
-    key.write_bytes(pki.make_root("x", dt.datetime.now(dt.UTC)).key)
-    os.utime(key, (0, 0))
-    assert "not that of the certificate" in refused((certificate, key, chain))
-    long_ago = dt.datetime.now(dt.UTC) - dt.timedelta(days=40)
-    assert "has expired" in refused(foreign(at=long_ago))
-    assert "not valid before" in refused(foreign(at=dt.datetime.now(dt.UTC) + dt.timedelta(days=2)))
-    assert "mode is 0644" in refused(foreign(mode=0o644))
-
-
-def test_file_that_is_cut_short_or_still_written_or_missing_is_refused(
-    foreign: Foreign, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    certificate, key, chain = foreign()
-    whole = certificate.read_bytes()
-    certificate.write_bytes(whole[:-40])
-    os.utime(certificate, (0, 0))
-    assert "in the middle" in refused((certificate, key, chain))
-
-    certificate, key, chain = foreign()
-    monkeypatch.setattr(imported, "QUIET_SECONDS", 0.01)
-    monkeypatch.setattr(time, "sleep", lambda _: chain.write_bytes(b""))
-    os.utime(chain)
-    monkeypatch.setattr(time, "time", lambda: chain.stat().st_mtime)
-    assert "still being written" in refused((certificate, key, chain))
-    with pytest.raises(UsageProblem, match="there is no file"):
-        imported.read(certificate.with_name("none"), key, None)
 
 
 def test_backup_has_the_certificate_in_place_and_no_other(state: State) -> None:

@@ -12,7 +12,7 @@ from ops.certificates.acme import plan as acme
 from ops.certificates.acme.plan import Issued, Situation, Tries, plan_acme, plan_rehearsal
 from ops.certificates.plan import ACME, IMPORTED, SHARED, Stored
 from ops.certificates.served.renewal import pause_after
-from ops.certificates.steps import ObtainCertificate, OpenAccount, SwapCertificate, TakeUpCertificate, VerifyServed
+from ops.certificates.steps import LoadCertificate, ObtainCertificate, OpenAccount, SwapCertificate, VerifyServed
 from ops.core.plan import Plan
 from ops.stack.certificates import Leaf
 from tests.unit.certificates.test_plan_certificates import made
@@ -185,4 +185,4 @@ def test_rehearsal_asks_every_stage_and_swaps_nothing() -> None:
 
 def test_service_that_has_to_be_told_is_told() -> None:
     told = replace(stored(), leaf=replace(LEAF, takes_up=("/reload",)))
-    assert TakeUpCertificate in kinds(plan(told, BOTH))
+    assert LoadCertificate in kinds(plan(told, BOTH))

@@ -14,11 +14,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from ops.certificates import pki
 from ops.certificates.plan import IMPORTED, INTERNAL, SHARED, Authority, Stored, chosen, plan_import, plan_rollover, plan_rotate
 from ops.certificates.steps import (
+    LoadCertificate,
     PrepareCertificate,
     PrepareImported,
     PrepareOwn,
     RestartForRoots,
-    TakeUpCertificate,
     VerifyServed,
 )
 from ops.core.errors import UsageProblem
@@ -236,7 +236,7 @@ def test_only_what_is_due_is_renewed_by_the_stack() -> None:
 def test_imported_one_is_never_issued_here() -> None:
     imported = [replace(one, source=IMPORTED) if one.leaf.public else one for one in ALL]
     plan = plan_rotate(imported, {**BEFORE, "public": "OLD-public"}, NOW + dt.timedelta(days=400), due=True)
-    assert not [step for step in plan.steps if isinstance(step, PrepareCertificate) and step.name == "public"]
+    assert not [step for step in plan.steps if isinstance(step, PrepareCertificate) and step.leaf.public]
 
 
 @pytest.mark.parametrize(
@@ -283,7 +283,7 @@ def test_old_root_is_dropped_last_and_only_when_the_new_one_alone_satisfies_ever
     plan = rollover(Authority("OLD"), finish=True)
 
     assert {"verify postgres", "verify nginx", "new root"} <= builders.before(plan, "drop")
-    assert isinstance(builders.step(plan, "forget postgres"), TakeUpCertificate)
+    assert isinstance(builders.step(plan, "forget postgres"), LoadCertificate)
     assert keys(plan)[-1] == "new root still"
 
 
@@ -292,7 +292,7 @@ def test_roots_are_taken_up_in_another_way_than_a_certificate_where_a_service_sa
     assert nginx.leaf.takes_up == ()
     plan = plan_rollover(Authority("OLD"), [ALL[0], nginx], (), start=True, finish=True, bridged=True)
 
-    taken = {one.key: one.argv for one in plan.steps if isinstance(one, TakeUpCertificate) and one.service == "nginx"}
+    taken = {one.key: one.argv for one in plan.steps if isinstance(one, LoadCertificate) and one.leaf.service == "nginx"}
     assert taken == {"trust nginx": ("nginx", "-s", "reload"), "forget nginx": ("nginx", "-s", "reload")}
 
 
@@ -300,7 +300,7 @@ def test_who_reads_the_roots_at_its_start_is_restarted_when_both_are_trusted_and
     grafana = replace(ALL[1], leaf=replace(ALL[1].leaf, restarts=True))
     plan = plan_rollover(Authority("OLD"), [ALL[0], grafana], (), start=True, finish=True, bridged=True)
 
-    restarted = [one.key for one in plan.steps if isinstance(one, RestartForRoots) and one.slots == grafana.leaf.slots]
+    restarted = [one.key for one in plan.steps if isinstance(one, RestartForRoots) and one.leaf == grafana.leaf]
     assert restarted == ["trust nginx", "forget nginx"]
     assert "trust nginx" in builders.before(plan, "promote") and "drop" in builders.before(plan, "forget nginx")
 

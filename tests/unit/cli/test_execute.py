@@ -225,6 +225,17 @@ def test_nothing_to_revert_keeps_the_kind_of_the_failure(world: World) -> None:
     assert caught.value.next_step == "nothing was changed; look for a" and told == []
 
 
+def test_failure_that_changed_nothing_is_raised_as_it_is(world: World) -> None:
+    told: list[tuple[str, str]] = []
+    world.fails = {"b": HostLacks("b is missing", "why", "look for b")}
+    revert = Revert(lambda: None, "restoring a", restored="a is as before", by_hand="undo a by hand")
+
+    with pytest.raises(HostLacks, match="b is missing") as caught:
+        execute(Operation(world.project, "work", deciding(world, revert=revert, ended=lambda *one: told.append(one))))
+
+    assert caught.value.next_step == "look for b" and told == []
+
+
 def test_revert_that_fails_needs_a_person(world: World) -> None:
     told: list[tuple[str, str]] = []
     world.fails = {"b": OpsError("no", "why", ""), "back": KeyboardInterrupt()}

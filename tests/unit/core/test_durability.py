@@ -14,10 +14,8 @@ from ops.core.records import append_line, entries
 from ops.core.state import State
 from ops.releases import store as releases
 from ops.secrets import versions
-from ops.secrets.at_rest import enable as switch
 from ops.secrets.at_rest import encrypted_copies as mirror
-from ops.secrets.at_rest import keys
-from ops.secrets.at_rest import unlock as opening
+from ops.secrets.at_rest import encryption, keys
 from ops.stack.release import Activation, manifest_of, release_files
 from tests.unit.at_rest_state import VALUE, boot, encrypt, made, memory_at, on_disk, whole
 from tests.unit.builders import wanted
@@ -184,7 +182,7 @@ def test_encrypted_copy_of_a_secret_is_on_the_disk_also_of_a_new_name(on: State)
         (on.secrets / "postgres-app").mkdir(mode=0o700)
         files.write(on.secrets / "postgres-app" / "1", VALUE, mode=0o600)
         boot(on)
-    opening.open_again(on.root)
+    encryption.open_again(on.root)
     assert (on.secrets / "redis-app" / "2").read_text() == VALUE + "2"
     assert (on.secrets / "postgres-app" / "1").read_text() == VALUE
 
@@ -205,7 +203,7 @@ def test_version_that_was_withdrawn_and_secret_that_was_removed_stay_so(on: Stat
         (on.ca / "more").unlink()
         mirror.removed(on.ca / "more")
         boot(on)
-    opening.open_again(on.root)
+    encryption.open_again(on.root)
     assert (versions.numbers(on, "redis-app"), (on.ca / "more").exists()) == ([1], False)
 
 
@@ -220,7 +218,7 @@ def test_copies_of_what_other_programs_changed_are_on_the_disk(on: State) -> Non
         (on.backup / "more" / "file").write_text(VALUE)
         mirror.sync(on.root)
         boot(on)
-    opening.open_again(on.root)
+    encryption.open_again(on.root)
     assert (on.ca / "next" / "root.key").read_text() == VALUE
     assert ((on.acme / "account").readlink(), (on.backup / "more" / "file").read_text()) == (Path("1"), VALUE)
     assert ((on.ca / "other").readlink(), (on.ca / "link").is_symlink()) == (Path("next"), False)
@@ -245,14 +243,14 @@ def test_power_cut_while_secrets_are_encrypted_loses_none(tmp_path: Path, monkey
 
 def test_power_cut_while_secrets_are_decrypted_loses_none(on: State) -> None:
     with recorded(on.root, looks=True) as power:
-        switch.end(on.root)
+        encryption.end(on.root)
         images = [*power.images, power.after_cut()]
         for number, image in enumerate(images):
             power.cut(image)
             boot(on)
             if mirror.is_locked(on.root):
-                opening.unlock(on.root, keys.read_key(mirror.key_file(on.root)))
-            switch.end(on.root)
+                encryption.unlock(on.root, keys.read_key(mirror.key_file(on.root)))
+            encryption.end(on.root)
             assert whole(on), number
 
     assert not (on.root / "at-rest").exists()
@@ -264,7 +262,7 @@ def test_full_disk_keeps_nobody_from_opening(on: State) -> None:
         for write in (files.write, Path.write_text):
             with pytest.raises(OSError, match="No space left"):
                 write(on.root / "scale.json", "{}")
-        opening.open_again(on.root)
+        encryption.open_again(on.root)
 
     assert (on.secrets / "redis-app" / "1").read_text() == VALUE
 
@@ -278,10 +276,10 @@ def test_full_disk_takes_no_secret_of_which_it_has_no_copy(on: State) -> None:
 
 def test_secrets_that_were_given_up_stay_given_up(on: State) -> None:
     with recorded(on.root) as power:
-        opening.lead_nowhere(on.root)
+        encryption.lead_nowhere(on.root)
         power.cut()
         assert not any((on.root / name).is_symlink() for name in mirror.FOLDERS)
-        opening.set_aside(on.root)
+        encryption.set_aside(on.root)
         power.cut()
 
     assert not (on.root / mirror.HOME).exists() and len(list(on.root.glob("at-rest.lost-*"))) == 1

@@ -31,7 +31,6 @@ from ops.keycloak.h2 import file as h2
 from ops.keycloak.repair import undo_steps as undo
 from ops.keycloak.repair.situation import Repair
 from ops.project import Project
-from ops.secrets import metrics
 from tests.unit.backup.test_plan_restore import both, facts
 from tests.unit.builders import REPOSITORY, settings, with_state
 
@@ -82,7 +81,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(container, "status", lambda _: both())
     monkeypatch.setattr(audit, "origin", lambda _: {})
     monkeypatch.setattr(archive, "keep", lambda _: None)
-    monkeypatch.setattr(metrics, "write", lambda _: None)
+    monkeypatch.setattr("ops.secrets.facts.write_metrics", lambda _: None)
     return made
 
 

@@ -17,7 +17,7 @@ from ops.host import steps as owner_steps
 from ops.host.owners_plan import folders_of, reader, volumes_of
 from ops.host.steps import DropFormerFiles, OwnFiles
 from ops.secrets.at_rest import encrypted_copies as mirror
-from ops.secrets.at_rest import unlock as opening
+from ops.secrets.at_rest import encryption
 from ops.stack.certificates import leaves, owned_as
 from ops.stack.model import Seen
 from ops.stack.render import next_of, render_release
@@ -245,7 +245,7 @@ def test_owner_and_mode_of_a_file_in_memory_survive_a_boot(tmp_path: Path, monke
     os.chown(state.backup / "host.tar", owner, -1)
     mirror.sync(state.root)
     boot(state)
-    opening.open_again(state.root)
+    encryption.open_again(state.root)
 
     about = (state.backup / "host.tar").stat()
     assert (about.st_uid, about.st_mode & 0o777) == (owner, 0o440)

@@ -14,7 +14,7 @@ from ops.secrets.plan import Rotation, rotations
 from ops.secrets.steps import GenerateSecret, HandOver, VerifySecret
 from ops.secrets.table import ADMINISTRATOR, CLIENTS, DATABASE
 from ops.stack.compose import parse_stack
-from ops.stack.model import Seen
+from ops.stack.model import Account, Seen
 from ops.stack.render import render_release
 from ops.stack.wanted import Wanted, pack, unpack, with_versions
 from tests.unit import builders
@@ -61,7 +61,7 @@ def test_new_version_is_made_stored_and_handed_over_between_the_old_container_an
     ]  # fmt: skip
     assert step(plan, f"generate {ROLE}").version == 2
     hand = step(plan, f"hand {ROLE}")
-    assert isinstance(hand, HandOver) and (hand.version, hand.to) == (2, "role keycloak")
+    assert isinstance(hand, HandOver) and (hand.version, hand.to) == (2, Account("role", "keycloak"))
     assert "remove keycloak" in before(plan, f"hand {ROLE}")
     assert f"hand {ROLE}" in before(plan, "promote keycloak")
 
@@ -122,7 +122,7 @@ def test_client_is_told_of_a_change_and_not_at_the_first_deploy() -> None:
     assert "hand keycloak-grafana" not in keys(plan_deploy(release(), Seen()))
     plan = plan_deploy(release(keycloak_grafana=2), deployed(release()))
 
-    assert step(plan, "hand keycloak-grafana").to == "client cc03-grafana"
+    assert step(plan, "hand keycloak-grafana").to == Account("client", "cc03-grafana")
     assert "remove grafana" in before(plan, "hand keycloak-grafana")
     assert "hand keycloak-grafana" in before(plan, "start grafana")
     assert "hand keycloak-grafana" not in keys(plan_deploy(replace(release(), images=wanted(tags={"grafana": "2"}).images),

@@ -19,13 +19,11 @@ from ops.engines.podman.host import Host
 from ops.execution import Execution
 from ops.project import Project
 from ops.secrets import versions
-from ops.secrets.at_rest import enable as switch
 from ops.secrets.at_rest import encrypted_copies as mirror
-from ops.secrets.at_rest import keys
+from ops.secrets.at_rest import encryption, keys
 from ops.secrets.at_rest import secret_files as handed
-from ops.secrets.at_rest import unlock as opening
 from ops.secrets.at_rest.plan import plan_decrypt, plan_encrypt
-from ops.secrets.missing import lost_secrets
+from ops.secrets.plan import lost_secrets
 from ops.stack.render import by_file, excerpt_by_file
 from tests.unit.at_rest_state import VALUE, boot, encrypt, made, memory_at, on_disk
 from tests.unit.builders import deployed, settings, stack, wanted
@@ -74,7 +72,7 @@ def test_what_is_written_is_on_disk_when_the_command_goes_on(on: State, key: Pat
     files.write(on.secrets / "redis-app" / "2", VALUE + "2", mode=0o600)
 
     boot(on)
-    opening.open_again(on.root)
+    encryption.open_again(on.root)
     assert (on.secrets / "redis-app" / "2").read_text() == VALUE + "2"
 
 
@@ -83,7 +81,7 @@ def test_version_that_was_taken_back_stays_so_after_a_boot(on: State) -> None:
     versions.withdraw(on, "redis-app", 2)
 
     boot(on)
-    opening.open_again(on.root)
+    encryption.open_again(on.root)
     assert versions.numbers(on, "redis-app") == [1]
     assert versions.taken(on, "redis-app") == [1, 2]
 
@@ -94,7 +92,7 @@ def test_what_was_removed_is_gone_after_the_next_change(on: State) -> None:
     mirror.sync(on.root)
 
     boot(on)
-    opening.open_again(on.root)
+    encryption.open_again(on.root)
     assert not (on.ca / "root.key").exists()
     assert (on.ca / "link").is_symlink()
 
@@ -104,19 +102,19 @@ def test_secret_that_vanished_from_memory_is_had_back_from_its_copy(on: State, k
     shutil.rmtree(on.secrets / "redis-app")
     mirror.sync(on.root)
 
-    assert opening.refill(on.root, keys.read_key(key)) == ["redis-app/1"]
+    assert encryption.refill(on.root, keys.read_key(key)) == ["redis-app/1"]
     assert (on.secrets / "redis-app" / "1").read_text() == VALUE
-    assert opening.refill(on.root, keys.read_key(key)) == []
+    assert encryption.refill(on.root, keys.read_key(key)) == []
 
 
 def test_memory_that_is_full_spoils_no_copy(on: State, key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.rmtree(on.secrets / "redis-app")
     with pytest.MonkeyPatch.context() as full, pytest.raises(HostLacks, match="cannot be put into memory"):
         full.setattr(files, "beside", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left on device")))
-        opening.refill(on.root, keys.read_key(key))
+        encryption.refill(on.root, keys.read_key(key))
     mirror.sync(on.root)
 
-    assert opening.refill(on.root, keys.read_key(key)) == ["redis-app/1"]
+    assert encryption.refill(on.root, keys.read_key(key)) == ["redis-app/1"]
     assert (on.secrets / "redis-app" / "1").read_text() == VALUE
 
 
@@ -124,21 +122,21 @@ def test_last_copies_are_not_thrown_away(on: State) -> None:
     shutil.rmtree(on.secrets / "redis-app")
 
     with pytest.raises(HostLacks, match="secrets are not in memory, such as redis-app/1"):
-        switch.end(on.root)
+        encryption.end(on.root)
     assert mirror.is_on(on.root)
 
 
 def test_folder_that_a_later_version_encrypts_too_is_taken_in(on: State, monkeypatch: pytest.MonkeyPatch) -> None:
     more = (*mirror.FOLDERS, "more")
     monkeypatch.setattr(mirror, "FOLDERS", more)
-    monkeypatch.setattr(opening, "FOLDERS", more)
+    monkeypatch.setattr("ops.secrets.at_rest.encryption.FOLDERS", more)
     (on.root / "more").mkdir()
-    opening.open_again(on.root)
+    encryption.open_again(on.root)
     files.write(on.root / "more" / "a", VALUE)
 
     assert list(on_disk(on)) == []
     boot(on)
-    opening.open_again(on.root)
+    encryption.open_again(on.root)
     assert (on.root / "more" / "a").read_text() == VALUE
 
 
@@ -148,7 +146,7 @@ def test_secret_that_was_removed_on_purpose_stays_away(on: State) -> None:
     mirror.removed(on.secrets / "redis-app")
 
     boot(on)
-    opening.open_again(on.root)
+    encryption.open_again(on.root)
     assert not (on.secrets / "redis-app").exists()
 
 
@@ -166,16 +164,18 @@ def test_what_a_step_has_renamed_is_so_on_disk_before_the_next_one(on: State) ->
     performer.do(Renames("next", "make the next authority"))
 
     boot(on)
-    opening.open_again(on.root)
+    encryption.open_again(on.root)
     assert (on.ca / "next" / "root.key").read_text() == VALUE
 
 
 def test_full_memory_is_told_and_left_as_it_was(on: State, monkeypatch: pytest.MonkeyPatch) -> None:
     boot(on)
-    monkeypatch.setattr(opening, "_open", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(
+        "ops.secrets.at_rest.encryption._open", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+    )
 
     with pytest.raises(HostLacks, match="cannot be put into memory"):
-        opening.open_again(on.root)
+        encryption.open_again(on.root)
     assert [path.name for path in mirror.memory_of(on.root).parent.iterdir() if path.is_dir()] == []
 
 
@@ -202,13 +202,13 @@ def test_memory_that_is_too_small_is_told_before_anything_is_begun(
 
     with pytest.raises(HostLacks, match="do not fit into memory"):
         encrypt(state, key)
-    assert (key.exists(), switch.is_unfinished(state.root)) == (False, False)
+    assert (key.exists(), encryption.is_unfinished(state.root)) == (False, False)
 
 
 def test_key_that_is_lost_gives_way_to_a_backup(on: State, key: Path) -> None:
     """Whose set brings plain files; the encrypted ones stay beside, should the key be found."""
     boot(on)
-    opening.set_aside(on.root)
+    encryption.set_aside(on.root)
     on.prepare()
 
     assert not mirror.is_on(on.root) and not mirror.is_half(on.root)
@@ -240,7 +240,7 @@ def test_owners_modes_times_and_links_survive_a_boot(on: State) -> None:
 
     before = facts()
     boot(on)
-    opening.open_again(on.root)
+    encryption.open_again(on.root)
     assert facts() == before
 
 
@@ -250,10 +250,10 @@ def test_boot_without_the_key_says_what_to_do_and_a_given_key_opens(on: State, k
     boot(on)
 
     with pytest.raises(HostLacks) as caught:
-        opening.open_again(on.root)
+        encryption.open_again(on.root)
     assert (str(key) in caught.value.why, "inv secrets.unlock" in caught.value.next_step) == (True, True)
     assert not on.secrets.exists()
-    opening.unlock(on.root, identity)
+    encryption.unlock(on.root, identity)
     assert (on.secrets / "redis-app" / "1").read_text() == VALUE
 
 
@@ -262,7 +262,7 @@ def test_another_key_opens_nothing_and_leaves_nothing(on: State, tmp_path: Path)
     boot(on)
 
     with pytest.raises(HostLacks, match="not the key"):
-        opening.unlock(on.root, other)
+        encryption.unlock(on.root, other)
     assert mirror.is_locked(on.root)
 
 
@@ -273,7 +273,7 @@ def test_damaged_copy_is_told_and_nothing_is_half_opened(on: State) -> None:
     boot(on)
 
     with pytest.raises(HostLacks, match=r"1\.age cannot be decrypted"):
-        opening.open_again(on.root)
+        encryption.open_again(on.root)
     assert mirror.is_locked(on.root)
 
 
@@ -296,21 +296,21 @@ def test_place_in_memory_that_somebody_else_has_made_is_refused(on: State, tmp_p
 
     assert mirror.is_locked(on.root)
     with pytest.raises(HostLacks, match="is not root's alone"):
-        opening.open_again(on.root)
+        encryption.open_again(on.root)
 
 
 def test_memory_may_lie_elsewhere_after_a_boot(on: State, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     boot(on)
     memory_at(tmp_path / "other", monkeypatch)
 
-    opening.open_again(on.root)
+    encryption.open_again(on.root)
     assert (on.secrets / "redis-app" / "1").read_text() == VALUE
 
 
 def test_end_brings_everything_back_on_disk(on: State) -> None:
     handed.hand(on, [SERVICE])
     memory = mirror.memory_of(on.root)
-    switch.end(on.root)
+    encryption.end(on.root)
 
     assert not on.secrets.is_symlink()
     assert (on.secrets / "redis-app" / "1").read_text() == VALUE
@@ -321,10 +321,10 @@ def test_end_brings_everything_back_on_disk(on: State) -> None:
 
 
 def test_copy_that_does_not_come_back_removes_nothing(state: State, key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(switch, "opened", lambda copy, identity: b"something else")
+    monkeypatch.setattr("ops.secrets.at_rest.encryption.opened", lambda copy, identity: b"something else")
 
     with pytest.raises(OpsError, match="does not come back"):
-        switch.begin(state.root, key)
+        encryption.begin(state.root, key)
     assert (state.secrets.is_symlink(), (state.secrets / "redis-app" / "1").read_text()) == (False, VALUE)
 
 
@@ -333,7 +333,7 @@ def test_file_that_is_no_key_is_refused(state: State, key: Path, text: str) -> N
     key.write_text(text)
 
     with pytest.raises(UsageProblem):
-        switch.begin(state.root, key)
+        encryption.begin(state.root, key)
     assert not state.secrets.is_symlink()
 
 
@@ -351,7 +351,7 @@ def test_a_container_mounts_files_instead_of_asking_podman(on: State) -> None:
     assert Path(source).read_text() == VALUE
     assert Path(source).stat().st_mode & 0o777 == 0o400
     boot(on)
-    opening.open_again(on.root)
+    encryption.open_again(on.root)
     assert Path(source).read_text() == VALUE
 
 

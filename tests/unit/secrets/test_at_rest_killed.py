@@ -13,9 +13,8 @@ import pytest
 
 from ops.core.errors import HostLacks
 from ops.core.state import State
-from ops.secrets.at_rest import enable as switch
 from ops.secrets.at_rest import encrypted_copies as mirror
-from ops.secrets.at_rest import unlock as opening
+from ops.secrets.at_rest import encryption
 from tests.unit.at_rest_state import boot, decrypt, encrypt, made, memory_at, on_disk, whole
 
 CHANGES: tuple[tuple[Any, str], ...] = (
@@ -83,7 +82,7 @@ def states(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[in
 def another_command(state: State) -> None:
     """Whatever else is typed next: it opens what is locked, or says what to do, and leaves everything as it is."""
     try:
-        opening.open_again(state.root)
+        encryption.open_again(state.root)
     except HostLacks as problem:
         assert "inv secrets." in problem.next_step, problem.lines()
     state.prepare()
@@ -103,9 +102,9 @@ def test_beginning_that_was_killed(
             another_command(state)
         if then == "encrypt":
             encrypt(state, key)
-            assert (whole(state), list(on_disk(state)), switch.is_unfinished(state.root)) == (True, [], False), number
+            assert (whole(state), list(on_disk(state)), encryption.is_unfinished(state.root)) == (True, [], False), number
             boot(state)
-            opening.open_again(state.root)
+            encryption.open_again(state.root)
         else:
             decrypt(state)
             assert not mirror.is_on(state.root) and not state.secrets.is_symlink(), number
@@ -126,7 +125,7 @@ def test_end_that_was_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, th
         if then == "encrypt at once":
             state.prepare()
             encrypt(state, key)
-            assert (whole(state), list(on_disk(state)), switch.is_unfinished(state.root)) == (True, [], False), number
+            assert (whole(state), list(on_disk(state)), encryption.is_unfinished(state.root)) == (True, [], False), number
         else:
             another_command(state)
         decrypt(state)
@@ -146,7 +145,7 @@ def test_beginning_that_was_killed_twice_with_a_boot_between(tmp_path: Path, mon
             encrypt(state, key)
         encrypt(state, key)
         boot(state)
-        opening.open_again(state.root)
+        encryption.open_again(state.root)
         assert (whole(state), list(on_disk(state))) == (True, []), number
         if len(begun) < number:
             return
@@ -157,8 +156,8 @@ def test_opening_that_was_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         encrypt(state, key)
         boot(state)
         with killed_at(number) as begun:
-            opening.open_again(state.root)
-        opening.open_again(state.root)
+            encryption.open_again(state.root)
+        encryption.open_again(state.root)
         assert whole(state), number
         if len(begun) < number:
             return

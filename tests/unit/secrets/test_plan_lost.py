@@ -11,7 +11,7 @@ import pytest
 from ops.core.errors import HostLacks
 from ops.deploy.plan import plan_deploy
 from ops.deploy.resource_steps import CreateVolume
-from ops.secrets.missing import lost_secrets, refuse_lost_secrets
+from ops.secrets.plan import lost_secrets, refuse_lost_secrets
 from ops.secrets.steps import GenerateSecret
 from ops.stack.model import Seen
 from tests.unit.builders import before, deployed, done, keys, stack, step, wanted

@@ -13,12 +13,12 @@ from ops.core.plan import Plan
 from ops.deploy.plan import plan_deploy
 from ops.deploy.steps import RemoveContainer
 from ops.releases.steps import WriteRelease
-from ops.secrets import verifying as handing
-from ops.secrets.plan import Rotation, rotations, version_for, with_export
+from ops.secrets import plan
+from ops.secrets.plan import Rotation, rotations, told, version_for, with_export
 from ops.secrets.steps import HandOver, ProveLogin, VerifySecret
 from ops.secrets.table import TARGETS, consumers, must_be_rotatable, rotatable, target_named
 from ops.stack.compose import parse_stack
-from ops.stack.model import Seen, Stack
+from ops.stack.model import Account, Seen, Stack
 from ops.stack.render import ONE_OFFS, login_of, render_release
 from ops.stack.wanted import Wanted, with_versions
 from tests.unit import builders
@@ -66,7 +66,7 @@ def test_both_are_accepted_while_the_containers_move_and_the_old_one_is_refused_
 
     assert defects(plan) == []
     hand, settle = step(plan, "hand postgres-app"), step(plan, "settle postgres-app")
-    assert (hand.version, hand.beside, hand.to) == (2, 1, "pair app")
+    assert (hand.version, hand.beside, hand.to) == (2, 1, Account("pair", "app"))
     assert (settle.version, settle.beside) == (2, 0)
     for one in plan.steps:
         if isinstance(one, RemoveContainer):
@@ -108,7 +108,7 @@ def test_a_deploy_completes_it_wherever_it_was_killed(killed_after: int) -> None
 
     assert defects(rest) == []
     for key in ("start backend-surge", "migrate backend"):
-        if key in keys(rest) and 2 not in handing.accepted(seen, "postgres-app"):
+        if key in keys(rest) and 2 not in plan.accepted(seen, "postgres-app"):
             assert "hand postgres-app" in before(rest, key)
     seen = done(rest.steps, seen, NEW)
     assert seen.accepted["postgres-app"] == (2,)
@@ -227,7 +227,7 @@ def test_key_of_the_backups_is_in_a_file_before_anything_uses_it() -> None:
     seen = replace(deployed(release()), secret_versions=versions)
     new = replace(NEW, stack=stack, versions={**versions, "backup-cipher": 2})
     changed = [Rotation(target_named("backup-cipher"), 2, before=1)]
-    rolled = Plan("secrets.rotate", (WriteRelease("release", "seal"), *handing.told(new, seen, backup)))
+    rolled = Plan("secrets.rotate", (WriteRelease("release", "seal"), *told(new, seen, backup)))
     plan = with_export(rotations(rolled, seen, new, changed), "/media/usb/key.txt", changed)
 
     assert "generate backup-cipher" in before(plan, "export")
@@ -257,10 +257,10 @@ def test_container_alone_is_told_between_and_only_of_what_is_not_accepted() -> N
     prometheus = whole().services["prometheus"]
     new = replace(NEW, versions={"postgres-exporter": 2, "redis-exporter": 1})
 
-    assert [one.secret for one in handing.told(new, Seen(), prometheus)] == ["postgres-exporter"]
-    assert handing.told(new, Seen(accepted={"postgres-exporter": (2,)}), prometheus) == ()
+    assert [one.secret for one in plan.told(new, Seen(), prometheus)] == ["postgres-exporter"]
+    assert plan.told(new, Seen(accepted={"postgres-exporter": (2,)}), prometheus) == ()
     # An attempt was killed: nobody knows which one is accepted.
-    assert [one.version for one in handing.told(new, Seen(accepted={"postgres-exporter": ()}), prometheus)] == [2]
+    assert [one.version for one in plan.told(new, Seen(accepted={"postgres-exporter": ()}), prometheus)] == [2]
 
 
 def test_everything_that_the_stack_declares_is_in_the_table_and_can_be_rotated_or_says_what_to_do_instead() -> None:
@@ -268,7 +268,7 @@ def test_everything_that_the_stack_declares_is_in_the_table_and_can_be_rotated_o
 
     assert {one.secret for one in TARGETS} == set(stack.secrets)
     for target in TARGETS:
-        if target.to:
+        if target.can_rotate:
             must_be_rotatable(stack, target)
             assert target.users
         else:
@@ -306,10 +306,10 @@ def test_roles_and_users_that_are_told_exist() -> None:
     users = (builders.REPOSITORY / "compose/redis/bin/write-acl").read_text(encoding="utf-8")
     for target in TARGETS:
         if target.owner == "postgres":
-            names = [target.name] if target.kind == "role" else [login_of(target.name, 1), login_of(target.name, 2)]
+            names = [target.to.name] if target.kind == "role" else [login_of(target.to.name, 1), login_of(target.to.name, 2)]
             assert all(f"'{name}', :'" in roles for name in names), target.to
         if target.owner == "redis":
-            assert f"\nuser {target.name} on " in users
+            assert f"\nuser {target.to.name} on " in users
 
 
 @pytest.mark.parametrize("service", ["backend", "prometheus", "backup"])

@@ -18,11 +18,11 @@ from ops.core.errors import HostLacks, OpsError
 from ops.core.process import Result
 from ops.core.state import State
 from ops.project import Project
-from ops.secrets import ciphers, databases, metrics, retiring, signers, versions
-from ops.secrets import verifiers as checkers
+from ops.secrets import facts, retiring, verifiers, versions
 from ops.secrets.facts import first_release
 from ops.secrets.search import Found, _look, forms, places
 from ops.secrets.steps import HandOver
+from ops.stack.model import Account
 
 SECRET = "postgres-app"
 VALUE = b"Zx9-_Qw3rTyUiOpAsDfGhJkL1234567890abcdefgh"
@@ -34,7 +34,7 @@ def project(tmp_path: Path) -> Project:
     (state.secrets / SECRET).mkdir(parents=True)
     for number in (1, 2):
         (state.secrets / SECRET / str(number)).write_text(f"value-{number}")
-    return cast(Project, SimpleNamespace(state=state, name="cc03", host=SimpleNamespace()))
+    return cast(Project, SimpleNamespace(state=state, name="cc03", engine=SimpleNamespace()))
 
 
 @pytest.fixture
@@ -45,26 +45,26 @@ def told(monkeypatch: pytest.MonkeyPatch, project: Project) -> list[Any]:
     def tell(project: Project, name: str, values: Sequence[tuple[int, str]]) -> None:
         found.append((name, values, versions.accepted(project.state, SECRET)))
 
-    monkeypatch.setitem(checkers.CHECKERS, "pair", checkers.Checker(tell, lambda *_: True))
+    monkeypatch.setitem(verifiers.VERIFIERS, "pair", verifiers.Verifier(tell, lambda *_: True))
     return found
 
 
 def hand(version: int, beside: int = 0) -> HandOver:
-    return HandOver("hand", "", secret=SECRET, version=version, to="pair app", beside=beside)
+    return HandOver("hand", "", secret=SECRET, version=version, to=Account("pair", "app"), beside=beside)
 
 
 def test_only_what_is_sure_is_written_down_at_every_moment(project: Project, told: list[Any]) -> None:
-    checkers.hand_over(project, hand(2, beside=1))
+    verifiers.hand_over(project, hand(2, beside=1))
     assert told[-1] == ("app", [(1, "value-1"), (2, "value-2")], (0, 1))
     assert versions.accepted(project.state, SECRET) == (1, 2)
 
-    checkers.hand_over(project, hand(2))
+    verifiers.hand_over(project, hand(2))
     # Killed here, the old one may still be accepted: it is told once more.
     assert told[-1] == ("app", [(2, "value-2")], (0, 2))
     assert versions.accepted(project.state, SECRET) == (2,)
 
     # Back: neither is sure while it is told.
-    checkers.hand_over(project, hand(1))
+    verifiers.hand_over(project, hand(1))
     assert told[-1][2] == (0,)
     assert versions.accepted(project.state, SECRET) == (1,)
     assert (project.state.secrets / SECRET / versions.ACCEPTED).stat().st_mode & 0o777 == 0o600
@@ -74,9 +74,9 @@ def test_nothing_is_claimed_where_telling_fails(project: Project, monkeypatch: p
     def refuses(*_: Any) -> None:
         raise OpsError("refused", "", "")
 
-    monkeypatch.setitem(checkers.CHECKERS, "pair", checkers.Checker(refuses, lambda *_: True))
+    monkeypatch.setitem(verifiers.VERIFIERS, "pair", verifiers.Verifier(refuses, lambda *_: True))
     with pytest.raises(OpsError):
-        checkers.hand_over(project, hand(2))
+        verifiers.hand_over(project, hand(2))
     assert versions.accepted(project.state, SECRET) == (0,)
 
 
@@ -90,9 +90,9 @@ def test_number_that_was_taken_back_is_not_used_again(project: Project) -> None:
 
 
 def test_what_was_taken_back_is_still_accepted_while_containers_leave_it(project: Project, told: list[Any]) -> None:
-    checkers.hand_over(project, hand(2))
+    verifiers.hand_over(project, hand(2))
     versions.withdraw(project.state, SECRET, 2)
-    checkers.hand_over(project, hand(1, beside=2))
+    verifiers.hand_over(project, hand(1, beside=2))
 
     assert told[-1] == ("app", [(2, "value-2"), (1, "value-1")], (0, 2))
     assert versions.accepted(project.state, SECRET) == (1, 2)
@@ -103,8 +103,8 @@ def test_while_both_are_accepted_only_the_role_of_the_new_one_changes(
     project: Project, monkeypatch: pytest.MonkeyPatch, values: list[tuple[int, str]], roles: list[str]
 ) -> None:
     changed: list[str] = []
-    monkeypatch.setattr(databases, "_set_roles", lambda project, names, value, user: changed.extend(names))
-    databases.set_pair(project, "app", values)
+    monkeypatch.setattr("ops.secrets.verifiers._set_roles", lambda project, names, value, user: changed.extend(names))
+    verifiers.set_pair(project, "app", values)
 
     assert changed == roles
 
@@ -114,14 +114,14 @@ def test_a_role_that_is_not_in_use_hinders_no_way_back(
     project: Project, monkeypatch: pytest.MonkeyPatch, version: int, refused: str
 ) -> None:
     """The change is put back because of it: too many connections, say."""
-    monkeypatch.setattr(databases, "_refused", lambda project, name, value: "FATAL" if name == refused else "")
+    monkeypatch.setattr("ops.secrets.verifiers._refused", lambda project, name, value: "FATAL" if name == refused else "")
     told: list[str] = []
-    monkeypatch.setattr("ops.engines.podman.postgres.execute", lambda *args: told.append(args[3]))
-    databases.set_pair(project, "app", [(version, "a")])
+    monkeypatch.setattr("ops.engines.postgres.execute", lambda *args: told.append(args[2]))
+    verifiers.set_pair(project, "app", [(version, "a")])
 
     assert told == [f"ALTER ROLE {refused} PASSWORD :'value';"]
     with pytest.raises(OpsError, match=f"refuses {refused} "):
-        databases.set_pair(project, "app", [(version, "a"), (version + 1, "b")])
+        verifiers.set_pair(project, "app", [(version, "a"), (version + 1, "b")])
 
 
 @pytest.mark.parametrize("shift", range(6))
@@ -166,7 +166,7 @@ def test_public_key_is_that_of_the_private_one_which_the_container_makes(project
     der = bytes.fromhex("302e020100300506032b657004220420") + hashlib.sha256(b"value-1").digest()
     private = load_der_private_key(der, None)
 
-    assert signers.public_key("value-1") == private.public_key().public_bytes(
+    assert versions.public_key("value-1") == private.public_key().public_bytes(
         Encoding.PEM, PublicFormat.SubjectPublicKeyInfo
     ).decode()  # fmt: skip
 
@@ -180,14 +180,14 @@ def test_key_of_the_backups_is_tried_on_the_repositories_themselves(
 ) -> None:
     asked: list[Any] = []
 
-    def run(argv: Sequence[str], **more: Any) -> Result:
-        asked.append((argv, more["stdin"]))
+    def run(slot: str, argv: Sequence[str], **more: Any) -> Result:
+        asked.append((slot, argv, more["stdin"]))
         return Result((), code, said, "", 0.1)
 
-    project.host.run = run  # type: ignore[method-assign]
-    assert ciphers.accepts(project, "backup", 2, "value") is opens
+    project.engine.exec = run  # type: ignore[method-assign]
+    assert verifiers.cipher_accepts(project, "backup", 2, "value") is opens
     # Never in argv.
-    assert asked == [(("podman", "exec", "--interactive", "cc03-backup", "backup", "opens"), "value\n")]
+    assert asked == [("backup", ("backup", "opens"), "value\n")]
     assert ("vault does not answer" in capsys.readouterr().out) is (not opens)
 
 
@@ -195,22 +195,24 @@ def test_key_of_the_backups_is_tried_on_the_repositories_themselves(
 def test_key_that_opens_a_part_or_could_not_be_tried_is_neither_accepted_nor_refused(
     project: Project, code: int, said: str
 ) -> None:
-    project.host.run = lambda *_, **__: Result((), code, said, "no such container", 0.1)  # type: ignore[method-assign]
+    project.engine.exec = lambda *_, **__: Result((), code, said, "no such container", 0.1)  # type: ignore[method-assign]
     with pytest.raises(OpsError, match="does not open all"):
-        ciphers.accepts(project, "backup", 2, "value")
+        verifiers.cipher_accepts(project, "backup", 2, "value")
 
 
 def test_all_that_have_ever_signed_are_handed_to_the_backup(project: Project) -> None:
     project.state.backup.mkdir()
-    folder = project.state.secrets / signers.SECRET
+    folder = project.state.secrets / versions.SIGNING
     folder.mkdir()
     for name in ("1", "2", "3.withdrawn"):
         (folder / name).write_text(f"value-{name}")
-    signers.write(project.state)
+    versions.write_signers(project.state)
 
-    assert signers.accepts(project, "backup", 1, "value-1") and signers.accepts(project, "backup", 2, "value-2")
-    assert not signers.accepts(project, "backup", 3, "value-3.withdrawn")
-    assert "value" not in (project.state.backup / signers.FILE).read_text()
+    assert verifiers.signer_accepts(project, "backup", 1, "value-1") and verifiers.signer_accepts(
+        project, "backup", 2, "value-2"
+    )
+    assert not verifiers.signer_accepts(project, "backup", 3, "value-3.withdrawn")
+    assert "value" not in (project.state.backup / versions.SIGNERS).read_text()
 
 
 def test_age_is_that_of_the_newest_version_and_of_what_can_be_rotated(project: Project) -> None:
@@ -219,9 +221,9 @@ def test_age_is_that_of_the_newest_version_and_of_what_can_be_rotated(project: P
     once.mkdir()
     (once / "1").write_text("value")
     os.utime(project.state.secrets / SECRET / "2", (1000, 1000))
-    metrics.write(project.state)
+    facts.write_metrics(project.state)
 
-    lines = (project.state.metrics / metrics.FILE).read_text().splitlines()
+    lines = (project.state.metrics / facts.METRICS).read_text().splitlines()
     assert lines[2:] == ['cc03_secret_created_timestamp_seconds{secret="postgres-app",service="postgres"} 1000']
 
 
@@ -231,16 +233,20 @@ def test_age_is_that_of_the_newest_version_and_of_what_can_be_rotated(project: P
 RELEASE = '{"secrets": {"postgres-app": 2, "backup-signing": 2, "backup-cipher": 2, "grafana-admin": 2, "redis-app": 2}}'
 
 
-class Podman:
-    """What the engine says to the commands that retiring takes. `opens`: answer of the backup container about the key."""
+class Engine:
+    """What retiring asks of the engine. `opens`: answer of the backup container about the key."""
 
     def __init__(self, stored: str, opens: str = '{"away": []}') -> None:
         self.stored, self.opens, self.removed = stored, opens, list[str]()
 
-    def run(self, argv: Sequence[str], **_: Any) -> Result:
-        if argv[:3] == ("podman", "secret", "rm"):
-            self.removed.append(argv[3])
-        return Result(tuple(argv), 0, self.opens if "opens" in argv else self.stored, "", 0.0)
+    def secrets(self) -> frozenset[str]:
+        return frozenset(self.stored.split())
+
+    def remove_secret(self, name: str) -> None:
+        self.removed.append(name)
+
+    def exec(self, slot: str, argv: Sequence[str], **_: Any) -> Result:
+        return Result(tuple(argv), 0, self.opens, "", 0.0)
 
 
 @pytest.fixture
@@ -265,10 +271,10 @@ def _folder(state: State, secret: str) -> Path:
     return state.secrets / secret
 
 
-def test_former_versions_go_from_the_state_folder_and_from_podman(rotated: Project) -> None:
+def test_former_versions_go_from_the_state_folder_and_from_the_engine(rotated: Project) -> None:
     state = rotated.state
-    signed = signers.public_key("backup-signing-value-1")
-    object.__setattr__(rotated, "host", engine := Podman("cc03-postgres-app-1\ncc03-postgres-app-2\ncc03-redis-app-1\n"))
+    signed = versions.public_key("backup-signing-value-1")
+    object.__setattr__(rotated, "engine", engine := Engine("cc03-postgres-app-1\ncc03-postgres-app-2\ncc03-redis-app-1\n"))
     assert retiring.retire(rotated) == ["backup-cipher 1", "backup-signing 1", "grafana-admin 1", "postgres-app 1"]
 
     assert [versions.numbers(state, one) for one in ("postgres-app", "redis-app")] == [[2], [1, 2]]
@@ -276,14 +282,14 @@ def test_former_versions_go_from_the_state_folder_and_from_podman(rotated: Proje
     kept = "".join(path.read_text() for path in state.secrets.rglob("*") if path.is_file())
     assert "value-1" not in kept.replace("redis-app-value-1", "")
     assert versions.next_version(state, "postgres-app") == 3, "the number stays taken"
-    signers.write(state)
-    assert signed in (state.backup / signers.FILE).read_text(), "what it has signed stays provable"
+    versions.write_signers(state)
+    assert signed in (state.backup / versions.SIGNERS).read_text(), "what it has signed stays provable"
     assert retiring.retire(rotated) == []
 
 
 @pytest.mark.parametrize("opens", ['{"away": ["offsite"]}', ""])
 def test_former_key_of_the_repositories_stays_while_one_may_need_it(rotated: Project, opens: str) -> None:
-    object.__setattr__(rotated, "host", Podman("", opens))
+    object.__setattr__(rotated, "engine", Engine("", opens))
     retiring.retire(rotated)
 
     assert versions.numbers(rotated.state, "backup-cipher") == [1, 2]
@@ -291,7 +297,7 @@ def test_former_key_of_the_repositories_stays_while_one_may_need_it(rotated: Pro
 
 def test_nothing_is_retired_while_the_release_has_another_version(rotated: Project) -> None:
     (rotated.state.releases / "7" / "release.json").write_text(RELEASE.replace("2", "1"))
-    object.__setattr__(rotated, "host", Podman(""))
+    object.__setattr__(rotated, "engine", Engine(""))
 
     assert retiring.retire(rotated) == []
     assert versions.numbers(rotated.state, SECRET) == [1, 2]
@@ -299,7 +305,7 @@ def test_nothing_is_retired_while_the_release_has_another_version(rotated: Proje
 
 def test_withdrawn_version_is_retired_too(rotated: Project) -> None:
     versions.withdraw(rotated.state, SECRET, 1)
-    object.__setattr__(rotated, "host", Podman(""))
+    object.__setattr__(rotated, "engine", Engine(""))
     retiring.retire(rotated)
 
     assert versions.taken(rotated.state, SECRET) == [1, 2]

@@ -9,13 +9,10 @@ from typing import Any, cast
 
 import pytest
 
-from ops.certificates import commands as certs
 from ops.core.errors import OpsError
-from ops.core.plan import Plan
 from ops.core.state import State
 from ops.project import Project
-from ops.secrets import verifiers as checkers
-from ops.secrets import versions
+from ops.secrets import verifiers, versions
 from ops.secrets.commands import _take_back, rotation_goal
 from ops.secrets.plan import Rotation
 from ops.secrets.table import target_named
@@ -146,22 +143,8 @@ def test_defect_in_one_keeps_no_other_from_being_taken_back(
         tell(self, own, name, values)
 
     monkeypatch.setattr(Logins, "tell", broken)
-    for kind in checkers.CHECKERS:
-        monkeypatch.setitem(checkers.CHECKERS, kind, checkers.Checker(logins.tell, logins.accepts))
+    for kind in verifiers.VERIFIERS:
+        monkeypatch.setitem(verifiers.VERIFIERS, kind, verifiers.Verifier(logins.tell, logins.accepts))
     with pytest.raises(KeyError):
         rotation_goal(project, [OPS, ADMIN], "secrets.rotate").undo()
     assert logins.values["admin"] == {"keycloak-admin-1"}
-
-
-@pytest.mark.parametrize("problem", [OpsError("not seen", "why", "next"), KeyError("x"), OSError(28, "No space left")])
-def test_certificate_that_is_not_proved_is_put_back_whatever_went_wrong(
-    project: Project, monkeypatch: pytest.MonkeyPatch, problem: Exception
-) -> None:
-    def fails(*_: Any, **__: Any) -> int:
-        raise problem
-
-    monkeypatch.setattr(certs, "execute", fails)
-    monkeypatch.setattr("ops.certificates.facts.put_back", lambda *_: ["nginx"])
-    with pytest.raises(OpsError) as caught:
-        certs.execute_or_revert(project, "certs.rotate", lambda: Plan("certs.rotate"), (), False, True, "")
-    assert caught.value.next_step.startswith("the old certificate of nginx is served as before; ")
