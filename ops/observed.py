@@ -13,15 +13,17 @@ if TYPE_CHECKING:
     from ops.project import Project
 
 
-def observe(project: Project, targets: Iterable[Target] = (), *, with_health: bool = True) -> Seen:
+def observe(
+    project: Project, targets: Iterable[Target] = (), images: Iterable[str] | None = (), *, with_health: bool = True
+) -> Seen:  # fmt: skip
     """Observe a project on this host.
 
     Parameters
     ----------
-    targets: what health is asked of, where `with_health` says so.
+    targets: what health is asked of, where `with_health` says so. images: tags that are looked for; None: all of the stack's.
     """
     from ops.composition import KEPT
 
-    seen = project.engine.observe(targets, with_health=with_health)
+    seen = project.engine.observe(targets, images, with_health=with_health)
     kept = {name: read(project.state) for name, read in KEPT.items()}
     return replace(seen, **{**kept, "owners": {**seen.owners, **kept["owners"]}})

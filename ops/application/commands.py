@@ -59,15 +59,15 @@ def _build(project: Project, part: str) -> None:
     """The image, and those that a trial needs besides, where this host lacks them."""
     from ops.application.stage import NEIGHBOURS
     from ops.core.plan import Plan
-    from ops.engines.podman.observe import images as present
     from ops.host.preflight import check_host_to_build
     from ops.images.plan import plan_build
     from ops.stack.contract import BACKEND
+    from ops.stack.images import tags_of
 
     wanted = {name: project.images[name] for name in (part, *(NEIGHBOURS if part == BACKEND else ()))}
 
     def decide() -> Plan:
-        return plan_build(wanted, frozenset(present(project.host)), project.settings.deadlines.build)
+        return plan_build(wanted, frozenset(project.engine.images(tags_of(wanted.values()))), project.settings.deadlines.build)
 
     if decide().steps:
         # Standard output is for the rows.

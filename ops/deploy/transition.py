@@ -67,11 +67,13 @@ class Goal:
         from ops.observed import observe
         from ops.project import targets_of
         from ops.releases.store import next_number
+        from ops.stack.images import tags_of
 
         project = self.project
         first = self.want(None)
         with realm_seen(project, first.realm if self.only in (None, ONLY, SERVICE) else "") as realm:
-            seen = self.without(observe(project, targets_of(project.state, first.stack, first.allocation)))
+            targets = targets_of(project.state, first.stack, first.allocation)
+            seen = self.without(observe(project, targets, tags_of(first.images.values())))
             wanted = self.want(seen)
             seen = replace(seen, realm=realm(wanted.versions))
         plan = plan_deploy(

@@ -141,7 +141,8 @@ class Engine(Protocol):
 
     # What is there.
 
-    def observe(self, targets: Iterable[Target], *, with_health: bool = True) -> Seen: ...
+    def observe(self, targets: Iterable[Target], images: Iterable[str] | None, *, with_health: bool) -> Seen:
+        """What the engine knows of a project. targets: what health is asked of. images: as of `images`."""
 
     def slots(self) -> frozenset[str]:
         """Slots that have a container, whether it runs or not; those that wait for a place included."""
@@ -267,8 +268,11 @@ class Engine(Protocol):
 
     # Images.
 
-    def images(self) -> Mapping[str, str]:
-        """Tag -> id of the stack's images that new containers can be created from."""
+    def images(self, tags: Iterable[str] | None = None) -> Mapping[str, str]:
+        """Tag -> id, of those of these images that new containers can be created from; None: of all of the stack's."""
+
+    def image_sizes(self, tags: Iterable[str]) -> Mapping[str, int]:
+        """Tag -> bytes, of those of these images that are there."""
 
     def inspect_image(self, reference: str) -> Mapping[str, Any] | None:
         """What the engine says of an image: its configuration (OCI), and its layers' places. None: there is none."""

@@ -114,7 +114,7 @@ def look(project: Project) -> Facts:
     engine, version = project.engine, project.engine.version()
     with ThreadPoolExecutor() as pool:
         published = pool.submit(engine.published_ports if version else dict)
-        present = engine.images() if version else {}
+        present = engine.images(image.tag for image in project.images.values()) if version else {}
     owners = published.result()
     missing = [image for image in project.images.values() if image.context and image.tag not in present]
     return Facts(

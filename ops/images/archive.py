@@ -5,20 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import tarfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from ops.core import files
 from ops.core.errors import HostLacks, OpsError, UsageProblem
 from ops.core.files import destination, whole
 from ops.core.state import State
-from ops.engines.podman import argv as podman
-from ops.engines.podman.observe import images
 from ops.project import REFRESH, Project
 from ops.releases.retention import needed_images
-from ops.stack.images import REGISTRY
-
-SECONDS = 1800.0
-"""Three gigabytes to or from a slow disk."""
+from ops.stack.images import tags_of
 
 
 def _sums(archive: Path) -> Path:
@@ -37,7 +33,7 @@ def save_images(project: Project, file: str, *, overwrite: bool = False) -> str:
     """
     archive = destination(file, overwrite=overwrite)
     destination(str(_sums(archive)), overwrite=overwrite)
-    have = images(project.host)
+    have = project.engine.images(tags_of(project.images.values()))
     wanted = [image.tag for image in project.images.values() if image.context or image.tag in have]
     bases = sorted({tag for image in project.images.values() for _, tag in image.bases})
     missing = [tag for tag in wanted if tag not in have]
@@ -45,9 +41,9 @@ def save_images(project: Project, file: str, *, overwrite: bool = False) -> str:
         raise HostLacks(f"{len(missing)} images of this release are missing", ", ".join(missing), "inv build, then again")
     tags = [*wanted, *(tag for tag in bases if tag in have)]
     with whole(archive) as fresh:
-        project.host.run(podman.image_save(tags, fresh), timeout=SECONDS)
+        project.engine.save_images(tags, fresh)
         content = {
-            "images": {tag: have[tag][0] for tag in tags},
+            "images": {tag: have[tag] for tag in tags},
             "sha256": _sha256(fresh),
             "refresh": project.kept_stamps,
         }
@@ -75,18 +71,18 @@ def load_images(project: Project, file: str) -> str:
             "copy both files again; nothing was loaded",
         )  # fmt: skip
     project.host.prepare()
-    said = project.host.run(podman.image_load(archive), timeout=SECONDS).stdout
-    recognised = _tag_published(project, said)
+    loaded = project.engine.load_images(archive)
+    recognised = _tag_published(project, loaded)
     if content is None and not recognised:
         raise OpsError(
-            f"{archive.name} is loaded, but none of its images is used by this stack", said.strip() or "no name",
+            f"{archive.name} is loaded, but none of its images is used by this stack", ", ".join(loaded) or "no name",
             "save it by name (podman save NAME:TAG), or use images.save; inv images lists the images that are used",
         )  # fmt: skip
     if content:
         take_stamp(project.state, content.get("refresh", ""))
-    have = images(project.host)
     expected = content["images"] if content else {}
-    wrong = [tag for tag, identity in expected.items() if have.get(tag, ("", ""))[0] != identity]
+    have = project.engine.images(expected)
+    wrong = [tag for tag, identity in expected.items() if have.get(tag) != identity]
     if wrong:
         raise OpsError(
             f"{len(wrong)} images are not what the list says", ", ".join(wrong), "copy the archive again and load it"
@@ -115,17 +111,16 @@ def take_stamp(state: State, stamp: str) -> None:
         path.unlink(missing_ok=True)
 
 
-def _tag_published(project: Project, said: str) -> int:
+def _tag_published(project: Project, loaded: Iterable[str]) -> int:
     """How many loaded images are ones that their publisher made and this stack looks for; each gets our tag.
 
     An image that its publisher made is looked for under a tag of ours; an archive of `podman save` does not carry that."""
-    loaded = [line.partition(": ")[2].strip() for line in said.splitlines() if line.startswith("Loaded image")]
     tagged = 0
     for image in project.images.values():
         repository = image.source.partition("@")[0]
         for reference in loaded:
             if repository and reference.rpartition(":")[0] == repository:
-                project.host.run(podman.image_tag(reference, image.tag))
+                project.engine.tag_image(reference, image.tag)
                 tagged += 1
     return tagged
 
@@ -133,9 +128,9 @@ def _tag_published(project: Project, said: str) -> int:
 def unused_images(project: Project) -> list[str]:
     """This stack's images that neither the checkout, nor a kept release, nor a container of any project uses."""
     needed = needed_images(project)
-    return sorted(tag for tag in images(project.host) if tag.startswith(f"{REGISTRY}/") and tag not in needed)
+    return sorted(tag for tag in project.engine.images() if tag not in needed)
 
 
 def prune_images(project: Project, tags: list[str]) -> int:
     """Remove them; one that something has begun to use meanwhile is left."""
-    return sum(project.host.run(podman.image_remove(tag), ok=None, timeout=300).returncode == 0 for tag in tags)
+    return sum(map(project.engine.remove_image, tags))

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
 
 def decide(project: Project, only: str | None) -> Plan:
-    from ops.engines.podman.observe import images as present
     from ops.images.plan import plan_build
+    from ops.stack.images import tags_of
 
     own = {name: image for name, image in project.images.items() if image.context and only in (None, name)}
-    return plan_build(own, frozenset(present(project.host)), project.settings.deadlines.build)
+    have = project.engine.images(tags_of(own.values()))
+    return plan_build(own, frozenset(have), project.settings.deadlines.build)
 
 
 @verb(help={
@@ -64,23 +65,29 @@ def list_images(c: Context, json: bool = False) -> None:
     from rich.table import Table
 
     from ops.cli import show
-    from ops.engines.podman.observe import images as present
     from ops.project import open_project
 
     project = open_project()
-    have = present(project.host)
+    sizes = project.engine.image_sizes(image.tag for image in project.images.values())
     if json:
+        have = project.engine.images(sizes)
         rows = [
-            {"service": name, "image": image.tag, "present": image.tag in have, "id": have.get(image.tag, ("", ""))[0]}
+            {"service": name, "image": image.tag, "present": image.tag in sizes, "id": have.get(image.tag, "")}
             for name, image in project.images.items()
         ]
         print(json_module.dumps(rows, indent=2))
         return
     drawn = Table("SERVICE", "IMAGE", "SIZE", "HERE", box=None, pad_edge=False)
     for name, image in project.images.items():
-        _, size = have.get(image.tag, ("", "–"))
-        drawn.add_row(name, image.tag, size, "[green]yes[/green]" if image.tag in have else "[yellow]no[/yellow]")
+        here = "[green]yes[/green]" if image.tag in sizes else "[yellow]no[/yellow]"
+        drawn.add_row(name, image.tag, _amount(sizes[image.tag]) if image.tag in sizes else "–", here)
     show.out.print(drawn)
+
+
+def _amount(size: int) -> str:
+    """Bytes in decimal units with three digits, as Podman prints them."""
+    power = min(3, (len(str(size)) - 1) // 3)
+    return f"{size / 1000**power:.3g} {('B', 'kB', 'MB', 'GB')[power]}"
 
 
 @verb(positional=["file"], help={

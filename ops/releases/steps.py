@@ -28,7 +28,8 @@ class WriteRelease(Step):
         from ops.releases.store import write_release
         from ops.stack.checkout import origin
 
-        have, tags = execution.engine.images(), dict((self.manifest or {}).get("images", {}))
+        tags = dict((self.manifest or {}).get("images", {}))
+        have = execution.engine.images(tags.values())
         facts = {"at": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "by": account(), **origin(execution.host.repository)}
         ids = {name: have[tag] for name, tag in tags.items() if tag in have}
         write_release(execution.state, self.number, {**facts, **(self.manifest or {}), "image_ids": ids}, self.files or {})

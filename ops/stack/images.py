@@ -86,6 +86,11 @@ def pinned_digest(reference: str) -> str:
     return reference
 
 
+def tags_of(images: Iterable[WantedImage]) -> list[str]:
+    """Tags of images and of what they are built on."""
+    return [tag for image in images for tag in (image.tag, *(base for _, base in image.bases))]
+
+
 def missing_optional(services: Iterable[Service], images: Mapping[str, WantedImage], present: Iterable[str]) -> dict[str, str]:
     """Optional service -> the reason it declares, where its image is not on this host."""
     have = set(present)

@@ -68,7 +68,7 @@ class World:
         return cast(Project, SimpleNamespace(
             name="cc03", state=self.state, settings=settings(), ports=PORTS, release=None, remember=lambda: None,
             host=SimpleNamespace(prepare=self._prepare, repository=REPOSITORY, state=self.state),
-            wanted_again=self.sealed, afresh=lambda: self.project,
+            wanted_again=self.sealed, afresh=lambda: self.project, engine=SimpleNamespace(build_warning=lambda: ""),
             deployed=self.sealed(self.serving) if self.serving else None,
         ))  # fmt: skip
 

@@ -67,7 +67,7 @@ def podman(monkeypatch: pytest.MonkeyPatch) -> Podman:
     monkeypatch.setattr(engine, "recover", lambda *_: None)
     monkeypatch.setattr(observe, "inspected_containers", lambda _: {})
     monkeypatch.setattr("ops.stack.checkout.origin", lambda _: {"commit": "abc"})
-    monkeypatch.setattr(observe, "own_images", lambda _: {"localhost/cc03/nginx:1": "id-of-nginx"})
+    monkeypatch.setattr(observe, "own_images", lambda *_: {"localhost/cc03/nginx:1": "id-of-nginx"})
     return Podman()
 
 

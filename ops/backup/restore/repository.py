@@ -27,6 +27,7 @@ from ops.project import Project
 from ops.secrets import versions
 from ops.secrets.at_rest import encrypted_copies as mirror
 from ops.stack import applied_settings
+from ops.stack.images import tags_of
 from ops.stack.render import volume_name
 from ops.stack.repositories import LOCAL, Repository, from_url
 
@@ -120,7 +121,8 @@ def must_be_empty(project: Project) -> None:
 def image(project: Project) -> str:
     """Tag of the backup image, built where it is missing."""
     wanted, execution = project.images[SERVICE], Execution(project)
-    for step in image_steps({SERVICE: wanted}, frozenset(project.engine.images()), project.settings.deadlines.build):
+    here = frozenset(project.engine.images(tags_of([wanted])))
+    for step in image_steps({SERVICE: wanted}, here, project.settings.deadlines.build):
         step.run(execution)
     return wanted.tag
 

@@ -53,6 +53,11 @@ def list_images() -> Argv:
     )  # fmt: skip
 
 
+def identify_images(tags: Sequence[str]) -> Argv:
+    """Id, bytes and tags of each, one a line. A list of all images takes five times as long on a host with a hundred."""
+    return ("podman", "image", "inspect", "--format", '{{.Id}} {{.Size}} {{join .RepoTags " "}}', *tags)
+
+
 def list_networks(project: str) -> Argv:
     return ("podman", "network", "ls", "--filter", f"label={LABEL_PROJECT}={project}", "--format", "{{.Name}}")
 

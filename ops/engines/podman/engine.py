@@ -70,10 +70,10 @@ class PodmanEngine:
 
     # What is there.
 
-    def observe(self, targets: Iterable[Target], *, with_health: bool = True) -> Seen:
+    def observe(self, targets: Iterable[Target], images: Iterable[str] | None, *, with_health: bool) -> Seen:
         from ops.engines.podman import observe
 
-        return observe.observe(self.host, targets, with_health=with_health)
+        return observe.observe(self.host, targets, images, with_health=with_health)
 
     def _names(self) -> frozenset[str]:
         return frozenset(self.host.run(podman.container_names(self.label)).stdout.split())
@@ -285,10 +285,15 @@ class PodmanEngine:
 
     # Images.
 
-    def images(self) -> Mapping[str, str]:
+    def images(self, tags: Iterable[str] | None = None) -> Mapping[str, str]:
         from ops.engines.podman.observe import own_images
 
-        return own_images(self.host)
+        return own_images(self.host, tags)
+
+    def image_sizes(self, tags: Iterable[str]) -> Mapping[str, int]:
+        from ops.engines.podman.observe import identified
+
+        return {tag: size for tag, (_, size) in identified(self.host, tags).items()}
 
     def inspect_image(self, reference: str) -> Mapping[str, Any] | None:
         answer = self.host.run(podman.inspect_images([reference]), ok=None)

@@ -63,9 +63,10 @@ def _current(project: Project) -> Wanted | None:
 def _observed(project: Project, wanted: Wanted | None) -> Seen:
     """What a plan needs. Only those are asked for their health that a repair may touch."""
     if wanted is None:
-        return observe(project, with_health=False)
+        return observe(project, (), None, with_health=False)
     targets = targets_of(project.state, wanted.stack, wanted.allocation)
-    return observe(project, [one for one in targets if one.service in (POSTGRES, NGINX, wanted.stack.services[NGINX].shares)])
+    asked = [one for one in targets if one.service in (POSTGRES, NGINX, wanted.stack.services[NGINX].shares)]
+    return observe(project, asked, None)
 
 
 def _edited(project: Project, wanted: Wanted, seen: Seen, service: str) -> bool:

@@ -24,6 +24,7 @@ EVERY = {
     "containers_of": podman.containers_of("cc03"),
     "inspect_containers": podman.inspect_containers(["a"]),
     "list_images": podman.list_images(),
+    "identify_images": podman.identify_images(["localhost/cc03/nginx:1"]),
     "list_networks": podman.list_networks("cc03"),
     "list_subnets": podman.list_subnets(),
     "list_volumes": podman.list_volumes("cc03"),
