@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 
 from ops.security_audit.controls.control import Control, Finding
 from ops.security_audit.facts import ContainerFacts, Facts, Mount, Process
+from ops.security_audit.policies.policy import shared
 from ops.stack.applied_settings import INSIDE as REPOSITORIES
 from ops.stack.model import Service
 
@@ -65,13 +65,12 @@ def _undeclared(facts: Facts) -> Iterator[Finding]:
 
 
 def _shared_users(facts: Facts) -> Iterator[Finding]:
-    users: dict[int, set[str]] = defaultdict(set)
-    for one in facts.containers.values():
-        for uid in {uid for process in one.processes for uid in process.uids} - {0}:
-            users[uid].add(one.service or one.slot)
-    for uid, services in sorted(users.items()):
-        if len(services) > 1:
-            yield Finding(" and ".join(sorted(services)), f"uid {uid}", f"both run processes as uid {uid}")
+    users = (
+        (uid, one.service or one.slot)
+        for one in facts.containers.values() for process in one.processes for uid in process.uids - {0}
+    )  # fmt: skip
+    for uid, services in sorted(shared(users)):
+        yield Finding(" and ".join(sorted(services)), f"uid {uid}", f"both run processes as uid {uid}")
 
 
 def _host_mounts(facts: Facts) -> Iterator[Finding]:

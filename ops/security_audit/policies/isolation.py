@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ops.security_audit.policies.policy import Compose, Violation, exempt, own, policy, service_policy, services, tmpfs
+from ops.security_audit.policies.policy import Compose, Violation, exempt, own, policy, service_policy, services, shared, tmpfs
 
 NETWORKS = {
     "web": {"edge"},
@@ -109,18 +109,17 @@ def privilege_escalation(name: str, service: Mapping[str, Any]) -> Iterator[tupl
     why="Root in a container is root on the host if it escapes; a shared uid can read the other's secrets and volumes.",
 )  # fmt: skip
 def user(compose: Compose) -> Iterator[Violation]:
-    taken: dict[str, str] = {}
+    uids: list[tuple[int, str]] = []
     for name, service in services(compose):
-        declared = str(service.get("user", ""))
-        uid = declared.split(":", maxsplit=1)[0]
-        if not re.fullmatch(r"\d+:\d+", declared):
-            yield name, f"user is {declared!r}", 'set user: "uid:gid" in numbers, as the image creates it'
-        elif int(uid) == 0:
-            if not exempt(service, "root"):
-                yield name, "runs as root", "give it a user of its own, or state the reason in x-cc03.exempt.root"
-        elif uid in taken:
-            yield name, f"has the uid of {taken[uid]}", "give each service a uid of its own"
-        taken.setdefault(uid, name)
+        declared = re.fullmatch(r"(\d+):\d+", str(service.get("user", "")))
+        if not declared:
+            yield name, f"user is {service.get('user', '')!r}", 'set user: "uid:gid" in numbers, as the image creates it'
+        elif int(declared[1]):
+            uids.append((int(declared[1]), name))
+        elif not exempt(service, "root"):
+            yield name, "runs as root", "give it a user of its own, or state the reason in x-cc03.exempt.root"
+    for _, names in shared(uids):
+        yield from ((name, f"has the uid of {names[0]}", "give each service a uid of its own") for name in names[1:])
 
 
 @service_policy("1.7", "Containers are not privileged, and have namespaces of their own",

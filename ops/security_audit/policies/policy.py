@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+Key = TypeVar("Key", bound=Hashable)
 Compose = Mapping[str, Any]
 Violation = tuple[str, str, str]
 """(service or section, what is wrong, how to correct it)"""
@@ -83,6 +85,14 @@ def own(service: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def exempt(service: Mapping[str, Any], subject: str) -> bool:
     return subject in (own(service).get("exempt") or {})
+
+
+def shared(owned: Iterable[tuple[Key, str]]) -> Iterator[tuple[Key, list[str]]]:
+    """Each thing (a uid, a volume) that has several owners, with these in their order."""
+    owners: dict[Key, dict[str, None]] = defaultdict(dict)
+    for thing, owner in owned:
+        owners[thing][owner] = None
+    yield from ((thing, list(names)) for thing, names in owners.items() if len(names) > 1)
 
 
 def tmpfs(service: Mapping[str, Any]) -> Iterator[tuple[str, set[str]]]:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from ops.core.errors import did_you_mean
 from ops.security_audit.policies.isolation import mounts_of
-from ops.security_audit.policies.policy import Compose, Violation, exempt, own, policy, service_policy, services, tmpfs
+from ops.security_audit.policies.policy import Compose, Violation, exempt, own, policy, service_policy, services, shared, tmpfs
 from ops.stack.compose_keys import ServiceKeys
 from ops.stack.model import EDGE
 from ops.stack.value_types import memory_bytes
@@ -304,13 +304,12 @@ def deployer_keys(name: str, service: Mapping[str, Any]) -> Iterator[tuple[str, 
 @policy("1.24", "A volume belongs to one service",
         why="A volume is the data of one service: another one that mounts it can read or alter them.")  # fmt: skip
 def own_volumes(compose: Compose) -> Iterator[Violation]:
-    owners: dict[str, str] = {}
-    for name, service in services(compose):
-        for source, _, mode in mounts_of(service):
-            if source.startswith(PATHS) or (name in VOLUME_READERS and mode == "ro"):
-                continue
-            if (owner := owners.setdefault(source, name)) != name:
-                yield name, f"mounts {source}, the volume of {owner}", "give it a volume of its own"
+    mounted = (
+        (source, name) for name, service in services(compose) for source, _, mode in mounts_of(service)
+        if not source.startswith(PATHS) and not (name in VOLUME_READERS and mode == "ro")
+    )  # fmt: skip
+    for volume, names in shared(mounted):
+        yield from ((name, f"mounts {volume}, the volume of {names[0]}", "give it a volume of its own") for name in names[1:])
 
 
 @service_policy("1.25", "The number of processes is limited",
