@@ -71,10 +71,6 @@ def _items(objects: Any, collection: Path, key: str = "name", *, ref: str = "", 
     return {full: Item(one, (*collection, Ref(ref, full) if ref else name), collection) for full, (name, one) in names.items()}
 
 
-def _roles(realm: Object) -> Items:
-    return _items((realm.get("roles") or {}).get("realm"), ("roles",))
-
-
 def _client_roles(realm: Object) -> Items:
     found: dict[str, Item] = {}
     for client, roles in ((realm.get("roles") or {}).get("client") or {}).items():
@@ -96,17 +92,10 @@ def mappers(word: str, name: str, item: Item) -> Items:
     return _items(item.content.get("protocolMappers"), models, ref=f"{word} mapper", above=f"{name}/")
 
 
-def _client_mappers(realm: Object) -> Items:
-    return {name: one for client, item in _clients(realm).items() for name, one in mappers("client", client, item).items()}
-
-
-def _scope_mappers(realm: Object) -> Items:
-    scopes = _client_scopes(realm).items()
-    return {name: one for scope, item in scopes for name, one in mappers("client scope", scope, item).items()}
-
-
-def _identity_providers(realm: Object) -> Items:
-    return _items(realm.get("identityProviders"), INSTANCES, "alias")
+def _mappers_of(word: str, owners: Callable[[Object], Items]) -> Callable[[Object], Items]:
+    return lambda realm: {
+        name: one for owner, item in owners(realm).items() for name, one in mappers(word, owner, item).items()
+    }  # fmt: skip
 
 
 def _provider_mappers(realm: Object) -> Items:
@@ -115,10 +104,6 @@ def _provider_mappers(realm: Object) -> Items:
         alias = one["identityProviderAlias"]
         found |= _items([one], (*INSTANCES, alias, "mappers"), ref="provider mapper", above=f"{alias}/")
     return found
-
-
-def _required_actions(realm: Object) -> Items:
-    return _items(realm.get("requiredActions"), ("authentication", "required-actions"), "alias")
 
 
 def _components(realm: Object) -> Items:
@@ -176,19 +161,25 @@ KINDS: Mapping[str, Kind] = {
     ),
     "components": Kind(COMPONENT, _components, own=_own_component),
     "roles": Kind(
-        "role", _roles, COMPOSITES, lambda name, _, realm: name in (*OWN["roles"], f"default-roles-{realm['realm']}"),
+        "role", lambda realm: _items((realm.get("roles") or {}).get("realm"), ("roles",)), COMPOSITES,
+        lambda name, _, realm: name in (*OWN["roles"], f"default-roles-{realm['realm']}"),
         lambda role, *_: without(role, COMPOSITES),
     ),
     "clientScopes": Kind("client scope", _client_scopes, ("protocolMappers",), lambda name, *_: name in OWN_SCOPES),
     "groups": Kind("group", groups, OF_GROUPS, made=lambda group, *_: without(group, OF_GROUPS)),
-    "identityProviders": Kind("identity provider", _identity_providers),
-    "protocolMappers": Kind("mapper", _client_mappers, own=_of_other_clients),
+    "identityProviders": Kind(
+        "identity provider", lambda realm: _items(realm.get("identityProviders"), INSTANCES, "alias")
+    ),
+    "protocolMappers": Kind("mapper", _mappers_of("client", _clients), own=_of_other_clients),
 }  # fmt: skip
 """Kinds of which something may be pruned, in the order in which they are listed."""
 CLIENT_ROLES = replace(KINDS["roles"], items=_client_roles)
-SCOPE_MAPPERS = Kind("mapper", _scope_mappers)
+SCOPE_MAPPERS = Kind("mapper", _mappers_of("client scope", _client_scopes))
 PROVIDER_MAPPERS = Kind("mapper", _provider_mappers)
-REQUIRED_ACTIONS = Kind("required action", _required_actions, always=True)
+REQUIRED_ACTIONS = Kind(
+    "required action", lambda realm: _items(realm.get("requiredActions"), ("authentication", "required-actions"), "alias"),
+    always=True,
+)  # fmt: skip
 
 
 def reconciled(kind: Kind, realm: Object, live: Object) -> Iterator[Change]:
