@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from ops.keycloak.realm.declaration import Declaration, parse_realm
-from ops.keycloak.realm.live import Realm, bring_about
+from ops.keycloak.realm.live import Realm, apply_realm
 from ops.secrets.versions import secret_versions
 from ops.stack.compose import fill_config, placeholders
 from tests.smoke.accounts import PREFIX, Account, Login
@@ -103,7 +103,7 @@ class Declared:
 
         project = self.live.project
         realm = Realm(project, declaration, secret_versions(project.state), self.live.ports["ops"])
-        bring_about(realm, report, deletions=True)
+        apply_realm(realm, report, deletions=True)
         return told
 
     def left(self) -> list[Any]:

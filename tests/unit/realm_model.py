@@ -55,7 +55,7 @@ class Model:
         self.live: dict[str, Any] = {}
 
     def become(self, wanted: Declaration) -> Model:
-        """As `bring_about`: planned again where more is made than was asked for."""
+        """As `apply_realm`: planned again where more is made than was asked for."""
         while changes := plan_realm(wanted, self.live):
             for change in changes:
                 self.perform(change)

@@ -21,7 +21,7 @@ from ops.keycloak.admin import OPERATIONS, Refused
 from ops.keycloak.probe import verify
 from ops.keycloak.probe.edge import request
 from ops.keycloak.probe.gather import public_url
-from ops.keycloak.realm.live import bring_about, declared
+from ops.keycloak.realm.live import apply_realm, declared
 from ops.keycloak.repair.admin_api import as_now
 from ops.keycloak.repair.steps import RecoverAdmin, RestoreOperations
 from ops.keycloak.rotate import credentials
@@ -95,7 +95,7 @@ def agree(project: Project, perform: Callable[[Step], None], report: Callable[[s
         perform(AwaitHealthy("agree healthy", "wait for keycloak", slot="keycloak", deadline=deadline))
         perform(RestoreOperations("agree restore", "repair the operations client"))
     report("bringing the realm to its declaration")
-    bring_about(declared(project), report, deletions=False)
+    apply_realm(declared(project), report, deletions=False)
     verify.ready(project, report)
     present = present_secrets(project)
     # The declaration covers clients. It cannot tell a user's password.

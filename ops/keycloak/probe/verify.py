@@ -14,7 +14,7 @@ from ops.keycloak.failures.facts import REALM
 from ops.keycloak.probe.browser import OPENID, why_not
 from ops.keycloak.probe.edge import DISCOVERY, Answer, payload, request
 from ops.keycloak.probe.gather import public_url
-from ops.keycloak.realm.live import bring_about, declared
+from ops.keycloak.realm.live import apply_realm, declared
 from ops.project import Project
 from ops.secrets.versions import newest
 
@@ -107,7 +107,7 @@ def ready(project: Project, report: Callable[[str], None]) -> None:
     the account must not be taken for one of Keycloak. What cannot be done is left to be told by the verification that follows.
     """
     try:
-        bring_about(declared(project), report, deletions=False, only=(PROBE,))
+        apply_realm(declared(project), report, deletions=False, only=(PROBE,))
         if not logs_in(project):
             _set_password(project)
     except OpsError as problem:

@@ -261,7 +261,7 @@ def _tried(realm: Realm) -> dict[str, Any] | None:
         return None
 
 
-def bring_about(realm: Realm, report: Callable[[str], None], *, deletions: bool, only: tuple[str, ...] = ()) -> int:
+def apply_realm(realm: Realm, report: Callable[[str], None], *, deletions: bool, only: tuple[str, ...] = ()) -> int:
     """Make the live realm as declared; how many changes that took.
 
     Parameters

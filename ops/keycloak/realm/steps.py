@@ -30,8 +30,8 @@ class ApplyRealm(Step):
 
     def run(self, execution: Execution) -> None:
         from ops.keycloak.realm.declaration import read_realm
-        from ops.keycloak.realm.live import Realm, bring_about
+        from ops.keycloak.realm.live import Realm, apply_realm
 
         execution.touch()
         realm = Realm(execution.project, read_realm(self.realm), self.versions, execution.allocation.ports["ops"])
-        bring_about(realm, execution.reporter(self), deletions=self.deletions)
+        apply_realm(realm, execution.reporter(self), deletions=self.deletions)

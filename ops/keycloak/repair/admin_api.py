@@ -20,7 +20,7 @@ from ops.keycloak.admin import HUMAN, OPERATIONS, Account, Api, secret
 from ops.keycloak.failures.database import NEEDED, REDIRECTS, accepts, too_wide
 from ops.keycloak.failures.facts import OPS_CLIENT, REALM
 from ops.keycloak.probe.gather import public_url
-from ops.keycloak.realm.live import bring_about, declared
+from ops.keycloak.realm.live import apply_realm, declared
 from ops.keycloak.repair import undo_steps as undo
 from ops.project import Project
 from ops.secrets.at_rest import encrypted_copies as mirror
@@ -136,7 +136,7 @@ def enable_clients(change: Change, _: tuple[str, ...]) -> None:
     found = _clients(change)
     if missing := tuple(name for name in NEEDED if name not in found):
         # Nothing to undo: what the declaration has made anew is what was there before it was deleted.
-        bring_about(declared(change.project), lambda text: None, deletions=False, only=missing)
+        apply_realm(declared(change.project), lambda text: None, deletions=False, only=missing)
         found = _clients(change)
     for name in NEEDED:
         _set(change, found[name], enabled=True)

@@ -23,7 +23,7 @@ from ops.engines.podman.observe import inspected_containers
 from ops.engines.podman.supervisor import firewall
 from ops.engines.podman.supervisor.health import network_of
 from ops.keycloak.admin import OPERATIONS
-from ops.keycloak.realm.live import bring_about, declared
+from ops.keycloak.realm.live import apply_realm, declared
 from ops.project import Project
 from ops.security_audit.probe.containers import by_namespace, pids_of
 from ops.stack.certificates import TLS
@@ -248,7 +248,7 @@ def realm(**changes: object) -> Act:
         try:
             yield
         finally:
-            bring_about(declared(project), lambda said: None, deletions=False)
+            apply_realm(declared(project), lambda said: None, deletions=False)
 
     return act
 

@@ -66,7 +66,7 @@ def keycloak(monkeypatch: pytest.MonkeyPatch) -> Keycloak:
 
     monkeypatch.setattr(admin, "connect", made.connect)
     monkeypatch.setattr(restoring, "declared", lambda _: None)
-    monkeypatch.setattr(restoring, "bring_about", declare)
+    monkeypatch.setattr(restoring, "apply_realm", declare)
     monkeypatch.setattr(verify, "ready", lambda *_: made.order.append("the probe's user"))
     monkeypatch.setattr(rotate, "ANSWERS_WITHIN", 2.0)
     return made

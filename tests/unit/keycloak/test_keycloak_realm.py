@@ -15,7 +15,7 @@ from ops.keycloak.admin import KEEPER, OPERATIONS, Account, Answer, Forbidden, R
 from ops.keycloak.realm.change import Change, Ref, Request
 from ops.keycloak.realm.declaration import Declaration
 from ops.keycloak.realm.kinds import OVERRIDES
-from ops.keycloak.realm.live import Realm, bring_about, by_alias
+from ops.keycloak.realm.live import Realm, apply_realm, by_alias
 
 Asked = list[tuple[str, str, str, Any]]
 
@@ -168,7 +168,7 @@ def test_server_that_does_not_answer_is_asked_again(realm: Recorded, monkeypatch
 
     monkeypatch.setattr(realm, "read", read)
     told: list[str] = []
-    done = bring_about(realm, told.append, deletions=False)
+    done = apply_realm(realm, told.append, deletions=False)
 
     assert done == 2
     assert told == ["HTTP 502", "create realm cc03", "HTTP 504", "create client a"]
@@ -181,14 +181,14 @@ def test_realm_that_was_made_by_a_request_that_took_too_long_is_found(realm: Rec
     reads: list[dict[str, Any]] = [{}, declared]
     monkeypatch.setattr(realm, "read", lambda: reads.pop(0))
 
-    assert bring_about(realm, lambda text: None, deletions=False) == 1
+    assert apply_realm(realm, lambda text: None, deletions=False) == 1
 
 
 def test_realm_that_cannot_be_made_ends_it(realm: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(realm, "read", dict)
 
     with pytest.raises(OpsError, match="realm cc03 cannot be made"):
-        bring_about(realm, lambda text: None, deletions=False)
+        apply_realm(realm, lambda text: None, deletions=False)
 
 
 def test_conflict_that_leaves_the_object_out_is_told(realm: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,7 +197,7 @@ def test_conflict_that_leaves_the_object_out_is_told(realm: Recorded, monkeypatc
     left = [Change("create", "client", "a", Request("POST", ("clients",), {}))]
     monkeypatch.setattr("ops.keycloak.realm.live._left", lambda *_: left)
     with pytest.raises(OpsError, match="cannot create client a"):
-        bring_about(realm, lambda text: None, deletions=False)
+        apply_realm(realm, lambda text: None, deletions=False)
 
 
 def test_conflict_with_what_a_killed_command_has_made_is_none(realm: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,4 +205,4 @@ def test_conflict_with_what_a_killed_command_has_made_is_none(realm: Recorded, m
     plans = [[Change("create", "client", "a", Request("POST", ("clients",), {}))], []]
     monkeypatch.setattr("ops.keycloak.realm.live._left", lambda *_: plans.pop(0))
 
-    assert bring_about(realm, lambda text: None, deletions=False) == 1
+    assert apply_realm(realm, lambda text: None, deletions=False) == 1
