@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from ops.stack.firewall_rules import rules
 from ops.stack.images import WantedImage
-from ops.stack.model import EDGE, LABEL_HASH, LABEL_SERVICE, SURGE, Account, Allocation, Limits, Seen, Service, Stack
+from ops.stack.model import EDGE, LABEL_HASH, LABEL_SERVICE, SURGE, Account, Allocation, Seen, Service, Stack
 from ops.stack.render import ONE_OFFS, digest, environment, hash_of, migration_login, one_off, secret_name
 
 
@@ -55,13 +55,15 @@ class Wanted:
         return tuple(slot for slot in self.compose["services"] if not one_off(slot) and not slot.endswith(f"-{SURGE}"))
 
 
+_STACK, _ALLOCATION, _IMAGES = TypeAdapter(Stack), TypeAdapter(Allocation), TypeAdapter(dict[str, WantedImage])
+
+
 def pack(wanted: Wanted) -> dict[str, Any]:
     """What a release needs besides its compose file and its configuration, as JSON."""
-    services = {name: _plain(service) for name, service in wanted.stack.services.items()}
     return {
-        "stack": {**_plain(wanted.stack), "services": services},
-        "allocation": _plain(wanted.allocation),
-        "images": {name: _plain(image) for name, image in wanted.images.items()},
+        "stack": _STACK.dump_python(wanted.stack, mode="json"),
+        "allocation": _ALLOCATION.dump_python(wanted.allocation, mode="json"),
+        "images": _IMAGES.dump_python(dict(wanted.images), mode="json"),
         "versions": dict(wanted.versions),
         "supervise": dict(wanted.supervise),
         "certificate_names": {name: list(names) for name, names in wanted.certificate_names.items()},
@@ -79,13 +81,12 @@ def unpack(
     Fields that this version does not know are left out, and those that are missing get their defaults, so that releases of
     earlier and later versions can be read.
     """
-    stack = packed["stack"]
-    services = {name: _service(value) for name, value in stack["services"].items()}
-    supervise = packed["supervise"]
+    stack, supervise = packed["stack"], packed["supervise"]
+    services = {name: _current(value) for name, value in stack["services"].items()}
     return Wanted(
-        stack=Stack(**{**stack, "services": services, "volumes": tuple(stack["volumes"]), "secrets": tuple(stack["secrets"])}),
-        allocation=Allocation(**packed["allocation"]),
-        images={name: _image(value) for name, value in packed["images"].items()},
+        stack=_STACK.validate_python({**stack, "services": services}),
+        allocation=_ALLOCATION.validate_python(packed["allocation"]),
+        images=_IMAGES.validate_python(packed["images"]),
         compose=compose,
         config={name: digest(dict(files)) for name, files in config_files.items()},
         versions=packed["versions"], config_files=config_files,
@@ -93,22 +94,6 @@ def unpack(
         certificate_names={name: tuple(names) for name, names in packed["certificate_names"].items()},
         settings=packed["settings"], number=number, realm=realm, violations=tuple(packed.get("violations", ())),
     )  # fmt: skip
-
-
-def _plain(value: Any) -> Any:
-    """Dataclasses, tuples and paths as JSON has them."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {entry.name: _plain(getattr(value, entry.name)) for entry in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
-
-
-def _known(kind: type, value: Mapping[str, Any]) -> dict[str, Any]:
-    names = {entry.name for entry in dataclasses.fields(kind)}
-    return {key: tuple(item) if isinstance(item, list) else item for key, item in value.items() if key in names}
 
 
 FORMER_NAMES = {
@@ -123,21 +108,9 @@ def _current(value: Mapping[str, Any]) -> dict[str, Any]:
     """A sealed service in today's words."""
     found = {FORMER_NAMES.get(key, key): one for key, one in value.items()}
     if "hands" in found:
-        accounts = {secret: Account(*to.split(" ", 1)) for secret, to in found["hands"].items()}
-        found["credentials"] = {secret: {"kind": one.kind, "name": one.name} for secret, one in accounts.items()}
+        found["credentials"] = {secret: Account(*to.split(" ", 1)) for secret, to in found["hands"].items()}
         found["stops_requests"] = found["interrupts"].partition(";")[0] == "everybody"
     return found
-
-
-def _service(value: Mapping[str, Any]) -> Service:
-    known = _known(Service, _current(value))
-    known["credentials"] = {secret: Account(**one) for secret, one in known.get("credentials", {}).items()}
-    build = known.get("build")
-    return Service(**{**known, "limits": Limits(**value["limits"]), "build": Path(build) if build else None})
-
-
-def _image(value: Mapping[str, Any]) -> WantedImage:
-    return WantedImage(**{**_known(WantedImage, value), "bases": tuple((suite, tag) for suite, tag in value["bases"])})
 
 
 def with_versions(wanted: Wanted, versions: Mapping[str, int]) -> Wanted:
