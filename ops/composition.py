@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ops.audit_log.record import record_change
-from ops.backup.around import follow_change, refuse_unfinished
+from ops.backup.around import archive, follow_change, refuse_unfinished
 from ops.certificates.folder import good_names
 from ops.core.state import State
 from ops.deploy.hooks import run_around
@@ -37,6 +37,9 @@ KEPT: Mapping[str, Callable[[State], Any]] = {
 
 LOG_ERRORS: Callable[[str, float], list[str]] = errors
 """What a container's log calls an error from a time on: of services that log JSON."""
+
+ARCHIVE = archive
+"""Has the backup's archive of this host hold what it has now."""
 
 
 def check_realm(text: str, where: str) -> None:

@@ -164,6 +164,12 @@ class Project:
 
         return realm_of(placeholders(self.settings, self.ports), self.host.repository, check_realm)
 
+    def archive(self) -> None:
+        """Have the backup's archive of this host hold what it has now."""
+        from ops.composition import ARCHIVE
+
+        ARCHIVE(self)
+
     def targets(self, without: frozenset[str] = frozenset()) -> tuple[Target, ...]:
         """What health is asked of, for every container that should run."""
         return targets_of(self.state, self.stack, self.allocation, without)

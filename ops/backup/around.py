@@ -52,3 +52,10 @@ def follow_change(change: UnderWay) -> Iterator[None]:
                 change.note(f"the backup has no {name} ({size >> 20} MB, too large): copy it yourself")
         except (OSError, OpsError) as problem:
             change.note(f"the backup does not have this change: {problem}; it follows with the next one")
+
+
+def archive(project: Project) -> None:
+    """Write the archive of this host now. Raises as `host_archive.keep`."""
+    from ops.backup import host_archive
+
+    host_archive.keep(project)

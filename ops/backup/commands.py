@@ -278,9 +278,9 @@ def key(c: Context, export: str = "", check: str = "", import_: str = "") -> Non
     Without these keys no backup can be read.
     """
     from ops.audit_log.record import audited
-    from ops.backup import keys
     from ops.cli import show
     from ops.project import must_exist, open_project
+    from ops.secrets import backup_keys as keys
 
     project = must_exist(open_project())
     if export:

@@ -22,13 +22,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ops.backup import container, keys
+from ops.backup import container
 from ops.core import files, lock, records
 from ops.core.errors import HostLacks, OpsError
 from ops.core.state import State
 from ops.host.files import owner_of
 from ops.project import Project
 from ops.releases.store import current_number
+from ops.secrets import backup_keys as keys
 from ops.secrets import versions
 from ops.secrets.at_rest import encrypted_copies as mirror
 from ops.secrets.at_rest import encryption

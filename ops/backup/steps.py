@@ -1,4 +1,4 @@
-"""Steps that make, prove and export backups and their keys."""
+"""Steps that make and prove backups."""
 
 from __future__ import annotations
 
@@ -26,33 +26,6 @@ class WriteHostArchive(Step):
 
 
 ARCHIVE = WriteHostArchive("archive", "archive settings, secrets and releases for the backup")
-
-
-@dataclass(frozen=True)
-class ExportKey(Step):
-    """Write the newest key of the repositories into a file (0600) for a place that is not this host, and read it back. Only
-    then may the repositories be given it."""
-
-    path: str = ""
-    before: int = 0
-    """Version that they have now."""
-    version: int = 0
-
-    def run(self, execution: Execution) -> None:
-        from ops.backup import keys
-
-        keys.write(execution.project, Path(self.path))
-        keys.allow(execution.state, (self.before, self.version))
-
-
-@dataclass(frozen=True)
-class NoteExported(Step):
-    """Write down that the key which is in use was exported."""
-
-    def run(self, execution: Execution) -> None:
-        from ops.backup import keys
-
-        keys.note_exported(execution.state)
 
 
 @dataclass(frozen=True)

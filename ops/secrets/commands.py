@@ -102,7 +102,7 @@ def _place_for(project: Project, targets: Sequence[Target], export: str) -> str:
     """Absolute path of the file for the new key of the repositories; empty where no key is rotated."""
     from pathlib import Path
 
-    from ops.backup import keys
+    from ops.secrets import backup_keys as keys
     from ops.secrets.table import ESCROWED
 
     if not any(one.kind in ESCROWED for one in targets):
@@ -153,8 +153,8 @@ def rotation_goal(project: Project, targets: Sequence[Target], name: str, export
     from dataclasses import replace
     from pathlib import Path
 
-    from ops.backup import keys
     from ops.deploy.transition import again
+    from ops.secrets import backup_keys as keys
     from ops.secrets import versions
     from ops.secrets.plan import Rotation, rotations, version_for, with_export
     from ops.secrets.table import ESCROWED

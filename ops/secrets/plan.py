@@ -6,11 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ops.backup.steps import ExportKey, NoteExported
 from ops.core.errors import HostLacks
 from ops.core.plan import Plan, Step, linked
 from ops.releases.steps import seals
-from ops.secrets.steps import GenerateSecret, HandOver, ProveLogin, VerifySecret
+from ops.secrets.steps import ExportKey, GenerateSecret, HandOver, NoteExported, ProveLogin, VerifySecret
 from ops.secrets.table import BY_API, BY_FILE, OWNERS, TARGETS, UNTRIED, Target
 from ops.stack.model import Seen, Service, Stack
 from ops.stack.render import volume_name

@@ -6,11 +6,11 @@ checks the secret is known to accept today's version alone; a key of the reposit
 
 from __future__ import annotations
 
-from ops.backup import keys
 from ops.core import files
 from ops.core.errors import OpsError
 from ops.core.state import State
 from ops.project import Project
+from ops.secrets import backup_keys as keys
 from ops.secrets import verifiers, versions
 from ops.secrets.at_rest import encrypted_copies as mirror
 from ops.secrets.table import target_named

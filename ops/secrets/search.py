@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ops.backup import keys
-from ops.backup.restore.volumes import folder_of
 from ops.core.state import State
 from ops.engines.podman import argv as podman
 from ops.project import Project
+from ops.secrets import backup_keys as keys
 from ops.secrets.at_rest import encrypted_copies as mirror
 from ops.secrets.versions import newest_values
 from ops.stack.model import Container
+from ops.stack.render import volume_name
 
 CHUNK = 8 << 20
 VOLUME_BYTES = 512 << 20
@@ -143,7 +143,7 @@ def _chunks(path: Path) -> Iterator[bytes]:
 
 
 def _volume(project: Project, volume: str, needles: Mapping[str, tuple[bytes, ...]], found: Found) -> None:
-    root = folder_of(project, volume)
+    root = project.engine.volumes().get(volume_name(project.name, volume))
     if root is None:
         return
     sizes = {}

@@ -139,3 +139,30 @@ class ProveLogin(Step):
 
         if why := until(refused, LOGIN_SECONDS):
             raise OpsError(f"{self.slot} cannot log in with {self.secret}", why, f"inv logs {self.slot} --since 10m")
+
+
+@dataclass(frozen=True)
+class ExportKey(Step):
+    """Write the newest key of the repositories into a file (0600) for a place that is not this host, and read it back. Only
+    then may the repositories be given it."""
+
+    path: str = ""
+    before: int = 0
+    """Version that they have now."""
+    version: int = 0
+
+    def run(self, execution: Execution) -> None:
+        from ops.secrets import backup_keys
+
+        backup_keys.write(execution.project, Path(self.path))
+        backup_keys.allow(execution.state, (self.before, self.version))
+
+
+@dataclass(frozen=True)
+class NoteExported(Step):
+    """Write down that the key which is in use was exported."""
+
+    def run(self, execution: Execution) -> None:
+        from ops.secrets import backup_keys
+
+        backup_keys.note_exported(execution.state)

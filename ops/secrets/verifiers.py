@@ -9,7 +9,6 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from ops.backup import host_archive
 from ops.core.errors import OpsError
 from ops.engines import postgres
 from ops.keycloak.rotate import credentials as keycloak
@@ -96,7 +95,7 @@ def signer_accepts(project: Project, name: str, version: int, value: str) -> boo
 
 def set_cipher(project: Project, name: str, values: Values) -> None:
     """The container that starts next finds the former key in host.tar, and has its own alone open the repositories."""
-    host_archive.keep(project)
+    project.archive()
 
 
 def opens(project: Project, name: str, value: str) -> tuple[bool, list[str]]:

@@ -131,11 +131,11 @@ def screen(project: Project, rows: list[Row] | None = None) -> Group:
     from rich.console import Group
     from rich.text import Text
 
-    from ops.backup.keys import exported_at
     from ops.core.journal import under_way
     from ops.engines.engine import LOST
     from ops.releases.headline import headline
     from ops.releases.situation import situation
+    from ops.secrets.backup_keys import exported_at
 
     rows = collect(project) if rows is None else rows
     head = [Text(line.text, style=line.style) for line in headline(situation(project.state))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.unit.imports import circles, features
 
 CIRCLES = {
-    ("backup", "secrets"), ("certificates", "deploy"),
+    ("certificates", "deploy"),
     ("deploy", "keycloak"), ("deploy", "secrets"), ("keycloak", "secrets"),
     ("project", "releases"), ("project", "secrets"), ("releases", "secrets"),
 }  # fmt: skip

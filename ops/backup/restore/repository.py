@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ops.backup import credentials, keys
+from ops.backup import credentials
 from ops.backup import host_archive as archive
 from ops.backup.container import SERVICE
 from ops.backup.restore import volumes
@@ -24,6 +24,7 @@ from ops.execution import Execution
 from ops.images.plan import image_steps
 from ops.observed import observe
 from ops.project import Project
+from ops.secrets import backup_keys as keys
 from ops.secrets import versions
 from ops.secrets.at_rest import encrypted_copies as mirror
 from ops.stack import applied_settings

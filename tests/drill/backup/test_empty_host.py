@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ops.backup import keys
 from ops.core.process import run
+from ops.secrets import backup_keys as keys
 from tests.drill.backup.hands import Backups
 from tests.drill.conftest import Record
 from tests.drill.stack import inv

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ops.backup import keys
 from ops.engines.podman import argv as podman
+from ops.secrets import backup_keys as keys
 from ops.secrets import versions
 from tests.drill.backup.hands import Backups, assert_told, put_back
 from tests.drill.clone import Clone

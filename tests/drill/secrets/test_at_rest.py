@@ -14,10 +14,9 @@ from pathlib import Path
 import pytest
 
 from ops.backup import host_archive as archive
-from ops.backup import keys as backup_keys
 from ops.backup.restore.volumes import folder_of
 from ops.core.process import run
-from ops.secrets import verifiers, versions
+from ops.secrets import backup_keys, verifiers, versions
 from ops.secrets.at_rest import encrypted_copies as mirror
 from ops.secrets.at_rest import keys
 from ops.secrets.search import forms

@@ -14,7 +14,7 @@ from pathlib import Path
 import pyrage
 import pytest
 
-from ops.backup import around, keys
+from ops.backup import around
 from ops.backup import host_archive as archive
 from ops.backup.restore import repository as bootstrap
 from ops.cli.execute import UnderWay
@@ -24,6 +24,7 @@ from ops.core.plan import Plan
 from ops.core.state import State
 from ops.engines.podman.host import Host
 from ops.project import Project
+from ops.secrets import backup_keys as keys
 from ops.secrets import versions
 from ops.secrets.at_rest import encryption
 from ops.stack.repositories import Repository

@@ -8,12 +8,12 @@ import pytest
 
 from ops.audit_log import record as audit
 from ops.backup import host_archive as archive
-from ops.backup import keys
 from ops.core import records
 from ops.core.journal import Journal
 from ops.core.state import State
 from ops.project import Project
 from ops.releases import store as releases
+from ops.secrets import backup_keys as keys
 from ops.stack.release import Activation
 from tests.unit.backup.test_backup_archive import project as project  # noqa: PLC0414  (a fixture)
 

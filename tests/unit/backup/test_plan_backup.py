@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from ops.backup import keys
 from ops.backup.sets import (
     ELSE,
     STAMP,
@@ -29,6 +28,7 @@ from ops.backup.sets import (
     size,
 )
 from ops.core.errors import HostLacks, OpsError, UsageProblem
+from ops.secrets import backup_keys as keys
 from ops.stack import applied_settings
 from tests.unit.builders import REPOSITORY, settings, stack
 

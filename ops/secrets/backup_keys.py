@@ -14,6 +14,7 @@ import re
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyrage
 
@@ -21,9 +22,11 @@ from ops.core import files
 from ops.core.errors import HostLacks, OpsError, UsageProblem
 from ops.core.files import destination
 from ops.core.state import State
-from ops.project import Project
 from ops.secrets import versions
 from ops.secrets.at_rest.keys import public
+
+if TYPE_CHECKING:
+    from ops.project import Project
 
 CIPHER, RECOVERY = "backup-cipher", "backup-recovery"
 ROTATED = "rotated"
