@@ -30,16 +30,31 @@ ln -s /h2 /opt/keycloak/data/h2
 exec /opt/keycloak/bin/kc.sh export --db=dev-file ${1:+--db-username="$1" --db-password=password} \
   --dir=/export --users=different_files --users-per-file=500
 """
-IMPORT = r"""set -euo pipefail
+
+
+def own_options(file: str, *without: str) -> str:
+    """Shell that writes Keycloak's options as the release has them into a file, with no secret but its database's password.
+
+    Parameters
+    ----------
+    without: patterns of lines that are left out, besides those of the first administrator.
+    """
+    others = "".join(f" && $line != {pattern}" for pattern in without)
+    return rf"""set -euo pipefail
 umask 077
 password=$(</run/secrets/postgres-keycloak)
 while IFS= read -r line || [[ -n $line ]]; do
   [[ $line == *@secret:postgres-keycloak@* || $line != *@secret:* ]] || continue
-  [[ $line != bootstrap-admin-* && $line != db-url-database=* ]] || continue
-  printf '%s\n' "${line//@secret:postgres-keycloak@/"$password"}"
-done </etc/cc03/current/keycloak.conf >/run/import.conf
-printf 'db-url-database=%s\n' "$1" >>/run/import.conf
+  [[ $line != bootstrap-admin-*{others} ]] || continue
+  printf '%s\n' "${{line//@secret:postgres-keycloak@/"$password"}}"
+done </etc/cc03/current/keycloak.conf >{file}
 mkdir -p /run/keycloak/data/tmp
+"""
+
+
+IMPORT = (
+    own_options("/run/import.conf", "db-url-database=*")
+    + r"""printf 'db-url-database=%s\n' "$1" >>/run/import.conf
 keycloak() {
   java @/opt/keycloak/conf/jvm.options io.quarkus.bootstrap.runner.QuarkusEntryPoint --config-file=/run/import.conf \
     "$@" --optimized
@@ -50,6 +65,7 @@ OPERATIONS=$(</run/secrets/keycloak-ops)
 export OPERATIONS
 keycloak bootstrap-admin service --client-id="$2" --client-secret:env=OPERATIONS
 """
+)
 
 
 @dataclass(frozen=True)

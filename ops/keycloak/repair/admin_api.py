@@ -19,6 +19,7 @@ from ops.core.process import until
 from ops.keycloak.admin import HUMAN, OPERATIONS, Account, Api, secret
 from ops.keycloak.failures.database import NEEDED, REDIRECTS, accepts, too_wide
 from ops.keycloak.failures.facts import OPS_CLIENT, REALM
+from ops.keycloak.h2.steps import own_options
 from ops.keycloak.probe.gather import public_url
 from ops.keycloak.realm.live import apply_realm, declared
 from ops.keycloak.repair import undo_steps as undo
@@ -196,20 +197,14 @@ def revert(project: Project, calls: list[Call]) -> None:
 TEMPORARY = Account("master", "cc03-recovery", "keycloak-recovery")
 SECONDS = 420.0
 """The command starts a Keycloak without its HTTP server: 16 s of CPU time, and 145 s on a host with a load of 20 per CPU."""
-SCRIPT = r"""set -euo pipefail
-umask 077
-IFS= read -r RECOVERY; export RECOVERY
-password=$(</run/secrets/postgres-keycloak)
-while IFS= read -r line || [[ -n $line ]]; do
-  [[ $line == *@secret:postgres-keycloak@* || $line != *@secret:* ]] || continue
-  [[ $line != bootstrap-admin-* ]] || continue
-  printf '%s\n' "${line//@secret:postgres-keycloak@/"$password"}"
-done </etc/cc03/current/keycloak.conf >/run/recovery.conf
-mkdir -p /run/keycloak/data/tmp
+SCRIPT = (
+    own_options("/run/recovery.conf")
+    + r"""IFS= read -r RECOVERY; export RECOVERY
 exec java @/opt/keycloak/conf/jvm.options -XX:AOTCache=/opt/keycloak/lib/keycloak.aot \
   io.quarkus.bootstrap.runner.QuarkusEntryPoint --config-file=/run/recovery.conf \
   bootstrap-admin service --client-id="$1" --client-secret:env=RECOVERY --optimized
 """
+)
 
 
 def bootstrap(project: Project, service: Mapping[str, Any]) -> None:
