@@ -48,7 +48,11 @@ class Unreachable(OpsError):
 
 
 class Refused(OpsError):
-    """Keycloak does not know the account, or not its secret, or has no such realm."""
+    """Keycloak does not know the account, or not its secret."""
+
+
+class NoRealm(Refused):
+    """There is no such realm, or nothing of Keycloak at that address."""
 
 
 class Forbidden(OpsError):
@@ -196,11 +200,12 @@ def _told(connection: KeycloakOpenIDConnection) -> Iterator[None]:
     except (KeycloakError, OSError) as problem:
         status, body = getattr(problem, "response_code", None), getattr(problem, "response_body", None) or b""
         if status is None:
-            why = str(problem) or type(problem).__name__
+            cause = problem.__cause__
+            why = (f"{problem} ({type(cause).__name__})" if cause else str(problem)) or type(problem).__name__
             raise Unreachable("Keycloak does not answer", why[:300], "inv keycloak") from problem
         said = _said(body.decode(errors="replace"))
         if status in (400, 401, 403, 404):
             what, why = f"Keycloak gives {connection.client_id} no token", f"HTTP {status}: {said or 'it did not say why'}"
-            raise Refused(what, why, "inv keycloak") from problem
+            raise (NoRealm if status == 404 else Refused)(what, why, "inv keycloak") from problem
         why = f"HTTP {status}: {said or 'nginx answers in its place'}"
         raise Unreachable("Keycloak does not answer", why, "inv keycloak") from problem

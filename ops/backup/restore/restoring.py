@@ -17,7 +17,7 @@ from ops.core.plan import Step
 from ops.core.process import until
 from ops.core.state import State
 from ops.deploy.steps import AwaitHealthy, StartContainer, StopContainer
-from ops.keycloak.admin import OPERATIONS, Refused
+from ops.keycloak.admin import OPERATIONS, NoRealm, Refused
 from ops.keycloak.probe import verify
 from ops.keycloak.probe.edge import request
 from ops.keycloak.probe.gather import public_url
@@ -77,6 +77,8 @@ def agree(project: Project, perform: Callable[[Step], None], report: Callable[[s
     def undecided() -> str:
         try:
             login.log_in()
+        except NoRealm as problem:
+            return problem.why
         except Refused:
             refused.append(login)
         except OpsError as problem:

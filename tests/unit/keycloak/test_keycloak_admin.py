@@ -7,11 +7,11 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from keycloak.exceptions import KeycloakAuthenticationError, KeycloakConnectionError, KeycloakGetError
+from keycloak.exceptions import KeycloakAuthenticationError, KeycloakConnectionError, KeycloakGetError, KeycloakPostError
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from ops.core.errors import OpsError
-from ops.keycloak.admin import HUMAN, OPERATIONS, Api, Forbidden, Refused, Unreachable, connect
+from ops.keycloak.admin import HUMAN, OPERATIONS, Api, Forbidden, NoRealm, Refused, Unreachable, connect
 from ops.project import Project
 from tests.unit.builders import PORTS, settings
 
@@ -86,6 +86,7 @@ def test_refusal_that_is_an_answer_too_is_handed_on() -> None:
     ("problem", "kind", "why"),
     [
         (KeycloakAuthenticationError("no", 401, b'{"error": "unauthorized_client"}'), Refused, "HTTP 401: unauthorized_client"),
+        (KeycloakPostError("no", 404, b'{"error": "Realm does not exist"}'), NoRealm, "HTTP 404: Realm does not exist"),
         (KeycloakGetError("no", 504, b"<html>"), Unreachable, "HTTP 504: nginx answers in its place"),
         (KeycloakConnectionError("timed out"), Unreachable, "timed out"),
         (ConnectionResetError(), Unreachable, "ConnectionResetError"),
@@ -96,8 +97,9 @@ def test_account_that_is_denied_is_told_from_a_keycloak_that_does_not_answer(
 ) -> None:
     one, _ = api(problem=problem)
 
-    with pytest.raises(kind):
+    with pytest.raises(OpsError) as caught:
         one.log_in()
+    assert type(caught.value) is kind
     with pytest.raises(kind):
         one.get("")
     assert one.why_refused() == why
