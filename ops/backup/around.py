@@ -48,7 +48,8 @@ def follow_change(change: UnderWay) -> Iterator[None]:
         yield
     finally:
         try:
-            for name, size in host_archive.left_out(host_archive.keep(change.project)).items():
+            written = host_archive.keep(change.project)
+            for name, size in host_archive.left_out(written).items() if written else ():
                 change.note(f"the backup has no {name} ({size >> 20} MB, too large): copy it yourself")
         except (OSError, OpsError) as problem:
             change.note(f"the backup does not have this change: {problem}; it follows with the next one")

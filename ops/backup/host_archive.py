@@ -247,10 +247,9 @@ def read_facts(archive: Path) -> dict[str, Any]:
     return found
 
 
-def left_out(archive: Path | None) -> Mapping[str, int]:
+def left_out(archive: Path) -> Mapping[str, int]:
     """File -> bytes of what was too large for an archive."""
-    found: Mapping[str, int] = read_facts(archive).get("left_out", {}) if archive else {}
-    return found
+    return dict(read_facts(archive).get("left_out", {}))
 
 
 def prove(project: Project, name: str, repository: str, deadline: float) -> str:

@@ -21,7 +21,8 @@ class WriteHostArchive(Step):
     def run(self, execution: Execution) -> None:
         from ops.backup.host_archive import LARGEST, keep, left_out
 
-        for name, size in left_out(keep(execution.project)).items():
+        written = keep(execution.project)
+        for name, size in left_out(written).items() if written else ():
             print(f"note: {name} is not in the backup: it has {size:,} bytes, {LARGEST:,} are the most", flush=True)
 
 

@@ -83,72 +83,52 @@ class Service:
     """Build context; None for an image that is taken as it is from a registry or a file."""
     owner: int = 0
     """The uid its main process runs as, and that its secrets and keys belong to."""
-    probe: str | None = None
-    """URL that tells, from the host, what the container's own health check tells; None: only the check itself does."""
-    live: str | None = None
-    """URL that answers, or program in the container that succeeds, while the process works at all, however busy it is.
-    None: the probe alone counts."""
-    socket: str | None = None
-    """Path in the container at which it, and no other, answers the probe: containers that share a network share its ports."""
     shares: str | None = None
     """Service in whose network its containers stand, and whose address and published ports they have."""
     holds: str | None = None
     """Service that stands in its network: the other side of `shares`."""
-    reload: tuple[str, ...] | None = None
-    """argv that makes the running container take up changed configuration; None: it is replaced."""
-    check: tuple[str, ...] | None = None
-    """argv that validates the configuration in the image, without the stack."""
-    smoke: str | None = None
-    """Path that is asked through nginx, of one container alone, before it counts as good."""
-    interrupts: str = ""
-    """Who notices while a container of this service is replaced."""
-    stops_requests: bool = False
-    """Whether every request to the site fails then."""
-    gap_seconds: float = 0.0
-    """How long that takes, where this host has not measured it yet."""
-    needs: tuple[str, ...] = ()
-    api_secrets: tuple[str, ...] = ()
-    """Secrets that are set through its API, and that no container mounts on its behalf."""
-    stop_after: tuple[str, ...] = ()
-    """Services that need this one in order to stop well, and therefore stop before it."""
-    migrate: tuple[str, ...] | None = None
-    """argv of the one-off run that prepares the database before new containers of this service start."""
-    migrates_as: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """Secret -> the `secret` and `account` that its migration finds in its place: what it makes belongs to another account."""
-    late_secrets: tuple[str, ...] = ()
-    """Secrets of which its container takes up a new version when it is next created for another reason."""
-    credentials: Mapping[str, Account] = field(default_factory=dict)
-    """Secret -> its account: a new version is set at the service that verifies it, before a container uses it."""
-    logins: Mapping[str, str] = field(default_factory=dict)
-    """Secret of a pair of roles -> the environment variable that names the role of its version."""
-    login_check: tuple[str, ...] = ()
-    """argv that tells, in its containers and given the name of a secret, whether that is accepted where it logs in."""
-    reconnect: tuple[str, ...] | None = None
-    """argv, run in its containers, that has clients open their long-lived connections anew."""
-    queue_requests: tuple[str, ...] | None = None
-    """argv, run in nginx before a container of it is stopped: its requests wait there from then on."""
-    backup: tuple[str, ...] | None = None
-    """argv, run in its container, of the verified backup that precedes a migration."""
-    optional: str | None = None
-    """Why the stack is complete without this service, and the cure; None: it is required."""
     start_seconds: int = 120
     """How long a container of this service may take until healthy."""
+    smoke: str | None = None
+    """Path that is asked through nginx, of one container alone, before it counts as good."""
     has_config: bool = False
     has_tls: bool = False
-    listens: Mapping[str, str] = field(default_factory=dict)
-    """Port at which it shows its certificate -> how TLS begins there: `tls` at once, `postgres` when asked for."""
-    reload_certificate: tuple[str, ...] = ()
-    """argv, run in its containers, that makes it read a new certificate; empty: it reads the file by itself."""
-    reload_roots: tuple[str, ...] = ()
-    """argv, run in its containers, that makes it read the roots that it trusts."""
-    roots_at_start: bool = False
-    """Whether it reads those roots once, when it starts."""
-    key_owner: int | None = None
-    """The uid that reads the key of its certificate, where that is not the service's own."""
-    public: int | None = None
-    """Port at which strangers reach it, under the public name."""
+
+    # The rest is what compose.yaml says below x-cc03, where compose_keys.py describes each. `health`:
+    probe: str | None = None
+    live: str | None = None
+    socket: str | None = None
+    # Commands, as argv:
+    reload: tuple[str, ...] | None = None
+    check: tuple[str, ...] | None = None
+    reconnect: tuple[str, ...] | None = None
+    queue_requests: tuple[str, ...] | None = None
+    backup: tuple[str, ...] | None = None
+    login_check: tuple[str, ...] = ()
+    # `downtime`; this host measures the seconds:
+    interrupts: str = ""
+    stops_requests: bool = False
+    gap_seconds: float = 0.0
+    # Its place among the others:
+    needs: tuple[str, ...] = ()
+    stop_after: tuple[str, ...] = ()
+    optional: str | None = None
     listen_network: str = ""
-    """The only one of its networks on which it listens; empty: on all of them."""
+    # `migration`. Secret -> the `secret` and `account` that it finds in its place:
+    migrate: tuple[str, ...] | None = None
+    migrates_as: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    # Secrets. Of a pair of roles -> the environment variable that names the role of its version:
+    api_secrets: tuple[str, ...] = ()
+    late_secrets: tuple[str, ...] = ()
+    credentials: Mapping[str, Account] = field(default_factory=dict)
+    logins: Mapping[str, str] = field(default_factory=dict)
+    # `tls`; `reload_roots` and `reload_certificate` are empty where it reads the files by itself:
+    listens: Mapping[str, str] = field(default_factory=dict)
+    reload_certificate: tuple[str, ...] = ()
+    reload_roots: tuple[str, ...] = ()
+    roots_at_start: bool = False
+    key_owner: int | None = None
+    public: int | None = None
 
     @property
     def grace(self) -> int:
