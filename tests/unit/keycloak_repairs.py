@@ -15,7 +15,7 @@ from ops.keycloak.repair.plan import next_way
 from ops.keycloak.repair.situation import Repair, Situation
 from ops.keycloak.repair.sql import SET_HERE
 from tests.unit import builders
-from tests.unit.keycloak.test_plan_keycloak import CASES
+from tests.unit.keycloak.test_failures import CASES
 from tests.unit.keycloak_facts import (
     failing,
     postgres,

@@ -12,7 +12,7 @@ from ops.keycloak.failures.diagnose import UNREADY, diagnose, said, shortened
 from ops.keycloak.failures.facts import LogLine
 from ops.keycloak.failures.log import ACCESS, errors, log_lines
 from ops.keycloak.failures.table import FAILURES
-from tests.unit.keycloak.test_keycloak_causes import CAUSES
+from tests.unit.keycloak.test_causes import CAUSES
 from tests.unit.keycloak_facts import HEALTHY, failing, line, logged
 
 TOLD = [

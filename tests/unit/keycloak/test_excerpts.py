@@ -14,7 +14,7 @@ from ops.keycloak.failures.diagnose import diagnose
 from ops.keycloak.failures.facts import Facts
 from ops.keycloak.failures.log import log_lines
 from ops.keycloak.failures.table import FAILURES
-from tests.unit.keycloak.test_keycloak_causes import CAUSES
+from tests.unit.keycloak.test_causes import CAUSES
 from tests.unit.keycloak_facts import HEALTHY, NOW, failing
 
 FOLDER = Path(__file__).parents[1] / "keycloak_excerpts"
