@@ -13,11 +13,11 @@ from ops.deploy.hooks import run_around
 from ops.host.files import owners
 from ops.images.network import warn_of_host_network
 from ops.keycloak.failures.log import errors
-from ops.releases.store import config_current, config_loaded, current_manifest, last_gaps
-from ops.secrets.at_rest.encrypted_copies import keep_current, sync
 from ops.secrets.at_rest.secret_files import names
 from ops.secrets.facts import write_after
-from ops.secrets.versions import all_accepted, secret_versions
+from ops.store.encrypted_copies import keep_current, sync
+from ops.store.releases import config_current, config_loaded, current_manifest, last_gaps
+from ops.store.versions import all_accepted, secret_versions
 
 WHILE_LOCKED = (refuse_unfinished, keep_current)
 """Entered once the project's lock is held, left before it is released. Given the project, the command, and where notes go."""

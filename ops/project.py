@@ -21,9 +21,6 @@ from ops.engines.podman.engine import PodmanEngine
 from ops.engines.podman.host import Host
 from ops.engines.podman.supervisor.command import COMMAND
 from ops.engines.podman.supervisor.health import Target
-from ops.releases.store import current_number, load_release
-from ops.secrets.at_rest import encryption
-from ops.secrets.versions import secret_versions
 from ops.stack.allocate import allocate, allocate_ports, as_json
 from ops.stack.applied_settings import with_settings
 from ops.stack.certificates import TLS, leaves, listeners
@@ -35,6 +32,9 @@ from ops.stack.render import address, container_name, digest, render_release
 from ops.stack.settings import Settings
 from ops.stack.wanted import Wanted
 from ops.stack.yaml_model import load_yaml
+from ops.store import encryption
+from ops.store.releases import current_number, load_release
+from ops.store.versions import secret_versions
 
 REFRESH = "refresh"
 """Name of the file with the stamps of the last `inv build --refresh`."""

@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from ops.core import files
 from ops.core.errors import UsageProblem
 from ops.project import Project
-from ops.secrets.versions import newest, next_version, path_of
 from ops.stack.repositories import Repository, read_credentials
+from ops.store.versions import newest, next_version, path_of
 
 
 def read_file(path: Path) -> str:

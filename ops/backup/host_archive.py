@@ -28,13 +28,12 @@ from ops.core.errors import HostLacks, OpsError
 from ops.core.state import State
 from ops.host.files import owner_of
 from ops.project import Project
-from ops.releases.store import current_number
 from ops.secrets import backup_keys as keys
-from ops.secrets import versions
-from ops.secrets.at_rest import encrypted_copies as mirror
-from ops.secrets.at_rest import encryption
 from ops.stack.applied_settings import OWNER
 from ops.stack.checkout import origin
+from ops.store import encrypted_copies as mirror
+from ops.store import encryption, versions
+from ops.store.releases import current_number
 
 NAME, FACTS, SEALED, SIGNED = "host.tar", "facts.json", "sealed.age", "sealed.hmac"
 STATE, CHECKOUT = "state", "checkout"

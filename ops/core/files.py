@@ -21,7 +21,7 @@ def _none(before: Path, after: Path) -> AbstractContextManager[None]:
 
 replacing: Callable[[Path, Path], AbstractContextManager[None]] = _none
 """Entered while the second of two files takes the place of the first: secrets at rest write the encrypted copy (see
-ops/secrets/at_rest/encrypted_copies.py)."""
+ops/store/encrypted_copies.py)."""
 renaming: Callable[[Path, Path], AbstractContextManager[None]] = _none
 """Entered while a file gets another name."""
 

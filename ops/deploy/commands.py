@@ -36,11 +36,11 @@ def checkout_goal(
 
     from ops.deploy.containers import Options
     from ops.deploy.transition import Goal
-    from ops.releases.store import current_number
     from ops.secrets.plan import refuse_lost_secrets
     from ops.security_audit.admission import violations
     from ops.stack.images import missing_optional
     from ops.stack.wanted import with_one_service
+    from ops.store.releases import current_number
 
     current = current_number(project.state)
     if only and current is None:
@@ -91,7 +91,7 @@ def deploy(
     from ops.deploy.transition import change_release
     from ops.host.preflight import check_host
     from ops.project import known_service, open_project
-    from ops.releases.store import activations
+    from ops.store.releases import activations
 
     began = time.monotonic()
     project = open_project()

@@ -11,7 +11,7 @@ from ops.core.errors import OpsError
 from ops.core.process import Result
 from ops.core.state import State
 from ops.engines.engine import Engine
-from ops.releases.store import record_schema
+from ops.store.releases import record_schema
 
 if TYPE_CHECKING:
     from ops.deploy.steps import Migrate

@@ -99,8 +99,8 @@ class RemoveState(Step):
     """Delete the project's state folder: releases, secrets, the CA, logs."""
 
     def run(self, execution: Execution) -> None:
-        from ops.secrets.at_rest import encryption
-        from ops.secrets.at_rest.encrypted_copies import HOME
+        from ops.store import encryption
+        from ops.store.encrypted_copies import HOME
 
         if (execution.state.root / HOME).is_dir():
             encryption.forget(execution.state.root)

@@ -30,8 +30,8 @@ def rollback(
     from ops.deploy.transition import Goal, back_to, change_release
     from ops.keycloak.schema.upgrade import Rules
     from ops.project import open_project
-    from ops.releases.store import activations, current_number, releases, schema_history
     from ops.stack.release import contracted_since, previous_good
+    from ops.store.releases import activations, current_number, releases, schema_history
 
     began = time.monotonic()
     project = open_project()

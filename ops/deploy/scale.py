@@ -46,9 +46,9 @@ def refuse_too_much(service: Service, number: int) -> None:
 
 def running_release(project: Project) -> Wanted:
     """The current release with today's secrets. Raises HostLacks where there is none, or a damaged one."""
-    from ops.releases.store import current_number
-    from ops.secrets.versions import secret_versions
     from ops.stack.wanted import with_versions
+    from ops.store.releases import current_number
+    from ops.store.versions import secret_versions
 
     number = current_number(project.state)
     if number is None:
@@ -113,7 +113,7 @@ def scale(c: Context, service: str, plan: bool = False, yes: bool = False) -> No
     from ops.deploy.rescale import rescaled
     from ops.deploy.transition import Goal, again, change_release
     from ops.project import open_project, supervisor_sources
-    from ops.releases.store import current_number, read_release
+    from ops.store.releases import current_number, read_release
 
     began = time.monotonic()
     name, number = parse(service)

@@ -66,8 +66,8 @@ class Goal:
         from ops.keycloak.schema.observed import with_schema
         from ops.observed import observe
         from ops.project import targets_of
-        from ops.releases.store import next_number
         from ops.stack.images import tags_of
+        from ops.store.releases import next_number
 
         project = self.project
         first = self.want(None)
@@ -98,8 +98,8 @@ def back_to(project: Project, number: int, rules: Rules = FORWARD) -> Goal:
 
     Its secrets are today's: one that was rotated since is not accepted any more, and never comes back.
     """
-    from ops.secrets.versions import secret_versions
     from ops.stack.wanted import with_versions
+    from ops.store.versions import secret_versions
 
     wanted = with_versions(project.wanted_again(number), secret_versions(project.state))
     return again(project, wanted, "rollback", rules=rules)
@@ -178,8 +178,8 @@ def _decided(goal: Goal) -> Decision:
 
 def _recognise(project: Project) -> None:
     """A release that is as wanted has served, also where the command that brought it about was killed before it said so."""
-    from ops.releases.store import activations, current_number, record_activation
     from ops.stack.release import GOOD, Activation, good_releases
+    from ops.store.releases import activations, current_number, record_activation
 
     number = current_number(project.state)
     if number is not None and number not in good_releases(activations(project.state)):
@@ -197,8 +197,8 @@ class _Attempt:
 
     def __init__(self, goal: Goal, wanted: Wanted, seen: Seen, plan: Plan) -> None:
         from ops.releases.steps import seals
-        from ops.releases.store import activations, current_number, next_number
         from ops.stack.release import good_releases
+        from ops.store.releases import activations, current_number, next_number
 
         self.goal, self.seen, self.plan = goal, seen, plan
         self.project, self.state = goal.project, goal.project.state
@@ -263,7 +263,7 @@ class _Attempt:
 
     def failed(self, problem: BaseException, done: int) -> BaseException:
         """Record what is not reverted, and describe it: an interrupt with the state that it leaves, and the ways out."""
-        from ops.releases.store import current_number
+        from ops.store.releases import current_number
 
         if not isinstance(problem, KeyboardInterrupt):
             failure = described(problem)
@@ -297,8 +297,8 @@ class _Attempt:
 
     def record(self, outcome: str, why: str) -> None:
         """That it fails (a full disk) is worth a note: it hides neither what happened nor what serves."""
-        from ops.releases.store import record_activation
         from ops.stack.release import GOOD, Activation
+        from ops.store.releases import record_activation
 
         outcome = GOOD if outcome == DONE else outcome
         try:
@@ -315,9 +315,10 @@ class _Attempt:
     def _clean_up(self) -> None:
         """Remove releases and images that nothing needs any more. That it fails is worth a note, no more."""
         from ops.releases.retention import clean_up
+        from ops.secrets.retiring import retire
 
         try:
-            clean_up(self.project)
+            clean_up(self.project, retire)
         except Exception as problem:
             failure = described(problem)
             note(f"old releases could not be cleaned up: {failure.what}: {failure.why}")

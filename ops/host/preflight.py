@@ -21,9 +21,9 @@ from ops.host.accounts import taken_ids
 from ops.host.files import owner_of
 from ops.host.findings import Facts, Folder, findings
 from ops.project import Project
-from ops.secrets.at_rest import encrypted_copies as mirror
-from ops.secrets.at_rest import encryption
 from ops.stack.applied_settings import OWNER
+from ops.store import encrypted_copies as mirror
+from ops.store import encryption
 
 STORAGE = Path("/var/lib/containers")
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from ops.core.errors import OpsError
 from ops.keycloak.failures.facts import OPS_CLIENT, REALM
-from ops.secrets.versions import values
 from ops.stack.compose import placeholders
+from ops.store.versions import values
 
 if TYPE_CHECKING:
     from keycloak import KeycloakOpenIDConnection

@@ -367,8 +367,8 @@ class _Run:
 
     def _record(self) -> None:
         """A release that was sealed for a repair has served."""
-        from ops.releases.store import current_number, record_activation
         from ops.stack.release import GOOD, Activation
+        from ops.store.releases import current_number, record_activation
 
         number = current_number(self.project.state) or 0
         at = time.strftime("%Y-%m-%dT%H:%M:%S%z")

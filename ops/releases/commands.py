@@ -45,7 +45,7 @@ def rows(kept: Sequence[Kept], activations: Sequence[Activation], current: int |
 
 
 def _read(state: State) -> list[dict[str, Any]]:
-    from ops.releases.store import activations, current_number, releases
+    from ops.store.releases import activations, current_number, releases
 
     return rows(releases(state), activations(state), current_number(state))
 
@@ -85,7 +85,7 @@ def list_releases(c: Context, json: bool = False) -> None:
 
 
 def _kept(state: State, number: int) -> Kept:
-    from ops.releases.store import read_release
+    from ops.store.releases import read_release
 
     if not (state.releases / str(number)).is_dir():
         raise HostLacks(f"there is no release {number}", "it never existed, or was removed", "inv releases")
@@ -107,7 +107,7 @@ def show_release(c: Context, release: int, json: bool = False) -> None:
 
     from ops.cli import show
     from ops.project import open_project
-    from ops.releases.store import activations
+    from ops.store.releases import activations
 
     state = open_project().state
     kept = _kept(state, whole_number(release, "RELEASE"))

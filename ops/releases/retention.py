@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from ops.core.files import remove_clear
 from ops.core.state import H2_FOLDER
 from ops.engines.podman import argv as podman
 from ops.project import Project
-from ops.releases.store import activations, config_current, current_number, releases
-from ops.secrets.retiring import retire
 from ops.stack.images import REGISTRY
 from ops.stack.release import Kept, expendable
+from ops.store.releases import activations, config_current, current_number, releases
 
 
-def clean_up(project: Project) -> list[int]:
+def clean_up(project: Project, retire: Callable[[Project], object]) -> list[int]:
     """Remove releases beyond those to keep, then the images and configuration that only they had, and former secrets.
-    Returns the numbers of the releases.
 
+    retire: removes former versions of secrets. Returns the numbers of the releases.
     Raises OpsError or OSError where something cannot be removed; what was removed until then is of no use to anybody.
     """
     state = project.state

@@ -9,7 +9,7 @@ from ops.core.journal import interrupted, under_way
 from ops.core.records import newest
 from ops.core.state import State
 from ops.releases.headline import Situation, stopped_by
-from ops.releases.store import activations, current_number
+from ops.store.releases import activations, current_number
 
 if TYPE_CHECKING:
     from ops.project import Project

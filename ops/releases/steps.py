@@ -25,8 +25,8 @@ class WriteRelease(Step):
     """Path within the release's folder -> text."""
 
     def run(self, execution: Execution) -> None:
-        from ops.releases.store import write_release
         from ops.stack.checkout import origin
+        from ops.store.releases import write_release
 
         tags = dict((self.manifest or {}).get("images", {}))
         have = execution.engine.images(tags.values())

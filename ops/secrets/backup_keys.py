@@ -22,8 +22,8 @@ from ops.core import files
 from ops.core.errors import HostLacks, OpsError, UsageProblem
 from ops.core.files import destination
 from ops.core.state import State
-from ops.secrets import versions
-from ops.secrets.at_rest.keys import public
+from ops.store import versions
+from ops.store.keys import public
 
 if TYPE_CHECKING:
     from ops.project import Project

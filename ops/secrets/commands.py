@@ -155,11 +155,11 @@ def rotation_goal(project: Project, targets: Sequence[Target], name: str, export
 
     from ops.deploy.transition import again
     from ops.secrets import backup_keys as keys
-    from ops.secrets import versions
     from ops.secrets.plan import Rotation, rotations, version_for, with_export
     from ops.secrets.table import ESCROWED
-    from ops.secrets.versions import secret_versions
     from ops.stack.wanted import with_versions
+    from ops.store import versions
+    from ops.store.versions import secret_versions
 
     running, state = project.deployed, project.state
 
@@ -200,9 +200,10 @@ def rotation_goal(project: Project, targets: Sequence[Target], name: str, export
 
 def _take_back(project: Project, change: Rotation) -> None:
     """Make the previous version current again. Where containers return to it, its verifier is set on the way."""
-    from ops.secrets import verifiers, versions
+    from ops.secrets import verifiers
     from ops.secrets.plan import moves_back
     from ops.secrets.steps import HandOver
+    from ops.store import versions
 
     secret, to, state = change.target.secret, change.target.to, project.state
     if not change.before:

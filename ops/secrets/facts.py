@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from ops.core import files
 from ops.core.state import State
 from ops.project import Project
-from ops.secrets import versions
-from ops.secrets.at_rest import encrypted_copies as mirror
 from ops.secrets.table import TARGETS, Target, consumers, target_named
+from ops.store import encrypted_copies as mirror
+from ops.store import versions
 
 if TYPE_CHECKING:
     from ops.cli.execute import UnderWay

@@ -11,11 +11,12 @@ from ops.core.errors import OpsError
 from ops.core.state import State
 from ops.project import Project
 from ops.secrets import backup_keys as keys
-from ops.secrets import verifiers, versions
-from ops.secrets.at_rest import encrypted_copies as mirror
+from ops.secrets import verifiers
 from ops.secrets.table import target_named
-from ops.secrets.versions import secret_versions
 from ops.stack.render import secret_name
+from ops.store import encrypted_copies as mirror
+from ops.store import versions
+from ops.store.versions import secret_versions
 
 
 def retire(project: Project) -> list[str]:

@@ -14,10 +14,10 @@ from ops.core.state import State
 from ops.engines.podman import argv as podman
 from ops.project import Project
 from ops.secrets import backup_keys as keys
-from ops.secrets.at_rest import encrypted_copies as mirror
-from ops.secrets.versions import newest_values
 from ops.stack.model import Container
 from ops.stack.render import volume_name
+from ops.store import encrypted_copies as mirror
+from ops.store.versions import newest_values
 
 CHUNK = 8 << 20
 VOLUME_BYTES = 512 << 20

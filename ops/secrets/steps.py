@@ -45,7 +45,7 @@ class StoreSecret(Step):
     version: int = 1
 
     def run(self, execution: Execution) -> None:
-        from ops.secrets.at_rest import encrypted_copies
+        from ops.store import encrypted_copies
 
         value = (execution.state.secrets / self.name / str(self.version)).read_text()
         if not value.strip():
@@ -109,7 +109,7 @@ class Encrypt(Step):
     key_file: str = ""
 
     def run(self, execution: Execution) -> None:
-        from ops.secrets.at_rest import encryption
+        from ops.store import encryption
 
         encryption.begin(execution.state.root, Path(self.key_file))
 
@@ -119,7 +119,7 @@ class Decrypt(Step):
     """Keep secrets on disk as they are, again."""
 
     def run(self, execution: Execution) -> None:
-        from ops.secrets.at_rest import encryption
+        from ops.store import encryption
 
         encryption.end(execution.state.root)
 

@@ -13,11 +13,11 @@ from ops.core.errors import OpsError
 from ops.engines import postgres
 from ops.keycloak.rotate import credentials as keycloak
 from ops.project import Project
-from ops.secrets import versions
 from ops.secrets.steps import HandOver, VerifySecret
-from ops.secrets.versions import OTHERS, accepted, note, value_of
 from ops.stack.model import Account
 from ops.stack.render import login_of
+from ops.store import versions
+from ops.store.versions import OTHERS, accepted, note, value_of
 
 SECONDS = 30.0
 OPENS_SECONDS = 180.0

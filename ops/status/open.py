@@ -31,8 +31,8 @@ def open_urls(c: Context, password: bool = False, json: bool = False) -> None:
     from ops.cli import show
     from ops.core.errors import HostLacks
     from ops.project import must_exist, open_project
-    from ops.secrets.versions import newest, path_of
     from ops.stack.compose import placeholders
+    from ops.store.versions import newest, path_of
 
     project = must_exist(open_project())
     values = placeholders(project.settings, project.ports)

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from ops.core.errors import OpsError
-from ops.releases.store import current_number
+from ops.store.releases import current_number
 from tests.bench import commands, users
 from tests.bench.figures import Figure
 from tests.bench.users import Cost, Version

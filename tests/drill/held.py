@@ -9,8 +9,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 from ops.engines.podman import argv as podman
-from ops.secrets.versions import secret_versions
 from ops.stack.render import login_of
+from ops.store.versions import secret_versions
 from tests.drill.stack import Drill
 from tests.smoke.live import Live
 from tests.smoke.test_redis import connection

@@ -22,10 +22,10 @@ from ops.engines.podman import argv as podman
 from ops.engines.podman.observe import inspected_containers
 from ops.engines.podman.supervisor.health import network_of
 from ops.project import Project
-from ops.secrets.versions import secret_versions
 from ops.stack.certificates import TLS
 from ops.stack.compose import placeholders
 from ops.stack.render import address
+from ops.store.versions import secret_versions
 
 TIMEOUT = 15.0
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from ops.core.machine import REPOSITORY
-from ops.secrets.versions import secret_versions
 from ops.security_audit.controls.containers import CAPABILITIES
 from ops.security_audit.probe.containers import by_namespace, pids_of, status
 from ops.stack.model import Service
+from ops.store.versions import secret_versions
 from tests.smoke.live import Live
 from tests.smoke.test_isolation import SERVICES
 

@@ -18,8 +18,8 @@ import yaml
 
 from ops.keycloak.realm.declaration import Declaration, parse_realm
 from ops.keycloak.realm.live import Realm, apply_realm
-from ops.secrets.versions import secret_versions
 from ops.stack.compose import fill_config, placeholders
+from ops.store.versions import secret_versions
 from tests.smoke.accounts import PREFIX, Account, Login
 from tests.smoke.live import Live
 

@@ -11,10 +11,10 @@ import pytest
 
 from ops.core import files
 from ops.core.state import State
-from ops.secrets.at_rest import encrypted_copies as mirror
-from ops.secrets.at_rest import encryption, keys
 from ops.secrets.at_rest.plan import plan_decrypt, plan_encrypt
 from ops.stack.model import Seen
+from ops.store import encrypted_copies as mirror
+from ops.store import encryption, keys
 from tests.unit.power_cut import cut_power
 
 VALUE = "Zx9-_Qw3rTyUiOpAsDfGhJkL1234567890abcdefgh"

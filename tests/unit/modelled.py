@@ -29,13 +29,13 @@ from ops.keycloak.realm import live as realm
 from ops.keycloak.schema import observed as schema
 from ops.project import Project
 from ops.releases import retention
-from ops.releases import store as releases
 from ops.releases.steps import ActivateRelease, WriteRelease
 from ops.secrets.steps import GenerateSecret
 from ops.stack.model import Seen
 from ops.stack.release import GOOD
 from ops.stack.render import digest
 from ops.stack.wanted import Wanted
+from ops.store import releases
 from tests.unit.builders import PORTS, REPOSITORY, done, settings, wanted
 
 OLD = wanted()
@@ -168,7 +168,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
         made.samples[:] = [Sample(at=time.time() - 5, kind="get", ms=1, status=200)]
         yield SimpleNamespace(samples=made.samples, note="", baseline=lambda seconds: None)
 
-    def clean_up(project: Project) -> list[int]:
+    def clean_up(*_: object) -> list[int]:
         made.cleaned += 1
         return []
 

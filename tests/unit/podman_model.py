@@ -18,8 +18,8 @@ from ops.engines.podman import engine, observe
 from ops.engines.podman.host import Host
 from ops.execution import Execution
 from ops.project import Project
-from ops.releases import store as releases
 from ops.stack.wanted import Wanted
+from ops.store import releases
 from tests.unit.builders import REPOSITORY, wanted
 
 RELEASE = wanted()

@@ -139,8 +139,8 @@ def _bootstrap(where: str, key: str, credentials: str, *, plan_only: bool) -> No
     from ops.backup.restore import repository as bootstrap
     from ops.cli import show
     from ops.project import open_project
-    from ops.secrets.at_rest import encrypted_copies as mirror
-    from ops.secrets.at_rest import encryption
+    from ops.store import encrypted_copies as mirror
+    from ops.store import encryption
 
     began = time.monotonic()
     # Secrets that are locked, their key being lost, are replaced by those of the repository.
@@ -170,8 +170,8 @@ def _bootstrap(where: str, key: str, credentials: str, *, plan_only: bool) -> No
 def _deploy(project: Project, found: Found) -> None:
     from ops.backup.restore.plan import with_data
     from ops.deploy.commands import checkout_goal
-    from ops.releases.store import current_number, record_activation
     from ops.stack.release import GOOD, Activation
+    from ops.store.releases import current_number, record_activation
 
     goal = checkout_goal(project, verb="restore")
     wanted, seen, planned = goal.decide()

@@ -25,12 +25,12 @@ from ops.images.plan import image_steps
 from ops.observed import observe
 from ops.project import Project
 from ops.secrets import backup_keys as keys
-from ops.secrets import versions
-from ops.secrets.at_rest import encrypted_copies as mirror
 from ops.stack import applied_settings
 from ops.stack.images import tags_of
 from ops.stack.render import volume_name
 from ops.stack.repositories import LOCAL, Repository, from_url
+from ops.store import encrypted_copies as mirror
+from ops.store import versions
 
 READ_SECONDS = 1800.0
 COPY_SECONDS = 6 * 3600.0

@@ -26,10 +26,11 @@ from ops.keycloak.repair.admin_api import as_now
 from ops.keycloak.repair.steps import RecoverAdmin, RestoreOperations
 from ops.keycloak.rotate import credentials
 from ops.project import Project
-from ops.secrets import verifiers, versions
+from ops.secrets import verifiers
 from ops.secrets.steps import HandOver
 from ops.secrets.table import TARGETS, target_named
-from ops.secrets.versions import secret_versions
+from ops.store import versions
+from ops.store.versions import secret_versions
 
 
 def facts(project: Project, chosen: Chosen | None = None) -> Facts:

@@ -16,7 +16,7 @@ from ops.keycloak.probe.edge import DISCOVERY, Answer, payload, request
 from ops.keycloak.probe.gather import public_url
 from ops.keycloak.realm.live import apply_realm, declared
 from ops.project import Project
-from ops.secrets.versions import newest
+from ops.store.versions import newest
 
 PROBE = "cc03-probe"
 """Name of the client and of the user, neither of which holds a role that the API accepts."""

@@ -26,7 +26,7 @@ def live_realm(project: Project, declaration: Declaration) -> Mapping[str, Any]:
     """The live realm, without secrets. Raises HostLacks where Keycloak cannot be asked."""
     from ops.keycloak.admin import Unreachable
     from ops.keycloak.realm.live import Realm
-    from ops.secrets.versions import secret_versions
+    from ops.store.versions import secret_versions
 
     port = project.deployed.allocation.ports["ops"]
     try:
@@ -96,8 +96,8 @@ def realm_goal(project: Project) -> Goal:
     from ops.deploy.containers import Options
     from ops.deploy.transition import Goal, left_out_of
     from ops.keycloak.realm.deploy import ONLY
-    from ops.releases.store import current_number
     from ops.stack.wanted import with_realm
+    from ops.store.releases import current_number
 
     number = current_number(project.state)
     last = project.wanted_again(number) if number is not None else None

@@ -18,7 +18,7 @@ from ops.keycloak.realm.flows import CONFIG
 from ops.keycloak.realm.kinds import FLOW, KINDS, OVERRIDES, PROVIDER_MAPPERS, SCOPE_MAPPERS
 from ops.keycloak.realm.plan import plan_realm
 from ops.keycloak.realm.rights import names_of
-from ops.secrets.versions import secret_versions
+from ops.store.versions import secret_versions
 
 if TYPE_CHECKING:
     from ops.project import Project

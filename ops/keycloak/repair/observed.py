@@ -16,10 +16,10 @@ from ops.keycloak.schema.observed import schema_of, server_of
 from ops.keycloak.schema.plan import judge
 from ops.observed import observe
 from ops.project import Project, targets_of
-from ops.releases.store import activations, current_number, next_number
 from ops.stack.model import Seen
 from ops.stack.release import good_releases
 from ops.stack.wanted import Wanted
+from ops.store.releases import activations, current_number, next_number
 
 OLDEST = 8
 """Earlier releases that are looked at."""

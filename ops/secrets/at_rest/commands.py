@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def _present(project: Project) -> str | None:
-    from ops.secrets.at_rest import encrypted_copies as mirror
+    from ops.store import encrypted_copies as mirror
 
     root = project.state.root
     return str(mirror.key_file(root)) if mirror.is_on(root) else None
@@ -33,8 +33,8 @@ def encrypt(c: Context, key: str) -> None:
     from ops.cli import show
     from ops.observed import observe
     from ops.project import open_project
-    from ops.secrets.at_rest import encryption
     from ops.secrets.at_rest.plan import plan_encrypt
+    from ops.store import encryption
 
     # What a killed one has left is completed: half of it cannot be opened.
     project = open_project(secrets_needed=False)
@@ -55,7 +55,7 @@ def encrypt(c: Context, key: str) -> None:
 
 def _place_of(project: Project, key: str) -> Path:
     """Where a key is, or is to be made. Raises UsageProblem where it could not stay."""
-    from ops.secrets.at_rest import encrypted_copies as mirror
+    from ops.store import encrypted_copies as mirror
 
     path = Path(key).resolve()
     if path.is_relative_to(project.state.root.parent.resolve()):
@@ -79,8 +79,8 @@ def unlock(c: Context, key: str = "") -> None:
     """
     from ops.cli import show
     from ops.project import open_project
-    from ops.secrets.at_rest import encrypted_copies as mirror
-    from ops.secrets.at_rest import encryption, keys
+    from ops.store import encrypted_copies as mirror
+    from ops.store import encryption, keys
 
     project = open_project(secrets_needed=False)
     root = project.state.root
@@ -107,9 +107,9 @@ def decrypt(c: Context, yes: bool = False) -> None:
     from ops.cli import show
     from ops.observed import observe
     from ops.project import open_project
-    from ops.secrets.at_rest import encrypted_copies as mirror
-    from ops.secrets.at_rest import encryption, keys
     from ops.secrets.at_rest.plan import plan_decrypt
+    from ops.store import encrypted_copies as mirror
+    from ops.store import encryption, keys
 
     # Half of it cannot be opened, and is taken back.
     project = open_project(secrets_needed=False)

@@ -12,9 +12,9 @@ from typing import Any
 
 from ops.core import files
 from ops.core.state import State
-from ops.secrets.at_rest import encrypted_copies as mirror
-from ops.secrets.versions import path_of
 from ops.stack.render import by_file, excerpt_by_file, secret_name, without_ipv6_settings
+from ops.store import encrypted_copies as mirror
+from ops.store.versions import path_of
 
 MODE = 0o400
 IPV6 = Path("/proc/sys/net/ipv6")

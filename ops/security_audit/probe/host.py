@@ -13,11 +13,11 @@ from ops.engines.podman.supervisor import firewall
 from ops.host.accounts import taken_ids
 from ops.secrets import search
 from ops.secrets.search import Leak
-from ops.secrets.versions import newest_values
 from ops.security_audit.facts import HostFacts
 from ops.security_audit.probe.connections import held_by
 from ops.stack.firewall_rules import rules
 from ops.stack.render import container_name
+from ops.store.versions import newest_values
 
 if TYPE_CHECKING:
     from ops.core.state import State

@@ -21,7 +21,8 @@ from botocore.exceptions import ClientError
 from ops.backup.restore.volumes import folder_of
 from ops.core.machine import REPOSITORY
 from ops.core.process import Result
-from ops.secrets import verifiers, versions
+from ops.secrets import verifiers
+from ops.store import versions
 from tests.drill.backup.servers import BUCKET, S3, Sftp, s3
 from tests.drill.stack import Drill, inv
 from tests.smoke.live import eventually

@@ -10,7 +10,7 @@ import pytest
 
 from ops.engines.podman import argv as podman
 from ops.secrets import backup_keys as keys
-from ops.secrets import versions
+from ops.store import versions
 from tests.drill.backup.hands import Backups, assert_told, put_back
 from tests.drill.clone import Clone
 from tests.drill.conftest import Record

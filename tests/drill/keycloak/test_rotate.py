@@ -14,7 +14,7 @@ from ops.keycloak.probe.browser import OPENID
 from ops.keycloak.rotate.keys import providers
 from ops.secrets import verifiers
 from ops.secrets.table import CLIENTS, DATABASE
-from ops.secrets.versions import secret_versions
+from ops.store.versions import secret_versions
 from tests.drill.conftest import Record, Two
 from tests.drill.keycloak.logins import patient_login, people
 from tests.drill.stack import Drill, inv, succeeds

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ops.secrets import verifiers, versions
+from ops.secrets import verifiers
 from ops.secrets.table import BY_FILE, Target, rotatable
+from ops.store import versions
 from tests.drill.stack import Drill, succeeds
 
 

@@ -16,13 +16,13 @@ import pytest
 from ops.backup import host_archive as archive
 from ops.backup.restore.volumes import folder_of
 from ops.core.process import run
-from ops.secrets import backup_keys, verifiers, versions
-from ops.secrets.at_rest import encrypted_copies as mirror
-from ops.secrets.at_rest import keys
+from ops.secrets import backup_keys, verifiers
 from ops.secrets.search import forms
 from ops.secrets.table import target_named
-from ops.secrets.versions import newest_values
 from ops.stack.model import LABEL_PROJECT
+from ops.store import encrypted_copies as mirror
+from ops.store import keys, versions
+from ops.store.versions import newest_values
 from tests.drill.conftest import Record, temporary_accounts
 from tests.drill.stack import Drill, inv, kill, succeeds
 from tests.drill.test_reboot import shutdown

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from ops.core.state import Below, State
-from ops.releases.store import current_number
-from ops.secrets import verifiers, versions
+from ops.secrets import verifiers
 from ops.secrets.table import TARGETS, target_named
+from ops.store import versions
+from ops.store.releases import current_number
 from tests.drill.conftest import Record, Two
 from tests.drill.flood import failed
 from tests.drill.load import Load, load

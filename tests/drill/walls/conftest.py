@@ -16,11 +16,11 @@ import yaml
 
 from ops.engines.podman import argv as podman
 from ops.project import Project, open_project
-from ops.secrets.versions import secret_versions
 from ops.security_audit.judge import Report
 from ops.security_audit.probe import gather
 from ops.security_audit.probe.gather import ADVISORIES, PARTS
 from ops.stack.render import container_name, network_name, secret_name, volume_name
+from ops.store.versions import secret_versions
 from tests.drill.stack import Drill
 from tests.drill.walls.seeds import VICTIM, filled, merged
 

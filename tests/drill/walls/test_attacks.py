@@ -16,10 +16,10 @@ import pytest
 from ops.engines.podman.observe import inspected_containers
 from ops.engines.podman.supervisor.health import network_of
 from ops.project import Project
-from ops.secrets.versions import secret_versions
 from ops.security_audit.probe.connections import Place, addresses, host_addresses, ipv6_addresses
 from ops.security_audit.probe.gather import places_of
 from ops.stack.firewall_rules import published_networks
+from ops.store.versions import secret_versions
 from tests.drill.walls.conftest import value_of
 from tests.drill.walls.intruder import tried
 from tests.drill.walls.moves import Page, moves

@@ -25,9 +25,8 @@ from ops.core.state import State
 from ops.engines.podman.host import Host
 from ops.project import Project
 from ops.secrets import backup_keys as keys
-from ops.secrets import versions
-from ops.secrets.at_rest import encryption
 from ops.stack.repositories import Repository
+from ops.store import encryption, versions
 from tests.unit.at_rest_state import boot, encrypt, memory_at
 from tests.unit.builders import settings
 

@@ -12,9 +12,9 @@ from ops.core import records
 from ops.core.journal import Journal
 from ops.core.state import State
 from ops.project import Project
-from ops.releases import store as releases
 from ops.secrets import backup_keys as keys
 from ops.stack.release import Activation
+from ops.store import releases
 from tests.unit.backup.test_backup_archive import project as project  # noqa: PLC0414  (a fixture)
 
 

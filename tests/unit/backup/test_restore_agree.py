@@ -21,7 +21,7 @@ from ops.keycloak.probe import verify
 from ops.keycloak.repair.steps import RecoverAdmin, RestoreOperations
 from ops.keycloak.rotate import credentials as rotate
 from ops.project import Project
-from ops.secrets import versions
+from ops.store import versions
 from tests.unit.builders import PORTS, settings, wanted
 from tests.unit.logins import Logins
 from tests.unit.logins import logins as logins  # noqa: PLC0414  (a fixture)

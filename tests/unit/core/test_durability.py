@@ -12,11 +12,9 @@ from ops.audit_log import record as audit
 from ops.core import files
 from ops.core.records import append_line, entries
 from ops.core.state import State
-from ops.releases import store as releases
-from ops.secrets import versions
-from ops.secrets.at_rest import encrypted_copies as mirror
-from ops.secrets.at_rest import encryption, keys
 from ops.stack.release import Activation, manifest_of, release_files
+from ops.store import encrypted_copies as mirror
+from ops.store import encryption, keys, releases, versions
 from tests.unit.at_rest_state import VALUE, boot, encrypt, made, memory_at, on_disk, whole
 from tests.unit.builders import wanted
 from tests.unit.power_cut import Disk, Image, full, recorded

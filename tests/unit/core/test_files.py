@@ -12,7 +12,7 @@ import pytest
 from ops.core import files as disk
 from ops.core.errors import OpsError, UsageProblem
 from ops.core.files import destination, whole
-from ops.secrets.at_rest import encrypted_copies
+from ops.store import encrypted_copies
 from tests.unit.builders import REPOSITORY
 from tests.unit.imports import imported
 
@@ -155,8 +155,8 @@ def test_old_file_stays_where_the_new_one_fails(tmp_path: Path) -> None:
 
 def test_command_that_knows_a_project_keeps_the_encrypted_copies_of_what_it_writes() -> None:
     """They are registered where they are imported: nothing of core knows them."""
-    at_rest = REPOSITORY / "ops" / "secrets" / "at_rest"
+    store = REPOSITORY / "ops" / "store"
 
     assert (disk.replacing, disk.renaming) == (encrypted_copies.kept, encrypted_copies.moved)
-    assert at_rest / "unlock.py" in imported(REPOSITORY / "ops" / "project.py")
-    assert at_rest / "encrypted_copies.py" in imported(at_rest / "unlock.py")
+    assert store / "encryption.py" in imported(REPOSITORY / "ops" / "project.py")
+    assert store / "encrypted_copies.py" in imported(store / "encryption.py")

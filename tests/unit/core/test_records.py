@@ -13,8 +13,8 @@ from ops.core.journal import Journal, open_run
 from ops.core.records import append_line, entries, newest
 from ops.core.state import State
 from ops.engines.podman.supervisor import history
-from ops.releases import store as releases
 from ops.stack.release import Activation, good_releases
+from ops.store import releases
 from tests.unit.killed import killed_at_each_change
 from tests.unit.power_cut import recorded
 

@@ -14,10 +14,10 @@ from ops.deploy.config_steps import CheckConfig, MarkLoaded, ReloadService, Writ
 from ops.deploy.resource_steps import CreateVolume
 from ops.execution import Execution
 from ops.project import Project
-from ops.releases import store as releases
 from ops.releases.steps import ActivateRelease, WriteRelease
-from ops.secrets.at_rest import encrypted_copies as mirror
 from ops.secrets.steps import GenerateSecret, StoreSecret
+from ops.store import encrypted_copies as mirror
+from ops.store import releases
 from tests.unit.podman_model import Podman
 from tests.unit.podman_model import performer as performer  # noqa: PLC0414  (a fixture)
 from tests.unit.podman_model import podman as podman  # noqa: PLC0414  (a fixture)

@@ -12,11 +12,11 @@ from ops.core import files
 from ops.core.errors import OpsError
 from ops.deploy import rollback, scale
 from ops.deploy.transition import change_release
-from ops.releases import store as releases
 from ops.secrets import commands as secrets
 from ops.secrets import table
 from ops.secrets.table import target_named
 from ops.stack.wanted import with_versions
+from ops.store import releases
 from tests.unit.modelled import NEW, OLD, World
 from tests.unit.modelled import served as served  # noqa: PLC0414  (a fixture)
 from tests.unit.modelled import world as world  # noqa: PLC0414  (a fixture)

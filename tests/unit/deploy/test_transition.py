@@ -24,8 +24,8 @@ from ops.deploy import measure, transition
 from ops.deploy.transition import change_release
 from ops.project import Project
 from ops.releases import retention
-from ops.releases import store as releases
 from ops.stack.release import GOOD
+from ops.store import releases
 from tests.unit.builders import image, wanted
 from tests.unit.modelled import BACKEND, NEW, OLD, World
 from tests.unit.modelled import served as served  # noqa: PLC0414  (a fixture)
@@ -202,7 +202,7 @@ def test_record_that_cannot_be_written_hides_nothing(served: World, monkeypatch:
 
 @pytest.mark.parametrize("problem", [OSError(5, "Input/output error"), KeyError("images"), OpsError("no", "", "")])
 def test_clean_up_that_fails_fails_no_release(served: World, monkeypatch: pytest.MonkeyPatch, problem: Exception) -> None:
-    def clean_up(_: Project) -> None:
+    def clean_up(*_: object) -> None:
         raise problem
 
     monkeypatch.setattr(retention, "clean_up", clean_up)

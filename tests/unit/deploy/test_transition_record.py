@@ -21,10 +21,10 @@ from ops.deploy.measure import Sample
 from ops.deploy.steps import Migrate
 from ops.deploy.transition import Goal, again, back_to, change_release, left_out_of
 from ops.keycloak.schema.upgrade import Rules
-from ops.releases import store as releases
 from ops.stack.model import EDGE
 from ops.stack.release import GOOD, Activation
 from ops.stack.wanted import Wanted
+from ops.store import releases
 from tests.unit import modelled
 from tests.unit.builders import done, image, settings, wanted, with_state
 from tests.unit.modelled import BACKEND, NEW, OLD, World

@@ -16,12 +16,12 @@ from ops.host import files as owners
 from ops.host import steps as owner_steps
 from ops.host.owners_plan import folders_of, reader, volumes_of
 from ops.host.steps import DropFormerFiles, OwnFiles
-from ops.secrets.at_rest import encrypted_copies as mirror
-from ops.secrets.at_rest import encryption
 from ops.stack.certificates import leaves, owned_as
 from ops.stack.model import Seen
 from ops.stack.render import next_of, render_release
 from ops.stack.wanted import Wanted
+from ops.store import encrypted_copies as mirror
+from ops.store import encryption
 from tests.unit.at_rest_state import boot, encrypt, made, memory_at
 from tests.unit.builders import STATE, deployed, stack, wanted
 from tests.unit.security_audit.facts import declared_stack

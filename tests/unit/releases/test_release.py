@@ -11,7 +11,6 @@ import pytest
 from ops.core.errors import HostLacks
 from ops.core.state import State
 from ops.deploy.commands import deployed
-from ops.releases import store as disk
 from ops.releases.commands import rows
 from ops.stack.release import (
     GOOD,
@@ -26,6 +25,7 @@ from ops.stack.release import (
     release_files,
 )
 from ops.stack.wanted import Wanted, pack, unpack, with_one_service
+from ops.store import releases as disk
 from tests.unit.builders import wanted
 
 

@@ -10,9 +10,9 @@ import pytest
 
 from ops.core.errors import HostLacks
 from ops.core.state import State
-from ops.releases import store as releases
 from ops.stack.release import RELEASE, manifest_of, release_files
 from ops.stack.wanted import Wanted
+from ops.store import releases
 from tests.unit.builders import wanted
 
 

@@ -17,10 +17,9 @@ from ops.core.errors import OpsError
 from ops.core.process import Result
 from ops.core.state import State
 from ops.project import Project
-from ops.releases import retention
-from ops.releases import store as releases
 from ops.releases.retention import clean_up, json_images, needed_images
 from ops.stack.release import GOOD, Activation
+from ops.store import releases
 from tests.unit.builders import settings
 
 
@@ -64,6 +63,10 @@ class World:
             name="cc03", state=self.state, host=self.host, settings=settings("releases: {keep: 5}"), images=images
         ))  # fmt: skip
 
+    def retire(self, project: Project) -> None:
+        assert project.state is self.state
+        self.retired += 1
+
     def release(self, number: int, outcome: str = GOOD, **images: str) -> None:
         manifest = {"images": images or {"backend": tag(number)}, "config": {"nginx": f"v{number}"}}
         releases.write_release(self.state, number, manifest, {"compose.yaml": "services: {}"})
@@ -83,25 +86,17 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+def world(tmp_path: Path) -> World:
     state = State(tmp_path / "cc03")
     state.prepare()
-    made = World(Host(state))
-
-    def retire(project: Project) -> list[str]:
-        assert project.state is made.state
-        made.retired += 1
-        return []
-
-    monkeypatch.setattr(retention, "retire", retire)
-    return made
+    return World(Host(state))
 
 
 def test_releases_beyond_those_to_keep_go_with_what_only_they_had(world: World) -> None:
     for number in range(1, 9):
         world.release(number)
 
-    gone = clean_up(world.project)
+    gone = clean_up(world.project, world.retire)
 
     assert gone == [1, 2, 3] and world.kept == [4, 5, 6, 7, 8], "the five newest that have served stay"
     assert world.host.removed == [tag(1), tag(2), tag(3)]
@@ -115,7 +110,7 @@ def test_the_current_release_and_the_one_to_go_back_to_stay_however_many_failed(
         world.release(number, "reverted")
     files.link(world.state.current, "1")
 
-    assert clean_up(world.project) == [2, 3]
+    assert clean_up(world.project, world.retire) == [2, 3]
     assert world.kept == [1, 4, 5, 6, 7, 8] and tag(1) not in world.host.removed
 
 
@@ -124,7 +119,7 @@ def test_image_of_a_kept_release_stays(world: World) -> None:
     for number in range(2, 9):
         world.release(number)
 
-    clean_up(world.project)
+    clean_up(world.project, world.retire)
 
     assert 1 not in world.kept
     assert tag(5) not in world.host.removed and tag(1, "redis") in world.host.removed
@@ -144,7 +139,7 @@ def test_image_that_something_else_needs_stays(world: World, by: str) -> None:
         (other / "release.json").write_text(json.dumps({"images": {"backend": needed}}))
 
     assert needed in needed_images(world.project)
-    clean_up(world.project)
+    clean_up(world.project, world.retire)
     assert 1 not in world.kept and needed not in world.host.removed
 
 
@@ -152,7 +147,7 @@ def test_image_of_a_publisher_is_not_ours_to_remove(world: World) -> None:
     world.release(1, grafana="docker.io/grafana/grafana:13")
     for number in range(2, 9):
         world.release(number)
-    clean_up(world.project)
+    clean_up(world.project, world.retire)
     assert "docker.io/grafana/grafana:13" not in world.host.removed
 
 
@@ -164,7 +159,7 @@ def test_configuration_that_is_in_use_stays_whatever_releases_say(world: World) 
     files.link(world.state.config / "nginx" / "current", "by-hand")
     (world.state.config / "nginx" / "loaded").write_text("v8\n")
 
-    clean_up(world.project)
+    clean_up(world.project, world.retire)
 
     assert "by-hand" in world.versions and "loaded" in world.versions and "v1" not in world.versions
     assert (world.state.config / "nginx" / "current").readlink() == Path("by-hand")
@@ -173,7 +168,7 @@ def test_configuration_that_is_in_use_stays_whatever_releases_say(world: World) 
 def test_nothing_is_removed_where_nothing_is_beyond_the_number(world: World) -> None:
     world.release(1)
     world.release(2)
-    assert clean_up(world.project) == []
+    assert clean_up(world.project, world.retire) == []
     assert world.kept == [1, 2] and world.host.removed == [] and world.versions == ["v1", "v2"]
 
 
@@ -182,7 +177,7 @@ def test_copy_of_an_h2_file_that_a_killed_command_left_goes(world: World) -> Non
     world.release(1)
     (world.state.root / "h2" / "data").mkdir(parents=True)
     (world.state.root / "h2" / "data" / "keycloakdb.mv.db").write_text("H:2")
-    clean_up(world.project)
+    clean_up(world.project, world.retire)
     assert not (world.state.root / "h2").exists()
 
 
@@ -196,7 +191,7 @@ def test_images_are_removed_only_after_their_releases(world: World, monkeypatch:
 
     monkeypatch.setattr(shutil, "rmtree", refuses)
     with pytest.raises(OSError, match="Read-only"):
-        clean_up(world.project)
+        clean_up(world.project, world.retire)
     assert world.host.removed == [] and world.kept == list(range(1, 9))
 
 
@@ -205,11 +200,10 @@ def test_manifest_that_cannot_be_read_names_nothing(text: str) -> None:
     assert json_images(text) == set()
 
 
-def test_secrets_that_cannot_be_retired_are_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secrets_that_cannot_be_retired_are_told(world: World) -> None:
     def retire(_: Project) -> None:
         raise OpsError("no", "", "")
 
     world.release(1)
-    monkeypatch.setattr(retention, "retire", retire)
     with pytest.raises(OpsError, match="no"):
-        clean_up(world.project)
+        clean_up(world.project, retire)

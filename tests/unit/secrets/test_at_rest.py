@@ -18,13 +18,12 @@ from ops.core.state import State
 from ops.engines.podman.host import Host
 from ops.execution import Execution
 from ops.project import Project
-from ops.secrets import versions
-from ops.secrets.at_rest import encrypted_copies as mirror
-from ops.secrets.at_rest import encryption, keys
 from ops.secrets.at_rest import secret_files as handed
 from ops.secrets.at_rest.plan import plan_decrypt, plan_encrypt
 from ops.secrets.plan import lost_secrets
 from ops.stack.render import by_file, excerpt_by_file
+from ops.store import encrypted_copies as mirror
+from ops.store import encryption, keys, versions
 from tests.unit.at_rest_state import VALUE, boot, encrypt, made, memory_at, on_disk
 from tests.unit.builders import deployed, settings, stack, wanted
 from tests.unit.power_cut import recorded
@@ -129,7 +128,7 @@ def test_last_copies_are_not_thrown_away(on: State) -> None:
 def test_folder_that_a_later_version_encrypts_too_is_taken_in(on: State, monkeypatch: pytest.MonkeyPatch) -> None:
     more = (*mirror.FOLDERS, "more")
     monkeypatch.setattr(mirror, "FOLDERS", more)
-    monkeypatch.setattr("ops.secrets.at_rest.encryption.FOLDERS", more)
+    monkeypatch.setattr("ops.store.encryption.FOLDERS", more)
     (on.root / "more").mkdir()
     encryption.open_again(on.root)
     files.write(on.root / "more" / "a", VALUE)
@@ -170,9 +169,7 @@ def test_what_a_step_has_renamed_is_so_on_disk_before_the_next_one(on: State) ->
 
 def test_full_memory_is_told_and_left_as_it_was(on: State, monkeypatch: pytest.MonkeyPatch) -> None:
     boot(on)
-    monkeypatch.setattr(
-        "ops.secrets.at_rest.encryption._open", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
-    )
+    monkeypatch.setattr("ops.store.encryption._open", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
 
     with pytest.raises(HostLacks, match="cannot be put into memory"):
         encryption.open_again(on.root)
@@ -321,7 +318,7 @@ def test_end_brings_everything_back_on_disk(on: State) -> None:
 
 
 def test_copy_that_does_not_come_back_removes_nothing(state: State, key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ops.secrets.at_rest.encryption.opened", lambda copy, identity: b"something else")
+    monkeypatch.setattr("ops.store.encryption.opened", lambda copy, identity: b"something else")
 
     with pytest.raises(OpsError, match="does not come back"):
         encryption.begin(state.root, key)

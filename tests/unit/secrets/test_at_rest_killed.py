@@ -13,8 +13,8 @@ import pytest
 
 from ops.core.errors import HostLacks
 from ops.core.state import State
-from ops.secrets.at_rest import encrypted_copies as mirror
-from ops.secrets.at_rest import encryption
+from ops.store import encrypted_copies as mirror
+from ops.store import encryption
 from tests.unit.at_rest_state import boot, decrypt, encrypt, made, memory_at, on_disk, whole
 
 CHANGES: tuple[tuple[Any, str], ...] = (

@@ -18,11 +18,12 @@ from ops.core.errors import HostLacks, OpsError
 from ops.core.process import Result
 from ops.core.state import State
 from ops.project import Project
-from ops.secrets import facts, retiring, verifiers, versions
+from ops.secrets import facts, retiring, verifiers
 from ops.secrets.facts import first_release
 from ops.secrets.search import Found, _look, forms, places
 from ops.secrets.steps import HandOver
 from ops.stack.model import Account
+from ops.store import versions
 
 SECRET = "postgres-app"
 VALUE = b"Zx9-_Qw3rTyUiOpAsDfGhJkL1234567890abcdefgh"

@@ -12,10 +12,11 @@ import pytest
 from ops.core.errors import OpsError
 from ops.core.state import State
 from ops.project import Project
-from ops.secrets import verifiers, versions
+from ops.secrets import verifiers
 from ops.secrets.commands import _take_back, rotation_goal
 from ops.secrets.plan import Rotation
 from ops.secrets.table import target_named
+from ops.store import versions
 from tests.unit.logins import Logins
 from tests.unit.logins import logins as logins  # noqa: PLC0414  (a fixture)
 from tests.unit.secrets.test_plan_secrets import release

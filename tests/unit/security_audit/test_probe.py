@@ -10,13 +10,13 @@ import pytest
 
 from ops.core.errors import OpsError
 from ops.core.state import State
-from ops.secrets.versions import newest_values
 from ops.security_audit.controls.http import BURSTS
 from ops.security_audit.facts import Advisory, BurstResult, Mount, Unread
 from ops.security_audit.probe import connections, host
 from ops.security_audit.probe.advisories import read_debsecan, read_npm_audit, read_pip_audit
 from ops.security_audit.probe.containers import below, holds_sockets, may_write, namespace, namespaces, pids_of, status
 from ops.security_audit.probe.gather import attempt
+from ops.store.versions import newest_values
 
 
 def mount(path: Path) -> Mount:

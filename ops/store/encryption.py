@@ -11,9 +11,9 @@ from pathlib import Path
 from ops.core import files
 from ops.core.errors import HostLacks, OpsError, UsageProblem
 from ops.core.files import remove_clear, to_disk
-from ops.secrets.at_rest import encrypted_copies as mirror
-from ops.secrets.at_rest.encrypted_copies import FOLDERS, HOME, OF, ON, SUFFIX
-from ops.secrets.at_rest.keys import make_key, opened, public, read_key
+from ops.store import encrypted_copies as mirror
+from ops.store.encrypted_copies import FOLDERS, HOME, OF, ON, SUFFIX
+from ops.store.keys import make_key, opened, public, read_key
 
 OPEN_FOLDERS = {"backup": 0o755}
 """Folders that a container reads as another user; the rest is for root."""

@@ -14,10 +14,10 @@ from ops.core import files
 from ops.core.errors import HostLacks
 from ops.core.records import append_line, entries, parsed
 from ops.core.state import State
-from ops.secrets import versions
 from ops.stack.release import COMPOSE, CONFIG, GOOD, REALM, RELEASE, STACK, Activation, Kept, seal
 from ops.stack.wanted import Wanted, unpack
 from ops.stack.yaml_model import load_yaml
+from ops.store import versions
 
 KEPT = 2
 """Finished parts of the record of activations (parts.py), besides those that tell of a kept release that it has served."""

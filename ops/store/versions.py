@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from ops.core import files
 from ops.core.errors import HostLacks, OpsError
 from ops.core.state import State
-from ops.secrets.at_rest import encrypted_copies as mirror
+from ops.store import encrypted_copies as mirror
 
 SHORTEST = 12
 """Characters of a value that can be told from chance."""
