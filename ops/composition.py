@@ -13,8 +13,10 @@ from ops.deploy.hooks import run_around
 from ops.host.files import owners
 from ops.images.network import warn_of_host_network
 from ops.keycloak.failures.log import errors
+from ops.keycloak.rotate import credentials
 from ops.secrets.at_rest.secret_files import names
 from ops.secrets.facts import write_after
+from ops.secrets.verifiers import VERIFIERS, Verifier
 from ops.store.encrypted_copies import keep_current, sync
 from ops.store.releases import config_current, config_loaded, current_manifest, last_gaps
 from ops.store.versions import all_accepted, secret_versions
@@ -34,6 +36,12 @@ KEPT: Mapping[str, Callable[[State], Any]] = {
     "release": current_manifest, "gaps": last_gaps, "config_current": config_current, "config_loaded": config_loaded,
 }  # fmt: skip
 """Field of `Seen` -> what reads it from the state folder."""
+
+VERIFIERS.update({
+    "client": Verifier(credentials.set_client, credentials.client_accepts, credentials.must_answer),
+    "user": Verifier(credentials.set_administrator, credentials.administrator_accepts, credentials.must_answer),
+    "account": Verifier(credentials.set_account, credentials.account_accepts, credentials.must_answer),
+})  # fmt: skip
 
 LOG_ERRORS: Callable[[str, float], list[str]] = errors
 """What a container's log calls an error from a time on: of services that log JSON."""

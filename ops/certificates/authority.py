@@ -4,8 +4,8 @@
     root.key            its key, encrypted with the passphrase; may be kept off the host
     passphrase          may be kept off the host, too
     intermediate.pem    the authority that signs leaves, with intermediate.key
-    bridge.pem          while an old root is replaced: the new authority, vouched for by the old root
-    elsewhere.pem       where the public site has a certificate from elsewhere: the root of that one
+    bridge.pem          while an old root is replaced: the new authority, cross-signed by the old root
+    elsewhere.pem       roots of certificates from elsewhere that the public site has or had
     site.pem            root.pem and elsewhere.pem
     expires.json        when root and intermediate end, for the health ticker
     next/               the authority that is to come; with `promote` in it, it is taking its place
@@ -15,19 +15,18 @@ All of it is for root alone. Services have copies of the certificates that they 
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import os
 import secrets
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 
 from cryptography import x509
 
-from ops.certificates import folder as place
-from ops.certificates import pki
+from ops.certificates import folder, pki
 from ops.core import files
 from ops.core.errors import HostLacks, NeedsPerson, OpsError
 from ops.core.state import State
@@ -37,34 +36,32 @@ from ops.stack.model import EDGE
 
 _one_at_a_time = Lock()
 PASSPHRASE_BYTES = 32
-ELSEWHERE = "elsewhere.pem"
-"""Root of a certificate from elsewhere that the public site has."""
 PROMOTED = ("root.key", "intermediate.key", "intermediate.pem", "bridge.pem", "root.pem")
 """Files of the next authority, in the order in which they take their places."""
 
 
 def authority(state: State, project: str) -> tuple[bytes, pki.Signed]:
-    """Trusted roots and signing intermediate, with what clients need to get from it to a root; made on first use. The root's
-    key is needed only to make an intermediate: it may be kept off the host meanwhile.
+    """Trusted roots and signing intermediate, with what leads from it to a root; made on first use.
 
-    Raises NeedsPerson where the root's key is needed and gone: a new root would be one that nobody trusts.
+    The root's key is needed only to make an intermediate: it may be kept off the host meanwhile. Raises NeedsPerson where it is
+    needed and gone: a new root would be one that nobody trusts.
     """
     with _one_at_a_time:
         _promote(state)
         intermediate = _kept(state, "intermediate")
         if intermediate is None:
-            intermediate = _fresh_intermediate(state, project)
-        elif _due(intermediate):
+            intermediate = _new_intermediate(state, project)
+        elif pki.renew_after(x509.load_pem_x509_certificate(intermediate.certificate)) <= _now():
             # Without the root's key the present one goes on; an alert tells of its end in time.
-            with contextlib.suppress(HostLacks):
-                intermediate = _fresh_intermediate(state, project) or intermediate
+            with suppress(HostLacks):
+                intermediate = _new_intermediate(state, project) or intermediate
         if intermediate is None:
             raise NeedsPerson(
                 "cannot make a new intermediate CA",
                 f"{state.ca}/root.key, which has to sign it, is not on this host",
                 f"bring root.key back to {state.ca} for this one command",
             )
-        _protect(state)
+        _encrypt_root_key(state)
         _note_expiry(state, intermediate)
         roots, bridge = (state.ca / "root.pem").read_bytes(), state.ca / "bridge.pem"
         # What leads to an old root goes with it.
@@ -73,7 +70,7 @@ def authority(state: State, project: str) -> tuple[bytes, pki.Signed]:
     return roots, pki.Signed(sent, intermediate.key)
 
 
-def _fresh_intermediate(state: State, project: str) -> pki.Signed | None:
+def _new_intermediate(state: State, project: str) -> pki.Signed | None:
     """None where the root's key is away."""
     if not (state.ca / "root.pem").exists():
         _keep(state.ca, "root", _encrypted(state, pki.make_root(project, _now())))
@@ -89,10 +86,6 @@ def signing_root(state: State) -> pki.Signed | None:
     return pki.Signed(kept.certificate, _decrypted(state, kept.key))
 
 
-def _due(signed: pki.Signed) -> bool:
-    return pki.renew_after(x509.load_pem_x509_certificate(signed.certificate)) <= _now()
-
-
 def _encrypted(state: State, signed: pki.Signed) -> pki.Signed:
     passphrase = state.ca / "passphrase"
     if not passphrase.exists():
@@ -100,27 +93,41 @@ def _encrypted(state: State, signed: pki.Signed) -> pki.Signed:
     return pki.Signed(signed.certificate, pki.encrypt(signed.key, passphrase.read_bytes().strip()))
 
 
-def _protect(state: State) -> None:
-    """A root's key of an earlier version lies there in the clear."""
+def _decrypted(state: State, key: bytes) -> bytes:
+    """Raises HostLacks where the passphrase is away or another one."""
+    passphrase = state.ca / "passphrase"
+    try:
+        return pki.decrypt(key, passphrase.read_bytes().strip())
+    except (FileNotFoundError, ValueError):
+        why = "does not fit it" if passphrase.exists() else "is not on this host"
+        raise HostLacks(
+            "cannot read the key of the root CA", f"the key is encrypted, and {passphrase} {why}",
+            f"bring the passphrase to {passphrase} for this one command (mode 0600)",
+        ) from None  # fmt: skip
+
+
+def _encrypt_root_key(state: State) -> None:
+    """A root's key of an earlier version is stored in the clear."""
     kept = _kept(state, "root")
     if kept and not pki.encrypted(kept.key):
         files.write(state.ca / "root.key", _encrypted(state, kept).key, mode=0o600)
 
 
+def _root(state: State) -> x509.Certificate:
+    """The root that signs."""
+    return x509.load_pem_x509_certificate((state.ca / "root.pem").read_bytes())
+
+
 def _note_expiry(state: State, intermediate: pki.Signed) -> None:
-    root = x509.load_pem_x509_certificate((state.ca / "root.pem").read_bytes())
-    ends = {"root": root, "intermediate": x509.load_pem_x509_certificate(intermediate.certificate)}
+    ends = {"root": _root(state), "intermediate": x509.load_pem_x509_certificate(intermediate.certificate)}
     content = files.dump({name: one.not_valid_after_utc.timestamp() for name, one in ends.items()})
-    path = state.ca / "expires.json"
-    if not path.exists() or path.read_text() != content:
-        files.write(path, content)
+    _write_if_changed(state.ca / "expires.json", content.encode())
 
 
 def _kept(state: State, name: str) -> pki.Signed | None:
-    try:
+    with suppress(FileNotFoundError):
         return pki.Signed((state.ca / f"{name}.pem").read_bytes(), (state.ca / f"{name}.key").read_bytes())
-    except FileNotFoundError:
-        return None
+    return None
 
 
 def _keep(folder: Path, name: str, signed: pki.Signed) -> pki.Signed:
@@ -131,17 +138,12 @@ def _keep(folder: Path, name: str, signed: pki.Signed) -> pki.Signed:
 
 
 def make_next(state: State, project: str, *, bridged: bool) -> None:
-    """The authority that is to come, complete, beside the present one.
+    """The next authority, complete, beside the present one.
 
-    Parameters
-    ----------
-    bridged: have the present root vouch for it, for which its key is needed.
-
-    Raises HostLacks where that key is away.
+    bridged: have the present root cross-sign it, for which its key is needed. Raises HostLacks where that key is away.
     """
-    coming = state.ca / "next"
     # With what killed commands have left: there are keys in it.
-    for left in (coming, *state.ca.glob(".next.*"), *state.ca.glob(".promoted.*")):
+    for left in (state.ca / "next", *state.ca.glob(".next.*"), *state.ca.glob(".promoted.*")):
         shutil.rmtree(left, ignore_errors=True)
     fresh = state.ca / f".next.{secrets.token_hex(4)}"
     fresh.mkdir(mode=0o700)
@@ -158,13 +160,13 @@ def make_next(state: State, project: str, *, bridged: bool) -> None:
             files.write(fresh / "bridge.pem", pki.bridges(old, root, intermediate, _now()))
         _keep(fresh, "intermediate", intermediate)
         _keep(fresh, "root", _encrypted(state, root))
-        fresh.rename(coming)
+        fresh.rename(state.ca / "next")
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
 def trust_both(state: State) -> None:
-    """The present roots and the one that is to come."""
+    """The present roots and the next one."""
     present, coming = (state.ca / "root.pem").read_bytes(), (state.ca / "next" / "root.pem").read_bytes()
     if coming not in present:
         files.write(state.ca / "root.pem", present + coming)
@@ -184,15 +186,12 @@ def _promote(state: State) -> None:
         return
     if not (coming / "bridge.pem").exists():
         (state.ca / "bridge.pem").unlink(missing_ok=True)
-    for name in PROMOTED:
-        source = coming / name
-        if not source.exists():
-            continue
-        content = source.read_bytes()
-        if name == "root.pem":
+    for source in (coming / name for name in PROMOTED if (coming / name).exists()):
+        content, target = source.read_bytes(), state.ca / source.name
+        if source.name == "root.pem":
             # The new one first, which signs; the old one stays trusted.
-            content += (state.ca / name).read_bytes().replace(content, b"")
-        files.write(state.ca / name, content, mode=0o600 if name.endswith(".key") else 0o644)
+            content += target.read_bytes().replace(content, b"")
+        files.write(target, content, mode=0o600 if source.suffix == ".key" else 0o644)
     # Out of the way in one step: what is removed file by file, and killed in between, would be promoted again in part.
     done = coming.with_name(f".promoted.{secrets.token_hex(4)}")
     coming.rename(done)
@@ -201,18 +200,16 @@ def _promote(state: State) -> None:
 
 def drop_old(state: State) -> None:
     """Trust the root that signs, and no other."""
-    first = x509.load_pem_x509_certificate((state.ca / "root.pem").read_bytes())
-    files.write(state.ca / "root.pem", pki.pem(first))
+    files.write(state.ca / "root.pem", pki.pem(_root(state)))
     (state.ca / "bridge.pem").unlink(missing_ok=True)
 
 
 def distribute_roots(state: State) -> None:
-    """Give every service, and whoever asks the public site, the roots that are trusted now."""
-    roots = (state.ca / "root.pem").read_bytes()
-    for folder in state.certs.iterdir():
-        if (folder / TLS).exists():
-            _write_if_changed(folder / place.ROOTS, roots)
-    elsewhere = state.ca / ELSEWHERE
+    """Write the trusted roots where each service, and the stack's clients of the public site, read them."""
+    roots, elsewhere = (state.ca / "root.pem").read_bytes(), state.ca / "elsewhere.pem"
+    for service in state.certs.iterdir():
+        if (service / TLS).exists():
+            _write_if_changed(service / folder.ROOTS, roots)
     if elsewhere.exists():
         _write_if_changed(state.ca / SITE, roots + elsewhere.read_bytes())
     else:
@@ -220,9 +217,9 @@ def distribute_roots(state: State) -> None:
 
 
 def trust_elsewhere(state: State, roots: bytes) -> None:
-    """Have the stack's own clients of the public site trust that root, too. Previous ones stay: one of their certificates may
-    have to be put back."""
-    path = state.ca / ELSEWHERE
+    """Have the stack's clients of the public site trust these roots, too. Previous ones stay: one of their certificates may
+    have to be restored."""
+    path = state.ca / "elsewhere.pem"
     before = path.read_bytes() if path.exists() else b""
     if roots not in before:
         files.write(path, before + roots)
@@ -237,19 +234,16 @@ def _write_if_changed(path: Path, content: bytes) -> None:
 def export_root(state: State, file: Path, *, remove: bool) -> None:
     """The root's certificate and its encrypted key in one file for root alone.
 
-    Parameters
-    ----------
-    remove: remove the key from this host, once the copy has been read back.
-
-    Raises OpsError where the key is not here, or the copy cannot be read back with the passphrase.
+    remove: remove the key from this host, once the copy has been read back. Raises OpsError where the key is not here, or the
+    copy cannot be read back with the passphrase.
     """
-    _protect(state)
+    _encrypt_root_key(state)
     kept = _kept(state, "root")
     if kept is None:
         raise OpsError("there is no key to export", f"{state.ca}/root.key is not on this host", "inv certs shows where it is")
     if file.exists():
         raise OpsError(f"{file} exists already", "a copy of a key is not written over", "name another file")
-    files.write(file, kept.key + pki.pem(x509.load_pem_x509_certificate(kept.certificate)), mode=0o600)
+    files.write(file, kept.key + pki.pem(_root(state)), mode=0o600)
     _decrypted(state, file.read_bytes())
     if remove:
         (state.ca / "root.key").unlink()
@@ -258,27 +252,13 @@ def export_root(state: State, file: Path, *, remove: bool) -> None:
 def import_root(state: State, file: Path) -> None:
     """Take the key back. Raises OpsError where it is not that of the root that signs."""
     content = file.read_bytes()
-    root = x509.load_pem_x509_certificate((state.ca / "root.pem").read_bytes())
-    if pki.key_in(_decrypted(state, content)).public_key() != root.public_key():
+    if pki.key_in(_decrypted(state, content)).public_key() != _root(state).public_key():
         raise OpsError(f"{file} is another root's key", f"it does not belong to {state.ca}/root.pem", "name the right file")
     files.write(state.ca / "root.key", content[: content.find(b"-----BEGIN CERTIFICATE-----")], mode=0o600)
 
 
-def _decrypted(state: State, key: bytes) -> bytes:
-    """Raises HostLacks where the passphrase is away or another one."""
-    passphrase = state.ca / "passphrase"
-    try:
-        return pki.decrypt(key, passphrase.read_bytes().strip())
-    except (FileNotFoundError, ValueError):
-        why = "does not fit it" if passphrase.exists() else "is not on this host"
-        raise HostLacks(
-            "cannot read the key of the root CA", f"the key is encrypted, and {passphrase} {why}",
-            f"bring the passphrase to {passphrase} for this one command (mode 0600)",
-        ) from None  # fmt: skip
-
-
 def new_leaf(state: State, project: str, service: str, names: Sequence[str]) -> bytes:
-    """Key and chain of a fresh certificate, in one PEM. `names`: host names and addresses."""
+    """Key and chain of a new certificate, in one PEM. `names`: host names and addresses."""
     _, intermediate = authority(state, project)
     leaf = pki.issue(intermediate, service, names, _now())
     sent = leaf.certificate + intermediate.certificate
@@ -289,15 +269,13 @@ def new_leaf(state: State, project: str, service: str, names: Sequence[str]) -> 
 def issue_certificate(state: State, project: str, service: str, owner: int, names: Sequence[str]) -> None:
     """Issue and install a service's certificate.
 
-    Parameters
-    ----------
     owner: uid that reads the key. names: host names and addresses of the certificate.
     """
     file = state.certs / service / TLS
-    place.stage(file, new_leaf(state, project, service, names), owner)
-    files.write(file.with_name(place.ROOTS), (state.ca / "root.pem").read_bytes())
-    place.swap(file)
-    place.settle(file)
+    folder.stage(file, new_leaf(state, project, service, names), owner)
+    files.write(file.with_name(folder.ROOTS), (state.ca / "root.pem").read_bytes())
+    folder.swap(file)
+    folder.settle(file)
     public = file.with_name(PUBLIC_TLS)
     if service == EDGE and not os.path.lexists(public):
         files.link(public, TLS)

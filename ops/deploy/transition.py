@@ -315,7 +315,7 @@ class _Attempt:
     def _clean_up(self) -> None:
         """Remove releases and images that nothing needs any more. That it fails is worth a note, no more."""
         from ops.releases.retention import clean_up
-        from ops.secrets.retiring import retire
+        from ops.secrets.verifiers import retire
 
         try:
             clean_up(self.project, retire)

@@ -131,8 +131,8 @@ def rotate_secrets(
     Raises as `change_release` does, and where a secret cannot be rotated here.
     """
     from ops.deploy.transition import change_release
-    from ops.keycloak.rotate.credentials import must_answer
     from ops.secrets.table import must_be_rotatable
+    from ops.secrets.verifiers import VERIFIERS
 
     def aim() -> Goal:
         here = project.afresh()
@@ -141,7 +141,7 @@ def rotate_secrets(
             raise HostLacks("nothing is deployed", "there is no release whose secret could be rotated", "inv deploy")
         for target in targets:
             must_be_rotatable(here.deployed.stack, target)
-        if any(target.kind in ("client", "user", "account") for target in targets):
+        for must_answer in {VERIFIERS[target.kind].must_answer for target in targets}:
             must_answer(here)
         return rotation_goal(here, targets, name, path)
 

@@ -9,13 +9,15 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from ops.core import files
 from ops.core.errors import OpsError
 from ops.engines import postgres
-from ops.keycloak.rotate import credentials as keycloak
 from ops.project import Project
 from ops.secrets.steps import HandOver, VerifySecret
+from ops.secrets.table import target_named
 from ops.stack.model import Account
-from ops.stack.render import login_of
+from ops.stack.render import login_of, secret_name
+from ops.store import encrypted_copies as mirror
 from ops.store import versions
 from ops.store.versions import OTHERS, accepted, note, value_of
 
@@ -120,23 +122,25 @@ def cipher_accepts(project: Project, name: str, version: int, value: str) -> boo
 
 @dataclass(frozen=True)
 class Verifier:
-    """tell: have an account accept these values and no other. accepts: whether it logs in with one."""
+    """How credentials of one kind are set and tried.
+
+    tell: make these values valid and no other. accepts: whether an account can log in with one. must_answer: raises OpsError
+    where none can be set now.
+    """
 
     tell: Callable[[Project, str, Values], None]
     accepts: Callable[[Project, str, int, str], bool]
+    must_answer: Callable[[Project], None] = lambda project: None
 
 
 VERIFIERS = {
     "role": Verifier(set_role, role_accepts),
     "pair": Verifier(set_pair, pair_accepts),
     "redis": Verifier(set_user, user_accepts),
-    "client": Verifier(keycloak.set_client, keycloak.client_accepts),
-    "user": Verifier(keycloak.set_administrator, keycloak.administrator_accepts),
-    "account": Verifier(keycloak.set_account, keycloak.account_accepts),
     "signer": Verifier(set_signer, signer_accepts),
     "cipher": Verifier(set_cipher, cipher_accepts),
 }
-"""Kind of account -> its verifier."""
+"""Kind of account -> its verifier. Keycloak adds its own (ops/composition.py)."""
 
 
 def hand_over(project: Project, step: HandOver) -> None:
@@ -165,3 +169,59 @@ def verify(project: Project, step: VerifySecret) -> None:
     path = project.state.secrets / step.secret / str(step.before)
     if path.is_file() and accepts(project, step.to, step.secret, step.before):
         raise OpsError(f"the previous {step.to} is still valid", "the login succeeded", "inv status")
+
+
+def _opens_alone(project: Project, name: str, value: str) -> bool:
+    """Whether no repository waits for this key."""
+    try:
+        fits, away = opens(project, name, value)
+    except OpsError:
+        return False
+    return fits and not away
+
+
+def retire(project: Project) -> list[str]:
+    """Remove former versions that nothing needs any more: from the state folder, from the engine, and from what containers
+    mount. Returns names of secrets with their versions.
+
+    A rollback starts containers with today's secrets, so no release needs a former version. One is needed only until today's
+    version alone is known to be valid; a key of the repositories, until each opens with the new one. Raises OpsError or OSError
+    where something cannot be removed; the next command tries again.
+    """
+    gone, state = [], project.state
+    release = (files.read_json(state.current / "release.json") or {}).get("secrets", {})
+    known = versions.all_accepted(state)
+    for secret, version in sorted(versions.secret_versions(state).items()):
+        target, found = target_named(secret), versions.former(state, secret)
+        if not found or release.get(secret) != version or (target.can_rotate and known.get(secret) != (version,)):
+            continue
+        if target.kind == "cipher" and not _opens_alone(project, target.to.name, value_of(state, secret, version)):
+            continue
+        for path in found:
+            left = versions.public_key(path.read_text().strip()) if secret == versions.SIGNING else ""
+            versions.retire(path, left)
+            gone.append(f"{secret} {path.name.partition('.')[0]}")
+    _forget_copies(project)
+    return gone
+
+
+def _forget_copies(project: Project) -> None:
+    """The engine's copies, and files that containers mounted, of versions that the state folder has no value of.
+
+    A container that has one keeps its own copy, with which it can be started again.
+    """
+    state = project.state
+    stored, names = project.engine.secrets(), versions.secret_versions(state)
+    for secret in names:
+        for number in set(versions.taken(state, secret)) - set(versions.numbers(state, secret)):
+            name = secret_name(project.name, secret, number)
+            if name in stored and not versions.path_of(state, secret, number).exists():
+                project.engine.remove_secret(name)
+    if not mirror.is_on(state.root):
+        return
+    mounted = {path for one in project.engine.containers().values() for path in one.mounts}
+    wanted = {secret_name(project.name, name, number) for name in names for number in versions.numbers(state, name)}
+    for path in state.handed.glob("*/*"):
+        if path.name not in wanted and not mounted & {str(path), str(path.resolve())}:
+            path.unlink()
+            mirror.removed(path)

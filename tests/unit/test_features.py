@@ -6,7 +6,7 @@ from tests.unit.imports import circles, features
 
 CIRCLES = {
     ("certificates", "deploy"),
-    ("deploy", "keycloak"), ("deploy", "secrets"), ("keycloak", "secrets"),
+    ("deploy", "keycloak"), ("deploy", "secrets"),
 }  # fmt: skip
 """Pairs that import each other. Nothing is added here: what both need belongs to one of them, or to a folder below both."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ops.composition  # noqa: F401  (registers Keycloak's verifiers)
 from ops.secrets import verifiers
 from ops.secrets.table import BY_FILE, Target, rotatable
 from ops.store import versions

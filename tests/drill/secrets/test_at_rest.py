@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import ops.composition  # noqa: F401  (registers Keycloak's verifiers)
 from ops.backup import host_archive as archive
 from ops.backup.restore.volumes import folder_of
 from ops.core.process import run

@@ -18,7 +18,7 @@ from ops.core.errors import HostLacks, OpsError
 from ops.core.process import Result
 from ops.core.state import State
 from ops.project import Project
-from ops.secrets import facts, retiring, verifiers
+from ops.secrets import facts, verifiers
 from ops.secrets.facts import first_release
 from ops.secrets.search import Found, _look, forms, places
 from ops.secrets.steps import HandOver
@@ -276,7 +276,7 @@ def test_former_versions_go_from_the_state_folder_and_from_the_engine(rotated: P
     state = rotated.state
     signed = versions.public_key("backup-signing-value-1")
     object.__setattr__(rotated, "engine", engine := Engine("cc03-postgres-app-1\ncc03-postgres-app-2\ncc03-redis-app-1\n"))
-    assert retiring.retire(rotated) == ["backup-cipher 1", "backup-signing 1", "grafana-admin 1", "postgres-app 1"]
+    assert verifiers.retire(rotated) == ["backup-cipher 1", "backup-signing 1", "grafana-admin 1", "postgres-app 1"]
 
     assert [versions.numbers(state, one) for one in ("postgres-app", "redis-app")] == [[2], [1, 2]]
     assert engine.removed == ["cc03-postgres-app-1"]
@@ -285,13 +285,13 @@ def test_former_versions_go_from_the_state_folder_and_from_the_engine(rotated: P
     assert versions.next_version(state, "postgres-app") == 3, "the number stays taken"
     versions.write_signers(state)
     assert signed in (state.backup / versions.SIGNERS).read_text(), "what it has signed stays provable"
-    assert retiring.retire(rotated) == []
+    assert verifiers.retire(rotated) == []
 
 
 @pytest.mark.parametrize("opens", ['{"away": ["offsite"]}', ""])
 def test_former_key_of_the_repositories_stays_while_one_may_need_it(rotated: Project, opens: str) -> None:
     object.__setattr__(rotated, "engine", Engine("", opens))
-    retiring.retire(rotated)
+    verifiers.retire(rotated)
 
     assert versions.numbers(rotated.state, "backup-cipher") == [1, 2]
 
@@ -300,14 +300,14 @@ def test_nothing_is_retired_while_the_release_has_another_version(rotated: Proje
     (rotated.state.releases / "7" / "release.json").write_text(RELEASE.replace("2", "1"))
     object.__setattr__(rotated, "engine", Engine(""))
 
-    assert retiring.retire(rotated) == []
+    assert verifiers.retire(rotated) == []
     assert versions.numbers(rotated.state, SECRET) == [1, 2]
 
 
 def test_withdrawn_version_is_retired_too(rotated: Project) -> None:
     versions.withdraw(rotated.state, SECRET, 1)
     object.__setattr__(rotated, "engine", Engine(""))
-    retiring.retire(rotated)
+    verifiers.retire(rotated)
 
     assert versions.taken(rotated.state, SECRET) == [1, 2]
     with pytest.raises(HostLacks):
