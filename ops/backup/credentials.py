@@ -1,4 +1,4 @@
-"""Credentials of repositories elsewhere: given by an operator as a file, kept as secrets, handed to one job on its input."""
+"""Credentials of remote repositories: read from an operator's file, kept as secrets, passed to one job on its input."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@
     sealed.hmac     what tells that this host has made both
     state/secrets/backup-cipher/…      former keys of the repositories, only while a rotation of them is not finished
 
-Written after each command that changes something, so that the newest set brings this host back as it is.
+Written after each command that changes something, so that the newest set restores this host as it is.
 """
 
 from __future__ import annotations
@@ -211,9 +211,9 @@ def unpack(archive: Path, state: Path, settings: Path, identities: Sequence[str]
 
     Parameters
     ----------
-    settings: file that receives the stack.yaml of then, beside nothing else of the checkout. identities: recovery keys.
+    settings: file that receives the stack.yaml of that time; the rest of the checkout stays. identities: recovery keys.
 
-    Owners and modes are those of then: keys belong to the uid that reads them.
+    Owners and modes are restored too: keys belong to the uid that reads them.
     """
     if not mirror.is_on(state):
         # What a command was killed at that gave up encrypted ones.

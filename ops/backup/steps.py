@@ -38,7 +38,7 @@ class RunJob(Step):
     deadline: int = 6 * 3600
     """Seconds, of which some may be spent waiting for a job that runs."""
     grave: bool = True
-    """Whether its failure fails the plan. Else it is told, and the schedule makes up for it."""
+    """Whether its failure fails the plan; otherwise a note says so, and the schedule tries again."""
     credentials: str = ""
     """File with credentials of the repository that the job is about; they go to its input and are kept nowhere."""
     kind: str = ""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ops.core.machine import HostFacts
-from ops.stack.accounts import Taken
+from ops.host.accounts import Taken
 from ops.stack.applied_settings import OWNER
 
 PODMAN_MINIMUM = (4, 3)

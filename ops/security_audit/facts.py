@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ops.host.accounts import Taken
 from ops.security_audit.listeners import Listener
-from ops.stack.accounts import Taken
 from ops.stack.model import Stack
 
 if TYPE_CHECKING:

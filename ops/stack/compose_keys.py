@@ -27,13 +27,8 @@ def _sentence(text: str) -> str:
 Sentence = Annotated[str, AfterValidator(_sentence), Form("a sentence")]
 
 
-Ready = Annotated[
-    str, Field(pattern=r"^https?://[a-z-]+:\d+/"), Form("a URL such as https://redis:1234/health")
-]  # fmt: skip
-
-
 class Health(Keys):
-    """How it is told that a container works, besides its healthcheck."""
+    """How a container shows that it works, besides its healthcheck."""
 
     ready: Annotated[str, Field(pattern=r"^https?://[a-z-]+:\d+/"), Form("a URL such as https://redis:1234/health")] | None = (
         Field(

@@ -148,7 +148,7 @@ class Service:
 
     @property
     def behind_tls(self) -> bool:
-        """Whether its neighbours speak TLS with it. Redis and PostgreSQL, which tell their health otherwise, do not count here:
+        """Whether its neighbours speak TLS with it. Redis and PostgreSQL, whose health is asked otherwise, do not count here:
         the site goes on without the one, and the other has always spoken it."""
         return (self.probe or "").startswith("https:")
 
@@ -292,7 +292,7 @@ class Seen:
     secret_versions: Mapping[str, int] = field(default_factory=dict)
     """Secret name -> newest version in the state folder; a name that is absent has never been generated."""
     accepted: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    """Secret -> versions that who checks it surely accepts; absent where it was never told of another than the first."""
+    """Secret -> versions that are surely valid at its verifier; absent where only the first was ever set."""
     owners: Mapping[str, frozenset[int]] = field(default_factory=dict)
     """Volume, or folder of the host -> ids that its files belong to."""
     config_current: Mapping[str, str] = field(default_factory=dict)
@@ -316,7 +316,7 @@ class Seen:
     unavailable: Mapping[str, str] = field(default_factory=dict)
     """Optional service -> why its image cannot be had."""
     realm: Mapping[str, Any] | None = None
-    """Keycloak's realm as it is, without secrets; empty where there is none, None where nobody could look."""
+    """Keycloak's realm as it is, without secrets; empty where there is none, None where it could not be read."""
 
     @property
     def given(self) -> frozenset[str]:

@@ -18,7 +18,7 @@ GOOD = "good"
 
 @dataclass(frozen=True)
 class Activation:
-    """One time that a release was brought about, or tried to be. `seconds` is the whole command's time."""
+    """One time that a release was applied, or tried to be. `seconds` is the whole command's time."""
 
     release: int
     verb: str
@@ -74,7 +74,7 @@ def manifest_of(wanted: Wanted, without: Iterable[str]) -> dict[str, Any]:
 
 
 def release_files(wanted: Wanted) -> dict[str, str]:
-    """Everything that bringing this release about again needs, but for images and secrets, which it names."""
+    """Everything that applying this release again needs, but for images and secrets, which it names."""
     configs = {
         f"{CONFIG}/{service}/{path}": text for service, files in wanted.config_files.items() for path, text in files.items()
     }

@@ -67,8 +67,8 @@ class Repository:
         return (self.kind, self.host, str(self.where["path"]))
 
     @property
-    def told(self) -> str:
-        """Where it is, in a word for people."""
+    def url(self) -> str:
+        """Where it is, for messages."""
         where = self.where
         if self.kind == "s3":
             return f"s3://{urlsplit(where['endpoint']).netloc}/{where['bucket']}/{where.get('prefix', '')}".rstrip("/")

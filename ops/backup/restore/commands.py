@@ -150,18 +150,18 @@ def _bootstrap(where: str, key: str, credentials: str, *, plan_only: bool) -> No
     with locked(project, "restore"):
         show.out.print("building the program that reads the repository, where it is missing")
         reader = bootstrap.Reader(project, bootstrap.image(project), source)
-        found = bootstrap.look(project, reader)
-        show.out.print(bootstrap.told(found, project))
+        found = bootstrap.newest_set(project, reader)
+        show.out.print(bootstrap.summary(found, project))
         if plan_only:
             return
         if mirror.is_locked(project.state.root):
             encryption.set_aside(project.state.root)
             project.host.prepare()
         bootstrap.put_in_place(project, source, found)
-    # Settings, addresses and secrets are those of then.
+    # From here on with the restored settings, addresses and secrets.
     project = open_project()
     with locked(project, "restore"):
-        found = bootstrap.brought_near(project, source, found, show.aside)
+        found = bootstrap.provide_data(project, source, found, show.aside)
         _deploy(project, found)
     bootstrap.done(project, source)
     show.out.print(f"[bold green]restored[/bold green] in {time.monotonic() - began:.1f} s; inv status, inv backup.list")

@@ -66,8 +66,8 @@ class Found:
 
 @dataclass(frozen=True)
 class Source:
-    """Where everything is brought back from, and by what it is read. credentials: part -> value. recovery: keys that open what
-    sets hold of the host; none in files that earlier versions exported."""
+    """Where everything is restored from, and by what it is read. credentials: part -> value. recovery: keys that open what sets
+    hold of the host; none in files that earlier versions exported."""
 
     repository: Repository
     key: str
@@ -202,7 +202,7 @@ def import_key(project: Project, path: Path) -> int | None:
     return number
 
 
-def look(project: Project, reader: Reader) -> Found:
+def newest_set(project: Project, reader: Reader) -> Found:
     """The newest set whose host.tar the recovery keys open; it is left in the state folder as `bootstrap.tar`.
 
     Earlier versions wrote it in the clear, and anybody could: such a set is taken where no other can be opened.
@@ -270,8 +270,8 @@ def _kept(project: Project) -> Path:
     return mirror.private(project.state.root) / "bootstrap.tar"
 
 
-def told(found: Found, project: Project) -> str:
-    """What will be brought back, in a line or two.
+def summary(found: Found, project: Project) -> str:
+    """What will be restored, in a line or two.
 
     Raises HostLacks where the set is another project's.
     """
@@ -292,9 +292,9 @@ def told(found: Found, project: Project) -> str:
 
 
 def put_in_place(project: Project, source: Source, found: Found) -> None:
-    """The state folder of then, from the archive."""
+    """The state folder, from the archive."""
     state = project.state
-    files.write(state.root / MARK, files.dump({"set": found.set, "repository": source.repository.told}))
+    files.write(state.root / MARK, files.dump({"set": found.set, "repository": source.repository.url}))
     settings = project.host.repository / "config" / "stack.yaml"
     archive.unpack(_kept(project), state.root, settings, source.recovery)
     _kept(project).unlink()
@@ -305,9 +305,9 @@ def put_in_place(project: Project, source: Source, found: Found) -> None:
         keys.keep_recovery_key(state, versions.newest(state, keys.CIPHER), identity)
 
 
-def brought_near(project: Project, source: Source, found: Found, report: Callable[[str], None]) -> Found:
-    """The data where the stack of then can read them: a folder becomes its local repository; elsewhere they stay where they
-    are, and it is told the credentials that have just proved to be good."""
+def provide_data(project: Project, source: Source, found: Found, report: Callable[[str], None]) -> Found:
+    """Have the restored stack reach the data: a folder becomes its local repository; of a remote one, it keeps the credentials
+    that have just proved to be good."""
     if source.folder:
         copy_repository(project, source.folder, report)
         return found
@@ -320,14 +320,14 @@ def brought_near(project: Project, source: Source, found: Found, report: Callabl
 def declared_as(settings: Sequence[Repository], read: Repository) -> tuple[str, int]:
     """(name, pgBackRest's number) of a repository by the settings of that time, which may call and reach it otherwise.
 
-    Raises HostLacks where they do not know it: this host could then not be told where the data are.
+    Raises HostLacks where they do not know it: this host could not say then where the data are.
     """
     for number, one in enumerate(settings, start=2):
         if one.identity == read.identity:
             return one.name, number
-    known = ", ".join(f"{one.name} ({one.told})" for one in settings) or "none"
+    known = ", ".join(f"{one.name} ({one.url})" for one in settings) or "none"
     raise HostLacks(
-        f"{read.told} is not among the repositories of that stack", f"its stack.yaml names {known}",
+        f"{read.url} is not among the repositories of that stack", f"its stack.yaml names {known}",
         "give it as it is named there; or copy the repository to this host and give the folder",
     )  # fmt: skip
 

@@ -15,7 +15,7 @@ from ops.stack.repositories import LOCAL
 
 PARTS = ("postgres", "redis", "prometheus", "logs", "alertmanager")
 DATA = ("postgres", "redis")
-"""What a set gives back unless something else is asked for: metrics and logs tell what happened since."""
+"""What is restored unless something else is asked for: metrics and logs show what happened since."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Data of a volume put aside, replaced and put back by renaming, in a one-off container that stands where its service would.
+"""Data of a volume set aside, replaced and restored by renaming, in a one-off container that stands where its service would.
 
 PostgreSQL has its own program for it (compose/postgres/bin/restore-cluster); the others have this script. Every action can be
 killed and run again.

@@ -194,7 +194,7 @@ def test_newest_set_that_the_key_file_opens_is_taken(project: Project) -> None:
 
     def found(*identities: str) -> bootstrap.Found:
         local = bootstrap.Source(Repository("local", "folder", {"path": "/copy"}), "k" * 43, {}, identities)
-        return bootstrap.look(project, Reader(project, "image", local))
+        return bootstrap.newest_set(project, Reader(project, "image", local))
 
     assert (found(*keys.recovery_keys(project.state)).set, found().set) == ("20261124T023002Z", "20261124T023001Z")
     in_the_clear(project, path)
@@ -205,7 +205,7 @@ def test_newest_set_that_the_key_file_opens_is_taken(project: Project) -> None:
     shutil.copy(path, project.state.root / "set-1")
     assert found(*keys.recovery_keys(project.state)).set == "20261124T023002Z"
     shutil.copy(project.state.root / "kept", project.state.root / "set-2")
-    assert (found().unopened, "1 newer sets" in bootstrap.told(replace(found(), images={}), project)) == (1, True)
+    assert (found().unopened, "1 newer sets" in bootstrap.summary(replace(found(), images={}), project)) == (1, True)
     shutil.copy(project.state.root / "set-2", project.state.root / "set-1")
     with pytest.raises(HostLacks, match="none of the 2 sets"):
         found()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ops.host import accounts
-from ops.stack.accounts import Account, ids_of, subordinate, taken
+from ops.host.accounts import Account, ids_of, subordinate, taken
 from tests.unit.builders import stack
 from tests.unit.security_audit.facts import declared_stack
 

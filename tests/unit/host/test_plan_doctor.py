@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from ops.core.machine import HostFacts
+from ops.host.accounts import Account, taken
 from ops.host.findings import Facts, Finding, Folder, findings
-from ops.stack.accounts import Account, taken
 
 ALL = frozenset({"podman", "crun", "runc", "netavark", "conmon", "nft", "iptables"})
 HEALTHY = Facts(HostFacts(programs=ALL), (5, 4, 2), free_bytes={"/var": 100 << 30}, clock_offset=0.3)

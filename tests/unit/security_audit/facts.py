@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from ops.host.accounts import Account, Taken
 from ops.security_audit import listeners
 from ops.security_audit.controls.http import REQUESTS
 from ops.security_audit.controls.network import allowed
@@ -26,7 +27,6 @@ from ops.security_audit.facts import (  # fmt: skip
     Reach,
 )
 from ops.security_audit.listeners import Listener, listens_of, parse_listeners, ports_of, switched_on
-from ops.stack.accounts import Account, Taken
 from ops.stack.compose import fill, parse_stack, placeholders
 from ops.stack.model import Service, Stack
 from tests.unit.builders import PORTS, REPOSITORY, STATE, settings
