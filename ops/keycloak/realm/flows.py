@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain, count
 from typing import Any
 
 from ops.core.errors import UsageProblem, did_you_mean
@@ -133,14 +134,16 @@ def turnover(realm: Object, live: Object) -> Turnover:
         old = [name for name in have.tops if FORMER.search(name) and FORMER.sub("", name) == alias]
         formers |= dict.fromkeys(old, alias)
         for name in old:
-            before += _set_aside(name, have, aside, _suffix(name))
+            before += _set_aside(name, have, aside, name.removeprefix(alias))
         if alias in have.tops:
-            _refuse_own(alias, have)
+            if have.flows[alias].get("builtIn"):
+                raise UsageProblem(*own_flow(alias), "correct config/keycloak/realm.yaml")
             found = unlike(alias, wanted, have)
             if not found:
                 continue
             if in_use(alias, live):
-                suffix = next(one for one in _suffixes() if alias + one not in have.flows)
+                suffixes = chain((" - former",), (f" - former {number}" for number in count(2)))
+                suffix = next(one for one in suffixes if alias + one not in have.flows)
                 before += _set_aside(alias, have, aside, suffix, found)
                 formers[alias + suffix] = alias
             else:
@@ -153,19 +156,6 @@ def turnover(realm: Object, live: Object) -> Turnover:
     shown = _renamed(live, aside)
     told, after = _bound(realm, shown, formers)
     return Turnover(tuple(before), tuple(after), tuple(removal(name) for name in formers), told, shown)
-
-
-def _suffixes() -> Iterator[str]:
-    yield " - former"
-    number = 2
-    while True:
-        yield f" - former {number}"
-        number += 1
-
-
-def _suffix(alias: str) -> str:
-    found = FORMER.search(alias)
-    return found[0] if found else ""
 
 
 def bindings(realm: Object) -> Iterator[tuple[str, str]]:
@@ -185,11 +175,6 @@ def _refuse_unknown(realm: Object, known: set[str]) -> None:
         if alias not in known:
             why = f"it is neither declared nor in the live realm; {did_you_mean(alias, known)}"
             raise UsageProblem(f'{what}: there is no authentication flow "{alias}"', why, "correct config/keycloak/realm.yaml")
-
-
-def _refuse_own(alias: str, have: Flows) -> None:
-    if have.flows[alias].get("builtIn"):
-        raise UsageProblem(*own_flow(alias), "correct config/keycloak/realm.yaml")
 
 
 def own_flow(alias: str) -> tuple[str, str]:

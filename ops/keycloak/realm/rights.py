@@ -5,10 +5,11 @@ A list of roles that is declared is declared whole: what is missing is given, wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ops.keycloak.realm.change import Change, Difference, Object, Path, Ref, Request, differences, merged, without
+from ops.keycloak.realm.defaults import DEFAULT_SCOPES
 from ops.keycloak.realm.kinds import CLIENT_ROLES, KINDS, groups, named, reconciled_one
 
 ROLES_OF_USERS = ("realmRoles", "clientRoles", "groups", "serviceAccountClientId")
@@ -59,25 +60,24 @@ def scopes_of_clients(realm: Object, live: Object) -> Iterator[Change]:
     """Default and optional client scopes. A client that is made gets them at once."""
     lists = {"defaultClientScopes": "default-client-scopes", "optionalClientScopes": "optional-client-scopes"}
     have = KINDS["clients"].items(live)
-    changes = [
+    yield from _leaving_first(
         change for name, item in KINDS["clients"].items(realm).items() if name in have for key, part in lists.items()
         for change in _members("client", name, key, item.content, have[name].content, (*item.path, part), "client scope")
-    ]  # fmt: skip
-    # A scope is default or optional, never both: it leaves the one before it comes to the other.
-    yield from sorted(changes, key=lambda change: change.request.method)
+    )  # fmt: skip
 
 
 def default_scopes(realm: Object, live: Object) -> Iterator[Change]:
     """Client scopes that new clients get. Clients that there are keep theirs."""
-    lists = {
-        "defaultDefaultClientScopes": "default-default-client-scopes",
-        "defaultOptionalClientScopes": "default-optional-client-scopes",
-    }
-    changes = [
-        change for key, part in lists.items()
+    parts = ("default-default-client-scopes", "default-optional-client-scopes")
+    yield from _leaving_first(
+        change for key, part in zip(DEFAULT_SCOPES, parts, strict=True)
         for change in _members("realm", realm["realm"], key, realm, live, (part,), "client scope")
-    ]  # fmt: skip
-    yield from sorted(changes, key=lambda change: change.request.method)
+    )  # fmt: skip
+
+
+def _leaving_first(changes: Iterable[Change]) -> list[Change]:
+    """A scope is default or optional, never both: it leaves the one before it comes to the other."""
+    return sorted(changes, key=lambda change: change.request.method)
 
 
 def default_groups(realm: Object, live: Object) -> Iterator[Change]:
