@@ -94,18 +94,18 @@ def _decide(project: Project, file: Path) -> tuple[Source, Plan]:
 
 
 def _revert(project: Project) -> Revert:
-    """Back to the database that this command has put aside, if it came that far."""
+    """Back to the database that this command has renamed, if it came that far."""
     before = _put_aside(project)
     return Revert(
-        lambda: Decision(project, _back(project, sorted(_put_aside(project) - before))), "putting the former database back",
+        lambda: Decision(project, _back(project, sorted(_put_aside(project) - before))), "restoring the previous database",
         restored="Keycloak serves what it served before",
-        by_hand="inv status; inv keycloak; the dump of before is the newest in the folder dumps of the state folder",
+        by_hand="inv status; inv keycloak; the dump from before is the newest in the folder dumps of the state folder",
         again="run it again",
     )  # fmt: skip
 
 
 def _put_aside(project: Project) -> set[str]:
-    """Databases that a swap has put aside."""
+    """Previous databases, which a swap has renamed."""
     from ops.keycloak.schema.dump import databases
     from ops.keycloak.schema.upgrade import DATABASE
 
@@ -113,7 +113,7 @@ def _put_aside(project: Project) -> set[str]:
 
 
 def _back(project: Project, former: list[str]) -> Plan:
-    """`former`: what this command has put aside."""
+    """former: previous databases that this command has renamed."""
     from ops.keycloak.h2.plan import plan_back
     from ops.keycloak.schema.upgrade import SLOT
 

@@ -79,11 +79,11 @@ def plan_migration(
 
 
 def plan_back(*, former: str, running: bool, grace: int, start_seconds: int) -> Plan:
-    """The former database and Keycloak in their places again, after a move that failed.
+    """The previous database and Keycloak in their places again, after a move that failed.
 
     Parameters
     ----------
-    former: name of the database that was put aside; empty: it did not get that far. running: whether Keycloak's container runs.
+    former: name that the previous database has now; empty: it did not get that far. running: whether Keycloak's container runs.
     """
     steps: list[Step] = []
     if former and running:

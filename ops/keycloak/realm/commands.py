@@ -26,11 +26,9 @@ def live_realm(project: Project, declaration: Declaration) -> Mapping[str, Any]:
     """The live realm, without secrets. Raises HostLacks where Keycloak cannot be asked."""
     from ops.keycloak.admin import Unreachable
     from ops.keycloak.realm.live import Realm
-    from ops.store.versions import secret_versions
 
-    port = project.deployed.allocation.ports["ops"]
     try:
-        return Realm(project, declaration, secret_versions(project.state), port).read()
+        return Realm.of(project, declaration).read()
     except Unreachable as problem:
         raise HostLacks("the realm cannot be read", f"{problem.what}: {problem.why}", "inv keycloak") from problem
 

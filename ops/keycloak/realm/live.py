@@ -52,6 +52,11 @@ class Realm:
     conflicts: dict[tuple[str, str], str] = field(default_factory=dict)
     """(kind, name) of what could not be made since something is there already -> what Keycloak said."""
 
+    @classmethod
+    def of(cls, project: Project, declaration: Declaration) -> Realm:
+        """The realm of the release that runs, with the newest secrets."""
+        return cls(project, declaration, secret_versions(project.state), project.deployed.allocation.ports["ops"])
+
     # ---- Requests
 
     def ask(self, account: Account, method: str, path: str, body: Any = None, *, ok: tuple[int, ...] = ()) -> Answer:
@@ -243,7 +248,7 @@ def realm_seen(project: Project, text: str) -> Iterator[Callable[[Mapping[str, i
     if not text or not project.state.current.is_symlink():
         yield lambda versions: None
         return
-    realm = Realm(project, read_realm(text), secret_versions(project.state), project.deployed.allocation.ports["ops"])
+    realm = Realm.of(project, read_realm(text))
     with ThreadPoolExecutor(max_workers=1) as pool:
         asked = pool.submit(_tried, realm)
 
@@ -326,4 +331,4 @@ def declared(project: Project) -> Realm:
     text = project.deployed.realm
     if not text:
         raise HostLacks("the realm has no declaration", "the release that runs has none", "inv deploy")
-    return Realm(project, read_realm(text), secret_versions(project.state), project.deployed.allocation.ports["ops"])
+    return Realm.of(project, read_realm(text))

@@ -27,7 +27,7 @@ ASK_SECONDS = 30.0
 SWAP_ATTEMPTS = 5
 """Somebody who connects in the moment of the renaming (a monitoring query) makes it fail; the next attempt comes at once."""
 OLD_DAYS = 7
-"""How long a former database stays where a command was killed before it could drop it."""
+"""How long a previous database stays where a command was killed before it could drop it."""
 
 
 def new_path(state: State, database: str) -> Path:
@@ -68,7 +68,7 @@ def restore(engine: Engine, database: str, path: Path, deadline: float) -> str:
     ----------
     deadline: seconds for reading the dump into the new database.
 
-    Returns the name that the former database has now, for `swap` (back) or `drop`; empty where there was none. Raises
+    Returns the name that the previous database has now, for `swap` (back) or `drop`; empty where there was none. Raises
     OpsError, with the present database as it was, where the dump cannot be read or somebody keeps the database busy.
     """
     with beside(engine, database) as fresh:
@@ -121,7 +121,7 @@ def beside(engine: Engine, database: str, fresh: str = "") -> Iterator[str]:
 def swap(engine: Engine, database: str, fresh: str) -> str:
     """Give `fresh` the name of `database`, whose sessions are ended, in one transaction.
 
-    Returns the name that the former one has now, empty where there was none. Raises OpsError with both as they were.
+    Returns the name that the previous one has now, empty where there was none. Raises OpsError with both as they were.
     """
     former = f"{database}_before_{_now()}"
     for attempt in range(1, SWAP_ATTEMPTS + 1):
@@ -146,7 +146,7 @@ def drop(engine: Engine, name: str) -> None:
 
 
 def drop_old(engine: Engine, database: str) -> None:
-    """Drop the former databases that killed commands have left, once they are OLD_DAYS days old."""
+    """Drop the previous databases that killed commands have left, once they are OLD_DAYS days old."""
     oldest = time.strftime("%Y%m%d_%H%M%S", time.gmtime(time.time() - OLD_DAYS * 86400))
     for name in databases(engine, f"{database}_before_"):
         if name.rpartition("_before_")[2] < oldest:

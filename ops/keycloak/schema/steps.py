@@ -39,7 +39,7 @@ class DumpDatabase(Step):
 
 @dataclass(frozen=True)
 class RestoreDatabase(Step):
-    """Put a dump in the place of a database that nobody writes to. The former one is kept under another name."""
+    """Put a dump in the place of a database that nobody writes to. The previous one is kept under another name."""
 
     database: str = "keycloak"
     path: str = ""
@@ -52,7 +52,7 @@ class RestoreDatabase(Step):
         if not path.is_file():
             raise OpsError(f"there is no {path}", "the dump was removed", "inv rollback --plan shows which are kept")
         former = dumps.restore(execution.engine, self.database, path, DUMP_SECONDS)
-        execution.report(self.key, f"the former database is {former}")
+        execution.report(self.key, f"the previous database is now {former}")
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,9 @@ class SwapDatabase(Step):
     def run(self, execution: Execution) -> None:
         from ops.keycloak.schema import dump as dumps
 
-        put_aside = dumps.swap(execution.engine, self.database, self.other)
-        if put_aside and not self.keep:
-            dumps.drop(execution.engine, put_aside)
+        previous = dumps.swap(execution.engine, self.database, self.other)
+        if previous and not self.keep:
+            dumps.drop(execution.engine, previous)
 
 
 @dataclass(frozen=True)

@@ -288,7 +288,7 @@ def test_move_that_cannot_be_reverted_says_so(world: World, moving: Callable[...
     world.fails = {"verify": OpsError("no", "why", ""), "back": second}
     with pytest.raises(NeedsPerson, match="no") as caught:
         moving(yes=True)
-    assert "putting the former database back failed as well" in caught.value.why
+    assert "restoring the previous database failed as well" in caught.value.why
 
 
 def test_move_asks_with_the_lock_free_and_leaves_no_copy_where_it_is_refused(
