@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ops.application.stage import Stage
-from ops.engines.podman.supervisor.health import network_of
 from ops.stack.contract import PORTS
 
 TIMEOUT = 5.0
@@ -40,17 +39,7 @@ class Reply:
 
 def connected(stage: Stage) -> socket.socket:
     """A TCP connection to the application. Raises OSError."""
-    plain = socket.socket()
-    try:
-        plain.settimeout(TIMEOUT)
-        with network_of(stage.pid):
-            # A socket belongs to the network in which it was made.
-            plain.close()
-            plain = socket.create_connection((stage.address("app"), PORTS[stage.part]), TIMEOUT)
-    except OSError:
-        plain.close()
-        raise
-    return plain
+    return stage.engine.connect("app", PORTS[stage.part], TIMEOUT, stage.address("app"))
 
 
 def secured(stage: Stage, plain: socket.socket) -> ssl.SSLSocket:

@@ -5,12 +5,11 @@ Nothing of a project is used but its images. All of it is removed when the trial
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,11 +22,10 @@ from ops.core.errors import OpsError
 from ops.core.lock import alone
 from ops.core.process import Result, until
 from ops.core.state import State
-from ops.engines.engine import OneOff, Trial
-from ops.engines.podman import argv as podman
-from ops.engines.podman.host import Host
+from ops.engines.engine import Engine, OneOff, Trial
 from ops.project import Project
 from ops.stack.contract import BACKEND
+from ops.stack.model import Container
 from ops.stack.render import MIGRATE_SUFFIX
 
 NAME = "cc03-app-check"
@@ -47,11 +45,11 @@ class Stage:
     """Where an application is tried. `part`: backend or frontend; `pid`: of its main process."""
 
     project: Project
-    host: Host
+    engine: Engine
     part: str
     release: Mapping[str, Any]
     folder: Path
-    subnet: str = ""
+    subnet: str
     pid: int = 0
 
     @property
@@ -61,10 +59,6 @@ class Stage:
     @property
     def roots(self) -> Path:
         return self.state.ca / "root.pem"
-
-    @property
-    def name(self) -> str:
-        return f"{NAME}-app"
 
     def address(self, who: str) -> str:
         return str(ip_network(self.subnet)[HOST_PARTS[who]])
@@ -131,13 +125,12 @@ class Stage:
             definition, self.address(who) if detached else "", hosts=self.hosts, volumes=self.volumes(service, definition),
             log=self.folder / f"{who}.log", command=command, detached=detached,
         )  # fmt: skip
-        argv = podman.run_trial(f"{NAME}-{who}", NAME, trial)
-        return self.host.run(argv, timeout=RUN_SECONDS, ok=(0,) if detached else None)
+        return self.engine.run_trial(who, trial, timeout=RUN_SECONDS, ok=(0,) if detached else None)
 
     def start(self) -> None:
         """Start the application's own container."""
         self._run("app", self.part)
-        self.pid = int(self.inspected()["State"]["Pid"])
+        self.pid = self.container().pid
 
     def migrate(self, *options: str) -> Result:
         """The entry point with `migrate`, to its end: with the account that a deploy has it log in with."""
@@ -147,13 +140,13 @@ class Stage:
         """Another program of the image, with nothing mounted and no network."""
         argv = (program, *arguments)
         user = str(self.definition(self.part)["user"])
-        return self.host.run(podman.run_one_off(OneOff(str(self.definition(self.part)["image"]), argv, user=user)), ok=None)
+        return self.engine.run(OneOff(str(self.definition(self.part)["image"]), argv, user=user), ok=None)
 
-    def inspected(self, who: str = "app") -> Mapping[str, Any]:
-        return dict(json.loads(self.host.run(podman.inspect_containers([f"{NAME}-{who}"])).stdout)[0])
+    def container(self, who: str = "app") -> Container:
+        return self.engine.containers()[who]
 
     def exec(self, *argv: str, seconds: float = EXEC_SECONDS) -> Result:
-        return self.host.run(podman.exec_in(self.name, argv), timeout=seconds, ok=None)
+        return self.engine.exec("app", argv, timeout=seconds, ok=None)
 
     def said(self, who: str = "app") -> list[str]:
         """Lines of a container so far, on both of its streams."""
@@ -165,7 +158,7 @@ class Stage:
 
     def _wait_for(self, who: str) -> None:
         def reason() -> str:
-            answer = self.host.run(podman.exec_in(f"{NAME}-{who}", ("/usr/local/bin/healthy",)), ok=None)
+            answer = self.engine.exec(who, ("/usr/local/bin/healthy",), ok=None)
             return answer.last_words() if answer.returncode else ""
 
         if why := until(reason, START_SECONDS, longest_pause=0.4):
@@ -180,18 +173,10 @@ class Stage:
         for name in self._neighbours:
             self._run(name, name)
         self.issue(KEYCLOAK)
-        pid = int(self.inspected("postgres")["State"]["Pid"])
+        pid = self.container("postgres").pid
         held.enter_context(realm_keys(pid, self.address("postgres"), self.state.certs / KEYCLOAK))
         for name in self._neighbours:
             self._wait_for(name)
-
-
-def remove_all(host: Host) -> None:
-    """What this trial has made, or one that was killed."""
-    if left := host.run(podman.container_names(podman.LABEL_TRIAL)).stdout.split():
-        host.run(podman.remove_all(left), ok=None)
-    for network in host.run(podman.networks_of_trials()).stdout.split():
-        host.run(podman.network_remove(network), ok=None)
 
 
 @contextmanager
@@ -210,14 +195,10 @@ def stage(project: Project, part: str, report: Callable[[str], None]) -> Iterato
         scratch = State(folder / "state")
         scratch.prepare()
         scratch.root.chmod(0o755)
-        host = replace(project.host, state=scratch)
-        remove_all(host)
-        held.callback(remove_all, host)
+        engine = project.engine.for_trials(NAME, scratch)
+        held.callback(engine.close_trials)
         release = project.wanted({}, frozenset()).compose
-        found = Stage(project, host, part, release, folder)
-        host.run(podman.network_for_trial(NAME))
-        network = json.loads(host.run(podman.inspect_networks([NAME])).stdout)[0]
-        found.subnet = network["subnets"][0]["subnet"]
+        found = Stage(project, engine, part, release, folder, engine.open_trials())
         for service in (part, *found._neighbours):
             found.issue(service)
         found.neighbours(held, report)

@@ -14,8 +14,6 @@ from ops.application.stage import Stage
 from ops.core.errors import OpsError
 from ops.core.process import until
 from ops.deploy.migrate import last_json
-from ops.engines.podman.prove import Steady
-from ops.engines.podman.supervisor.health import state_of
 from ops.stack.contract import (
     ABSENT,
     BACKEND,
@@ -26,6 +24,7 @@ from ops.stack.contract import (
     UNTRIED,
     Found,
     Row,
+    Steady,
     carries_request_id,
     judge_logs,
     judge_metrics,
@@ -57,10 +56,8 @@ def _last(stage: Stage) -> str:
 
 def _end(stage: Stage) -> str:
     """How the application's container has ended; empty: it runs."""
-    seen = stage.inspected()
-    if state_of(seen) == "running":
-        return ""
-    return f"it ended with exit code {seen['State'].get('ExitCode', '?')}: {_last(stage)}"
+    seen = stage.container()
+    return "" if seen.state == "running" else f"it ended with exit code {seen.exit_code}: {_last(stage)}"
 
 
 def _signals(stage: Stage) -> Verdict:
@@ -255,7 +252,7 @@ def _stop(stage: Stage) -> Verdict:
         one.close()
     problem = problem or (_left_waiting(stage) if backend else "")
     limit = END_SECONDS[stage.part]
-    late = until(lambda: "" if state_of(stage.inspected()) != "running" else "it still runs", limit, longest_pause=0.3)
+    late = until(lambda: "" if stage.container().state != "running" else "it still runs", limit, longest_pause=0.3)
     idle.close()
     return _verdict(problem or (f"{late} after {limit:.0f} s" if late else ""), f"after {time.monotonic() - began:.1f} s")
 

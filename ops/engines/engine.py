@@ -177,6 +177,9 @@ class Engine(Protocol):
     def secrets(self) -> frozenset[str]:
         """Names of the secrets that the engine keeps, of whatever project."""
 
+    def storage(self) -> Path:
+        """Folder of this host in which the engine keeps secrets, and what it needs of each container."""
+
     def published_ports(self) -> Mapping[int, str]:
         """Port of this host -> the project that a running container publishes it for."""
 

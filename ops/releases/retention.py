@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 
 from ops.core.files import remove_clear
 from ops.core.state import H2_FOLDER
-from ops.engines.podman import argv as podman
 from ops.project import Project
 from ops.stack.images import REGISTRY
 from ops.stack.release import Kept, expendable
@@ -42,8 +41,8 @@ def _remove_images(project: Project, gone: Iterable[Kept]) -> None:
         return
     needed = needed_images(project)
     for tag in sorted(candidates - needed):
-        # One that something has begun to use meanwhile is refused by Podman, and left.
-        project.host.run(podman.image_remove(tag), ok=None, timeout=300)
+        # One that something has begun to use meanwhile is refused by the engine, and left.
+        project.engine.remove_image(tag)
 
 
 def needed_images(project: Project) -> set[str]:
@@ -52,7 +51,7 @@ def needed_images(project: Project) -> set[str]:
     needed |= {tag for image in project.images.values() for _, tag in image.bases}
     for other in project.state.root.parent.glob("*/releases/*/release.json"):
         needed |= json_images(other.read_text())
-    needed |= set(project.host.run(("podman", "ps", "--all", "--format", "{{.Image}}")).stdout.split())
+    needed |= project.engine.used_images()
     return needed
 
 

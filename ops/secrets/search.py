@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from ops.core.state import State
-from ops.engines.podman import argv as podman
 from ops.project import Project
 from ops.secrets import backup_keys as keys
 from ops.stack.model import Container
@@ -124,7 +123,7 @@ def _look(found: Found, needles: Mapping[str, tuple[bytes, ...]], where: str, co
 
 def _engines_own(project: Project, containers: Mapping[str, Container]) -> Iterator[Path]:
     """What Podman keeps of secrets and of each container. No value belongs there where secrets are encrypted at rest."""
-    root = Path(project.host.run(podman.graph_root()).stdout.strip())
+    root = project.engine.storage()
     folders = (root / "overlay-containers" / one.identity / "userdata" for one in containers.values())
     for folder in (root / "secrets", *folders):
         yield from (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink())

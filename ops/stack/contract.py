@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -177,3 +178,21 @@ def judge_migration(check: Mapping[str, object] | None, done: Mapping[str, objec
     if done is None or not {"revision", "applied"} <= set(done):
         return "migrate: its last line is no JSON object with revision and applied"
     return ""
+
+
+REFUSED_SECONDS = 4.0
+"""An application may register its paths after it is ready; not for this long."""
+
+
+class Steady:
+    """Whether one and the same refusal has come for REFUSED_SECONDS, without another answer in between."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._status, self._since = 0, 0.0
+
+    def refuses(self, status: int) -> bool:
+        """`status`: of the answer that has just come; 0 where there was none."""
+        if status != self._status:
+            self._status, self._since = status, self._clock()
+        return is_refusal(status) and self._clock() - self._since >= REFUSED_SECONDS

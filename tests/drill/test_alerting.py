@@ -15,7 +15,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from ops.core.process import alongside, run
-from ops.engines.podman import argv as podman
 from ops.engines.podman.supervise import stop_supervisor
 from ops.engines.podman.supervisor import firewall
 from ops.stack.applied_settings import ALERTING
@@ -53,7 +52,8 @@ receivers:
 
 
 def networks(stack: Drill) -> list[str]:
-    return stack.project.host.run(podman.list_networks(stack.project.name)).stdout.split()
+    own = ("--filter", f"label=cc03.project={stack.project.name}")
+    return stack.project.host.run(("podman", "network", "ls", *own, "--format", "{{.Name}}")).stdout.split()
 
 
 @contextmanager

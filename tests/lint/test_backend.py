@@ -25,7 +25,7 @@ def test_backend_passes_its_own_tests(deployed: Deployed) -> None:
     tag = f"{REGISTRY}/backend-tests:{image.tag.rpartition(':')[2]}"
     host, args = deployed.project.host, dict(image.build_args)
     network = network_for_builds(host, next(iter(args.values()), ""))
-    argv = podman.image_build(Path(image.context), tag, args, {}, host_ca_bundle(), target="test", network=network)
+    argv = podman.image_build(Path(image.context), tag, args, host_ca_bundle(), target="test", network=network)
     answer = host.run(argv, timeout=SECONDS, ok=None)
     assert answer.returncode == 0, answer.stdout[-8000:]
 

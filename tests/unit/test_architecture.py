@@ -133,7 +133,7 @@ def test_steps_load_what_they_run_when_they_run(path: Path) -> None:
     assert {name.partition(".")[0] for name in names} <= {"ops", *sys.stdlib_module_names}
 
 
-MOST_THAT_KNOW_PODMAN = 14
+MOST_THAT_KNOW_PODMAN = 9
 
 
 def test_fewer_and_fewer_modules_know_which_engine_runs_the_stack() -> None:

@@ -1,49 +1,17 @@
-"""argv of every Podman and podman-compose command that is used here. Builders only: nothing in this file runs anything."""
+"""argv of those commands of Podman and podman-compose that take more than a few words. Nothing here runs anything."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ops.engines.engine import OneOff, Trial
 from ops.stack.images import REGISTRY
-from ops.stack.model import LABEL_PROJECT
 
 Argv = tuple[str, ...]
 LABEL_TRIAL = "cc03.app-check"
 """On what `inv app.check` makes and removes."""
-
-
-def _labels(labels: Mapping[str, str]) -> Iterable[str]:
-    for key, value in labels.items():
-        yield from ("--label", f"{key}={value}")
-
-
-def version() -> Argv:
-    return ("podman", "version", "--format", "json")
-
-
-def containers_of(project: str) -> Argv:
-    return labelled(f"{LABEL_PROJECT}={project}")
-
-
-def labelled(label: str) -> Argv:
-    """Ids of containers."""
-    return ("podman", "ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={label}")
-
-
-def container_names(label: str) -> Argv:
-    return ("podman", "ps", "--all", "--filter", f"label={label}", "--format", "{{.Names}}")
-
-
-def used_images() -> Argv:
-    """Tags that the containers of every project were created from."""
-    return ("podman", "ps", "--all", "--format", "{{.Image}}")
-
-
-def inspect_containers(ids: Sequence[str]) -> Argv:
-    return ("podman", "container", "inspect", *ids)
 
 
 def list_images() -> Argv:
@@ -58,60 +26,10 @@ def identify_images(tags: Sequence[str]) -> Argv:
     return ("podman", "image", "inspect", "--format", '{{.Id}} {{.Size}} {{join .RepoTags " "}}', *tags)
 
 
-def list_networks(project: str) -> Argv:
-    return ("podman", "network", "ls", "--filter", f"label={LABEL_PROJECT}={project}", "--format", "{{.Name}}")
-
-
-def list_subnets() -> Argv:
-    return ("podman", "network", "ls", "--format", "{{range .Subnets}}{{.Subnet}} {{end}}")
-
-
-def list_volumes(project: str) -> Argv:
-    return ("podman", "volume", "ls", "--filter", f"label={LABEL_PROJECT}={project}", "--format", "{{.Name}}")
-
-
-def list_secrets() -> Argv:
-    return ("podman", "secret", "ls", "--format", "{{.Name}}")
-
-
-def graph_root() -> Argv:
-    """Where Podman keeps containers, images and secrets."""
-    return ("podman", "info", "--format", "{{.Store.GraphRoot}}")
-
-
-def network_create(name: str, subnet: str, *, internal: bool, labels: Mapping[str, str]) -> Argv:
+def network_create(name: str, subnet: str, label: str, *, internal: bool) -> Argv:
     """A bridge without DNS: addresses are fixed and written to /etc/hosts, so that no lookup can be lost or go stale."""
     flags = ("--internal",) if internal else ()
-    return ("podman", "network", "create", "--disable-dns", *flags, "--subnet", subnet, *_labels(labels), name)
-
-
-def network_remove(name: str) -> Argv:
-    return ("podman", "network", "rm", name)
-
-
-def inspect_networks(names: Sequence[str]) -> Argv:
-    return ("podman", "network", "inspect", *names)
-
-
-def inspect_volumes(names: Sequence[str]) -> Argv:
-    return ("podman", "volume", "inspect", *names)
-
-
-def volume_create(name: str, labels: Mapping[str, str]) -> Argv:
-    return ("podman", "volume", "create", *_labels(labels), name)
-
-
-def volume_remove(name: str) -> Argv:
-    return ("podman", "volume", "rm", name)
-
-
-def secret_create(name: str) -> Argv:
-    """The value comes on standard input: an argument would show in the process list."""
-    return ("podman", "secret", "create", name, "-")
-
-
-def secret_remove(name: str) -> Argv:
-    return ("podman", "secret", "rm", name)
+    return ("podman", "network", "create", "--disable-dns", *flags, "--subnet", subnet, "--label", label, name)
 
 
 BUILD_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETFCAP", "SETGID", "SETUID")
@@ -122,7 +40,7 @@ HOST_NETWORK = "host"
 
 
 def image_build(
-    context: Path, tag: str, args: Mapping[str, str], labels: Mapping[str, str], ca: Path | None, target: str = "",
+    context: Path, tag: str, args: Mapping[str, str], ca: Path | None, target: str = "",
     network: str = BUILD_NETWORK,
 ) -> Argv:  # fmt: skip
     """Build an image with few capabilities, outside the host's network.
@@ -138,7 +56,7 @@ def image_build(
     flags = [part for key, value in args.items() for part in ("--build-arg", f"{key}={value}")]
     return (
         "podman", "build", "--network", network, "--cap-drop", "all", "--cap-add", ",".join(BUILD_CAPABILITIES),
-        "--pull=never", "--cpu-shares", "128", *secret, *flags, *_labels(labels),
+        "--pull=never", "--cpu-shares", "128", *secret, *flags,
         *(("--target", target) if target else ()),
         "--file", str(context / "Containerfile"), "--tag", tag, str(context),
     )  # fmt: skip
@@ -158,48 +76,6 @@ def mirror_probe(image: str, network: str) -> Argv:
     )  # fmt: skip
 
 
-def image_pull(reference: str) -> Argv:
-    return ("podman", "pull", "--quiet", reference)
-
-
-def image_offered(reference: str) -> Argv:
-    """Whether a registry offers this reference, without fetching it."""
-    return ("podman", "manifest", "inspect", f"docker://{reference}")
-
-
-def image_import(tarball: Path, tag: str) -> Argv:
-    return ("podman", "import", "--quiet", str(tarball), tag)
-
-
-def image_tag(image: str, tag: str) -> Argv:
-    return ("podman", "tag", image, tag)
-
-
-def image_remove(image: str) -> Argv:
-    return ("podman", "rmi", image)
-
-
-def image_history(image: str) -> Argv:
-    return ("podman", "history", "--no-trunc", "--format", "json", image)
-
-
-def published_ports() -> Argv:
-    """Running containers of every project, with their labels and published ports."""
-    return ("podman", "ps", "--filter", f"label={LABEL_PROJECT}", "--format", "json")
-
-
-def image_exists(tag: str) -> Argv:
-    return ("podman", "image", "exists", tag)
-
-
-def image_save(images: Sequence[str], archive: Path) -> Argv:
-    return ("podman", "save", "--multi-image-archive", "--output", str(archive), *images)
-
-
-def image_load(archive: Path) -> Argv:
-    return ("podman", "load", "--quiet", "--input", str(archive))
-
-
 def compose_create(file: Path, project: str, slots: Sequence[str], oom_score: int | None = None) -> Argv:
     """Create containers without starting them. Never `--remove-orphans`: it can take the whole stack (podman-compose#815).
 
@@ -214,18 +90,6 @@ def compose_create(file: Path, project: str, slots: Sequence[str], oom_score: in
     )  # fmt: skip
 
 
-def start(names: Sequence[str]) -> Argv:
-    return ("podman", "start", *names)
-
-
-def stop(name: str, grace_seconds: int) -> Argv:
-    return ("podman", "stop", "--time", str(grace_seconds), name)
-
-
-def restart(name: str, grace_seconds: int) -> Argv:
-    return ("podman", "restart", "--time", str(grace_seconds), name)
-
-
 def remove(name: str, grace_seconds: int = 0) -> Argv:
     """Stop within the grace period, then remove, in one call."""
     return ("podman", "rm", "--force", "--time", str(grace_seconds), "--volumes=false", name)
@@ -236,19 +100,6 @@ def remove_all(names: Sequence[str]) -> Argv:
     return ("podman", "rm", "--force", "--time", "0", "--volumes=false", "--ignore", *names)
 
 
-def rename(name: str, new: str) -> Argv:
-    return ("podman", "rename", name, new)
-
-
-def remove_leftover(name: str) -> Argv:
-    """A name that the storage still holds after a killed `create`, unknown to Podman itself."""
-    return ("podman", "rm", "--force", "--storage", name)
-
-
-def healthcheck(name: str) -> Argv:
-    return ("podman", "healthcheck", "run", name)
-
-
 def exec_in(name: str, argv: Sequence[str]) -> Argv:
     return ("podman", "exec", name, *argv)
 
@@ -256,10 +107,6 @@ def exec_in(name: str, argv: Sequence[str]) -> Argv:
 def exec_with_input(name: str, argv: Sequence[str]) -> Argv:
     """What the command reads comes on standard input: scripts, and secrets above all."""
     return ("podman", "exec", "--interactive", name, *argv)
-
-
-def start_attached(name: str) -> Argv:
-    return ("podman", "start", "--attach", name)
 
 
 def run_one_off(one: OneOff, name: str = "", *, reads: bool = False) -> Argv:
@@ -276,12 +123,6 @@ def run_one_off(one: OneOff, name: str = "", *, reads: bool = False) -> Argv:
         *(("--cap-add", "DAC_OVERRIDE") if one.reads_all else ()), "--user", one.user, "--memory", one.memory,
         "--log-driver", "none", *writes, *volumes, "--entrypoint", one.argv[0], one.image, *one.argv[1:],
     )  # fmt: skip
-
-
-def ends(container: str, since: str) -> Argv:
-    """How a container has ended of late, one JSON object each: what its state says is of the present attempt alone."""
-    filters = ("--filter", f"container={container}", "--filter", "event=died")
-    return ("podman", "events", "--stream=false", "--since", since, *filters, "--format", "json")
 
 
 def run_as(name: str, service: Mapping[str, Any], argv: Sequence[str]) -> Argv:
@@ -307,37 +148,6 @@ def run_as(name: str, service: Mapping[str, Any], argv: Sequence[str]) -> Argv:
         *tmpfs, *secrets, "--user", str(service.get("user", "0")), "--cap-drop", "ALL", "--read-only", "--memory", memory,
         "--log-driver", "none", "--entrypoint", argv[0], str(service["image"]), *argv[1:],
     )  # fmt: skip
-
-
-def pause(name: str) -> Argv:
-    return ("podman", "pause", name)
-
-
-def unpause(name: str) -> Argv:
-    return ("podman", "unpause", name)
-
-
-def attached_to(network: str) -> Argv:
-    """Names of all containers on a network, of whatever project, whether they run or not."""
-    return ("podman", "ps", "--all", "--format", "{{.Names}}", "--filter", f"network={network}")
-
-
-def containers_on(network: str) -> Argv:
-    """Running ones, of whatever project."""
-    return ("podman", "ps", "--quiet", "--no-trunc", "--filter", f"network={network}")
-
-
-def inspect_images(references: Sequence[str]) -> Argv:
-    return ("podman", "image", "inspect", *references)
-
-
-def network_for_trial(name: str) -> Argv:
-    """A network without a way out and without DNS, on a subnet that Podman chooses."""
-    return ("podman", "network", "create", "--disable-dns", "--internal", "--label", LABEL_TRIAL, name)
-
-
-def networks_of_trials() -> Argv:
-    return ("podman", "network", "ls", "--filter", f"label={LABEL_TRIAL}", "--format", "{{.Name}}")
 
 
 def run_trial(name: str, network: str, trial: Trial) -> Argv:

@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -36,7 +37,6 @@ class PodmanEngine:
         """label: of its containers, by which they are found; empty: that of the project."""
         self.host, self.project = host, project
         self.label = label or f"{LABEL_PROJECT}={project}"
-        self.labels = {LABEL_PROJECT: project}
         self._guard = threading.Lock()
         self._pids: dict[str, int] = {}
 
@@ -46,8 +46,14 @@ class PodmanEngine:
     def name(self, slot: str) -> str:
         return container_name(self.project, slot)
 
+    def _podman(self, *words: str, **how: Unpack[How]) -> Result:
+        return self.host.run(("podman", *words), **how)
+
+    def _words(self, *words: str) -> list[str]:
+        return self._podman(*words).stdout.split()
+
     def _recover(self, slot: str) -> None:
-        recover(self.name(slot), lambda *arguments: self.host.run(("podman", *arguments), ok=None))
+        recover(self.name(slot), partial(self._podman, ok=None))
 
     def _list(self) -> None:
         """List what runs for cAdvisor: it is not healthy before it has measured something, and the supervisor begins last."""
@@ -59,13 +65,13 @@ class PodmanEngine:
 
     def version(self) -> tuple[int, ...] | None:
         try:
-            answer = json.loads(self.host.run(podman.version()).stdout)
+            answer = json.loads(self._podman("version", "--format", "json").stdout)
         except (OpsError, ValueError):
             return None
         return tuple(int(part) for part in answer["Client"]["Version"].split("-")[0].split("."))
 
     def registry_answers(self) -> bool:
-        answer = self.host.run(("podman", "search", "--limit", "1", "docker.io/library/debian"), timeout=20, ok=None)
+        answer = self._podman("search", "--limit", "1", "docker.io/library/debian", timeout=20, ok=None)
         return answer.returncode == 0
 
     # What is there.
@@ -76,13 +82,13 @@ class PodmanEngine:
         return observe.observe(self.host, targets, images, with_health=with_health)
 
     def _names(self) -> frozenset[str]:
-        return frozenset(self.host.run(podman.container_names(self.label)).stdout.split())
+        return frozenset(self._words("ps", "--all", "--filter", f"label={self.label}", "--format", "{{.Names}}"))
 
     def slots(self) -> frozenset[str]:
         return frozenset(name.removeprefix(self.name("")) for name in self._names())
 
     def status(self, slot: str) -> tuple[str, int]:
-        item = json.loads(self.host.run(podman.inspect_containers([self.name(slot)])).stdout)[0]
+        item = json.loads(self._podman("container", "inspect", self.name(slot)).stdout)[0]
         return str(item["State"]["Status"]), int(item.get("RestartCount", 0))
 
     def containers(self) -> Mapping[str, Container]:
@@ -108,7 +114,7 @@ class PodmanEngine:
     def connect(self, slot: str, port: int, timeout: float, address: str = "127.0.0.1") -> socket.socket:
         pid = self._pids.get(slot, 0)
         if not pid or not Path(f"/proc/{pid}").exists():
-            answer = self.host.run(podman.inspect_containers([self.name(slot)]), ok=None)
+            answer = self._podman("container", "inspect", self.name(slot), ok=None)
             pid = int(json.loads(answer.stdout)[0]["State"]["Pid"] or 0) if answer.returncode == 0 else 0
             self._pids[slot] = pid
         if not pid:
@@ -117,13 +123,16 @@ class PodmanEngine:
             return socket.create_connection((address, port), timeout)
 
     def subnets(self) -> Sequence[str]:
-        return self.host.run(podman.list_subnets()).stdout.split()
+        return self._words("network", "ls", "--format", "{{range .Subnets}}{{.Subnet}} {{end}}")
 
     def networks(self, names: Iterable[str]) -> Mapping[str, Network]:
         full = {name: network_name(self.project, name) for name in names}
-        described = json.loads(self.host.run(podman.inspect_networks(list(full.values()))).stdout)
+        described = json.loads(self._podman("network", "inspect", *full.values()).stdout)
         return {
-            name: Network(bool(one.get("internal")), frozenset(self.host.run(podman.containers_on(full[name])).stdout.split()))
+            name: Network(
+                bool(one.get("internal")),
+                frozenset(self._words("ps", "--quiet", "--no-trunc", "--filter", f"network={full[name]}")),
+            )
             for name, one in zip(full, described, strict=True)
         }
 
@@ -133,10 +142,13 @@ class PodmanEngine:
         return mountpoints(self.host)
 
     def secrets(self) -> frozenset[str]:
-        return frozenset(self.host.run(podman.list_secrets()).stdout.split())
+        return frozenset(self._words("secret", "ls", "--format", "{{.Name}}"))
+
+    def storage(self) -> Path:
+        return Path(self._podman("info", "--format", "{{.Store.GraphRoot}}").stdout.strip())
 
     def published_ports(self) -> Mapping[int, str]:
-        answer = self.host.run(podman.published_ports(), ok=None)
+        answer = self._podman("ps", "--filter", f"label={LABEL_PROJECT}", "--format", "json", ok=None)
         found = json.loads(answer.stdout or "[]") if answer.returncode == 0 else []
         return {
             number: str(item["Labels"][LABEL_PROJECT])
@@ -145,7 +157,7 @@ class PodmanEngine:
         }  # fmt: skip
 
     def used_images(self) -> frozenset[str]:
-        return frozenset(self.host.run(podman.used_images()).stdout.split())
+        return frozenset(self._words("ps", "--all", "--format", "{{.Image}}"))
 
     # Containers.
 
@@ -160,7 +172,7 @@ class PodmanEngine:
         if missing := self._missing(slots):
             # A killed `create` can leave the name behind in the storage, where only `--storage` reaches it.
             for one in missing:
-                self.host.run(podman.remove_leftover(one), ok=None)
+                self._podman("rm", "--force", "--storage", one, ok=None)
             answers = [self.host.run(argv, ok=None, timeout=180) for argv in calls]
         # podman-compose exits 0 although a container could not be created, so only what exists counts.
         if missing := self._missing(slots):
@@ -177,17 +189,17 @@ class PodmanEngine:
 
     def start(self, slot: str) -> None:
         self._recover(slot)
-        self.host.run(podman.start([self.name(slot)]), timeout=120)
+        self._podman("start", self.name(slot), timeout=120)
         self._list()
 
     def restart(self, slot: str, grace: int) -> None:
         self._recover(slot)
-        self.host.run(podman.restart(self.name(slot), grace), timeout=grace + 120)
+        self._podman("restart", "--time", str(grace), self.name(slot), timeout=grace + 120)
         self._list()
 
     def stop(self, slot: str, grace: int) -> None:
         self._recover(slot)
-        self.host.run(podman.stop(self.name(slot), grace), timeout=grace + 60)
+        self._podman("stop", "--time", str(grace), self.name(slot), timeout=grace + 60)
 
     def remove(self, slot: str, grace: int = 0) -> None:
         self._recover(slot)
@@ -197,13 +209,13 @@ class PodmanEngine:
         self.host.run(podman.remove_all([self.name(slot) for slot in slots]), timeout=120)
 
     def rename(self, slot: str, other: str) -> None:
-        self.host.run(podman.rename(self.name(slot), self.name(other)))
+        self._podman("rename", self.name(slot), self.name(other))
 
     def pause(self, slot: str, *, ok: Sequence[int] | None = (0,)) -> None:
-        self.host.run(podman.pause(self.name(slot)), ok=ok)
+        self._podman("pause", self.name(slot), ok=ok)
 
     def resume(self, slot: str, *, ok: Sequence[int] | None = (0,)) -> None:
-        self.host.run(podman.unpause(self.name(slot)), ok=ok)
+        self._podman("unpause", self.name(slot), ok=ok)
 
     def exec(self, slot: str, argv: Sequence[str], **how: Unpack[How]) -> Result:
         reads = "stdin" in how or "source" in how
@@ -220,14 +232,14 @@ class PodmanEngine:
 
     def run_once(self, slot: str, timeout: float) -> Result:
         try:
-            return self.host.run(podman.start_attached(self.name(slot)), timeout=timeout, ok=None)
+            return self._podman("start", "--attach", self.name(slot), timeout=timeout, ok=None)
         finally:
             self.host.run(podman.remove(self.name(slot)), ok=None)
 
     def open_trials(self) -> str:
         self.close_trials()
-        self.host.run(podman.network_for_trial(self.project))
-        return str(json.loads(self.host.run(podman.inspect_networks([self.project])).stdout)[0]["subnets"][0]["subnet"])
+        self._podman("network", "create", "--disable-dns", "--internal", "--label", podman.LABEL_TRIAL, self.project)
+        return str(json.loads(self._podman("network", "inspect", self.project).stdout)[0]["subnets"][0]["subnet"])
 
     def run_trial(self, slot: str, trial: Trial, **how: Unpack[How]) -> Result:
         return self.host.run(podman.run_trial(self.name(slot), self.project, trial), **how)
@@ -235,8 +247,8 @@ class PodmanEngine:
     def close_trials(self) -> None:
         if left := self._names():
             self.host.run(podman.remove_all(sorted(left)), ok=None)
-        for network in self.host.run(podman.networks_of_trials()).stdout.split():
-            self.host.run(podman.network_remove(network), ok=None)
+        for network in self._words("network", "ls", "--filter", f"label={podman.LABEL_TRIAL}", "--format", "{{.Name}}"):
+            self._podman("network", "rm", network, ok=None)
 
     def prove(self, proof: Proof, target: Target, report: Report) -> None:
         from ops.engines.podman import prove
@@ -251,30 +263,31 @@ class PodmanEngine:
     # What containers stand on.
 
     def create_network(self, name: str, subnet: str, *, internal: bool) -> None:
-        self.host.run(podman.network_create(name, subnet, internal=internal, labels=self.labels))
+        self.host.run(podman.network_create(name, subnet, self.label, internal=internal))
 
     def remove_network(self, name: str) -> None:
         # One of the project's own would have been removed before.
-        if others := self.host.run(podman.attached_to(name)).stdout.split():
+        if others := self._words("ps", "--all", "--format", "{{.Names}}", "--filter", f"network={name}"):
             raise NeedsPerson(
                 f"cannot remove the network {name}", f"used by what is not this project's: {', '.join(others)}",
                 f"podman rm --force {' '.join(others)}, if nobody needs it; then the same command again",
             )  # fmt: skip
-        self.host.run(podman.network_remove(name))
+        self._podman("network", "rm", name)
 
     def create_volume(self, name: str) -> None:
-        self.host.run(podman.volume_create(name, self.labels))
+        self._podman("volume", "create", "--label", self.label, name)
 
     def remove_volume(self, name: str) -> None:
-        self.host.run(podman.volume_remove(name), timeout=REMOVING)
+        self._podman("volume", "rm", name, timeout=REMOVING)
 
     def store_secret(self, name: str, value: str) -> None:
         # The state folder is the source of truth; a secret of this name that it did not know of was left by a lost one.
-        self.host.run(podman.secret_remove(name), ok=None)
-        self.host.run(podman.secret_create(name), stdin=value)
+        self._podman("secret", "rm", name, ok=None)
+        # An argument would show in the process list.
+        self._podman("secret", "create", name, "-", stdin=value)
 
     def remove_secret(self, name: str) -> None:
-        self.host.run(podman.secret_remove(name))
+        self._podman("secret", "rm", name)
 
     def load_firewall(self, rules: str) -> None:
         firewall.load(self.host.state.root, rules)
@@ -296,27 +309,27 @@ class PodmanEngine:
         return {tag: size for tag, (_, size) in identified(self.host, tags).items()}
 
     def inspect_image(self, reference: str) -> Mapping[str, Any] | None:
-        answer = self.host.run(podman.inspect_images([reference]), ok=None)
+        answer = self._podman("image", "inspect", reference, ok=None)
         return dict(json.loads(answer.stdout)[0]) if answer.returncode == 0 else None
 
     def image_history(self, reference: str) -> str:
-        return self.host.run(podman.image_history(reference), ok=None).stdout
+        return self._podman("history", "--no-trunc", "--format", "json", reference, ok=None).stdout
 
     def offered(self, reference: str) -> bool:
         try:
-            return self.host.run(podman.image_offered(reference), timeout=OFFER_SECONDS, ok=None).returncode == 0
+            return self._podman("manifest", "inspect", f"docker://{reference}", timeout=OFFER_SECONDS, ok=None).returncode == 0
         except OpsError:
             return False
 
     def save_images(self, tags: Sequence[str], archive: Path) -> None:
-        self.host.run(podman.image_save(tags, archive), timeout=IMAGES_SECONDS)
+        self._podman("save", "--multi-image-archive", "--output", str(archive), *tags, timeout=IMAGES_SECONDS)
 
     def load_images(self, archive: Path) -> Sequence[str]:
-        said = self.host.run(podman.image_load(archive), timeout=IMAGES_SECONDS).stdout
+        said = self._podman("load", "--quiet", "--input", str(archive), timeout=IMAGES_SECONDS).stdout
         return [line.partition(": ")[2].strip() for line in said.splitlines() if line.startswith("Loaded image")]
 
     def remove_image(self, tag: str) -> bool:
-        return self.host.run(podman.image_remove(tag), ok=None, timeout=300).returncode == 0
+        return self._podman("rmi", tag, ok=None, timeout=300).returncode == 0
 
     def obtain_base(self, suite: str, tag: str, report: Report) -> None:
         from ops.engines.podman import images
@@ -341,7 +354,7 @@ class PodmanEngine:
         return warning(self.host.state)
 
     def tag_image(self, image: str, tag: str) -> None:
-        self.host.run(podman.image_tag(image, tag))
+        self._podman("tag", image, tag)
 
     # Supervision.
 

@@ -51,7 +51,7 @@ def _obtain_base(host: Host, suite: str, tag: str, log: Path, report: Callable[[
     source = _bootstrap(host, suite, log)
     report("adding common packages")
     context, network = host.repository / "compose" / "base", network_for_builds(host, source)
-    argv = podman.image_build(context, tag, {"BOOTSTRAP": source}, {}, None, network=network)
+    argv = podman.image_build(context, tag, {"BOOTSTRAP": source}, None, network=network)
     _build(host, argv, BASE_SECONDS, log, f"base-{suite}")
 
 
@@ -70,7 +70,7 @@ def _bootstrap(host: Host, suite: str, log: Path) -> str:
             )
         except OpsError as problem:
             raise OpsError(f"cannot bootstrap Debian {suite}", *diagnose_build(log.read_text(), str(log))) from problem
-        host.run(podman.image_import(tarball, tag), timeout=120)
+        host.run(("podman", "import", "--quiet", str(tarball), tag), timeout=120)
     return tag
 
 
@@ -86,7 +86,7 @@ def build_image(
             return
         with _Follow(log, report):
             network = network_for_builds(host, next(iter(args.values()), ""))
-            argv = podman.image_build(context, tag, args, {}, host_ca_bundle(), stage, network)
+            argv = podman.image_build(context, tag, args, host_ca_bundle(), stage, network)
             _build(host, argv, deadline, log, name)
 
 
@@ -106,7 +106,7 @@ def _only_builder(host: Host, tag: str, seconds: float, report: Callable[[str], 
     report("waiting for another build of the same image")
     name = tag.rpartition("/")[2].replace(":", "-")
     with alone(host.state.root.parent / LOCKS / name, seconds) as free:
-        yield not free and host.run(podman.image_exists(tag), ok=None).returncode == 0
+        yield not free and host.run(("podman", "image", "exists", tag), ok=None).returncode == 0
 
 
 def _build(host: Host, argv: podman.Argv, deadline: float, log: Path, name: str) -> None:
@@ -149,8 +149,8 @@ def fetch_image(host: Host, name: str, tag: str, source: str) -> None:
     """Pull an image by digest."""
     log = log_of(host, name)
     try:
-        host.run(podman.image_pull(source), timeout=600, log=log)
-        host.run(podman.image_tag(source, tag))
+        host.run(("podman", "pull", "--quiet", source), timeout=600, log=log)
+        host.run(("podman", "tag", source, tag))
     except OpsError as problem:
         raise OpsError(f"cannot fetch {source}", tail(log), "inv images.load FILE, with an archive of that image") from problem
 

@@ -19,7 +19,7 @@ from ops.engines.podman.supervise import supervisor_version
 from ops.engines.podman.supervisor import firewall, health
 from ops.engines.podman.supervisor.health import Target, assess, failure_of, state_of, stranded
 from ops.engines.podman.supervisor.metrics import epoch
-from ops.stack.model import LABEL_HASH, LABEL_TLS, Container, Seen
+from ops.stack.model import LABEL_HASH, LABEL_PROJECT, LABEL_TLS, Container, Seen
 from ops.stack.render import container_name
 
 LISTINGS, LISTING_PAUSE = 8, 0.3
@@ -29,16 +29,22 @@ CGROUPS = Path("/sys/fs/cgroup")
 SAMPLE_SECONDS = 0.5
 
 
+def of(project: str) -> str:
+    """The label of what belongs to a project."""
+    return f"{LABEL_PROJECT}={project}"
+
+
 def inspected_containers(host: Host, label: str = "") -> dict[str, Mapping[str, Any]]:
     """Slot -> what `podman container inspect` says, for every container of this project.
 
     label: by which they are found; empty: that of the project.
     """
-    ids = host.run(podman.labelled(label) if label else podman.containers_of(host.project)).stdout.split()
+    listed = ("podman", "ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={label or of(host.project)}")
+    ids = _words(host, listed)
     if not ids:
         return {}
     # Another process may remove a container between the two calls; what is left is still true.
-    answer = host.run(podman.inspect_containers(ids), ok=(0, 125))
+    answer = host.run(("podman", "container", "inspect", *ids), ok=(0, 125))
     found = json.loads(answer.stdout or "[]")
     # By its name, not by its label: a container that waits for the place of another one bears the label of that place.
     return {item["Name"].removeprefix(container_name(host.project, "")): item for item in found}
@@ -121,10 +127,10 @@ def run_healthcheck(host: Host) -> Callable[[str], str]:
     """A function that runs a container's own health check and returns why it failed, or nothing."""
 
     def check(name: str) -> str:
-        answer = host.run(podman.healthcheck(name), ok=None)
+        answer = host.run(("podman", "healthcheck", "run", name), ok=None)
         if answer.returncode == 0:
             return ""
-        inspected = host.run(podman.inspect_containers([name]), ok=None)
+        inspected = host.run(("podman", "container", "inspect", name), ok=None)
         said = failure_of(json.loads(inspected.stdout)[0]) if inspected.returncode == 0 else ""
         return f"its health check fails: {said or answer.last_words(1)}"
 
@@ -159,22 +165,23 @@ def _words(host: Host, argv: podman.Argv) -> list[str]:
 
 def mountpoints(host: Host) -> dict[str, Path]:
     """Volume of this project -> its folder on this host."""
-    names = _words(host, podman.list_volumes(host.project))
+    names = _words(host, ("podman", "volume", "ls", "--filter", f"label={of(host.project)}", "--format", "{{.Name}}"))
     # Another command may remove a volume between the two calls; what is left is still true.
-    answer = host.run(podman.inspect_volumes(names), ok=(0, 125)).stdout if names else ""
+    answer = host.run(("podman", "volume", "inspect", *names), ok=(0, 125)).stdout if names else ""
     return {one["Name"]: Path(one["Mountpoint"]) for one in json.loads(answer or "[]")}
 
 
 def observe(host: Host, targets: Iterable[Target], images: Iterable[str] | None, *, with_health: bool) -> Seen:
     """What Podman and the kernel know of a project. Of the owners of a volume's files only that of its folder, which is changed
     last."""
-    project, state = host.project, host.state
+    state = host.state
     with ThreadPoolExecutor(max_workers=5) as pool:
         inspected = pool.submit(inspected_containers, host)
         present = pool.submit(own_images, host, images)
-        networks = pool.submit(_words, host, podman.list_networks(project))
+        listed = ("podman", "network", "ls", "--filter", f"label={of(host.project)}", "--format", "{{.Name}}")
+        networks = pool.submit(_words, host, listed)
         volumes = pool.submit(mountpoints, host)
-        secrets = pool.submit(_words, host, podman.list_secrets())
+        secrets = pool.submit(_words, host, ("podman", "secret", "ls", "--format", "{{.Name}}"))
         found = inspected.result()
         running = [t for t in targets if t.slot in found and state_of(found[t.slot]) == "running"]
         unhealthy = reasons(host, running, found) if with_health else {}

@@ -12,18 +12,15 @@ from typing import Any
 from ops.core.errors import NeedsPerson, OpsError
 from ops.core.process import until
 from ops.engines.engine import Proof
-from ops.engines.podman import argv as podman
 from ops.engines.podman.host import Host
 from ops.engines.podman.observe import run_healthcheck
 from ops.engines.podman.supervisor.health import Target, assess, network_of
 from ops.engines.podman.supervisor.metrics import epoch
-from ops.stack.contract import PAGE, is_refusal
+from ops.stack.contract import PAGE, Steady
 
 SLOT_PORT = 8082
 """Where nginx, on its own loopback, passes a request to one container alone (config/nginx/slots.conf)."""
 SMOKE_SECONDS = 5.0
-REFUSED_SECONDS = 4.0
-"""An application may register its paths after it is ready; not for this long."""
 LAST_LINES = 8
 LINE_LENGTH = 200
 LOG_BYTES = 1 << 16
@@ -31,20 +28,6 @@ LOG_BYTES = 1 << 16
 
 class Ended(OpsError):
     """A container that must not end has ended, or answers what waiting does not change."""
-
-
-class Steady:
-    """Whether one and the same refusal has come for REFUSED_SECONDS, without another answer in between."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._status, self._since = 0, 0.0
-
-    def refuses(self, status: int) -> bool:
-        """`status`: of the answer that has just come; 0 where there was none."""
-        if status != self._status:
-            self._status, self._since = status, self._clock()
-        return is_refusal(status) and self._clock() - self._since >= REFUSED_SECONDS
 
 
 class Prover:
@@ -146,7 +129,7 @@ def _exists(pid: object) -> bool:
 
 
 def _inspect(host: Host, name: str) -> Mapping[str, Any]:
-    answer = host.run(podman.inspect_containers([name]), ok=None)
+    answer = host.run(("podman", "container", "inspect", name), ok=None)
     return dict(json.loads(answer.stdout)[0]) if answer.returncode == 0 else {}
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from ops.core.state import State
-from ops.engines.podman import argv as podman
 from ops.engines.podman.host import Host
 from ops.engines.podman.observe import CGROUPS, container, inspected_containers, usage
 from ops.engines.podman.supervisor.health import LOST, failure_of, state_of
@@ -48,8 +47,9 @@ def state(item: Mapping[str, Any]) -> str:
 def strangers(project: Project, networks: Iterable[str]) -> Iterator[Mapping[str, Any]]:
     """What Podman says of running containers on these networks that are none of the project's slots."""
     for network in networks:
-        ids = project.host.run(podman.containers_on(network_name(project.name, network)), ok=None).stdout.split()
-        answer = project.host.run(podman.inspect_containers(ids), ok=None) if ids else None
+        on = ("--filter", f"network={network_name(project.name, network)}")
+        ids = project.host.run(("podman", "ps", "--quiet", "--no-trunc", *on), ok=None).stdout.split()
+        answer = project.host.run(("podman", "container", "inspect", *ids), ok=None) if ids else None
         for item in json.loads(answer.stdout or "[]") if answer else ():
             own = (item["Config"].get("Labels") or {}).get(LABEL_PROJECT) == project.name
             # A copy may bear the labels of a slot.
@@ -58,11 +58,11 @@ def strangers(project: Project, networks: Iterable[str]) -> Iterator[Mapping[str
 
 
 def stop_stranger(host: Host, name: str, grace: int) -> None:
-    host.run(podman.stop(name, grace), timeout=grace + 60)
+    host.run(("podman", "stop", "--time", str(grace), name), timeout=grace + 60)
 
 
 def start_stranger(host: Host, name: str) -> None:
-    host.run(podman.start([name]))
+    host.run(("podman", "start", name))
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,9 @@ def last_exit(host: Host, item: Mapping[str, Any] | None) -> int | None:
     """Exit code of its last end; None where it has not been restarted by its policy: who restarts it by hand may kill it."""
     if item is None or not int(item.get("RestartCount") or 0):
         return None
-    answer = host.run(podman.ends(str(item["Id"]), "10m"), timeout=EVENTS_SECONDS, ok=None)
+    # What its state says is of the present attempt alone.
+    ends = ("--since", "10m", "--filter", f"container={item['Id']}", "--filter", "event=died", "--format", "json")
+    answer = host.run(("podman", "events", "--stream=false", *ends), timeout=EVENTS_SECONDS, ok=None)
     lines = answer.stdout.split("\n") if answer.returncode == 0 else []
     codes = [json.loads(line).get("ContainerExitCode") for line in lines if line.startswith("{")]
     return int(codes[-1]) if codes and codes[-1] is not None else None

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from ops.engines.podman import argv as podman
 from tests.drill.backup.hands import SLOT, Backups, assert_told
 from tests.drill.conftest import Record
 from tests.drill.disk import Disk, disk_of_its_own
@@ -27,16 +26,16 @@ def disk(backups: Backups) -> Iterator[Disk]:
 
     def stop() -> None:
         backups.drill.end_watch()
-        host.run(podman.stop(name, 60), timeout=90)
+        host.run(("podman", "stop", "--time", "60", name), timeout=90)
 
     stop()
     with disk_of_its_own(backups.mount(), SPARE, keep=True) as found:
-        host.run(podman.start([name]))
+        host.run(("podman", "start", name))
         backups.drill.watch()
         backups.drill.await_healthy(SLOT)
         yield found
         stop()
-    host.run(podman.start([name]))
+    host.run(("podman", "start", name))
     backups.drill.watch()
     backups.drill.await_healthy(SLOT)
 

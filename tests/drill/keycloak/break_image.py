@@ -63,7 +63,7 @@ def image(keycloak: Keycloak, name: str, text: str) -> str:
         shutil.copytree(CONTEXT, folder, dirs_exist_ok=True)
         shutil.copy(LIBRARY, folder)
         (folder / "Containerfile").write_text(text)
-        keycloak.drill.project.host.run(podman.image_build(folder, tag, args, {}, host_ca_bundle()), timeout=BUILD_SECONDS)
+        keycloak.drill.project.host.run(podman.image_build(folder, tag, args, host_ca_bundle()), timeout=BUILD_SECONDS)
     finally:
         shutil.rmtree(folder)
     return tag

@@ -65,7 +65,7 @@ def distribution(host: Host, drill: Drill) -> str:
     image = drill.project.images["keycloak"]
     tag = image.tag.replace("/keycloak:", "/keycloak-distribution:")
     args = {f"BASE_{suite.upper()}": base for suite, base in image.bases}
-    argv = podman.image_build(Path(image.context), tag, args, {}, host_ca_bundle(), target="distribution")
+    argv = podman.image_build(Path(image.context), tag, args, host_ca_bundle(), target="distribution")
     host.run(argv, timeout=MAKE_SECONDS)
     return tag
 

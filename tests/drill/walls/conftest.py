@@ -87,7 +87,7 @@ def misconfigured(project: Project, change: Mapping[str, Any], values: Mapping[s
     project.host.run(podman.remove(name), ok=None)
     project.host.run(podman.compose_create(file, project.name, [VICTIM]), timeout=60)
     try:
-        project.host.run(podman.start([name]))
+        project.host.run(("podman", "start", name))
         yield name
     finally:
         # With the anonymous volumes that a seed may have made; those with a name stay.

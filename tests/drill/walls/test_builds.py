@@ -23,11 +23,11 @@ def can(drill: Drill, folder: Path, moves: Mapping[str, str]) -> set[str]:
     steps = "\n".join(f'RUN if {move}; then echo "it can: {name}"; fi' for name, move in moves.items())
     (folder / "Containerfile").write_text(f"FROM {image}\n{steps}\n")
     host = drill.project.host
-    argv = podman.image_build(folder, TAG, {}, {}, None, network=network_for_builds(host, image))
+    argv = podman.image_build(folder, TAG, {}, None, network=network_for_builds(host, image))
     try:
         said = host.run((*argv[:-1], "--no-cache", argv[-1]), timeout=300).stdout
     finally:
-        host.run(podman.image_remove(TAG), ok=None)
+        host.run(("podman", "rmi", TAG), ok=None)
     return {line.removeprefix("it can: ") for line in said.splitlines() if line.startswith("it can: ")}
 
 

@@ -85,7 +85,7 @@ def other(project: Project) -> Iterator[Machine]:
         yield Machine(Path(f"/proc/{pid}/ns/net"), gateway.strip())
     finally:
         host.run(podman.remove(name), ok=None)
-        host.run(podman.network_remove(name), ok=None)
+        host.run(("podman", "network", "rm", name), ok=None)
 
 
 @pytest.fixture(params=["lan", "other"])

@@ -17,7 +17,6 @@ import pytest
 from ops.certificates.authority import issue_certificate
 from ops.core.process import Result, run, until
 from ops.core.state import State
-from ops.engines.podman import argv as podman
 from ops.engines.podman.supervisor.health import network_of
 from ops.project import Project
 from tests.drill.walls.rootless import FIRST, USER
@@ -40,7 +39,7 @@ def rootless(project: Project) -> Iterator[Rootless]:
         f'[storage]\ndriver="overlay"\nrunroot="{home}/run/containers"\ngraphroot="{home}/storage"\n'
     )
     archive = home / "image.tar"
-    project.host.run(podman.image_save([project.images[SERVICE].tag], archive), timeout=120)
+    project.engine.save_images([project.images[SERVICE].tag], archive)
     archive.chmod(0o644)
     for path in (home, home / "run"):
         shutil.chown(path, USER, USER)
@@ -49,7 +48,7 @@ def rootless(project: Project) -> Iterator[Rootless]:
         return run((sys.executable, "-m", "tests.drill.walls.rootless", str(home), *argv), timeout=120, ok=ok)
 
     try:
-        call(*podman.image_load(archive))
+        call("podman", "load", "--quiet", "--input", str(archive))
         yield call
     finally:
         call("podman", "rm", "--all", "--force", "--time", "0", ok=None)

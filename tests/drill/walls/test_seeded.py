@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from ops.engines.podman import argv as podman
 from ops.project import Project
 from tests.drill.walls.conftest import audited, misconfigured, told, value_of
 from tests.drill.walls.seeds import LEAKED, OVERLAYS, SOCKET, VICTIM, Overlay
@@ -21,8 +20,8 @@ def moving_tag(project: Project, request: pytest.FixtureRequest) -> object:
     image = str(overlay.change.get("image", ""))
     if not image:
         return None
-    project.host.run(podman.image_tag(project.images[VICTIM].tag, f"localhost/{image}"))
-    request.addfinalizer(lambda: project.host.run(podman.image_remove(f"localhost/{image}"), ok=None))
+    project.host.run(("podman", "tag", project.images[VICTIM].tag, f"localhost/{image}"))
+    request.addfinalizer(lambda: project.host.run(("podman", "rmi", f"localhost/{image}"), ok=None))
     return None
 
 

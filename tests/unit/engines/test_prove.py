@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ops.engines.podman.prove import REFUSED_SECONDS, Steady, lines_since
+from ops.engines.podman.prove import lines_since
+from ops.stack.contract import REFUSED_SECONDS, Steady
 
 LOG = """2026-01-31T12:00:00.123456789+00:00 stdout F of an earlier start
 2026-01-31T12:00:05.000000001+00:00 stderr F first line

@@ -16,6 +16,8 @@ from ops.core import files
 from ops.core.errors import OpsError
 from ops.core.process import Result
 from ops.core.state import State
+from ops.engines.podman.engine import PodmanEngine
+from ops.engines.podman.host import Host as PodmanHost
 from ops.project import Project
 from ops.releases.retention import clean_up, json_images, needed_images
 from ops.stack.release import GOOD, Activation
@@ -60,7 +62,8 @@ class World:
     def project(self) -> Project:
         images = {"backend": SimpleNamespace(tag=tag(9), bases=(("trixie", "localhost/cc03/base-trixie:1"),))}
         return cast(Project, SimpleNamespace(
-            name="cc03", state=self.state, host=self.host, settings=settings("releases: {keep: 5}"), images=images
+            name="cc03", state=self.state, host=self.host, settings=settings("releases: {keep: 5}"), images=images,
+            engine=PodmanEngine(cast(PodmanHost, self.host), "cc03"),
         ))  # fmt: skip
 
     def retire(self, project: Project) -> None:
