@@ -9,9 +9,9 @@ from ops.audit_log.record import record_change
 from ops.backup.around import archive, follow_change, refuse_unfinished
 from ops.certificates.folder import good_names
 from ops.core.state import State
-from ops.deploy.hooks import run_around
+from ops.hooks import run_around
 from ops.host.files import owners
-from ops.images.network import warn_of_host_network
+from ops.images.steps import warn_of_host_network
 from ops.keycloak.failures.log import errors
 from ops.keycloak.rotate import credentials
 from ops.secrets.at_rest.secret_files import names
@@ -55,3 +55,19 @@ def check_realm(text: str, where: str) -> None:
     from ops.keycloak.realm.declaration import parse_realm
 
     parse_realm(text, where)
+
+
+def create_as(state: State, part: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A part of a release's compose file as its containers are created on this host."""
+    from ops.secrets.at_rest.secret_files import part_as_is
+
+    return part_as_is(state, part)
+
+
+def in_deploys() -> tuple[Any, ...]:
+    """The `Participant` of each feature that takes part in deploys, in the order of their steps."""
+    from ops.certificates.participant import Certificates
+    from ops.keycloak.participant import Keycloak
+    from ops.secrets.participant import Secrets
+
+    return (Secrets(), Certificates(), Keycloak())

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from ops.composition import AFTER_STEP, LOG_ERRORS
+from ops.composition import AFTER_STEP, LOG_ERRORS, create_as
 from ops.core.plan import Step
 from ops.engines.engine import Engine
 from ops.project import Project, targets_of
@@ -49,6 +50,10 @@ class Execution:
         step.run(self)
         for hook in AFTER_STEP:
             hook(self.state.root)
+
+    def create(self, name: str, part: Mapping[str, Any], slots: Sequence[str]) -> None:
+        """Create containers, as `Engine.create` does, with their secrets as this host keeps them."""
+        self.engine.create(name, create_as(self.state, part), slots)
 
     def name(self, slot: str) -> str:
         """The engine's name of a container."""

@@ -60,7 +60,7 @@ def _build(project: Project, part: str) -> None:
     from ops.application.stage import NEIGHBOURS
     from ops.core.plan import Plan
     from ops.host.preflight import check_host_to_build
-    from ops.images.plan import plan_build
+    from ops.images.steps import plan_build
     from ops.stack.contract import BACKEND
     from ops.stack.images import tags_of
 

@@ -13,7 +13,6 @@ from ops.application.requests import Reply, ask, connected, echoed, opened, secu
 from ops.application.stage import Stage
 from ops.core.errors import OpsError
 from ops.core.process import until
-from ops.deploy.migrate import last_json
 from ops.stack.contract import (
     ABSENT,
     BACKEND,
@@ -29,6 +28,7 @@ from ops.stack.contract import (
     judge_logs,
     judge_metrics,
     judge_migration,
+    last_json,
     rows_of,
 )
 

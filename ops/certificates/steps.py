@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ops.core import files
 from ops.core.plan import Step
 from ops.deploy.steps import AwaitHealthy, RestartContainer
+from ops.engines.engine import Proof
 from ops.stack.certificates import TLS, Leaf
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ class RestartForRoots(Step):
 
         for slot in facts.running(execution.project, self.leaf.slots):
             RestartContainer(self.key, self.title, slot=slot).run(execution)
-            AwaitHealthy(self.key, self.title, slot=slot).run(execution)
+            AwaitHealthy(self.key, self.title, proof=Proof(slot)).run(execution)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""inv deploy: bring the stack to what the checkout says."""
+"""inv deploy, rollback: bring the stack to what the checkout says, or back to an earlier release."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from invoke import Context
 
 from ops.cli.command import verb
-from ops.core.errors import UsageProblem
+from ops.core.errors import HostLacks, OpsError, UsageProblem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,8 +35,8 @@ def checkout_goal(
     from dataclasses import replace
 
     from ops.deploy.containers import Options
+    from ops.deploy.participant import participants
     from ops.deploy.transition import Goal
-    from ops.secrets.plan import refuse_lost_secrets
     from ops.security_audit.admission import violations
     from ops.stack.images import missing_optional
     from ops.stack.wanted import with_one_service
@@ -49,7 +49,8 @@ def checkout_goal(
     last = project.wanted_again(current) if only and current else None
 
     def without(seen: Seen) -> Seen:
-        refuse_lost_secrets(project.stack, seen, project.state.root)
+        for one in participants():
+            one.refuse(project, seen)
         missing = missing_optional(project.stack.services.values(), project.images, seen.images)
         away = {name: why for name, why in missing.items() if not project.engine.offered(project.images[name].source)}
         return replace(seen, unavailable=away)
@@ -87,8 +88,8 @@ def deploy(
     Builds, replaces containers without dropping a request, and reverts everything where a step fails.
     """
     from ops.cli import show
-    from ops.deploy.hooks import find_hooks
     from ops.deploy.transition import change_release
+    from ops.hooks import find_hooks
     from ops.host.preflight import check_host
     from ops.project import known_service, open_project
     from ops.store.releases import activations
@@ -115,3 +116,53 @@ def deployed(ended: Sequence[Activation]) -> str:
     cost = f", {last.requests['failed']} of {last.requests['requests']} requests failed" if last.requests else ""
     back = f" (inv rollback returns to {last.previous})" if last.previous and last.previous != last.release else ""
     return f"release {last.release}{back}{cost}, "
+
+
+@verb(help={
+    "to": "number of the release (inv releases); without it, the newest one before the current that has served",
+    "plan": "show what would be done, and do nothing",
+    "with-database": "where that release has an older Keycloak: restore the dump from before the upgrade",
+    "accept-policy-violations": "go back to a release that violates policies; they are entered into the audit log",
+    "yes": "do not ask for confirmation",
+})  # fmt: skip
+def rollback(
+    c: Context, to: int = 0, plan: bool = False, with_database: bool = False, accept_policy_violations: bool = False,
+    yes: bool = False,
+) -> None:  # fmt: skip
+    """Go back to an earlier release.
+
+    Its images, configuration and settings. Builds nothing, needs no network.
+    """
+    from dataclasses import replace
+
+    from ops.cli import show
+    from ops.deploy.participant import Rules
+    from ops.deploy.transition import back_to, change_release
+    from ops.project import open_project
+    from ops.stack.release import contracted_since, previous_good
+    from ops.store.releases import activations, current_number, releases, schema_history
+
+    began = time.monotonic()
+    project = open_project()
+    state = project.state
+    number = int(to)
+    if not number:
+        found = previous_good(releases(state), activations(state), current_number(state))
+        if found is None:
+            raise HostLacks("there is no release to go back to", "none before the current one has served", "inv releases")
+        number = found.number
+
+    def aim() -> Goal:
+        if gone := contracted_since(schema_history(state), number):
+            raise OpsError(
+                f"release {number} cannot run on today's database",
+                f"later migrations removed what it needs: {', '.join(gone)}",
+                "go back to a later release (inv releases), or correct forward: inv deploy",
+            )  # fmt: skip
+        goal = back_to(project.afresh(), number, Rules(with_database=with_database))
+        return replace(goal, accept_violations=accept_policy_violations)
+
+    if steps := change_release(aim, plan_only=plan, yes=yes):
+        show.out.print(
+            f"[bold green]release {number} serves again[/bold green]: {steps} steps in {time.monotonic() - began:.1f} s"
+        )

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from ops.core.plan import Step
-from ops.deploy.config_steps import MarkLoaded
+from ops.deploy.participant import gathered
 from ops.deploy.steps import (
     AwaitHealthy,
     CreateContainers,
+    MarkLoaded,
     Migrate,
     PromoteContainer,
     Reconnect,
     RemoveContainer,
     RestartContainer,
     StartContainer,
+    await_healthy,
 )
 from ops.host import owners_plan as owners
-from ops.secrets import plan as credentials
-from ops.secrets.steps import HandOver
 from ops.stack.model import Seen, Service
 from ops.stack.render import CHECK_SUFFIX, MIGRATE_SUFFIX, next_of, one_off
 from ops.stack.wanted import Wanted, unreached
@@ -76,22 +76,33 @@ def serves(seen: Seen, slot: str) -> bool:
     return running and slot not in seen.unhealthy
 
 
-def container_steps(wanted: Wanted, seen: Seen, services: list[Service], ready: list[str], options: Options) -> list[Step]:
-    """`ready`: keys of the steps that come before any container is touched."""
+def container_steps(
+    wanted: Wanted, seen: Seen, services: list[Service], ready: list[Step], options: Options, applied: Mapping[str, Step]
+) -> list[Step]:
+    """Steps that replace, add and mend containers.
+
+    What they wait for may be no step of the plan in the end, such as the health of a container that stays: `linked` drops it.
+
+    Parameters
+    ----------
+    ready: what comes before any container is touched. applied: name of a service -> what else must have been done before one
+    that needs it is touched.
+    """
     work = _Work(unreached=unreached(wanted, seen, services))
     for service in services:
-        _service(work, wanted, seen, service, ready, options)
+        _service(work, wanted, seen, service, ready, options, applied)
     return [*_creations(wanted, work.fresh, ready), *work.steps]
 
 
-def _service(work: _Work, wanted: Wanted, seen: Seen, service: Service, ready: list[str], options: Options) -> None:
+def _service(
+    work: _Work, wanted: Wanted, seen: Seen, service: Service, ready: list[Step], options: Options, applied: Mapping[str, Step]
+) -> None:
     slots = [slot for slot in service.slots() if differs(wanted, seen, slot) or slot in work.gone]
-    gates = [f"healthy {slot}" for need in service.needs for slot in wanted.stack.services[need].slots()]
-    # Who needs Keycloak needs the realm in it; the plan drops this where the realm is as it should be.
-    gates += ["realm"] if "keycloak" in service.needs else []
-    accepting = credentials.after(credentials.beside(wanted, seen, service), [*ready, *gates])
+    gates: list[Step] = [await_healthy(slot) for need in service.needs for slot in wanted.stack.services[need].slots()]
+    gates += [applied[need] for need in service.needs if need in applied]
+    accepting = _behind(gathered(lambda one: one.before(wanted, seen, service)), [*ready, *gates])
     work.steps += accepting
-    gates += [step.key for step in accepting]
+    gates += accepting
     # A holder that is started gets a new network: who stands in the old one does not serve any more.
     moved = any(isinstance(step, StartContainer | RestartContainer) and step.slot == service.shares for step in work.steps)
     cleared = _clear(work, wanted, seen, service, [*ready, *gates]) if slots else []
@@ -107,41 +118,52 @@ def _service(work: _Work, wanted: Wanted, seen: Seen, service: Service, ready: l
     changed = beside and bool(own)
     if service.rolls or not there:
         work.steps += own
-        gates, own = [*gates, *(step.key for step in own)], []
+        gates, own = [*gates, *own], []
     never_started = any(slot in seen.containers and seen.containers[slot].state in NEVER_STARTED for slot in service.slots())
     if service.migrate and options.migrate and (slots or never_started):
-        work.steps.append(_migration(seen, service, [*ready, *gates, *staged], options, prepared=bool(staged)))
-        gates = [*gates, f"migrate {service.name}"]
+        migration = _migration(seen, service, [*ready, *gates, *staged], options, prepared=bool(staged))
+        work.steps.append(migration)
+        gates = [*gates, migration]
     before = [*ready, *gates, *staged]
     fresh = _fresh(work, wanted, seen, service, missing, ready, gates, cleared)
     work.steps += fresh
     # What does not serve goes first: nothing is lost with it, and the others are left alone until it serves again.
-    previous: list[str] = []
-    told = credentials.told(wanted, seen, service)
+    previous: list[Step] = []
+    told = gathered(lambda one: one.between(wanted, seen, service))
     for slot in idle:
         work.steps += _replace(
-            service, slot, [*before, *previous], options, gate=service.replicated and reached, told=told, own=own
+            service, slot, [*before, *previous], options, gate=service.replicated and reached, meanwhile=told, own=own
         )
-        previous, own = [f"healthy {slot}"], []
+        previous, own = work.steps[-1:], []
     if rolled:
         movers = _movers(wanted, seen) if service.shares else ()
-        work.steps += _roll(service, rolled, [*before, *previous, *_keys(fresh)], options, movers)
+        healthy = [step for step in fresh if isinstance(step, AwaitHealthy)]
+        work.steps += _roll(service, rolled, [*before, *previous, *healthy], options, movers)
     else:
         for slot in serving:
-            work.steps += _replace(service, slot, [*before, *previous], options, gate=False, told=told, own=own)
-            previous, own = [f"healthy {slot}"], []
+            work.steps += _replace(service, slot, [*before, *previous], options, gate=False, meanwhile=told, own=own)
+            previous, own = work.steps[-1:], []
     unchanged = [slot for slot in service.slots() if slot not in slots]
-    late = credentials.after(told, gates) if any(seen.containers[slot].state in NEVER_STARTED for slot in unchanged) else []
-    work.steps += [*late, *_mend(work, seen, service, unchanged, [*gates, *(step.key for step in late)], moved=moved)]
-    serve = [f"healthy {slot}" for slot in service.slots()] + [f"retire {service.surge_slot}"]
-    work.steps += credentials.settled(wanted, seen, service, [*gates, *serve])
+    late = _behind(told, gates) if any(seen.containers[slot].state in NEVER_STARTED for slot in unchanged) else []
+    work.steps += [*late, *_mend(work, seen, service, unchanged, [*gates, *late], moved=moved)]
+    serve: list[Step] = [*map(await_healthy, service.slots()), _retirement(service, [])]
+    work.steps += _behind(gathered(lambda one: one.behind(wanted, seen, service)), [*gates, *serve])
     work.steps += owners.removal(seen, service, [*gates, *serve], changed=changed)
-    if slots and len(slots) == len(service.slots()) and service.name in wanted.config:
-        version = wanted.config[service.name]
-        if seen.config_loaded.get(service.name) != version:
-            after = tuple(f"healthy {slot}" for slot in slots)
-            title = f"note that {service.name} runs with its new configuration"
-            work.steps.append(MarkLoaded(f"loaded {service.name}", title, after, service=service.name, version=version))
+    if slots and len(slots) == len(service.slots()):
+        work.steps += _loaded(wanted, seen, service)
+
+
+def _loaded(wanted: Wanted, seen: Seen, service: Service) -> list[Step]:
+    version = wanted.config.get(service.name)
+    if version is None or seen.config_loaded.get(service.name) == version:
+        return []
+    title, after = f"note that {service.name} runs with its new configuration", tuple(map(await_healthy, service.slots()))
+    return [MarkLoaded(f"loaded {service.name}", title, after, service=service.name, version=version)]
+
+
+def _behind(steps: Iterable[Step], first: Iterable[Step]) -> list[Step]:
+    waits = tuple(first)
+    return [replace(step, after=(*waits, *step.after)) for step in steps]
 
 
 def is_staged(wanted: Wanted, seen: Seen, slot: str) -> bool:
@@ -151,11 +173,11 @@ def is_staged(wanted: Wanted, seen: Seen, slot: str) -> bool:
 
 
 def _stage(
-    work: _Work, wanted: Wanted, seen: Seen, service: Service, there: list[str], rolled: list[str], ready: list[str],
+    work: _Work, wanted: Wanted, seen: Seen, service: Service, there: list[str], rolled: list[str], ready: list[Step],
     options: Options,
-) -> list[str]:  # fmt: skip
+) -> list[Step]:  # fmt: skip
     """Make the new containers of a service beside the old ones, in one call, while these still serve: a place is then empty
-    only for as long as a stop and a start take. Returns the keys to wait for; none where nothing is replaced."""
+    only for as long as a stop and a start take. Returns what to wait for; nothing where nothing is replaced."""
     if not there:
         return []
     surge = service.surge_slot
@@ -163,24 +185,25 @@ def _stage(
     left = seen.containers.get(surge)
     reusable = left and left.config_hash == wanted.slot_hash(surge) and left.state == "running" and not left.stranded
     if rolled and left and not reusable:
-        work.steps.append(_removal(service, surge, after))
-        after = [*after, f"remove {surge}"]
+        removal = _removal(service, surge, after)
+        work.steps.append(removal)
+        after = [*after, removal]
     others = ((surge,) if rolled and not reusable else ()) + (
         (service.name + CHECK_SUFFIX,) if service.migrate and options.migrate else ()
     )
-    key = f"create {service.name}"
     title = "create " + ", ".join([*(slot for slot in others if not one_off(slot)), *(next_of(slot) for slot in new)])
-    work.steps.append(CreateContainers(key, title, tuple(after), slots=others, staged=tuple(new)))
-    return [key]
+    staged = CreateContainers(f"create {service.name}", title, tuple(after), slots=others, staged=tuple(new))
+    work.steps.append(staged)
+    return [staged]
 
 
-def _clear(work: _Work, wanted: Wanted, seen: Seen, service: Service, after: list[str]) -> list[str]:
+def _clear(work: _Work, wanted: Wanted, seen: Seen, service: Service, after: list[Step]) -> list[Step]:
     """Make room at an address that is to be held by another container than now.
 
     Podman removes a holder only after those that stand in its network, and publishes a port only once. So they go first, then
     the holder: the one of another definition, or the one that a release without any is brought back from.
 
-    Returns the keys of the steps that must be done before the new container of this service is created.
+    Returns what must be done before the new container of this service is created.
     """
     if service.holds:
         holder, sharer = service.name, wanted.stack.services[service.holds]
@@ -196,48 +219,51 @@ def _clear(work: _Work, wanted: Wanted, seen: Seen, service: Service, after: lis
     # As in a roll: beside the stop, which waits for WebSockets.
     work.steps += [step for slot in standing if serves(seen, slot) for step in _moved(_movers(wanted, seen), slot, after)]
     if holder in seen.containers:
-        steps.append(_removal(service, holder, [*after, *(step.key for step in steps)]))
+        steps.append(_removal(service, holder, [*after, *steps]))
     work.steps += steps
     work.gone.update(standing, [holder])
-    return [step.key for step in steps]
+    return steps
 
 
 def _fresh(
-    work: _Work, wanted: Wanted, seen: Seen, service: Service, slots: list[str], ready: list[str], gates: list[str],
-    cleared: list[str],
+    work: _Work, wanted: Wanted, seen: Seen, service: Service, slots: list[str], ready: list[Step], gates: list[Step],
+    cleared: list[Step],
 ) -> list[Step]:  # fmt: skip
     """Containers in places that are empty, or will be by then."""
-    steps: list[Step] = credentials.after(credentials.told(wanted, seen, service), [*ready, *gates, *cleared]) if slots else []
-    gates = [*gates, *(step.key for step in steps)]
+    told = gathered(lambda one: one.between(wanted, seen, service)) if slots else []
+    steps = _behind(told, [*ready, *gates, *cleared])
+    gates = [*gates, *steps]
     together = not cleared and not any(step.key == f"create {service.shares}" for step in work.steps)
     for slot in slots:
         if not cleared and is_staged(wanted, seen, slot):
             # A command was killed between the end of the old container and the start of the new one.
-            steps += [_promotion(slot, [*ready, *gates]), *_first(service, slot, f"promote {slot}", gates)]
+            placed: Step = _promotion(slot, [*ready, *gates])
+            steps.append(placed)
         elif together:
             work.fresh.append(slot)
-            steps += _first(service, slot, _creation(wanted, slot), gates)
+            placed = _creation(wanted, slot)
         else:
             # Not together with others that are missing: the place is empty only once an old container has left it.
-            after = (*ready, *gates, *cleared)
-            steps.append(CreateContainers(f"create {slot}", f"create {slot}", after, slots=(slot,)))
-            steps += _first(service, slot, f"create {slot}", gates)
+            placed = CreateContainers(f"create {slot}", f"create {slot}", (*ready, *gates, *cleared), slots=(slot,))
+            steps.append(placed)
+        start = _start(slot, [placed, *gates])
+        steps += [start, await_healthy(slot, [start], deadline=service.start_seconds)]
     return steps
 
 
-def _promotion(slot: str, after: Iterable[str]) -> Step:
+def _promotion(slot: str, after: Iterable[Step]) -> Step:
     return PromoteContainer(f"promote {slot}", f"promote the new {slot}", tuple(after), slot=slot)
 
 
-def _keys(steps: Iterable[Step]) -> list[str]:
-    return [step.key for step in steps if isinstance(step, AwaitHealthy)]
+def _start(slot: str, after: Iterable[Step]) -> Step:
+    return StartContainer(f"start {slot}", f"start {slot}", tuple(after), slot=slot)
 
 
-def _migration(seen: Seen, service: Service, after: list[str], options: Options, *, prepared: bool) -> Step:
+def _migration(seen: Seen, service: Service, after: list[Step], options: Options, *, prepared: bool) -> Step:
     slot, argv = options.backup_before
     backed_up = slot in seen.containers and seen.release is not None
     # The container that backs up first may be replaced by this plan.
-    after = [*after, f"healthy {slot}"] if backed_up else after
+    after = [*after, await_healthy(slot)] if backed_up else after
     return Migrate(
         f"migrate {service.name}", f"migrate the database of {service.name}", tuple(after),
         slot=service.name + MIGRATE_SUFFIX, service=service.name, release=options.release, prepared=prepared,
@@ -254,7 +280,7 @@ def _movers(wanted: Wanted, seen: Seen) -> Movers:
     )  # fmt: skip
 
 
-def _moved(movers: Movers, stopped: str, after: Iterable[str]) -> list[Step]:
+def _moved(movers: Movers, stopped: str, after: Iterable[Step]) -> list[Step]:
     return [
         Reconnect(f"reconnect {name}, {stopped}", f"close WebSockets of {name} through {stopped}", tuple(after),
                   slots=slots, argv=argv)
@@ -262,76 +288,77 @@ def _moved(movers: Movers, stopped: str, after: Iterable[str]) -> list[Step]:
     ]  # fmt: skip
 
 
-def _roll(service: Service, slots: list[str], after: list[str], options: Options, movers: Movers) -> list[Step]:
+def _roll(service: Service, slots: list[str], after: list[Step], options: Options, movers: Movers) -> list[Step]:
     """Replace serving containers one by one, while an extra new one stands by for requests that no slot takes.
 
     It comes first and is proved on its own: where the new release is no good, no old container was touched.
     """
     surge = service.surge_slot
-    steps: list[Step] = [
-        StartContainer(f"start {surge}", f"start {surge}", tuple(after), slot=surge),
-        _proof(service, surge, (f"start {surge}",), options, settle=True),
-    ]
-    previous = [f"healthy {surge}"]
+    start = _start(surge, after)
+    steps: list[Step] = [start, _proof(service, surge, start, options, settle=True)]
+    previous = steps[-1:]
     for slot in slots:
         # Beside the stop, which waits for them.
         steps += [*_moved(movers, slot, previous), *_replace(service, slot, previous, options, gate=True)]
-        previous = [f"healthy {slot}"]
-    steps += _moved(movers, surge, previous)
-    # Another key than that of a left-over, which may have been removed first.
-    steps.append(RemoveContainer(f"retire {surge}", f"stop and remove {surge}", tuple(previous), slot=surge,
-                                 grace=service.grace))  # fmt: skip
-    return steps
+        previous = steps[-1:]
+    return [*steps, *_moved(movers, surge, previous), _retirement(service, previous)]
 
 
-def _proof(service: Service, slot: str, after: tuple[str, ...], options: Options, *, settle: bool) -> Step:
-    return AwaitHealthy(
-        f"healthy {slot}", f"verify canary {slot}" if settle else f"wait for {slot}", after, slot=slot,
-        deadline=service.start_seconds, settle=options.settle if settle else 0, smoke=service.smoke or "", once=True,
+def _retirement(service: Service, after: Iterable[Step]) -> Step:
+    """Another key than that of a left-over, which may have been removed first."""
+    surge = service.surge_slot
+    return replace(_removal(service, surge, after), key=f"retire {surge}")
+
+
+def _proof(service: Service, slot: str, start: Step, options: Options, *, settle: bool) -> Step:
+    return await_healthy(
+        slot, [start], f"verify canary {slot}" if settle else "", deadline=service.start_seconds,
+        settle=options.settle if settle else 0, smoke=service.smoke or "", once=True,
     )  # fmt: skip
 
 
-def _removal(service: Service, slot: str, after: Iterable[str]) -> Step:
+def _removal(service: Service, slot: str, after: Iterable[Step]) -> Step:
     return RemoveContainer(f"remove {slot}", f"stop and remove {slot}", tuple(after), slot=slot, grace=service.grace)
 
 
 def _replace(
-    service: Service, slot: str, after: list[str], options: Options, *, gate: bool, told: tuple[HandOver, ...] = (),
+    service: Service, slot: str, after: list[Step], options: Options, *, gate: bool, meanwhile: Iterable[Step] = (),
     own: Iterable[Step] = (),
 ) -> list[Step]:  # fmt: skip
-    """`gate`: the new container has to answer through nginx, and to stay up from the start. `told`, `own`: done while none
-    runs."""
-    started = (f"start {slot}",)
+    """Steps that end with the health of the new container.
+
+    Parameters
+    ----------
+    gate: the new container has to answer through nginx, and to stay up from the start. meanwhile, own: done while none runs.
+    """
+    removal = _removal(service, slot, after)
+    owned = [replace(step, after=(*step.after, removal)) for step in own]
+    handed = [*owned, *_behind(meanwhile, [removal])]
+    # A container in its place has been preceded by this, so that it can be started whatever was killed meanwhile.
+    promotion = _promotion(slot, [removal, *handed])
+    start = _start(slot, [promotion])
     healthy = (
-        _proof(service, slot, started, options, settle=False)
+        _proof(service, slot, start, options, settle=False)
         if gate
-        else AwaitHealthy(f"healthy {slot}", f"wait for {slot}", started, slot=slot, deadline=service.start_seconds)
+        else await_healthy(slot, [start], deadline=service.start_seconds)
     )
-    owned = [replace(step, after=(*step.after, f"remove {slot}")) for step in own]
-    handed = [*owned, *credentials.after(told, [f"remove {slot}"])]
-    return [
-        _removal(service, slot, after),
-        *handed,
-        # A container in its place has been preceded by this, so that it can be started whatever was killed meanwhile.
-        _promotion(slot, (f"remove {slot}", *(step.key for step in handed))),
-        StartContainer(f"start {slot}", f"start {slot}", (f"promote {slot}",), slot=slot),
-        healthy,
-    ]
+    return [removal, *handed, promotion, start, healthy]
 
 
-def _creation(wanted: Wanted, slot: str) -> str:
-    """Key of the call that creates a new container: what others wait for comes first, everything else side by side with it, but
+def _creation(wanted: Wanted, slot: str) -> CreateContainers:
+    """The call that creates a new container: what others wait for comes first, everything else side by side with it, but
     for one that shares the network of another, which has to exist."""
-    if wanted.stack.service_of(slot).shares:
-        return f"create {slot}"
-    needed = {need for other in wanted.stack.services.values() for need in other.needs}
-    return "create first" if wanted.stack.service_of(slot).name in needed else "create rest"
+    key = f"create {slot}"
+    if not wanted.stack.service_of(slot).shares:
+        needed = {need for other in wanted.stack.services.values() for need in other.needs}
+        key = "create first" if wanted.stack.service_of(slot).name in needed else "create rest"
+    return CreateContainers(key, "create", slots=(slot,))
 
 
-def _creations(wanted: Wanted, fresh: list[str], ready: list[str]) -> list[Step]:
+def _creations(wanted: Wanted, fresh: list[str], ready: list[Step]) -> list[Step]:
     calls: dict[str, list[str]] = {}
     for slot in fresh:
-        calls.setdefault(_creation(wanted, slot), []).append(slot)
+        calls.setdefault(_creation(wanted, slot).key, []).append(slot)
     holders = {key: wanted.stack.service_of(slots[0]).shares for key, slots in calls.items()}
     return [
         CreateContainers(
@@ -342,35 +369,30 @@ def _creations(wanted: Wanted, fresh: list[str], ready: list[str]) -> list[Step]
     ]  # fmt: skip
 
 
-def _first(service: Service, slot: str, creation: str, gates: list[str]) -> list[Step]:
-    return [
-        StartContainer(f"start {slot}", f"start {slot}", (creation, *gates), slot=slot),
-        AwaitHealthy(f"healthy {slot}", f"wait for {slot}", (f"start {slot}",), slot=slot, deadline=service.start_seconds),
-    ]
-
-
-def _mend(work: _Work, seen: Seen, service: Service, slots: list[str], gates: list[str], *, moved: bool) -> list[Step]:
+def _mend(work: _Work, seen: Seen, service: Service, slots: list[str], gates: list[Step], *, moved: bool) -> list[Step]:
     """A container as wanted that does not run, or runs and is not healthy, is started again; so is one that has lost its
     network, or is about to (`moved`). What is not healthy may still be of some use to somebody: replicas take turns, and one
     that heals once it has what it lacked is not restarted."""
     steps: list[Step] = []
-    turn: list[str] = []
-    lacked = any(step.key in gates for step in work.steps)
+    turn: list[Step] = []
+    lacked = not {step.key for step in work.steps}.isdisjoint(step.key for step in gates)
     for slot in slots:
+        start = _start(slot, gates)
+        restart = RestartContainer(start.key, f"restart {slot}", start.after, slot=slot, grace=service.grace)
+        taking_turns = False
         if seen.containers[slot].state != "running":
-            steps.append(StartContainer(f"start {slot}", f"start {slot}", tuple(gates), slot=slot))
+            steps.append(start)
         elif moved or seen.containers[slot].stranded:
-            title = f"restart {slot}, to join the network of {service.shares}"
-            steps.append(RestartContainer(f"start {slot}", title, tuple(gates), slot=slot, grace=service.grace))
+            start = replace(restart, title=f"restart {slot}, to join the network of {service.shares}")
+            steps.append(start)
         elif slot in seen.unhealthy and (seen.containers[slot].running_seconds or 0) > service.start_seconds:
-            title = f"restart {slot}: {seen.unhealthy[slot]}"
-            patience = HEALS_SECONDS if lacked else 0
-            after = (*gates, *turn)
-            steps.append(RestartContainer(f"start {slot}", title, after, slot=slot, grace=service.grace, patience=patience))
-            turn = [f"healthy {slot}"]
+            title, patience = f"restart {slot}: {seen.unhealthy[slot]}", HEALS_SECONDS if lacked else 0
+            start = replace(restart, title=title, after=(*gates, *turn), patience=patience)
+            steps.append(start)
+            taking_turns = True
         elif slot not in seen.unhealthy:
             continue
         # What it needs comes first: its own deadline would run out meanwhile.
-        ready = (*gates, f"start {slot}")
-        steps.append(AwaitHealthy(f"healthy {slot}", f"wait for {slot}", ready, slot=slot, deadline=service.start_seconds))
+        steps.append(await_healthy(slot, [*gates, start], deadline=service.start_seconds))
+        turn = steps[-1:] if taking_turns else turn
     return steps

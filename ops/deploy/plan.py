@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ops.certificates.steps import IssueCertificate
-from ops.core.errors import HostLacks
-from ops.core.plan import Plan, Step
-from ops.deploy.changes import changes
-from ops.deploy.config_steps import CheckConfig, MarkLoaded, ReloadService, WriteConfig
+from ops.core.plan import Change, Plan, Step, linked
 from ops.deploy.containers import Options, container_steps
-from ops.deploy.resource_steps import CreateNetwork, CreateVolume, RemoveNetwork, Supervise, firewall_steps
-from ops.deploy.steps import AwaitHealthy, CreateContainers, Migrate, PromoteContainer, RemoveContainer
+from ops.deploy.participant import gathered, participants
+from ops.deploy.steps import (
+    AwaitHealthy,
+    CheckConfig,
+    CreateContainers,
+    CreateNetwork,
+    CreateVolume,
+    MarkLoaded,
+    Migrate,
+    PromoteContainer,
+    ReloadService,
+    RemoveContainer,
+    RemoveNetwork,
+    RestartContainer,
+    StartContainer,
+    Supervise,
+    WriteConfig,
+    await_healthy,
+    firewall_steps,
+)
 from ops.host.owners_plan import reader
-from ops.images.plan import image_steps
-from ops.keycloak.realm.deploy import ONLY, realm_losses, realm_steps
-from ops.keycloak.realm.deploy import SERVICE as KEYCLOAK
+from ops.images.steps import BuildImage, FetchImage, image_steps
 from ops.releases.steps import ActivateRelease, WriteRelease
-from ops.secrets.steps import GenerateSecret, StoreSecret
 from ops.stack.model import Seen, Service
-from ops.stack.release import manifest_of, release_files
-from ops.stack.render import network_name, next_of, secret_name, volume_name
-from ops.stack.repositories import given
+from ops.stack.release import file_hashes, manifest_of, release_files, setting_text
+from ops.stack.render import network_name, next_of, volume_name
 from ops.stack.wanted import Wanted, unreached
 
 TURNING_SECONDS = 60
@@ -38,7 +48,7 @@ def plan_deploy(
 
     Parameters
     ----------
-    only: name of the one service that may change; the rest of the stack is left as it is. `realm`: nothing but the realm.
+    only: name of the one service that may change, or of the part of a participant; the rest of the stack is left as it is.
     next_number: what a release that is sealed now would be called; without it, one more than the last.
     """
     number = next_number or int((seen.release or {}).get("number", 0)) + 1
@@ -50,27 +60,30 @@ def plan_deploy(
         seen.images,
         wanted.build_deadline,
     )
-    with_realm = only in (None, ONLY, KEYCLOAK)
-    secrets = _secrets(wanted, seen, services, [wanted.stack.services[KEYCLOAK]] if with_realm else [])
-    generated = tuple(step.key for step in secrets if isinstance(step, GenerateSecret))
-    ground = (*images, *secrets, *_certificates(wanted, seen, services), *_ground(wanted, seen, generated))
-    configs = _configs(wanted, seen, services)
-    release = _release(wanted, seen, number, after=[step.key for step in (*images, *configs)], only=only)
-    ready = [step.key for step in (*ground, *configs, *release)]
-    containers = container_steps(wanted, seen, services, ready, options)
-    reloads = _reloads(wanted, seen, services, {step.key for step in ground}, containers)
-    steps = (*ground, *configs, *release, *containers, *reloads)
-    steps = _before_waiting(steps, realm_steps(wanted, seen, steps) if with_realm else [])
+    prepared = gathered(lambda one: one.ground(wanted, seen, services, only))
+    mounted = {service.name: _files(wanted, seen, service) for service in services}
+    files = [step for steps in mounted.values() for step in steps]
+    ground = [*images, *prepared, *files, *_networks(wanted, seen), *_volumes(wanted, seen, prepared)]
+    configs = _configs(wanted, seen, services, images, mounted)
+    release = _release(wanted, seen, number, after=[*images, *configs], only=only)
+    ready: list[Step] = [*ground, *configs, *release]
+    applied = {name: step for one in participants() for name, step in one.applied(wanted, seen, only).items()}
+    containers = container_steps(wanted, seen, services, ready, options, applied)
+    reloads = _reloads(wanted, seen, services, [*configs, *containers], mounted)
+    steps = (*ready, *containers, *reloads)
+    for one in participants():
+        for step in one.applied(wanted, seen, only).values():
+            steps = _before_waiting(steps, replace(step, after=tuple(one.applied_after(wanted, steps))))
     if only is None:
         # What the stack no longer has goes last: until nginx has reloaded it still sends requests there.
         steps = (*steps, *_orphans(wanted, seen, steps))
-        steps = (*steps, *_former_networks(wanted, seen, after=[step.key for step in steps]))
-    if only != ONLY:
-        steps = (*steps, *_supervision(wanted, seen, after=[step.key for step in steps]))
+        steps = (*steps, *_former_networks(wanted, seen, after=steps))
+    if only is None or services:
+        steps = (*steps, *_supervision(wanted, seen, after=steps))
     away = (*_transport(wanted, seen, containers), *_joined(wanted, seen, services))
     notes = (*_left_out(wanted, seen), *away)
-    destroys = realm_losses(wanted, seen) if with_realm else ()
-    return Plan(verb, _prune(steps), notes, changes(wanted, seen, steps), destroys, stops_requests=bool(away))
+    losses = tuple(loss for one in participants() for loss in one.losses(wanted, seen, only))
+    return Plan(verb, linked(steps), notes, changes(wanted, seen, steps), losses, stops_requests=bool(away))
 
 
 def _left_out(wanted: Wanted, seen: Seen) -> tuple[str, ...]:
@@ -104,69 +117,26 @@ def _joined(wanted: Wanted, seen: Seen, services: list[Service]) -> tuple[str, .
 
 def _changing(wanted: Wanted, only: str | None) -> tuple[str, ...]:
     """Services that may change."""
-    if only == ONLY:
-        return ()
-    return tuple(wanted.stack.services) if only is None else wanted.stack.together(only)
+    if only is None:
+        return tuple(wanted.stack.services)
+    return wanted.stack.together(only) if only in wanted.stack.services else ()
 
 
-def _before_waiting(steps: tuple[Step, ...], realm: Iterable[Step]) -> tuple[Step, ...]:
-    """The steps with that of the realm before all that wait for it, directly or through others."""
-    for step in realm:
-        waiting = {step.key}
-        for one in steps:
-            if waiting.intersection(one.after_keys):
-                waiting.add(one.key)
-        early = [one for one in steps if one.key not in waiting]
-        steps = (*early, step, *(one for one in steps if one.key in waiting))
-    return steps
+def _before_waiting(steps: tuple[Step, ...], step: Step) -> tuple[Step, ...]:
+    """The steps with another one before all that wait for it, directly or through others."""
+    waiting = {step.key}
+    for one in steps:
+        if not waiting.isdisjoint(one.after_keys):
+            waiting.add(one.key)
+    early = [one for one in steps if one.key not in waiting]
+    return (*early, step, *(one for one in steps if one.key in waiting))
 
 
-def _prune(steps: Iterable[Step]) -> tuple[Step, ...]:
-    """Drop references to steps that turned out not to be needed, so that `after` names only steps of this plan."""
-    kept = tuple(steps)
-    keys = {step.key for step in kept}
-    return tuple(
-        type(step)(**{**step.__dict__, "after": tuple(dict.fromkeys(k for k in step.after_keys if k in keys))}) for step in kept
-    )
+def _files(wanted: Wanted, seen: Seen, service: Service) -> list[Step]:
+    return gathered(lambda one: one.files(wanted, seen, service, reader(seen, service)))
 
 
-def _secrets(wanted: Wanted, seen: Seen, services: Iterable[Service], applying: Iterable[Service]) -> list[Step]:
-    """`applying`: services that are given secrets through their API; of those Podman needs no copy.
-
-    Raises HostLacks where one is missing that cannot be made up.
-    """
-    steps: list[Step] = []
-    mounted = {secret for service in services for secret in service.mounts}
-    for name in sorted({*mounted, *(secret for service in applying for secret in service.api_secrets)}):
-        version = wanted.versions[name]
-        made = seen.secret_versions.get(name, 0) >= version
-        if not made and (repository := given(name)):
-            raise HostLacks(
-                f"the credentials of the repository {repository} are not on this host",
-                "stack.yaml names it, and nobody has given them",
-                f"inv backup.credentials {repository} FILE",
-            )  # fmt: skip
-        if not made:
-            steps.append(GenerateSecret(f"generate {name}", f"generate secret {name}", name=name, version=version))
-        if name in mounted and (not made or secret_name(wanted.stack.project, name, version) not in seen.given):
-            key = f"secret {name}"
-            steps.append(StoreSecret(key, f"store secret {name}", (f"generate {name}",), name=name, version=version))
-    return steps
-
-
-def _certificates(wanted: Wanted, seen: Seen, services: Iterable[Service]) -> list[Step]:
-    return [
-        IssueCertificate(
-            f"certificate {service.name}", f"issue certificate for {service.name}",
-            service=service.name, owner=reader(seen, service), names=wanted.certificate_names[service.name],
-        )
-        for service in services
-        if service.has_tls and seen.certificates.get(service.name) != wanted.certificate_names[service.name]
-    ]  # fmt: skip
-
-
-def _ground(wanted: Wanted, seen: Seen, generated: tuple[str, ...]) -> list[Step]:
-    """`generated`: keys of the secrets that are made. Volumes come after them: ops/secrets/plan.py relies on it."""
+def _networks(wanted: Wanted, seen: Seen) -> list[Step]:
     project = wanted.stack.project
     networks = [
         CreateNetwork(
@@ -175,17 +145,25 @@ def _ground(wanted: Wanted, seen: Seen, generated: tuple[str, ...]) -> list[Step
         )
         for name, internal in wanted.stack.networks.items() if network_name(project, name) not in seen.networks
     ]  # fmt: skip
-    volumes = [
-        CreateVolume(f"volume {name}", f"create volume {name}", generated, name=volume_name(project, name))
-        for name in wanted.stack.volumes
-        if volume_name(project, name) not in seen.volumes
-    ]
     # Before any container starts: it never stands unfiltered.
-    return [*firewall_steps(wanted.firewall, seen), *networks, *volumes]
+    return [*firewall_steps(wanted.firewall, seen), *networks]
 
 
-def _configs(wanted: Wanted, seen: Seen, services: Iterable[Service]) -> list[Step]:
+def _volumes(wanted: Wanted, seen: Seen, ground: Iterable[Step]) -> list[Step]:
+    """`ground`: what participants do first, such as generating secrets: ops/secrets/plan.py relies on it."""
+    after = tuple(ground)
+    return [
+        CreateVolume(f"volume {name}", f"create volume {name}", after, name=volume_name(wanted.stack.project, name))
+        for name in wanted.stack.volumes
+        if volume_name(wanted.stack.project, name) not in seen.volumes
+    ]
+
+
+def _configs(
+    wanted: Wanted, seen: Seen, services: Iterable[Service], images: Iterable[Step], mounted: Mapping[str, list[Step]]
+) -> list[Step]:
     """New configuration is validated by the service's own program before the link is switched, if something runs on the old."""
+    own = {step.name: step for step in images if isinstance(step, BuildImage | FetchImage)}
     checks: list[Step] = []
     writes: list[Step] = []
     for service in services:
@@ -194,18 +172,17 @@ def _configs(wanted: Wanted, seen: Seen, services: Iterable[Service]) -> list[St
             continue
         name = service.name
         files = wanted.config_files[name]
-        after = (f"image {name}", f"certificate {name}")
+        after = (*([own[name]] if name in own else ()), *mounted[name])
         if service.check and any(slot in seen.containers for slot in service.slots()):
             title = f"validate configuration of {name}"
             checks.append(CheckConfig(f"check {name}", title, after, service=name, version=version, files=files))
         title = f"write configuration of {name}"
         writes.append(WriteConfig(f"config {name}", title, after, service=name, version=version, files=files))
     # None is switched before all have been found good: what is refused leaves everything as it was.
-    gates = tuple(step.key for step in checks)
-    return [*checks, *(type(step)(**{**step.__dict__, "after": (*step.after, *gates)}) for step in writes)]
+    return [*checks, *(replace(step, after=(*step.after, *checks)) for step in writes)]
 
 
-def _release(wanted: Wanted, seen: Seen, next_number: int, after: list[str], only: str | None) -> list[Step]:
+def _release(wanted: Wanted, seen: Seen, next_number: int, after: list[Step], only: str | None) -> list[Step]:
     last = seen.release or {}
     if wanted.number is not None:
         if last.get("number") == wanted.number:
@@ -214,7 +191,7 @@ def _release(wanted: Wanted, seen: Seen, next_number: int, after: list[str], onl
         return [ActivateRelease("release", title, tuple(after), number=wanted.number)]
     manifest = manifest_of(wanted, seen.unavailable)
     # What this version of the tooling would write differently counts as a change only where the containers may change too.
-    deciding = ("realm", "secrets") if only == ONLY else tuple(manifest)
+    deciding = tuple(manifest) if only is None or only in wanted.stack.services else (only, "secrets")
     if all(last.get(key) == manifest[key] for key in deciding):
         return []
     title = f"seal release {next_number}"
@@ -232,15 +209,14 @@ def _orphans(wanted: Wanted, seen: Seen, steps: Iterable[Step]) -> list[Step]:
     )
     retired = {step.slot for step in planned if isinstance(step, RemoveContainer)}
     kept = {*wanted.slots(), *made_anew, *retired}
-    after = tuple(step.key for step in planned)
     return [
-        RemoveContainer(f"remove {slot}", f"remove {slot}, which is not part of the stack", after, slot=slot)
+        RemoveContainer(f"remove {slot}", f"remove {slot}, which is not part of the stack", planned, slot=slot)
         for slot in seen.containers
         if slot not in kept
     ]
 
 
-def _former_networks(wanted: Wanted, seen: Seen, after: Iterable[str]) -> list[Step]:
+def _former_networks(wanted: Wanted, seen: Seen, after: Iterable[Step]) -> list[Step]:
     """Networks that nobody stands on any more: what leads out of the host goes with the setting that asked for it."""
     project = wanted.stack.project
     former = sorted(seen.networks - {network_name(project, name) for name in wanted.stack.networks})
@@ -250,40 +226,173 @@ def _former_networks(wanted: Wanted, seen: Seen, after: Iterable[str]) -> list[S
     ]
 
 
-def _reloads(wanted: Wanted, seen: Seen, services: list[Service], ground: set[str], containers: list[Step]) -> list[Step]:
+def _reloads(
+    wanted: Wanted, seen: Seen, services: list[Service], steps: list[Step], mounted: Mapping[str, list[Step]]
+) -> list[Step]:
     """Services that keep their container and have configuration, or a certificate, that they have not taken up.
 
-    `ground`: keys of the steps that come before any container is touched.
+    Parameters
+    ----------
+    steps: those that write configuration, and those that change containers.
     """
-    marked = {step.service for step in containers if isinstance(step, MarkLoaded)}
+    written = {step.service: step for step in steps if isinstance(step, WriteConfig)}
+    marked = {step.service for step in steps if isinstance(step, MarkLoaded)}
     # A proxy that learns of more replicas must not send anything there before they serve.
     additional = tuple(
-        step.key for step in containers
+        step for step in steps
         if isinstance(step, AwaitHealthy) and step.slot not in seen.containers
         and step.slot in wanted.slots() and wanted.stack.service_of(step.slot).replicated
     )  # fmt: skip
-    steps: list[Step] = []
+    found: list[Step] = []
     for service in services:
         version = wanted.config.get(service.name)
-        renewed = f"certificate {service.name}" in ground and any(slot in seen.containers for slot in service.slots())
+        renewed = mounted[service.name] and any(slot in seen.containers for slot in service.slots())
         if version is None or service.name in marked or (seen.config_loaded.get(service.name) == version and not renewed):
             continue
         slots = tuple(slot for slot in service.slots() if slot in seen.containers)
-        own = (f"config {service.name}", f"certificate {service.name}", *(f"healthy {slot}" for slot in slots))
-        after = (*own, *(key for key in additional if not service.replicated))
+        own = [written[service.name]] if service.name in written else []
+        after = (*own, *mounted[service.name], *map(await_healthy, slots), *(() if service.replicated else additional))
         common: dict[str, Any] = {"service": service.name, "version": version}
         if service.reload:
             title = f"reload {service.name}"
-            steps.append(ReloadService(f"reload {service.name}", title, after, slots=slots, argv=service.reload, **common))
+            found.append(ReloadService(f"reload {service.name}", title, after, slots=slots, argv=service.reload, **common))
         else:
-            steps.append(
+            found.append(
                 MarkLoaded(f"loaded {service.name}", f"note that {service.name} runs with its configuration", after, **common)
             )
-    return steps
+    return found
 
 
-def _supervision(wanted: Wanted, seen: Seen, after: list[str]) -> list[Step]:
+def _supervision(wanted: Wanted, seen: Seen, after: Iterable[Step]) -> list[Step]:
     if seen.ticker and seen.supervised == wanted.supervise_version:
         return []
     title = "start the health supervisor" if not seen.ticker else "restart the health supervisor"
     return [Supervise("supervise", title, tuple(after), content=wanted.supervise, version=wanted.supervise_version)]
+
+
+# What a plan means, service by service.
+
+
+def changes(wanted: Wanted, seen: Seen, steps: Iterable[Step]) -> tuple[Change, ...]:
+    """One entry for every service that a plan touches, in the stack's order."""
+    planned = list(steps)
+    found = [change for service in wanted.stack.services.values() if (change := _change(wanted, seen, service, planned))]
+    known = set(wanted.stack.services)
+    gone = {step.slot for step in planned if isinstance(step, RemoveContainer)}
+    left = sorted(slot for slot in gone if not any(slot == name or slot.startswith(f"{name}-") for name in known))
+    more = [change for one in participants() for change in one.changes(planned)]
+    return (*found, *more, *(Change(slot, "remove", "the stack does not have it") for slot in left))
+
+
+def _change(wanted: Wanted, seen: Seen, service: Service, steps: list[Step]) -> Change | None:
+    own = set(service.reserved_slots())
+    created = {
+        slot for step in steps if isinstance(step, CreateContainers) for slot in (*step.slots, *step.staged) if slot in own
+    } | {step.slot for step in steps if isinstance(step, PromoteContainer) and step.slot in own}
+    removed = {step.slot for step in steps if isinstance(step, RemoveContainer) and step.slot in own}
+    why = reasons(wanted, seen, service, created | removed)
+    if service.shares and any(isinstance(step, RemoveContainer) and step.slot == service.shares for step in steps):
+        why = f"{service.shares}, which holds its address, is replaced"
+    if not created and not removed:
+        return _kept(seen, service, steps, why)
+    if any(isinstance(step, AwaitHealthy) and step.slot == service.surge_slot for step in steps):
+        return Change(service.name, "roll", why)
+    if created & removed:
+        # What is lost with a holder is told of the service that it holds the address for.
+        alone = not service.holds and not any(slot in seen.containers and slot not in created for slot in service.slots())
+        return _missed(seen, service, "recreate", why) if alone else Change(service.name, "recreate", why)
+    if created:
+        return Change(service.name, "create", f"{len(created)} missing" if service.replicated else "it is missing")
+    return Change(service.name, "remove", ", ".join(sorted(removed)) + ": no longer wanted")
+
+
+def _kept(seen: Seen, service: Service, steps: list[Step], why: str) -> Change | None:
+    """What becomes of a service whose containers stay."""
+    name, slots = service.name, service.slots()
+    restarted = [step.slot for step in steps if isinstance(step, RestartContainer) and step.slot in slots]
+    if restarted:
+        return _missed(seen, service, "restart", seen.unhealthy.get(restarted[0], ""))
+    if any(isinstance(step, StartContainer) and step.slot in slots for step in steps):
+        return Change(name, "start", "it does not run")
+    if any(isinstance(step, ReloadService) and step.service == name for step in steps):
+        return Change(name, "reload", why or "its certificate was renewed")
+    if any(isinstance(step, Migrate) and step.service == name for step in steps):
+        return Change(name, "migrate", "its last deploy was interrupted")
+    return None
+
+
+def _missed(seen: Seen, service: Service, action: str, why: str) -> Change:
+    """A change during which users have to do without the service."""
+    return Change(service.name, action, why, gap(seen, service), service.interrupts, service.stops_requests)
+
+
+def gap(seen: Seen, service: Service) -> float:
+    """Seconds without this service while it is replaced: as last measured on this host, else as compose.yaml estimates."""
+    return seen.gaps.get(service.name, service.gap_seconds)
+
+
+def reasons(wanted: Wanted, seen: Seen, service: Service, slots: set[str]) -> str:
+    """What differs from the last release, as the operator would say it."""
+    last: Mapping[str, Any] = seen.release or {}
+    name = service.name
+    parts = []
+    if name in wanted.images and last.get("images", {}).get(name) != wanted.images[name].tag:
+        parts.append("image")
+    settings = changed_settings(wanted, last, name)
+    if name in wanted.config and last.get("config", {}).get(name) != wanted.config[name]:
+        files = changed_files(wanted, last, name)
+        parts.append(f"configuration ({', '.join(files)})" if files else "configuration")
+    rotated = [secret for secret in service.secrets if last.get("secrets", {}).get(secret) != wanted.versions[secret]]
+    if rotated:
+        parts.append(f"secrets {', '.join(rotated)}")
+    if (parts or slots) and settings:
+        return ", ".join([*(part for part in parts if not part.startswith("configuration")), *settings])
+    if not parts and slots:
+        there = set(seen.containers).intersection(wanted.compose["services"])
+        shown = [slot for slot in service.slots() if slot in slots and slot in there]
+        recorded = last.get("slots", {})
+        drifted = shown and all(recorded.get(slot) == wanted.slot_hash(slot) for slot in shown)
+        parts.append("the container is not the one of the release" if drifted else "its definition in compose.yaml")
+    return ", ".join(parts)
+
+
+MOST_FILES = 3
+OF_SERVICES: Mapping[str, tuple[str, ...]] = {
+    "retention.metrics": ("prometheus",), "retention.metrics_size": ("prometheus",),
+    "retention.logs": ("logs", "prometheus"), "retention.logs_size": ("logs", "prometheus"),
+    "backup": ("backup", "postgres"), "ports": (),
+    "domain": (),
+}  # fmt: skip
+"""Setting, or the first word of several -> the services that it changes; none named: every one whose definition differs."""
+
+
+def changed_files(wanted: Wanted, last: Mapping[str, Any], name: str) -> list[str]:
+    """Mounted files of a service that differ from the last release's; nothing where that kept no record of them."""
+    before: Mapping[str, str] | None = (last.get("files") or {}).get(name)
+    if before is None:
+        return []
+    after = file_hashes(wanted).get(name, {})
+    found = sorted(path for path in {*before, *after} if before.get(path) != after.get(path))
+    more = [f"{len(found) - MOST_FILES} more"] if len(found) > MOST_FILES else []
+    return [*found[:MOST_FILES], *more]
+
+
+def changed_settings(wanted: Wanted, last: Mapping[str, Any], name: str) -> list[str]:
+    """Settings of a service that differ from the last release's, as `retention.logs 14d -> 30d`."""
+    before: Mapping[str, Any] | None = last.get("settings")
+    if before is None:
+        return []
+    keys = sorted(key for key in {*before, *wanted.settings} if before.get(key) != wanted.settings.get(key))
+    return [
+        f"{key} {setting_text(key, before.get(key))} -> {setting_text(key, wanted.settings.get(key))}"
+        for key in keys
+        if _concerns(key, name)
+    ]
+
+
+def _concerns(key: str, name: str) -> bool:
+    first, _, rest = key.partition(".")
+    if first in ("limits", "replicas", "build") or key.startswith("deadlines.start."):
+        return name in rest.split(".")
+    services = OF_SERVICES.get(key, OF_SERVICES.get(first))
+    return services is not None and (not services or name in services)

@@ -45,15 +45,13 @@ def refuse_too_much(service: Service, number: int) -> None:
 
 
 def running_release(project: Project) -> Wanted:
-    """The current release with today's secrets. Raises HostLacks where there is none, or a damaged one."""
-    from ops.stack.wanted import with_versions
+    """The current release. Raises HostLacks where there is none, or a damaged one."""
     from ops.store.releases import current_number
-    from ops.store.versions import secret_versions
 
     number = current_number(project.state)
     if number is None:
         raise HostLacks("nothing is deployed that could be scaled", f"{project.name} has no release yet", "inv deploy")
-    return with_versions(project.wanted_again(number), secret_versions(project.state))
+    return project.wanted_again(number)
 
 
 def scalable(stack: Mapping[str, Service], name: str) -> Service:
@@ -76,6 +74,7 @@ def remembering(
     origin: commit of the release that is scaled, which the new one has as well.
     """
     from ops.core import files
+    from ops.core.plan import linked
     from ops.deploy.steps import RememberScale
     from ops.releases.steps import WriteRelease
 
@@ -90,10 +89,10 @@ def remembering(
         entry = said.get(name, {"instead_of": None, "replicas": None})
         chosen = entry["replicas"] if entry["instead_of"] == by_file else by_file
         if (chosen or by_file or service.definition["deploy"]["replicas"]) == number:
-            return replace(plan, steps=tuple(steps))
+            return replace(plan, steps=linked(steps))
         said = {**said, name: {"replicas": number, "instead_of": by_file}}
         first = RememberScale("scale", f"save the scale of {name} for later deploys: {number}", said=said)
-        return replace(plan, steps=(first, *(replace(step, after=(*step.after, first.key)) for step in steps)))
+        return replace(plan, steps=linked([first, *(replace(step, after=(*step.after, first)) for step in steps)]))
 
     return extend
 
@@ -111,7 +110,7 @@ def scale(c: Context, service: str, plan: bool = False, yes: bool = False) -> No
     from ops.cli import show
     from ops.core import files
     from ops.deploy.rescale import rescaled
-    from ops.deploy.transition import Goal, again, change_release
+    from ops.deploy.transition import Goal, again, change_release, with_todays_secrets
     from ops.project import open_project, supervisor_sources
     from ops.store.releases import current_number, read_release
 
@@ -127,11 +126,16 @@ def scale(c: Context, service: str, plan: bool = False, yes: bool = False) -> No
         manifest = read_release(here.state, current_number(here.state) or 0).manifest
         origin = {key: manifest.get(key) for key in ("commit", "dirty")}
         before = files.read_json(here.state.scale) or {}
-        return again(
-            here, rescaled(running, name, number, supervisor_sources(here.host)), "scale",
-            extend=remembering(here, chosen, number, origin),
+        sources = supervisor_sources(here.host)
+
+        def want(seen: Seen | None) -> Wanted:
+            return rescaled(with_todays_secrets(running, seen), name, number, sources)
+
+        goal = again(
+            here, running, "scale", extend=remembering(here, chosen, number, origin),
             undo=lambda: files.write(here.state.scale, files.dump(before)),
         )  # fmt: skip
+        return replace(goal, want=want)
 
     if steps := change_release(aim, plan_only=plan, yes=yes):
         show.out.print(f"[bold green]{name} has {number}[/bold green]: {steps} steps in {time.monotonic() - began:.1f} s")

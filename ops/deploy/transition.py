@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ops.cli.command import described
 from ops.cli.execute import DONE, FAILED, Decision, Observer, Operation, Revert, execute, note
 from ops.core.errors import HostLacks, OpsError
-from ops.keycloak.schema.plan import STAMP
-from ops.keycloak.schema.upgrade import FORWARD, Rules
+from ops.deploy.participant import FORWARD, STAMP, Rules, participants, served
 from ops.stack.model import EDGE
 
 if TYPE_CHECKING:
@@ -54,16 +53,13 @@ class Goal:
     undo: Callable[[], None] = lambda: None
     """Reverts what was done outside of the release, before the previous one is restored."""
     rules: Rules = FORWARD
-    """What it may do to Keycloak's database."""
+    """What it may do to data that moves along with the release."""
     accept_violations: bool | None = None
     """Whether the operator accepts policy violations; None where the release was admitted before."""
 
     def decide(self) -> tuple[Wanted, Seen, Plan]:
         """Observe, then plan."""
         from ops.deploy.plan import plan_deploy
-        from ops.keycloak.realm.deploy import ONLY, SERVICE
-        from ops.keycloak.realm.live import realm_seen
-        from ops.keycloak.schema.observed import with_schema
         from ops.observed import observe
         from ops.project import targets_of
         from ops.stack.images import tags_of
@@ -71,15 +67,19 @@ class Goal:
 
         project = self.project
         first = self.want(None)
-        with realm_seen(project, first.realm if self.only in (None, ONLY, SERVICE) else "") as realm:
+        with ExitStack() as held:
+            readings = [held.enter_context(one.reading(project, first, self.only)) for one in participants()]
             targets = targets_of(project.state, first.stack, first.allocation)
             seen = self.without(observe(project, targets, tags_of(first.images.values())))
             wanted = self.want(seen)
-            seen = replace(seen, realm=realm(wanted.versions))
+            for read in readings:
+                seen = read(wanted, seen)
         plan = plan_deploy(
             wanted, seen, only=self.only, verb=self.verb, options=self.options, next_number=next_number(project.state)
         )
-        plan = with_schema(project, self.extend(plan, seen), wanted, seen, self.rules, wanted.number or 0)
+        plan = self.extend(plan, seen)
+        for one in participants():
+            plan = one.completed(project, plan, wanted, seen, self.rules)
         return wanted, seen, self._admitted(plan, wanted)
 
     def _admitted(self, plan: Plan, wanted: Wanted) -> Plan:
@@ -98,11 +98,15 @@ def back_to(project: Project, number: int, rules: Rules = FORWARD) -> Goal:
 
     Its secrets are today's: one that was rotated since is not accepted any more, and never comes back.
     """
-    from ops.stack.wanted import with_versions
-    from ops.store.versions import secret_versions
+    sealed = project.wanted_again(number)
+    return replace(again(project, sealed, "rollback", rules=rules), want=partial(with_todays_secrets, sealed))
 
-    wanted = with_versions(project.wanted_again(number), secret_versions(project.state))
-    return again(project, wanted, "rollback", rules=rules)
+
+def with_todays_secrets(wanted: Wanted, seen: Seen | None) -> Wanted:
+    """A release with the newest version of each secret; as it is where nothing was seen yet."""
+    from ops.stack.wanted import with_versions
+
+    return with_versions(wanted, seen.secret_versions) if seen else wanted
 
 
 def again(project: Project, wanted: Wanted, verb: str, **more: Any) -> Goal:
@@ -315,10 +319,9 @@ class _Attempt:
     def _clean_up(self) -> None:
         """Remove releases and images that nothing needs any more. That it fails is worth a note, no more."""
         from ops.releases.retention import clean_up
-        from ops.secrets.verifiers import retire
 
         try:
-            clean_up(self.project, retire)
+            clean_up(self.project, served)
         except Exception as problem:
             failure = described(problem)
             note(f"old releases could not be cleaned up: {failure.what}: {failure.why}")

@@ -39,7 +39,7 @@ def _mounts(service: Service) -> list[list[str]]:
     return [parts for mount in service.definition.get("volumes") or () if len(parts := str(mount).split(":")) > 1]
 
 
-def steps(wanted: Wanted, seen: Seen, service: Service, after: Iterable[str], *, beside: bool) -> list[Step]:
+def steps(wanted: Wanted, seen: Seen, service: Service, after: Iterable[Step], *, beside: bool) -> list[Step]:
     """The step that changes the owner of a service's files to the id that it is to run with; none where they have it."""
     volumes, folders = volumes_of(service, wanted.stack.project), folders_of(service)
     owner = service.certificate_owner
@@ -57,7 +57,7 @@ def reader(seen: Seen, service: Service) -> int:
     return next(iter(found)) if len(found) == 1 else service.certificate_owner
 
 
-def removal(seen: Seen, service: Service, after: Iterable[str], *, changed: bool) -> list[Step]:
+def removal(seen: Seen, service: Service, after: Iterable[Step], *, changed: bool) -> list[Step]:
     """The step that removes what containers of the former id had mounted. `changed`: the plan changes the owner."""
     folders = tuple(folder for folder in folders_of(service) if changed or any(map(_former_of(folder), seen.owners)))
     title = f"remove the former files of {service.name}"

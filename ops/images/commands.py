@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def decide(project: Project, only: str | None) -> Plan:
-    from ops.images.plan import plan_build
+    from ops.images.steps import plan_build
     from ops.stack.images import tags_of
 
     own = {name: image for name, image in project.images.items() if image.context and only in (None, name)}

@@ -1,14 +1,18 @@
-"""Steps that have images on this host: obtained, built or fetched, each under the tag that names its content."""
+"""Having the wanted images on this host: obtained, built or fetched, each under the tag that names its content."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ops.core.plan import Step
+from ops.core.plan import Plan, Step
+from ops.stack.images import WantedImage
 
 if TYPE_CHECKING:
+    from ops.cli.execute import UnderWay
     from ops.execution import Execution
 
 
@@ -49,3 +53,45 @@ class FetchImage(Step):
 
     def run(self, execution: Execution) -> None:
         execution.engine.fetch_image(self.name, self.tag, self.source)
+
+
+def image_steps(wanted: Mapping[str, WantedImage], present: frozenset[str], deadline: int) -> tuple[Step, ...]:
+    """Bases first, then every missing image; what does not depend on each other has no order."""
+    missing = [image for image in wanted.values() if image.tag not in present]
+    steps: dict[str, Step] = {}
+    bases: dict[str, Step] = {}
+    """Tag of a missing base -> the step that makes it. A service may be refreshed alone: a suite has two then."""
+    for image in missing:
+        for suite, tag in image.bases:
+            if tag not in present and tag not in bases:
+                key = f"base {suite}" if f"base {suite}" not in steps else f"base {suite} of {image.name}"
+                bases[tag] = steps[key] = ObtainBase(key, f"obtain Debian {suite}", suite=suite, tag=tag)
+    for image in missing:
+        key = f"image {image.name}"
+        if not image.context:
+            steps[key] = FetchImage(key, f"fetch {image.source}", name=image.name, tag=image.tag, source=image.source)
+            continue
+        steps[key] = BuildImage(
+            key, f"build {image.name}", tuple(bases[tag] for _, tag in image.bases if tag in bases), name=image.name,
+            tag=image.tag, context=image.context, args=image.build_args, deadline=deadline,
+        )  # fmt: skip
+    return tuple(steps.values())
+
+
+def builds(plan: Plan) -> bool:
+    """Whether a plan runs the steps of a Containerfile."""
+    return any(isinstance(step, ObtainBase | BuildImage) for step in plan.steps)
+
+
+def plan_build(wanted: Mapping[str, WantedImage], present: frozenset[str], deadline: int) -> Plan:
+    return Plan("build", image_steps(wanted, present, deadline))
+
+
+@contextmanager
+def warn_of_host_network(change: UnderWay) -> Iterator[None]:
+    """Warn after a plan that has built something, where package mirrors are reached only from the host's own network."""
+    try:
+        yield
+    finally:
+        if builds(change.plan) and (said := change.project.engine.build_warning()):
+            change.note(said, "[bold yellow]warning:[/bold yellow]")

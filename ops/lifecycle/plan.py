@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ops.core.plan import Plan, Step
-from ops.deploy.resource_steps import (
+from ops.core.plan import Plan, Step, linked
+from ops.deploy.steps import (
     EndSupervision,
-    RemoveFirewall,
+    RemoveContainer,
     RemoveNetwork,
-    RemoveState,
-    RemoveVolume,
+    RestartContainer,
+    StartContainer,
+    StopContainer,
     Supervise,
+    await_healthy,
     firewall_steps,
 )
-from ops.deploy.steps import AwaitHealthy, RemoveContainer, RestartContainer, StartContainer, StopContainer
+from ops.lifecycle.steps import RemoveFirewall, RemoveState, RemoveVolume
 from ops.secrets.steps import RemoveSecret
 from ops.stack.model import Seen, Stack
 from ops.stack.repositories import given
@@ -44,15 +46,14 @@ def plan_stop(stack: Stack, seen: Seen, *, ticker: bool) -> Plan:
         slot for slot, container in seen.containers.items() if container.state in ("running", "paused", "stopping", "lost")
     ]
     steps: list[Step] = []
-    before: tuple[str, ...] = ()
     if ticker:
         steps.append(EndSupervision("supervise", "stop the health supervisor"))
-        before = ("supervise",)
+    before = tuple(steps)
     for group in stop_order(stack, running):
-        steps += [
+        before = tuple(
             StopContainer(f"stop {slot}", f"stop {slot}", before, slot=slot, grace=graces.get(slot, 10)) for slot in group
-        ]
-        before = tuple(f"stop {slot}" for slot in group)
+        )
+        steps += before
     return Plan("stop", tuple(steps))
 
 
@@ -64,31 +65,26 @@ def plan_start(stack: Stack, seen: Seen, supervise: Mapping[str, Any], version: 
     firewall: rules of the packet filter that the kernel must have before a container starts.
     """
     steps: list[Step] = firewall_steps(firewall, seen)
-    filtered = tuple(step.key for step in steps)
+    filtered = tuple(steps)
     stopped = {slot for slot, container in seen.containers.items() if container.state != "running"}
     for service in stack.services.values():
-        gates = filtered + tuple(
-            f"healthy {slot}" for need in service.needs for slot in stack.services[need].slots() if slot in stopped
-        )  # fmt: skip
+        needed = [slot for need in service.needs for slot in stack.services[need].slots() if slot in stopped]
+        gates = (*filtered, *map(await_healthy, needed))
         for slot in service.slots():
             # One that runs while its holder does not, or that has lost its network, is of no use to anybody.
             lost = slot in seen.containers and (service.shares in stopped or seen.containers[slot].stranded)
             if slot in stopped or lost:
                 key, title = f"start {slot}", f"start {slot}"
-                steps.append(
+                start = (
                     StartContainer(key, title, gates, slot=slot)
                     if slot in stopped
                     else RestartContainer(key, title, gates, slot=slot, grace=service.grace)
                 )
-                steps.append(
-                    AwaitHealthy(
-                        f"healthy {slot}", f"wait for {slot}", (f"start {slot}",), slot=slot, deadline=service.start_seconds
-                    )
-                )
+                steps += [start, await_healthy(slot, [start], deadline=service.start_seconds)]
     if not seen.ticker or seen.supervised != version:
-        after = tuple(step.key for step in steps)
-        steps.append(Supervise("supervise", "start the health supervisor", after, content=supervise, version=version))
-    return Plan("start", tuple(steps))
+        title = "start the health supervisor"
+        steps.append(Supervise("supervise", title, tuple(steps), content=supervise, version=version))
+    return Plan("start", linked(steps))
 
 
 def plan_restart(stack: Stack, seen: Seen, service_name: str) -> Plan:
@@ -96,15 +92,10 @@ def plan_restart(stack: Stack, seen: Seen, service_name: str) -> Plan:
     a new network, so that those who share it follow."""
     together = [stack.services[name] for name in (service_name, stack.services[service_name].holds) if name]
     steps: list[Step] = []
-    after: tuple[str, ...] = ()
-    for service, slot in ((one, slot) for one in together for slot in one.slots()):
-        if slot not in seen.containers:
-            continue
-        steps.append(RestartContainer(f"restart {slot}", f"restart {slot}", after, slot=slot, grace=service.grace))
-        steps.append(
-            AwaitHealthy(f"healthy {slot}", f"wait for {slot}", (f"restart {slot}",), slot=slot, deadline=service.start_seconds)
-        )
-        after = (f"healthy {slot}",)
+    for service, slot in ((one, slot) for one in together for slot in one.slots() if slot in seen.containers):
+        title = f"restart {slot}"
+        restart = RestartContainer(title, title, tuple(steps[-1:]), slot=slot, grace=service.grace)
+        steps += [restart, await_healthy(slot, [restart], deadline=service.start_seconds)]
     return Plan("restart", tuple(steps))
 
 
@@ -117,14 +108,14 @@ def plan_destroy(stack: Stack, seen: Seen, *, keep_data: bool) -> Plan:
     """
     graces = _graces(stack)
     steps: list[Step] = [EndSupervision("supervise", "stop the health supervisor")] if seen.ticker else []
-    before: tuple[str, ...] = ("supervise",) if steps else ()
+    before = tuple(steps)
     for group in stop_order(stack, list(seen.containers)):
-        steps += [
+        before = tuple(
             RemoveContainer(f"remove {slot}", f"stop and remove {slot}", before, slot=slot, grace=graces.get(slot, 10))
             for slot in group
-        ]
-        before = tuple(f"remove {slot}" for slot in group)
-    gone = tuple(step.key for step in steps)
+        )
+        steps += before
+    gone = tuple(steps)
     steps += [RemoveNetwork(f"network {name}", f"remove network {name}", gone, name=name) for name in sorted(seen.networks)]
     if seen.firewall:
         steps.append(RemoveFirewall("firewall", "remove the packet filter of the published network", gone))
@@ -133,7 +124,7 @@ def plan_destroy(stack: Stack, seen: Seen, *, keep_data: bool) -> Plan:
     losses: tuple[str, ...] = ()
     if not keep_data:
         steps += [RemoveVolume(f"volume {name}", f"remove volume {name}", gone, name=name) for name in sorted(seen.volumes)]
-        state = RemoveState("state", "remove the project's state folder", tuple(step.key for step in steps))
+        state = RemoveState("state", "remove the project's state folder", tuple(steps))
         steps.append(state)
         losses = (
             *(f"volume {name}" for name in sorted(seen.volumes)),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ops.core.errors import HostLacks
 from ops.core.plan import Plan, Step, linked
+from ops.deploy.steps import await_healthy
 from ops.releases.steps import seals
 from ops.secrets.steps import ExportKey, GenerateSecret, HandOver, NoteExported, ProveLogin, VerifySecret
 from ops.secrets.table import BY_API, BY_FILE, OWNERS, TARGETS, UNTRIED, Target
@@ -19,7 +20,6 @@ CIPHER = "backup-cipher"
 """The key of the repositories, of which there is a copy elsewhere."""
 FIRST = (1,)
 """What is valid where nothing was ever set: a server has taken up the first version by itself."""
-Steps = Iterable[Step | str]
 
 
 def accepted(seen: Seen, secret: str) -> tuple[int, ...]:
@@ -61,23 +61,19 @@ def beside(wanted: Wanted, seen: Seen, service: Service) -> list[HandOver]:
     ]  # fmt: skip
 
 
-def settled(wanted: Wanted, seen: Seen, service: Service, after: Steps) -> list[Step]:
+def settled(wanted: Wanted, seen: Seen, service: Service) -> list[Step]:
     """What is set once all containers have the new version: the previous one is refused from then on."""
-    waits = tuple(after)
     return [
-        HandOver(f"settle {name}", f"revoke the previous {account}", waits, to=account, secret=name,
+        HandOver(f"settle {name}", f"revoke the previous {account}", to=account, secret=name,
                  version=wanted.versions[name], settles=True)
         for name, account in service.credentials.items()
         if service.rolls and accepted(seen, name) != (wanted.versions[name],)
     ]  # fmt: skip
 
 
-def after(steps: Iterable[HandOver], others: Steps) -> list[Step]:
-    """The steps behind others, and behind the start of their servers."""
-    waits = tuple(others)
-    return [
-        replace(step, after=waits if step.to.kind in BY_FILE else (*waits, f"healthy {OWNERS[step.to.kind]}")) for step in steps
-    ]
+def awaited(steps: Iterable[HandOver]) -> list[Step]:
+    """The steps, each after the start of its server."""
+    return [replace(step, after=() if step.to.kind in BY_FILE else (await_healthy(OWNERS[step.to.kind]),)) for step in steps]
 
 
 def moves_back(wanted: Wanted, target: Target) -> bool:

@@ -12,9 +12,9 @@ from ops.core.lock import hold
 from ops.core.machine import REPOSITORY
 from ops.core.plan import Step
 from ops.core.process import run
-from ops.deploy.resource_steps import CreateVolume, RemoveVolume
-from ops.deploy.steps import AwaitHealthy, CreateContainers, RemoveContainer, StartContainer
+from ops.deploy.steps import CreateContainers, CreateVolume, RemoveContainer, StartContainer, await_healthy
 from ops.execution import Execution
+from ops.lifecycle.steps import RemoveVolume
 from ops.project import Project, open_project
 from ops.stack.render import volume_name
 from tests.bench.figures import Figure
@@ -69,7 +69,7 @@ class Alone:
             lambda step: step.run(self.execution),
             CreateContainers(name, name, slots=(name,)),
             StartContainer(name, name, slot=name),
-            AwaitHealthy(name, name, slot=name, deadline=deadline),
+            await_healthy(name, deadline=deadline),
         )
 
 

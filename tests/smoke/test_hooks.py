@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
+from ops import hooks
 from ops.core.errors import OpsError
 from ops.core.plan import Described, Plan
 from ops.core.process import until
 from ops.core.state import State
-from ops.deploy import hooks
 from ops.engines.podman.host import Host
 from ops.project import Project
 from ops.stack.settings import parse_settings

@@ -11,13 +11,26 @@ from typing import Any
 
 from ops.certificates.steps import IssueCertificate
 from ops.core.plan import Plan, Step
-from ops.deploy.config_steps import MarkLoaded, ReloadService, WriteConfig
 from ops.deploy.plan import plan_deploy
-from ops.deploy.resource_steps import CreateNetwork, CreateVolume, LoadFirewall, RemoveFirewall, Supervise
-from ops.deploy.steps import CreateContainers, Migrate, PromoteContainer, RemoveContainer, RestartContainer, StartContainer
+from ops.deploy.steps import (
+    CreateContainers,
+    CreateNetwork,
+    CreateVolume,
+    LoadFirewall,
+    MarkLoaded,
+    Migrate,
+    PromoteContainer,
+    ReloadService,
+    RemoveContainer,
+    RestartContainer,
+    StartContainer,
+    Supervise,
+    WriteConfig,
+)
 from ops.images.steps import BuildImage, FetchImage, ObtainBase
 from ops.keycloak.realm.declaration import read_realm
 from ops.keycloak.realm.steps import ApplyRealm
+from ops.lifecycle.steps import RemoveFirewall
 from ops.releases.steps import ActivateRelease, WriteRelease
 from ops.secrets.steps import GenerateSecret, HandOver, StoreSecret
 from ops.stack.allocate import allocate

@@ -36,6 +36,7 @@ from ops.stack.release import GOOD
 from ops.stack.render import digest
 from ops.stack.wanted import Wanted
 from ops.store import releases
+from ops.store.versions import secret_versions
 from tests.unit.builders import PORTS, REPOSITORY, done, settings, wanted
 
 OLD = wanted()
@@ -172,7 +173,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
         made.cleaned += 1
         return []
 
-    monkeypatch.setattr(observed, "observe", lambda *_, **__: made.seen)
+    monkeypatch.setattr(observed, "observe", lambda *_, **__: replace(made.seen, secret_versions=secret_versions(made.state)))
     monkeypatch.setattr(realm, "realm_seen", no_realm)
     monkeypatch.setattr(schema, "with_schema", lambda project, plan, *_: plan)
     monkeypatch.setattr(execution, "Execution", performer(made))

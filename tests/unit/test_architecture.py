@@ -31,9 +31,9 @@ PURE_FOLDERS = ("stack", "keycloak/failures", "security_audit/controls", "securi
 READS_THE_CHECKOUT = ("ops/stack/checkout.py", "ops/stack/repositories.py", "ops/keycloak/failures/table.py")
 PURE_BESIDE = (
     "audit_log.entries", "backup.restore.target", "backup.sets", "certificates.pki", "certificates.served.renewal",
-    "core.errors", "deploy.changes", "deploy.containers", "deploy.measure", "deploy.rescale", "engines.podman.argv",
+    "core.errors", "certificates.participant", "deploy.containers", "deploy.measure", "engines.podman.argv",
     "engines.podman.supervisor.judge", "host.findings", "host.unit", "keycloak.realm.change", "keycloak.realm.components",
-    "keycloak.realm.declaration", "keycloak.realm.deploy", "keycloak.realm.export", "keycloak.realm.flows",
+    "keycloak.realm.declaration", "keycloak.participant", "keycloak.realm.export", "keycloak.realm.flows",
     "keycloak.realm.kinds", "keycloak.realm.rights", "keycloak.repair.containers", "keycloak.repair.situation",
     "keycloak.repair.sql", "keycloak.rotate.keys", "keycloak.schema.upgrade", "logs.query", "releases.headline",
     "secrets.table", "security_audit.admission", "security_audit.facts", "security_audit.judge",

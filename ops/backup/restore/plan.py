@@ -29,8 +29,16 @@ from ops.backup.sets import SAFETY_DAYS, Safety, place_of, size
 from ops.backup.steps import ARCHIVE, RunJob
 from ops.core.errors import HostLacks
 from ops.core.plan import Plan, Step
-from ops.deploy.resource_steps import CreateVolume, EndSupervision, Supervise
-from ops.deploy.steps import AwaitHealthy, CreateContainers, StartContainer, StopContainer
+from ops.deploy.steps import (
+    AwaitHealthy,
+    CreateContainers,
+    CreateVolume,
+    EndSupervision,
+    StartContainer,
+    StopContainer,
+    Supervise,
+    await_healthy,
+)
 from ops.lifecycle.plan import stop_order
 from ops.secrets import plan as credentials
 from ops.secrets.steps import HandOver
@@ -196,9 +204,7 @@ def start(line: _Sequence, stack: Stack, facts: Facts, names: Sequence[str], cho
         service = stack.services[name]
         slots = [slot for slot in service.slots() if slot in facts.seen.containers or (chosen and not service.optional)]
         line.add(*(StartContainer(f"start {slot}", f"start {slot}", slot=slot) for slot in slots))
-        line.add(*(
-            AwaitHealthy(f"healthy {slot}", f"wait for {slot}", slot=slot, deadline=service.start_seconds) for slot in slots
-        ))  # fmt: skip
+        line.add(*(await_healthy(slot, deadline=service.start_seconds) for slot in slots))
         if slots:
             line.add(*credentials.present(service, facts.secrets))
         if name == "postgres" and chosen and chosen.compare:

@@ -21,7 +21,7 @@ from ops.core import files
 from ops.core.errors import HostLacks, OpsError, UsageProblem
 from ops.engines.engine import How, OneOff
 from ops.execution import Execution
-from ops.images.plan import image_steps
+from ops.images.steps import image_steps
 from ops.observed import observe
 from ops.project import Project
 from ops.secrets import backup_keys as keys

@@ -16,7 +16,7 @@ from ops.core.errors import OpsError
 from ops.core.plan import Step
 from ops.core.process import until
 from ops.core.state import State
-from ops.deploy.steps import AwaitHealthy, StartContainer, StopContainer
+from ops.deploy.steps import StartContainer, StopContainer, await_healthy
 from ops.keycloak.admin import OPERATIONS, NoRealm, Refused
 from ops.keycloak.probe import verify
 from ops.keycloak.probe.edge import request
@@ -95,7 +95,7 @@ def agree(project: Project, perform: Callable[[Step], None], report: Callable[[s
         perform(StopContainer("agree stop", "stop keycloak", slot="keycloak", grace=service.grace))
         perform(RecoverAdmin("agree recover", "make a temporary account", service=compose))
         perform(StartContainer("agree start", "start keycloak", slot="keycloak"))
-        perform(AwaitHealthy("agree healthy", "wait for keycloak", slot="keycloak", deadline=deadline))
+        perform(await_healthy("keycloak", deadline=deadline))
         perform(RestoreOperations("agree restore", "repair the operations client"))
     report("bringing the realm to its declaration")
     apply_realm(declared(project), report, deletions=False)

@@ -28,7 +28,7 @@ from ops.core import files
 from ops.core.errors import OpsError
 from ops.core.files import log_line
 from ops.core.process import stream, until
-from ops.deploy.hooks import environment
+from ops.hooks import environment
 from ops.project import Project
 from ops.stack.issuers import DNS, HTTP, Issuer
 

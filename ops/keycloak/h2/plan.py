@@ -8,7 +8,7 @@ from typing import Any
 from ops.core.errors import OpsError
 from ops.core.plan import Plan, Step
 from ops.core.state import H2_FOLDER as FOLDER
-from ops.deploy.steps import AwaitHealthy, StartContainer, StopContainer
+from ops.deploy.steps import StartContainer, StopContainer, await_healthy
 from ops.keycloak.h2.file import Source
 from ops.keycloak.h2.steps import IMPORTED, ExportRealms, ImportRealms, RemoveFolder, VerifyOperations
 from ops.keycloak.schema.plan import Schema, numbers
@@ -47,7 +47,7 @@ def differences(expected: Mapping[str, int], found: Mapping[str, int]) -> list[s
 def _started(after: tuple[Step, ...], start_seconds: int, *, once: bool = False) -> tuple[Step, Step]:
     """Keycloak's container is started and waited for."""
     start = StartContainer(f"start {SLOT}", "start keycloak", after, slot=SLOT)
-    healthy = AwaitHealthy(f"healthy {SLOT}", "wait for keycloak", (start,), slot=SLOT, deadline=start_seconds, once=once)
+    healthy = await_healthy(SLOT, (start,), deadline=start_seconds, once=once)
     return start, healthy
 
 

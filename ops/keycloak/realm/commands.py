@@ -93,7 +93,7 @@ def realm_goal(project: Project) -> Goal:
     """
     from ops.deploy.containers import Options
     from ops.deploy.transition import Goal, left_out_of
-    from ops.keycloak.realm.deploy import ONLY
+    from ops.keycloak.participant import ONLY
     from ops.stack.wanted import with_realm
     from ops.store.releases import current_number
 

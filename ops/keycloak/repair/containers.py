@@ -8,11 +8,17 @@ from dataclasses import replace
 
 from ops.certificates.steps import IssueCertificate
 from ops.core.plan import Step
-from ops.deploy.config_steps import ReloadService
 from ops.deploy.containers import Options
 from ops.deploy.plan import plan_deploy
-from ops.deploy.resource_steps import CreateVolume
-from ops.deploy.steps import AwaitHealthy, RemoveContainer, RestartContainer, StartContainer
+from ops.deploy.steps import (
+    AwaitHealthy,
+    CreateVolume,
+    ReloadService,
+    RemoveContainer,
+    RestartContainer,
+    StartContainer,
+    await_healthy,
+)
 from ops.images.steps import BuildImage, FetchImage, ObtainBase
 from ops.keycloak.failures.facts import Facts
 from ops.keycloak.repair.situation import KEYCLOAK, NGINX, POSTGRES, Situation, grace_of
@@ -73,8 +79,7 @@ def revive(situation: Situation, after: Iterable[Step]) -> list[Step]:
 
 
 def await_keycloak(after: Iterable[Step], *, once: bool = True, deadline: int = ALIVE_SECONDS) -> Step:
-    title = f"wait for {KEYCLOAK}"
-    return AwaitHealthy(f"healthy {KEYCLOAK}", title, tuple(after), slot=KEYCLOAK, deadline=deadline, once=once)
+    return await_healthy(KEYCLOAK, after, deadline=deadline, once=once)
 
 
 def start_again(after: Iterable[Step]) -> list[Step]:
@@ -135,7 +140,8 @@ def _gentle(step: Step, serving: bool, *, released: bool) -> Step:
         grace = step.grace if serving else min(IDLE_GRACE, step.grace)
         return SetAside(step.key, title, step.after, slot=KEYCLOAK, grace=grace, serving=serving)
     if isinstance(step, AwaitHealthy) and step.slot == KEYCLOAK:
-        return replace(step, once=True, deadline=step.deadline if released else ALIVE_SECONDS)
+        deadline = step.proof.deadline if released else ALIVE_SECONDS
+        return replace(step, proof=replace(step.proof, once=True, deadline=deadline))
     return step
 
 
@@ -235,7 +241,7 @@ def restart_nginx(situation: Situation) -> tuple[Step, ...]:
         return ()
     restart = RestartContainer(f"restart {NGINX}", f"restart {NGINX}", slot=NGINX, grace=grace_of(wanted, NGINX))
     deadline = wanted.stack.services[NGINX].start_seconds
-    return (restart, AwaitHealthy(f"healthy {NGINX}", f"wait for {NGINX}", (restart,), slot=NGINX, deadline=deadline))
+    return (restart, await_healthy(NGINX, (restart,), deadline=deadline))
 
 
 def stop_strangers(situation: Situation) -> tuple[Step, ...]:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from ops.core import files
 from ops.core.errors import NeedsPerson, OpsError
 from ops.core.plan import Step
-from ops.deploy.config_steps import stage
-from ops.deploy.steps import AwaitHealthy, RestartContainer
+from ops.deploy.steps import AwaitHealthy, RestartContainer, stage
+from ops.engines.engine import Proof
 from ops.keycloak.repair.undo_steps import folder, keep
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Revive(Step):
     grace: int = 30
 
     def run(self, execution: Execution) -> None:
-        waiting = AwaitHealthy(self.key, self.title, slot=self.slot, deadline=self.patience)
+        waiting = AwaitHealthy(self.key, self.title, proof=Proof(self.slot, self.patience))
         try:
             waiting.run(execution)
         except NeedsPerson:

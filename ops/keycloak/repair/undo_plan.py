@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from ops.core.plan import Plan, Step
-from ops.deploy.config_steps import ReloadService, WriteConfig
-from ops.deploy.steps import AwaitHealthy, RemoveContainer
+from ops.deploy.steps import ReloadService, RemoveContainer, WriteConfig, await_healthy
 from ops.keycloak.repair.containers import ALIVE_SECONDS
 from ops.keycloak.repair.situation import KEYCLOAK
 from ops.keycloak.repair.undo_steps import (
@@ -47,7 +46,7 @@ def _back(entry: Entry, wanted: Wanted | None) -> Iterator[Step]:
         slot = str(data["slot"])
         yield TakeBack(key, f"restore the {slot} that was set aside", slot=slot, entry=entry.name)
         if data.get("serving"):
-            yield AwaitHealthy(f"{key}, healthy", f"wait for {slot}", slot=slot, deadline=ALIVE_SECONDS)
+            yield replace(await_healthy(slot, deadline=ALIVE_SECONDS), key=f"{key}, healthy")
     elif entry.kind == "config":
         service = str(data["service"])
         yield BringBackConfig(key, f"restore the edited configuration of {service}", service=service,

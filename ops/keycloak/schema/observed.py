@@ -12,6 +12,7 @@ from time import strptime
 from ops.core.errors import HostLacks, OpsError
 from ops.core.plan import Plan
 from ops.deploy.containers import NEVER_STARTED
+from ops.deploy.participant import Rules
 from ops.engines.engine import Engine
 from ops.keycloak.probe.container import HOME, Files
 from ops.keycloak.schema.dump import ask, known_dumps
@@ -28,7 +29,7 @@ from ops.keycloak.schema.plan import (
     version_pinned,
     version_said,
 )
-from ops.keycloak.schema.upgrade import DATABASE, SLOT, Found, Rules, fits, never_back, starts_keycloak, with_database
+from ops.keycloak.schema.upgrade import DATABASE, SLOT, Found, fits, never_back, starts_keycloak, with_database
 from ops.project import Project
 from ops.stack.images import WantedImage
 from ops.stack.model import Seen

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from ops.core.errors import OpsError
 from ops.core.plan import Plan, Step
-from ops.deploy.resource_steps import Supervise
-from ops.deploy.steps import AwaitHealthy, PromoteContainer, RemoveContainer, RestartContainer, StartContainer
+from ops.deploy.participant import Rules
+from ops.deploy.steps import AwaitHealthy, PromoteContainer, RemoveContainer, RestartContainer, StartContainer, Supervise
 from ops.images.steps import BuildImage, FetchImage
 from ops.keycloak.realm.steps import ApplyRealm
 from ops.keycloak.repair.steps import VerifyLogins
@@ -18,22 +18,6 @@ from ops.keycloak.schema.steps import DropBeside, DumpDatabase, RestoreDatabase,
 SLOT = "keycloak"
 DATABASE = "keycloak"
 DUMP, RESTORE, REVIEW, VERIFY = "dump keycloak", "restore keycloak", "review keycloak", "verify logins"
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What a command may do to the database.
-
-    `with_database`: the operator said that an older Keycloak gets its dump back, whatever is lost. `own_since`: stamp of
-    this command's beginning, where it puts back what it has changed itself; dumps from then on are its own.
-    """
-
-    with_database: bool = False
-    own_since: str = ""
-
-
-FORWARD = Rules()
-"""Up, never back."""
 
 
 @dataclass(frozen=True)
@@ -233,7 +217,7 @@ def _later(step: Step, key: str) -> Step:
 
 def _once(step: Step) -> Step:
     """A migration that fails ends the process: waiting for ten minutes would only repeat it."""
-    return replace(step, once=True) if isinstance(step, AwaitHealthy) and step.slot == SLOT else step
+    return replace(step, proof=replace(step.proof, once=True)) if isinstance(step, AwaitHealthy) and step.slot == SLOT else step
 
 
 def _postgres(steps: Iterable[Step]) -> tuple[str, ...]:

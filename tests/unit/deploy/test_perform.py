@@ -11,25 +11,30 @@ import pytest
 
 from ops.core.errors import NeedsPerson, OpsError
 from ops.core.plan import Described, Step
-from ops.deploy import migrate, steps
-from ops.deploy.config_steps import CheckConfig, ReloadService
-from ops.deploy.resource_steps import CreateNetwork, CreateVolume, RemoveNetwork, RemoveState, RemoveVolume
+from ops.deploy import steps
 from ops.deploy.steps import (
-    AwaitHealthy,
+    CheckConfig,
     CreateContainers,
+    CreateNetwork,
+    CreateVolume,
     Migrate,
     PromoteContainer,
     Reconnect,
+    ReloadService,
     RemoveContainer,
+    RemoveNetwork,
     RestartContainer,
     StartContainer,
     StopContainer,
+    await_healthy,
 )
 from ops.engines.podman import prove
 from ops.execution import Execution
+from ops.lifecycle.steps import RemoveState, RemoveVolume
 from ops.project import Project
 from ops.secrets.steps import RemoveSecret
 from ops.stack.model import EDGE
+from ops.store.releases import schema_history
 from tests.unit.builders import wanted
 from tests.unit.podman_model import Podman, sealed
 from tests.unit.podman_model import performer as performer  # noqa: PLC0414  (a fixture)
@@ -163,8 +168,8 @@ def test_time_without_a_service_counts_from_the_first_order_to_the_proof(
     time.sleep(0.12)
     if kind is StopContainer:
         performer.do(RemoveContainer("x", "", slot="nginx", grace=7))
-    performer.do(AwaitHealthy("h", "", slot="nginx"))
-    performer.do(AwaitHealthy("h", "", slot="nginx"))
+    performer.do(await_healthy("nginx"))
+    performer.do(await_healthy("nginx"))
 
     assert 0.12 <= performer.gaps["nginx"] < 5
     ((began, ended),) = performer.away["nginx"]
@@ -175,7 +180,7 @@ def test_time_without_a_service_counts_from_the_first_order_to_the_proof(
 
 def test_service_that_was_never_away_has_no_gap(performer: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prove, "prove", lambda *_: None)
-    performer.do(AwaitHealthy("h", "", slot="nginx"))
+    performer.do(await_healthy("nginx"))
     assert performer.gaps == {} and performer.away == {}
 
 
@@ -186,7 +191,7 @@ def test_container_that_is_not_proved_has_no_gap(performer: Execution, monkeypat
     monkeypatch.setattr(prove, "prove", refuse)
     performer.do(RemoveContainer("x", "", slot="nginx"))
     with pytest.raises(OpsError):
-        performer.do(AwaitHealthy("h", "", slot="nginx"))
+        performer.do(await_healthy("nginx"))
     assert performer.gaps == {}
 
 
@@ -206,31 +211,40 @@ def test_graces_are_those_of_the_step(performer: Execution, podman: Podman) -> N
     assert [command[command.index("--time") + 1] for command in podman.ran] == ["91", "92", "93"]
 
 
+MIGRATION = Migrate("m", "", slot="backend-migrate", service="backend", release=7)
+PENDING = {"start --attach cc03-backend-migrate-check": '{"pending": ["1"], "contracting": []}'}
+
+
 @pytest.mark.parametrize("prepared", [True, False])
 def test_migration_runs_once_and_leaves_no_container(
-    performer: Execution, project: Project, podman: Podman, monkeypatch: pytest.MonkeyPatch, prepared: bool
+    performer: Execution, project: Project, podman: Podman, prepared: bool
 ) -> None:
     sealed(project)
-    monkeypatch.setattr(migrate, "migrate", lambda engine, state, step, once, report: once(step.slot, 5, prepared))
-    podman.answers = {"start --attach": OpsError("", "exit 3", "")}
-    performer.do(Migrate("m", "", slot="backend-migrate", service="backend"))
+    podman.answers = {**PENDING, "start --attach cc03-backend-migrate": '{"revision": "2", "applied": ["1"]}'}
+    performer.do(replace(MIGRATION, prepared=prepared))
 
-    assert ("podman-compose --in-pod=false" in podman.verbs) is not prepared
+    assert podman.verbs.count("podman-compose --in-pod=false") == (1 if prepared else 2)
     assert podman.verbs[-2:] == ["podman start", "podman rm"] and podman.there == set()
+    assert [(one["release"], one["revision"]) for one in schema_history(project.state)] == [(7, "2")]
 
 
-def test_migration_that_is_broken_off_leaves_no_container(
-    performer: Execution, podman: Podman, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(migrate, "migrate", lambda engine, state, step, once, report: once(step.slot, 5, True))
+def test_migration_that_fails_leaves_no_container(performer: Execution, project: Project, podman: Podman) -> None:
+    sealed(project)
+    podman.answers = {**PENDING, "start --attach cc03-backend-migrate": OpsError("", "exit 3", "")}
+    with pytest.raises(OpsError, match="the migration of backend's database failed"):
+        performer.do(MIGRATION)
+    assert podman.verbs[-2:] == ["podman start", "podman rm"] and podman.there == set()
+    assert schema_history(project.state) == []
 
+
+def test_migration_that_is_broken_off_leaves_no_container(performer: Execution, podman: Podman) -> None:
     def broken(command: tuple[str, ...]) -> None:
         if command[1] == "start":
             raise KeyError
 
     podman.before = broken
     with pytest.raises(KeyError):
-        performer.do(Migrate("m", "", slot="backend-migrate", service="backend"))
+        performer.do(replace(MIGRATION, prepared=True))
     assert podman.verbs == ["podman rm"]
 
 

@@ -10,8 +10,7 @@ import pytest
 from ops import composition, execution
 from ops.core import files
 from ops.core.errors import OpsError
-from ops.deploy.config_steps import CheckConfig, MarkLoaded, ReloadService, WriteConfig
-from ops.deploy.resource_steps import CreateVolume
+from ops.deploy.steps import CheckConfig, CreateVolume, MarkLoaded, ReloadService, WriteConfig
 from ops.execution import Execution
 from ops.project import Project
 from ops.releases.steps import ActivateRelease, WriteRelease

@@ -8,7 +8,7 @@ import pytest
 
 from ops.core.errors import HostLacks
 from ops.deploy.plan import plan_deploy
-from ops.deploy.resource_steps import CreateNetwork
+from ops.deploy.steps import CreateNetwork
 from ops.stack.model import Seen, seconds
 from ops.stack.wanted import Wanted
 from tests.unit.builders import LEFT_OUT, before, defects, deployed, done, keys, step, wanted
@@ -89,7 +89,7 @@ def test_first_deploy_carries_what_each_step_needs() -> None:
     assert not step(plan, "network web").internal
     assert step(plan, "certificate postgres").owner == 60705
     assert step(plan, "certificate postgres").names == ("postgres", "localhost")
-    assert step(plan, "healthy keycloak").deadline == 600
+    assert step(plan, "healthy keycloak").proof.deadline == 600
     assert step(plan, "migrate backend").slot == "backend-migrate"
     assert step(plan, "release").number == 1
 

@@ -32,8 +32,8 @@ def test_replicated_service_is_replaced_one_by_one_behind_an_extra_container_tha
     assert "healthy backend-surge" in before(plan, "remove backend-1")
     assert "healthy backend-1" in before(plan, "remove backend-2")
     assert "healthy backend-2" in before(plan, "retire backend-surge")
-    assert step(plan, "healthy backend-surge").settle == 6
-    assert {step(plan, f"healthy backend-{slot}").once for slot in ("surge", 1, 2)} == {True}
+    assert step(plan, "healthy backend-surge").proof.settle == 6
+    assert {step(plan, f"healthy backend-{slot}").proof.once for slot in ("surge", 1, 2)} == {True}
 
 
 def test_replica_that_does_not_serve_is_replaced_before_those_that_do() -> None:

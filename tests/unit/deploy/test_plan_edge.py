@@ -31,7 +31,7 @@ def test_nginx_is_replaced_behind_another_one_at_the_same_address() -> None:
     assert step(plan, "reconnect backend, nginx").slots == ("backend-1", "backend-2")
     assert "healthy nginx-surge" in before(plan, "remove nginx")
     assert "healthy nginx" in before(plan, "retire nginx-surge")
-    assert step(plan, "healthy nginx-surge").settle == 6
+    assert step(plan, "healthy nginx-surge").proof.settle == 6
 
 
 def test_image_of_the_holder_alone_replaces_nothing() -> None:

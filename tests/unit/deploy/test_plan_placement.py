@@ -34,7 +34,7 @@ def running(on: str) -> Seen:
 
 
 def proofs(plan_steps: tuple[object, ...]) -> list[str]:
-    return [one.slot for one in plan_steps if isinstance(one, AwaitHealthy) and one.smoke]
+    return [one.slot for one in plan_steps if isinstance(one, AwaitHealthy) and one.proof.smoke]
 
 
 def test_move_to_a_new_network_is_not_proved_through_the_nginx_that_is_not_there_yet() -> None:

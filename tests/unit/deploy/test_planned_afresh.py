@@ -10,7 +10,7 @@ from invoke import Context
 
 from ops.core import files
 from ops.core.errors import OpsError
-from ops.deploy import rollback, scale
+from ops.deploy import commands, scale
 from ops.deploy.transition import change_release
 from ops.secrets import commands as secrets
 from ops.secrets import table
@@ -38,7 +38,7 @@ def test_rollback_gives_containers_the_secrets_of_that_moment(served: World, mon
     change_release(served.aim(NEW), yes=True)
     served.meanwhile = lambda: rotate(served, "postgres-app")
 
-    command(served, monkeypatch, rollback.rollback)(to=1, yes=True)
+    command(served, monkeypatch, commands.rollback)(to=1, yes=True)
 
     assert served.brought is not None
     assert (served.brought.images, served.brought.versions["postgres-app"]) == (served.sealed(1).images, 2)
@@ -50,7 +50,7 @@ def test_rollback_past_a_migration_of_that_moment_is_refused(served: World, monk
     served.meanwhile = lambda: releases.record_schema(served.state, release=2, contracted=["0007 orders"])
 
     with pytest.raises(OpsError, match="release 1 cannot run on today's database"):
-        command(served, monkeypatch, rollback.rollback)(to=1, yes=True)
+        command(served, monkeypatch, commands.rollback)(to=1, yes=True)
     assert (served.serving, served.done) == (2, [])
 
 

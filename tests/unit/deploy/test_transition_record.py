@@ -18,9 +18,9 @@ from ops.core.lock import busy
 from ops.core.plan import Described, Plan
 from ops.deploy import measure, measurement, transition
 from ops.deploy.measure import Sample
+from ops.deploy.participant import Rules
 from ops.deploy.steps import Migrate
 from ops.deploy.transition import Goal, again, back_to, change_release, left_out_of
-from ops.keycloak.schema.upgrade import Rules
 from ops.stack.model import EDGE
 from ops.stack.release import GOOD, Activation
 from ops.stack.wanted import Wanted

@@ -7,8 +7,7 @@ from dataclasses import replace
 import pytest
 
 from ops.core.errors import UsageProblem
-from ops.images.plan import image_steps, plan_build
-from ops.images.steps import BuildImage, FetchImage, ObtainBase
+from ops.images.steps import BuildImage, FetchImage, ObtainBase, image_steps, plan_build
 from ops.stack.images import content_hash, pinned_digest, refreshed, stamp_of, suites_of
 from tests.unit.builders import GRAFANA, GRAFANA_TAG, image, step
 

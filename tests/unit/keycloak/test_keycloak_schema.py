@@ -11,11 +11,12 @@ from ops.core.errors import HostLacks
 from ops.core.plan import Plan
 from ops.core.process import Result
 from ops.core.state import State
+from ops.deploy.participant import FORWARD
 from ops.deploy.plan import plan_deploy
 from ops.engines.podman.host import Host
 from ops.keycloak.schema import observed as schema
 from ops.keycloak.schema.plan import Server
-from ops.keycloak.schema.upgrade import FORWARD, Found
+from ops.keycloak.schema.upgrade import Found
 from ops.project import Project
 from ops.stack.model import Seen
 from ops.stack.wanted import Wanted

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ops.deploy.plan import plan_deploy
-from ops.keycloak.realm.deploy import ONLY
+from ops.keycloak.participant import ONLY
 from ops.keycloak.realm.steps import ApplyRealm
 from ops.secrets.steps import GenerateSecret, StoreSecret
 from ops.stack.model import Seen

@@ -8,8 +8,7 @@ import pytest
 
 from ops.certificates.steps import IssueCertificate
 from ops.core.plan import Plan
-from ops.deploy.config_steps import ReloadService
-from ops.deploy.steps import AwaitHealthy, StartContainer
+from ops.deploy.steps import AwaitHealthy, ReloadService, StartContainer
 from ops.keycloak.failures.diagnose import diagnose
 from ops.keycloak.failures.facts import Schema, Session
 from ops.keycloak.failures.failure import Failure, Way

@@ -7,8 +7,7 @@ from dataclasses import replace
 import pytest
 
 from ops.certificates.steps import IssueCertificate
-from ops.deploy.config_steps import ReloadService
-from ops.deploy.steps import AwaitHealthy, PromoteContainer, RestartContainer, StartContainer, StopContainer
+from ops.deploy.steps import AwaitHealthy, PromoteContainer, ReloadService, RestartContainer, StartContainer, StopContainer
 from ops.keycloak.failures.facts import Schema, Session
 from ops.keycloak.repair.plan import NOTHING_TO_UNDO, decide, next_way
 from ops.keycloak.repair.situation import Instructions, is_keycloak

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from ops.deploy.resource_steps import RemoveState, RemoveVolume
 from ops.lifecycle.plan import plan_destroy, plan_restart, plan_start, plan_stop
+from ops.lifecycle.steps import RemoveState, RemoveVolume
 from ops.secrets.steps import RemoveSecret
 from ops.stack.model import Seen
 from tests.unit.builders import before, container, defects, deployed, keys, stack, step, wanted, with_state

@@ -10,7 +10,7 @@ import pytest
 
 from ops.core.errors import HostLacks
 from ops.deploy.plan import plan_deploy
-from ops.deploy.resource_steps import CreateVolume
+from ops.deploy.steps import CreateVolume
 from ops.secrets.plan import lost_secrets, refuse_lost_secrets
 from ops.secrets.steps import GenerateSecret
 from ops.stack.model import Seen

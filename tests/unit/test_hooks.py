@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from ops import hooks
 from ops.core.errors import OpsError, UsageProblem
 from ops.core.plan import Described, Plan
 from ops.core.state import State
-from ops.deploy import hooks
 from ops.engines.podman.host import Host
 from ops.images.steps import BuildImage
 from ops.project import Project
