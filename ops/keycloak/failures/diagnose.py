@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from ops.keycloak.failures.evidence import DEPRECATED_VARIABLES, shown
 from ops.keycloak.failures.facts import Facts, LogLine
 from ops.keycloak.failures.failure import SEVERITIES, Diagnosis, Failure, Finding, Line
 from ops.keycloak.failures.log import ACCESS, last_words
-from ops.keycloak.failures.server import DEPRECATED_VARIABLES
 from ops.keycloak.failures.table import BY_ID, FAILURES, consequences
 
 RECENT_SECONDS = 600.0
@@ -37,7 +37,7 @@ FEW_STRANGE = 5
 
 def diagnose(facts: Facts) -> Diagnosis:
     """What is wrong, gravest cause first. A sound Keycloak has no finding, nor has one that is still within its start."""
-    by_facts = {one.id: what for one in FAILURES if one.shown and (what := one.shown(facts))}
+    by_facts = {name: words for name, words in shown(facts).items() if words}
     # Of which the log is not believed, unless the facts show them.
     doubtful = {one.id for one in FAILURES if one.denied and one.denied(facts)}
     by_log = {name: lines for name, lines in said(facts).items() if name in by_facts or name not in doubtful}

@@ -264,6 +264,25 @@ class Facts:
         """Whether PostgreSQL was asked about roles and databases, and answered."""
         return self.postgres.status == "running" and self.postgres.answers and "database" not in self.unread
 
+    def image_built(self) -> bool:
+        return bool(self.server.built)
+
+    def hostname_given(self) -> bool:
+        return bool(self.given().get("hostname"))
+
+    def on_postgres(self) -> bool:
+        """Whether no other database is built in or set."""
+        return (self.server.built or {}).get("db") == "postgres" and self.given().get("db", "postgres") == "postgres"
+
+    def theme_found(self) -> bool:
+        """Whoever asks for the resources of a theme by any name makes Keycloak look for it: only the realm's own counts."""
+        content = self.postgres.content
+        theme = content.login_theme if content else ""
+        return content is not None and not (theme and any(f"LOGIN theme {theme}," in line.text for line in self.log))
+
+    def writable(self) -> bool:
+        return self.database_seen() and not self.postgres.read_only
+
     def schema_seen(self) -> bool:
         return self.postgres.schema is not None
 

@@ -144,10 +144,8 @@ class Failure:
     source: str
     """Where it is known from: a guide, a Keycloak issue, or this stack's own measurement."""
     remedy: Remedy
-    shown: Callable[[Facts], str] | None = None
-    """What the facts show of it, in words; empty: they do not show it."""
     lines: tuple[Line, ...] = ()
-    """Lines of the log that show it where the facts do not."""
+    """Lines of the log that show it where the facts (evidence.py) do not."""
     denied: Callable[[Facts], bool] | None = None
     """Whether the facts contradict the log: its lines are of an earlier attempt, or of an outage that is over."""
     explains: tuple[str, ...] = ()

@@ -1,7 +1,7 @@
 """Every failure that the diagnosis knows, in the order of cause: what stands first brings down what stands below.
 
-To add one, describe it in table.yaml, and give it excerpts in tests/unit/keycloak_excerpts. Where facts show it, a function of
-its name in server.py or database.py says how.
+To add one, describe it in table.yaml, and give it excerpts in tests/unit/keycloak_excerpts. Where facts show it, evidence.py
+says how.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ops.keycloak.failures import database, server
 from ops.keycloak.failures.facts import Facts
 from ops.keycloak.failures.failure import Failure, Line, Remedy, Way, admin_api, by_hand, released, statements
 from ops.keycloak.repair import sql
@@ -18,7 +17,6 @@ from ops.stack.yaml_model import load_yaml
 
 DOCUMENT = load_yaml(Path(__file__).with_name("table.yaml").read_text(encoding="utf-8"))
 GROUPS: Mapping[str, list[str]] = DOCUMENT["groups"]
-EVIDENCE: Mapping[str, Callable[[Facts], Any]] = {**vars(Facts), **vars(server), **vars(database)}
 REMEDIES: Mapping[str, Callable[..., Remedy]] = {
     "released": released, "statements": statements, "admin_api": admin_api, "by_hand": by_hand, "remedy": Remedy,
 }  # fmt: skip
@@ -45,8 +43,7 @@ def _failure(row: dict[str, Any]) -> Failure:
     lines = tuple(_line(one, row["source"]) for one in row.pop("log", ()))
     denied, explains = row.pop("denied", ""), row.pop("explains", ())
     return Failure(
-        remedy=_remedy(row), lines=lines, shown=EVIDENCE.get(row["id"].replace("-", "_")),
-        denied=EVIDENCE[denied] if denied else None,
+        remedy=_remedy(row), lines=lines, denied=getattr(Facts, denied) if denied else None,
         explains=tuple(name for one in explains for name in GROUPS.get(one, [one])), **row,
     )  # fmt: skip
 

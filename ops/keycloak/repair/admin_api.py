@@ -17,7 +17,7 @@ from ops.core import files
 from ops.core.errors import OpsError
 from ops.core.process import until
 from ops.keycloak.admin import HUMAN, OPERATIONS, Account, Api, secret
-from ops.keycloak.failures.database import NEEDED, REDIRECTS, accepts, too_wide
+from ops.keycloak.failures.evidence import NEEDED, REDIRECTS, accepts, too_wide
 from ops.keycloak.failures.facts import OPS_CLIENT, REALM
 from ops.keycloak.h2.steps import own_options
 from ops.keycloak.probe.gather import public_url
