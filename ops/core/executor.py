@@ -62,6 +62,8 @@ class _Execution:
         self.running: dict[Future[bool], Step] = {}
         self.problem: BaseException | None = None
         self.guard = threading.Lock()
+        self.under_way = 0
+        """Steps that have begun and not ended, whatever the pool has said of them."""
 
     def run(self) -> BaseException | None:
         try:
@@ -85,8 +87,11 @@ class _Execution:
                     self._go(pool)
                 if self.problem is not None:
                     stop_all(at_once=interrupts > 1)
-                # Not by joining threads alone: a join that is interrupted forgets its thread (Python 3.11).
-                wait(self.running)
+                # Not by futures or by joining threads: an interrupt may come before the pool has returned the future of a step
+                # that runs, and a join that is interrupted forgets its thread (Python 3.11). Nor by a lock that steps take:
+                # an interrupt could leave it locked.
+                while self.under_way:
+                    time.sleep(0.05)
                 pool.shutdown()
                 ended = True
             except BaseException as problem:
@@ -116,13 +121,21 @@ class _Execution:
     def _do(self, step: Step) -> bool:
         """Whether it was done."""
         threading.current_thread().name = step.key
+        with self.guard:
+            # More steps may be ready than there are threads: one that had to wait for a thread may come too late.
+            if self.problem is not None:
+                return False
+            self.under_way += 1
+        try:
+            return self._done(step)
+        finally:
+            with self.guard:
+                self.under_way -= 1
+
+    def _done(self, step: Step) -> bool:
         began = time.monotonic()
         try:
-            with self.guard:
-                # More steps may be ready than there are threads: one that had to wait for a thread may come too late.
-                if self.problem is not None:
-                    return False
-                self.journal.write("step", step=step.key, title=step.title)
+            self.journal.write("step", step=step.key, title=step.title)
             self.progress.started(step)
             self.perform(step)
             self.progress.finished(step, time.monotonic() - began)

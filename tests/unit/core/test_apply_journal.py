@@ -6,8 +6,10 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread, Timer
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ from ops.core.errors import HostLacks, OpsError
 from ops.core.executor import run_plan
 from ops.core.journal import Journal
 from ops.core.plan import Step
-from ops.core.process import run
+from ops.core.process import run, until
 from ops.core.records import entries
 from tests.unit.core.test_apply import PATIENCE, Witness, plan
 from tests.unit.programs import Behaviour, Programs
@@ -116,3 +118,37 @@ def test_second_interrupt_ends_what_the_first_one_waits_for(journal: Journal, pr
     assert after_the_first == [0], "a restart that is broken off leaves a container that nobody can stop"
     assert programs.living == [] and time.monotonic() - began < PATIENCE
     assert programs.started[0].signals
+
+
+def test_interrupt_as_a_step_begins_waits_for_it_all_the_same(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The step runs in its thread before the pool has said so, and a join that is interrupted forgets that thread."""
+    begun, may_end, ended = Event(), Event(), Event()
+    submit = ThreadPoolExecutor.submit
+    shutdowns: list[str] = []
+
+    def perform(step: Step) -> None:
+        begun.set()
+        with suppress(KeyboardInterrupt):
+            until(lambda: "" if may_end.is_set() else "not yet", PATIENCE)
+        assert may_end.wait(PATIENCE)
+        ended.set()
+
+    def interrupted_submit(pool: ThreadPoolExecutor, *given: Any) -> Any:
+        submit(pool, *given)
+        assert begun.wait(PATIENCE)
+        raise KeyboardInterrupt
+
+    def interrupted_shutdown(pool: ThreadPoolExecutor, *_: Any, **__: Any) -> None:
+        shutdowns.append("shutdown")
+        if len(shutdowns) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", interrupted_submit)
+    monkeypatch.setattr(ThreadPoolExecutor, "shutdown", interrupted_shutdown)
+    later = Timer(0.3, may_end.set)
+    later.start()
+    with pytest.raises(KeyboardInterrupt):
+        run_plan(plan(a=""), perform, journal, Witness())
+
+    assert ended.is_set()
+    later.join(PATIENCE)

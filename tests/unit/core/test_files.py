@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from ops.core import files as disk
 from ops.core.errors import OpsError, UsageProblem
-from ops.core.files import destination, whole
+from ops.core.files import destination, host_ca_bundle, whole
 from ops.store import encrypted_copies
 from tests.unit.builders import REPOSITORY
 from tests.unit.imports import imported
@@ -160,3 +162,48 @@ def test_command_that_knows_a_project_keeps_the_encrypted_copies_of_what_it_writ
     assert (disk.replacing, disk.renaming) == (encrypted_copies.kept, encrypted_copies.moved)
     assert store / "encryption.py" in imported(REPOSITORY / "ops" / "project.py")
     assert store / "encrypted_copies.py" in imported(store / "encryption.py")
+
+
+def test_refusal_names_the_option_that_replaces_a_file_where_there_is_one(tmp_path: Path) -> None:
+    (tmp_path / "kept").touch()
+    said = []
+    for option in ({}, {"option": "--again"}, {"option": ""}):
+        with pytest.raises(UsageProblem) as caught:
+            destination(str(tmp_path / "kept"), overwrite=False, **option)
+        said.append(caught.value.next_step)
+
+    assert said == [
+        "give the name of a new file, or give --overwrite to replace it",
+        "give the name of a new file, or give --again to replace it", "give the name of a new file",
+    ]  # fmt: skip
+
+
+def test_line_for_the_log_store_is_in_the_form_of_container_logs(tmp_path: Path) -> None:
+    disk.log_line(tmp_path, "hooks", "said", zebra=1, hook="pre-deploy")
+
+    at, stream, whole, row = (tmp_path / "hooks.log").read_text().rstrip("\n").split(" ", 3)
+    assert (stream, whole) == ("stdout", "F")
+    assert row == '{"hook": "pre-deploy", "level": "info", "message": "said", "zebra": 1}'
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}000\+00:00", at)
+    age = datetime.now(UTC) - datetime.fromisoformat(at[:26] + at[29:])
+    assert abs(age.total_seconds()) < 60
+
+
+def test_log_that_is_large_begins_empty_whatever_a_crash_has_left(tmp_path: Path) -> None:
+    (tmp_path / "hooks.log").write_bytes(b"x" * (disk.LOG_BYTES + 1))
+    (tmp_path / "hooks.log.new").write_text("left")
+    disk.log_line(tmp_path, "hooks", "said", level="error")
+
+    assert '"level": "error"' in (tmp_path / "hooks.log").read_text()
+    assert len((tmp_path / "hooks.log").read_text().splitlines()) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["hooks.log"]
+
+
+def test_bundle_of_certificates_is_the_one_that_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    named = tmp_path / "bundle.pem"
+    monkeypatch.setenv("SSL_CERT_FILE", str(named))
+    there = set(map(Path, ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")))
+
+    for present in (set(), {Path("/etc/pki/tls/certs/ca-bundle.crt")}, there, {named, *there}):
+        monkeypatch.setattr(Path, "exists", lambda path, present=present: path in present)
+        assert host_ca_bundle() == (named if named in present else max(present, default=None))
