@@ -63,7 +63,7 @@ def test_an_exception_for_something_else_is_unused(change: Mapping[str, Any]) ->
     assert [one for one in findings if one.startswith("9.9 no finding matches")]
 
 
-def test_an_exception_of_what_is_not_checked_is_not_called_unused() -> None:
+def test_exception_for_an_unchecked_control_is_not_unused() -> None:
     facts = replace(clean(), unread={"realm": "offline"})
     report = judge(facts, [*accepted_of(clean()), _accept(control="7.6", where="keycloak")], TODAY)
 
@@ -79,7 +79,7 @@ def test_the_exceptions_of_this_repository_hold_and_cover_its_listeners() -> Non
     assert [found for control, found in report.findings if control.number == "9.9" and found.where.startswith("5.1 ")] == []
 
 
-def test_an_exception_of_a_container_that_does_not_run_is_not_called_unused() -> None:
+def test_exception_for_a_stopped_container_is_not_unused() -> None:
     facts = _without("logs")
     report = judge(facts, [*accepted_of(clean()), _accept(control="2.6", where="logs", subjects=("uid 0",))], TODAY)
 
@@ -100,7 +100,7 @@ WHOLE = "- {control: '2.6', where: logs, subjects: [uid 0], reason: it reads the
         (WHOLE, "- everything", "entry 1"),
     ],
 )
-def test_an_exception_that_cannot_be_meant_is_refused(old: str, new: str, said: str) -> None:
+def test_invalid_exception_is_refused(old: str, new: str, said: str) -> None:
     assert parse_exceptions(WHOLE, CONTROLS)[0].until == date(2027, 1, 1)
     with pytest.raises(UsageProblem, match=said):
         parse_exceptions(WHOLE.replace(old, new), CONTROLS)
@@ -126,7 +126,7 @@ def test_every_section_is_used_and_every_number_belongs_to_one() -> None:
     assert {number.partition(".")[0] for number in CONTROLS} == set(SECTIONS)
 
 
-def test_the_page_tells_findings_exceptions_and_what_was_not_checked() -> None:
+def test_page_lists_findings_exceptions_and_unchecked_controls() -> None:
     facts = replace(with_process("redis", seccomp=0), unread={"python": "no | network"})
     text = page(
         judge(facts, accepted_of(clean()), TODAY), project="cc03", host="db1", at="2026-11-27 19:00", commit="abc", seconds=2.0

@@ -15,7 +15,7 @@ from tests.unit.security_audit.facts import clean
 LISTENS = {"nginx": {"81": "tls"}}
 
 
-def test_a_listener_that_is_there_only_while_it_is_published_is_none_before() -> None:
+def test_listener_that_needs_publishing_does_not_exist_before() -> None:
     assert parse_listeners("nginx: {82: {published: proxy_protocol}}", {"nginx": {}}) == ()
 
 
@@ -32,7 +32,7 @@ def test_a_listener_that_is_there_only_while_it_is_published_is_none_before() ->
         ("nginx: {80: {name: localhost}}", "speaks is ''"),
     ],
 )
-def test_a_listener_that_cannot_be_meant_is_refused(text: str, said: str) -> None:
+def test_invalid_listener_is_refused(text: str, said: str) -> None:
     tls, clear = Listener("nginx", 81, "tls", "nginx"), Listener("nginx", 80, "http", "nginx")
     assert parse_listeners("nginx: {80: {speaks: http}}", LISTENS) == (tls, clear)
     with pytest.raises(UsageProblem, match=said):

@@ -176,7 +176,7 @@ def numbers(facts: Facts) -> set[str]:
     return {control.number for control, _ in judge(facts, accepted_of(clean()), TODAY).findings}
 
 
-def test_what_is_in_order_needs_the_exceptions_of_the_house_only() -> None:
+def test_delivered_stack_needs_its_own_exceptions_only() -> None:
     assert {control.number for control, _ in judge(clean(), (), TODAY).findings} <= set(HOUSE)
     assert numbers(clean()) == set()
 
@@ -184,18 +184,18 @@ def test_what_is_in_order_needs_the_exceptions_of_the_house_only() -> None:
 @pytest.mark.parametrize(
     ("number", "facts"), [pytest.param(number, one, id=number) for number, some in BROKEN.items() for one in some]
 )
-def test_a_broken_example_is_found_by_its_control_alone(number: str, facts: Facts) -> None:
+def test_violation_is_found_by_its_control_alone(number: str, facts: Facts) -> None:
     assert numbers(facts) == {number}
 
 
-def test_every_control_has_a_broken_example() -> None:
+def test_every_control_has_a_violation() -> None:
     declared = {number for number in CONTROLS if number.startswith("1.")}
 
     assert set(CONTROLS) - declared == set(BROKEN) | set(HOUSE_RULES)
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda overlay: overlay.name)
-def test_what_is_only_declared_is_found_as_well(overlay: Any) -> None:
+def test_declared_misconfiguration_is_found_before_it_runs(overlay: Any) -> None:
     assert overlay.policy in numbers(replace(clean(), compose=laid_over(COMPOSE, overlay)))
 
 

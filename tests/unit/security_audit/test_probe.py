@@ -38,14 +38,14 @@ def test_a_socket_is_found_by_itself_and_below_a_mount(tmp_path: Path) -> None:
     ("mode", "uids", "may"),
     [(0o755, {60701}, False), (0o777, {60701}, True), (0o700, {0, 60701}, True), (0o755, set(), False)],
 )
-def test_whomay_write_is_told_by_mode_and_user(tmp_path: Path, mode: int, uids: set[int], may: bool) -> None:
+def test_write_access_follows_owner_and_mode(tmp_path: Path, mode: int, uids: set[int], may: bool) -> None:
     tmp_path.chmod(mode)
 
     assert may_write(tmp_path, "/", frozenset(uids)) is may
     assert not may_write(tmp_path, "/gone", frozenset(uids))
 
 
-def test_a_path_below_is_told_from_one_that_only_begins_alike() -> None:
+def test_path_that_only_begins_alike_is_not_below() -> None:
     assert below("/run/secrets/a", ("/run/secrets",))
     assert not below("/run/secrets-of-others", ("/run/secrets",))
 
@@ -62,7 +62,7 @@ def state(tmp_path: Path) -> State:
     return made
 
 
-def test_what_others_may_read_is_found_among_secrets_and_keys(state: State) -> None:
+def test_secrets_and_keys_that_others_can_read_are_found(state: State) -> None:
     assert host.open_to_others(state) == {}
     (state.secrets / "redis-app" / "2").chmod(0o640)
     folder = state.certs / "nginx"
@@ -80,7 +80,7 @@ def test_what_others_may_read_is_found_among_secrets_and_keys(state: State) -> N
     }  # fmt: skip
 
 
-def test_folder_can_be_entered_only_where_all_above_it_let_others_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folder_is_open_only_where_all_above_it_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     inner = tmp_path / "volumes" / "redis-data"
     inner.mkdir(parents=True)
     modes = dict.fromkeys((inner, *inner.parents), 493)
@@ -98,7 +98,7 @@ def test_the_newest_value_of_a_secret_is_looked_for(state: State) -> None:
     assert newest_values(state) == {"redis-app": b"new-value-of-it"}
 
 
-def test_own_process_is_seen_as_one_of_the_host() -> None:
+def test_own_process_is_one_of_the_host() -> None:
     seen = namespaces({"redis": os.getpid()}, {})
 
     assert seen[namespace("self", "pid")] == ("the host", "redis")
@@ -169,5 +169,5 @@ def test_answers_of_pip_audit_npm_and_debsecan_are_read() -> None:
         (BurstResult(5, 1.0, True), True),
     ],
 )
-def test_a_burst_proves_something_when_more_was_asked_than_is_let_through(seen: BurstResult, proves: bool) -> None:
+def test_burst_proves_something_beyond_the_limit_only(seen: BurstResult, proves: bool) -> None:
     assert BURSTS["API"].proves(seen) is proves
