@@ -17,7 +17,7 @@ from ops.keycloak.realm.export import export
 from ops.keycloak.realm.flows import BINDINGS, FORMER, OF_PROVIDERS, Flows
 from ops.keycloak.realm.kinds import OVERRIDES
 from ops.keycloak.realm.plan import losses, plan_realm, undeclared
-from tests.unit.keycloak.test_plan_realm import SHAPES, flows, told
+from tests.unit.keycloak.test_realm import SHAPES, flows, told
 from tests.unit.realm_model import Model
 
 BASE: dict[str, Any] = {"realm": "r", "roles": {"realm": []}, "clients": [{"clientId": "shop"}], "users": []}

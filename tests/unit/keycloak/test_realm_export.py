@@ -13,7 +13,7 @@ from ops.keycloak.realm.declaration import Declaration, parse_realm
 from ops.keycloak.realm.export import export
 from ops.keycloak.realm.plan import plan_realm
 from ops.stack.compose import fill
-from tests.unit.keycloak.test_plan_realm import client, completed, objects, role, user
+from tests.unit.keycloak.test_realm import client, completed, objects, role, user
 from tests.unit.realm_model import DECLARED, Model
 
 URLS = {"CC03_OPS_URL": "https://localhost:9443", "CC03_PUBLIC_URL": "https://shop.example"}
