@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from ops.core.errors import OpsError
+from ops.core.process import Result
+from ops.core.state import State
+from ops.engines.engine import OneOff
+from ops.execution import Execution
 from ops.keycloak.h2 import file as h2
 from ops.keycloak.h2.file import Source, file_of, parse_answer
 from ops.keycloak.h2.plan import differences, plan_back, plan_migration, refuse_other_version
-from ops.keycloak.h2.steps import ExportRealms
+from ops.keycloak.h2.steps import ExportRealms, ImportRealms
 from ops.keycloak.schema.plan import Schema
+from ops.keycloak.schema.steps import DropBeside, SwapDatabase
 from tests.unit.builders import before, defects, keys
 
 COUNTS = {"realms": 3, "clients": 21, "users": 18, "roles": 90}
@@ -156,3 +166,107 @@ def test_file_that_changes_meanwhile_is_refused(file: Path, tmp_path: Path, monk
     monkeypatch.setattr(h2, "digest", lambda path: next(digests))
     with pytest.raises(OpsError, match="changed while it was copied"):
         h2.copy(file, tmp_path / "work")
+
+
+# The steps, asked of an engine.
+
+
+class Asked:
+    """Stands for an engine: answers by what a command or a script holds, and remembers everything."""
+
+    def __init__(self, **answers: str) -> None:
+        self.answers, self.ran = {"run keycloak-import": "cc03: imported", **answers}, list[str]()
+
+    def exec(self, slot: str, argv: Sequence[str], **how: Any) -> Result:
+        return self._said(f"{' '.join(argv)} {how.get('stdin', '')}")
+
+    def run_as(self, slot: str, service: Mapping[str, Any], argv: Sequence[str], **how: Any) -> Result:
+        return self._said(f"run {slot} {service['volumes']} import")
+
+    def run(self, one: OneOff, **how: Any) -> Result:
+        (folder,) = (path for path, target in one.mounts.items() if target == "/export")
+        if "shop" in self.answers:
+            (folder / "shop-realm.json").write_text("{}")
+        return self._said(f"run {one.name} {one.image} fixed={one.fixed} {list(one.mounts.values())}")
+
+    def build_image(self, name: str, tag: str, *_: Any, stage: str) -> None:
+        self._said(f"build {tag} {stage}")
+
+    def _said(self, asked: str) -> Result:
+        self.ran.append(asked)
+        said = next((answer for words, answer in self.answers.items() if words in asked), "")
+        return Result((asked,), int(said.startswith("ERROR")), said, "", 0.0)
+
+    def did(self, *words: str) -> bool:
+        return any(all(word in said for word in words) for said in self.ran)
+
+
+def execution(tmp_path: Path, engine: Asked) -> Execution:
+    state = State(tmp_path)
+    (state.root / "h2" / "export").mkdir(parents=True)
+    nothing = SimpleNamespace(engine=engine, state=state, report=lambda *_: None, reporter=lambda _: lambda text: None)
+    return cast(Execution, nothing)
+
+
+FILL = ImportRealms("import", "import", folder="h2", service={"user": f"{os.getuid()}:0", "volumes": []}, counts={"users": 3})
+
+
+def counted(users: int) -> dict[str, str]:
+    """Answers of a database with so many users, the account of the operations client among them."""
+    schema = json.dumps({"version": "26.7.3", "changesets": [], "counts": {"users": users, "clients": 9}})
+    return {"databasechangelog": schema, "client_id = :'own'": "1"}
+
+
+def test_import_fills_a_database_beside_the_present_one(tmp_path: Path) -> None:
+    engine = Asked(**counted(4))
+    FILL.run(execution(tmp_path, engine))
+
+    assert engine.did("CREATE DATABASE", "fresh=keycloak_import") and engine.did("run keycloak-import", "/h2/export:/import:ro")
+    assert not engine.did("RENAME") and not engine.did("DROP DATABASE")
+
+
+@pytest.mark.parametrize(
+    ("answers", "why"),
+    [
+        (counted(3), "users: 3 in H2, 2 arrived"),
+        ({**counted(4), "run keycloak-import": "ERROR: no"}, "ERROR: no"),
+        ({**counted(4), "client_id = :'own'": "ERROR: relation does not exist"}, "ERROR: relation does not exist"),
+    ],
+)
+def test_import_that_fails_drops_what_it_filled(tmp_path: Path, answers: dict[str, str], why: str) -> None:
+    engine = Asked(**answers)
+    with pytest.raises(OpsError) as caught:
+        FILL.run(execution(tmp_path, engine))
+
+    assert why in caught.value.why
+    assert engine.did("DROP DATABASE", "name=keycloak_import") and not engine.did("RENAME")
+
+
+def test_export_runs_the_distribution_apart_and_is_refused_where_nothing_came(tmp_path: Path) -> None:
+    export = ExportRealms("export", "export", folder="h2", user="sa", tag="keycloak-distribution:1", context="/x")
+    engine = Asked(shop="")
+    export.run(execution(tmp_path / "a", engine))
+
+    assert engine.did("build keycloak-distribution:1 distribution")
+    assert engine.did("run keycloak-h2 keycloak-distribution:1 fixed=False ['/h2', '/export']")
+    with pytest.raises(OpsError, match="exported nothing"):
+        export.run(execution(tmp_path / "b", Asked()))
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_previous_database_is_kept_or_dropped_once_another_has_its_name(
+    tmp_path: Path, keep: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ops.keycloak.schema.dump._now", lambda: "20260101_000000")
+    engine = Asked(**{"SELECT datname": "keycloak_before_20260101_000000"})
+    SwapDatabase("swap", "swap", other="keycloak_import", keep=keep).run(execution(tmp_path, engine))
+
+    assert engine.did("RENAME", "fresh=keycloak_import", "present=keycloak")
+    assert engine.did("DROP DATABASE") is not keep
+
+
+def test_databases_beside_the_present_one_are_dropped(tmp_path: Path) -> None:
+    engine = Asked(**{"SELECT datname": "keycloak_import"})
+    DropBeside("drop", "drop", kind="import").run(execution(tmp_path, engine))
+
+    assert engine.did("SELECT datname", "prefix=keycloak_import") and engine.did("DROP DATABASE", "name=keycloak_import")
