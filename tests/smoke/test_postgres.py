@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from ops.engines.podman import argv as podman
-from ops.engines.podman.postgres import login_problem
+from ops.engines.postgres import login_problem
 from tests.smoke.live import Live, eventually
 
 ROLES = {"app": "app", "app_2": "app", "app_migration": "app", "keycloak": "keycloak", "grafana": "grafana"}
@@ -181,5 +181,5 @@ def test_is_measured(live: Live) -> None:
 @pytest.mark.parametrize(("role", "database"), [("keycloak", "keycloak"), ("app", "app")])
 def test_a_wrong_password_is_told_as_that(live: Live, role: str, database: str) -> None:
     """What a diagnosis and a rotation go by; not what is said of the second try that psql makes by itself, without TLS."""
-    said = login_problem(live.project.host, str(live.container("postgres")["Name"]), role, database, "not the password")
+    said = login_problem(live.project.engine, role, database, "not the password")
     assert "password authentication failed" in said

@@ -19,8 +19,7 @@ from ops.engines.engine import REMOVING, How, Network, OneOff, Proof, Report, Tr
 from ops.engines.podman import argv as podman
 from ops.engines.podman.host import Host
 from ops.engines.podman.supervisor import firewall
-from ops.engines.podman.supervisor.dead_monitor import recover
-from ops.engines.podman.supervisor.health import Target, network_of
+from ops.engines.podman.supervisor.health import Target, network_of, recover
 from ops.engines.podman.supervisor.metrics import CONTAINERS, container_list
 from ops.stack.model import EDGE, LABEL_PROJECT, Container, Seen
 from ops.stack.render import by_oom_score, container_name, network_name, next_of

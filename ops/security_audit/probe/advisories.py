@@ -12,7 +12,7 @@ from typing import Any
 
 from ops.core.errors import OpsError
 from ops.core.process import Result, installed, run
-from ops.engines.podman.supervisor.within import text_within
+from ops.engines.podman.supervisor.health import text_within
 from ops.security_audit.facts import Advisory, Unread
 
 SECONDS = 30.0

@@ -12,7 +12,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any, NamedTuple
 
-from ops.engines.podman.supervisor.within import within
+from ops.engines.podman.supervisor.health import within
 from ops.security_audit.facts import ContainerFacts, Mount, Process
 from ops.security_audit.probe.connections import gateways, ipv6_addresses, listening
 from ops.stack.seccomp import gaps

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ops.audit_log import record as audit
-from ops.engines.podman import postgres
+from ops.engines import postgres
 from ops.engines.podman.supervisor import firewall
 from ops.host.accounts import taken_ids
 from ops.secrets import search
@@ -16,7 +16,6 @@ from ops.secrets.search import Leak
 from ops.security_audit.facts import HostFacts
 from ops.security_audit.probe.connections import held_by
 from ops.stack.firewall_rules import rules
-from ops.stack.render import container_name
 from ops.store.versions import newest_values
 
 if TYPE_CHECKING:
@@ -46,8 +45,7 @@ SELECT 'is a superuser, or may create roles or databases, or bypasses row securi
 
 def owned(project: Project) -> tuple[str, ...]:
     """What the application's role owns, and of what it is a member. Raises OpsError where PostgreSQL does not respond."""
-    container = container_name(project.name, "postgres")
-    return tuple(postgres.query(project.host, container, "postgres", OWNED).splitlines())
+    return tuple(postgres.query(project.engine, "postgres", OWNED).splitlines())
 
 
 def leaks(state: State, containers: Inspected) -> tuple[Leak, ...]:

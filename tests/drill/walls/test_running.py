@@ -17,8 +17,8 @@ from ops.certificates.authority import issue_certificate
 from ops.core import files
 from ops.core.process import alongside, run
 from ops.core.state import State
+from ops.engines import postgres
 from ops.engines.podman import argv as podman
-from ops.engines.podman import postgres
 from ops.engines.podman.observe import inspected_containers
 from ops.engines.podman.supervisor import firewall
 from ops.engines.podman.supervisor.health import network_of
@@ -165,12 +165,11 @@ def handed(secret: str) -> Act:
 @contextmanager
 def owning(project: Project, folder: Path) -> Iterator[None]:
     """A table as an earlier release left it: it belongs to the role that the backend serves with."""
-    container = container_name(project.name, "postgres")
-    postgres.query(project.host, container, "app", "CREATE TABLE seeded (n int); ALTER TABLE seeded OWNER TO app")
+    postgres.query(project.engine, "app", "CREATE TABLE seeded (n int); ALTER TABLE seeded OWNER TO app")
     try:
         yield
     finally:
-        postgres.query(project.host, container, "app", "DROP TABLE seeded")
+        postgres.query(project.engine, "app", "DROP TABLE seeded")
 
 
 @contextmanager

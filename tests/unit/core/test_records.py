@@ -12,7 +12,7 @@ from ops.core.errors import OpsError
 from ops.core.journal import Journal, open_run
 from ops.core.records import append_line, entries, newest
 from ops.core.state import State
-from ops.engines.podman.supervisor import history
+from ops.engines.podman.supervisor.metrics import read_history
 from ops.stack.release import Activation, good_releases
 from ops.store import releases
 from tests.unit.killed import killed_at_each_change
@@ -215,7 +215,7 @@ def test_activations_and_their_metrics_are_of_the_parts_before_as_well(tmp_path:
 
     assert len(records.finished(state.activations)) == 2
     assert [one.release for one in releases.activations(state)] == [1, 2, 3, 4, 5]
-    assert history.read(state.root).ended == {("rollback", "good"): 60.0, ("deploy", "good"): 540.0}
+    assert read_history(state.root).ended == {("rollback", "good"): 60.0, ("deploy", "good"): 540.0}
     assert releases.next_number(state) == 6
 
 

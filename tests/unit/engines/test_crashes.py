@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ops.core import lock
-from ops.engines.podman.supervisor.crashes import Crashes
+from ops.engines.podman.supervisor.metrics import Crashes
 
 from .test_supervisor import RUNNING, TARGET, Asked, due_for_repair
 

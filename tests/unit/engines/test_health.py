@@ -14,7 +14,6 @@ import pytest
 
 from ops.certificates import pki
 from ops.core.process import Result
-from ops.engines.podman.supervisor.dead_monitor import recover
 from ops.engines.podman.supervisor.health import (
     LOST,
     NamedConnection,
@@ -24,6 +23,7 @@ from ops.engines.podman.supervisor.health import (
     is_live,
     not_ok,
     probe,
+    recover,
     state_of,
     stranded,
 )

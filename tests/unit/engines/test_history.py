@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from ops.core import lock
-from ops.engines.podman.supervisor import history
-from ops.engines.podman.supervisor.history import History, exposition, latest
+from ops.engines.podman.supervisor.metrics import History, command_metrics, latest, read_history
 
 GOOD = '{"verb": "deploy", "outcome": "good", "at": "1970-01-01T00:01:00+0000"}'
 REVERTED = '{"verb": "deploy", "outcome": "reverted", "at": "1970-01-01T01:02:00+0100"}'
@@ -35,10 +34,10 @@ def test_last_time_of_each_outcome(lines: list[str], found: dict[tuple[str, str]
 
 
 def test_project_without_a_release_tells_only_of_its_lock(tmp_path: Path) -> None:
-    found = history.read(tmp_path)
+    found = read_history(tmp_path)
 
     assert found == History()
-    assert [line for line in exposition(found, 100.0).splitlines() if not line.startswith("#")] == [
+    assert [line for line in command_metrics(found, 100.0).splitlines() if not line.startswith("#")] == [
         "cc03_operation_running_seconds 0"
     ]
 
@@ -47,27 +46,27 @@ def test_files_of_a_project_are_read_and_read_again_when_they_have_grown(tmp_pat
     (tmp_path / "releases").mkdir()
     (tmp_path / "releases" / "current").symlink_to("12")
     (tmp_path / "activations.jsonl").write_text(GOOD + "\n")
-    assert history.read(tmp_path) == History(12, {("deploy", "good"): 60.0})
+    assert read_history(tmp_path) == History(12, {("deploy", "good"): 60.0})
 
     with (tmp_path / "activations.jsonl").open("a") as file:
         file.write(BACK + "\n")
-    assert history.read(tmp_path).ended == {("deploy", "good"): 60.0, ("rollback", "good"): 180.0}
+    assert read_history(tmp_path).ended == {("deploy", "good"): 60.0, ("rollback", "good"): 180.0}
 
 
 def test_lock_is_told_while_it_is_held(tmp_path: Path) -> None:
     with lock.hold(tmp_path / "lock", "deploy"):
         noted = json.loads((tmp_path / "lock").read_text())["since"]
-        since = history.read(tmp_path).lock_since
+        since = read_history(tmp_path).lock_since
     assert since is not None
     assert latest([json.dumps({"verb": "", "outcome": "", "at": noted})]) == {("", ""): since}
-    assert history.read(tmp_path).lock_since is None
+    assert read_history(tmp_path).lock_since is None
 
 
 def test_holder_of_whom_nothing_is_known_has_held_it_since_the_note_was_written(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     with lock.hold(path, "deploy"):
         path.write_text("")
-        assert history.read(tmp_path).lock_since == path.stat().st_mtime
+        assert read_history(tmp_path).lock_since == path.stat().st_mtime
 
 
 @pytest.mark.parametrize(
@@ -80,11 +79,11 @@ def test_holder_of_whom_nothing_is_known_has_held_it_since_the_note_was_written(
     ],
 )
 def test_seconds_of_the_lock(since: float | None, seconds: str) -> None:
-    assert f"cc03_operation_running_seconds {seconds}" in exposition(History(lock_since=since), 100.0).splitlines()
+    assert f"cc03_operation_running_seconds {seconds}" in command_metrics(History(lock_since=since), 100.0).splitlines()
 
 
 def test_exposition_is_the_text_format_that_prometheus_reads() -> None:
-    text = exposition(History(12, {("deploy", "good"): 60.0, ("deploy", "reverted"): 120.4}, 40.0), 100.0)
+    text = command_metrics(History(12, {("deploy", "good"): 60.0, ("deploy", "reverted"): 120.4}, 40.0), 100.0)
 
     assert text.endswith("\n")
     told = [line for line in text.splitlines() if not line.startswith("#")]

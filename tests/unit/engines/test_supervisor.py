@@ -12,7 +12,6 @@ import pytest
 
 from ops.core import lock
 from ops.core.process import Result
-from ops.engines.podman.supervisor.crashes import Crashes
 from ops.engines.podman.supervisor.health import Target
 from ops.engines.podman.supervisor.judge import (
     BUSY_SECONDS,
@@ -25,7 +24,7 @@ from ops.engines.podman.supervisor.judge import (
     pause_after,
 )
 from ops.engines.podman.supervisor.main import Supervisor
-from ops.engines.podman.supervisor.metrics import container_list, epoch, exposition
+from ops.engines.podman.supervisor.metrics import Crashes, container_list, container_metrics, epoch
 
 TARGET = Target("redis", "redis", "cc03-redis", "10.64.2.11", None, "/ca.pem", start_seconds=60, grace=30)
 
@@ -318,7 +317,7 @@ def test_exposition_tells_health_crashes_and_the_container_behind_a_slot(crashes
     found = {"cc03-redis": {"Id": "abc", "RestartCount": 2}}
     crashes.observe("redis", found["cc03-redis"])
 
-    text = exposition((TARGET,), {"redis": Watch(reason="", mended=1)}, found, crashes)
+    text = container_metrics((TARGET,), {"redis": Watch(reason="", mended=1)}, found, crashes)
 
     labels = 'service="redis",replica="redis",name="cc03-redis"'
     assert f"cc03_container_healthy{{{labels}}} 1" in text.splitlines()
@@ -338,7 +337,7 @@ def test_cadvisor_is_told_what_it_measures_and_nothing_else() -> None:
 
 
 def test_exposition_tells_of_a_container_that_is_gone(crashes: Crashes) -> None:
-    text = exposition((TARGET,), {"redis": ill()}, {}, crashes)
+    text = container_metrics((TARGET,), {"redis": ill()}, {}, crashes)
 
     assert "cc03_container_healthy" in text
     assert '"cc03-redis"} 0' in text
@@ -346,7 +345,7 @@ def test_exposition_tells_of_a_container_that_is_gone(crashes: Crashes) -> None:
 
 
 def test_exposition_is_the_text_format_that_prometheus_reads(crashes: Crashes) -> None:
-    text = exposition((TARGET,), {"redis": Watch(reason="")}, {"cc03-redis": {"Id": "abc"}}, crashes)
+    text = container_metrics((TARGET,), {"redis": Watch(reason="")}, {"cc03-redis": {"Id": "abc"}}, crashes)
 
     assert text.endswith("\n")
     for line in text.splitlines():

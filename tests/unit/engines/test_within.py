@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.engines.podman.supervisor.health import NamedConnection
-from ops.engines.podman.supervisor.within import text_within, within
+from ops.engines.podman.supervisor.health import NamedConnection, text_within, within
 from ops.security_audit.facts import Unread
 from ops.security_audit.probe import advisories
 from ops.security_audit.probe.containers import secrets_below, writable_below

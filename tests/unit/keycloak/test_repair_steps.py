@@ -14,7 +14,9 @@ from ops.certificates import authority
 from ops.core.errors import OpsError
 from ops.core.process import Result
 from ops.core.state import State
-from ops.engines.podman import postgres
+from ops.engines import postgres
+from ops.engines.engine import Engine
+from ops.engines.podman.engine import PodmanEngine
 from ops.engines.podman.host import Host
 from ops.execution import Execution
 from ops.keycloak.failures.table import FAILURES
@@ -44,9 +46,9 @@ class Recorder:
         return Result(tuple(argv), code, "", "ERROR:  permission denied" if code else "", 0.1)
 
 
-def host() -> tuple[Host, Recorder]:
+def host() -> tuple[Engine, Recorder]:
     recorder = Recorder()
-    return cast(Host, recorder), recorder
+    return PodmanEngine(cast(Host, recorder), "cc03"), recorder
 
 
 @pytest.fixture
@@ -59,7 +61,7 @@ def state(tmp_path: Path) -> State:
 
 def test_secret_travels_on_standard_input_alone_and_cannot_end_its_quotes() -> None:
     asked, recorder = host()
-    postgres.execute(asked, "cc03-postgres", "postgres", "ALTER ROLE keycloak PASSWORD :'p';", {"p": "a'b\\c"})
+    postgres.execute(asked, "postgres", "ALTER ROLE keycloak PASSWORD :'p';", {"p": "a'b\\c"})
 
     ((argv, stdin),) = recorder.asked
     assert "a'b" not in " ".join(argv)
@@ -72,9 +74,9 @@ def test_statements_with_passwords_reach_no_log_of_postgres(way: str) -> None:
     """The session that they are sent in is opened with these settings, each as an option of its own."""
     asked, recorder = host()
     if way == "execute":
-        postgres.execute(asked, "cc03-postgres", "postgres", "ALTER ROLE keycloak PASSWORD :'p';", {"p": "x"})
+        postgres.execute(asked, "postgres", "ALTER ROLE keycloak PASSWORD :'p';", {"p": "x"})
     else:
-        postgres.query(asked, "cc03-postgres", "postgres", "SELECT rolpassword FROM pg_authid")
+        postgres.query(asked, "postgres", "SELECT rolpassword FROM pg_authid")
 
     ((argv, _),) = recorder.asked
     options = next(word.partition("=")[2] for word in argv if word.startswith("PGOPTIONS="))
@@ -89,7 +91,7 @@ def test_refused_statement_is_told_with_the_words_of_postgres() -> None:
     recorder.answers = [3]
 
     with pytest.raises(OpsError) as refused:
-        postgres.execute(asked, "cc03-postgres", "keycloak", "GRANT x;", {})
+        postgres.execute(asked, "keycloak", "GRANT x;", {})
     assert "permission denied" in refused.value.why
 
 

@@ -8,18 +8,21 @@ itself has no address on internal networks. Where a service declares none, the c
 from __future__ import annotations
 
 import ctypes
+import errno
 import http.client
 import json
+import os
 import socket
 import ssl
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-from ops.engines.podman.supervisor.within import within
+from ops.core.process import Result
 
 PROBE_TIMEOUT = 4.0
 ANSWER_BYTES = 4096
@@ -283,3 +286,67 @@ def failure_of(inspected: Mapping[str, Any]) -> str:
     state = inspected["State"]
     log = (state.get("Health") or state.get("Healthcheck") or {}).get("Log") or []
     return " ".join(str(log[-1].get("Output", "")).split())[-200:] if log else ""
+
+
+@contextmanager
+def within(root: Path, path: str) -> Iterator[Path]:
+    """A path, good for the block, of what `path` names below `root`, the /proc/PID/root of a container.
+
+    The container decides what is there. No link is followed: an absolute one would lead into the host's own files, on which
+    this program acts as root.
+
+    Raises OSError where there is nothing, or a link in any place.
+    """
+    descriptor = os.open(root, os.O_PATH | os.O_DIRECTORY)
+    try:
+        for part in PurePosixPath(path.lstrip("/")).parts:
+            above, descriptor = descriptor, os.open(part, os.O_PATH | os.O_NOFOLLOW, dir_fd=descriptor)
+            os.close(above)
+            if part == ".." or stat.S_ISLNK(os.fstat(descriptor).st_mode):
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), f"{root}/{path.lstrip('/')}")
+        yield Path(f"/proc/self/fd/{descriptor}")
+    finally:
+        os.close(descriptor)
+
+
+def text_within(root: Path, path: str) -> str:
+    """The text of a regular file. Raises OSError as `within`."""
+    with within(root, path) as found:
+        if not stat.S_ISREG(found.stat().st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", path)
+        return found.read_text(encoding="utf-8", errors="replace")
+
+
+EXITS = Path("/run/libpod/exits")
+"""Where root's Podman looks (`--tmpdir`, libpod's default)."""
+STOPPING, STOP_SECONDS = "stopping", "50"
+"""The latter below the time that the supervisor gives a command of Podman."""
+KILLED = "137"
+"""128 + SIGKILL: what is known of the end of a process that nobody watched."""
+
+
+def recover(name: str, podman: Callable[..., Result]) -> bool:
+    """Let a paused container go on, stop a half stopped one, and let Podman know of one that is gone where it does not.
+
+    Podman 4.3 and 5 learn of an end from one file that the monitor (conmon) writes, `<id>` in the exits folder of their
+    temporary directory. Without it, `start` does nothing, `restart` and `stop` end in the state `stopping` for good, and only a
+    new container would help. So the file is written here, as the monitor would have done, and the rest takes its ordinary
+    course (tried with 4.3.1 and 5.4.2).
+
+    Parameters
+    ----------
+    podman: runs podman with these arguments, whatever its exit code.
+
+    Returns whether there was anything to do. Afterwards the container can be started, stopped and removed.
+    """
+    answer = podman("container", "inspect", name)
+    found: list[Mapping[str, Any]] = json.loads(answer.stdout or "[]") if answer.returncode == 0 else []
+    if found and state_of(found[0]) == PAUSED:
+        return podman("unpause", name).returncode == 0
+    if found and state_of(found[0]) == STOPPING:
+        return podman("stop", "--time", STOP_SECONDS, name).returncode == 0
+    if not found or state_of(found[0]) != LOST or not EXITS.is_dir():
+        return False
+    (EXITS / str(found[0]["Id"])).write_text(KILLED)
+    podman("container", "cleanup", name)
+    return True

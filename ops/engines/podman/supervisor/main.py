@@ -21,13 +21,19 @@ from typing import Any, Protocol
 from ops.core import files, lock
 from ops.core.errors import LockHeld, OpsError
 from ops.core.process import Result, run
-from ops.engines.podman.supervisor import firewall, history
+from ops.engines.podman.supervisor import firewall
 from ops.engines.podman.supervisor.command import run_command
-from ops.engines.podman.supervisor.crashes import Crashes
-from ops.engines.podman.supervisor.dead_monitor import recover
-from ops.engines.podman.supervisor.health import Target, assess, is_live
+from ops.engines.podman.supervisor.health import Target, assess, is_live, recover
 from ops.engines.podman.supervisor.judge import Watch, due, judge, pause_after
-from ops.engines.podman.supervisor.metrics import CONTAINERS, container_list, exposition, running_seconds
+from ops.engines.podman.supervisor.metrics import (
+    CONTAINERS,
+    Crashes,
+    command_metrics,
+    container_list,
+    container_metrics,
+    read_history,
+    running_seconds,
+)
 
 CALM_SECONDS = 30.0
 """Between two rounds while all is well."""
@@ -250,8 +256,8 @@ class Supervisor:
         self.crashes.write()
         # For cAdvisor: Podman's own files say the same to root only, and hold far more than that.
         files.write(self.state / "metrics" / CONTAINERS, container_list(found.values()), durable=False)
-        beside = history.exposition(history.read(self.state), time.time()) + self.receivers.exposition()
-        metrics = exposition(self.targets, self.watches, found, self.crashes) + beside
+        beside = command_metrics(read_history(self.state), time.time()) + self.receivers.exposition()
+        metrics = container_metrics(self.targets, self.watches, found, self.crashes) + beside
         files.write(self.state / "metrics" / "stack.prom", metrics, durable=False)
 
     def run(self) -> None:
