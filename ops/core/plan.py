@@ -14,12 +14,12 @@ class Step(ABC):
 
     key: str
     title: str
-    after: tuple[Step | str, ...] = field(default=(), repr=False, compare=False)
+    after: tuple[Step, ...] = field(default=(), repr=False, compare=False)
     """Steps that must have succeeded before. Neither shown nor compared: each names its own predecessors in turn."""
 
     @property
     def after_keys(self) -> tuple[str, ...]:
-        return tuple(step if isinstance(step, str) else step.key for step in self.after)
+        return tuple(step.key for step in self.after)
 
     def details(self) -> tuple[str, ...]:
         """What a reader of the plan wants to know besides the title, a line each."""

@@ -149,7 +149,7 @@ class AwaitHealthy(Step):
         execution.end_gap(self.slot)
 
 
-def await_healthy(slot: str, after: Iterable[Step | str] = (), title: str = "", **proof: Any) -> AwaitHealthy:
+def await_healthy(slot: str, after: Iterable[Step] = (), title: str = "", **proof: Any) -> AwaitHealthy:
     """The step that waits for a container.
 
     Parameters

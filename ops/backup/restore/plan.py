@@ -362,7 +362,7 @@ def _of(steps: Mapping[str, Step], slot: str) -> tuple[Step, ...]:
     return (steps[slot],) if slot in steps else ()
 
 
-def _filled(parts: Sequence[str], found: Found, before: tuple[Step | str, ...]) -> tuple[Step, ...]:
+def _filled(parts: Sequence[str], found: Found, before: tuple[Step, ...]) -> tuple[Step, ...]:
     """Steps that give empty volumes their data. before: steps behind which they begin."""
     aside: dict[str, Step] = {}
     steps: list[Step] = []

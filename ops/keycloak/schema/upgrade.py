@@ -6,9 +6,17 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from ops.core.errors import OpsError
-from ops.core.plan import Plan, Step
+from ops.core.plan import Plan, Step, linked
 from ops.deploy.participant import Rules
-from ops.deploy.steps import AwaitHealthy, PromoteContainer, RemoveContainer, RestartContainer, StartContainer, Supervise
+from ops.deploy.steps import (
+    AwaitHealthy,
+    CreateContainers,
+    PromoteContainer,
+    RemoveContainer,
+    RestartContainer,
+    StartContainer,
+    Supervise,
+)
 from ops.images.steps import BuildImage, FetchImage
 from ops.keycloak.realm.steps import ApplyRealm
 from ops.keycloak.repair.steps import VerifyLogins
@@ -159,15 +167,14 @@ def _with_dump(plan: Plan, found: Found, *, review: bool) -> Plan:
     gates = _gates(steps)
     reviewed: list[Step] = []
     if review:
-        images = tuple(step.key for step in steps if isinstance(step, BuildImage | FetchImage) and step.name == SLOT)
+        images = tuple(step for step in steps if isinstance(step, BuildImage | FetchImage) and step.name == SLOT)
         title = f"list what Keycloak {found.server.version} will migrate".replace("  ", " ")
-        after = (*images, *_postgres(steps))
-        reviewed.append(ReviewMigrations(REVIEW, title, after, tag=found.tag))
-        steps = [_later(step, REVIEW) if _ends(step) else step for step in steps]
+        review_step = ReviewMigrations(REVIEW, title, (*images, *_postgres(steps)), tag=found.tag)
+        reviewed.append(review_step)
+        steps = [_later(step, review_step) if _ends(step) else step for step in steps]
     steps = _listed_before(steps, reviewed, lambda step: _ends(step) or _takes_place(step))
-    after = (*gates, *(step.key for step in reviewed))
-    dump = DumpDatabase(DUMP, "dump Keycloak's database", after, database=DATABASE)
-    steps = [_once(_gated(step, DUMP)) for step in steps]
+    dump = DumpDatabase(DUMP, "dump Keycloak's database", (*gates, *reviewed), database=DATABASE)
+    steps = [_once(_gated(step, dump)) for step in steps]
     return replace(
         plan, steps=_after_health(_listed_before(steps, [dump], _takes_place), (VerifyLogins(VERIFY, "try logins"),))
     )
@@ -179,10 +186,11 @@ def _with_restore(plan: Plan, server: Server, dump: Dump, *, dump_first: bool) -
     extra: list[Step] = []
     if dump_first:
         extra.append(DumpDatabase(DUMP, "dump Keycloak's database as it is now", gates, database=DATABASE))
-        gates = (*gates, DUMP)
+        gates = (*gates, *extra)
     title = f"restore Keycloak's database as of {when(dump.at)}"
-    extra.append(RestoreDatabase(RESTORE, title, gates, database=DATABASE, path=f"dumps/{dump.name}"))
-    steps = [_gated(step, RESTORE) for step in steps]
+    restore = RestoreDatabase(RESTORE, title, gates, database=DATABASE, path=f"dumps/{dump.name}")
+    extra.append(restore)
+    steps = [_gated(step, restore) for step in steps]
     note = f"Keycloak {server.version} gets its database of {when(dump.at)} back: {words(_counts(dump))}"
     drop = DropBeside("drop former keycloak", "drop the replaced database", database=DATABASE)
     return replace(plan, notes=(*plan.notes, note), steps=_after_health(_listed_before(steps, extra, _takes_place), (drop,)))
@@ -206,13 +214,13 @@ def _is_start(step: Step) -> bool:
     return isinstance(step, StartContainer | RestartContainer) and step.slot == SLOT
 
 
-def _gated(step: Step, key: str) -> Step:
+def _gated(step: Step, first: Step) -> Step:
     """A container in its place has been preceded by this, so that it may be started whatever was killed meanwhile."""
-    return _later(step, key) if _takes_place(step) else step
+    return _later(step, first) if _takes_place(step) else step
 
 
-def _later(step: Step, key: str) -> Step:
-    return replace(step, after=(*step.after, key))
+def _later(step: Step, first: Step) -> Step:
+    return replace(step, after=(*step.after, first))
 
 
 def _once(step: Step) -> Step:
@@ -220,23 +228,23 @@ def _once(step: Step) -> Step:
     return replace(step, proof=replace(step.proof, once=True)) if isinstance(step, AwaitHealthy) and step.slot == SLOT else step
 
 
-def _postgres(steps: Iterable[Step]) -> tuple[str, ...]:
-    return tuple(step.key for step in steps if isinstance(step, AwaitHealthy) and step.slot == "postgres")
+def _postgres(steps: Iterable[Step]) -> tuple[Step, ...]:
+    return tuple(step for step in steps if isinstance(step, AwaitHealthy) and step.slot == "postgres")
 
 
-def _gates(steps: Iterable[Step]) -> tuple[str, ...]:
-    """Keys after which nothing writes to the database any more and PostgreSQL answers."""
+def _gates(steps: Iterable[Step]) -> tuple[Step, ...]:
+    """Steps after which nothing writes to the database any more and PostgreSQL answers."""
     planned = list(steps)
     start = next(step for step in planned if _is_start(step))
-    own = {f"promote {SLOT}", "create first", f"create {SLOT}"}
-    stopped = tuple(step.key for step in planned if _ends(step))
-    return tuple(dict.fromkeys((*stopped, *(key for key in start.after_keys if key not in own), *_postgres(planned))))
+    before = [step for step in start.after if not isinstance(step, PromoteContainer | CreateContainers)]
+    gates = [*filter(_ends, planned), *before, *_postgres(planned)]
+    return tuple({step.key: step for step in gates}.values())
 
 
 def _after_health(steps: list[Step], more: Iterable[Step]) -> tuple[Step, ...]:
-    healthy = [step.key for step in steps if isinstance(step, AwaitHealthy) and step.slot == SLOT]
-    after = (*healthy, *(step.key for step in steps if isinstance(step, ApplyRealm)))
+    healthy = [step for step in steps if isinstance(step, AwaitHealthy) and step.slot == SLOT]
+    after = (*healthy, *(step for step in steps if isinstance(step, ApplyRealm)))
     last = [step for step in steps if isinstance(step, Supervise)]
     before = [step for step in steps if not isinstance(step, Supervise)]
     added = [replace(step, after=after) for step in more]
-    return (*before, *added, *(replace(step, after=(*step.after, *(one.key for one in added))) for step in last))
+    return linked((*before, *added, *(replace(step, after=(*step.after, *added)) for step in last)))

@@ -224,7 +224,8 @@ def test_crash_at_the_end_of_the_line_itself_loses_nothing() -> None:
 
 
 def test_digest_of_a_plan_is_of_keys_and_titles_in_their_order() -> None:
-    one, two = Described("a", "do a"), Described("b", "do b", ("a",))
+    one = Described("a", "do a")
+    two = Described("b", "do b", (one,))
 
     assert plan_digest(Plan("deploy", (one, two))) == plan_digest(Plan("start", (one, Described("b", "do b"))))
     assert plan_digest(Plan("deploy", (one, two))) != plan_digest(Plan("deploy", (two, one)))

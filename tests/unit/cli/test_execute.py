@@ -19,7 +19,8 @@ from ops.core.records import entries
 from tests.unit.deploy.test_reverts import World
 from tests.unit.deploy.test_reverts import world as world  # noqa: PLC0414  (a fixture)
 
-STEPS = (Described("a", "do a"), Described("b", "do b", ("a",)))
+FIRST = Described("a", "do a")
+STEPS = (FIRST, Described("b", "do b", (FIRST,)))
 BACK = Plan("work", (Described("back", "undo a"),))
 
 

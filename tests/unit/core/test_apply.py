@@ -46,8 +46,12 @@ class Witness:
 
 
 def plan(**after: str) -> Plan:
-    """`plan(a="", b="a")`: b waits for a."""
-    return Plan("deploy", tuple(Described(key, f"do {key}", tuple(names.split())) for key, names in after.items()))
+    """`plan(a="", b="a")`: b waits for a. The key of a step is its identity."""
+
+    def named(names: str) -> tuple[Step, ...]:
+        return tuple(Described(key, f"do {key}") for key in names.split())
+
+    return Plan("deploy", tuple(Described(key, f"do {key}", named(names)) for key, names in after.items()))
 
 
 @pytest.fixture
