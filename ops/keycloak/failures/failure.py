@@ -24,8 +24,7 @@ SEVERITIES = {
 RESTART = "logins pause for about 25 s; open sessions go on"
 NOBODY = "no interruption"
 BACK = "logins are back within 20 s"
-DATA = "databases, realms and users"
-SECRETS_AND_DATA = "secrets, databases, realms and users"
+UNTOUCHED = "secrets, databases, realms and users"
 Statements = Sql | Callable[[Facts], Sql | None]
 
 
@@ -75,7 +74,7 @@ class Remedy:
 
     words: str
     ways: tuple[Way, ...] = ()
-    leaves: str = SECRETS_AND_DATA
+    leaves: str = UNTOUCHED
     """What the repair never touches."""
     users: str = RESTART
     """How long users notice the repair."""
@@ -90,7 +89,7 @@ class Remedy:
 
 def released(
     *, first: str = "", sealed: str = "", checkout: str = "", then: str = "",
-    ways: tuple[Way, ...] = (Way.DRIFT, Way.EARLIER), advice: tuple[str, ...] = (), leaves: str = SECRETS_AND_DATA,
+    ways: tuple[Way, ...] = (Way.DRIFT, Way.EARLIER), advice: tuple[str, ...] = (), leaves: str = UNTOUCHED,
     users: str = RESTART, dump_first: bool = False,
 ) -> Remedy:  # fmt: skip
     """Keycloak differs from its release: back to what that says. Where the release itself is wrong, an earlier one.
@@ -128,7 +127,7 @@ def admin_api(
     return Remedy(words, ways, leaves, users, dump_first, api=title, advice=advice)
 
 
-def by_hand(*, advice: tuple[str, ...], leaves: str = DATA, users: str = RESTART, dump_first: bool = False) -> Remedy:
+def by_hand(*, advice: tuple[str, ...], leaves: str = UNTOUCHED, users: str = RESTART, dump_first: bool = False) -> Remedy:
     """Nothing here may decide it."""
     return Remedy("; ".join(advice), (), leaves, users, dump_first, advice=advice)
 
