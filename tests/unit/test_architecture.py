@@ -30,10 +30,10 @@ OPS = sorted((REPOSITORY / "ops").rglob("*.py"))
 PURE_FOLDERS = ("stack", "keycloak/failures", "security_audit/controls", "security_audit/policies")
 READS_THE_CHECKOUT = ("ops/stack/checkout.py", "ops/stack/repositories.py", "ops/keycloak/failures/table.py")
 PURE_BESIDE = (
-    "audit_log.entries", "backup.restore.target", "backup.sets", "certificates.pki", "certificates.served.renewal",
-    "core.errors", "certificates.participant", "deploy.containers", "deploy.measure", "engines.podman.argv",
-    "engines.podman.supervisor.judge", "host.findings", "host.unit", "keycloak.realm.change", "keycloak.realm.components",
-    "keycloak.realm.declaration", "keycloak.participant", "keycloak.realm.export", "keycloak.realm.flows",
+    "audit_log.entries", "backup.restore.target", "backup.sets", "certificates.participant", "certificates.pki",
+    "certificates.served.renewal", "core.errors", "deploy.containers", "deploy.measure", "engines.podman.argv",
+    "engines.podman.supervisor.judge", "host.findings", "host.unit", "keycloak.participant", "keycloak.realm.change",
+    "keycloak.realm.components", "keycloak.realm.declaration", "keycloak.realm.export", "keycloak.realm.flows",
     "keycloak.realm.kinds", "keycloak.realm.rights", "keycloak.repair.containers", "keycloak.repair.situation",
     "keycloak.repair.sql", "keycloak.rotate.keys", "keycloak.schema.upgrade", "logs.query", "releases.headline",
     "secrets.table", "security_audit.admission", "security_audit.facts", "security_audit.judge",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -193,3 +195,108 @@ def test_first_password_is_valid_until_it_was_used_or_replaced(actions: list[str
     passwords = [] if age is None else [{"type": "password", "createdDate": 1_700_000_000_000 + age}]
 
     assert first_password_spent(user, [*passwords, {"type": "otp", "createdDate": 0}]) == why
+
+
+# What a command does.
+
+
+class Realm:
+    """The admin API of a realm with one user, who has two sessions and seven failed logins. asked: what changed something."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str, Any]] = []
+
+    def get(self, path: str, **_: Any) -> Any:
+        answers = {
+            "/users": [{**RAW, "createdTimestamp": 0}], "": {"passwordPolicy": "length(12)"},
+            f"{users.LOCKS}/1": RAW["bruteForceStatus"],
+            "/users/1/sessions": [{"id": "a"}], "/users/1/offline-sessions/c": [{"id": "b"}],
+            "/roles": [{"name": "editor"}], "/roles/editor": {"name": "editor"},
+        }  # fmt: skip
+        return answers[path]
+
+    def pages(self, path: str, **_: Any) -> Any:
+        return {"/clients": [{"id": "c"}], "/users": [RAW]}[path]
+
+    def ask(self, method: str, path: str, body: Any = None, **_: Any) -> Any:
+        self.asked.append((method, path, body))
+        return SimpleNamespace(location="https://x/2")
+
+
+@pytest.fixture
+def changed_by(monkeypatch: pytest.MonkeyPatch) -> Any:
+    realm, told = Realm(), list[tuple[str, ...]]()
+    project = SimpleNamespace(realm="realm: cc03\nusers: [{username: operator}]\n")
+
+    @contextmanager
+    def recorded(_: Any, plan: Any) -> Iterator[None]:
+        told.append((plan.steps[0].title, *plan.destroys))
+        yield
+
+    def change(asked: Asked) -> tuple[dict[str, Any], list[tuple[str, ...]], list[tuple[str, str, Any]]]:
+        return commands._change(cast(Any, project), users.Users(cast(Any, realm)), asked, True), told, realm.asked
+
+    monkeypatch.setattr(commands, "recorded", recorded)
+    monkeypatch.setattr(users, "password", lambda _: "one-time")
+    return change
+
+
+RULES = {"password_rules": "at least 12 characters"}
+LOGOUT = [("POST", "/users/1/logout", None), ("DELETE", "/sessions/b?isOffline=true", None)]
+UNLOCK = ("DELETE", f"{users.LOCKS}/1", None)
+
+
+@pytest.mark.parametrize(
+    ("asked", "outcome", "told", "requests"),
+    [
+        (Asked("unlock", "alice"), {"was_locked": True, "failures": 7, "enabled": True}, ("unlock alice",), [UNLOCK]),
+        (
+            Asked("reset", "alice"),
+            {"one_time_password": "one-time", "sessions_ended": 2, "enabled": True, **RULES},
+            ("give alice a new one-time password",),
+            [
+                ("PUT", "/users/1/reset-password", {"type": "password", "value": "one-time", "temporary": True}), *LOGOUT,
+                UNLOCK,
+            ],
+        ),
+        (
+            Asked("disable", "alice"), {"sessions_ended": 2, "was_enabled": True},
+            ("disable alice", "alice can not log in any more; 2 open session(s) end"),
+            [("PUT", "/users/1", {**RAW, "createdTimestamp": 0, "enabled": False}), *LOGOUT],
+        ),
+        (
+            Asked("enable", "alice"), {"was_enabled": True}, ("enable alice",),
+            [("PUT", "/users/1", {**RAW, "createdTimestamp": 0, "enabled": True})],
+        ),
+        (
+            Asked("delete", "alice"), {"sessions_ended": 2},
+            ("delete alice", "user alice, with roles and password; 2 open session(s) end"),
+            [*LOGOUT, ("DELETE", "/users/1", None)],
+        ),
+        (
+            changed(ADD, name="bob"), {"one_time_password": "one-time", "roles": ["editor"], **RULES},
+            ("add user bob, roles: editor",),
+            [
+                ("POST", "/users", users.new_user(changed(ADD, name="bob"), "one-time")),
+                ("POST", "/users/2/role-mappings/realm", [{"name": "editor"}]),
+            ],
+        ),
+    ],
+    ids=lambda one: one.action if isinstance(one, Asked) else "",
+)  # fmt: skip
+def test_change_says_what_came_of_it(
+    asked: Asked, outcome: dict[str, Any], told: tuple[str, ...], requests: list[Any], changed_by: Any
+) -> None:
+    found, said, sent = changed_by(asked)
+
+    assert list(found.items()) == list(outcome.items())
+    assert (said, sent) == ([told], requests)
+
+
+def test_user_that_there_is_not_is_no_change(changed_by: Any) -> None:
+    with pytest.raises(UsageProblem, match='there is no user "alic"'):
+        changed_by(Asked("disable", "alic"))
+    with pytest.raises(UsageProblem, match='there is a user "alice" already'):
+        changed_by(ADD)
+    with pytest.raises(UsageProblem, match="operator cannot be deleted"):
+        changed_by(Asked("delete", "operator"))
