@@ -145,3 +145,23 @@ def test_targets_of_a_service_that_is_left_out_are_an_empty_group(path: Path) ->
 
     assert len(groups) == 1
     assert not groups[0]["targets"]
+
+
+# How long metrics and logs are kept.
+
+
+def test_sizes_are_filled_in_as_bytes() -> None:
+    values = placeholders(settings("retention: {metrics_size: 2g, logs_size: 1t}"), PORTS)
+
+    assert (values["CC03_METRICS_BYTES"], values["CC03_LOGS_BYTES"]) == (str(2 << 30), str(1 << 40))
+
+
+def test_default_sizes_are_those_of_earlier_releases() -> None:
+    values = placeholders(settings(""), PORTS)
+
+    assert (values["CC03_METRICS_BYTES"], values["CC03_LOGS_BYTES"]) == (str(4 << 30), str(5 << 30))
+
+
+@pytest.mark.parametrize(("age", "days"), [("14d", "14"), ("8w", "56"), ("1y", "365")])
+def test_age_of_logs_is_filled_in_as_days(age: str, days: str) -> None:
+    assert placeholders(settings(f"retention: {{logs: {age}}}"), PORTS)["CC03_LOGS_DAYS"] == days
