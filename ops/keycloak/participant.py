@@ -30,9 +30,9 @@ def _concerns(only: str | None) -> bool:
 class Keycloak(Participant):
     @contextmanager
     def reading(self, project: Any, wanted: Wanted, only: str | None) -> Iterator[Read]:
-        from ops.keycloak.realm.live import realm_seen
+        from ops.keycloak.realm.live import observed_realm
 
-        with realm_seen(project, wanted.realm if _concerns(only) else "") as realm:
+        with observed_realm(project, wanted.realm if _concerns(only) else "") as realm:
             yield lambda wanted, seen: replace(seen, realm=realm(wanted.versions))
 
     def applied(self, wanted: Wanted, seen: Seen, only: str | None) -> Mapping[str, Step]:

@@ -174,7 +174,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
         return []
 
     monkeypatch.setattr(observed, "observe", lambda *_, **__: replace(made.seen, secret_versions=secret_versions(made.state)))
-    monkeypatch.setattr(realm, "realm_seen", no_realm)
+    monkeypatch.setattr(realm, "observed_realm", no_realm)
     monkeypatch.setattr(schema, "with_schema", lambda project, plan, *_: plan)
     monkeypatch.setattr(execution, "Execution", performer(made))
     monkeypatch.setattr(measurement, "measured", measured)

@@ -63,7 +63,7 @@ def migrate_h2(c: Context, path: str, plan: bool = False, yes: bool = False) -> 
 
 
 def _decide(project: Project, file: Path) -> tuple[Source, Plan]:
-    """Copy, look, plan. Raises OpsError where it cannot be moved; nothing has been changed then."""
+    """Copy, inspect, plan. Raises OpsError where it cannot be moved; nothing has been changed then."""
     from ops.core.state import H2_FOLDER
     from ops.keycloak.h2 import file as h2
     from ops.keycloak.h2.plan import plan_migration, refuse_other_version

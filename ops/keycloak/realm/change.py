@@ -15,7 +15,7 @@ KEEPER_CLIENT = "cc03-keeper"
 LONGEST_VALUE = 60
 REFERENCE = re.compile(r"@secret:([a-z-]+)@")
 UNKNOWN = "**********"
-"""What Keycloak shows instead of a secret that it does not hand out."""
+"""What Keycloak shows in place of a secret."""
 SHOWN_IF_TRUE = frozenset({"authorizationServicesEnabled"})
 """Keys that Keycloak leaves out where they are false."""
 HIDDEN = "[REDACTED]"
@@ -116,7 +116,7 @@ class Change:
 
     @property
     def beyond_keeper(self) -> bool:
-        """Whether it takes the account that may do everything: nobody can mend or promote itself."""
+        """Whether it takes the account that may do everything: no account can repair or promote itself."""
         own = (KEEPER_CLIENT, f"service-account-{KEEPER_CLIENT}")
         return self.makes_realm or self.name.partition("/")[0] in own
 

@@ -104,7 +104,7 @@ def parse_realm(text: str, where: str) -> Declaration:
 
 
 def flow_problems(realm: Mapping[str, Any]) -> Iterator[Problem]:
-    """The first of them is what the operator is told."""
+    """The first of them is the message to the operator."""
     for kind, known in (("authenticationFlows", OF_FLOWS), ("authenticatorConfig", OF_CONFIGS)):
         aliases = [str(one.get("alias") or "") for one in realm.get(kind) or []]
         for alias, number in Counter(aliases).items():

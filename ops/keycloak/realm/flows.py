@@ -154,8 +154,8 @@ def turnover(realm: Object, live: Object) -> Turnover:
     for alias in made:
         before += _made(alias, wanted)
     shown = _renamed(live, aside)
-    told, after = _bound(realm, shown, formers)
-    return Turnover(tuple(before), tuple(after), tuple(removal(name) for name in formers), told, shown)
+    bound, after = _bound(realm, shown, formers)
+    return Turnover(tuple(before), tuple(after), tuple(removal(name) for name in formers), bound, shown)
 
 
 def bindings(realm: Object) -> Iterator[tuple[str, str]]:

@@ -235,7 +235,7 @@ def by_alias(client: dict[str, Any], aliases: Mapping[str, str]) -> dict[str, An
 
 
 @contextmanager
-def realm_seen(project: Project, text: str) -> Iterator[Callable[[Mapping[str, int]], Mapping[str, Any] | None]]:
+def observed_realm(project: Project, text: str) -> Iterator[Callable[[Mapping[str, int]], Mapping[str, Any] | None]]:
     """Read the live realm while the block does something else.
 
     Parameters
@@ -295,7 +295,7 @@ def apply_realm(realm: Realm, report: Callable[[str], None], *, deletions: bool,
                 _must_be_there(realm, deletions, only)
                 return done
         except Unreachable as problem:
-            # One that has just started is slow, and one request takes longer than nginx waits: what it did is seen next time.
+            # One that has just started is slow, and one request takes longer than nginx waits: the next read finds what it did.
             if time.monotonic() > until:
                 raise
             report(problem.why)

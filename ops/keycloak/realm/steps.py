@@ -19,7 +19,7 @@ class ApplyRealm(Step):
     realm: str = ""
     """The declaration, as YAML; its placeholders are filled, its secrets are references."""
     changes: tuple[str, ...] = ()
-    """What differs, in words; empty where nobody could look yet."""
+    """What differs, in words; empty where the live realm could not be read yet."""
     versions: Mapping[str, int] = field(default_factory=dict)
     """Secret -> version that it is to have."""
     deletions: bool = False

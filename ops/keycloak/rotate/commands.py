@@ -61,7 +61,7 @@ def rotate(
 
 
 def target_of(what: str, name: str) -> Target | None:
-    """What a command line means; None for the keys, which are no secret that anybody is told.
+    """What a command line means; None for the keys of the realm.
 
     Raises UsageProblem, with a suggestion, for what cannot be rotated.
     """

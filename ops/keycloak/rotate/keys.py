@@ -173,17 +173,17 @@ def plan_keys(found: Iterable[Provider], now: float, rotation: str, until: float
     verify = VerifyKeys("verify keys", "verify that the new keys sign and that all are published", tuple(create),
                         names=tuple(names))  # fmt: skip
     retire = [
-        RetireKey(f"retire {one.identity}", f"let the previous {one.algorithm} key verify only, until {told(until)}", (verify,),
-                  identity=one.identity, name=f"{one.name} until {stamp(until)}")
+        RetireKey(f"retire {one.identity}", f"let the previous {one.algorithm} key verify only, until {local_time(until)}",
+                  (verify,), identity=one.identity, name=f"{one.name} until {stamp(until)}")
         for one in old
     ]  # fmt: skip
     expired = [
-        RemoveKey(f"remove {one.identity}", f"remove the {one.algorithm} key that was needed until {told(one.until)}",
+        RemoveKey(f"remove {one.identity}", f"remove the {one.algorithm} key that was needed until {local_time(one.until)}",
                   identity=one.identity)
         for one in found if not one.signs and one.until is not None and one.until < now
     ]  # fmt: skip
     steps = (*create, *((verify,) if create or retire else ()), *retire, *expired)
-    notes: tuple[str, ...] = (f"what the old keys have signed stays valid until {told(until)}; no user is logged out",)
+    notes: tuple[str, ...] = (f"what the old keys have signed stays valid until {local_time(until)}; no user is logged out",)
     if any(isinstance(step, CreateKey) and step.provider in INTERNAL for step in create):
         notes = (*notes, "users with the login page open at that moment type the password again")
     if left := not_rotated(found):
@@ -208,5 +208,5 @@ def plan_back(found: Iterable[Provider], rotation: str, until: float) -> Plan:
     ))  # fmt: skip
 
 
-def told(at: float) -> str:
+def local_time(at: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(at))

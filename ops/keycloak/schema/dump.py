@@ -62,7 +62,7 @@ def dump(engine: Engine, database: str, path: Path, deadline: float, about: Mapp
 
 
 def restore(engine: Engine, database: str, path: Path, deadline: float) -> str:
-    """Put a dump in the place of a database, which nobody may be writing to: what it holds since then is not in the dump.
+    """Restore a dump in place of a database without writers: what has come since then is not in the dump.
 
     Parameters
     ----------

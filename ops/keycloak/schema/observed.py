@@ -23,9 +23,9 @@ from ops.keycloak.schema.plan import (
     Schema,
     Server,
     changesets_of,
+    described,
     judge,
     migrations_of,
-    told,
     version_pinned,
     version_said,
 )
@@ -43,17 +43,17 @@ _HERE = Path(__file__).parent
 def with_schema(project: Project, plan: Plan, wanted: Wanted, seen: Seen, rules: Rules, release: int) -> Plan:
     """The plan with what Keycloak's database needs, where it starts a Keycloak that may be another than the last.
 
-    Raises OpsError where that would be a downgrade which nobody has agreed to.
+    Raises OpsError where that would be a downgrade that was not agreed to.
     """
     image, there = wanted.images.get(SLOT), seen.containers.get(SLOT)
     known = there is not None and image is not None and there.image == image.tag and there.state not in NEVER_STARTED
     made = seen.release is not None and "postgres" in seen.containers
     if image is None or known or not made or not starts_keycloak(plan):
         return plan
-    return with_database(plan, look(project, image, built=image.tag in seen.images), rules, release)
+    return with_database(plan, inspect(project, image, built=image.tag in seen.images), rules, release)
 
 
-def look(project: Project, image: WantedImage, *, built: bool) -> Found:
+def inspect(project: Project, image: WantedImage, *, built: bool) -> Found:
     """The image, the schema, the dumps, and what has come since the one that this image could run on."""
     engine = project.engine
     server = server_of(engine, image.tag) if built else Server(_pinned(image), built=False)
@@ -136,4 +136,4 @@ def review(project: Project, tag: str) -> str:
     verdict = judge(server, schema)
     if verdict.downgrade:
         raise never_back(server, schema)
-    return told(server, schema, verdict) if verdict.upgrade else "the database is as this Keycloak needs it"
+    return described(server, schema, verdict) if verdict.upgrade else "the database is as this Keycloak needs it"

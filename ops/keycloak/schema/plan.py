@@ -27,7 +27,7 @@ class Server:
     """A Keycloak as its image holds it."""
 
     version: str
-    """Empty: nobody knows before the image is built."""
+    """Empty: not known before the image is built."""
     built: bool = True
     """Whether the rest could be read."""
     changesets: frozenset[str] = frozenset()
@@ -117,7 +117,7 @@ def judge(server: Server, schema: Schema) -> Verdict:
     return Verdict(missing, migrations, foreign, upgrade, downgrade)
 
 
-def told(server: Server, schema: Schema, verdict: Verdict) -> str:
+def described(server: Server, schema: Schema, verdict: Verdict) -> str:
     """An upgrade in a line."""
     between = f"Keycloak {schema.version} -> {server.version or '(known once its image is built)'}"
     if not server.built:
@@ -148,7 +148,7 @@ class Dump:
 
     @property
     def version(self) -> str:
-        """Of the Keycloak that the schema was migrated by; empty where nobody knows."""
+        """Of the Keycloak that the schema was migrated by; empty where unknown."""
         return str(self.about.get("version") or "")
 
 

@@ -39,7 +39,7 @@ class DumpDatabase(Step):
 
 @dataclass(frozen=True)
 class RestoreDatabase(Step):
-    """Put a dump in the place of a database that nobody writes to. The previous one is kept under another name."""
+    """Restore a dump in place of a database without writers. The previous one is kept under another name."""
 
     database: str = "keycloak"
     path: str = ""

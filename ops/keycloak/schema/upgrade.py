@@ -20,7 +20,7 @@ from ops.deploy.steps import (
 from ops.images.steps import BuildImage, FetchImage
 from ops.keycloak.realm.steps import ApplyRealm
 from ops.keycloak.repair.steps import VerifyLogins
-from ops.keycloak.schema.plan import Dump, Schema, Server, judge, newest_first, numbers, told, when
+from ops.keycloak.schema.plan import Dump, Schema, Server, described, judge, newest_first, numbers, when
 from ops.keycloak.schema.steps import DropBeside, DumpDatabase, RestoreDatabase, ReviewMigrations
 
 SLOT = "keycloak"
@@ -37,7 +37,7 @@ class Found:
     tag: str = ""
     dumps: tuple[Dump, ...] = ()
     since: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    """Name of a dump -> what has come since, by kind, without what the stack does itself; absent: nobody knows."""
+    """Name of a dump -> what has come since, by kind, without what the stack does itself; absent: unknown."""
     empty: bool = False
     """Whether the database answers and no Keycloak has made its tables yet."""
 
@@ -53,7 +53,7 @@ def with_database(plan: Plan, found: Found, rules: Rules, release: int = 0) -> P
     ----------
     release: number of the release that is brought about, for messages.
 
-    Raises OpsError where it would be a downgrade that nobody has agreed to, or for which there is no dump.
+    Raises OpsError where it would be a downgrade that was not agreed to, or for which there is no dump.
     """
     schema = found.schema
     if found.empty:
@@ -68,7 +68,7 @@ def with_database(plan: Plan, found: Found, rules: Rules, release: int = 0) -> P
         return _way_back(plan, found, schema, rules, release)
     if not verdict.upgrade:
         return plan
-    noted = replace(plan, notes=(*plan.notes, told(found.server, schema, verdict)))
+    noted = replace(plan, notes=(*plan.notes, described(found.server, schema, verdict)))
     return _with_dump(noted, found, review=not found.server.built)
 
 

@@ -72,7 +72,7 @@ class User:
 
 
 @dataclass(frozen=True)
-class Seen:
+class Observed:
     """What the realm says that is not part of a user."""
 
     members: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -131,17 +131,17 @@ def new_user(asked: Asked, one_time: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def user_of(raw: Mapping[str, Any], seen: Seen) -> User:
+def user_of(raw: Mapping[str, Any], observed: Observed) -> User:
     """`raw`: as Keycloak's list of users with their brute-force status has it."""
     identity, held = raw["id"], set[str]()
-    for role, members in seen.members.items():
+    for role, members in observed.members.items():
         if identity in members:
-            held.update(seen.default if role.startswith(DEFAULT_ROLES) else (role,))
+            held.update(observed.default if role.startswith(DEFAULT_ROLES) else (role,))
     return User(
         name=raw["username"], email=str(raw.get("email") or ""), enabled=bool(raw.get("enabled")),
         locked=bool((raw.get("bruteForceStatus") or {}).get("disabled")), roles=assignable(held),
-        required_actions=tuple(raw.get("requiredActions") or ()), last_login=seen.logins.get(identity),
-        sessions=seen.sessions.get(identity, 0),
+        required_actions=tuple(raw.get("requiredActions") or ()), last_login=observed.logins.get(identity),
+        sessions=observed.sessions.get(identity, 0),
     )  # fmt: skip
 
 
@@ -354,10 +354,10 @@ class Users:
         asked: dict[str, Any] = {"search": f"*{search}*"} if search else {}
         # What the admin console's own list asks: the lock of each user comes along, instead of one request for each.
         raw = list(self.api.pages("/ui-ext/brute-force-user", briefRepresentation="false", **asked))
-        seen = self._seen()
-        return sorted((user_of(user, seen) for user in raw), key=lambda user: user.name)
+        observed = self._observed()
+        return sorted((user_of(user, observed) for user in raw), key=lambda user: user.name)
 
-    def _seen(self) -> Seen:
+    def _observed(self) -> Observed:
         roles = [role["name"] for role in self.api.get("/roles")]
         default = next((role for role in roles if role.startswith(DEFAULT_ROLES)), "")
         members = {
@@ -368,7 +368,7 @@ class Users:
         active = [client["id"] for client in self.api.get("/client-session-stats") if int(client["active"])]
         sessions = [one for client in active for one in self.api.pages(f"/clients/{client}/user-sessions")]
         events = self.api.pages("/events", most=MOST_EVENTS, type="LOGIN")
-        return Seen(
+        return Observed(
             members=members, default=tuple(role["name"] for role in composites), sessions=session_counts(sessions),
             logins=last_logins(events),
         )  # fmt: skip

@@ -38,11 +38,11 @@ def with_image(seen: Seen, tag: str) -> Seen:
 def looked_at(project: Project, release: Wanted, seen: Seen, monkeypatch: pytest.MonkeyPatch, plan: Plan | None = None) -> bool:
     asked: list[str] = []
 
-    def look(_: Project, image: object, *, built: bool) -> Found:
+    def inspect(_: Project, image: object, *, built: bool) -> Found:
         asked.append("")
         return Found(Server("26.7.3"), None, empty=True)
 
-    monkeypatch.setattr(schema, "look", look)
+    monkeypatch.setattr(schema, "inspect", inspect)
     planned = plan or plan_deploy(release, seen)
     assert schema.with_schema(project, planned, release, seen, FORWARD, 0) == planned
     return bool(asked)

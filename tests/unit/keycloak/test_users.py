@@ -13,7 +13,7 @@ import pytest
 
 from ops.core.errors import UsageProblem
 from ops.keycloak.users import commands, users
-from ops.keycloak.users.users import Asked, Seen, User, first_password_spent
+from ops.keycloak.users.users import Asked, Observed, User, first_password_spent
 
 ADD = Asked("add", "alice", "alice@example.test", "Alice", "Example", ("editor",))
 RAW = {
@@ -135,7 +135,7 @@ def test_new_user_has_to_change_the_password() -> None:
 
 
 def test_list_shows_direct_roles_those_of_the_default_role_lock_sessions_and_last_login() -> None:
-    seen = Seen(
+    seen = Observed(
         members={"editor": frozenset("1"), "admin": frozenset("2"), "default-roles-cc03": frozenset("12")},
         default=("viewer", "offline_access"), sessions={"1": 3}, logins={"1": 1000.0},
     )  # fmt: skip
