@@ -23,7 +23,6 @@ from ops.lifecycle import commands as lifecycle
 from ops.logs import commands as logs
 from ops.releases import commands as releases
 from ops.secrets import commands as secrets
-from ops.secrets.at_rest import commands as secrets_at_rest
 from ops.security_audit import commands as security_audit
 from ops.status import commands as status
 from ops.status import open
@@ -63,9 +62,9 @@ namespace = Collection(
         secrets.show_secrets,
         secrets.rotate,
         secrets.check,
-        secrets_at_rest.encrypt,
-        secrets_at_rest.unlock,
-        secrets_at_rest.decrypt,
+        secrets.encrypt,
+        secrets.unlock,
+        secrets.decrypt,
     ),
     Collection("audit", security_audit.walls, audit_log.log, audit_log.verify),
     Collection("service", service.install, service.remove),

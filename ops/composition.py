@@ -14,8 +14,8 @@ from ops.host.files import owners
 from ops.images.steps import warn_of_host_network
 from ops.keycloak.failures.log import errors
 from ops.keycloak.rotate import credentials
-from ops.secrets.at_rest.secret_files import names
 from ops.secrets.facts import write_after
+from ops.secrets.secret_files import names
 from ops.secrets.verifiers import VERIFIERS, Verifier
 from ops.store.encrypted_copies import keep_current, sync
 from ops.store.releases import config_current, config_loaded, current_manifest, last_gaps
@@ -59,7 +59,7 @@ def check_realm(text: str, where: str) -> None:
 
 def create_as(state: State, part: Mapping[str, Any]) -> Mapping[str, Any]:
     """A part of a release's compose file as its containers are created on this host."""
-    from ops.secrets.at_rest.secret_files import part_as_is
+    from ops.secrets.secret_files import part_as_is
 
     return part_as_is(state, part)
 

@@ -138,10 +138,8 @@ def _keep(folder: Path, name: str, signed: pki.Signed) -> pki.Signed:
 
 
 def make_next(state: State, project: str, *, bridged: bool) -> None:
-    """The next authority, complete, beside the present one.
-
-    bridged: have the present root cross-sign it, for which its key is needed. Raises HostLacks where that key is away.
-    """
+    """The next authority, complete, beside the present one. `bridged`: have the present root cross-sign it, for which its key
+    is needed. Raises HostLacks where that key is away."""
     # With what killed commands have left: there are keys in it.
     for left in (state.ca / "next", *state.ca.glob(".next.*"), *state.ca.glob(".promoted.*")):
         shutil.rmtree(left, ignore_errors=True)
@@ -232,11 +230,9 @@ def _write_if_changed(path: Path, content: bytes) -> None:
 
 
 def export_root(state: State, file: Path, *, remove: bool) -> None:
-    """The root's certificate and its encrypted key in one file for root alone.
-
-    remove: remove the key from this host, once the copy has been read back. Raises OpsError where the key is not here, or the
-    copy cannot be read back with the passphrase.
-    """
+    """The root's certificate and its encrypted key in one file for root alone. `remove`: remove the key from this host, once
+    the copy has been read back. Raises OpsError where the key is not here, or the copy cannot be read back with the
+    passphrase."""
     _encrypt_root_key(state)
     kept = _kept(state, "root")
     if kept is None:
@@ -267,10 +263,8 @@ def new_leaf(state: State, project: str, service: str, names: Sequence[str]) -> 
 
 
 def issue_certificate(state: State, project: str, service: str, owner: int, names: Sequence[str]) -> None:
-    """Issue and install a service's certificate.
-
-    owner: uid that reads the key. names: host names and addresses of the certificate.
-    """
+    """Issue and install a service's certificate. `owner`: uid that reads the key. `names`: host names and addresses of the
+    certificate."""
     file = state.certs / service / TLS
     folder.stage(file, new_leaf(state, project, service, names), owner)
     files.write(file.with_name(folder.ROOTS), (state.ca / "root.pem").read_bytes())

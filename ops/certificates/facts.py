@@ -53,7 +53,7 @@ def _now() -> dt.datetime:
 
 
 def stored(state: State, leaf: Leaf) -> Stored:
-    """A certificate as it lies there, judged as its clients will."""
+    """A certificate as it is stored, judged as its clients will."""
     file = leaf.file(state.root)
     try:
         about = file.stat()
@@ -158,10 +158,8 @@ def running(project: Project, slots: Iterable[str]) -> dict[str, int]:
 
 
 def must_be_served(project: Project, leaves: Iterable[Leaf], ca: str = "") -> None:
-    """Waits until every listener shows the certificate in place. Raises OpsError, naming the first that does not.
-
-    ca: file of roots to trust instead of the listeners' own.
-    """
+    """Waits until every listener shows the certificate in place. Raises OpsError, naming the first that does not. `ca`: file of
+    roots to trust instead of the listeners' own."""
     listening = listeners(project.state.root, project.stack, project.deployed.allocation, leaves)
     processes = running(project, (listener.slot for listener in listening))
     for listener in listening:

@@ -1,10 +1,10 @@
-"""The files that a service reads its certificate from, and how another one takes its place: one rename, which can be undone.
+"""The files that a service reads its certificate from, and how they are replaced: by one rename, which can be reverted.
 
     NAME.pem            key and chain in one file: the two change together and never disagree
     .NAME.pem.next      written and checked, not yet in place
     .NAME.pem.previous  another name of the file that was in place; there only while the new one is not yet seen on the wire
 
-So a command that was killed in between leaves one of three: a `next` that nobody reads, a `previous` beside a file in place
+So a command that was killed in between leaves one of three: a `next` that nothing reads, a `previous` beside a file in place
 that has to be taken up and seen, or nothing. No step needs space on the disk once `next` is written. Both are hidden, so that
 no backup has them.
 """
@@ -83,7 +83,7 @@ def restore(file: Path) -> bool:
 
 
 def settle(file: Path) -> None:
-    """The one in place has been seen: what belongs to another one goes."""
+    """The one in place has been seen: remove the others."""
     companion = file.with_name(CHAIN)
     if file.name == TLS and pending(file) and next_of(companion).exists():
         next_of(companion).replace(companion)  # killed between the two renames

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from ops.certificates import pki
@@ -33,35 +32,26 @@ class Given:
     key: PrivateKeyTypes
 
     def served(self, roots: Sequence[x509.Certificate] = ()) -> bytes:
-        """What nginx reads: the key, then each certificate signed by the next one, without the root, which clients have.
-
-        Parameters
-        ----------
-        roots: as for `must_be_good`.
-        """
+        """What nginx reads: the key, then each certificate signed by the next one, without the root, which clients have."""
         path = pki.path_of(self.chain[0], self.chain[1:], roots or _roots(self.chain), dt.datetime.now(dt.UTC))
         sent = path[:-1] if len(path) > 1 else path
-        key = self.key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )  # fmt: skip
-        return key + b"".join(pki.pem(one) for one in sent)
+        return pki.pem_key(self.key) + b"".join(pki.pem(one) for one in sent)
 
 
 def read(certificate: Path, key: Path, chain: Path | None) -> Given:
     """Raises OpsError, naming the file, where one cannot be read whole or gives away the key."""
-    own = _parsed(certificate, pki.certificates_in)
-    if not own:
-        raise OpsError(f"{certificate} is no certificate", "it contains no PEM block CERTIFICATE", NEXT)
-    more = _parsed(chain, pki.certificates_in) if chain else []
-    if chain and not more:
-        raise OpsError(f"{chain} is no chain", "it contains no PEM block CERTIFICATE", NEXT)
+    found: list[x509.Certificate] = []
+    for path, what in ((certificate, "certificate"), *(((chain, "chain"),) if chain else ())):
+        if not (more := _parsed(path, pki.certificates_in)):
+            raise OpsError(f"{path} is no {what}", "it contains no PEM block CERTIFICATE", NEXT)
+        found += more
     private = _parsed(key, pki.key_in)
     mode = key.stat().st_mode & 0o777
     if mode & 0o077:
         raise OpsError(
             f"{key} can be read by others", f"its mode is {mode:04o}", f"chmod 600 {key}, then the same command again"
         )
-    return Given([*own, *more], private)
+    return Given(found, private)
 
 
 def _parsed(path: Path, parse: Callable[[bytes], T]) -> T:
@@ -96,14 +86,8 @@ def system_roots() -> list[x509.Certificate]:
 def must_be_good(
     given: Given, names: Sequence[str], roots: Sequence[x509.Certificate] = ()
 ) -> list[x509.Certificate]:  # fmt: skip
-    """The root that its chain ends in.
-
-    Parameters
-    ----------
-    roots: what clients trust; none: the system's, and one that came along.
-
-    Raises OpsError, with every reason, where clients would refuse it.
-    """
+    """The root that its chain ends in. Raises OpsError, with every reason, where clients would refuse it. `roots`: what clients
+    trust; none: the system's, and one that came along."""
     roots = roots or _roots(given.chain)
     now = dt.datetime.now(dt.UTC)
     found = pki.problems(given.chain, given.key, names, roots, now)

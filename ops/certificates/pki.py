@@ -43,7 +43,7 @@ def _name(common: str) -> x509.Name:
     ])  # fmt: skip
 
 
-def _pem_key(key: ec.EllipticCurvePrivateKey, passphrase: bytes = b"") -> bytes:
+def pem_key(key: PrivateKeyTypes, passphrase: bytes = b"") -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
         serialization.BestAvailableEncryption(passphrase) if passphrase else serialization.NoEncryption(),
@@ -58,12 +58,8 @@ def _sign(
     subject: x509.Name, key: ec.EllipticCurvePublicKey, by: tuple[x509.Name, ec.EllipticCurvePrivateKey], until: dt.datetime,
     now: dt.datetime, *more: x509.ExtensionType, length: int | None = None,
 ) -> bytes:  # fmt: skip
-    """A certificate, PEM.
-
-    Parameters
-    ----------
-    by: name and key of the issuer. more: extensions besides. length: path length of an authority; None: it is none.
-    """
+    """A certificate, PEM. `by`: name and key of the issuer. `more`: extensions besides. `length`: path length of an authority;
+    None: it is none."""
     is_ca = length is not None
     usage = x509.KeyUsage(
         digital_signature=True, content_commitment=False, key_encipherment=False, data_encipherment=False,
@@ -87,7 +83,7 @@ def _sign(
 def make_root(project: str, now: dt.datetime) -> Signed:
     """A self-signed root for one project; only the intermediate is ever signed with it."""
     key, name = ec.generate_private_key(ec.SECP256R1()), _name(f"{project} root CA")
-    return Signed(_sign(name, key.public_key(), (name, key), now + dt.timedelta(days=ROOT_DAYS), now, length=1), _pem_key(key))
+    return Signed(_sign(name, key.public_key(), (name, key), now + dt.timedelta(days=ROOT_DAYS), now, length=1), pem_key(key))
 
 
 def make_intermediate(root: Signed, project: str, now: dt.datetime) -> Signed:
@@ -96,12 +92,8 @@ def make_intermediate(root: Signed, project: str, now: dt.datetime) -> Signed:
 
 
 def issue(intermediate: Signed, common_name: str, names: Sequence[str], now: dt.datetime) -> Signed:
-    """A leaf for server and client use.
-
-    Parameters
-    ----------
-    common_name: the service; pgBackRest's server authorises its clients by it. names: host names and addresses.
-    """
+    """A leaf for server and client use. `common_name`: the service; pgBackRest's server authorises its clients by it. `names`:
+    host names and addresses."""
     usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
     alternatives = x509.SubjectAlternativeName([_general_name(name) for name in names])
     return _signed(intermediate, common_name, LEAF_DAYS, now, usage, alternatives)
@@ -115,7 +107,7 @@ def _signed(
     # Nothing outlives what signed it: the chain would end before its leaf says.
     until = min(now + dt.timedelta(days=days), issuer.not_valid_after_utc)
     made = _sign(_name(common), key.public_key(), (issuer.subject, issuer_key), until, now, *more, length=length)
-    return Signed(made, _pem_key(key))
+    return Signed(made, pem_key(key))
 
 
 def bridges(old: Signed, new: Signed, intermediate: Signed, now: dt.datetime) -> bytes:
@@ -152,12 +144,12 @@ def encrypted(key: bytes) -> bool:
 
 def encrypt(key: bytes, passphrase: bytes) -> bytes:
     """An EC key, readable with that passphrase only."""
-    return _pem_key(_ec_key(key), passphrase)
+    return pem_key(ec_key(key), passphrase)
 
 
 def decrypt(key: bytes, passphrase: bytes) -> bytes:
     """The key without its passphrase. Raises ValueError where that is another one."""
-    return _pem_key(_ec_key(key, passphrase))
+    return pem_key(ec_key(key, passphrase))
 
 
 def renew_after(certificate: x509.Certificate) -> dt.datetime:
@@ -175,13 +167,13 @@ def _general_name(name: str) -> x509.GeneralName:
 
 def _load(signed: Signed) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     """Where the PEM holds several certificates, the first one is the key's."""
-    return x509.load_pem_x509_certificate(signed.certificate), _ec_key(signed.key)
+    return x509.load_pem_x509_certificate(signed.certificate), ec_key(signed.key)
 
 
-def _ec_key(pem: bytes, passphrase: bytes | None = None) -> ec.EllipticCurvePrivateKey:
+def ec_key(pem: bytes, passphrase: bytes | None = None) -> ec.EllipticCurvePrivateKey:
     key = serialization.load_pem_private_key(pem, password=passphrase)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise ValueError("the authority's key is not an EC key")
+        raise ValueError("it is not an EC key")
     return key
 
 
@@ -194,11 +186,8 @@ OF_LEAF = ExtensionPolicy.permit_all().require_present(x509.SubjectAlternativeNa
 def path_of(
     leaf: x509.Certificate, others: Sequence[x509.Certificate], roots: Iterable[x509.Certificate], now: dt.datetime
 ) -> list[x509.Certificate]:  # fmt: skip
-    """From the leaf to one of the roots, both included.
-
-    Where no path is valid now, one that was valid when its certificates began, so that `problems` can tell what has expired.
-    Raises VerificationError where there is none.
-    """
+    """From the leaf to one of the roots, both included. Where no path is valid now, one that was valid when its certificates
+    began, so that `problems` can tell what has expired. Raises VerificationError where there is none."""
     if not (trusted := list(roots)):
         raise VerificationError("no root is trusted")
     began = {one.not_valid_before_utc for one in (leaf, *others)}
@@ -302,12 +291,8 @@ def problems(
     chain: Sequence[x509.Certificate], key: PrivateKeyTypes, names: Sequence[str], roots: Iterable[x509.Certificate],
     now: dt.datetime,
 ) -> list[str]:  # fmt: skip
-    """Why a client would refuse it, each in words; none where all is well.
-
-    Parameters
-    ----------
-    chain: the leaf first. names: all of them must be covered. roots: what clients trust.
-    """
+    """Why a client would refuse it, each in words; none where all is well. `chain`: the leaf first. `names`: all of them must
+    be covered. `roots`: what clients trust."""
     leaf, others = chain[0], chain[1:]
     found = []
     if key.public_key() != leaf.public_key():

@@ -1,4 +1,4 @@
-"""What it takes to put other certificates in place, or to get to another root. Pure."""
+"""Plans that replace certificates, or the root. Pure."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ INTERNAL, IMPORTED, SHARED, ACME = "internal", "imported", "shared", "acme"
 
 @dataclass(frozen=True)
 class Stored:
-    """A certificate as it lies on the disk. `facts`: None where there is none that can be read, and `problems` says why."""
+    """A certificate as it is stored. `facts`: None where there is none that can be read, and `problems` says why."""
 
     leaf: Leaf
     source: str
@@ -44,7 +44,7 @@ class Stored:
     owner: int
     renew_after: dt.datetime | None
     begun: bool = False
-    """Whether another one was being put in its place when a command was killed."""
+    """Whether a new one was being installed when a command was killed."""
     ready: bool = False
     """Whether that other one is checked and not yet in place."""
 
@@ -73,10 +73,8 @@ def chosen(all_leaves: Iterable[Leaf], wanted: Iterable[str]) -> tuple[Leaf, ...
 def plan_rotate(stored: Iterable[Stored], before: Mapping[str, str], now: dt.datetime, *, due: bool = False) -> Plan:
     """New certificates for those that have not had one yet; what a killed command has begun is completed.
 
-    Parameters
-    ----------
-    before: certificate -> serial when the command began; one that has another serial since is done.
-    due: only those that have to be renewed by now.
+    before: certificate -> serial when the command began; one that has another serial since is done. due: only those that have
+    to be renewed by now.
     """
     begun = [step for one in stored if one.begun for step in swapped(one.leaf, placed=not one.ready)]
     fresh = [
@@ -120,12 +118,8 @@ def plan_revert(leaves: Iterable[Leaf]) -> Plan:
 
 
 def plan_import(now: Stored, files: tuple[str, ...], serial: str) -> Plan:
-    """Another certificate for the public name.
-
-    Parameters
-    ----------
-    files: the operator's, which hold certificate, key and chain. serial: of that certificate; empty: back to nginx' own.
-    """
+    """Another certificate for the public name. `files`: the operator's, which hold certificate, key and chain. `serial`: of
+    that certificate; empty: back to nginx' own."""
     leaf = now.leaf
     if now.serial == serial if serial else now.source == SHARED:
         return Plan(IMPORT, tuple(swapped(leaf, placed=True)) if now.begun else ())
@@ -156,11 +150,8 @@ def plan_rollover(
 ) -> Plan:  # fmt: skip
     """The next part of the way to another root. It may be interrupted anywhere, for days.
 
-    Parameters
-    ----------
-    current: certificates that the newest root has signed already, and that are served so.
-    start: begin, where no change is under way. finish: drop the old root; without it, stop where both are trusted and the new
-    one has signed everything.
+    current: certificates that the newest root has signed already, and that are served so. start: begin, where no change is
+    under way. finish: drop the old root; without it, stop where both are trusted and the new one has signed everything.
     bridged: have the old root cross-sign the new one.
     """
     done = set(current)

@@ -123,7 +123,7 @@ class SwapCertificate(Step):
 
 @dataclass(frozen=True)
 class LoadCertificate(Step):
-    """Have the running containers of a service read their certificate and roots anew; connections stay."""
+    """Have the running containers of a service load their certificate and roots; connections stay."""
 
     leaf: Leaf = field(kw_only=True)
     argv: tuple[str, ...] = ()

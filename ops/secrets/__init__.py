@@ -1,1 +1,1 @@
-"""Secrets: versions, their rotation on the server and on the client, where they must not lie."""
+"""Secrets: their rotation on servers and in containers, their encryption at rest, and where none may be stored."""

@@ -83,12 +83,8 @@ def signature(parts: Sequence[bytes], identity: str) -> str:
 
 
 def decrypt(data: bytes, others: Sequence[bytes], signed: str, identities: Sequence[str]) -> bytes:
-    """Raises HostLacks where none of these keys has made it.
-
-    Parameters
-    ----------
-    others: what was signed beside it. signed: the signature of all.
-    """
+    """Raises HostLacks where none of these keys has made it. `others`: what was signed beside it. `signed`: the signature of
+    all."""
     for identity in identities:
         if hmac.compare_digest(signature([data, *others], identity), signed):
             content: bytes = pyrage.decrypt(data, [pyrage.x25519.Identity.from_str(identity)])
@@ -240,12 +236,8 @@ def _grouped(key: str) -> str:
 
 
 def on_paper(key: str, recovery: Sequence[str], project: str, at: str) -> str:
-    """The file to print or to keep in a safe.
-
-    Parameters
-    ----------
-    key: of the repositories. recovery: recovery keys, the present one first. at: date of the export.
-    """
+    """The file to print or to keep in a safe. `key`: of the repositories. `recovery`: recovery keys, the present one first.
+    `at`: date of the export."""
     further = "".join(f"recovery key: {_grouped(identity)}\n" for identity in recovery)
     return (
         f"Keys of the backups of {project}, exported {at}.\n"
@@ -267,10 +259,8 @@ def on_paper(key: str, recovery: Sequence[str], project: str, at: str) -> str:
 
 
 def parse(text: str, name: str) -> str:
-    """The key out of an exported file, or out of one that holds nothing else.
-
-    Raises OpsError where it cannot be one, or its checksum tells that it was mistyped. `name`: of the file.
-    """
+    """The key out of an exported file, or out of one that holds nothing else. Raises OpsError where it cannot be one, or its
+    checksum tells that it was mistyped. `name`: of the file."""
     labelled = re.search(r"^\s*key:\s*(.+)$", text, re.MULTILINE)
     key = re.sub(r"\s+", "", labelled[1] if labelled else text)
     if not re.fullmatch(r"[A-Za-z0-9_~.-]{20,}", key):
@@ -294,8 +284,6 @@ def version_for(present: Sequence[int], copies: Iterable[str], secret: str) -> i
     """The version of a key that is restored: that of the engine's copy, which containers have, where the state folder has none;
     else a newer one than what is there, which was wrong.
 
-    Parameters
-    ----------
     present: versions in the state folder. copies: names of the engine's secrets. secret: `PROJECT-NAME`.
     """
     if present:

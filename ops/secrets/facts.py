@@ -27,7 +27,7 @@ USERS = {"client": "this repository's commands", "account": "this repository's c
 
 @dataclass(frozen=True)
 class Row:
-    """age_days: since the present version was made. release: the first one with it. unfinished: what is left to do."""
+    """`age_days`: since the present version was made. `release`: the first one with it. `unfinished`: what is left to do."""
 
     secret: str
     version: int

@@ -1,4 +1,4 @@
-"""When, in a deploy or a rotation, credentials are set on their servers, revoked and verified. Pure."""
+"""When credentials are set on their servers, revoked and verified; plans of encryption at rest. Pure."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ops.core.errors import HostLacks
+from ops.core.errors import HostLacks, UsageProblem
 from ops.core.plan import Plan, Step, linked
 from ops.deploy.steps import await_healthy
 from ops.releases.steps import seals
-from ops.secrets.steps import ExportKey, GenerateSecret, HandOver, NoteExported, ProveLogin, VerifySecret
+from ops.secrets.steps import Decrypt, Encrypt, ExportKey, GenerateSecret, HandOver, NoteExported, ProveLogin, VerifySecret
 from ops.secrets.table import BY_API, BY_FILE, OWNERS, TARGETS, UNTRIED, Target
 from ops.stack.model import Seen, Service, Stack
 from ops.stack.render import volume_name
@@ -32,7 +32,7 @@ def told(wanted: Wanted, seen: Seen, service: Service) -> tuple[HandOver, ...]:
 
     Where the service needs the server, each time: a command that was killed may have set another password, or somebody else
     has. Else only where the version is not known to be valid, so that a container is not kept from starting by another one that
-    is down. A client, which exists only once the realm does, is told of a change.
+    is down. A client, which exists only once the realm does, is set after a change.
     """
     if service.rolls:
         return ()
@@ -87,11 +87,7 @@ def moves_back(wanted: Wanted, target: Target) -> bool:
 
 def present(owner: Service, versions: Mapping[str, int]) -> list[HandOver]:
     """Set the present secrets at a service that verifies them: after a restore or an undo its data holds those of another time.
-
-    Parameters
-    ----------
-    versions: secret -> present version. Those that the service takes up by itself whenever it starts are left to it.
-    """
+    `versions`: secret -> present version. Those that the service takes up by itself whenever it starts are left to it."""
     return [
         HandOver(f"{one.kind} {one.to.name}", f"set the current {one.to}", to=one.to, secret=one.secret, version=version)
         for one in TARGETS
@@ -116,10 +112,8 @@ def verified(
 def version_for(target: Target, numbers: Sequence[int], taken: Sequence[int], running: int, known: Sequence[int] | None) -> int:
     """The version that a rotation makes; the newest one again, where a rotation to it was interrupted.
 
-    Parameters
-    ----------
-    numbers: versions in the state folder. taken: those and all that were withdrawn: a number is never used twice.
-    running: that of the release that runs. known: what is surely valid; None where nothing was ever set.
+    numbers: versions in the state folder. taken: those and all that were withdrawn: a number is never used twice. running: that
+    of the release that runs. known: what is surely valid; None where nothing was ever set.
     """
     newest = max(numbers, default=0)
     begun = newest and running != newest
@@ -133,10 +127,8 @@ def version_for(target: Target, numbers: Sequence[int], taken: Sequence[int], ru
 
 @dataclass(frozen=True)
 class Rotation:
-    """A secret on its way to a new version.
-
-    before: the one that must be refused afterwards. again: whether one that was killed is gone on with, wherever it was.
-    """
+    """A secret on its way to a new version. `before`: the one that must be refused afterwards. `again`: whether one that was
+    killed is gone on with, wherever it was."""
 
     target: Target
     version: int
@@ -190,12 +182,7 @@ def _proofs(wanted: Wanted, secrets: Sequence[str], after: tuple[Step, ...]) -> 
 
 def with_export(plan: Plan, path: str, changes: Sequence[Rotation]) -> Plan:
     """The plan of a rotation in which the new key of the repositories is in a file before anything uses it: this host may be
-    lost at any moment.
-
-    Parameters
-    ----------
-    path: of a file that does not exist yet, or was written by the same rotation before it was killed.
-    """
+    lost at any moment. `path`: of a file that does not exist yet, or was written by the same rotation before it was killed."""
     change = next(one for one in changes if one.target.secret == CIPHER)
     made = tuple(step for step in plan.steps if isinstance(step, GenerateSecret) and step.name == CIPHER)
     export = ExportKey("export", f"write the new key of the repositories to {path}", made, path=path, before=change.before,
@@ -226,7 +213,7 @@ def _given(steps: list[Step], seen: Seen, target: Target, version: int) -> list[
         steps.extend(made)
     if any(isinstance(step, HandOver) and step.secret == secret for step in steps):
         return steps
-    # One after the other: the account in whose name Keycloak is told may be the one whose secret changes.
+    # One after the other: the account in whose name Keycloak is changed may be the one whose secret changes.
     gates = (*made, *_last_in_keycloak(steps, target, HandOver))
     given = HandOver(f"hand {secret}", f"set the new {target.to}", gates, to=target.to, secret=secret, version=version)
     # Sealed only once it is valid: a release whose secret is refused would be none.
@@ -252,12 +239,8 @@ def lost_secrets(stack: Stack, seen: Seen) -> tuple[str, ...]:
 
 
 def refuse_lost_secrets(stack: Stack, seen: Seen, state: Path) -> None:
-    """Raises HostLacks where the next deploy would generate secrets that do not fit the data.
-
-    Parameters
-    ----------
-    state: the project's state folder, for the message.
-    """
+    """Raises HostLacks where the next deploy would generate secrets that do not fit the data. `state`: the project's state
+    folder, for the message."""
     lost = lost_secrets(stack, seen)
     if not lost:
         return
@@ -272,3 +255,48 @@ def refuse_lost_secrets(stack: Stack, seen: Seen, state: Path) -> None:
         "new secrets would not fit this data: no service could log in to its database, and no backup could be read again",
         f"{back}; or, to start from scratch without the data: inv destroy --no-keep-data, then inv deploy",
     )
+
+
+ENCRYPT, DECRYPT = "secrets.encrypt", "secrets.decrypt"
+
+
+def plan_encrypt(seen: Seen, key_file: str, present: str | None, *, unfinished: bool = False) -> Plan:
+    """Nothing to do where secrets are encrypted under that key.
+
+    present: key file of an encryption that is on; None where none is. unfinished: whether a command was killed half way. Raises
+    UsageProblem where they are encrypted under another one, HostLacks where containers hold copies.
+    """
+    if present is not None:
+        if present != key_file:
+            raise UsageProblem(
+                f"secrets are encrypted already, with the key {present}", "a second key would leave some under the first",
+                f"inv {DECRYPT}, then this again",
+            )  # fmt: skip
+        if not unfinished:
+            return Plan(ENCRYPT)
+    _must_be_alone(seen, ENCRYPT)
+    return Plan(
+        ENCRYPT,
+        (Encrypt("encrypt", f"encrypt the secrets for the key {key_file}", key_file=key_file),),
+        notes=("what this disk held may be read from its free blocks: docs/how-to/secrets.md#at-rest says what to replace",),
+    )
+
+
+def plan_decrypt(seen: Seen, present: str | None, *, unfinished: bool = False) -> Plan:
+    """`present`, `unfinished`: as above. Raises HostLacks where containers mount what would go."""
+    if present is None and not unfinished:
+        return Plan(DECRYPT)
+    _must_be_alone(seen, DECRYPT)
+    return Plan(
+        DECRYPT, (Decrypt("decrypt", "store secrets unencrypted again"),),
+        destroys=("the encryption of secrets at rest: a copy of the disk can be read from then on",),
+    )  # fmt: skip
+
+
+def _must_be_alone(seen: Seen, verb: str) -> None:
+    if seen.containers:
+        raise HostLacks(
+            f"{len(seen.containers)} containers have the secrets in another form",
+            "Podman copies its own to the disk, and keeps what it has mounted",
+            f"inv destroy, which keeps the data; inv {verb} again; inv deploy",
+        )  # fmt: skip

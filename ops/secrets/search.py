@@ -1,4 +1,4 @@
-"""Where values of secrets lie: looked for in memory, byte by byte, and never printed."""
+"""Search for values of secrets where none belongs: in memory, byte by byte, and never printed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ VOLUME_BYTES = 512 << 20
 BELONG = {"secrets", "dumps", "ca", "keycloak-fix"}
 """Parts of the state folder that hold secrets, for root only. Dumps are of a database that keeps clients' secrets."""
 HANDED = "backup/"
-"""Files for the backup container, which has this secret of its own: a former key of the repositories lies there until every
+"""Files for the backup container, which has this secret of its own: a former key of the repositories stays there until every
 repository has the new one."""
 VOLUMES = ("backup-repository", "prometheus-data", "alertmanager-data", "logs-data", "redis-data")
 """Not PostgreSQL's, where Keycloak keeps its clients' secrets."""
@@ -63,8 +63,6 @@ def places(state: State, containers: Mapping[str, Mapping[str, Any]]) -> Iterato
     """Where a secret shows to others, or is kept for long: what the engine says of containers, arguments and environment of
     every process of the host, and the state folder without the parts that hold secrets.
 
-    Parameters
-    ----------
     containers: slot -> what the engine says of it.
     """
     for slot, item in containers.items():

@@ -30,11 +30,11 @@ SPOKEN = {
 }  # fmt: skip
 """Kind of account -> the way of its rotation, in words."""
 BY_FILE = ("signer", "cipher")
-"""Kinds that are told by a file of the host: nobody has to run for it."""
+"""Kinds that are set by a file of the host: no server has to run for it."""
 BY_API = ("client", "user", "account")
 """Kinds that Keycloak verifies."""
 UNTRIED = ("signer",)
-"""Kinds that nobody logs in with: what is old stays good."""
+"""Kinds without a login: what is old stays good."""
 ESCROWED = ("cipher",)
 """Kinds without which this host cannot come back: a new one is exported before it is used."""
 
@@ -144,18 +144,14 @@ def target_named(secret: str) -> Target:
 
 
 def consumers(stack: Stack, target: Target) -> tuple[str, ...]:
-    """Services whose containers log in with it, or use it for what nobody else checks."""
+    """Services whose containers log in with it, or use it where no server verifies it."""
     owner = target.owner if target.can_rotate and target.kind not in BY_FILE else ""
     return tuple(name for name, service in stack.services.items() if target.secret in service.secrets and name != owner)
 
 
 def rotatable(stack: Stack, names: Iterable[str], *, escrow: bool = False) -> tuple[Target, ...]:
-    """Those of these secrets that can be rotated in a stack; of the others nothing is said.
-
-    Parameters
-    ----------
-    escrow: whether there is a place outside of this host for what has to be exported.
-    """
+    """Those of these secrets that can be rotated in a stack; of the others nothing is said. `escrow`: whether there is a place
+    outside of this host for what has to be exported."""
     found = (target_named(name) for name in names if name in stack.secrets)
     return tuple(one for one in found if one.can_rotate and (escrow or one.kind not in ESCROWED))
 
@@ -168,7 +164,7 @@ def must_be_rotatable(stack: Stack, target: Target) -> None:
         raise HostLacks(f"the release that runs has no secret {target.secret}", "it is of another version", "inv deploy")
     if target.owner == "keycloak":
         return
-    # Who checks it must keep a password over a restart, and who uses it must be replaced in the order that this takes.
+    # Its server must keep a password over a restart, and its users must be replaced in the order that this takes.
     late = target.kind in BY_FILE or target.secret in stack.services[target.owner].late_secrets
     told = all(target.secret in stack.services[name].credentials for name in consumers(stack, target))
     if not late or not told:

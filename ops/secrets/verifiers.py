@@ -39,10 +39,8 @@ def set_role(project: Project, name: str, values: Values) -> None:
 
 
 def set_pair(project: Project, name: str, values: Values) -> None:
-    """With one value both roles get it: who knows nothing of the second one logs in as well. With two, only the newer one's.
-
-    Only the role of the newest version has to be able to log in: the other one may be what a change was reverted for.
-    """
+    """With one value both roles get it: clients that know one role alone can log in as well. With two, only the newer one's.
+    Only the role of the newest version has to be able to log in: the other one may be what a change was reverted for."""
     version, value = values[-1]
     user = login_of(name, version)
     _set_roles(project, [user] if len(values) > 1 else [login_of(name, 1), login_of(name, 2)], value, user)
@@ -101,10 +99,8 @@ def set_cipher(project: Project, name: str, values: Values) -> None:
 
 
 def opens(project: Project, name: str, value: str) -> tuple[bool, list[str]]:
-    """(whether a key opens every repository that answers, names of those that do not answer)
-
-    Raises OpsError where a key opens some repositories and not others, or nothing could be tried.
-    """
+    """(whether a key opens every repository that answers, names of those that do not answer) Raises OpsError where a key opens
+    some repositories and not others, or nothing could be tried."""
     answer = project.engine.exec(name, ("backup", "opens"), timeout=OPENS_SECONDS, stdin=value + "\n", ok=None)
     if answer.returncode not in (0, WRONG) or not answer.stdout.strip():
         why = answer.stdout.strip() or answer.last_words(1)
@@ -122,11 +118,8 @@ def cipher_accepts(project: Project, name: str, version: int, value: str) -> boo
 
 @dataclass(frozen=True)
 class Verifier:
-    """How credentials of one kind are set and tried.
-
-    tell: make these values valid and no other. accepts: whether an account can log in with one. must_answer: raises OpsError
-    where none can be set now.
-    """
+    """How credentials of one kind are set and tried. `tell`: make these values valid and no other. `accepts`: whether an
+    account can log in with one. `must_answer`: raises OpsError where none can be set now."""
 
     tell: Callable[[Project, str, Values], None]
     accepts: Callable[[Project, str, int, str], bool]
@@ -144,10 +137,8 @@ VERIFIERS = {
 
 
 def hand_over(project: Project, step: HandOver) -> None:
-    """Set a credential on its server. Raises OpsError where that is refused or nobody is there.
-
-    What is surely valid is written down before and afterwards: a command that is killed in between leaves no wrong claim.
-    """
+    """Set a credential on its server. Raises OpsError where that is refused or nothing answers. What is surely valid is written
+    down before and afterwards: a command that is killed in between leaves no wrong claim."""
     state, secret, version = project.state, step.secret, step.version
     numbers = [step.beside, version] if step.beside else [version]
     values = [(number, value_of(state, secret, number)) for number in numbers]
@@ -206,10 +197,8 @@ def retire(project: Project) -> list[str]:
 
 
 def _forget_copies(project: Project) -> None:
-    """The engine's copies, and files that containers mounted, of versions that the state folder has no value of.
-
-    A container that has one keeps its own copy, with which it can be started again.
-    """
+    """The engine's copies, and files that containers mounted, of versions that the state folder has no value of. A container
+    that has one keeps its own copy, with which it can be started again."""
     state = project.state
     stored, names = project.engine.secrets(), versions.secret_versions(state)
     for secret in names:

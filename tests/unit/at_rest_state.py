@@ -11,7 +11,7 @@ import pytest
 
 from ops.core import files
 from ops.core.state import State
-from ops.secrets.at_rest.plan import plan_decrypt, plan_encrypt
+from ops.secrets.plan import plan_decrypt, plan_encrypt
 from ops.stack.model import Seen
 from ops.store import encrypted_copies as mirror
 from ops.store import encryption, keys

@@ -21,7 +21,7 @@ from ops.core.errors import HostLacks, OpsError
 from ops.core.process import Result
 from ops.engines.engine import OVERDUE, REMOVING, How
 from ops.project import Project
-from ops.secrets.at_rest.secret_files import service_as_is
+from ops.secrets.secret_files import service_as_is
 from ops.stack.render import volume_name
 
 CLUSTER = "restore-cluster"

@@ -1,4 +1,4 @@
-"""One issuer, spoken to by certbot's own protocol library, `acme`. What goes wrong is told in words, by one kind of error."""
+"""One issuer, by certbot's own protocol library, `acme`, and how challenges are answered. Errors are of one kind."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from josepy.json_util import field
 from josepy.jwa import ES256
 from josepy.jwk import JWK, JWKEC
 
+from ops.certificates import pki
 from ops.certificates.acme.plan import BARRED_SECONDS
-from ops.certificates.acme.store import Account
 from ops.core import files
 from ops.core.errors import OpsError
 from ops.core.files import log_line
@@ -107,12 +107,8 @@ class Suggestion:
 
 
 class Authority:
-    """An issuer, with the account that we have there or are about to open. Raises IssuerFailed from every method.
-
-    Parameters
-    ----------
-    roots: file of certificates that it is trusted by; None: those of the library.
-    """
+    """An issuer, with the account that we have there or are about to open. Raises IssuerFailed from every method. `roots`: file
+    of certificates that it is trusted by; None: those of the library."""
 
     def __init__(self, issuer: Issuer, key: ec.EllipticCurvePrivateKey | None, roots: Path | None, account: str = "") -> None:
         self.issuer = issuer
@@ -121,10 +117,6 @@ class Authority:
         self.network = _Network(self.key, known, roots)
         with self._told():
             self.client = _Client(ClientV2.get_directory(issuer.directory, self.network), self.network)
-
-    @classmethod
-    def with_account(cls, issuer: Issuer, account: Account, roots: Path | None) -> Authority:
-        return cls(issuer, account.key, roots, account.uri)
 
     @property
     def terms(self) -> str:
@@ -136,7 +128,10 @@ class Authority:
         with self._told():
             if self.client.external_account_required() and not hmac_key:
                 raise IssuerFailed("it opens accounts only for its own customers: set eab in stack.yaml")
-            binding = self._binding(hmac_key) if hmac_key else None
+            binding = None
+            if hmac_key and self.key:
+                public, directory = self.key.public_key(), self.client.directory
+                binding = messages.ExternalAccountBinding.from_data(public, self.issuer.eab["key_id"], hmac_key, directory)
             wanted = messages.NewRegistration.from_data(
                 email=email or None, external_account_binding=binding, terms_of_service_agreed=True
             )  # fmt: skip
@@ -144,12 +139,6 @@ class Authority:
                 return str(self.client.new_account(wanted).uri)
             except errors.ConflictError as known:
                 return known.location
-
-    def _binding(self, hmac_key: str) -> dict[str, Any]:
-        if self.key is None:
-            raise ValueError("an account needs a key")
-        public = self.key.public_key()
-        return messages.ExternalAccountBinding.from_data(public, self.issuer.eab["key_id"], hmac_key, self.client.directory)
 
     def issue(
         self, names: tuple[str, ...], challenge: str, answer: Answer, replaces: x509.Certificate | None
@@ -163,10 +152,7 @@ class Authority:
                     self._authorise(one, challenge, answer)
             order = self.client.poll_authorizations(order, _deadline())
             order = self.client.finalize_order(order, _deadline())
-        pem = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )  # fmt: skip
-        return pem, str(order.fullchain_pem).encode()
+        return pki.pem_key(key), str(order.fullchain_pem).encode()
 
     def _order(self, request: bytes, replaces: x509.Certificate | None) -> messages.OrderResource:
         self.client.replaces = identifier(replaces) if replaces and self._advises else ""

@@ -55,7 +55,7 @@ def _issued_here(book: Book, file: Path) -> Issued | None:
 
 
 def _first(path: Path) -> x509.Certificate | None:
-    """None where there is none that can be read: another one is what mends that."""
+    """None where there is none that can be read: a new one is what mends that."""
     try:
         return next(iter(pki.certificates_in(path.read_bytes())), None)
     except (OSError, ValueError):
@@ -108,10 +108,8 @@ def _hmac_key(issuer: Issuer) -> str:
 
 
 def obtain(project: Project, leaf: Leaf, names: Iterable[str]) -> None:
-    """Lay the certificate of the first issuer that gives a good one beside the one that is in place.
-
-    Raises OpsError, with what each of them has said, where none does.
-    """
+    """Write the certificate of the first issuer that gives a good one beside the one that is in place. Raises OpsError, with
+    what each of them has said, where none does."""
     book, said = Book(project.state), []
     for name in names:
         issuer, tries = named(project, name), book.tries().get(name, Tries())
@@ -146,7 +144,7 @@ def _issued(project: Project, leaf: Leaf, issuer: Issuer, replaces: x509.Certifi
     account = Book(project.state).account(issuer)
     if account is None:
         raise IssuerFailed("there is no account with it")
-    asked = Authority.with_account(issuer, account, roots_file(project.state, issuer))
+    asked = Authority(issuer, account.key, roots_file(project.state, issuer), account.uri)
     challenge = project.settings.certificates.acme.challenge
     key, chain = asked.issue(leaf.names, challenge, answer_for(project), replaces)
     try:
@@ -167,9 +165,7 @@ def _replaced(state: State, leaf: Leaf, issuer: Issuer) -> x509.Certificate | No
 
 def rehearse(project: Project, leaf: Leaf, names: Iterable[str]) -> None:
     """The whole way at each of these stages, all but the swap. No client trusts what they issue: their own root counts here.
-
-    Raises OpsError, with what each of them has said, where one fails.
-    """
+    Raises OpsError, with what each of them has said, where one fails."""
     said = []
     for name in names:
         try:
@@ -195,7 +191,7 @@ def _timed(project: Project, issuer: Issuer, certificate: x509.Certificate, at: 
     account = book.account(issuer)
     try:
         if account:
-            asked = Authority.with_account(issuer, account, roots_file(project.state, issuer)).suggestion(certificate)
+            asked = Authority(issuer, account.key, roots_file(project.state, issuer), account.uri).suggestion(certificate)
             window, retry_after = asked.window, asked.retry_after
     except IssuerFailed:
         # By its age, then; the next question may be answered.

@@ -1,4 +1,4 @@
-"""When the public certificate is asked for anew, which issuer is asked, and how long one that failed is left alone. Pure.
+"""When a new public certificate is asked for, which issuer is asked, and how long one that failed is left alone. Pure.
 
 Times are seconds of the epoch. The limits are those of Let's Encrypt (letsencrypt.org/docs/rate-limits, June 2025), the
 strictest that are published; other issuers say by `Retry-After` when they have had enough.
@@ -17,7 +17,7 @@ from ops.core.plan import Plan, Step
 VERB = "certs.acme"
 HOUR = 3600.0
 REFUSALS_AN_HOUR = 4
-"""Failed validations. Let's Encrypt allows 5 for each name, account and hour; the last one is left for who mends it."""
+"""Failed validations. Let's Encrypt allows 5 for each name, account and hour; the last one is left for an operator."""
 BARRED_SECONDS = HOUR
 """Where an issuer says that it was asked too often, and not for how long."""
 ASK_SECONDS = (HOUR, 24 * HOUR)
@@ -84,10 +84,8 @@ class Situation:
 
 
 def renewal(begins: float, expires: float, serial: int, window: tuple[float, float] | None) -> float:
-    """When to renew: within the window that the issuer suggests (RFC 9773), else by its age.
-
-    The serial number, which is random, says where in the window: the same at each look, another for each certificate.
-    """
+    """When to renew: within the window that the issuer suggests (RFC 9773), else by its age. The serial number, which is
+    random, says where in the window: the same at each look, another for each certificate."""
     if window is None:
         return renew_at(begins, expires, serial)
     start, end = window
@@ -96,7 +94,7 @@ def renewal(begins: float, expires: float, serial: int, window: tuple[float, flo
 
 
 def ask_again(now: float, retry_after: float | None) -> float:
-    """When to ask the issuer next when to renew. retry_after: seconds, as it says."""
+    """When to ask the issuer next when to renew. `retry_after`: seconds, as it says."""
     least, most = ASK_SECONDS
     return now + (UNTOLD_SECONDS if retry_after is None else min(max(retry_after, least), most))
 
@@ -131,8 +129,6 @@ def plan_acme(
 ) -> Plan:  # fmt: skip
     """Accounts where they are missing, then a certificate, checked, swapped in, and seen on the wire.
 
-    Parameters
-    ----------
     wanted: whether another certificate is wanted. patient: asked by the stack itself, which leaves issuers alone for a while.
     opening: issuers with which an account is to be opened, under terms that the operator has accepted.
     """

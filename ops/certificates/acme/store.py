@@ -7,7 +7,6 @@ book.json       how issuers have answered, and the certificates that they issued
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
@@ -15,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from ops.certificates import pki
 from ops.certificates.acme.plan import Issued, Tries
 from ops.core import files, lock
 from ops.core.state import State
@@ -25,7 +25,7 @@ from ops.stack.issuers import Issuer
 
 BOOK = "book.json"
 KEPT = 3
-"""Certificates that are remembered: the one in place, the one that is to come, and one that may have to be put back."""
+"""Certificates that are remembered: the one in place, the one that is to come, and one that may have to be restored."""
 
 
 @dataclass(frozen=True)
@@ -101,11 +101,7 @@ class Book:
         """The key of a coming account, kept before the issuer hears of it: a command that is killed has lost no account."""
         path = self._key_file(issuer)
         if not path.exists():
-            key = ec.generate_private_key(ec.SECP256R1())
-            pem = key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )  # fmt: skip
-            files.write(path, pem, mode=0o600)
+            files.write(path, pki.pem_key(ec.generate_private_key(ec.SECP256R1())), mode=0o600)
         return self._key(issuer)
 
     def note_account(self, issuer: Issuer, uri: str, terms: str) -> None:
@@ -113,14 +109,11 @@ class Book:
         files.write(self.state.acme / f"{issuer.name}.json", files.dump(said), mode=0o600)
 
     def _key(self, issuer: Issuer) -> ec.EllipticCurvePrivateKey:
-        key = serialization.load_pem_private_key(self._key_file(issuer).read_bytes(), password=None)
-        if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise ValueError(f"{self._key_file(issuer)} is not an EC key")
-        return key
+        return pki.ec_key(self._key_file(issuer).read_bytes())
 
     def _key_file(self, issuer: Issuer) -> Path:
         return self.state.acme / f"{issuer.name}.key"
 
 
 def fingerprint(certificate: x509.Certificate) -> str:
-    return hashlib.sha256(certificate.public_bytes(serialization.Encoding.DER)).hexdigest()
+    return certificate.fingerprint(hashes.SHA256()).hex()

@@ -21,7 +21,7 @@ PLAIN, POSTGRES, PROXY = "tls", "postgres", "proxy"
 SSL_REQUEST = struct.pack("!II", 8, 80877103)
 """PostgreSQL's frontend/backend protocol, SSLRequest: TLS begins once the server has answered `S`."""
 PROXY_UNKNOWN = b"PROXY UNKNOWN\r\n"
-"""PROXY protocol, version 1, by one who speaks for himself and for no client (section 2.1)."""
+"""PROXY protocol, version 1, of a connection for no client (section 2.1)."""
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
@@ -40,12 +40,8 @@ class Served:
 
 
 def look(listener: Listener, pid: int, ca: str = "") -> Served:
-    """Shake hands as a client that verifies; once more, without verifying, where that fails, to see what is there.
-
-    Parameters
-    ----------
-    pid: a process of the container. ca: file of roots to trust instead of the listener's own.
-    """
+    """Shake hands as a client that verifies; once more, without verifying, where that fails, to see what is there. `pid`: a
+    process of the container. `ca`: file of roots to trust instead of the listener's own."""
     try:
         strict = ssl.create_default_context(cafile=ca or listener.trusted())
         certificate, said = shake(listener, pid, strict)
@@ -76,7 +72,7 @@ def shake(
     listener: Listener, pid: int, context: ssl.SSLContext, seconds: float = HANDSHAKE_SECONDS
 ) -> tuple[bytes, Mapping[str, Any]]:
     """The served certificate, in DER and parsed where it was verified. Raises OSError where no handshake succeeds."""
-    # A server that asks for a certificate is shown its own, by which it knows nobody.
+    # A server that asks for a certificate is shown its own, which identifies no client.
     if not listener.public and Path(listener.file).is_file():
         present(context, listener.file)
     with handshake(listener, pid, context, seconds) as secured:

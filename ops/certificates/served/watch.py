@@ -41,13 +41,8 @@ class Renewal:
 
 
 class Renewer:
-    """Runs one command, such as `certs.rotate --due`.
-
-    Parameters
-    ----------
-    state: the project's folder. say: writes a line into the supervisor's log. kept: file in the supervisor's folder that
-    remembers. timeout: seconds that the command may take.
-    """
+    """Runs one command, such as `certs.rotate --due`. `state`: the project's folder. `say`: writes a line into the supervisor's
+    log. `kept`: file in the supervisor's folder that remembers. `timeout`: seconds that the command may take."""
 
     def __init__(self, state: Path, say: Callable[[str], None], kept: str, command: tuple[str, ...], timeout: float) -> None:
         self.state, self.say, self.kept = state, say, state / "ticker" / kept
@@ -183,26 +178,35 @@ def issued_of(listener: Listener, book: Mapping[str, Any]) -> dict[str, Any] | N
     return known
 
 
+GAUGES = {
+    "cc03_certificate_served": "Whether the stored certificate is shown, and a client that verifies accepts it.",
+    "cc03_certificate_expires_timestamp_seconds": "End of the certificate that is shown.",
+    "cc03_certificate_renewal_failures": "Renewals by the stack itself that failed in a row.",
+    "cc03_certificate_renewal_last_success_timestamp_seconds": "When one last succeeded; 0: never yet.",
+    "cc03_authority_expires_timestamp_seconds": "End of the internal authority's own certificates.",
+}
+ACME_GAUGES = {
+    "cc03_acme_renewal_failures": "Renewals by ACME that failed in a row, whichever issuer was asked.",
+    "cc03_acme_renewal_timestamp_seconds": "When the certificate in place is to be renewed.",
+    "cc03_acme_issuer_failures": "Times in a row that an issuer did not issue.",
+}
+"""Where an issuer was ever asked."""
+
+
 def exposition(
     seen: Sequence[Seen], renewal: Renewal, acme: Renewal, authority: Mapping[str, float], book: Mapping[str, Any]
 ) -> str:  # fmt: skip
     """In Prometheus' text format, for node_exporter's textfile collector."""
-    lines = [
-        "# HELP cc03_certificate_served Whether the stored certificate is shown, and a client that verifies accepts it.",
-        "# TYPE cc03_certificate_served gauge",
-        "# HELP cc03_certificate_expires_timestamp_seconds End of the certificate that is shown.",
-        "# TYPE cc03_certificate_expires_timestamp_seconds gauge",
-        "# HELP cc03_certificate_renewal_failures Renewals by the stack itself that failed in a row.",
-        "# TYPE cc03_certificate_renewal_failures gauge",
+    gauges = {**GAUGES, **(ACME_GAUGES if book else {})}
+    lines = [line for name, text in gauges.items() for line in (f"# HELP {name} {text}", f"# TYPE {name} gauge")]
+    lines += [
         f"cc03_certificate_renewal_failures {renewal.failures}",
-        "# HELP cc03_certificate_renewal_last_success_timestamp_seconds When one last succeeded; 0: never yet.",
-        "# TYPE cc03_certificate_renewal_last_success_timestamp_seconds gauge",
         f"cc03_certificate_renewal_last_success_timestamp_seconds {renewal.succeeded:.0f}",
-        "# HELP cc03_authority_expires_timestamp_seconds End of the internal authority's own certificates.",
-        "# TYPE cc03_authority_expires_timestamp_seconds gauge",
         *(f'cc03_authority_expires_timestamp_seconds{{authority="{name}"}} {at:.0f}' for name, at in sorted(authority.items())),
-        *acme_lines(acme, book),
     ]
+    lines += [f"cc03_acme_renewal_failures {acme.failures}"] if book else []
+    for name, said in sorted(book.get("issuers", {}).items()):
+        lines.append(f'cc03_acme_issuer_failures{{issuer="{name}"}} {said["failures"]}')
     for listener, served, wrong in seen:
         labels = (
             f'certificate="{listener.name}",service="{listener.service}",listener="{listener.slot}:{listener.port}",'
@@ -221,22 +225,3 @@ def source_of(listener: Listener, book: Mapping[str, Any]) -> str:
     if issued_of(listener, book):
         return "acme"
     return "imported" if foreign(listener) else "internal"
-
-
-def acme_lines(acme: Renewal, book: Mapping[str, Any]) -> list[str]:
-    """Nothing where no issuer was ever asked."""
-    if not book:
-        return []
-    return [
-        "# HELP cc03_acme_renewal_failures Renewals by ACME that failed in a row, whichever issuer was asked.",
-        "# TYPE cc03_acme_renewal_failures gauge",
-        f"cc03_acme_renewal_failures {acme.failures}",
-        "# HELP cc03_acme_renewal_timestamp_seconds When the certificate in place is to be renewed.",
-        "# TYPE cc03_acme_renewal_timestamp_seconds gauge",
-        "# HELP cc03_acme_issuer_failures Times in a row that an issuer did not issue.",
-        "# TYPE cc03_acme_issuer_failures gauge",
-        *(
-            f'cc03_acme_issuer_failures{{issuer="{name}"}} {said["failures"]}'
-            for name, said in sorted(book.get("issuers", {}).items())
-        ),
-    ]

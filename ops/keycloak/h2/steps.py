@@ -120,7 +120,7 @@ class ImportRealms(Step):
         from ops.keycloak.h2.plan import differences
         from ops.keycloak.schema import dump as dumps
         from ops.keycloak.schema.observed import schema_of
-        from ops.secrets.at_rest.secret_files import service_as_is
+        from ops.secrets.secret_files import service_as_is
 
         engine, exported = execution.engine, execution.state.root / self.folder / "export"
         owner = int(str(self.service["user"]).partition(":")[0])

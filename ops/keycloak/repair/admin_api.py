@@ -24,7 +24,7 @@ from ops.keycloak.probe.gather import public_url
 from ops.keycloak.realm.live import apply_realm, declared
 from ops.keycloak.repair import undo_steps as undo
 from ops.project import Project
-from ops.secrets.at_rest.secret_files import service_as_is
+from ops.secrets.secret_files import service_as_is
 from ops.store import encrypted_copies as mirror
 
 MASTER, PRODUCT = "master", REALM

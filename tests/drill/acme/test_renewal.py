@@ -40,7 +40,7 @@ def revoked(acme: Acme) -> None:
     issuer = IssuerKeys.model_validate(acme.first.entry()).issuer
     account = Book(state).account(issuer)
     assert account
-    asked = Authority.with_account(issuer, account, roots_file(state, issuer))
+    asked = Authority(issuer, account.key, roots_file(state, issuer), account.uri)
     served = (state.certs / "nginx" / "public.pem").read_bytes()
     asked.client.revoke(x509.load_pem_x509_certificate(served[served.find(b"-----BEGIN CERTIFICATE-----") :]), 0)
 

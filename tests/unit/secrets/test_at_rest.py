@@ -18,9 +18,8 @@ from ops.core.state import State
 from ops.engines.podman.host import Host
 from ops.execution import Execution
 from ops.project import Project
-from ops.secrets.at_rest import secret_files as handed
-from ops.secrets.at_rest.plan import plan_decrypt, plan_encrypt
-from ops.secrets.plan import lost_secrets
+from ops.secrets import secret_files as handed
+from ops.secrets.plan import lost_secrets, plan_decrypt, plan_encrypt
 from ops.stack.render import by_file, excerpt_by_file
 from ops.store import encrypted_copies as mirror
 from ops.store import encryption, keys, versions
@@ -305,7 +304,7 @@ def test_memory_may_lie_elsewhere_after_a_boot(on: State, monkeypatch: pytest.Mo
 
 
 def test_end_brings_everything_back_on_disk(on: State) -> None:
-    handed.hand(on, [SERVICE])
+    handed.write_files(on, [SERVICE])
     memory = mirror.memory_of(on.root)
     encryption.end(on.root)
 

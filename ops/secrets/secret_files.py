@@ -22,7 +22,7 @@ IPV6 = Path("/proc/sys/net/ipv6")
 
 
 def names(state: State) -> frozenset[str]:
-    """Secrets that can be handed over, by the names that Podman would have for them: those in memory, and those of which
+    """Secrets that containers can mount, by the names that Podman would have for them: those in memory, and those of which
     there is an encrypted copy. None where secrets are not encrypted."""
     if not mirror.is_on(state.root):
         return frozenset()
@@ -32,7 +32,7 @@ def names(state: State) -> frozenset[str]:
     return frozenset(secret_name(state.root.name, name, int(version)) for name, version in found if version.isdigit())
 
 
-def hand(state: State, services: Iterable[Mapping[str, Any]]) -> None:
+def write_files(state: State, services: Iterable[Mapping[str, Any]]) -> None:
     """Write the files that these containers mount."""
     for one in (one for service in services for one in service.get("secrets", ())):
         path = state.handed / str(one["uid"]) / str(one["source"])
@@ -49,7 +49,7 @@ def service_as_is(state: State, service: Mapping[str, Any]) -> Mapping[str, Any]
     service = service if IPV6.is_dir() else without_ipv6_settings(service)
     if not mirror.is_on(state.root):
         return service
-    hand(state, [service])
+    write_files(state, [service])
     return by_file(service, state.handed)
 
 
@@ -59,5 +59,5 @@ def part_as_is(state: State, part: Mapping[str, Any]) -> Mapping[str, Any]:
         part = {**part, "services": {key: without_ipv6_settings(one) for key, one in part["services"].items()}}
     if not mirror.is_on(state.root):
         return part
-    hand(state, part["services"].values())
+    write_files(state, part["services"].values())
     return excerpt_by_file(part, state.handed)

@@ -1,1 +1,0 @@
-"""Secrets of the state folder encrypted at rest: readable in memory only, on disk under a key of the host."""
