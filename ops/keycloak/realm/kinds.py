@@ -37,14 +37,6 @@ Items = Mapping[str, Item]
 """By name."""
 
 
-def _nobodys(name: str, item: Item, realm: Object) -> bool:
-    return False
-
-
-def _as_declared(content: Object, realm: Object, live: Object) -> Object:
-    return content
-
-
 @dataclass(frozen=True)
 class Kind:
     """word: what one is called. items: those of a realm.
@@ -56,8 +48,8 @@ class Kind:
     word: str
     items: Callable[[Object], Items]
     elsewhere: tuple[str, ...] = ()
-    own: Callable[[str, Item, Object], bool] = _nobodys
-    made: Callable[[Object, Object, Object], Object] = _as_declared
+    own: Callable[[str, Item, Object], bool] = lambda name, item, realm: False
+    made: Callable[[Object, Object, Object], Object] = lambda content, realm, live: content
     always: bool = False
 
 
