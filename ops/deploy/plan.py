@@ -36,9 +36,6 @@ from ops.stack.release import file_hashes, manifest_of, release_files, setting_t
 from ops.stack.render import network_name, next_of, volume_name
 from ops.stack.wanted import Wanted, unreached
 
-TURNING_SECONDS = 60
-"""What it takes to replace everything from Redis to the frontend, Keycloak's start included."""
-
 
 def plan_deploy(
     wanted: Wanted, seen: Seen, *, only: str | None = None, verb: str = "deploy", options: Options | None = None,
@@ -67,20 +64,19 @@ def plan_deploy(
     configs = _configs(wanted, seen, services, images, mounted)
     release = _release(wanted, seen, number, after=[*images, *configs], only=only)
     ready: list[Step] = [*ground, *configs, *release]
-    applied = {name: step for one in participants() for name, step in one.applied(wanted, seen, only).items()}
-    containers = container_steps(wanted, seen, services, ready, options, applied)
+    applied = [(one, name, step) for one in participants() for name, step in one.applied(wanted, seen, only).items()]
+    containers = container_steps(wanted, seen, services, ready, options, {name: step for _, name, step in applied})
     reloads = _reloads(wanted, seen, services, [*configs, *containers], mounted)
     steps = (*ready, *containers, *reloads)
-    for one in participants():
-        for step in one.applied(wanted, seen, only).values():
-            steps = _before_waiting(steps, replace(step, after=tuple(one.applied_after(wanted, steps))))
+    for one, _, step in applied:
+        steps = _before_waiting(steps, replace(step, after=tuple(one.applied_after(wanted, steps))))
     if only is None:
         # What the stack no longer has goes last: until nginx has reloaded it still sends requests there.
         steps = (*steps, *_orphans(wanted, seen, steps))
         steps = (*steps, *_former_networks(wanted, seen, after=steps))
-    if only is None or services:
+    if only is None or changing:
         steps = (*steps, *_supervision(wanted, seen, after=steps))
-    away = (*_transport(wanted, seen, containers), *_joined(wanted, seen, services))
+    away = _joined(wanted, seen, services)
     notes = (*_left_out(wanted, seen), *away)
     losses = tuple(loss for one in participants() for loss in one.losses(wanted, seen, only))
     return Plan(verb, linked(steps), notes, changes(wanted, seen, steps), losses, stops_requests=bool(away))
@@ -92,21 +88,6 @@ def _left_out(wanted: Wanted, seen: Seen) -> tuple[str, ...]:
     return tuple(
         f"{name} is left out: {why}" for name, why in sorted(seen.unavailable.items()) if images is None or name in images
     )
-
-
-def _transport(wanted: Wanted, seen: Seen, containers: Iterable[Step]) -> tuple[str, ...]:
-    """What users notice where services begin to speak TLS with each other, or stop to: old and new do not understand each
-    other, so each is away until its neighbours are of the same kind."""
-    made = {slot for step in containers if isinstance(step, CreateContainers) for slot in (*step.slots, *step.staged)}
-    turning = sorted(
-        service.name for service in wanted.stack.services.values() if service.probe and not service.shares
-        if any(slot in made and slot in seen.containers and seen.containers[slot].tls != service.behind_tls
-               for slot in service.slots())
-    )  # fmt: skip
-    if not turning:
-        return ()
-    how = "begin" if wanted.stack.services[turning[0]].behind_tls else "cease"
-    return (f"the site is down for about {TURNING_SECONDS} s: {', '.join(turning)} {how} to speak TLS with their neighbours",)
 
 
 def _joined(wanted: Wanted, seen: Seen, services: list[Service]) -> tuple[str, ...]:

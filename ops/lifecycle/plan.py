@@ -23,10 +23,6 @@ from ops.stack.model import Seen, Stack
 from ops.stack.repositories import given
 
 
-def _graces(stack: Stack) -> dict[str, int]:
-    return {slot: service.grace for service in stack.services.values() for slot in service.slots()}
-
-
 def stop_order(stack: Stack, slots: list[str]) -> list[tuple[str, ...]]:
     """Groups of slots that may stop side by side: who needs others first, databases last, what outlives them after that."""
     needed = {need for service in stack.services.values() for need in service.needs}
@@ -39,26 +35,28 @@ def stop_order(stack: Stack, slots: list[str]) -> list[tuple[str, ...]]:
     return [tuple(group) for group in (first, middle, last, after) if group]
 
 
-def plan_stop(stack: Stack, seen: Seen, *, ticker: bool) -> Plan:
-    """Stop every running container within its grace period; the health ticker first, so that it mends nothing."""
-    graces = _graces(stack)
-    running = [
-        slot for slot, container in seen.containers.items() if container.state in ("running", "paused", "stopping", "lost")
-    ]
-    steps: list[Step] = []
-    if ticker:
-        steps.append(EndSupervision("supervise", "stop the health supervisor"))
+def _down(
+    stack: Stack, slots: list[str], kind: type[StopContainer | RemoveContainer], key: str, title: str, *, ticker: bool
+) -> list[Step]:  # fmt: skip
+    """The health supervisor first, so that it mends nothing; then each container within its grace period."""
+    graces = {slot: service.grace for service in stack.services.values() for slot in service.slots()}
+    steps: list[Step] = [EndSupervision("supervise", "stop the health supervisor")] if ticker else []
     before = tuple(steps)
-    for group in stop_order(stack, running):
+    for group in stop_order(stack, slots):
         before = tuple(
-            StopContainer(f"stop {slot}", f"stop {slot}", before, slot=slot, grace=graces.get(slot, 10)) for slot in group
+            kind(f"{key} {slot}", f"{title} {slot}", before, slot=slot, grace=graces.get(slot, 10)) for slot in group
         )
         steps += before
-    return Plan("stop", tuple(steps))
+    return steps
+
+
+def plan_stop(stack: Stack, seen: Seen, *, ticker: bool) -> Plan:
+    running = [slot for slot, one in seen.containers.items() if one.state in ("running", "paused", "stopping", "lost")]
+    return Plan("stop", tuple(_down(stack, running, StopContainer, "stop", "stop", ticker=ticker)))
 
 
 def plan_start(stack: Stack, seen: Seen, supervise: Mapping[str, Any], version: str, firewall: str = "") -> Plan:
-    """Start what exists and does not run, in the order in which services need each other, then the health ticker.
+    """Start what exists and does not run, in the order in which services need each other, then the health supervisor.
 
     Parameters
     ----------
@@ -106,15 +104,7 @@ def plan_destroy(stack: Stack, seen: Seen, *, keep_data: bool) -> Plan:
     ----------
     keep_data: keep volumes and the state folder (releases, secrets, the CA), so that the next deploy goes on with them.
     """
-    graces = _graces(stack)
-    steps: list[Step] = [EndSupervision("supervise", "stop the health supervisor")] if seen.ticker else []
-    before = tuple(steps)
-    for group in stop_order(stack, list(seen.containers)):
-        before = tuple(
-            RemoveContainer(f"remove {slot}", f"stop and remove {slot}", before, slot=slot, grace=graces.get(slot, 10))
-            for slot in group
-        )
-        steps += before
+    steps = _down(stack, list(seen.containers), RemoveContainer, "remove", "stop and remove", ticker=bool(seen.ticker))
     gone = tuple(steps)
     steps += [RemoveNetwork(f"network {name}", f"remove network {name}", gone, name=name) for name in sorted(seen.networks)]
     if seen.firewall:

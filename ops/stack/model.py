@@ -258,8 +258,6 @@ class Container:
     """How long its main process has been running; None when it does not run."""
     holder: str = ""
     """Slot in whose network it was created to stand; empty: it has its own."""
-    tls: bool = False
-    """Whether it was made to speak TLS with its neighbours; False of those that were made before any was."""
     networks: frozenset[str] = frozenset()
     """Names of the networks that it was made to stand on."""
     stranded: bool = False

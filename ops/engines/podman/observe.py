@@ -19,7 +19,7 @@ from ops.engines.podman.supervise import supervisor_version
 from ops.engines.podman.supervisor import firewall, health
 from ops.engines.podman.supervisor.health import Target, assess, failure_of, state_of, stranded
 from ops.engines.podman.supervisor.metrics import epoch
-from ops.stack.model import LABEL_HASH, LABEL_PROJECT, LABEL_TLS, Container, Seen
+from ops.stack.model import LABEL_HASH, LABEL_PROJECT, Container, Seen
 from ops.stack.render import container_name
 
 LISTINGS, LISTING_PAUSE = 8, 0.3
@@ -66,7 +66,7 @@ def container(slot: str, item: Mapping[str, Any], found: Mapping[str, Mapping[st
         image=item["ImageName"], health=health, restarts=int(item.get("RestartCount", 0)), started_at=str(state["StartedAt"]),
         exit_code=int(state.get("ExitCode", 0)), oom_killed=bool(state.get("OOMKilled")),
         running_seconds=time.time() - epoch(str(state["StartedAt"])) if what == "running" else None,
-        holder=holder, tls=LABEL_TLS in item["Config"]["Labels"],
+        holder=holder,
         networks=frozenset(item["NetworkSettings"].get("Networks") or {}),
         stranded=bool(holder) and what == "running" and stranded(item, found[holder]),
         identity=str(item["Id"]), image_identity=str(item.get("Image", "")), pid=int(state.get("Pid") or 0),

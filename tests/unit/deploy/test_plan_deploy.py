@@ -10,7 +10,6 @@ from ops.core.errors import HostLacks
 from ops.deploy.plan import plan_deploy
 from ops.deploy.steps import CreateNetwork
 from ops.stack.model import Seen, seconds
-from ops.stack.wanted import Wanted
 from tests.unit.builders import LEFT_OUT, before, defects, deployed, done, keys, step, wanted
 
 
@@ -103,31 +102,6 @@ def test_deploy_has_nothing_to_do_where_all_is_as_wanted() -> None:
 
 def test_deploy_is_not_confirmed_because_it_destroys_nothing() -> None:
     assert plan_deploy(wanted(), Seen()).destroys == ()
-
-
-def speaking(scheme: str) -> Wanted:
-    """A release whose Keycloak is another one, and answers its probe by this scheme."""
-    release = wanted(tags={"keycloak": scheme})
-    keycloak = replace(release.stack.services["keycloak"], probe=f"{scheme}://keycloak:9000/health/ready")
-    return replace(release, stack=replace(release.stack, services={**release.stack.services, "keycloak": keycloak}))
-
-
-@pytest.mark.parametrize(("before", "after", "how"), [("http", "https", "begin"), ("https", "http", "cease")])
-def test_plan_says_that_the_site_is_away_where_services_change_how_they_speak(before: str, after: str, how: str) -> None:
-    seen = deployed(speaking(before))
-    spoken = replace(seen.containers["keycloak"], tls=before == "https")
-    plan = plan_deploy(speaking(after), replace(seen, containers={**seen.containers, "keycloak": spoken}))
-
-    assert plan.notes == (f"the site is down for about 60 s: keycloak {how} to speak TLS with their neighbours",)
-
-
-def test_nobody_is_warned_where_a_service_is_replaced_by_one_that_speaks_as_it_did() -> None:
-    seen = deployed(speaking("https"))
-    spoken = replace(seen.containers["keycloak"], tls=True)
-    release = replace(speaking("https"), config={**speaking("https").config, "keycloak": "kc-2"})
-    plan = plan_deploy(release, replace(seen, containers={**seen.containers, "keycloak": spoken}))
-
-    assert plan.notes == ()
 
 
 def test_optional_service_without_its_image_is_left_out_and_told() -> None:
