@@ -10,7 +10,6 @@ from ops.certificates import commands as certs
 from ops.certificates.acme import commands as certs_acme
 from ops.cli import program  # noqa: F401  (groups the commands of inv --list)
 from ops.deploy import commands as deploy
-from ops.deploy import scale
 from ops.host import doctor, service
 from ops.images import commands as images
 from ops.keycloak import commands as keycloak
@@ -30,7 +29,7 @@ from ops.status import open
 namespace = Collection(
     deploy.deploy,
     deploy.rollback,
-    scale.scale,
+    deploy.scale,
     status.status,
     logs.logs,
     open.open_urls,

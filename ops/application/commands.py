@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json as json_module
+import shutil
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from invoke import Context
 
 from ops.cli.command import verb
 from ops.cli.execute import Operation, execute, planned
+from ops.core.errors import UsageProblem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -31,7 +34,6 @@ def check(c: Context, folder: str, frontend: bool = False, json: bool = False) -
 
     In containers of its own, which are removed; the running stack is left alone. Exit code 1 where a row fails.
     """
-    from ops.application.folder import with_application
     from ops.application.stage import stage
     from ops.application.trials import try_rows
     from ops.cli import show
@@ -53,6 +55,19 @@ def check(c: Context, folder: str, frontend: bool = False, json: bool = False) -
             f"{folder} does not fulfil {len(bad)} of {len(found)} rows", f"{bad[0].row.name}: {bad[0].said}",
             f"{bad[0].row.mend} ({PAGE})",
         )  # fmt: skip
+
+
+def with_application(project: Project, part: str, folder: str) -> Project:
+    """The same project with another folder for its backend or frontend. Raises UsageProblem where there is no Containerfile."""
+    from dataclasses import replace
+
+    path = Path(folder).resolve()
+    if not (path / "Containerfile").is_file():
+        raise UsageProblem(
+            f"{folder} is no application", f"there is no Containerfile in {path}", f"inv app.new {folder} writes a small one"
+        )
+    build = project.settings.build.model_copy(update={part: str(path)})
+    return replace(project, settings=project.settings.model_copy(update={"build": build}))
 
 
 def _build(project: Project, part: str) -> None:
@@ -97,13 +112,34 @@ def _show(found: Iterable[Found]) -> None:
     show.out.print(drawn)
 
 
+def write_starter(folder: str) -> tuple[str, ...]:
+    """Write the smallest application; returns what to type next, a line each.
+
+    Raises UsageProblem where something is there already.
+    """
+    from ops.core.machine import REPOSITORY
+
+    starter = REPOSITORY / "ops" / "application" / "starter"
+    path = Path(folder)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UsageProblem(f"{folder} is not empty", "nothing in it is written over", "name a folder that is new or empty")
+    path.mkdir(parents=True, exist_ok=True)
+    names = sorted(source.name for source in starter.iterdir() if source.is_file())
+    for name in names:
+        shutil.copy(starter / name, path / name)
+    return (
+        f"wrote {', '.join(names)} in {folder}",
+        f"inv app.check {folder}    tries it against the contract",
+        f"config/stack.yaml: build: {{backend: {path.resolve()}}}, then inv deploy",
+    )
+
+
 @verb(positional=["folder"], help={"folder": "a folder that is empty or does not exist"})
 def new(c: Context, folder: str) -> None:
     """Write the smallest backend that fulfils the contract.
 
     A Containerfile and a small program of Python's standard library, without a database: a place to begin.
     """
-    from ops.application.folder import write_starter
     from ops.cli import show
 
     for line in write_starter(folder):

@@ -5,17 +5,24 @@ Nothing of a project is used but its images. All of it is removed when the trial
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import secrets
+import socket
+import ssl
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_network
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ops.application.realm import realm_keys
+from cryptography.hazmat.primitives.asymmetric import rsa
+
 from ops.certificates.authority import issue_certificate
 from ops.core import files
 from ops.core.errors import OpsError
@@ -23,7 +30,9 @@ from ops.core.lock import alone
 from ops.core.process import Result, until
 from ops.core.state import State
 from ops.engines.engine import Engine, OneOff, Trial
+from ops.engines.podman.supervisor.health import network_of
 from ops.project import Project
+from ops.stack.certificates import TLS
 from ops.stack.contract import BACKEND
 from ops.stack.model import Container
 from ops.stack.render import MIGRATE_SUFFIX
@@ -34,10 +43,62 @@ DATA = {"postgres": "/var/lib/postgresql", "redis": "/var/lib/redis"}
 """Where they keep their data."""
 KEYCLOAK = "keycloak"
 HOST_PARTS = {"app": 10, "postgres": 20, "redis": 30}
+KEYCLOAK_PORT = 8443
 START_SECONDS = 60.0
 RUN_SECONDS = 120.0
 EXEC_SECONDS = 30.0
 ANOTHER_TRIAL_SECONDS = 120.0
+
+
+def _number(value: int) -> str:
+    content = value.to_bytes((value.bit_length() + 7) // 8, "big")
+    return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
+
+
+def key_set() -> bytes:
+    """A JSON Web Key Set (RFC 7517) with one key that nothing is signed with."""
+    numbers = rsa.generate_private_key(65537, 2048).public_key().public_numbers()
+    key = {"kid": "trial", "kty": "RSA", "alg": "RS256", "use": "sig", "n": _number(numbers.n), "e": _number(numbers.e)}
+    return json.dumps({"keys": [key]}).encode()
+
+
+@contextmanager
+def realm_keys(pid: int, address: str, certificates: Path) -> Iterator[None]:
+    """Serve them while the block runs, in the network of a container.
+
+    Parameters
+    ----------
+    pid: a process of that container. address: its own. certificates: folder with the certificate to show.
+    """
+    content = key_set()
+
+    class Keys(BaseHTTPRequestHandler):
+        timeout = 5.0
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nobody reads it."""
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates / TLS)
+    server = ThreadingHTTPServer((address, KEYCLOAK_PORT), Keys, bind_and_activate=False)
+    server.socket.close()
+    with network_of(pid):
+        listening = socket.create_server((address, KEYCLOAK_PORT))
+    server.socket = context.wrap_socket(listening, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 @dataclass

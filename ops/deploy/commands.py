@@ -1,4 +1,4 @@
-"""inv deploy, rollback: bring the stack to what the checkout says, or back to an earlier release."""
+"""inv deploy, rollback, scale: to what the checkout says, to an earlier release, to another number of containers."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from ops.core.errors import HostLacks, OpsError, UsageProblem
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ops.core.plan import Plan
     from ops.deploy.transition import Goal
     from ops.project import Project
-    from ops.stack.model import Seen
+    from ops.stack.model import Seen, Service
     from ops.stack.release import Activation
     from ops.stack.wanted import Wanted
 
@@ -166,3 +167,76 @@ def rollback(
         show.out.print(
             f"[bold green]release {number} serves again[/bold green]: {steps} steps in {time.monotonic() - began:.1f} s"
         )
+
+
+def refuse_too_much(service: Service, number: int) -> None:
+    """Raises HostLacks where the additional containers could not have the memory that they may take."""
+    from ops.core.machine import available_memory
+
+    more = (number - service.replicas) * service.limits.memory_bytes
+    free = available_memory()
+    if more > free:
+        raise HostLacks(
+            f"{number} containers of {service.name} do not fit into this host",
+            f"{number - service.replicas} more may take {more >> 20} MB, and {free >> 20} MB are free",
+            f"scale to fewer, or lower limits.{service.name}.memory in config/stack.yaml",
+        )  # fmt: skip
+
+
+def running_release(project: Project) -> Wanted:
+    """The current release. Raises HostLacks where there is none, or a damaged one."""
+    from ops.store.releases import current_number
+
+    number = current_number(project.state)
+    if number is None:
+        raise HostLacks("nothing is deployed that could be scaled", f"{project.name} has no release yet", "inv deploy")
+    return project.wanted_again(number)
+
+
+@verb(positional=["service"], help={
+    "service": "which service and how many, for example backend=4",
+    "plan": "show what would be done, and do nothing",
+    "yes": "do not ask for confirmation",
+})  # fmt: skip
+def scale(c: Context, service: str, plan: bool = False, yes: bool = False) -> None:
+    """Set the number of containers of a service.
+
+    Of the release that runs, whatever the checkout says. Holds for later deploys too. No request is dropped.
+    """
+    from dataclasses import replace
+
+    from ops.cli import show
+    from ops.core import files
+    from ops.deploy.scale import parse, remembering, rescaled, scalable
+    from ops.deploy.transition import again, change_release, with_todays_secrets
+    from ops.project import open_project, supervisor_sources
+    from ops.store.releases import current_number, read_release
+
+    began = time.monotonic()
+    name, number = parse(service)
+    project = open_project()
+
+    def aim() -> Goal:
+        here = project.afresh()
+        running = running_release(here)
+        chosen = scalable(running.stack.services, name)
+        refuse_too_much(chosen, number)
+        manifest = read_release(here.state, current_number(here.state) or 0).manifest
+        origin = {key: manifest.get(key) for key in ("commit", "dirty")}
+        before = files.read_json(here.state.scale) or {}
+        sources = supervisor_sources(here.host)
+
+        def want(seen: Seen | None) -> Wanted:
+            return rescaled(with_todays_secrets(running, seen), name, number, sources)
+
+        def extend(plan: Plan, seen: Seen) -> Plan:
+            said = files.read_json(here.state.scale) or {}
+            return remembering(plan, chosen, number, by_file=here.settings.replicas_of(name), said=said, origin=origin)
+
+        def undo() -> None:
+            files.write(here.state.scale, files.dump(before))
+
+        return replace(again(here, running, "scale", extend=extend, undo=undo), want=want)
+
+    if steps := change_release(aim, plan_only=plan, yes=yes):
+        show.out.print(f"[bold green]{name} has {number}[/bold green]: {steps} steps in {time.monotonic() - began:.1f} s")

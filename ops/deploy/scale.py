@@ -1,57 +1,27 @@
-"""inv scale: more or fewer containers of a service that can share its work."""
+"""A release with another number of containers of one service; everything else in it stays as it was sealed. Pure."""
 
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from invoke import Context
-
-from ops.cli.command import verb
-from ops.core.errors import HostLacks, UsageProblem, did_you_mean
-
-if TYPE_CHECKING:
-    from ops.core.plan import Plan
-    from ops.project import Project
-    from ops.stack.model import Seen, Service
-    from ops.stack.wanted import Wanted
+from ops.core.errors import UsageProblem, did_you_mean
+from ops.core.plan import Plan, linked
+from ops.deploy.steps import RememberScale
+from ops.releases.steps import WriteRelease
+from ops.stack.model import LABEL_HASH, MAX_REPLICAS, Service
+from ops.stack.render import ONE_OFFS, address, container_name, digest, hash_of, one_off, render_another
+from ops.stack.wanted import Wanted
 
 
 def parse(text: str) -> tuple[str, int]:
     """`backend=4` -> its parts. Raises UsageProblem for anything else."""
-    from ops.stack.model import MAX_REPLICAS
-
     match = re.fullmatch(r"([a-z][a-z0-9-]*)=(\d+)", text)
     if not match or not 1 <= int(match[2]) <= MAX_REPLICAS:
         raise UsageProblem(f'"{text}" is no scale', f"the form is SERVICE=NUMBER, 1 to {MAX_REPLICAS}", "inv scale backend=4")
     return match[1], int(match[2])
-
-
-def refuse_too_much(service: Service, number: int) -> None:
-    """Raises HostLacks where the additional containers could not have the memory that they may take."""
-    from ops.core.machine import available_memory
-
-    more = (number - service.replicas) * service.limits.memory_bytes
-    free = available_memory()
-    if more > free:
-        raise HostLacks(
-            f"{number} containers of {service.name} do not fit into this host",
-            f"{number - service.replicas} more may take {more >> 20} MB, and {free >> 20} MB are free",
-            f"scale to fewer, or lower limits.{service.name}.memory in config/stack.yaml",
-        )  # fmt: skip
-
-
-def running_release(project: Project) -> Wanted:
-    """The current release. Raises HostLacks where there is none, or a damaged one."""
-    from ops.store.releases import current_number
-
-    number = current_number(project.state)
-    if number is None:
-        raise HostLacks("nothing is deployed that could be scaled", f"{project.name} has no release yet", "inv deploy")
-    return project.wanted_again(number)
 
 
 def scalable(stack: Mapping[str, Service], name: str) -> Service:
@@ -64,78 +34,111 @@ def scalable(stack: Mapping[str, Service], name: str) -> Service:
 
 
 def remembering(
-    project: Project, service: Service, number: int, origin: Mapping[str, Any]
-) -> Callable[[Plan, Seen], Plan]:  # fmt: skip
-    """Adds to a plan that later deploys keep the number. That comes first: the next deploy after a killed command then goes on
-    towards it.
+    plan: Plan, service: Service, number: int, *, by_file: int | None, said: Mapping[str, Any], origin: Mapping[str, Any]
+) -> Plan:
+    """The plan, with a step by which later deploys keep the number. It comes first: the next deploy after a killed command then
+    goes on towards it.
 
     Parameters
     ----------
-    origin: commit of the release that is scaled, which the new one has as well.
+    by_file: what stack.yaml says. said: what scale.json says. origin: commit of the release that is scaled, which the new one
+    has as well.
     """
-    from ops.core import files
-    from ops.core.plan import linked
-    from ops.deploy.steps import RememberScale
-    from ops.releases.steps import WriteRelease
-
-    name, by_file = service.name, project.settings.replicas_of(service.name)
-
-    def extend(plan: Plan, seen: Seen) -> Plan:
-        steps = [
-            replace(step, manifest={**(step.manifest or {}), **origin}) if isinstance(step, WriteRelease) else step
-            for step in plan.steps
-        ]
-        said = files.read_json(project.state.scale) or {}
-        entry = said.get(name, {"instead_of": None, "replicas": None})
-        chosen = entry["replicas"] if entry["instead_of"] == by_file else by_file
-        if (chosen or by_file or service.definition["deploy"]["replicas"]) == number:
-            return replace(plan, steps=linked(steps))
-        said = {**said, name: {"replicas": number, "instead_of": by_file}}
-        first = RememberScale("scale", f"save the scale of {name} for later deploys: {number}", said=said)
-        return replace(plan, steps=linked([first, *(replace(step, after=(*step.after, first)) for step in steps)]))
-
-    return extend
+    steps = [
+        replace(step, manifest={**(step.manifest or {}), **origin}) if isinstance(step, WriteRelease) else step
+        for step in plan.steps
+    ]
+    entry = said.get(service.name, {"instead_of": None, "replicas": None})
+    chosen = entry["replicas"] if entry["instead_of"] == by_file else by_file
+    if (chosen or by_file or service.definition["deploy"]["replicas"]) == number:
+        return replace(plan, steps=linked(steps))
+    said = {**said, service.name: {"replicas": number, "instead_of": by_file}}
+    first = RememberScale("scale", f"save the scale of {service.name} for later deploys: {number}", said=said)
+    return replace(plan, steps=linked([first, *(replace(step, after=(*step.after, first)) for step in steps)]))
 
 
-@verb(positional=["service"], help={
-    "service": "which service and how many, for example backend=4",
-    "plan": "show what would be done, and do nothing",
-    "yes": "do not ask for confirmation",
-})  # fmt: skip
-def scale(c: Context, service: str, plan: bool = False, yes: bool = False) -> None:
-    """Set the number of containers of a service.
+def rescaled(wanted: Wanted, name: str, number: int, ticker: Any = None) -> Wanted:
+    """The release that differs from `wanted` in nothing but the number of containers of a service; it has no number yet.
 
-    Of the release that runs, whatever the checkout says. Holds for later deploys too. No request is dropped.
+    Parameters
+    ----------
+    ticker: sources of the health ticker that is to watch over it.
     """
-    from ops.cli import show
-    from ops.core import files
-    from ops.deploy.rescale import rescaled
-    from ops.deploy.transition import Goal, again, change_release, with_todays_secrets
-    from ops.project import open_project, supervisor_sources
-    from ops.store.releases import current_number, read_release
+    before = wanted.stack.services[name]
+    after = replace(before, replicas=number)
+    stack = replace(wanted.stack, services={**wanted.stack.services, name: after})
+    texts = {
+        service: {path: rescaled_text(text, before.slots(), after.slots()) for path, text in files.items()}
+        for service, files in wanted.config_files.items()
+    }
+    config = {
+        service: version if texts.get(service) == wanted.config_files.get(service) else digest(texts[service])
+        for service, version in wanted.config.items()
+    }
+    supervise = {
+        kind: _repeated(entries, wanted, before, after) if isinstance(entries, list) else entries
+        for kind, entries in wanted.supervise.items()
+    }
+    found = replace(
+        wanted, stack=stack, config=config, config_files=texts, supervise=supervise, number=None,
+        supervise_version=digest([supervise, ticker]),
+        settings={**wanted.settings, f"replicas.{name}": number},
+    )  # fmt: skip
+    return replace(found, compose={**wanted.compose, "services": _containers(wanted, found, before, after)})
 
-    began = time.monotonic()
-    name, number = parse(service)
-    project = open_project()
 
-    def aim() -> Goal:
-        here = project.afresh()
-        running = running_release(here)
-        chosen = scalable(running.stack.services, name)
-        refuse_too_much(chosen, number)
-        manifest = read_release(here.state, current_number(here.state) or 0).manifest
-        origin = {key: manifest.get(key) for key in ("commit", "dirty")}
-        before = files.read_json(here.state.scale) or {}
-        sources = supervisor_sources(here.host)
+def rescaled_text(text: str, before: Sequence[str], after: Sequence[str]) -> str:
+    """A configuration with the lines that are repeated for each container of a service, for other containers of it.
 
-        def want(seen: Seen | None) -> Wanted:
-            return rescaled(with_todays_secrets(running, seen), name, number, sources)
+    They are found as runs of lines that are equal but for the name of the container, one for each in `before`.
+    """
+    first = re.compile(rf"(?<![A-Za-z0-9-]){re.escape(before[0])}(?!\d)")
+    lines = text.splitlines(keepends=True)
+    found: list[str] = []
+    while lines:
+        run = tuple(lines[: len(before)])
+        repeats = first.search(run[0]) and run == tuple(first.sub(slot, run[0]) for slot in before)
+        found += [first.sub(slot, run[0]) for slot in after] if repeats else run[:1]
+        del lines[: len(before) if repeats else 1]
+    return "".join(found)
 
-        goal = again(
-            here, running, "scale", extend=remembering(here, chosen, number, origin),
-            undo=lambda: files.write(here.state.scale, files.dump(before)),
-        )  # fmt: skip
-        return replace(goal, want=want)
 
-    if steps := change_release(aim, plan_only=plan, yes=yes):
-        show.out.print(f"[bold green]{name} has {number}[/bold green]: {steps} steps in {time.monotonic() - began:.1f} s")
+def _containers(wanted: Wanted, found: Wanted, before: Service, after: Service) -> dict[str, Any]:
+    """The containers of the release, those of the service in the place of its first one."""
+    project, first = wanted.stack.project, before.slots()[0]
+    services: dict[str, Any] = {}
+    for slot, one in wanted.compose["services"].items():
+        if slot == first:
+            for own in after.slots():
+                services[own] = wanted.compose["services"].get(own) or render_another(
+                    found.stack, wanted.allocation, after, one, own, found.config.get(after.name, "")
+                )
+        elif slot not in before.slots():
+            services[slot] = one
+    for service in found.stack.services.values():
+        if not service.reload and found.config.get(service.name) != wanted.config.get(service.name):
+            for slot in (*service.slots(), service.surge_slot, *(service.name + suffix for suffix in ONE_OFFS)):
+                if slot in services:
+                    # A one-off container bears the hash of the service's first one.
+                    decisive = services[service.slots()[0] if one_off(slot) else slot]
+                    label = hash_of(service, project, decisive, found.config[service.name])
+                    services[slot] = {**services[slot], "labels": {**services[slot]["labels"], LABEL_HASH: label}}
+    return services
+
+
+def _repeated(entries: Sequence[Any], wanted: Wanted, before: Service, after: Service) -> list[Any]:
+    """What the health supervisor looks at, with the entries of the first container repeated for each."""
+    ours = [entry for entry in entries if isinstance(entry, dict) and entry.get("slot") == before.slots()[0]]
+    found: list[Any] = []
+    for entry in entries:
+        slot = entry.get("slot") if isinstance(entry, dict) else None
+        if entry in ours:
+            found += [_at(entry, wanted, after, own) for own in after.slots()]
+        elif slot not in before.slots():
+            found.append(entry)
+    return found
+
+
+def _at(entry: Mapping[str, Any], wanted: Wanted, service: Service, slot: str) -> dict[str, Any]:
+    where = address(wanted.allocation, service.listens_on[0], service.address_name(slot))
+    return {**entry, "slot": slot, "container": container_name(wanted.stack.project, slot), "address": where}

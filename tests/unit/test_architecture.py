@@ -31,7 +31,7 @@ PURE_FOLDERS = ("stack", "keycloak/failures", "security_audit/controls", "securi
 READS_THE_CHECKOUT = ("ops/stack/checkout.py", "ops/stack/repositories.py", "ops/keycloak/failures/table.py")
 PURE_BESIDE = (
     "audit_log.entries", "backup.restore.target", "backup.sets", "certificates.participant", "certificates.pki",
-    "certificates.served.renewal", "core.errors", "deploy.containers", "deploy.measure", "deploy.rescale",
+    "certificates.served.renewal", "core.errors", "deploy.containers", "deploy.measure", "deploy.scale",
     "engines.podman.argv",
     "engines.podman.supervisor.judge", "host.findings", "host.unit", "keycloak.participant", "keycloak.realm.change",
     "keycloak.realm.components", "keycloak.realm.declaration", "keycloak.realm.export", "keycloak.realm.flows",

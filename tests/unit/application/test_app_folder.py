@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.application.folder import write_starter
+from ops.application.commands import write_starter
 from ops.core.errors import UsageProblem
 
 

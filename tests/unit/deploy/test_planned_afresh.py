@@ -10,7 +10,7 @@ from invoke import Context
 
 from ops.core import files
 from ops.core.errors import OpsError
-from ops.deploy import commands, scale
+from ops.deploy import commands
 from ops.deploy.transition import change_release
 from ops.secrets import commands as secrets
 from ops.secrets import table
@@ -62,7 +62,7 @@ def test_scaling_is_of_the_release_that_runs_then(served: World, monkeypatch: py
 
     served.meanwhile = meanwhile
 
-    command(served, monkeypatch, scale.scale)(service="backend=3", yes=True)
+    command(served, monkeypatch, commands.scale)(service="backend=3", yes=True)
 
     assert served.brought is not None
     assert served.brought.images["postgres"].tag == NEW.images["postgres"].tag

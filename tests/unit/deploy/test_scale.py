@@ -20,15 +20,13 @@ from ops.core.errors import HostLacks
 from ops.core.plan import Plan
 from ops.core.process import Result
 from ops.deploy.plan import plan_deploy
-from ops.deploy.rescale import rescaled, rescaled_text
-from ops.deploy.scale import remembering
+from ops.deploy.scale import remembering, rescaled, rescaled_text
 from ops.deploy.steps import RememberScale
 from ops.engines.podman import host as host_module
 from ops.execution import Execution
 from ops.project import Project, open_project, supervisor_sources
 from ops.releases.steps import WriteRelease
 from ops.stack.compose import fill_config
-from ops.stack.model import Seen
 from ops.stack.release import manifest_of
 from ops.stack.render import LISTEN, render_another, render_release
 from ops.stack.wanted import Wanted
@@ -193,10 +191,15 @@ def test_deploy_of_the_same_checkout_after_scaling_has_nothing_to_do(
 # What is remembered.
 
 
+def remembered(project: Project, plan: Plan, number: int, **origin: Any) -> Plan:
+    by_file, said = project.settings.replicas_of("backend"), files.read_json(project.state.scale) or {}
+    return remembering(plan, stack().services["backend"], number, by_file=by_file, said=said, origin=origin)
+
+
 def test_number_is_remembered_as_the_first_step_and_the_release_keeps_its_commit(project: Project) -> None:
     plan = plan_deploy(rescaled(of_number(2), "backend", 3), deployed(of_number(2)), verb="scale", next_number=8)
 
-    found = remembering(project, stack().services["backend"], 3, {"commit": "c0ffee", "dirty": False})(plan, Seen())
+    found = remembered(project, plan, 3, commit="c0ffee", dirty=False)
 
     first = found.steps[0]
     assert isinstance(first, RememberScale)
@@ -210,14 +213,14 @@ def test_number_is_remembered_as_the_first_step_and_the_release_keeps_its_commit
 def test_number_that_holds_already_is_not_remembered_again(project: Project) -> None:
     say(project, "backend", 3)
 
-    assert remembering(project, stack().services["backend"], 3, {})(Plan("scale"), Seen()).steps == ()
+    assert remembered(project, Plan("scale"), 3).steps == ()
 
 
 def test_number_that_only_the_next_deploy_would_have_is_remembered_although_nothing_else_is_to_do(project: Project) -> None:
     """After a rollback the release has the number, and scale.json another one."""
     say(project, "backend", 4)
 
-    (step,) = remembering(project, stack().services["backend"], 2, {})(Plan("scale"), Seen()).steps
+    (step,) = remembered(project, Plan("scale"), 2).steps
 
     Execution(project, lambda *_: None, of_number(2), lambda: None).do(step)
     assert json.loads(project.state.scale.read_text()) == {
@@ -226,7 +229,7 @@ def test_number_that_only_the_next_deploy_would_have_is_remembered_although_noth
 
 
 def test_scaling_without_a_release_is_refused(project: Project) -> None:
-    from ops.deploy.scale import running_release
+    from ops.deploy.commands import running_release
 
     with pytest.raises(HostLacks, match="nothing is deployed"):
         running_release(project)

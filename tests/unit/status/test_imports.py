@@ -26,7 +26,7 @@ print(*sys.modules)
 """What each function of the command imports, imported."""
 OF_DEPLOYS = ("ops.deploy", "ops.images", "ops.engines.podman.images", "ops.core.executor", "ops.keycloak.realm", "ops.host")
 COMMANDS = (
-    "ops.deploy", "ops.deploy.commands", "ops.deploy.scale", "ops.images", "ops.images.commands",
+    "ops.deploy", "ops.deploy.commands", "ops.images", "ops.images.commands",
     "ops.keycloak.realm", "ops.keycloak.realm.commands", "ops.host", "ops.host.doctor", "ops.host.service",
 )  # fmt: skip
 """Loaded by tasks.py: they declare the commands."""
