@@ -262,9 +262,9 @@ def import_certificate(
     wanted = ""
     files = tuple(str(Path(path).absolute()) if path else "" for path in (certificate, key, chain))
     if not remove:
-        given = imported.read(Path(files[0]), Path(files[1]), Path(files[2]) if chain else None)
-        imported.must_be_good(given, leaf.names)
-        wanted = f"{given.chain[0].serial_number:X}"
+        provided = imported.read(Path(files[0]), Path(files[1]), Path(files[2]) if chain else None)
+        imported.must_be_good(provided, leaf.names)
+        wanted = f"{provided.chain[0].serial_number:X}"
 
     def decide() -> Plan:
         return plan_import(facts.stored(project.state, leaf), files, wanted)

@@ -25,7 +25,7 @@ NEXT = "nothing was changed; correct the files, then the same command again"
 
 
 @dataclass(frozen=True)
-class Given:
+class Provided:
     """`chain`: the leaf, then what came with it, in any order."""
 
     chain: list[x509.Certificate]
@@ -38,7 +38,7 @@ class Given:
         return pki.pem_key(self.key) + b"".join(pki.pem(one) for one in sent)
 
 
-def read(certificate: Path, key: Path, chain: Path | None) -> Given:
+def read(certificate: Path, key: Path, chain: Path | None) -> Provided:
     """Raises OpsError, naming the file, where one cannot be read whole or gives away the key."""
     found: list[x509.Certificate] = []
     for path, what in ((certificate, "certificate"), *(((chain, "chain"),) if chain else ())):
@@ -51,7 +51,7 @@ def read(certificate: Path, key: Path, chain: Path | None) -> Given:
         raise OpsError(
             f"{key} can be read by others", f"its mode is {mode:04o}", f"chmod 600 {key}, then the same command again"
         )
-    return Given(found, private)
+    return Provided(found, private)
 
 
 def _parsed(path: Path, parse: Callable[[bytes], T]) -> T:
@@ -84,13 +84,13 @@ def system_roots() -> list[x509.Certificate]:
 
 
 def must_be_good(
-    given: Given, names: Sequence[str], roots: Sequence[x509.Certificate] = ()
+    provided: Provided, names: Sequence[str], roots: Sequence[x509.Certificate] = ()
 ) -> list[x509.Certificate]:  # fmt: skip
     """The root that its chain ends in. Raises OpsError, with every reason, where clients would refuse it. `roots`: what clients
     trust; none: the system's, and one that came along."""
-    roots = roots or _roots(given.chain)
+    roots = roots or _roots(provided.chain)
     now = dt.datetime.now(dt.UTC)
-    found = pki.problems(given.chain, given.key, names, roots, now)
+    found = pki.problems(provided.chain, provided.key, names, roots, now)
     if found:
         raise OpsError("this certificate cannot be served", "; ".join(found), NEXT)
-    return pki.path_of(given.chain[0], given.chain[1:], roots, now)[-1:]
+    return pki.path_of(provided.chain[0], provided.chain[1:], roots, now)[-1:]

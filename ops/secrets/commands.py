@@ -205,7 +205,7 @@ def _take_back(project: Project, change: Rotation) -> None:
     """Make the previous version current again. Where containers return to it, its verifier is set on the way."""
     from ops.secrets import verifiers
     from ops.secrets.plan import moves_back
-    from ops.secrets.steps import HandOver
+    from ops.secrets.steps import SetCredential
     from ops.store import versions
 
     secret, to, state = change.target.secret, change.target.to, project.state
@@ -216,7 +216,7 @@ def _take_back(project: Project, change: Rotation) -> None:
             # Keycloak takes none of an account's last passwords back. Nothing but commands uses it, and they take the newest.
             versions.note(state, secret, [change.version])
             return
-        verifiers.hand_over(project, HandOver("hand back", "", secret=secret, version=change.before, to=to))
+        verifiers.set_credential(project, SetCredential("hand back", "", secret=secret, version=change.before, to=to))
     versions.withdraw(state, secret, change.version)
 
 

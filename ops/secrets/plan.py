@@ -10,7 +10,7 @@ from ops.core.errors import HostLacks, UsageProblem
 from ops.core.plan import Plan, Step, linked
 from ops.deploy.steps import await_healthy
 from ops.releases.steps import seals
-from ops.secrets.steps import Decrypt, Encrypt, ExportKey, GenerateSecret, HandOver, NoteExported, ProveLogin, VerifySecret
+from ops.secrets.steps import Decrypt, Encrypt, ExportKey, GenerateSecret, NoteExported, ProveLogin, SetCredential, VerifySecret
 from ops.secrets.table import BY_API, BY_FILE, OWNERS, TARGETS, UNTRIED, Target
 from ops.stack.model import Seen, Service, Stack
 from ops.stack.render import volume_name
@@ -27,7 +27,7 @@ def accepted(seen: Seen, secret: str) -> tuple[int, ...]:
     return seen.accepted.get(secret, FIRST)
 
 
-def told(wanted: Wanted, seen: Seen, service: Service) -> tuple[HandOver, ...]:
+def told(wanted: Wanted, seen: Seen, service: Service) -> tuple[SetCredential, ...]:
     """Credentials of a service to set on their servers between its old container and its new one.
 
     Where the service needs the server, each time: a command that was killed may have set another password, or somebody else
@@ -44,15 +44,15 @@ def told(wanted: Wanted, seen: Seen, service: Service) -> tuple[HandOver, ...]:
         return OWNERS[kind] in service.needs or accepted(seen, name) != (wanted.versions[name],)
 
     return tuple(
-        HandOver(f"hand {name}", f"set the {account}", to=account, secret=name, version=wanted.versions[name])
+        SetCredential(f"hand {name}", f"set the {account}", to=account, secret=name, version=wanted.versions[name])
         for name, account in service.credentials.items() if due(name, account.kind)
     )  # fmt: skip
 
 
-def beside(wanted: Wanted, seen: Seen, service: Service) -> list[HandOver]:
+def beside(wanted: Wanted, seen: Seen, service: Service) -> list[SetCredential]:
     """What is set before the first container of a service that is replaced one by one: the previous version stays valid."""
     return [
-        HandOver(
+        SetCredential(
             f"hand {name}", f"set the new {account} (the previous one stays valid)", to=account, secret=name,
             version=wanted.versions[name], beside=max(accepted(seen, name), default=0),
         )
@@ -64,14 +64,14 @@ def beside(wanted: Wanted, seen: Seen, service: Service) -> list[HandOver]:
 def settled(wanted: Wanted, seen: Seen, service: Service) -> list[Step]:
     """What is set once all containers have the new version: the previous one is refused from then on."""
     return [
-        HandOver(f"settle {name}", f"revoke the previous {account}", to=account, secret=name,
-                 version=wanted.versions[name], settles=True)
+        SetCredential(f"settle {name}", f"revoke the previous {account}", to=account, secret=name,
+                      version=wanted.versions[name], settles=True)
         for name, account in service.credentials.items()
         if service.rolls and accepted(seen, name) != (wanted.versions[name],)
     ]  # fmt: skip
 
 
-def awaited(steps: Iterable[HandOver]) -> list[Step]:
+def awaited(steps: Iterable[SetCredential]) -> list[Step]:
     """The steps, each after the start of its server."""
     return [replace(step, after=() if step.to.kind in BY_FILE else (await_healthy(OWNERS[step.to.kind]),)) for step in steps]
 
@@ -85,11 +85,11 @@ def moves_back(wanted: Wanted, target: Target) -> bool:
     )
 
 
-def present(owner: Service, versions: Mapping[str, int]) -> list[HandOver]:
+def present(owner: Service, versions: Mapping[str, int]) -> list[SetCredential]:
     """Set the present secrets at a service that verifies them: after a restore or an undo its data holds those of another time.
     `versions`: secret -> present version. Those that the service takes up by itself whenever it starts are left to it."""
     return [
-        HandOver(f"{one.kind} {one.to.name}", f"set the current {one.to}", to=one.to, secret=one.secret, version=version)
+        SetCredential(f"{one.kind} {one.to.name}", f"set the current {one.to}", to=one.to, secret=one.secret, version=version)
         for one in TARGETS
         if one.owner == owner.name and one.secret in owner.late_secrets and one.kind not in BY_API
         and (version := versions.get(one.secret))
@@ -148,7 +148,7 @@ def rotations(plan: Plan, seen: Seen, wanted: Wanted, changes: Sequence[Rotation
     steps = list(plan.steps)
     for one in left:
         steps = _given(steps, seen, one.target, one.version)
-    settling = {step.key for step in steps if isinstance(step, HandOver) and step.settles}
+    settling = {step.key for step in steps if isinstance(step, SetCredential) and step.settles}
     late = settling | {step.key for step in steps if settling.intersection(step.after_keys)}
     early = [step for step in steps if step.key not in late]
     proofs = _proofs(wanted, [one.target.secret for one in left], tuple(early))
@@ -194,10 +194,10 @@ def with_export(plan: Plan, path: str, changes: Sequence[Rotation]) -> Plan:
 
 
 def _uses_cipher(step: Step) -> bool:
-    return seals(step) or (isinstance(step, HandOver) and step.secret == CIPHER and not step.settles)
+    return seals(step) or (isinstance(step, SetCredential) and step.secret == CIPHER and not step.settles)
 
 
-def _last_in_keycloak(steps: Sequence[Step], target: Target, kind: type[HandOver | VerifySecret]) -> tuple[Step, ...]:
+def _last_in_keycloak(steps: Sequence[Step], target: Target, kind: type[SetCredential | VerifySecret]) -> tuple[Step, ...]:
     """The last step of its kind that goes to Keycloak, for one that goes there too."""
     if target.owner != "keycloak":
         return ()
@@ -211,11 +211,11 @@ def _given(steps: list[Step], seen: Seen, target: Target, version: int) -> list[
     if seen.secret_versions.get(secret, 0) < version and not made:
         made.append(GenerateSecret(f"generate {secret}", f"generate secret {secret}", name=secret, version=version))
         steps.extend(made)
-    if any(isinstance(step, HandOver) and step.secret == secret for step in steps):
+    if any(isinstance(step, SetCredential) and step.secret == secret for step in steps):
         return steps
     # One after the other: the account in whose name Keycloak is changed may be the one whose secret changes.
-    gates = (*made, *_last_in_keycloak(steps, target, HandOver))
-    given = HandOver(f"hand {secret}", f"set the new {target.to}", gates, to=target.to, secret=secret, version=version)
+    gates = (*made, *_last_in_keycloak(steps, target, SetCredential))
+    given = SetCredential(f"hand {secret}", f"set the new {target.to}", gates, to=target.to, secret=secret, version=version)
     # Sealed only once it is valid: a release whose secret is refused would be none.
     steps = [replace(step, after=(*step.after, given)) if seals(step) else step for step in steps]
     place = next((number for number, step in enumerate(steps) if seals(step)), len(steps))

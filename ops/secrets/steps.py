@@ -69,7 +69,7 @@ class RemoveSecret(Step):
 
 
 @dataclass(frozen=True)
-class HandOver(Step):
+class SetCredential(Step):
     """Set a version of a credential on its server."""
 
     to: Account = field(kw_only=True)
@@ -83,7 +83,7 @@ class HandOver(Step):
     def run(self, execution: Execution) -> None:
         from ops.secrets import verifiers
 
-        verifiers.hand_over(execution.project, self)
+        verifiers.set_credential(execution.project, self)
 
 
 @dataclass(frozen=True)

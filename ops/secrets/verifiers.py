@@ -13,7 +13,7 @@ from ops.core import files
 from ops.core.errors import OpsError
 from ops.engines import postgres
 from ops.project import Project
-from ops.secrets.steps import HandOver, VerifySecret
+from ops.secrets.steps import SetCredential, VerifySecret
 from ops.secrets.table import target_named
 from ops.stack.model import Account
 from ops.stack.render import login_of, secret_name
@@ -136,7 +136,7 @@ VERIFIERS = {
 """Kind of account -> its verifier. Keycloak adds its own (ops/composition.py)."""
 
 
-def hand_over(project: Project, step: HandOver) -> None:
+def set_credential(project: Project, step: SetCredential) -> None:
     """Set a credential on its server. Raises OpsError where that is refused or nothing answers. What is surely valid is written
     down before and afterwards: a command that is killed in between leaves no wrong claim."""
     state, secret, version = project.state, step.secret, step.version

@@ -180,7 +180,7 @@ def compose(path: str, rounds: int, rate: int) -> Iterator[Figure]:
         with hold(project.state.lock, "bench", patiently=True), served(project, root / "podman.log") as socket:
             docker = Docker(path, project, socket)
             try:
-                hand_over(docker, stack, files[0])
+                set_credential(docker, stack, files[0])
                 with at_work(stack, folders[1], rate) as their_users:
                     orders = [partial(docker.up, file) for file in reversed(files)]
                     theirs = alternate(their_users, orders, rounds)
@@ -189,7 +189,7 @@ def compose(path: str, rounds: int, rate: int) -> Iterator[Figure]:
         yield from told("docker-compose", their_users, theirs)
 
 
-def hand_over(docker: Docker, stack: Drill, file: Path) -> None:
+def set_credential(docker: Docker, stack: Drill, file: Path) -> None:
     """The backend's containers, made by ours until now, are made by docker-compose. Nobody is at work meanwhile."""
     docker.remove()
     docker.up(file)

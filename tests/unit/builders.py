@@ -32,7 +32,7 @@ from ops.keycloak.realm.declaration import read_realm
 from ops.keycloak.realm.steps import ApplyRealm
 from ops.lifecycle.steps import RemoveFirewall
 from ops.releases.steps import ActivateRelease, WriteRelease
-from ops.secrets.steps import GenerateSecret, HandOver, StoreSecret
+from ops.secrets.steps import GenerateSecret, SetCredential, StoreSecret
 from ops.stack.allocate import allocate
 from ops.stack.compose import parse_stack
 from ops.stack.images import WantedImage
@@ -333,7 +333,7 @@ def _(step: Supervise, seen: Seen, release: Wanted) -> Seen:
 
 
 @_effect.register
-def _(step: HandOver, seen: Seen, release: Wanted) -> Seen:
+def _(step: SetCredential, seen: Seen, release: Wanted) -> Seen:
     versions = (step.beside, step.version) if step.beside else (step.version,)
     return replace(seen, accepted={**seen.accepted, step.secret: versions})
 

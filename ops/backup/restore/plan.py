@@ -41,7 +41,7 @@ from ops.deploy.steps import (
 )
 from ops.lifecycle.plan import stop_order
 from ops.secrets import plan as credentials
-from ops.secrets.steps import HandOver
+from ops.secrets.steps import SetCredential
 from ops.secrets.table import BY_API
 from ops.stack.model import Account, Seen, Stack
 from ops.stack.render import volume_name
@@ -332,8 +332,8 @@ def with_data(plan: Plan, found: Found, stack: Stack, versions: Mapping[str, int
         for step in filled if isinstance(step, FillVolume | RecoverCluster)
     }  # fmt: skip
     account = Account("role", "keycloak")
-    role = HandOver("role keycloak", f"set the current {account}", _of(healthy, "postgres"), to=account, secret=ROLE_SECRET,
-                    version=versions[ROLE_SECRET])  # fmt: skip
+    role = SetCredential("role keycloak", f"set the current {account}", _of(healthy, "postgres"), to=account,
+                         secret=ROLE_SECRET, version=versions[ROLE_SECRET])  # fmt: skip
     waits = {**ready, "keycloak": role}
     steps = [
         replace(step, after=(*step.after, waits[step.slot]))

@@ -27,7 +27,7 @@ from ops.keycloak.repair.steps import RecoverAdmin, RestoreOperations
 from ops.keycloak.rotate import credentials
 from ops.project import Project
 from ops.secrets import verifiers
-from ops.secrets.steps import HandOver
+from ops.secrets.steps import SetCredential
 from ops.secrets.table import TARGETS, target_named
 from ops.store import versions
 from ops.store.versions import secret_versions
@@ -107,8 +107,8 @@ def agree(project: Project, perform: Callable[[Step], None], report: Callable[[s
             continue
         if not verifiers.accepts(project, one.to, one.secret, present[one.secret]):
             report(f"setting the current {one.to}")
-            step = HandOver(f"agree {one.secret}", "", secret=one.secret, version=present[one.secret], to=one.to)
-            verifiers.hand_over(project, step)
+            step = SetCredential(f"agree {one.secret}", "", secret=one.secret, version=present[one.secret], to=one.to)
+            verifiers.set_credential(project, step)
 
 
 def prove(project: Project, deadline: float, report: Callable[[str], None]) -> None:

@@ -129,18 +129,18 @@ def obtain(project: Project, leaf: Leaf, names: Iterable[str]) -> None:
 
 def _prepare(project: Project, leaf: Leaf, issuer: Issuer) -> None:
     roots = [*imported.system_roots(), *pki.certificates_in(issuer.ca.encode())]
-    given = _issued(project, leaf, issuer, _replaced(project.state, leaf, issuer))
+    provided = _issued(project, leaf, issuer, _replaced(project.state, leaf, issuer))
     try:
-        root = imported.must_be_good(given, leaf.names, roots)
+        root = imported.must_be_good(provided, leaf.names, roots)
     except OpsError as problem:
         raise IssuerFailed(f"what it issued would be refused by clients: {problem.why}") from problem
     authority.trust_elsewhere(project.state, b"".join(pki.pem(one) for one in root))
     # The record first: a certificate in place of which nothing is known would count as imported, and never be renewed.
-    note(project, issuer, given.chain[0])
-    folder.stage(leaf.file(project.state.root), given.served(roots), leaf.owner)
+    note(project, issuer, provided.chain[0])
+    folder.stage(leaf.file(project.state.root), provided.served(roots), leaf.owner)
 
 
-def _issued(project: Project, leaf: Leaf, issuer: Issuer, replaces: x509.Certificate | None) -> imported.Given:
+def _issued(project: Project, leaf: Leaf, issuer: Issuer, replaces: x509.Certificate | None) -> imported.Provided:
     account = Book(project.state).account(issuer)
     if account is None:
         raise IssuerFailed("there is no account with it")
@@ -148,7 +148,7 @@ def _issued(project: Project, leaf: Leaf, issuer: Issuer, replaces: x509.Certifi
     challenge = project.settings.certificates.acme.challenge
     key, chain = asked.issue(leaf.names, challenge, answer_for(project), replaces)
     try:
-        found = imported.Given(pki.certificates_in(chain), pki.key_in(key))
+        found = imported.Provided(pki.certificates_in(chain), pki.key_in(key))
     except ValueError as problem:
         raise IssuerFailed(f"what it issued cannot be read: {problem}") from problem
     if not found.chain:
@@ -169,8 +169,8 @@ def rehearse(project: Project, leaf: Leaf, names: Iterable[str]) -> None:
     said = []
     for name in names:
         try:
-            given = _issued(project, leaf, named(project, name), None)
-            imported.must_be_good(given, leaf.names, given.chain[-1:])
+            provided = _issued(project, leaf, named(project, name), None)
+            imported.must_be_good(provided, leaf.names, provided.chain[-1:])
         except (IssuerFailed, OpsError) as problem:
             said.append(f"{name}: {problem.why}")
     if said:

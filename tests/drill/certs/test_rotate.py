@@ -208,7 +208,8 @@ def test_one_that_is_not_seen_on_the_wire_is_put_back(stack: Drill) -> None:
     waking.join()
 
     assert answer.returncode == 1, answer.stdout + answer.stderr
-    assert "the old certificate of backup is served as before" in answer.stderr
+    assert "restore the previous certificate of backup" in answer.stdout + answer.stderr
+    assert "the previous certificates are served as before" in answer.stderr
     assert shown(stack) == before
     assert not list(stack.project.state.certs.glob("*/.*.previous"))
 

@@ -18,7 +18,7 @@ from ops.keycloak.rotate import credentials as rotate
 from ops.keycloak.rotate.commands import target_of
 from ops.project import Project
 from ops.secrets.plan import Rotation, rotations
-from ops.secrets.steps import GenerateSecret, HandOver, VerifySecret
+from ops.secrets.steps import GenerateSecret, SetCredential, VerifySecret
 from ops.secrets.table import ADMINISTRATOR, CLIENTS, DATABASE
 from ops.stack.compose import parse_stack
 from ops.stack.model import Account, Seen
@@ -68,7 +68,7 @@ def test_new_version_is_made_stored_and_handed_over_between_the_old_container_an
     ]  # fmt: skip
     assert step(plan, f"generate {ROLE}").version == 2
     hand = step(plan, f"hand {ROLE}")
-    assert isinstance(hand, HandOver) and (hand.version, hand.to) == (2, Account("role", "keycloak"))
+    assert isinstance(hand, SetCredential) and (hand.version, hand.to) == (2, Account("role", "keycloak"))
     assert "remove keycloak" in before(plan, f"hand {ROLE}")
     assert f"hand {ROLE}" in before(plan, "promote keycloak")
 

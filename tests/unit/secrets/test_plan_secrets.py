@@ -15,7 +15,7 @@ from ops.deploy.steps import RemoveContainer
 from ops.releases.steps import WriteRelease
 from ops.secrets import plan
 from ops.secrets.plan import Rotation, rotations, told, version_for, with_export
-from ops.secrets.steps import HandOver, ProveLogin, VerifySecret
+from ops.secrets.steps import ProveLogin, SetCredential, VerifySecret
 from ops.secrets.table import TARGETS, consumers, must_be_rotatable, rotatable, target_named
 from ops.stack.compose import parse_stack
 from ops.stack.model import Account, Seen, Stack
@@ -133,7 +133,7 @@ def test_on_the_way_back_the_new_one_is_refused_again() -> None:
 
     assert "hand postgres-app" not in keys(back)
     settle = step(back, "settle postgres-app")
-    assert isinstance(settle, HandOver) and (settle.version, settle.beside) == (1, 0)
+    assert isinstance(settle, SetCredential) and (settle.version, settle.beside) == (1, 0)
     assert {"healthy backend-1", "healthy backend-2"} <= before(back, "settle postgres-app")
 
 

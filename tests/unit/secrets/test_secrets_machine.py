@@ -21,7 +21,7 @@ from ops.project import Project
 from ops.secrets import facts, verifiers
 from ops.secrets.facts import first_release
 from ops.secrets.search import Found, _look, forms, places
-from ops.secrets.steps import HandOver
+from ops.secrets.steps import SetCredential
 from ops.stack.model import Account
 from ops.store import versions
 
@@ -50,22 +50,22 @@ def told(monkeypatch: pytest.MonkeyPatch, project: Project) -> list[Any]:
     return found
 
 
-def hand(version: int, beside: int = 0) -> HandOver:
-    return HandOver("hand", "", secret=SECRET, version=version, to=Account("pair", "app"), beside=beside)
+def hand(version: int, beside: int = 0) -> SetCredential:
+    return SetCredential("hand", "", secret=SECRET, version=version, to=Account("pair", "app"), beside=beside)
 
 
 def test_only_what_is_sure_is_written_down_at_every_moment(project: Project, told: list[Any]) -> None:
-    verifiers.hand_over(project, hand(2, beside=1))
+    verifiers.set_credential(project, hand(2, beside=1))
     assert told[-1] == ("app", [(1, "value-1"), (2, "value-2")], (0, 1))
     assert versions.accepted(project.state, SECRET) == (1, 2)
 
-    verifiers.hand_over(project, hand(2))
+    verifiers.set_credential(project, hand(2))
     # Killed here, the old one may still be accepted: it is told once more.
     assert told[-1] == ("app", [(2, "value-2")], (0, 2))
     assert versions.accepted(project.state, SECRET) == (2,)
 
     # Back: neither is sure while it is told.
-    verifiers.hand_over(project, hand(1))
+    verifiers.set_credential(project, hand(1))
     assert told[-1][2] == (0,)
     assert versions.accepted(project.state, SECRET) == (1,)
     assert (project.state.secrets / SECRET / versions.ACCEPTED).stat().st_mode & 0o777 == 0o600
@@ -77,7 +77,7 @@ def test_nothing_is_claimed_where_telling_fails(project: Project, monkeypatch: p
 
     monkeypatch.setitem(verifiers.VERIFIERS, "pair", verifiers.Verifier(refuses, lambda *_: True))
     with pytest.raises(OpsError):
-        verifiers.hand_over(project, hand(2))
+        verifiers.set_credential(project, hand(2))
     assert versions.accepted(project.state, SECRET) == (0,)
 
 
@@ -91,9 +91,9 @@ def test_number_that_was_taken_back_is_not_used_again(project: Project) -> None:
 
 
 def test_what_was_taken_back_is_still_accepted_while_containers_leave_it(project: Project, told: list[Any]) -> None:
-    verifiers.hand_over(project, hand(2))
+    verifiers.set_credential(project, hand(2))
     versions.withdraw(project.state, SECRET, 2)
-    verifiers.hand_over(project, hand(1, beside=2))
+    verifiers.set_credential(project, hand(1, beside=2))
 
     assert told[-1] == ("app", [(2, "value-2"), (1, "value-1")], (0, 2))
     assert versions.accepted(project.state, SECRET) == (1, 2)
