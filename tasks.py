@@ -10,7 +10,7 @@ from ops.certificates import commands as certs
 from ops.certificates.acme import commands as certs_acme
 from ops.cli import program  # noqa: F401  (groups the commands of inv --list)
 from ops.deploy import commands as deploy
-from ops.host import doctor, service
+from ops.host import commands as host
 from ops.images import commands as images
 from ops.keycloak import commands as keycloak
 from ops.keycloak import fix as keycloak_fix
@@ -24,7 +24,6 @@ from ops.releases import commands as releases
 from ops.secrets import commands as secrets
 from ops.security_audit import commands as security_audit
 from ops.status import commands as status
-from ops.status import open
 
 namespace = Collection(
     deploy.deploy,
@@ -32,13 +31,13 @@ namespace = Collection(
     deploy.scale,
     status.status,
     logs.logs,
-    open.open_urls,
+    status.open_urls,
     restore.restore,
     lifecycle.start,
     lifecycle.stop,
     lifecycle.restart,
     lifecycle.destroy,
-    doctor.doctor,
+    host.doctor,
     images.build,
     Collection("app", app.check, app.new),
     Collection("images", images.list_images, images.save, images.load, images.prune),
@@ -66,5 +65,5 @@ namespace = Collection(
         secrets.decrypt,
     ),
     Collection("audit", security_audit.walls, audit_log.log, audit_log.verify),
-    Collection("service", service.install, service.remove),
+    Collection("service", host.install, host.remove),
 )

@@ -16,7 +16,6 @@ import pytest
 from ops.core.machine import REPOSITORY
 from ops.core.process import Result, run
 from ops.core.records import entries
-from ops.engines.podman.observe import images
 from tests.drill.stack import Drill, begun, inv
 from tests.smoke.live import eventually
 
@@ -186,9 +185,9 @@ def altered(tmp_path: Path) -> Altered:
 
 @pytest.fixture
 def same_images(untouched: Drill) -> Iterator[None]:
-    before = set(images(untouched.project.host))
+    before = set(untouched.project.engine.images())
     yield
-    assert set(images(untouched.project.host)) == before
+    assert set(untouched.project.engine.images()) == before
 
 
 @pytest.mark.usefixtures("same_images")

@@ -17,6 +17,7 @@ from ops.core.process import Result, shown
 from ops.core.state import State
 from ops.engines.engine import REMOVING, How, Network, OneOff, Proof, Report, Trial, Usage
 from ops.engines.podman import argv as podman
+from ops.engines.podman import observe, prove, supervise
 from ops.engines.podman.host import Host
 from ops.engines.podman.supervisor import firewall
 from ops.engines.podman.supervisor.health import Target, network_of, recover
@@ -56,10 +57,8 @@ class PodmanEngine:
 
     def _list(self) -> None:
         """List what runs for cAdvisor: it is not healthy before it has measured something, and the supervisor begins last."""
-        from ops.engines.podman.observe import inspected_containers
-
         with self._guard:
-            found = inspected_containers(self.host).values()
+            found = observe.inspected_containers(self.host).values()
             files.write(self.host.state.metrics / CONTAINERS, container_list(found))
 
     def version(self) -> tuple[int, ...] | None:
@@ -76,8 +75,6 @@ class PodmanEngine:
     # What is there.
 
     def observe(self, targets: Iterable[Target], images: Iterable[str] | None, *, with_health: bool) -> Seen:
-        from ops.engines.podman import observe
-
         return observe.observe(self.host, targets, images, with_health=with_health)
 
     def _names(self) -> frozenset[str]:
@@ -91,23 +88,15 @@ class PodmanEngine:
         return str(item["State"]["Status"]), int(item.get("RestartCount", 0))
 
     def containers(self) -> Mapping[str, Container]:
-        from ops.engines.podman import observe
-
         return observe.containers(observe.inspected_containers(self.host, self.label))
 
     def reasons(self, targets: Iterable[Target], containers: Mapping[str, Container]) -> Mapping[str, str]:
-        from ops.engines.podman import observe
-
         return observe.reasons(self.host, targets, {slot: one.said for slot, one in containers.items()})
 
     def without(self, targets: Iterable[Target], containers: Mapping[str, Container]) -> Mapping[str, str]:
-        from ops.engines.podman import observe
-
         return observe.dependencies_down(targets, {slot: one.said for slot, one in containers.items()})
 
     def usage(self, containers: Mapping[str, Container]) -> Mapping[str, Usage]:
-        from ops.engines.podman import observe
-
         return observe.usage({slot: one.said for slot, one in containers.items()})
 
     def connect(self, slot: str, port: int, timeout: float, address: str = "127.0.0.1") -> socket.socket:
@@ -136,9 +125,7 @@ class PodmanEngine:
         }
 
     def volumes(self) -> Mapping[str, Path | None]:
-        from ops.engines.podman.observe import mountpoints
-
-        return mountpoints(self.host)
+        return observe.mountpoints(self.host)
 
     def secrets(self) -> frozenset[str]:
         return frozenset(self._words("secret", "ls", "--format", "{{.Name}}"))
@@ -250,13 +237,9 @@ class PodmanEngine:
             self._podman("network", "rm", network, ok=None)
 
     def prove(self, proof: Proof, target: Target, report: Report) -> None:
-        from ops.engines.podman import prove
-
         prove.prove(self.host, proof, target, self.name(EDGE), report)
 
     def heals(self, slot: str, target: Target, patience: int) -> bool:
-        from ops.engines.podman import prove
-
         return prove.heals(self.host, slot, target, patience)
 
     # What containers stand on.
@@ -298,14 +281,10 @@ class PodmanEngine:
     # Images.
 
     def images(self, tags: Iterable[str] | None = None) -> Mapping[str, str]:
-        from ops.engines.podman.observe import own_images
-
-        return own_images(self.host, tags)
+        return observe.own_images(self.host, tags)
 
     def image_sizes(self, tags: Iterable[str]) -> Mapping[str, int]:
-        from ops.engines.podman.observe import identified
-
-        return {tag: size for tag, (_, size) in identified(self.host, tags).items()}
+        return {tag: size for tag, (_, size) in observe.identified(self.host, tags).items()}
 
     def inspect_image(self, reference: str) -> Mapping[str, Any] | None:
         answer = self._podman("image", "inspect", reference, ok=None)
@@ -358,16 +337,10 @@ class PodmanEngine:
     # Supervision.
 
     def supervise(self, sources: Mapping[str, str], content: Mapping[str, Any], version: str) -> None:
-        from ops.engines.podman.supervise import start_supervisor
-
-        start_supervisor(self.host.state, sources, content, version, self.host.environment)
+        supervise.start_supervisor(self.host.state, sources, content, version, self.host.environment)
 
     def supervised(self) -> str:
-        from ops.engines.podman.supervise import supervisor_version
-
-        return supervisor_version(self.host.state)
+        return supervise.supervisor_version(self.host.state)
 
     def end_supervision(self) -> None:
-        from ops.engines.podman.supervise import end_supervision
-
-        end_supervision(self.host.state)
+        supervise.end_supervision(self.host.state)

@@ -85,11 +85,6 @@ def containers(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Container]:
     return {slot: container(slot, item, found) for slot, item in found.items()}
 
 
-def images(host: Host) -> dict[str, tuple[str, str]]:
-    """Tag -> (image id, nothing)."""
-    return {tag: (identity, "") for tag, identity in own_images(host).items()}
-
-
 def own_images(host: Host, tags: Iterable[str] | None = None) -> dict[str, str]:
     """Tag -> image id, of those of these that are on this host; None: of every image of a stack."""
     if tags is None:

@@ -24,7 +24,6 @@ from ops.project import Project, must_exist, open_project
 from ops.stack.allocate import as_json
 from ops.stack.seccomp import tightened
 from ops.status import commands as status
-from ops.status import open
 
 Runs = Callable[[Sequence[str]], str]
 
@@ -196,7 +195,7 @@ def test_project_that_was_deployed_once_exists_without_asking_podman(project: Pr
     assert used == []
 
 
-@pytest.mark.parametrize("command", [status.status, logs.logs, open.open_urls], ids=lambda command: str(command.name))
+@pytest.mark.parametrize("command", [status.status, logs.logs, status.open_urls], ids=lambda command: str(command.name))
 def test_command_on_a_project_that_does_not_exist_ends_with_3(
     project: Project, command: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

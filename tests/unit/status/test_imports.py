@@ -27,7 +27,7 @@ print(*sys.modules)
 OF_DEPLOYS = ("ops.deploy", "ops.images", "ops.engines.podman.images", "ops.core.executor", "ops.keycloak.realm", "ops.host")
 COMMANDS = (
     "ops.deploy", "ops.deploy.commands", "ops.images", "ops.images.commands",
-    "ops.keycloak.realm", "ops.keycloak.realm.commands", "ops.host", "ops.host.doctor", "ops.host.service",
+    "ops.keycloak.realm", "ops.keycloak.realm.commands", "ops.host", "ops.host.commands",
 )  # fmt: skip
 """Loaded by tasks.py: they declare the commands."""
 

@@ -1,14 +1,47 @@
-"""inv service.install: bring the stack up at boot, by a systemd unit."""
+"""inv doctor: what this host has and lacks, and what to type; inv service.install: the stack at boot, by a systemd unit."""
 
 from __future__ import annotations
 
+import json as json_module
+from dataclasses import asdict
 from pathlib import Path
 
 from invoke import Context
 
 from ops.cli.command import verb
+from ops.core import files
+from ops.core.errors import HostLacks
+from ops.core.machine import host_facts
+from ops.core.plan import Described, Plan
+from ops.core.process import run
 
 UNITS = Path("/etc/systemd/system")
+_MARK = {"good": "[green]ok[/green]     ", "warning": "[yellow]warning[/yellow]", "bad": "[red]bad[/red]    "}
+
+
+@verb(changes=False, help={"json": "print the findings for other programs"})
+def doctor(c: Context, json: bool = False) -> None:
+    """Check this host and say what to type.
+
+    Podman, cgroups, limits, space, ports, clock, registries.
+    """
+    from ops.cli import show
+    from ops.host.findings import findings
+    from ops.host.preflight import look_around
+    from ops.project import open_project
+
+    found = findings(look_around(open_project(root_needed=False)))
+    if json:
+        print(json_module.dumps([asdict(finding) for finding in found], indent=2))
+    else:
+        for finding in found:
+            meaning = f": {finding.meaning}" if finding.meaning else ""
+            show.out.print(f"{_MARK[finding.level]} {finding.what}{meaning}")
+            if finding.cure:
+                show.out.print(f"        next: {finding.cure}")
+    bad = [finding for finding in found if finding.level == "bad"]
+    if bad:
+        raise HostLacks(f"{len(bad)} finding(s) prevent the stack from running here", bad[0].what, bad[0].cure)
 
 
 @verb(help={"show": "print the unit, and install nothing"})
@@ -18,11 +51,6 @@ def install(c: Context, show: bool = False) -> None:
     Installs a unit that also keeps the health supervisor running.
     """
     from ops.audit_log.record import audited
-    from ops.core import files
-    from ops.core.errors import HostLacks
-    from ops.core.machine import host_facts
-    from ops.core.plan import Described, Plan
-    from ops.core.process import run
     from ops.host.unit import unit, unit_name
     from ops.project import open_project
 
@@ -50,10 +78,6 @@ def remove(c: Context) -> None:
     The running stack stays as it is.
     """
     from ops.audit_log.record import audited
-    from ops.core.errors import HostLacks
-    from ops.core.machine import host_facts
-    from ops.core.plan import Described, Plan
-    from ops.core.process import run
     from ops.host.unit import unit_name
     from ops.project import open_project
 
