@@ -32,12 +32,11 @@ READS_THE_CHECKOUT = ("ops/stack/checkout.py", "ops/stack/repositories.py", "ops
 PURE_BESIDE = (
     "audit_log.entries", "backup.restore.target", "backup.sets", "certificates.participant", "certificates.pki",
     "certificates.served.renewal", "core.errors", "deploy.containers", "deploy.measure", "deploy.scale",
-    "engines.podman.argv",
-    "engines.podman.supervisor.judge", "host.findings", "host.unit", "keycloak.participant", "keycloak.realm.change",
-    "keycloak.realm.components", "keycloak.realm.declaration", "keycloak.realm.export", "keycloak.realm.flows",
-    "keycloak.realm.kinds", "keycloak.realm.rights", "keycloak.repair.containers", "keycloak.repair.situation",
-    "keycloak.repair.sql", "keycloak.rotate.keys", "keycloak.schema.upgrade", "logs.query", "releases.headline",
-    "secrets.table", "security_audit.admission", "security_audit.facts", "security_audit.judge",
+    "engines.podman.argv", "engines.podman.supervisor.judge", "host.findings", "host.unit", "keycloak.participant",
+    "keycloak.realm.change", "keycloak.realm.components", "keycloak.realm.declaration", "keycloak.realm.export",
+    "keycloak.realm.flows", "keycloak.realm.kinds", "keycloak.realm.rights", "keycloak.repair.containers",
+    "keycloak.repair.situation", "keycloak.repair.sql", "keycloak.rotate.keys", "keycloak.schema.upgrade", "logs.query",
+    "releases.headline", "secrets.table", "security_audit.admission", "security_audit.facts", "security_audit.judge",
     "security_audit.listeners", "security_audit.report",
 )  # fmt: skip
 """Modules that only decide, besides those whose name says so."""

@@ -163,43 +163,45 @@ def _counts(dump: Dump) -> Mapping[str, int]:
 
 def _with_dump(plan: Plan, found: Found, *, review: bool) -> Plan:
     """A dump once the old Keycloak has stopped, so that no write is missing from it, and before the new one starts."""
-    steps = list(plan.steps)
-    gates = _gates(steps)
-    reviewed: list[Step] = []
+    steps, first = list(plan.steps), _gates(plan.steps)
     if review:
         images = tuple(step for step in steps if isinstance(step, BuildImage | FetchImage) and step.name == SLOT)
         title = f"list what Keycloak {found.server.version} will migrate".replace("  ", " ")
-        review_step = ReviewMigrations(REVIEW, title, (*images, *_postgres(steps)), tag=found.tag)
-        reviewed.append(review_step)
-        steps = [_later(step, review_step) if _ends(step) else step for step in steps]
-    steps = _listed_before(steps, reviewed, lambda step: _ends(step) or _takes_place(step))
-    dump = DumpDatabase(DUMP, "dump Keycloak's database", (*gates, *reviewed), database=DATABASE)
-    steps = [_once(_gated(step, dump)) for step in steps]
-    return replace(
-        plan, steps=_after_health(_listed_before(steps, [dump], _takes_place), (VerifyLogins(VERIFY, "try logins"),))
-    )
+        reviewed = ReviewMigrations(REVIEW, title, (*images, *_postgres(steps)), tag=found.tag)
+        steps = _with(steps, reviewed, lambda step: _ends(step) or _takes_place(step), waits=_ends)
+        first = (*first, reviewed)
+    dump = DumpDatabase(DUMP, "dump Keycloak's database", first, database=DATABASE)
+    steps = _with([_once(step) for step in steps], dump, _takes_place, waits=_takes_place)
+    return replace(plan, steps=_after_health(steps, VerifyLogins(VERIFY, "try logins")))
 
 
 def _with_restore(plan: Plan, server: Server, dump: Dump, *, dump_first: bool) -> Plan:
-    """The dump goes in once nothing writes any more, and before its own Keycloak starts."""
-    steps, gates = list(plan.steps), _gates(plan.steps)
-    extra: list[Step] = []
+    """The dump is restored once nothing writes any more, and before its own Keycloak starts."""
+    steps, first = list(plan.steps), _gates(plan.steps)
     if dump_first:
-        extra.append(DumpDatabase(DUMP, "dump Keycloak's database as it is now", gates, database=DATABASE))
-        gates = (*gates, *extra)
+        now = DumpDatabase(DUMP, "dump Keycloak's database as it is now", first, database=DATABASE)
+        steps, first = _with(steps, now, _takes_place), (*first, now)
     title = f"restore Keycloak's database as of {when(dump.at)}"
-    restore = RestoreDatabase(RESTORE, title, gates, database=DATABASE, path=f"dumps/{dump.name}")
-    extra.append(restore)
-    steps = [_gated(step, restore) for step in steps]
+    restore = RestoreDatabase(RESTORE, title, first, database=DATABASE, path=f"dumps/{dump.name}")
+    # A container in its place has been preceded by this, so that it may be started whatever was killed meanwhile.
+    steps = _with(steps, restore, _takes_place, waits=_takes_place)
     note = f"Keycloak {server.version} gets its database of {when(dump.at)} back: {words(_counts(dump))}"
     drop = DropBeside("drop former keycloak", "drop the replaced database", database=DATABASE)
-    return replace(plan, notes=(*plan.notes, note), steps=_after_health(_listed_before(steps, extra, _takes_place), (drop,)))
+    return replace(plan, notes=(*plan.notes, note), steps=_after_health(steps, drop))
 
 
-def _listed_before(steps: list[Step], extra: list[Step], where: Callable[[Step], bool]) -> list[Step]:
-    """Steps are listed in an order in which they could run."""
+def _with(
+    steps: list[Step], more: Step, where: Callable[[Step], bool], waits: Callable[[Step], bool] = lambda step: False
+) -> list[Step]:
+    """The steps with one more, in an order in which they could run.
+
+    Parameters
+    ----------
+    where: of which steps it is listed before the first. waits: which steps wait for it.
+    """
     first = next(number for number, step in enumerate(steps) if where(step))
-    return [*steps[:first], *extra, *steps[first:]]
+    waiting = [replace(step, after=(*step.after, more)) if waits(step) else step for step in steps]
+    return [*waiting[:first], more, *waiting[first:]]
 
 
 def _takes_place(step: Step) -> bool:
@@ -212,15 +214,6 @@ def _ends(step: Step) -> bool:
 
 def _is_start(step: Step) -> bool:
     return isinstance(step, StartContainer | RestartContainer) and step.slot == SLOT
-
-
-def _gated(step: Step, first: Step) -> Step:
-    """A container in its place has been preceded by this, so that it may be started whatever was killed meanwhile."""
-    return _later(step, first) if _takes_place(step) else step
-
-
-def _later(step: Step, first: Step) -> Step:
-    return replace(step, after=(*step.after, first))
 
 
 def _once(step: Step) -> Step:
@@ -241,10 +234,8 @@ def _gates(steps: Iterable[Step]) -> tuple[Step, ...]:
     return tuple({step.key: step for step in gates}.values())
 
 
-def _after_health(steps: list[Step], more: Iterable[Step]) -> tuple[Step, ...]:
+def _after_health(steps: list[Step], more: Step) -> tuple[Step, ...]:
     healthy = [step for step in steps if isinstance(step, AwaitHealthy) and step.slot == SLOT]
-    after = (*healthy, *(step for step in steps if isinstance(step, ApplyRealm)))
-    last = [step for step in steps if isinstance(step, Supervise)]
-    before = [step for step in steps if not isinstance(step, Supervise)]
-    added = [replace(step, after=after) for step in more]
-    return linked((*before, *added, *(replace(step, after=(*step.after, *added)) for step in last)))
+    added = replace(more, after=(*healthy, *(step for step in steps if isinstance(step, ApplyRealm))))
+    last = [replace(step, after=(*step.after, added)) for step in steps if isinstance(step, Supervise)]
+    return linked((*(step for step in steps if not isinstance(step, Supervise)), added, *last))
