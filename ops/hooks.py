@@ -43,7 +43,7 @@ def before(project: Project, plan: Plan, report: Report, note: Note) -> None:
 
     Parameters
     ----------
-    report: told each line that a hook says. note: told the outcome of each, for the audit trail.
+    report: receives each line that a hook says. note: receives the outcome of each, for the audit log.
     """
     for verb in occasions(plan):
         run_hooks(project, "pre", verb, plan, report, note)
@@ -72,7 +72,7 @@ def run_hooks(
     Parameters
     ----------
     when: `pre` or `post`. verb: `build`, `deploy` or `rollback`. plan: given to them as JSON.
-    report: told each line that a hook says. note: told the outcome of each.
+    report: receives each line that a hook says. note: receives the outcome of each.
 
     Raises OpsError where a hook fails or takes too long, UsageProblem where the folder holds what cannot be run.
     """

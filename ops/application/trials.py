@@ -264,7 +264,7 @@ def _left_waiting(stage: Stage) -> str:
             with connected(stage) as plain, secured(stage, plain):
                 pass
         except TimeoutError:
-            return "a new connection is neither answered nor refused: the port stays open, and nobody accepts"
+            return "a new connection is neither answered nor refused: the port stays open, and nothing accepts"
         except OSError:
             pass
         time.sleep(0.1)

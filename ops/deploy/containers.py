@@ -1,4 +1,4 @@
-"""Which containers have to be created, replaced or mended, and in which order, so that nobody notices more than must be."""
+"""Which containers are created, replaced or restarted, and in which order, so that users are interrupted least."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ NEVER_STARTED = ("created", "configured", "initialized")
 
 @dataclass(frozen=True)
 class Options:
-    """How a release is brought about.
+    """How a release is deployed.
 
     `release`: its number. `settle`: seconds that the first new container of a service must run without fault before an old
-    one is touched. `migrate`: whether databases are brought up to it; not on the way back. `contracting`: whether a migration
+    one is touched. `migrate`: whether databases are migrated to it; not on the way back. `contracting`: whether a migration
     may take away what an older release needs.
     """
 
@@ -129,10 +129,10 @@ def _service(
     work.steps += fresh
     # What does not serve goes first: nothing is lost with it, and the others are left alone until it serves again.
     previous: list[Step] = []
-    told = gathered(lambda one: one.between(wanted, seen, service))
+    between = gathered(lambda one: one.between(wanted, seen, service))
     for slot in idle:
         work.steps += _replace(
-            service, slot, [*before, *previous], options, gate=service.replicated and reached, meanwhile=told, own=own
+            service, slot, [*before, *previous], options, gate=service.replicated and reached, meanwhile=between, own=own
         )
         previous, own = work.steps[-1:], []
     if rolled:
@@ -141,10 +141,10 @@ def _service(
         work.steps += _roll(service, rolled, [*before, *previous, *healthy], options, movers)
     else:
         for slot in serving:
-            work.steps += _replace(service, slot, [*before, *previous], options, gate=False, meanwhile=told, own=own)
+            work.steps += _replace(service, slot, [*before, *previous], options, gate=False, meanwhile=between, own=own)
             previous, own = work.steps[-1:], []
     unchanged = [slot for slot in service.slots() if slot not in slots]
-    late = _behind(told, gates) if any(seen.containers[slot].state in NEVER_STARTED for slot in unchanged) else []
+    late = _behind(between, gates) if any(seen.containers[slot].state in NEVER_STARTED for slot in unchanged) else []
     work.steps += [*late, *_mend(work, seen, service, unchanged, [*gates, *late], moved=moved)]
     serve: list[Step] = [*map(await_healthy, service.slots()), _retirement(service, [])]
     work.steps += _behind(gathered(lambda one: one.behind(wanted, seen, service)), [*gates, *serve])
@@ -201,7 +201,7 @@ def _clear(work: _Work, wanted: Wanted, seen: Seen, service: Service, after: lis
     """Make room at an address that is to be held by another container than now.
 
     Podman removes a holder only after those that stand in its network, and publishes a port only once. So they go first, then
-    the holder: the one of another definition, or the one that a release without any is brought back from.
+    the holder: the one of another definition, or one that the wanted release does not have.
 
     Returns what must be done before the new container of this service is created.
     """
@@ -230,8 +230,8 @@ def _fresh(
     cleared: list[Step],
 ) -> list[Step]:  # fmt: skip
     """Containers in places that are empty, or will be by then."""
-    told = gathered(lambda one: one.between(wanted, seen, service)) if slots else []
-    steps = _behind(told, [*ready, *gates, *cleared])
+    between = gathered(lambda one: one.between(wanted, seen, service)) if slots else []
+    steps = _behind(between, [*ready, *gates, *cleared])
     gates = [*gates, *steps]
     together = not cleared and not any(step.key == f"create {service.shares}" for step in work.steps)
     for slot in slots:
@@ -333,16 +333,16 @@ def _replace(
     """
     removal = _removal(service, slot, after)
     owned = [replace(step, after=(*step.after, removal)) for step in own]
-    handed = [*owned, *_behind(meanwhile, [removal])]
+    between = [*owned, *_behind(meanwhile, [removal])]
     # A container in its place has been preceded by this, so that it can be started whatever was killed meanwhile.
-    promotion = _promotion(slot, [removal, *handed])
+    promotion = _promotion(slot, [removal, *between])
     start = _start(slot, [promotion])
     healthy = (
         _proof(service, slot, start, options, settle=False)
         if gate
         else await_healthy(slot, [start], deadline=service.start_seconds)
     )
-    return [removal, *handed, promotion, start, healthy]
+    return [removal, *between, promotion, start, healthy]
 
 
 def _creation(wanted: Wanted, slot: str) -> CreateContainers:
@@ -371,7 +371,7 @@ def _creations(wanted: Wanted, fresh: list[str], ready: list[Step]) -> list[Step
 
 def _mend(work: _Work, seen: Seen, service: Service, slots: list[str], gates: list[Step], *, moved: bool) -> list[Step]:
     """A container as wanted that does not run, or runs and is not healthy, is started again; so is one that has lost its
-    network, or is about to (`moved`). What is not healthy may still be of some use to somebody: replicas take turns, and one
+    network, or is about to (`moved`). What is not healthy may still serve some requests: replicas take turns, and one
     that heals once it has what it lacked is not restarted."""
     steps: list[Step] = []
     turn: list[Step] = []

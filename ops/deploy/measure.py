@@ -10,7 +10,7 @@ from typing import Any
 
 GET, POST, WEBSOCKET, DOWNLOAD = KINDS = ("get", "post", "websocket", "download")
 MOST_FAILURES = 10
-"""Failures that a summary names; the rest are counted. The first ones tell what happened, those that were not announced
+"""Failures that a summary names; the rest are counted. The first ones show what happened, those that were not announced
 before all others."""
 ORDERLY_CLOSES = frozenset({1000, 1001, 1005, 1012, 1013})
 """RFC 6455 and the IANA registry: done, going away, no code, service restart, try again later: clients just connect anew."""
@@ -49,7 +49,7 @@ class Sample:
     """Why it failed; empty when it did not."""
     retried: bool = False
     attempts: int | None = None
-    """How often the server has carried out this POST, where it tells."""
+    """How often the server has carried out this POST, where its answer says so."""
     closed: int | None = None
 
     @property
@@ -60,8 +60,8 @@ class Sample:
         """One line of the prober's file; what has nothing to say is left out."""
         always = {"at": round(self.at, 4), "kind": self.kind, "ms": round(self.ms, 2)}
         more = {"retried": self.retried or None, "attempts": self.attempts, "closed": self.closed}
-        told = {name: value for name, value in more.items() if value is not None}
-        return json.dumps({**always, "status": self.status, "failed": self.failed, **told}) + "\n"
+        known = {name: value for name, value in more.items() if value is not None}
+        return json.dumps({**always, "status": self.status, "failed": self.failed, **known}) + "\n"
 
 
 def judge(outcome: Outcome) -> str:
@@ -118,7 +118,7 @@ def _window(sample: Sample, began: float, ended: float) -> str:
 
 
 def _latencies(windows: Mapping[str, Sequence[Sample]], percent: float) -> dict[str, float | None]:
-    """Of answered GETs and POSTs alone: a download takes as long as it was asked to, a refusal at once tells nothing."""
+    """Of answered GETs and POSTs alone: a download takes as long as it was asked to, a refusal at once says nothing."""
     return {
         name: nearest_rank((s.ms for s in samples if s.kind in {GET, POST} and not s.failed), percent)
         for name, samples in windows.items()
@@ -143,7 +143,7 @@ def summarise(
     samples: in any order. began, ended: of the deploy, in seconds since the epoch. interruptions: beginning and end of each
     time in which requests fail as the plan has announced.
 
-    Counts are of the requests that the deploy can have touched, so of those during and after it; `failed_before` tells
+    Counts are of the requests that the deploy can have touched, so of those during and after it; `failed_before` says
     whether all was well before, `announced` how many of the failed ones belong to interruptions. Percentiles are nearest-rank,
     in milliseconds; null where nothing was measured.
     """

@@ -1,4 +1,4 @@
-"""The prober beside a deploy: started, read, ended. What goes wrong with it is told, and never stops the deploy."""
+"""The prober beside a deploy: started, read, ended. What goes wrong with it is noted, and never stops the deploy."""
 
 from __future__ import annotations
 

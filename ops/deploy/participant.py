@@ -42,7 +42,7 @@ class Participant:
     """
 
     def reading(self, project: Project, wanted: Wanted, only: str | None) -> AbstractContextManager[Read]:
-        """Reads what the engine does not tell, while the engine is read; what the block yields adds it to that."""
+        """Reads what the engine does not know, while the engine is read; what the block yields adds it to that."""
         return nullcontext(lambda wanted, seen: seen)
 
     def refuse(self, project: Project, seen: Seen) -> None:
@@ -77,7 +77,7 @@ class Participant:
         return ()
 
     def losses(self, wanted: Wanted, seen: Seen, only: str | None) -> Sequence[str]:
-        """What its steps delete, for whoever has to confirm it."""
+        """What its steps delete: the operator confirms it."""
         return ()
 
     def changes(self, steps: Iterable[Step]) -> Sequence[Change]:

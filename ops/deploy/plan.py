@@ -198,7 +198,7 @@ def _orphans(wanted: Wanted, seen: Seen, steps: Iterable[Step]) -> list[Step]:
 
 
 def _former_networks(wanted: Wanted, seen: Seen, after: Iterable[Step]) -> list[Step]:
-    """Networks that nobody stands on any more: what leads out of the host goes with the setting that asked for it."""
+    """Networks that no container needs any more, such as one that leads out of the host for a setting that is gone."""
     project = wanted.stack.project
     former = sorted(seen.networks - {network_name(project, name) for name in wanted.stack.networks})
     return [
@@ -279,7 +279,7 @@ def _change(wanted: Wanted, seen: Seen, service: Service, steps: list[Step]) -> 
     if any(isinstance(step, AwaitHealthy) and step.slot == service.surge_slot for step in steps):
         return Change(service.name, "roll", why)
     if created & removed:
-        # What is lost with a holder is told of the service that it holds the address for.
+        # The interruption by a holder is that of the service whose address it holds.
         alone = not service.holds and not any(slot in seen.containers and slot not in created for slot in service.slots())
         return _missed(seen, service, "recreate", why) if alone else Change(service.name, "recreate", why)
     if created:

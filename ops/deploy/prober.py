@@ -44,7 +44,7 @@ POST_EVERY = 5
 BROKEN_OFF = 1006
 """RFC 6455: the code that an endpoint reports for a socket that ended without a close frame."""
 NO_CODE = 1005
-"""RFC 6455: the same for a close frame that tells no code."""
+"""RFC 6455: the same for a close frame without a code."""
 SWITCHED = 101
 """HTTP status of an open WebSocket."""
 
@@ -110,12 +110,12 @@ def kinds(config: Config) -> Iterator[str]:
 
 
 def attempts_told(body: bytes) -> int | None:
-    """How often the server has carried out this POST, if its answer tells."""
+    """How often the server has carried out this POST, if its answer says so."""
     try:
-        told = json.loads(body)["attempts"]
+        found = json.loads(body)["attempts"]
     except (ValueError, KeyError, TypeError, IndexError):
         return None
-    return told if isinstance(told, int) else None
+    return found if isinstance(found, int) else None
 
 
 def _tracing() -> aiohttp.TraceConfig:
@@ -153,7 +153,7 @@ class Prober:
         self._out.write(sample.as_line())
 
     async def run(self, stopped: asyncio.Event) -> None:
-        """Until told to stop, and then until the last requests have been answered or given up.
+        """Until it is stopped, and then until the last requests have been answered or given up.
 
         Raises whatever a part of it could not cope with: a measurement with a hole is none.
         """
@@ -314,7 +314,7 @@ async def _cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:
 
 
 def _stops(stopped: asyncio.Event) -> None:
-    """SIGTERM, or the end of standard input: whoever started this has gone."""
+    """SIGTERM, or the end of standard input: the command that started this has ended."""
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stopped.set)
 

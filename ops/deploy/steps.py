@@ -29,7 +29,7 @@ CHECK_SECONDS = 120.0
 """For the question what a database lacks."""
 BACKUP_SECONDS = 6 * 3600.0
 REFUSED = 9
-"""Exit code of an image that was asked to migrate, has a contracting migration to do, and was not told that it may."""
+"""Exit code of an image that was asked to migrate, has a contracting migration to do, and is not allowed to."""
 
 # Containers.
 

@@ -43,7 +43,7 @@ class Goal:
     verb: str
     project: Project
     want: Callable[[Seen | None], Wanted]
-    """The wanted release, given what was seen; None where only the containers to look at are asked for."""
+    """The wanted release, given what was observed; None: before that, for the containers to observe."""
     options: Options
     only: str | None = None
     without: Callable[[Seen], Seen] = lambda seen: seen
@@ -181,7 +181,7 @@ def _decided(goal: Goal) -> Decision:
 
 
 def _recognise(project: Project) -> None:
-    """A release that is as wanted has served, also where the command that brought it about was killed before it said so."""
+    """A release that is as wanted has served, also where the command that deployed it was killed before it said so."""
     from ops.stack.release import GOOD, Activation, good_releases
     from ops.store.releases import activations, current_number, record_activation
 

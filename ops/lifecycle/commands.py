@@ -1,4 +1,4 @@
-"""inv stop, start, restart, destroy: what exists, brought down and up again."""
+"""inv stop, start, restart, destroy: what exists is stopped, started and removed."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def destroy(c: Context, keep_data: bool = True, yes: bool = False) -> None:
     from ops.observed import observe
     from ops.project import open_project
 
-    # With a key that is lost, that the rest can be removed is all the more wanted.
+    # Also where the key of the secrets is gone: what remains must be removable.
     project = open_project(secrets_needed=False)
 
     def decide() -> Plan:

@@ -69,9 +69,9 @@ def plan_start(stack: Stack, seen: Seen, supervise: Mapping[str, Any], version: 
         needed = [slot for need in service.needs for slot in stack.services[need].slots() if slot in stopped]
         gates = (*filtered, *map(await_healthy, needed))
         for slot in service.slots():
-            # One that runs while its holder does not, or that has lost its network, is of no use to anybody.
-            lost = slot in seen.containers and (service.shares in stopped or seen.containers[slot].stranded)
-            if slot in stopped or lost:
+            # One that runs while its holder does not, or that has lost its network, serves nobody.
+            stranded = slot in seen.containers and (service.shares in stopped or seen.containers[slot].stranded)
+            if slot in stopped or stranded:
                 key, title = f"start {slot}", f"start {slot}"
                 start = (
                     StartContainer(key, title, gates, slot=slot)
