@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from io import StringIO
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from rich.console import Console
 
-from ops import composition
+from ops import composition, execution
 from ops.cli import show
-from ops.cli.execute import DONE, FAILED, REVERTED, Decision, Operation, Revert, execute, planned
+from ops.cli.execute import DONE, FAILED, REVERTED, Decision, Operation, Revert, UnderWay, confirm, execute, planned
 from ops.core.errors import HostLacks, LockHeld, NeedsPerson, OpsError
-from ops.core.lock import busy, hold
+from ops.core.lock import busy, hold, holder
 from ops.core.plan import Described, Plan
 from ops.core.records import entries
+from ops.project import Project
 from tests.unit.deploy.test_reverts import World
 from tests.unit.deploy.test_reverts import world as world  # noqa: PLC0414  (a fixture)
 
@@ -267,3 +271,113 @@ def test_success_is_told(world: World) -> None:
     told: list[tuple[str, str]] = []
     execute(Operation(world.project, "work", reverting(world, told)))
     assert told == [(DONE, "")]
+
+
+# What others are given.
+
+
+@pytest.mark.parametrize("more", [{"plan_only": True, "locks_to_plan": True}, {"yes": True}, {}])
+def test_lock_bears_the_name_of_the_command(world: World, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]) -> None:
+    holders: list[str] = []
+
+    def look() -> None:
+        holders.append(who.verb if (who := holder(world.state.lock)) else "nobody")
+
+    def refused(*_: object) -> bool:
+        look()
+        return False
+
+    def decide() -> Decision:
+        look()
+        return deciding(world)() if more else Decision(world.project, Plan("work", STEPS, destroys=("x",)))
+
+    monkeypatch.setattr(show, "ask", refused)
+    with suppress(OpsError):
+        execute(Operation(world.project, "work", decide, plans_first=False, tidy=look, **more))
+
+    assert holders == (["work", "work"] if more else ["work", "nobody", "work"])
+
+
+def test_word_that_confirms_is_yes_where_no_other_is_wanted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def ask(*given: str) -> bool:
+        asked.append((given[0], given[1]))
+        return True
+
+    monkeypatch.setattr(show, "ask", ask)
+    execute(work(world, destroys=("x",)))
+    world.done.clear()
+    execute(work(world, destroys=("x",), word="cc03"))
+    confirm(Plan("work", STEPS, destroys=("x",)), yes=False)
+
+    assert asked == [("Type yes to continue.", "yes"), ("Type cc03 to continue.", "cc03"), ("Type yes to continue.", "yes")]
+
+
+def test_hooks_can_leave_notes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = StringIO()
+    monkeypatch.setattr(show, "err", Console(file=written, width=120))
+
+    @contextmanager
+    def locked(project: Project, verb: str, note: Callable[[str], None]) -> Iterator[None]:
+        note(f"{verb} is locked")
+        yield
+
+    @contextmanager
+    def executing(change: UnderWay) -> Iterator[None]:
+        change.note(f"{change.plan.verb} begins")
+        yield
+
+    monkeypatch.setattr(composition, "WHILE_LOCKED", (locked,))
+    monkeypatch.setattr(composition, "WHILE_EXECUTING", (executing,))
+    execute(work(world))
+
+    assert written.getvalue().splitlines() == ["note: work is locked", "note: work begins"]
+
+
+def test_steps_run_with_the_release_of_the_decision(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+    executed: list[Any] = []
+    totals: list[int] = []
+
+    class Model:
+        def __init__(self, *given: Any) -> None:
+            self.given, self.do = given, world.perform
+            made.append(self)
+
+    progress = show.progress
+
+    def counted(total: int) -> show.Progress:
+        totals.append(total)
+        return progress(total)
+
+    monkeypatch.setattr(show, "progress", counted)
+    monkeypatch.setattr(execution, "Execution", Model)
+    release: Any = "release 7"
+    first = deciding(world, wanted=release, executed=lambda *given: executed.append(given))()
+    execute(Operation(world.project, "work", lambda: first))
+    deployed: Any = SimpleNamespace(**{**world.project.__dict__, "deployed": "release 3"})
+    execute(Operation(deployed, "work", lambda: Decision(deployed, Plan("work", STEPS))))
+
+    assert [one.given[2] for one in made] == ["release 7", "release 3"] and totals == [2, 2]
+    assert made[0].given[0].state is world.state and made[1].given[0] is deployed
+    assert executed == [(first, made[0])]
+
+
+@pytest.mark.parametrize(("again", "next_step"), [("", "look for b"), ("inv work", "correct the cause, then inv work")])
+def test_command_to_repeat_is_named_where_there_is_one(world: World, again: str, next_step: str) -> None:
+    world.fails = {"b": OpsError("b is missing", "why", "look for b")}
+
+    with pytest.raises(OpsError) as caught:
+        execute(Operation(world.project, "work", reverting(world, [], again=again)))
+
+    assert caught.value.next_step.partition("; ")[2] == next_step
+
+
+def test_nothing_to_revert_needs_no_person(world: World) -> None:
+    world.fails = {"a": NeedsPerson("a is missing", "why", "look for a")}
+
+    with pytest.raises(OpsError) as caught:
+        execute(Operation(world.project, "work", reverting(world, [], unchanged="nothing was changed")))
+
+    assert type(caught.value) is OpsError
