@@ -1,8 +1,7 @@
-"""One database dumped out of PostgreSQL's container into a file of the state folder, and put back from there.
+"""A database dumped into a file of the state folder, and restored from there; neither goes through this process's memory.
 
-Neither goes through the memory of this process. A restore is made beside the present database, which keeps serving until
-the new one is complete; then both are renamed in one transaction. So a kill at any moment leaves a whole database under
-the name that Keycloak asks for.
+A restore fills a new database beside the present one, which serves until then; both are renamed in one transaction. So a kill
+at any moment leaves a whole database under the name that Keycloak asks for.
 """
 
 from __future__ import annotations
@@ -40,8 +39,7 @@ def dump(engine: Engine, database: str, path: Path, deadline: float, about: Mapp
 
     Parameters
     ----------
-    path: file that is made, for its owner alone (0600). deadline: seconds for each of the two runs.
-    about: kept beside it (`known_dumps`).
+    path: file that is made (0600). deadline: seconds for each of the two runs. about: kept beside it (`known_dumps`).
 
     Raises OpsError where PostgreSQL refuses or the file is not complete; nothing is left behind then.
     """
@@ -160,14 +158,7 @@ def databases(engine: Engine, prefix: str) -> list[str]:
 
 
 def ask(engine: Engine, database: str, script: str, timeout: float = ASK_SECONDS, **variables: str) -> str:
-    """What the superuser is answered.
-
-    Parameters
-    ----------
-    variables: values that the script names by :'name', or :"name" where they are names themselves; never secrets.
-
-    Raises OpsError where a statement fails.
-    """
+    """What a script of the superuser prints. variables: as of `psql`. Raises OpsError where a statement fails."""
     answer = psql(engine, database, script, options="", seconds=timeout, **variables)
     _refuse(answer, f"PostgreSQL refused a statement on {database}", "inv keycloak inspects PostgreSQL")
     return answer.stdout.strip()
