@@ -183,8 +183,11 @@ def retire(project: Project) -> list[str]:
     release = (files.read_json(state.current / "release.json") or {}).get("secrets", {})
     known = versions.all_accepted(state)
     for secret, version in sorted(versions.secret_versions(state).items()):
-        target, found = target_named(secret), versions.former(state, secret)
-        if not found or release.get(secret) != version or (target.can_rotate and known.get(secret) != (version,)):
+        found = versions.former(state, secret)
+        if not found or release.get(secret) != version:
+            continue
+        target = target_named(secret)
+        if target.can_rotate and known.get(secret) != (version,):
             continue
         if target.kind == "cipher" and not _opens_alone(project, target.to.name, value_of(state, secret, version)):
             continue

@@ -304,6 +304,17 @@ def test_nothing_is_retired_while_the_release_has_another_version(rotated: Proje
     assert versions.numbers(rotated.state, SECRET) == [1, 2]
 
 
+def test_secret_that_no_release_has_is_left_alone(rotated: Project) -> None:
+    """The recovery key is in the state folder, and nobody logs in with it."""
+    (rotated.state.secrets / "backup-recovery").mkdir()
+    for number in ("1", "2"):
+        files.write(rotated.state.secrets / "backup-recovery" / number, "key\n")
+    object.__setattr__(rotated, "engine", Engine(""))
+    verifiers.retire(rotated)
+
+    assert versions.numbers(rotated.state, "backup-recovery") == [1, 2]
+
+
 def test_withdrawn_version_is_retired_too(rotated: Project) -> None:
     versions.withdraw(rotated.state, SECRET, 1)
     object.__setattr__(rotated, "engine", Engine(""))
