@@ -28,7 +28,6 @@ from ops.stack.contract import (
     judge_logs,
     judge_metrics,
     judge_migration,
-    last_json,
     rows_of,
 )
 
@@ -72,7 +71,7 @@ def _migrate(stage: Stage) -> Verdict:
     done = stage.migrate()
     if done.returncode:
         return FAILED, f"migrate: exit code {done.returncode}: {done.last_words()}"
-    found = last_json(check.stdout), last_json(done.stdout)
+    found = check.last_json(), done.last_json()
     return _verdict(judge_migration(*found), f"at revision {(found[1] or {}).get('revision')}")
 
 

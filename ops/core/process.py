@@ -5,6 +5,7 @@ Standard library only: the health ticker runs a copy of this file outside the ch
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import shutil
@@ -34,6 +35,15 @@ class Result:
         """The end of what the program said, for an error message."""
         said = (self.stderr.strip() or self.stdout.strip()).splitlines()
         return " / ".join(line.strip() for line in said[-lines:]) or "it printed nothing"
+
+    def last_json(self) -> dict[str, Any] | None:
+        """The JSON object on the last line of its output; None where there is none."""
+        lines = [line for line in self.stdout.splitlines() if line.strip()]
+        try:
+            value = json.loads(lines[-1]) if lines else None
+        except ValueError:
+            return None
+        return value if isinstance(value, dict) else None
 
 
 def account() -> str:

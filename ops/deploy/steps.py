@@ -15,7 +15,6 @@ from ops.core.plan import Step
 from ops.core.process import Result
 from ops.core.state import State
 from ops.engines.engine import OneOff, Proof
-from ops.stack.contract import last_json
 from ops.stack.model import EDGE, Seen
 from ops.stack.render import excerpt, hosts_of, next_of, one_off
 from ops.stack.yaml_model import load_yaml
@@ -184,7 +183,7 @@ class Migrate(Step):
         report = execution.reporter(self)
         report("asking the new image what the database lacks")
         asked = self._once(execution, f"{self.slot}-check", CHECK_SECONDS, created=self.prepared)
-        found = last_json(asked.stdout) if asked.returncode == 0 else None
+        found = asked.last_json() if asked.returncode == 0 else None
         if found is not None and not found.get("pending"):
             return
         contracting = list((found or {}).get("contracting", []))
@@ -203,7 +202,7 @@ class Migrate(Step):
                 f"the migration of {self.service}'s database failed", f"exit code {done.returncode}: {done.last_words(5)}",
                 "correct the migration, then inv deploy; what it had completed stays, and the old release runs on it",
             )  # fmt: skip
-        result = last_json(done.stdout) or {}
+        result = done.last_json() or {}
         record_schema(
             execution.state, at=time.strftime("%Y-%m-%dT%H:%M:%S%z"), release=self.release, service=self.service,
             revision=result.get("revision"), applied=result.get("applied", []), contracted=contracting,

@@ -9,7 +9,6 @@ import json
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlsplit
 
 from ops.stack.settings import Settings
@@ -163,16 +162,6 @@ def judge_metrics(text: str) -> str:
     if not counted:
         return "it has no http_requests_total with labels"
     return "" if any('status="' in line for line in counted) else "http_requests_total has no label status"
-
-
-def last_json(text: str) -> dict[str, Any] | None:
-    """The JSON object on the last line of what a program said; None where there is none."""
-    lines = [line for line in text.splitlines() if line.strip()]
-    try:
-        value = json.loads(lines[-1]) if lines else None
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
 
 
 def judge_migration(check: Mapping[str, object] | None, done: Mapping[str, object] | None) -> str:
