@@ -31,8 +31,7 @@ from ops.project import Project
 from ops.secrets import backup_keys as keys
 from ops.stack.applied_settings import OWNER
 from ops.stack.checkout import origin
-from ops.store import encrypted_copies as mirror
-from ops.store import encryption, versions
+from ops.store import encrypted_copies, encryption, versions
 from ops.store.releases import current_number
 
 NAME, FACTS, SEALED, SIGNED = "host.tar", "facts.json", "sealed.age", "sealed.hmac"
@@ -68,7 +67,7 @@ def keep(project: Project) -> Path | None:
     """
     state = project.state
     # What is in the place of secrets that are locked may be somebody else's.
-    if mirror.is_locked(state.root) or not state.secrets.is_dir() or not any(state.secrets.iterdir()):
+    if encrypted_copies.is_locked(state.root) or not state.secrets.is_dir() or not any(state.secrets.iterdir()):
         return None
     state.backup.mkdir(mode=0o755, exist_ok=True)
     # Some commands change something without the project's lock; of those, each writes after the other.
@@ -159,10 +158,10 @@ def _content(archive: tarfile.TarFile, name: str) -> bytes | None:
 def _members(state: State, repository: Path) -> Iterator[tuple[Path, str]]:
     """Every file, folder and link, folders before what they hold. What goes meanwhile is left out."""
     # Folders that lie in memory are the same to who gets them back.
-    linked = [name for name in mirror.FOLDERS if (state.root / name).is_symlink()]
+    linked = [name for name in encrypted_copies.FOLDERS if (state.root / name).is_symlink()]
     within_links = [((state.root / name).resolve(), f"{STATE}/{name}", set[str]()) for name in linked if name not in LEFT_OUT]
     yield from ((top, prefix) for top, prefix, _ in within_links)
-    lost = [path.name for path in state.root.glob(f"{mirror.HOME}.*")]
+    lost = [path.name for path in state.root.glob(f"{encrypted_copies.HOME}.*")]
     # Steps of commands that ended long ago, which nothing reads. Those of the other records belong to them.
     old = [part.name for name in JOURNALS for part in records.finished(state.root / name)]
     tops = (
@@ -215,7 +214,7 @@ def unpack(archive: Path, state: Path, settings: Path, identities: Sequence[str]
 
     Owners and modes are restored too: keys belong to the uid that reads them.
     """
-    if not mirror.is_on(state):
+    if not encrypted_copies.is_on(state):
         # What a command was killed at that gave up encrypted ones.
         encryption.lead_nowhere(state)
     with opened(archive, identities) as inner:
@@ -228,7 +227,7 @@ def unpack(archive: Path, state: Path, settings: Path, identities: Sequence[str]
             elif member.name.startswith(f"{STATE}/"):
                 folder, within = _destination(state, member.name.removeprefix(f"{STATE}/"))
                 inner.extract(member.replace(name=within, deep=False), folder, numeric_owner=True, filter="tar")
-    mirror.sync(state)
+    encrypted_copies.sync(state)
     return read_facts(archive)
 
 
@@ -236,7 +235,7 @@ def _destination(state: Path, name: str) -> tuple[Path, str]:
     """(folder to extract to, name there). Where secrets are encrypted at rest, their folder is a link, and what it leads to is
     outside of the state folder."""
     top, _, rest = name.partition("/")
-    linked = top in mirror.FOLDERS and (state / top).is_symlink()
+    linked = top in encrypted_copies.FOLDERS and (state / top).is_symlink()
     return ((state / top).resolve(), rest or ".") if linked else (state, name)
 
 
@@ -260,7 +259,7 @@ def prove(project: Project, name: str, repository: str, deadline: float) -> str:
 
     Raises OpsError where the recovery keys of this host do not open it.
     """
-    with tempfile.TemporaryDirectory(dir=mirror.private(project.state.root), prefix=".proving-") as folder:
+    with tempfile.TemporaryDirectory(dir=encrypted_copies.private(project.state.root), prefix=".proving-") as folder:
         copy = Path(folder) / NAME
         if container.host_archive(project, name, repository, copy, deadline)["host"]["facts"]["project"] != project.name:
             raise OpsError(f"{name} contains the state of another project", "it was made by another host", "inv backup.list")

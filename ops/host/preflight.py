@@ -22,8 +22,7 @@ from ops.host.files import owner_of
 from ops.host.findings import Facts, Folder, findings
 from ops.project import Project
 from ops.stack.applied_settings import OWNER
-from ops.store import encrypted_copies as mirror
-from ops.store import encryption
+from ops.store import encrypted_copies, encryption
 
 STORAGE = Path("/var/lib/containers")
 
@@ -102,11 +101,13 @@ def _folders(project: Project) -> dict[str, Folder]:
 
 def _secrets_closed(project: Project) -> str:
     root = project.state.root
-    if os.geteuid() != 0 or not (root / mirror.HOME).is_dir():
+    if os.geteuid() != 0 or not (root / encrypted_copies.HOME).is_dir():
         return ""
     if encryption.is_unfinished(root):
-        return f"they are encrypted in part; inv secrets.encrypt --key {mirror.key_file(root)}, or inv secrets.decrypt"
-    return "they are encrypted, and locked since the last boot" if mirror.is_locked(root) else ""
+        return (
+            f"they are encrypted in part; inv secrets.encrypt --key {encrypted_copies.key_file(root)}, or inv secrets.decrypt"
+        )
+    return "they are encrypted, and locked since the last boot" if encrypted_copies.is_locked(root) else ""
 
 
 def look(project: Project) -> Facts:

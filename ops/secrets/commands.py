@@ -247,10 +247,10 @@ def check(c: Context, json: bool = False) -> None:
 
 
 def _present(project: Project) -> str | None:
-    from ops.store import encrypted_copies as mirror
+    from ops.store import encrypted_copies
 
     root = project.state.root
-    return str(mirror.key_file(root)) if mirror.is_on(root) else None
+    return str(encrypted_copies.key_file(root)) if encrypted_copies.is_on(root) else None
 
 
 @verb(help={"key": "file with the key, as age-keygen writes it; made where there is none"})
@@ -284,7 +284,7 @@ def encrypt(c: Context, key: str) -> None:
 
 def _place_of(project: Project, key: str) -> Path:
     """Where a key is, or is to be made. Raises UsageProblem where it could not stay."""
-    from ops.store import encrypted_copies as mirror
+    from ops.store import encrypted_copies
 
     path = Path(key).resolve()
     if path.is_relative_to(project.state.root.parent.resolve()):
@@ -295,7 +295,7 @@ def _place_of(project: Project, key: str) -> Path:
     if path.is_dir() or not path.parent.is_dir():
         what = "is a folder" if path.is_dir() else "is in no folder that there is"
         raise UsageProblem(f"{path} {what}", "the key is one file", "name a file; mount its disk first")
-    if not path.exists() and mirror.is_in_memory(path.parent):
+    if not path.exists() and encrypted_copies.is_in_memory(path.parent):
         raise UsageProblem(f"{path} would be gone after a boot", "that folder is in memory", "a folder on a disk or a stick")
     return path
 
@@ -308,16 +308,15 @@ def unlock(c: Context, key: str = "") -> None:
     """
     from ops.cli import show
     from ops.project import open_project
-    from ops.store import encrypted_copies as mirror
-    from ops.store import encryption, keys
+    from ops.store import encrypted_copies, encryption, keys
 
     project = open_project(secrets_needed=False)
     root = project.state.root
-    if not mirror.is_on(root):
+    if not encrypted_copies.is_on(root):
         raise HostLacks("secrets are not encrypted at rest", "nothing has to be unlocked", "inv secrets.encrypt --key FILE")
-    where = Path(key) if key else mirror.key_file(root)
+    where = Path(key) if key else encrypted_copies.key_file(root)
     identity = keys.identity_in(sys.stdin.read(), "standard input") if key == "-" else keys.read_key(where)
-    locked = mirror.is_locked(root)
+    locked = encrypted_copies.is_locked(root)
     encryption.unlock(root, identity)
     if locked:
         show.out.print("[bold green]unlocked[/bold green]; inv start starts what waited for it")
@@ -337,14 +336,13 @@ def decrypt(c: Context, yes: bool = False) -> None:
     from ops.observed import observe
     from ops.project import open_project
     from ops.secrets.plan import plan_decrypt
-    from ops.store import encrypted_copies as mirror
-    from ops.store import encryption, keys
+    from ops.store import encrypted_copies, encryption, keys
 
     # Half of it cannot be opened, and is taken back.
     project = open_project(secrets_needed=False)
     root = project.state.root
-    if mirror.is_locked(root):
-        encryption.unlock(root, keys.read_key(mirror.key_file(root)))
+    if encrypted_copies.is_locked(root):
+        encryption.unlock(root, keys.read_key(encrypted_copies.key_file(root)))
 
     def decide() -> Plan:
         seen = observe(project, (), with_health=False)

@@ -12,8 +12,7 @@ from ops.core import files
 from ops.core.state import State
 from ops.project import Project
 from ops.secrets.table import TARGETS, Target, consumers, target_named
-from ops.store import encrypted_copies as mirror
-from ops.store import versions
+from ops.store import encrypted_copies, versions
 
 if TYPE_CHECKING:
     from ops.cli.execute import UnderWay
@@ -56,8 +55,10 @@ def survey(project: Project) -> list[Row]:
 
 def at_rest(state: State) -> dict[str, str] | None:
     """For whom secrets are encrypted on disk, and where that key is looked for; None where they are not."""
-    root = state.root
-    return {"recipient": mirror.recipient(root), "key_file": str(mirror.key_file(root))} if mirror.is_on(root) else None
+    if not encrypted_copies.is_on(state.root):
+        return None
+    recipient, key_file = encrypted_copies.recipient(state.root), encrypted_copies.key_file(state.root)
+    return {"recipient": recipient, "key_file": str(key_file)}
 
 
 def _row(project: Project, target: Target, now: float, sealed: Mapping[int, Any], used_by: tuple[str, ...]) -> Row:

@@ -15,7 +15,7 @@ from ops.project import Project
 from ops.secrets import backup_keys as keys
 from ops.stack.model import Container
 from ops.stack.render import volume_name
-from ops.store import encrypted_copies as mirror
+from ops.store import encrypted_copies
 from ops.store.versions import newest_values
 
 CHUNK = 8 << 20
@@ -102,7 +102,7 @@ def search(project: Project) -> Found:
     for image in sorted({one.image_identity for one in containers.values()}):
         _look(found, needles, f"image {image[:12]} (history)", project.engine.image_history(image).encode())
         _look(found, needles, f"image {image[:12]} (inspect)", json.dumps(project.engine.inspect_image(image)).encode())
-    if mirror.is_on(project.state.root):
+    if encrypted_copies.is_on(project.state.root):
         for path in _engines_own(project, containers):
             _look(found, needles, f"Podman: {path}", path)
     for volume in VOLUMES:

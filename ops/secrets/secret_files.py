@@ -13,7 +13,7 @@ from typing import Any
 from ops.core import files
 from ops.core.state import State
 from ops.stack.render import by_file, excerpt_by_file, secret_name, without_ipv6_settings
-from ops.store import encrypted_copies as mirror
+from ops.store import encrypted_copies
 from ops.store.versions import path_of
 
 MODE = 0o400
@@ -24,11 +24,11 @@ IPV6 = Path("/proc/sys/net/ipv6")
 def names(state: State) -> frozenset[str]:
     """Secrets that containers can mount, by the names that Podman would have for them: those in memory, and those of which
     there is an encrypted copy. None where secrets are not encrypted."""
-    if not mirror.is_on(state.root):
+    if not encrypted_copies.is_on(state.root):
         return frozenset()
-    places = (state.secrets, mirror.copies_of(state.root) / "secrets")
+    places = (state.secrets, encrypted_copies.copies_of(state.root) / "secrets")
     paths = (path for place in places for path in place.glob("*/[0-9]*"))
-    found = ((path.parent.name, mirror.clear_of(path).name) for path in paths)
+    found = ((path.parent.name, encrypted_copies.clear_of(path).name) for path in paths)
     return frozenset(secret_name(state.root.name, name, int(version)) for name, version in found if version.isdigit())
 
 
@@ -47,7 +47,7 @@ def write_files(state: State, services: Iterable[Mapping[str, Any]]) -> None:
 def service_as_is(state: State, service: Mapping[str, Any]) -> Mapping[str, Any]:
     """A container's mapping as it is created on this host."""
     service = service if IPV6.is_dir() else without_ipv6_settings(service)
-    if not mirror.is_on(state.root):
+    if not encrypted_copies.is_on(state.root):
         return service
     write_files(state, [service])
     return by_file(service, state.handed)
@@ -57,7 +57,7 @@ def part_as_is(state: State, part: Mapping[str, Any]) -> Mapping[str, Any]:
     """A part of a release's compose file as its containers are created on this host."""
     if not IPV6.is_dir():
         part = {**part, "services": {key: without_ipv6_settings(one) for key, one in part["services"].items()}}
-    if not mirror.is_on(state.root):
+    if not encrypted_copies.is_on(state.root):
         return part
     write_files(state, part["services"].values())
     return excerpt_by_file(part, state.handed)

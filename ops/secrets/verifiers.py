@@ -17,8 +17,7 @@ from ops.secrets.steps import SetCredential, VerifySecret
 from ops.secrets.table import target_named
 from ops.stack.model import Account
 from ops.stack.render import login_of, secret_name
-from ops.store import encrypted_copies as mirror
-from ops.store import versions
+from ops.store import encrypted_copies, versions
 from ops.store.versions import OTHERS, accepted, note, value_of
 
 SECONDS = 30.0
@@ -209,11 +208,11 @@ def _forget_copies(project: Project) -> None:
             name = secret_name(project.name, secret, number)
             if name in stored and not versions.path_of(state, secret, number).exists():
                 project.engine.remove_secret(name)
-    if not mirror.is_on(state.root):
+    if not encrypted_copies.is_on(state.root):
         return
     mounted = {path for one in project.engine.containers().values() for path in one.mounts}
     wanted = {secret_name(project.name, name, number) for name in names for number in versions.numbers(state, name)}
     for path in state.handed.glob("*/*"):
         if path.name not in wanted and not mounted & {str(path), str(path.resolve())}:
             path.unlink()
-            mirror.removed(path)
+            encrypted_copies.removed(path)

@@ -11,7 +11,7 @@ from pathlib import Path
 from ops.core import files
 from ops.core.errors import HostLacks, OpsError, UsageProblem
 from ops.core.files import remove_clear, to_disk
-from ops.store import encrypted_copies as mirror
+from ops.store import encrypted_copies
 from ops.store.encrypted_copies import FOLDERS, HOME, OF, ON, SUFFIX
 from ops.store.keys import make_key, opened, public, read_key
 
@@ -24,14 +24,14 @@ def unlock(root: Path, identity: str) -> None:
 
     Raises HostLacks where the key is another one, or memory is full.
     """
-    memory, to = mirror.memory_of(root), public(identity)
-    if mirror.recipient(root) not in ("", to):
+    memory, to = encrypted_copies.memory_of(root), public(identity)
+    if encrypted_copies.recipient(root) not in ("", to):
         raise HostLacks(
-            "this is not the key of the secrets of this project", f"they are encrypted for {mirror.recipient(root)}",
+            "this is not the key of the secrets of this project", f"they are encrypted for {encrypted_copies.recipient(root)}",
             "inv secrets.unlock --key FILE, with that key",
         )  # fmt: skip
-    with mirror.alone(root):
-        if not mirror.is_there(memory):
+    with encrypted_copies.alone(root):
+        if not encrypted_copies.is_there(memory):
             _fill(root, memory, identity)
         lead_there(root)
 
@@ -41,7 +41,7 @@ def _fill(root: Path, memory: Path, identity: str) -> None:
     shutil.rmtree(fresh, ignore_errors=True)
     try:
         fresh.mkdir(mode=0o700)
-        _decrypt(mirror.copies_of(root), fresh, identity)
+        _decrypt(encrypted_copies.copies_of(root), fresh, identity)
         for name in FOLDERS:
             (fresh / name).mkdir(exist_ok=True, mode=OPEN_FOLDERS.get(name, 0o700))
         files.write(fresh / OF, str(root.resolve()))
@@ -63,15 +63,15 @@ def _decrypt(copies: Path, fresh: Path, identity: str) -> None:
             (fresh / within).mkdir()
             folders.append(path)
         elif path.suffix == SUFFIX and not path.name.startswith("."):
-            _open(path, fresh / mirror.clear_of(within), identity)
+            _open(path, fresh / encrypted_copies.clear_of(within), identity)
     for path in reversed(folders):
-        mirror.alike(fresh / path.relative_to(copies), path.stat())
+        encrypted_copies.alike(fresh / path.relative_to(copies), path.stat())
 
 
 def _open(copy: Path, clear: Path, identity: str) -> None:
     """Whole or not at all: half a file would be taken for what its copy has to become."""
     with files.beside(clear, opened(copy, identity), mode=0o600, durable=False) as fresh:
-        mirror.alike(fresh, copy.stat())
+        encrypted_copies.alike(fresh, copy.stat())
         fresh.replace(clear)
 
 
@@ -81,21 +81,21 @@ def refill(root: Path, identity: str) -> list[str]:
     Raises HostLacks where memory is full.
     """
     clear = root / "secrets"
-    with mirror.alone(root):
+    with encrypted_copies.alone(root):
         missing = vanished(root)
         try:
             for name, copy in missing.items():
                 (clear / name).parent.mkdir(exist_ok=True, mode=0o700)
                 _open(copy, clear / name, identity)
         except OSError as problem:
-            raise _no_room(mirror.memory_of(root), problem) from problem
+            raise _no_room(encrypted_copies.memory_of(root), problem) from problem
     return list(missing)
 
 
 def vanished(root: Path) -> dict[str, Path]:
     """Secrets of which there is a copy, and which are not in memory: name and version -> copy."""
-    copies = mirror.copies_of(root) / "secrets"
-    found = {str(mirror.clear_of(copy.relative_to(copies))): copy for copy in sorted(copies.rglob(f"[!.]*{SUFFIX}"))}
+    copies = encrypted_copies.copies_of(root) / "secrets"
+    found = {str(encrypted_copies.clear_of(copy.relative_to(copies))): copy for copy in sorted(copies.rglob(f"[!.]*{SUFFIX}"))}
     return {name: copy for name, copy in found.items() if not (root / "secrets" / name).exists()}
 
 
@@ -110,7 +110,7 @@ def _no_room(memory: Path, problem: OSError) -> HostLacks:
 def lead_there(root: Path) -> None:
     """The place in memory may be another than before the boot."""
     for name in FOLDERS:
-        link, target = root / name, mirror.memory_of(root) / name
+        link, target = root / name, encrypted_copies.memory_of(root) / name
         if link.is_symlink() and link.readlink() != target:
             link.unlink()
             link.symlink_to(target)
@@ -120,33 +120,33 @@ def open_again(root: Path) -> None:
     """After a boot, with the key where it was said to be. Raises HostLacks, saying what to do, where that cannot be."""
     if not (root / HOME).is_dir():
         return
-    if mirror.is_on(root) and not mirror.is_locked(root):
+    if encrypted_copies.is_on(root) and not encrypted_copies.is_locked(root):
         _take_in(root)
-    if mirror.is_half(root) or not mirror.all_linked(root):
+    if encrypted_copies.is_half(root) or not encrypted_copies.all_linked(root):
         raise HostLacks(
             f"the secrets of {root.name} are encrypted in part", "inv secrets.encrypt, or secrets.decrypt, was interrupted",
-            f"inv secrets.encrypt --key {mirror.key_file(root)} completes it; inv secrets.decrypt reverts it",
+            f"inv secrets.encrypt --key {encrypted_copies.key_file(root)} completes it; inv secrets.decrypt reverts it",
         )  # fmt: skip
-    if not mirror.is_locked(root):
+    if not encrypted_copies.is_locked(root):
         lead_there(root)
-    elif (key := mirror.key_file(root)).is_file():
+    elif (key := encrypted_copies.key_file(root)).is_file():
         unlock(root, read_key(key))
     else:
         raise HostLacks(
             f"the secrets of {root.name} are encrypted, and their key is not here", f"{key} does not exist",
             "bring it, or: inv secrets.unlock --key FILE; if it is lost: docs/how-to/secrets.md#the-key-is-lost",
         )  # fmt: skip
-    if mirror.has_leftovers(root):
-        with mirror.alone(root):
-            mirror.drop_all(root)
+    if encrypted_copies.has_leftovers(root):
+        with encrypted_copies.alone(root):
+            encrypted_copies.drop_all(root)
 
 
 def _take_in(root: Path) -> None:
     """A folder that an earlier version of this did not know of, and in which there is nothing yet."""
-    if mirror.all_linked(root):
+    if encrypted_copies.all_linked(root):
         return
     for name in FOLDERS:
-        folder, target = root / name, mirror.memory_of(root) / name
+        folder, target = root / name, encrypted_copies.memory_of(root) / name
         if folder.is_symlink() or (folder.is_dir() and any(folder.iterdir())):
             continue
         target.mkdir(exist_ok=True, mode=OPEN_FOLDERS.get(name, 0o700))
@@ -179,8 +179,8 @@ ROOM = 2
 
 def is_unfinished(root: Path) -> bool:
     """Whether a beginning or an end was killed: some parts are encrypted, or the readable ones are still there."""
-    left = mirror.has_leftovers(root) or (root / GONE).exists()
-    return left or mirror.is_half(root) or (mirror.is_on(root) and not mirror.all_linked(root))
+    left = encrypted_copies.has_leftovers(root) or (root / GONE).exists()
+    return left or encrypted_copies.is_half(root) or (encrypted_copies.is_on(root) and not encrypted_copies.all_linked(root))
 
 
 def begin(root: Path, key: Path) -> None:
@@ -193,12 +193,12 @@ def begin(root: Path, key: Path) -> None:
     Raises UsageProblem where it was begun with another key, HostLacks where memory is short, OpsError where what was encrypted
     does not come back as it was: then nothing has been removed.
     """
-    memory, home = mirror.memory_of(root), root / HOME
-    mirror.make_room(memory)
+    memory, home = encrypted_copies.memory_of(root), root / HOME
+    encrypted_copies.make_room(memory)
     _must_fit(root, memory)
     _must_be_key_of(root, key)
     identity = read_key(key) if key.exists() else make_key(key)
-    if mirror.is_locked(root):
+    if encrypted_copies.is_locked(root):
         # Memory is empty: the copies are what counts.
         unlock(root, identity)
     shutil.rmtree(root / GONE, ignore_errors=True)
@@ -206,14 +206,14 @@ def begin(root: Path, key: Path) -> None:
     files.write(home / "key-file", str(key))
     files.write(home / "recipient", public(identity))
     memory.mkdir(exist_ok=True, mode=0o700)
-    with mirror.alone(root):
+    with encrypted_copies.alone(root):
         for name in FOLDERS:
             _undo_an_end(root, name)
             _into_memory(root, name, memory / name, identity)
         files.write(memory / OF, str(root.resolve()))
         os.sync()
         files.write(home / ON, "")
-        mirror.drop_all(root)
+        encrypted_copies.drop_all(root)
 
 
 def _must_fit(root: Path, memory: Path) -> None:
@@ -228,10 +228,10 @@ def _must_fit(root: Path, memory: Path) -> None:
 
 def _must_be_key_of(root: Path, key: Path) -> None:
     """Raises UsageProblem where what was begun was begun for another key, or for one that is not there now."""
-    begun = mirror.recipient(root)
+    begun = encrypted_copies.recipient(root)
     if begun and (not key.exists() or public(read_key(key)) != begun):
         raise UsageProblem(
-            "encryption was begun with another key", f"for {begun}, whose key was {mirror.key_file(root)}",
+            "encryption was begun with another key", f"for {begun}, whose key was {encrypted_copies.key_file(root)}",
             "inv secrets.encrypt with that one; or inv secrets.decrypt reverts it",
         )  # fmt: skip
 
@@ -239,12 +239,12 @@ def _must_be_key_of(root: Path, key: Path) -> None:
 def _undo_an_end(root: Path, name: str) -> None:
     """What an end that was killed was about to put in place of a link; where the link has gone already, it is put there."""
     if (root / name).is_symlink():
-        remove_clear(mirror.fresh_of(root, name))
+        remove_clear(encrypted_copies.fresh_of(root, name))
     _in_place(root, name)
 
 
 def _into_memory(root: Path, name: str, target: Path, identity: str) -> None:
-    folder, aside, copies = root / name, mirror.aside_of(root, name), mirror.copies_of(root) / name
+    folder, aside, copies = root / name, encrypted_copies.aside_of(root, name), encrypted_copies.copies_of(root) / name
     if folder.is_symlink() and target.is_dir():
         return
     # Beside the one that was put aside, there can only be an empty one that a later command has made.
@@ -255,13 +255,13 @@ def _into_memory(root: Path, name: str, target: Path, identity: str) -> None:
     if not source.is_dir() and any(copies.rglob(f"*{SUFFIX}")):
         raise OpsError(
             f"{name} of {root.name} is neither in memory nor on disk", "its encrypted copies are all that is left of it",
-            f"inv secrets.unlock --key {mirror.key_file(root)}",
+            f"inv secrets.unlock --key {encrypted_copies.key_file(root)}",
         )  # fmt: skip
     shutil.rmtree(target, ignore_errors=True)
     _copy(source, target)
     if not source.is_dir():
         target.mkdir(mode=OPEN_FOLDERS.get(name, 0o700))
-    mirror.sync_folder(target, copies, public(identity))
+    encrypted_copies.sync_folder(target, copies, public(identity))
     _compare(target, copies, identity)
     if source is aside:
         shutil.rmtree(folder, ignore_errors=True)
@@ -278,12 +278,12 @@ def _copy(source: Path, target: Path) -> None:
     shutil.copytree(source, target, symlinks=True)
     for path in (source, *source.rglob("*")):
         if not path.is_symlink():
-            mirror.alike(target / path.relative_to(source), path.stat())
+            encrypted_copies.alike(target / path.relative_to(source), path.stat())
 
 
 def _compare(clear: Path, copies: Path, identity: str) -> None:
     for path in (path for path in clear.rglob("*") if path.is_file() and not path.is_symlink() and path.name[0] != "."):
-        copy = mirror.copy_in(copies, path.relative_to(clear))
+        copy = encrypted_copies.copy_in(copies, path.relative_to(clear))
         if opened(copy, identity) != path.read_bytes():
             raise OpsError(f"{copy} does not come back as it was", "the disk or memory is faulty", "check the kernel's log")
 
@@ -300,8 +300,8 @@ def end(root: Path) -> None:
     """Put everything back on the disk as it is in memory, and forget the copies. What was only begun is taken back."""
     home, gone = root / HOME, root / GONE
     if home.is_dir():
-        with mirror.alone(root):
-            if mirror.is_on(root):
+        with encrypted_copies.alone(root):
+            if encrypted_copies.is_on(root):
                 _onto_disk(root)
             else:
                 for name in FOLDERS:
@@ -320,10 +320,10 @@ def _onto_disk(root: Path) -> None:
             f"{len(missing)} secrets are not in memory, such as {next(iter(missing))}", "only their copies are left",
             "inv secrets.unlock brings them back, then this again",
         )  # fmt: skip
-    memory, linked = mirror.memory_of(root), [name for name in FOLDERS if (root / name).is_symlink()]
-    mirror.drop_all(root)
+    memory, linked = encrypted_copies.memory_of(root), [name for name in FOLDERS if (root / name).is_symlink()]
+    encrypted_copies.drop_all(root)
     for name in linked:
-        fresh = mirror.fresh_of(root, name)
+        fresh = encrypted_copies.fresh_of(root, name)
         shutil.rmtree(fresh, ignore_errors=True)
         # What containers were given as files they are given by Podman again.
         if name != "handed":
@@ -332,13 +332,13 @@ def _onto_disk(root: Path) -> None:
     for name in FOLDERS:
         if name in linked:
             if name != "handed":
-                _must_be_alike(memory / name, mirror.fresh_of(root, name))
+                _must_be_alike(memory / name, encrypted_copies.fresh_of(root, name))
             (root / name).unlink()
         _in_place(root, name)
 
 
 def _in_place(root: Path, name: str) -> None:
-    fresh = mirror.fresh_of(root, name)
+    fresh = encrypted_copies.fresh_of(root, name)
     if fresh.is_dir() and not (root / name).is_symlink():
         # It is whole. In its place there can only be an empty one that a later command has made.
         shutil.rmtree(root / name, ignore_errors=True)
@@ -347,7 +347,7 @@ def _in_place(root: Path, name: str) -> None:
 
 def _as_before(root: Path, name: str) -> None:
     """Take back what was begun: what was put aside is whole, and nothing was written since."""
-    folder, aside = root / name, mirror.aside_of(root, name)
+    folder, aside = root / name, encrypted_copies.aside_of(root, name)
     if folder.is_symlink():
         folder.unlink()
     if aside.is_dir():
@@ -357,7 +357,7 @@ def _as_before(root: Path, name: str) -> None:
 
 def forget(root: Path) -> None:
     """Remove what is in memory."""
-    memory = mirror.memory_of(root)
+    memory = encrypted_copies.memory_of(root)
     remove_clear(memory)
     with contextlib.suppress(OSError):
         memory.with_name(f"{memory.name}.lock").unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from ops.core import files
 from ops.core.errors import HostLacks, OpsError
 from ops.core.state import State
-from ops.store import encrypted_copies as mirror
+from ops.store import encrypted_copies
 
 SHORTEST = 12
 """Characters of a value that can be told from chance."""
@@ -123,7 +123,7 @@ def retire(path: Path, left: str = "") -> None:
     """Remove a value. `left`: what is still needed of it, and no secret."""
     files.write(path.with_name(path.name.partition(".")[0] + RETIRED), left, mode=0o600)
     path.unlink(missing_ok=True)
-    mirror.removed(path)
+    encrypted_copies.removed(path)
 
 
 def accepted(state: State, secret: str) -> tuple[int, ...] | None:

@@ -13,8 +13,7 @@ from ops.core import files
 from ops.core.state import State
 from ops.secrets.plan import plan_decrypt, plan_encrypt
 from ops.stack.model import Seen
-from ops.store import encrypted_copies as mirror
-from ops.store import encryption, keys
+from ops.store import encrypted_copies, encryption, keys
 from tests.unit.power_cut import cut_power
 
 VALUE = "Zx9-_Qw3rTyUiOpAsDfGhJkL1234567890abcdefgh"
@@ -23,8 +22,8 @@ VALUE = "Zx9-_Qw3rTyUiOpAsDfGhJkL1234567890abcdefgh"
 def memory_at(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Have secrets kept in this folder, instead of in memory."""
     place.mkdir(parents=True, exist_ok=True)
-    monkeypatch.setattr(mirror, "PLACES", (place,))
-    monkeypatch.setattr(mirror, "memory_below", lambda: place)
+    monkeypatch.setattr(encrypted_copies, "PLACES", (place,))
+    monkeypatch.setattr(encrypted_copies, "memory_below", lambda: place)
     return place
 
 
@@ -52,7 +51,7 @@ def whole(state: State) -> bool:
 def boot(state: State) -> None:
     """Memory is empty; on the disk is what was flushed, where that is recorded."""
     cut_power(state.root)
-    shutil.rmtree(mirror.memory_of(state.root).parent, ignore_errors=True)
+    shutil.rmtree(encrypted_copies.memory_of(state.root).parent, ignore_errors=True)
 
 
 def on_disk(state: State) -> Iterator[Path]:
@@ -64,7 +63,7 @@ def on_disk(state: State) -> Iterator[Path]:
 
 
 def present(state: State) -> str | None:
-    return str(mirror.key_file(state.root)) if mirror.is_on(state.root) else None
+    return str(encrypted_copies.key_file(state.root)) if encrypted_copies.is_on(state.root) else None
 
 
 def encrypt(state: State, key: Path) -> int:
@@ -80,8 +79,8 @@ def encrypt(state: State, key: Path) -> int:
 
 def decrypt(state: State) -> int:
     """What `inv secrets.decrypt` does."""
-    if mirror.is_locked(state.root):
-        encryption.unlock(state.root, keys.read_key(mirror.key_file(state.root)))
+    if encrypted_copies.is_locked(state.root):
+        encryption.unlock(state.root, keys.read_key(encrypted_copies.key_file(state.root)))
     state.prepare()
     plan = plan_decrypt(Seen(), present(state), unfinished=encryption.is_unfinished(state.root))
     if plan.steps:

@@ -139,8 +139,7 @@ def _bootstrap(where: str, key: str, credentials: str, *, plan_only: bool) -> No
     from ops.backup.restore import repository as bootstrap
     from ops.cli import show
     from ops.project import open_project
-    from ops.store import encrypted_copies as mirror
-    from ops.store import encryption
+    from ops.store import encrypted_copies, encryption
 
     began = time.monotonic()
     # Secrets that are locked, their key being lost, are replaced by those of the repository.
@@ -154,7 +153,7 @@ def _bootstrap(where: str, key: str, credentials: str, *, plan_only: bool) -> No
         show.out.print(bootstrap.summary(found, project))
         if plan_only:
             return
-        if mirror.is_locked(project.state.root):
+        if encrypted_copies.is_locked(project.state.root):
             encryption.set_aside(project.state.root)
             project.host.prepare()
         bootstrap.put_in_place(project, source, found)

@@ -29,8 +29,7 @@ from ops.stack import applied_settings
 from ops.stack.images import tags_of
 from ops.stack.render import volume_name
 from ops.stack.repositories import LOCAL, Repository, from_url
-from ops.store import encrypted_copies as mirror
-from ops.store import versions
+from ops.store import encrypted_copies, versions
 
 READ_SECONDS = 1800.0
 COPY_SECONDS = 6 * 3600.0
@@ -110,8 +109,8 @@ def must_be_empty(project: Project) -> None:
     state = project.state
     if (state.root / MARK).is_file():
         return
-    places = (state.secrets, mirror.copies_of(state.root) / "secrets")
-    there = not mirror.is_locked(state.root) and any(any(place.iterdir()) for place in places if place.is_dir())
+    places = (state.secrets, encrypted_copies.copies_of(state.root) / "secrets")
+    there = not encrypted_copies.is_locked(state.root) and any(any(place.iterdir()) for place in places if place.is_dir())
     if there or project.engine.slots():
         raise HostLacks(
             f"this host has the project {project.name} already", "its secrets would be replaced by those of the repository",
@@ -142,7 +141,7 @@ class Reader:
         if target:
             how["target"] = target
         addresses = {one: str(repository.where["address"]) for one in repository.names if "address" in repository.where}
-        with tempfile.TemporaryDirectory(dir=mirror.private(self.project.state.root), prefix=".bootstrap-") as folder:
+        with tempfile.TemporaryDirectory(dir=encrypted_copies.private(self.project.state.root), prefix=".bootstrap-") as folder:
             command = ("backup", "read", "--repository", repository.name, "--", *words)
             answer = self.project.engine.run(OneOff(
                 self.image, command, "bootstrap", self._files(Path(folder)), outside=repository.remote, hosts=addresses,
@@ -210,7 +209,7 @@ def newest_set(project: Project, reader: Reader) -> Found:
     Raises OpsError where the key is wrong, HostLacks where no set has a host.tar that can be opened.
     """
     unopened, clear = 0, None
-    with tempfile.TemporaryDirectory(dir=mirror.private(project.state.root), prefix=".bootstrap-") as folder:
+    with tempfile.TemporaryDirectory(dir=encrypted_copies.private(project.state.root), prefix=".bootstrap-") as folder:
         out = Path(folder)
         listed = json.loads(reader.ask("snapshots"))
         for snapshot in sorted(listed, key=lambda one: str(one["time"]), reverse=True):
@@ -267,7 +266,7 @@ def _found(snapshot: Mapping[str, Any], out: Path, project: Project) -> Found:
 
 
 def _kept(project: Project) -> Path:
-    return mirror.private(project.state.root) / "bootstrap.tar"
+    return encrypted_copies.private(project.state.root) / "bootstrap.tar"
 
 
 def summary(found: Found, project: Project) -> str:

@@ -146,27 +146,19 @@ def plan_acme(
     asked = ready(with_these, now, patient=patient)
     if not asked:
         return Plan(VERB, tuple(steps), notes=waiting(with_these, now, patient=patient))
-    return Plan(VERB, (*steps, *obtained(one, asked, tuple(steps))))
+    title = f"have {', else '.join(asked)} issue a certificate for {', '.join(one.leaf.names)}, and verify it"
+    obtain = ObtainCertificate("obtain", title, tuple(steps), leaf=one.leaf, issuers=asked)
+    return Plan(VERB, (*steps, obtain, *swapped(one.leaf, (obtain,))))
 
 
 def waiting(situation: Situation, now: float, *, patient: bool) -> tuple[str, ...]:
     """Why no issuer is asked now, one by one."""
     tries = situation.tries or {}
+    pauses = {name: situation.ready_at(name, patient=patient) - now for name in situation.issuers}
     return tuple(
-        f"{name} is left alone for {minutes(situation.ready_at(name, patient=patient) - now)}: {tries[name].why}"
+        f"{name} is left alone for {max(1, round(pauses[name] / 60))} min: {tries[name].why}"
         for name in situation.issuers if name in situation.accounts and name in tries
     )  # fmt: skip
-
-
-def minutes(seconds: float) -> str:
-    return f"{max(1, round(seconds / 60))} min"
-
-
-def obtained(one: Stored, issuers: Sequence[str], after: tuple[Step, ...]) -> list[Step]:
-    """From nothing to a certificate that is seen on the wire."""
-    title = f"have {', else '.join(issuers)} issue a certificate for {', '.join(one.leaf.names)}, and verify it"
-    first = ObtainCertificate("obtain", title, after, leaf=one.leaf, issuers=tuple(issuers))
-    return [first, *swapped(one.leaf, (first,))]
 
 
 def plan_rehearsal(one: Stored, issuers: Sequence[str], opening: Iterable[str], *, done: bool) -> Plan:

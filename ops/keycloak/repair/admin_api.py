@@ -25,7 +25,7 @@ from ops.keycloak.realm.live import apply_realm, declared
 from ops.keycloak.repair import undo_steps as undo
 from ops.project import Project
 from ops.secrets.secret_files import service_as_is
-from ops.store import encrypted_copies as mirror
+from ops.store import encrypted_copies
 
 MASTER, PRODUCT = "master", REALM
 ROOT = "/auth/admin/realms/"
@@ -247,4 +247,4 @@ def remove_temporary(project: Project, api: Api) -> None:
     for one in api.get(f"{MASTER}/clients?clientId={TEMPORARY.client_id}"):
         api.ask("DELETE", f"{MASTER}/clients/{one['id']}")
     shutil.rmtree(project.state.secrets / TEMPORARY.secret, ignore_errors=True)
-    mirror.removed(project.state.secrets / TEMPORARY.secret)
+    encrypted_copies.removed(project.state.secrets / TEMPORARY.secret)

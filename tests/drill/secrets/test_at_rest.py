@@ -21,8 +21,7 @@ from ops.secrets import backup_keys, verifiers
 from ops.secrets.search import forms
 from ops.secrets.table import target_named
 from ops.stack.model import LABEL_PROJECT
-from ops.store import encrypted_copies as mirror
-from ops.store import keys, versions
+from ops.store import encrypted_copies, keys, versions
 from ops.store.versions import newest_values
 from tests.drill.conftest import Record, temporary_accounts
 from tests.drill.stack import Drill, inv, kill, succeeds
@@ -56,7 +55,7 @@ def item(drill: Drill, key: Path) -> Iterator[tuple[str, dict[str, object]]]:
     succeeds("secrets.decrypt", "--yes")
     drill.deploy()
     drill.await_healthy()
-    assert not (drill.project.state.root / mirror.HOME).exists()
+    assert not (drill.project.state.root / encrypted_copies.HOME).exists()
     assert drill.project.host.run(("podman", "secret", "ls", "--quiet"), ok=None).stdout.strip()
 
 
@@ -86,7 +85,7 @@ def readable(stack: Drill) -> list[str]:
 def boot(stack: Drill) -> None:
     """The host is stopped in order, and its memory is empty."""
     shutdown(stack)
-    memory = mirror.memory_of(stack.project.state.root)
+    memory = encrypted_copies.memory_of(stack.project.state.root)
     assert memory.is_dir()
     shutil.rmtree(memory)
 
@@ -115,7 +114,7 @@ def test_disk_shows_no_secret_and_nothing_else_has_changed(
     encrypted: Drill, item: tuple[str, dict[str, object]], live: Live, here: None
 ) -> None:
     assert readable(encrypted) == []
-    assert mirror.is_on(encrypted.project.state.root)
+    assert encrypted_copies.is_on(encrypted.project.state.root)
     audit = inv("audit")
     assert audit.returncode == 0, audit.stdout + audit.stderr
     with temporary_accounts(live) as accounts:
@@ -151,7 +150,7 @@ def test_rotation_is_as_before_and_outlives_a_boot(encrypted: Drill, key: Path, 
 
     began = time.monotonic()
     with ticker_of_the_unit(root):
-        eventually(lambda: "" if not mirror.is_locked(root) else "secrets are locked", 60)
+        eventually(lambda: "" if not encrypted_copies.is_locked(root) else "secrets are locked", 60)
         eventually(encrypted.unhealthy, 240)
         record("everything back after a boot with secrets encrypted", time.monotonic() - began)
     encrypted.watch()
@@ -179,7 +178,7 @@ def test_boot_without_the_key_waits_for_it(encrypted: Drill, key: Path) -> None:
             wrong = away.with_name("wrong.txt")
             keys.make_key(wrong)
             refused = inv("secrets.unlock", "--key", str(wrong))
-            assert (refused.returncode, mirror.is_locked(root)) == (3, True)
+            assert (refused.returncode, encrypted_copies.is_locked(root)) == (3, True)
             succeeds("secrets.unlock", "--key", str(away))
             # The ticker looks twice a minute.
             eventually(encrypted.unhealthy, 300)
@@ -274,7 +273,7 @@ def test_key_that_is_lost_gives_way_to_the_backup(
     )
     encrypted.await_healthy()
     encrypted.assert_as_wanted()
-    assert (mirror.is_on(root), len(list(root.glob("at-rest.lost-*")))) == (False, 1)
+    assert (encrypted_copies.is_on(root), len(list(root.glob("at-rest.lost-*")))) == (False, 1)
     live = Live(encrypted.project)
     with leading_here(live.domain), temporary_accounts(live) as accounts:
         assert accounts.create("viewer")("GET", item[0]).json() == item[1]

@@ -13,8 +13,7 @@ from ops.core import files
 from ops.core.records import append_line, entries
 from ops.core.state import State
 from ops.stack.release import Activation, manifest_of, release_files
-from ops.store import encrypted_copies as mirror
-from ops.store import encryption, keys, releases, versions
+from ops.store import encrypted_copies, encryption, keys, releases, versions
 from tests.unit.at_rest_state import VALUE, boot, encrypt, made, memory_at, on_disk, whole
 from tests.unit.builders import wanted
 from tests.unit.power_cut import Disk, Image, full, recorded
@@ -188,18 +187,18 @@ def test_encrypted_copy_of_a_secret_is_on_the_disk_also_of_a_new_name(on: State)
 def test_encrypted_copy_is_there_before_the_secret_itself(on: State) -> None:
     """A value that is used and not on the disk is lost with the power, and what it opens with it."""
     secret = on.secrets / "redis-app" / "2"
-    with recorded(on.root) as power, files.beside(secret, b"another") as fresh, mirror.kept(secret, fresh):
+    with recorded(on.root) as power, files.beside(secret, b"another") as fresh, encrypted_copies.kept(secret, fresh):
         assert power.after_cut()[Path("at-rest/files/secrets/redis-app/2.age")].content
 
 
 def test_version_that_was_withdrawn_and_secret_that_was_removed_stay_so(on: State) -> None:
     files.write(on.secrets / "redis-app" / "2", VALUE, mode=0o600)
     (on.ca / "more").write_text(VALUE)
-    mirror.sync(on.root)
+    encrypted_copies.sync(on.root)
     with recorded(on.root):
         versions.withdraw(on, "redis-app", 2)
         (on.ca / "more").unlink()
-        mirror.removed(on.ca / "more")
+        encrypted_copies.removed(on.ca / "more")
         boot(on)
     encryption.open_again(on.root)
     assert (versions.numbers(on, "redis-app"), (on.ca / "more").exists()) == ([1], False)
@@ -214,7 +213,7 @@ def test_copies_of_what_other_programs_changed_are_on_the_disk(on: State) -> Non
         (on.acme / "account").symlink_to("1")
         (on.backup / "more").mkdir()
         (on.backup / "more" / "file").write_text(VALUE)
-        mirror.sync(on.root)
+        encrypted_copies.sync(on.root)
         boot(on)
     encryption.open_again(on.root)
     assert (on.ca / "next" / "root.key").read_text() == VALUE
@@ -246,8 +245,8 @@ def test_power_cut_while_secrets_are_decrypted_loses_none(on: State) -> None:
         for number, image in enumerate(images):
             power.cut(image)
             boot(on)
-            if mirror.is_locked(on.root):
-                encryption.unlock(on.root, keys.read_key(mirror.key_file(on.root)))
+            if encrypted_copies.is_locked(on.root):
+                encryption.unlock(on.root, keys.read_key(encrypted_copies.key_file(on.root)))
             encryption.end(on.root)
             assert whole(on), number
 
@@ -276,11 +275,11 @@ def test_secrets_that_were_given_up_stay_given_up(on: State) -> None:
     with recorded(on.root) as power:
         encryption.lead_nowhere(on.root)
         power.cut()
-        assert not any((on.root / name).is_symlink() for name in mirror.FOLDERS)
+        assert not any((on.root / name).is_symlink() for name in encrypted_copies.FOLDERS)
         encryption.set_aside(on.root)
         power.cut()
 
-    assert not (on.root / mirror.HOME).exists() and len(list(on.root.glob("at-rest.lost-*"))) == 1
+    assert not (on.root / encrypted_copies.HOME).exists() and len(list(on.root.glob("at-rest.lost-*"))) == 1
 
 
 def test_line_is_json_of_one_line(folder: Path) -> None:

@@ -15,8 +15,7 @@ from ops.execution import Execution
 from ops.project import Project
 from ops.releases.steps import ActivateRelease, WriteRelease
 from ops.secrets.steps import GenerateSecret, StoreSecret
-from ops.store import encrypted_copies as mirror
-from ops.store import releases
+from ops.store import encrypted_copies, releases
 from tests.unit.podman_model import Podman
 from tests.unit.podman_model import performer as performer  # noqa: PLC0414  (a fixture)
 from tests.unit.podman_model import podman as podman  # noqa: PLC0414  (a fixture)
@@ -77,14 +76,14 @@ def test_podman_is_given_no_secret_where_they_are_encrypted_at_rest(
     performer: Execution, project: Project, podman: Podman, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     performer.do(GenerateSecret("g", "", name="redis-app", version=1))
-    monkeypatch.setattr(mirror, "is_on", lambda _: True)
+    monkeypatch.setattr(encrypted_copies, "is_on", lambda _: True)
     StoreSecret("s", "", name="redis-app", version=1).run(performer)
     assert podman.ran == []
 
 
 def test_each_step_is_on_disk_encrypted_before_the_next_begins(performer: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
-    assert (mirror.sync,) == composition.AFTER_STEP
+    assert (encrypted_copies.sync,) == composition.AFTER_STEP
     monkeypatch.setattr(execution, "AFTER_STEP", (lambda _: order.append("sync"),))
     monkeypatch.setattr(performer.project.host, "run", lambda *_, **__: order.append("ran"))
 

@@ -20,8 +20,7 @@ from ops.stack.certificates import leaves, owned_as
 from ops.stack.model import Seen
 from ops.stack.render import next_of, render_release
 from ops.stack.wanted import Wanted
-from ops.store import encrypted_copies as mirror
-from ops.store import encryption
+from ops.store import encrypted_copies, encryption
 from tests.unit.at_rest_state import boot, encrypt, made, memory_at
 from tests.unit.builders import STATE, deployed, stack, wanted
 from tests.unit.security_audit.facts import declared_stack
@@ -243,7 +242,7 @@ def test_owner_and_mode_of_a_file_in_memory_survive_a_boot(tmp_path: Path, monke
 
     (state.backup / "host.tar").chmod(0o440)
     os.chown(state.backup / "host.tar", owner, -1)
-    mirror.sync(state.root)
+    encrypted_copies.sync(state.root)
     boot(state)
     encryption.open_again(state.root)
 

@@ -21,8 +21,7 @@ from ops.project import Project
 from ops.secrets import secret_files as handed
 from ops.secrets.plan import lost_secrets, plan_decrypt, plan_encrypt
 from ops.stack.render import by_file, excerpt_by_file
-from ops.store import encrypted_copies as mirror
-from ops.store import encryption, keys, versions
+from ops.store import encrypted_copies, encryption, keys, versions
 from tests.unit.at_rest_state import VALUE, boot, encrypt, made, memory_at, on_disk
 from tests.unit.builders import deployed, settings, stack, wanted
 from tests.unit.power_cut import recorded
@@ -87,7 +86,7 @@ def test_version_that_was_taken_back_stays_so_after_a_boot(on: State) -> None:
 def test_what_was_removed_is_gone_after_the_next_change(on: State) -> None:
     """The root's key is taken off the host: it must not come back with a boot."""
     (on.ca / "root.key").unlink()
-    mirror.sync(on.root)
+    encrypted_copies.sync(on.root)
 
     boot(on)
     encryption.open_again(on.root)
@@ -98,7 +97,7 @@ def test_what_was_removed_is_gone_after_the_next_change(on: State) -> None:
 def test_secret_that_vanished_from_memory_is_had_back_from_its_copy(on: State, key: Path) -> None:
     """Somebody's mistake, or a cleaner of temporary files: the copies of secrets are removed by nothing but a command."""
     shutil.rmtree(on.secrets / "redis-app")
-    mirror.sync(on.root)
+    encrypted_copies.sync(on.root)
 
     assert encryption.refill(on.root, keys.read_key(key)) == ["redis-app/1"]
     assert (on.secrets / "redis-app" / "1").read_text() == VALUE
@@ -110,7 +109,7 @@ def test_memory_that_is_full_spoils_no_copy(on: State, key: Path, monkeypatch: p
     with pytest.MonkeyPatch.context() as full, pytest.raises(HostLacks, match="cannot be put into memory"):
         full.setattr(files, "beside", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left on device")))
         encryption.refill(on.root, keys.read_key(key))
-    mirror.sync(on.root)
+    encrypted_copies.sync(on.root)
 
     assert encryption.refill(on.root, keys.read_key(key)) == ["redis-app/1"]
     assert (on.secrets / "redis-app" / "1").read_text() == VALUE
@@ -121,12 +120,12 @@ def test_last_copies_are_not_thrown_away(on: State) -> None:
 
     with pytest.raises(HostLacks, match="secrets are not in memory, such as redis-app/1"):
         encryption.end(on.root)
-    assert mirror.is_on(on.root)
+    assert encrypted_copies.is_on(on.root)
 
 
 def test_folder_that_a_later_version_encrypts_too_is_taken_in(on: State, monkeypatch: pytest.MonkeyPatch) -> None:
-    more = (*mirror.FOLDERS, "more")
-    monkeypatch.setattr(mirror, "FOLDERS", more)
+    more = (*encrypted_copies.FOLDERS, "more")
+    monkeypatch.setattr(encrypted_copies, "FOLDERS", more)
     monkeypatch.setattr("ops.store.encryption.FOLDERS", more)
     (on.root / "more").mkdir()
     encryption.open_again(on.root)
@@ -141,7 +140,7 @@ def test_folder_that_a_later_version_encrypts_too_is_taken_in(on: State, monkeyp
 def test_secret_that_was_removed_on_purpose_stays_away(on: State) -> None:
     files.write(on.secrets / "redis-app" / "2", VALUE)
     shutil.rmtree(on.secrets / "redis-app")
-    mirror.removed(on.secrets / "redis-app")
+    encrypted_copies.removed(on.secrets / "redis-app")
 
     boot(on)
     encryption.open_again(on.root)
@@ -172,7 +171,7 @@ def test_full_memory_is_told_and_left_as_it_was(on: State, monkeypatch: pytest.M
 
     with pytest.raises(HostLacks, match="cannot be put into memory"):
         encryption.open_again(on.root)
-    assert [path.name for path in mirror.memory_of(on.root).parent.iterdir() if path.is_dir()] == []
+    assert [path.name for path in encrypted_copies.memory_of(on.root).parent.iterdir() if path.is_dir()] == []
 
 
 def test_beginning_with_another_key_is_refused(state: State, key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,13 +206,13 @@ def test_key_that_is_lost_gives_way_to_a_backup(on: State, key: Path) -> None:
     encryption.set_aside(on.root)
     on.prepare()
 
-    assert not mirror.is_on(on.root) and not mirror.is_half(on.root)
+    assert not encrypted_copies.is_on(on.root) and not encrypted_copies.is_half(on.root)
     assert (on.secrets.is_symlink(), on.secrets.is_dir()) == (False, True)
     assert len(list(on.root.glob("at-rest.lost-*/files/secrets/redis-app/1.age"))) == 1
 
 
 def test_nothing_is_written_to_where_locked_folders_lead(on: State, tmp_path: Path) -> None:
-    memory = mirror.memory_of(on.root)
+    memory = encrypted_copies.memory_of(on.root)
     boot(on)
     (tmp_path / "trap" / memory.name / "secrets").mkdir(parents=True)
     (tmp_path / "trap" / memory.name / "backup").mkdir()
@@ -227,7 +226,7 @@ def test_nothing_is_written_to_where_locked_folders_lead(on: State, tmp_path: Pa
 def test_owners_modes_times_and_links_survive_a_boot(on: State) -> None:
     def facts() -> dict[str, tuple[int, int, int]]:
         found = {}
-        for name in mirror.FOLDERS:
+        for name in encrypted_copies.FOLDERS:
             for path in (on.root / name).resolve().rglob("*"):
                 about = path.lstat()
                 moment = 0 if path.is_symlink() or path.is_dir() else about.st_mtime_ns
@@ -259,7 +258,7 @@ def test_another_key_opens_nothing_and_leaves_nothing(on: State, tmp_path: Path)
 
     with pytest.raises(HostLacks, match="not the key"):
         encryption.unlock(on.root, other)
-    assert mirror.is_locked(on.root)
+    assert encrypted_copies.is_locked(on.root)
 
 
 def test_damaged_copy_is_told_and_nothing_is_half_opened(on: State) -> None:
@@ -270,17 +269,17 @@ def test_damaged_copy_is_told_and_nothing_is_half_opened(on: State) -> None:
 
     with pytest.raises(HostLacks, match=r"1\.age cannot be decrypted"):
         encryption.open_again(on.root)
-    assert mirror.is_locked(on.root)
+    assert encrypted_copies.is_locked(on.root)
 
 
 @pytest.mark.parametrize("theirs", ["a link", "a link to nothing", "a file", "open to others"])
 def test_place_in_memory_that_somebody_else_has_made_is_refused(on: State, tmp_path: Path, theirs: str) -> None:
     """/dev/shm is open to every account: whoever made our folder there first could hand us secrets of his own."""
-    memory = mirror.memory_of(on.root)
+    memory = encrypted_copies.memory_of(on.root)
     boot(on)
     if theirs == "a link":
         (tmp_path / "trap" / memory.name).mkdir(parents=True, mode=0o700)
-        (tmp_path / "trap" / memory.name / mirror.OF).write_text(str(on.root))
+        (tmp_path / "trap" / memory.name / encrypted_copies.OF).write_text(str(on.root))
         memory.parent.symlink_to(tmp_path / "trap")
     elif theirs == "a link to nothing":
         memory.parent.symlink_to(tmp_path / "nothing")
@@ -290,7 +289,7 @@ def test_place_in_memory_that_somebody_else_has_made_is_refused(on: State, tmp_p
         memory.parent.mkdir()
         memory.parent.chmod(0o777)
 
-    assert mirror.is_locked(on.root)
+    assert encrypted_copies.is_locked(on.root)
     with pytest.raises(HostLacks, match="is not root's alone"):
         encryption.open_again(on.root)
 
@@ -305,7 +304,7 @@ def test_memory_may_lie_elsewhere_after_a_boot(on: State, monkeypatch: pytest.Mo
 
 def test_end_brings_everything_back_on_disk(on: State) -> None:
     handed.write_files(on, [SERVICE])
-    memory = mirror.memory_of(on.root)
+    memory = encrypted_copies.memory_of(on.root)
     encryption.end(on.root)
 
     assert not on.secrets.is_symlink()
@@ -359,7 +358,7 @@ def test_withdrawn_version_is_still_handed_to_who_has_it(on: State) -> None:
 def test_without_encryption_nothing_changes(state: State) -> None:
     assert handed.part_as_is(state, {"services": {"redis": SERVICE}}) == {"services": {"redis": SERVICE}}
     assert handed.names(state) == frozenset()
-    mirror.sync(state.root)
+    encrypted_copies.sync(state.root)
     assert not (state.root / "at-rest").exists()
 
 

@@ -13,8 +13,7 @@ import pytest
 
 from ops.core.errors import HostLacks
 from ops.core.state import State
-from ops.store import encrypted_copies as mirror
-from ops.store import encryption
+from ops.store import encrypted_copies, encryption
 from tests.unit.at_rest_state import boot, decrypt, encrypt, made, memory_at, on_disk, whole
 
 CHANGES: tuple[tuple[Any, str], ...] = (
@@ -107,7 +106,7 @@ def test_beginning_that_was_killed(
             encryption.open_again(state.root)
         else:
             decrypt(state)
-            assert not mirror.is_on(state.root) and not state.secrets.is_symlink(), number
+            assert not encrypted_copies.is_on(state.root) and not state.secrets.is_symlink(), number
         assert whole(state), number
         if len(begun) < number:
             return
@@ -130,7 +129,7 @@ def test_end_that_was_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, th
             another_command(state)
         decrypt(state)
         assert whole(state), number
-        assert not any((state.root / name).is_symlink() for name in mirror.FOLDERS), number
+        assert not any((state.root / name).is_symlink() for name in encrypted_copies.FOLDERS), number
         assert [path.name for path in state.root.iterdir() if path.name.startswith(".")] == [], number
         if len(begun) < number:
             return
