@@ -131,12 +131,12 @@ def _smoke(stage: Stage) -> Verdict:
 
 def _logged_in(stage: Stage) -> Verdict:
     for secret in stage.project.stack.services[stage.part].secrets:
-        if problem := until(partial(_not_let_in, stage, secret), LOGIN_SECONDS):
+        if problem := until(partial(_cannot_log_in, stage, secret), LOGIN_SECONDS):
             return FAILED, problem
     return OK, ""
 
 
-def _not_let_in(stage: Stage, secret: str) -> str:
+def _cannot_log_in(stage: Stage, secret: str) -> str:
     answer = stage.exec("/usr/local/bin/logged-in", secret)
     return f"{secret}: exit code {answer.returncode}: {answer.last_words(1)}" if answer.returncode else ""
 
@@ -208,14 +208,14 @@ def _still_answers(stage: Stage, after: str) -> str:
     return "" if answer.good else f"{after}: {answer}"
 
 
-def _tell(stage: Stage, argv: tuple[str, ...]) -> str:
+def _ordered(stage: Stage, argv: tuple[str, ...]) -> str:
     answer = stage.exec(*argv)
     return f"{' '.join(argv)}: {answer.last_words(1)}" if answer.returncode else ""
 
 
 def _reconnect(stage: Stage) -> Verdict:
     argv = stage.project.stack.services[stage.part].reconnect or ()
-    return _verdict(_tell(stage, argv) or _still_answers(stage, "after SIGUSR1"))
+    return _verdict(_ordered(stage, argv) or _still_answers(stage, "after SIGUSR1"))
 
 
 def _certificate(stage: Stage) -> Verdict:
@@ -223,7 +223,7 @@ def _certificate(stage: Stage) -> Verdict:
     try:
         before = shown_certificate(stage)
         stage.issue(stage.part)
-        if problem := _tell(stage, argv) if argv else "":
+        if problem := _ordered(stage, argv) if argv else "":
             return FAILED, problem
 
         def reason() -> str:

@@ -1,4 +1,4 @@
-"""Keycloak's requests wait in nginx before it is told to end, whatever ends it."""
+"""nginx queues Keycloak's requests before Keycloak is stopped, whatever stops it."""
 
 from __future__ import annotations
 
@@ -41,15 +41,17 @@ def performer(ran: list[tuple[str, ...]]) -> Execution:
 
 
 @pytest.mark.parametrize("kind", [StopContainer, RestartContainer, RemoveContainer])
-def test_nginx_is_told_before_keycloak_is(kind: type[Any], performer: Execution, ran: list[tuple[str, ...]]) -> None:
+def test_requests_are_queued_before_keycloak_is_stopped(
+    kind: type[Any], performer: Execution, ran: list[tuple[str, ...]]
+) -> None:
     step: Step = kind("end", "end keycloak", slot="keycloak")
     step.run(performer)
-    told, ended = ran
-    assert told == ("podman", "exec", "cc03-nginx", "hold", "keycloak")
+    queued, ended = ran
+    assert queued == ("podman", "exec", "cc03-nginx", "hold", "keycloak")
     assert ended[1] in ("stop", "restart", "rm") and "cc03-keycloak" in ended
 
 
-def test_others_end_without_that(performer: Execution, ran: list[tuple[str, ...]]) -> None:
+def test_others_are_stopped_without_that(performer: Execution, ran: list[tuple[str, ...]]) -> None:
     RemoveContainer("end", "end redis", slot="redis").run(performer)
     RemoveContainer("end", "end what the stack does not have any more", slot="former").run(performer)
     assert [argv[1] for argv in ran] == ["rm", "rm"]
