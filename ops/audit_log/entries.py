@@ -1,10 +1,10 @@
-"""The audit trail as text: how an entry is sealed to the one before it, and what can be told from a trail that was touched.
+"""The audit log as text: how an entry is chained to the previous one, and what a log that was tampered with shows.
 
-Each entry holds the hash of the whole line before it and a hash of its own content, so that no line can be changed, removed or
-put in without the ones after it saying so. The last line has none after it: `audit.head` holds its number and hash.
+Each entry contains the SHA-256 of the whole previous line and of its own content: no line can be altered, removed or inserted
+without a finding in a later one. `audit.head` contains number and hash of the last line.
 
-The trail may lie in several parts. The chain goes on from one to the next; the first entry of a part names the one before it
-and its length. Parts that are removed because of their age are named there as well, each with number and hash of its last line.
+The chain continues from one part of the log to the next. The first entry of a part names the previous part and its length, and
+the parts that are removed because of their age, each with number and hash of its last line.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from ops.core.plan import Plan
 
 GENESIS = "0" * 64
-"""What stands in the first entry for the hash of the line before it."""
+"""The previous hash of the first entry."""
 SECRET_WORDS = {"password", "passphrase", "passwd", "pass", "secret", "token", "key", "credential", "credentials"}
 HIDDEN = "[REDACTED]"
 _URL_PASSWORD = re.compile(r"(://[^/\s:@]*:)[^@\s/]+@")
@@ -32,22 +32,17 @@ def sha(data: bytes) -> str:
 
 
 def plan_digest(plan: Plan) -> str:
-    """SHA-256 of the keys and titles of a plan's steps, in their order: equal for two plans that do the same."""
+    """SHA-256 of the keys and titles of a plan's steps, in order: equal for two plans that do the same."""
     return sha(json.dumps([[step.key, step.title] for step in plan.steps]).encode())
 
 
 def without_secrets(text: str) -> str:
-    """Passwords within addresses are taken out."""
+    """Replace passwords within URLs."""
     return _URL_PASSWORD.sub(rf"\1{HIDDEN}@", text)
 
 
 def typed(argv: Sequence[str]) -> str:
-    """The command line as it was typed, with the values of options that name a secret taken out.
-
-    Parameters
-    ----------
-    argv: program and arguments. However Invoke was called, it is shown as `inv`.
-    """
+    """The command line as it was typed, without the values of options that name a secret. Invoke is shown as `inv`."""
     program = PurePath(argv[0]).name if argv else ""
     words = ["inv" if program in ("inv", "invoke", "__main__.py") else program]
     hide = False
@@ -74,12 +69,12 @@ class Head:
 
 @dataclass(frozen=True)
 class Tip:
-    """What the next entry is sealed to: the line before it, and the bytes that a crash left unfinished after that line."""
+    """What the next entry is chained to: the last line, and the bytes that a crash left incomplete after it."""
 
     head: Head = Head()
     cut_off: bytes = b""
     unended: bool = False
-    """Whether the file does not end with the end of a line."""
+    """Whether the file ends within a line."""
     head_missing: bool = False
 
 
@@ -88,7 +83,7 @@ def _text(entry: Mapping[str, Any]) -> bytes:
 
 
 def seal(content: Mapping[str, Any], tip: Tip) -> bytes:
-    """The line, without its end, that enters `content` after `tip`."""
+    """The line, without its end, that appends `content` after `tip`."""
     entry = {**content, "number": tip.head.count + 1, "previous": tip.head.hash}
     if tip.cut_off:
         entry["cut_off"] = sha(tip.cut_off)
@@ -98,7 +93,7 @@ def seal(content: Mapping[str, Any], tip: Tip) -> bytes:
 
 
 def read(line: bytes) -> dict[str, Any] | None:
-    """The entry of a line; None where it is not, to the byte, what was sealed."""
+    """The entry of a line; None where it differs in any byte from what was sealed."""
     try:
         entry = json.loads(line)
         content = {key: value for key, value in entry.items() if key != "hash"}
@@ -114,12 +109,12 @@ def _lines(data: bytes) -> list[bytes]:
 
 
 def entries(data: bytes) -> Iterator[dict[str, Any]]:
-    """Every line that is what was sealed; the others are for `check` to tell."""
+    """Every unaltered entry; `check` reports the other lines."""
     return (entry for entry in map(read, _lines(data)) if entry)
 
 
 def last(data: bytes) -> tuple[Head, dict[str, Any]] | None:
-    """The last line that is what was sealed: number and hash, and its entry. None where there is none."""
+    """Number and hash of the last unaltered line, and its entry; None where there is none."""
     for line in reversed(_lines(data)):
         if entry := read(line):
             return Head(entry["number"], sha(line)), entry
@@ -127,14 +122,10 @@ def last(data: bytes) -> tuple[Head, dict[str, Any]] | None:
 
 
 def tip(data: bytes, head: Head | None) -> Tip:
-    """Where the next entry goes on.
+    """What the next entry continues.
 
-    Parameters
-    ----------
-    data: the file as it is. head: what audit.head says; None where there is none.
-
-    Where the file does not end as audit.head says, the head is believed: the next entry then does not fit its neighbour, and
-    so keeps for ever what would otherwise be covered up by going on from a file that has been cut.
+    data: the file as it is. head: what audit.head says; None where there is none. Where they differ, the head counts: the next
+    entry then does not fit its neighbour, so the finding stays in a log that was truncated.
     """
     lines = _lines(data)
     unended = bool(data) and not data.endswith(b"\n")
@@ -148,7 +139,7 @@ def tip(data: bytes, head: Head | None) -> Tip:
 
 
 class Place(NamedTuple):
-    """Where a line is: number of the part, number of the line in it from 1, name of the part; of the last part no name."""
+    """Number of the part, number of the line in it from 1, name of the part (empty for the last one)."""
 
     part: int
     line: int
@@ -160,7 +151,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Verdict:
-    """`findings`: (place, what is wrong there), in the order of places. `notes`: what is odd and has an innocent cause."""
+    """`findings`: (place, what is wrong there), in order. `notes`: irregularities with a harmless cause."""
 
     entries: int
     since: str
@@ -169,10 +160,8 @@ class Verdict:
 
 
 def check(parts: Sequence[tuple[str, bytes]], head: Head | None) -> Verdict:
-    """Whether a trail is what was written, line by line.
+    """Verify a log line by line.
 
-    Parameters
-    ----------
     parts: (name, content) of its files, oldest first. head: what audit.head says; None where there is none.
     """
     lines = [
@@ -190,13 +179,13 @@ def check(parts: Sequence[tuple[str, bytes]], head: Head | None) -> Verdict:
 
 
 def _removed(entry: Mapping[str, Any]) -> Iterator[Head]:
-    """The last entry of each part that was removed because of its age after this one was written."""
+    """The last entry of each part that was removed once this entry was written."""
     return (Head(int(one["count"]), str(one["hash"])) for one in entry.get("removed", ()))
 
 
 @dataclass
 class _Walk:
-    """Goes down the lines with what the next one has to say."""
+    """Walks down the lines with what the next one is expected to be."""
 
     numbers: frozenset[int]
     parts: Sequence[tuple[str, int]]
@@ -211,8 +200,7 @@ class _Walk:
     notes: list[str] = field(default_factory=list)
 
     def begin(self, found: Sequence[Mapping[str, Any]]) -> None:
-        """Go on from the last of the entries that were removed because of their age. Where that was broken off, not all of them
-        are gone."""
+        """Continue from the last entry that was removed because of its age. An interrupted removal has left some of them."""
         known = [gone for entry in found for gone in _removed(entry) if gone.count < found[0]["number"]]
         if known:
             self.last = max(known, key=lambda gone: gone.count)
@@ -230,7 +218,7 @@ class _Walk:
             self.last, self.place, self.previous = Head(entry["number"], sha(line)), place, entry["previous"]
 
     def _settle(self, place: Place, cut_off: str | None) -> int:
-        """Lines before this entry that are no entries: one may be vouched for as cut off. The number of the others."""
+        """Lines before this entry that are no entries: `cut_off` excuses one. Returns the number of the others."""
         altered = 0
         for at, line in self.unread:
             if sha(line) == cut_off:
@@ -245,7 +233,7 @@ class _Walk:
         return altered
 
     def _continues(self, place: Place, entry: Mapping[str, Any]) -> None:
-        """Tells where the part before this one is not that which the entry names, or has another length."""
+        """Report where the previous part is not the one that the entry names, or has another length."""
         said = entry.get("continues")
         if not said:
             return
@@ -258,7 +246,7 @@ class _Walk:
             self.findings.append((place, what))
 
     def _fits(self, place: Place, entry: Mapping[str, Any], altered: int) -> bool:
-        """Whether to go on from this entry; tells what does not fit."""
+        """Whether to continue from this entry; reports what does not fit."""
         number, expected = entry["number"], self.last.count + 1
         if altered and expected <= number <= expected + altered:
             return True
@@ -271,7 +259,7 @@ class _Walk:
             missing = f"entry {expected} is" if number == expected + 1 else f"entries {expected} to {number - 1} are"
             self.findings.append((place, f"has a gap before it: {missing} missing"))
         elif entry["previous"] != self.last.hash:
-            # The later of the two vouches for the earlier, so the earlier is the one that was touched.
+            # The later entry contains the hash of the earlier, so the earlier was altered.
             what = f"is not the line that {place} was written after: it was altered or put in"
             unlike = (place, "does not follow the line with which the removed entries ended")
             self.findings.append((self.place, what) if self.place else unlike)
@@ -302,7 +290,7 @@ class _Walk:
 
 
 def changes(found: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One mapping a change, in the order of beginning: its last entry, or the first where it has no last (`event` tells)."""
+    """One mapping a change, in the order of beginning: its `end` entry, or `begin` where it has none."""
     by_number: dict[int, dict[str, Any]] = {}
     for entry in found:
         by_number[entry.get("of", entry["number"])] = dict(entry)

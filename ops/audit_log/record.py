@@ -1,8 +1,7 @@
-"""The audit log on this host: who changed what, when and with which outcome. Written before a change and after it.
+"""The audit log of this host: who changed what, when and with which outcome. Written before a change and after it.
 
-audit.jsonl is only ever appended to, and continued in another file when it is large (records.py). The order of writing (line,
-then audit.head, each on the disk before the next) is what lets `ops.audit_log.entries` tell a crash from a hand: only a line
-that the head does not yet count can have been cut by a crash.
+audit.jsonl is only appended to, and continued in another file when it is large (records.py). An entry is on the disk before
+audit.head counts it: only a line that the head does not count can have been cut by a crash, any other was tampered with.
 """
 
 from __future__ import annotations
@@ -75,7 +74,7 @@ def audited(project: Project, plan: Plan, hooks: Sequence[Mapping[str, Any]] = (
     try:
         yield
     except BaseException as problem:
-        # What went wrong is told as it is; a beginning without an end tells the rest.
+        # The problem is raised as it is; a `begin` without an `end` shows the rest.
         with suppress(OSError, OpsError):
             close(*_outcome(problem, hooks))
         raise
@@ -111,7 +110,7 @@ def _who() -> dict[str, Any]:
 
 
 def _tip(parts: Sequence[IO[bytes]], head: Head | None) -> trail.Tip:
-    """Where the next entry goes on. It is written in the end: the trail is not read whole for each entry."""
+    """What the next entry continues. Only the end of the log is read."""
     length = records.TAIL
     while True:
         data, whole = records.tail(parts, length)
@@ -142,20 +141,20 @@ def append(state: State, content: Mapping[str, Any]) -> int:
         os.fsync(file.fileno())
         head = Head(tip.head.count + 1, trail.sha(line))
         files.write(state.audit_head, files.dump({"count": head.count, "hash": head.hash}), mode=0o600)
-        # That they go is on the disk before they do.
+        # The entry that names them is on the disk before they are removed.
         records.remove(expired)
     _to_log_store(state, trail.read(line) or {})
     return head.count
 
 
 def _begins(file: IO[bytes]) -> bool:
-    """Whether the present part has no entry yet; a crash may have left the beginning of its first one."""
+    """Whether the current part has no entry yet; a crash may have left an incomplete one."""
     file.seek(0)
     return not any(trail.entries(file.read(records.TAIL)))
 
 
 def _continuation(state: State, expired: Sequence[Path]) -> dict[str, Any]:
-    """What the first entry of a part says of those before it."""
+    """What the first entry of a part says of the previous ones."""
     before = records.finished(state.audit)
     if not before:
         return {}
@@ -167,8 +166,8 @@ def _continuation(state: State, expired: Sequence[Path]) -> dict[str, Any]:
 
 
 def _expired(state: State) -> list[Path]:
-    """Parts whose newest entry is older than is kept, oldest first. The newest of them stays in any case, and so does one that
-    does not end as it was written, with all after it."""
+    """Parts whose newest entry is older than KEPT_DAYS, oldest first. The newest finished part stays, and so does one that does
+    not end with an unaltered entry, with all after it."""
 
     def old(part: Path) -> bool:
         last = _last(part)
@@ -208,7 +207,7 @@ def _snapshot(state: State) -> tuple[list[tuple[str, bytes]], Head | None]:
 
 
 def verify(state: State) -> Verdict:
-    """Whether the trail is what was written."""
+    """Whether the log is complete and unaltered."""
     return trail.check(*_snapshot(state))
 
 
