@@ -21,9 +21,9 @@ from ops.audit_log.entries import Head, Verdict
 from ops.core import files, records
 from ops.core.errors import HostLacks, NeedsPerson, OpsError
 from ops.core.files import log_line
-from ops.core.lock import Holder, boot_id, process_started
+from ops.core.lock import Holder, boot_id
 from ops.core.plan import Plan
-from ops.core.process import account
+from ops.core.process import account, process_started
 from ops.core.state import State
 from ops.project import Project
 from ops.stack.checkout import origin

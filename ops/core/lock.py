@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ops.core.errors import LockHeld, OpsError
-from ops.core.process import until
+from ops.core.process import process_started, until
 
 SUPERVISOR = "health supervisor"
 """Holds the lock while it repairs one container; commands wait for that."""
@@ -54,16 +54,6 @@ class Holder:
 def boot_id() -> str:
     """The kernel's name for the time since it was last started (proc(5), /proc/sys/kernel/random)."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-
-
-def process_started(pid: int) -> int | None:
-    """Clock ticks from boot to the start of a process (proc(5), /proc/PID/stat, field 22); None where it does not run."""
-    try:
-        # The second field is the program's name in parentheses, which may itself hold spaces and parentheses.
-        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] in "ZX" else int(fields[19])
 
 
 @contextmanager

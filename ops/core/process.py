@@ -244,28 +244,39 @@ MONITOR = "conmon"
 """Podman's monitor of a container: it outlives the command that starts the container, and so does the container."""
 
 
-def _descendants(heads: Set[int]) -> dict[int, str]:
-    """Process id -> start time of what descends from these, in whatever session. A step of a build runs in one of its own,
-    and goes on when `podman build` ends."""
-    found: dict[int, tuple[int, str]] = {}
-    for stat in PROC.glob("[0-9]*/stat"):
-        with suppress(OSError, IndexError, ValueError):
-            # proc(5): "pid (name) state ppid ...", the start time is the 22nd field.
-            head, _, rest = stat.read_text(errors="replace").rpartition(")")
-            fields = rest.split()
-            if head.partition("(")[2] != MONITOR:
-                found[int(stat.parent.name)] = (int(fields[1]), fields[19])
+def _stat(pid: int) -> tuple[str, str, int, int] | None:
+    """Name, state, parent and start of a process, in clock ticks from boot (proc(5), /proc/PID/stat, fields 2, 3, 4 and 22)."""
+    try:
+        # The name is in parentheses, and may itself contain spaces and parentheses.
+        head, _, rest = (PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")
+        fields = rest.split()
+        return head.partition("(")[2], fields[0], int(fields[1]), int(fields[19])
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def process_started(pid: int) -> int | None:
+    """Clock ticks from boot to the start of a process; None where it does not run."""
+    found = _stat(pid)
+    return None if found is None or found[1] in "ZX" else found[3]
+
+
+def _descendants(heads: Set[int]) -> dict[int, int]:
+    """Process id -> start of what descends from these, in whatever session. A step of a build runs in one of its own, and goes
+    on when `podman build` ends."""
+    seen = {pid: _stat(pid) for pid in (int(folder.name) for folder in PROC.glob("[0-9]*"))}
+    found = {pid: (one[2], one[3]) for pid, one in seen.items() if one and one[0] != MONITOR}
     family = set(heads)
     while more := {pid for pid, (parent, _) in found.items() if parent in family} - family:
         family |= more
     return {pid: found[pid][1] for pid in family - heads if pid in found}
 
 
-def _kill(processes: Mapping[int, str]) -> None:
-    """End those of `_descendants` that still live: a process number may be another's by now, with another start time."""
+def _kill(processes: Mapping[int, int]) -> None:
+    """End those of `_descendants` that still live: a process number may be another's by now, with another start."""
     for pid, started in processes.items():
-        with suppress(OSError, IndexError):
-            if (PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()[19] == started:
+        if process_started(pid) == started:
+            with suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
 
 

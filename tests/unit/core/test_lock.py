@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from ops.core.errors import LockHeld, OpsError
-from ops.core.lock import SUPERVISOR, Holder, alone, boot_id, busy, hold, holder, process_started
+from ops.core.lock import SUPERVISOR, Holder, alone, boot_id, busy, hold, holder
+from ops.core.process import process_started
 
 
 @contextmanager
