@@ -2,7 +2,7 @@
 list of commands in groups.
 
 `inv` makes its Program and Parser before it loads our commands, and takes no other class for either, so three methods of the
-parser and two of the program are replaced here, each beside the upstream issue that would end it.
+parser and three of the program are replaced here, each beside the upstream issue that would end it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from io import UnsupportedOperation
 from typing import Any, NoReturn, TextIO
@@ -201,7 +201,7 @@ def summaries(program: Program) -> dict[str, str]:
     return {name: (program.collection[name].__doc__ or "").strip().partition("\n")[0] for name in commands}
 
 
-_list_tasks = Program.list_tasks
+_list_tasks, _task_help = Program.list_tasks, Program.print_task_help
 
 
 def _print_help(program: Program) -> None:
@@ -218,19 +218,31 @@ def _list(program: Program) -> None:
         why = did_you_mean(program.list_format, FORMATS)
         raise Misread(UsageProblem(f'inv --list has no format "{program.list_format}"', why, "inv --list"), None)
     if program.list_format != "flat" or program.list_root or program.list_depth:
-        _list_tasks(program)
+        _quietly(lambda: _list_tasks(program))
     else:
         _show(*lines(summaries(program)), FIRST)
 
 
 def _show(*text: str) -> None:
+    _quietly(lambda: print("\n".join(text)))
+
+
+def _quietly(show: Callable[[], None]) -> None:
+    """Print something whose reader may go away, such as `head`."""
     try:
-        print("\n".join(text), flush=True)
+        show()
+        sys.stdout.flush()
     except BrokenPipeError:
         drop(sys.stdout)
 
 
+def _print_task_help(program: Program, name: str) -> None:
+    _quietly(lambda: _task_help(program, name))
+
+
 # `inv` alone lists options and no command: pyinvoke/invoke#669.
 Program.print_help = _print_help  # type: ignore[assignment, method-assign]
+# A reader that goes away, such as `head`, is a traceback.
+Program.print_task_help = _print_task_help  # type: ignore[assignment, method-assign]
 # Commands are grouped by the first part of their names at most (pyinvoke/invoke#380 became --list-format nested).
 Program.list_tasks = _list  # type: ignore[assignment, method-assign]

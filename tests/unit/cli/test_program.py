@@ -2,6 +2,8 @@
 
 import copy
 import json
+import os
+import sys
 
 import pytest
 from invoke import Collection, Context, Exit, ParseError, Program
@@ -215,3 +217,12 @@ def test_without_a_command_it_explains_itself_and_names_no_option_of_invoke_that
 
     assert "inv COMMAND [OPTIONS]" in text and "--help COMMAND" in text
     assert [option for option in ("--echo", "--pty", "--hide", "--warn-only", "--write-pyc", "sudo") if option in text] == []
+
+
+@pytest.mark.parametrize("words", [["--help", "deploy"], ["--list"], ["--list", "--list-format", "nested"], ["--help"]])
+def test_reader_that_goes_away_ends_nothing_with_a_traceback(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w", buffering=1) as unread:
+        monkeypatch.setattr(sys, "stdout", unread)
+        assert run(*words) == 0
