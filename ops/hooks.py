@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -131,25 +131,37 @@ def environment(project: Project, occasion: str) -> dict[str, str]:
     }  # fmt: skip
 
 
-def _run(project: Project, occasion: str, path: Path, stdin: str, report: Report, note: Note) -> None:
-    seconds = project.settings.hooks.seconds
-    name = str(path.relative_to(project.host.repository))
-    said: list[str] = []
+def run_program(
+    project: Project, occasion: str, program: str, argv: Sequence[str], cwd: Path, *, stdin: str = "",
+    report: Report = lambda line: None,
+) -> tuple[int | None, str]:  # fmt: skip
+    """Run a hook, and log what it prints. Returns its exit code (None where it did not end in time), and its last line.
+
+    program: its name in the log.
+    """
+    said = ""
 
     def each(line: str) -> None:
-        said[:] = [line] if line.strip() else said
+        nonlocal said
+        said = line.strip() or said
         report(line)
-        log_line(project.state.logs, "hooks", line, hook=occasion, program=name)
+        log_line(project.state.logs, "hooks", line, hook=occasion, program=program)
 
+    env, seconds = environment(project, occasion), project.settings.hooks.seconds
+    return stream(argv, timeout=seconds, stdin=stdin, env=env, cwd=cwd, each=each), said
+
+
+def _run(project: Project, occasion: str, path: Path, stdin: str, report: Report, note: Note) -> None:
+    repository = project.host.repository
+    name = str(path.relative_to(repository))
     report(f"{name}:")
     began = time.monotonic()
-    env = environment(project, occasion)
     try:
-        code = stream((str(path),), timeout=seconds, stdin=stdin, env=env, cwd=project.host.repository, each=each)
-        problem = "" if code == 0 else said[-1].strip() if said else f"exit code {code}, and it printed nothing"
+        code, said = run_program(project, occasion, name, (str(path),), repository, stdin=stdin, report=report)
+        problem = "" if code == 0 else said or f"exit code {code}, and it printed nothing"
         outcome = "failed" if problem else "done"
         if code is None:
-            problem, outcome = f"it did not end within {seconds} s and was stopped", "timed out"
+            problem, outcome = f"it did not end within {project.settings.hooks.seconds} s and was stopped", "timed out"
     except OpsError as refusal:
         problem, outcome = f"it cannot be run: {refusal.why}; {refusal.next_step}", "failed"
     note({"hook": occasion, "program": name, "outcome": outcome, "seconds": round(time.monotonic() - began, 1)})

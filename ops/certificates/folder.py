@@ -45,7 +45,8 @@ def stage(file: Path, content: bytes, owner: int) -> None:
     file.parent.mkdir(exist_ok=True, mode=0o755)
     file.parent.chmod(0o755)
     if file.name == TLS:
-        files.write(next_of(file.with_name(CHAIN)), chain_of(content))
+        chain = content[max(0, content.find(b"-----BEGIN CERTIFICATE-----")) :]
+        files.write(next_of(file.with_name(CHAIN)), chain)
     files.write(next_of(file), content, mode=0o600, owner=owner)
 
 
@@ -59,8 +60,7 @@ def swap(file: Path) -> None:
     for one in _with_companion(file):
         if not os.path.lexists(next_of(one)):
             continue
-        with contextlib.suppress(FileNotFoundError):
-            previous_of(one).unlink()
+        previous_of(one).unlink(missing_ok=True)
         with contextlib.suppress(FileNotFoundError):
             os.link(one, previous_of(one), follow_symlinks=False)
         next_of(one).replace(one)
@@ -77,8 +77,7 @@ def restore(file: Path) -> bool:
             continue
         # A rename between two names of one file does nothing: that swap was killed before its own rename.
         previous_of(one).replace(one)
-        with contextlib.suppress(FileNotFoundError):
-            previous_of(one).unlink()
+        previous_of(one).unlink(missing_ok=True)
     return True
 
 
@@ -88,18 +87,12 @@ def settle(file: Path) -> None:
     if file.name == TLS and pending(file) and next_of(companion).exists():
         next_of(companion).replace(companion)  # killed between the two renames
     for one in reversed(_with_companion(file)):
-        for other in (next_of(one), previous_of(one)):
-            with contextlib.suppress(FileNotFoundError):
-                other.unlink()
+        next_of(one).unlink(missing_ok=True)
+        previous_of(one).unlink(missing_ok=True)
 
 
 def _with_companion(file: Path) -> tuple[Path, ...]:
     return (file, file.with_name(CHAIN)) if file.name == TLS else (file,)
-
-
-def chain_of(content: bytes) -> bytes:
-    """The certificates of a PEM file, without its key."""
-    return content[max(0, content.find(b"-----BEGIN CERTIFICATE-----")) :]
 
 
 def good_names(state: State) -> dict[str, tuple[str, ...]]:
@@ -110,10 +103,8 @@ def good_names(state: State) -> dict[str, tuple[str, ...]]:
         names = (TLS, CHAIN, KEY, ROOTS, *((PUBLIC_TLS,) if where.name == EDGE else ()))
         if not all((where / name).is_file() for name in names) or pending(where / TLS):
             continue
-        try:
+        with contextlib.suppress(ValueError):
             (leaf, *_) = pki.certificates_in((where / TLS).read_bytes())
-        except ValueError:
-            continue
-        if pki.renew_after(leaf) > now:
-            found[where.name] = pki.names_of(leaf)
+            if pki.renew_after(leaf) > now:
+                found[where.name] = pki.names_of(leaf)
     return found

@@ -46,12 +46,15 @@ def read(certificate: Path, key: Path, chain: Path | None) -> Provided:
             raise OpsError(f"{path} is no {what}", "it contains no PEM block CERTIFICATE", NEXT)
         found += more
     private = _parsed(key, pki.key_in)
-    mode = key.stat().st_mode & 0o777
-    if mode & 0o077:
-        raise OpsError(
-            f"{key} can be read by others", f"its mode is {mode:04o}", f"chmod 600 {key}, then the same command again"
-        )
+    must_be_private(key)
     return Provided(found, private)
+
+
+def must_be_private(path: Path) -> None:
+    """Raises OpsError where others than its owner can read a file."""
+    if (mode := path.stat().st_mode & 0o777) & 0o077:
+        why, then = f"its mode is {mode:04o}", f"chmod 600 {path}, then the same command again"
+        raise OpsError(f"{path} can be read by others", why, then)
 
 
 def _parsed(path: Path, parse: Callable[[bytes], T]) -> T:

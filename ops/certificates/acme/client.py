@@ -27,8 +27,8 @@ from ops.certificates.acme.plan import BARRED_SECONDS
 from ops.core import files
 from ops.core.errors import OpsError
 from ops.core.files import log_line
-from ops.core.process import stream, until
-from ops.hooks import environment
+from ops.core.process import until
+from ops.hooks import run_program
 from ops.project import Project
 from ops.stack.issuers import DNS, HTTP, Issuer
 
@@ -328,15 +328,7 @@ def _in_the_dns(project: Project, name: str, record: str, value: str) -> Iterato
 
 def _hook(project: Project, action: str, record: str, value: str) -> None:
     hook = Path(project.settings.certificates.acme.hook)
-    seconds = project.settings.hooks.seconds
-    said: list[str] = []
-
-    def each(line: str) -> None:
-        said[:] = [line] if line.strip() else said
-        log_line(project.state.logs, "hooks", line, hook=DNS, program=str(hook))
-
-    argv, env = (str(hook), action, record, value), environment(project, DNS)
-    code = stream(argv, timeout=seconds, stdin="", env=env, cwd=Path("/"), each=each)
+    code, said = run_program(project, DNS, str(hook), (str(hook), action, record, value), Path("/"))
     if code != 0:
-        why = f"it did not end within {seconds} s" if code is None else said[-1].strip() if said else f"exit code {code}"
+        why = f"it did not end within {project.settings.hooks.seconds} s" if code is None else said or f"exit code {code}"
         raise OpsError(f"{hook} {action} {record} failed", why, f"run it by hand: {hook} {action} {record} test")

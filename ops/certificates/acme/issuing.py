@@ -94,16 +94,13 @@ def _hmac_key(issuer: Issuer) -> str:
         return ""
     path = Path(issuer.eab["key_file"])
     try:
-        mode, key = path.stat().st_mode & 0o777, path.read_text().strip()
+        key = path.read_text().strip()
     except (OSError, UnicodeDecodeError) as problem:
         why = getattr(problem, "strerror", None) or "it is no text"
         raise OpsError(
             f"cannot read the key of the external account with {issuer.name}", f"{path}: {why}", f"correct {path}"
         ) from problem
-    if mode & 0o077:
-        raise OpsError(
-            f"{path} can be read by others", f"its mode is {mode:04o}", f"chmod 600 {path}, then the same command again"
-        )
+    imported.must_be_private(path)
     return key
 
 
