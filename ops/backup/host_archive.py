@@ -43,7 +43,7 @@ LEFT_OUT = {
 }  # fmt: skip
 """Of the state folder: what is made anew, and dumps, which may be large and are in the database's own backup."""
 JOURNALS = ("journal.jsonl", "backup.jsonl")
-"""Files of which finished parts (parts.py) are left out."""
+"""Files of which finished parts (records.py) are left out."""
 LARGEST = 64 << 20
 """Bytes of one file. What is larger is left out, and named in the facts: the archive is encrypted in memory."""
 FORMER = Path("secrets") / keys.CIPHER

@@ -20,7 +20,7 @@ from ops.stack.yaml_model import load_yaml
 from ops.store import versions
 
 KEPT = 2
-"""Finished parts of the record of activations (parts.py), besides those that tell of a kept release that it has served."""
+"""Finished parts of the record of activations (records.py), besides those that tell of a kept release that it has served."""
 
 
 def record_activation(state: State, activation: Activation) -> None:
