@@ -53,7 +53,10 @@ def checkout_goal(
         for one in participants():
             one.refuse(project, seen)
         missing = missing_optional(project.stack.services.values(), project.images, seen.images)
-        away = {name: why for name, why in missing.items() if not project.engine.offered(project.images[name].source)}
+        # With one service alone, images of the release were looked for, and not those of the checkout.
+        here = project.engine.images(project.images[name].tag for name in missing)
+        lacking = {name: project.images[name] for name in missing if project.images[name].tag not in here}
+        away = {name: missing[name] for name, image in lacking.items() if not project.engine.offered(image.source)}
         return replace(seen, unavailable=away)
 
     def want(seen: Seen | None) -> Wanted:

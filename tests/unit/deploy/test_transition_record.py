@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -16,11 +17,13 @@ from ops.core import files
 from ops.core.errors import HostLacks, NeedsPerson, OpsError
 from ops.core.lock import busy
 from ops.core.plan import Described, Plan
-from ops.deploy import measure, measurement, transition
+from ops.deploy import measure, measurement, participant, transition
+from ops.deploy.commands import checkout_goal
 from ops.deploy.measure import Sample
 from ops.deploy.participant import Rules
 from ops.deploy.steps import Migrate
 from ops.deploy.transition import Goal, again, back_to, change_release, left_out_of
+from ops.project import Project
 from ops.stack.model import EDGE
 from ops.stack.release import GOOD, Activation
 from ops.stack.wanted import Wanted
@@ -356,3 +359,17 @@ def test_databases_are_migrated_on_the_way_forth_alone(served: World) -> None:
 
     assert any(isinstance(step, Migrate) for step in forth.steps)
     assert back.steps and not any(isinstance(step, Migrate) for step in back.steps)
+
+
+@pytest.mark.parametrize(("here", "away"), [(True, set()), (False, {"grafana"})])
+def test_image_of_the_checkout_that_was_not_looked_for_is_asked_for_before_it_is_left_out(
+    served: World, monkeypatch: pytest.MonkeyPatch, here: bool, away: set[str]
+) -> None:
+    """The release that a single service is deployed into may have another one."""
+    monkeypatch.setattr(participant, "participants", lambda: ())
+    engine = SimpleNamespace(images=lambda tags: dict.fromkeys(tags if here else (), "id"), offered=lambda source: False)
+    parts = {"stack": OLD.stack, "images": OLD.images, "engine": engine}
+    project = cast(Project, SimpleNamespace(**{**vars(served.project), **parts}))
+    goal = checkout_goal(project, "backend")
+
+    assert set(goal.without(replace(served.seen, images=frozenset())).unavailable) == away
