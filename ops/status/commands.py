@@ -54,12 +54,12 @@ def collect(project: Project) -> list[Row]:
     found = engine.containers()
     # Before any health check: those that are executed inside a container count as its CPU.
     used = engine.usage(found)
-    with ThreadPoolExecutor(max_workers=3) as pool:
+    with ThreadPoolExecutor(max_workers=2) as pool:
         targets = targets_of(project.state, running.stack, running.allocation)
         why = pool.submit(engine.reasons, targets, found)
         without = pool.submit(engine.without, targets, found)
-        present = pool.submit(engine.images)
-        absent = missing_optional(running.stack.services.values(), running.images, present.result())
+        away = [one for one in running.stack.services.values() if one.optional and one.slots()[0] not in found]
+        absent = missing_optional(away, running.images, engine.images(running.images[one.name].tag for one in away))
     rows = []
     for service in running.stack.services.values():
         for replica in service.slots():

@@ -1,7 +1,9 @@
-"""What Podman says of images, as facts."""
+"""What Podman says of images, and the kernel of containers, as facts."""
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -9,6 +11,7 @@ import pytest
 
 from ops.core.errors import OpsError
 from ops.core.process import Result
+from ops.engines.engine import Usage
 from ops.engines.podman import observe
 from ops.engines.podman.host import Host
 
@@ -47,3 +50,22 @@ def test_list_that_was_disturbed_by_a_build_is_asked_for_again(monkeypatch: pyte
     answers = (125, "", "Error: image not known"), (0, f"abc {NGINX}\ndef {REDIS}\n", "")
 
     assert observe.own_images(host(*answers)) == {NGINX: "abc", REDIS: "def"}
+
+
+def test_usage_is_averaged_over_the_seconds_that_were_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu, memory, stat = (tmp_path / name for name in ("cpu.stat", "memory.current", "memory.stat"))
+    cpu.write_text("usage_usec 1000000\n")
+    memory.write_text("3000")
+    stat.write_text("inactive_file 1000\n")
+    clock = [100.0]
+
+    def sleep(seconds: float) -> None:
+        clock[0] += seconds
+        cpu.write_text("usage_usec 3000000\n")
+
+    monkeypatch.setattr(observe, "_files", lambda item: observe._Files(memory, stat, "inactive_file", cpu, 1e6))
+    monkeypatch.setattr(time, "sleep", sleep)
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+
+    assert observe.usage({"redis": {}}, 20.0) == {"redis": Usage(memory_bytes=2000, cpu_percent=10.0)}
+    assert clock[0] == 120.0

@@ -1,14 +1,10 @@
-"""Smaller plans: what a build's last words mean, the systemd unit, queries of the logs."""
+"""What a build's last words mean."""
 
 from __future__ import annotations
-
-from configparser import ConfigParser
-from pathlib import Path
 
 import pytest
 
 from ops.engines.podman.images import diagnose_build
-from ops.host.unit import unit, unit_name
 
 
 @pytest.mark.parametrize(
@@ -40,25 +36,3 @@ def test_build_trouble_that_was_overcome_long_ago_is_no_cause() -> None:
     log = "Temporary failure resolving 'a'\n" + "fine\n" * 100 + "compile error\n"
 
     assert diagnose_build(log, "log")[0] == "fine / compile error"
-
-
-def test_unit_quotes_paths_as_systemd_reads_them() -> None:
-    lines = unit("cc03", Path('/srv/my "stack" 50%/$HOME'), {"CONTAINERS_CONF": "/srv/a b.conf"}).splitlines()
-
-    assert 'Environment="CONTAINERS_CONF=/srv/a b.conf"' in lines
-    assert r'RequiresMountsFor="/srv/my \"stack\" 50%%/$HOME" /var/lib/containers' in lines
-    assert r'ExecStart=/usr/bin/python3 -P -m ops.supervisor "/srv/my \"stack\" 50%%/$$HOME" --boot' in lines
-
-
-def test_unit_is_one_that_systemd_can_read_and_needs_no_checkout() -> None:
-    parsed = ConfigParser(strict=False, interpolation=None)
-    parsed.optionxform = str  # type: ignore[assignment, method-assign]
-    text = unit("cc03-test", Path("/var/lib/cc03/cc03-test"), {"CONTAINERS_CONF": "/c.conf"})
-    parsed.read_string(text)
-
-    assert unit_name("cc03-test") == "cc03-cc03-test.service"
-    assert set(parsed.sections()) == {"Unit", "Service", "Install"}
-    assert 'Environment="CONTAINERS_CONF=/c.conf"' in text.splitlines()
-    assert 'Environment="PYTHONPATH=/var/lib/cc03/cc03-test/ticker/code"' in text.splitlines()
-    assert parsed["Service"]["ExecStart"].endswith('-m ops.supervisor "/var/lib/cc03/cc03-test" --boot')
-    assert parsed["Service"]["KillMode"] == "process", "containers must survive the ticker"
