@@ -38,7 +38,7 @@ def checkout_goal(
     from ops.deploy.containers import Options
     from ops.deploy.participant import participants
     from ops.deploy.transition import Goal
-    from ops.security_audit.admission import violations
+    from ops.policies.admission import violations
     from ops.stack.images import missing_optional
     from ops.stack.wanted import with_one_service
     from ops.store.releases import current_number

@@ -84,7 +84,7 @@ class Goal:
 
     def _admitted(self, plan: Plan, wanted: Wanted) -> Plan:
         """The plan with what it loosens, where that was not decided before."""
-        from ops.security_audit.admission import new_exemptions
+        from ops.policies.admission import new_exemptions
 
         if self.accept_violations is None or not plan.steps:
             return plan
@@ -166,7 +166,7 @@ def change_release(
 
 
 def _decided(goal: Goal) -> Decision:
-    from ops.security_audit.admission import refuse_violations
+    from ops.policies.admission import refuse_violations
 
     wanted, seen, plan = goal.decide()
     if goal.verb not in BUILDING:

@@ -14,8 +14,8 @@ import yaml
 from ops.core.errors import OpsError
 from ops.core.machine import REPOSITORY
 from ops.core.process import Result, run
-from ops.security_audit.policies import POLICIES, problems
-from ops.security_audit.policies.isolation import PORTS
+from ops.policies import POLICIES, problems
+from ops.policies.isolation import PORTS
 from ops.stack.compose_keys import ServiceKeys
 
 COMPOSE = REPOSITORY / "compose" / "compose.yaml"

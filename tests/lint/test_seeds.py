@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from ops.core.machine import REPOSITORY
-from ops.security_audit.policies import POLICIES, problems
+from ops.policies import POLICIES, problems
 from tests.drill.walls.seeds import LEAKED, OVERLAYS, SOCKET, Overlay, filled, laid_over
 
 COMPOSE: Mapping[str, Any] = yaml.safe_load((REPOSITORY / "compose" / "compose.yaml").read_text())

@@ -27,7 +27,7 @@ def named(path: Path) -> str:
 
 
 OPS = sorted((REPOSITORY / "ops").rglob("*.py"))
-PURE_FOLDERS = ("stack", "keycloak/failures", "security_audit/controls", "security_audit/policies")
+PURE_FOLDERS = ("stack", "keycloak/failures", "security_audit/controls", "policies")
 READS_THE_CHECKOUT = ("ops/stack/checkout.py", "ops/stack/repositories.py", "ops/keycloak/failures/table.py")
 PURE_BESIDE = (
     "audit_log.entries", "backup.restore.target", "backup.sets", "certificates.participant", "certificates.pki",
@@ -36,7 +36,7 @@ PURE_BESIDE = (
     "keycloak.realm.change", "keycloak.realm.components", "keycloak.realm.declaration", "keycloak.realm.export",
     "keycloak.realm.flows", "keycloak.realm.kinds", "keycloak.realm.rights", "keycloak.repair.containers",
     "keycloak.repair.situation", "keycloak.repair.sql", "keycloak.rotate.keys", "keycloak.schema.upgrade", "logs.query",
-    "releases.headline", "secrets.table", "security_audit.admission", "security_audit.facts", "security_audit.judge",
+    "releases.headline", "secrets.table", "security_audit.facts", "security_audit.judge",
     "security_audit.listeners", "security_audit.report",
 )  # fmt: skip
 """Modules that only decide, besides those whose name says so."""

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 
+from ops.policies import POLICIES, Policy
 from ops.security_audit.controls import containers, host, http, network, realm
 from ops.security_audit.controls.control import Control, Finding
 from ops.security_audit.facts import Facts
-from ops.security_audit.policies import POLICIES, Policy
 
 
 def _declaration(policy: Policy) -> Control:

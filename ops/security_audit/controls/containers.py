@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from ops.policies.policy import shared
 from ops.security_audit.controls.control import Control, Finding
 from ops.security_audit.facts import ContainerFacts, Facts, Mount, Process
-from ops.security_audit.policies.policy import shared
 from ops.stack.applied_settings import INSIDE as REPOSITORIES
 from ops.stack.model import Service
 

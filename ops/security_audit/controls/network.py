@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
+from ops.policies.isolation import EVERYWHERE, PUBLISHED
 from ops.security_audit.controls.containers import declared
 from ops.security_audit.controls.control import Control, Finding
 from ops.security_audit.facts import Connection, Facts, Handshakes
 from ops.security_audit.listeners import ports_of
-from ops.security_audit.policies.isolation import EVERYWHERE, PUBLISHED
 from ops.stack.model import Stack
 
 OLD = ("TLSv1", "TLSv1.1")

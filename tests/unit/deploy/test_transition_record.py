@@ -33,7 +33,7 @@ from tests.unit.builders import done, image, settings, wanted, with_state
 from tests.unit.modelled import BACKEND, NEW, OLD, World
 from tests.unit.modelled import served as served  # noqa: PLC0414  (a fixture)
 from tests.unit.modelled import world as world  # noqa: PLC0414  (a fixture)
-from tests.unit.security_audit.test_admission import exempt
+from tests.unit.policies.test_admission import exempt
 
 THIRD = wanted(config={"keycloak": "kc-3"}, tags={"postgres": "3"})
 NOT_HEALTHY = OpsError("postgres is not healthy", "it printed nothing", "inv logs postgres", ("a line of its log",))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ops.security_audit.policies.policy import Compose, Violation, exempt, own, policy, service_policy, services, shared, tmpfs
+from ops.policies.policy import Compose, Violation, exempt, own, policy, service_policy, services, shared, tmpfs
 
 NETWORKS = {
     "web": {"edge"},

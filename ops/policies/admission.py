@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ops.core.errors import OpsError
 from ops.core.plan import Plan
-from ops.security_audit.policies import Compose, problems
+from ops.policies import Compose, problems
 from ops.stack.model import Stack
 
 FLAG = "--accept-policy-violations"

@@ -12,8 +12,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from ops.core.errors import did_you_mean
-from ops.security_audit.policies.isolation import mounts_of
-from ops.security_audit.policies.policy import Compose, Violation, exempt, own, policy, service_policy, services, shared, tmpfs
+from ops.policies.isolation import mounts_of
+from ops.policies.policy import Compose, Violation, exempt, own, policy, service_policy, services, shared, tmpfs
 from ops.stack.compose_keys import ServiceKeys
 from ops.stack.model import EDGE
 from ops.stack.value_types import memory_bytes
@@ -92,7 +92,7 @@ def declared_secrets(compose: Compose) -> Iterator[Violation]:
     declared = compose.get("secrets") or {}
     for secret, spec in declared.items():
         if secret not in SECRETS:
-            yield "secrets", f"{secret} is not on the list", "add it to SECRETS in ops/security_audit/policies/services.py"
+            yield "secrets", f"{secret} is not on the list", "add it to SECRETS in ops/policies/services.py"
         if not isinstance(spec, Mapping) or not (spec.get("external") is True or "file" in spec):
             yield "secrets", f"{secret} is neither external nor a file", f"{secret}: {{external: true}}"
     for name, service in services(compose):

@@ -10,7 +10,7 @@ import yaml
 
 from ops.core.errors import OpsError
 from ops.core.plan import Described, Plan
-from ops.security_audit.admission import FLAG, new_exemptions, refuse_violations, violations
+from ops.policies.admission import FLAG, new_exemptions, refuse_violations, violations
 from ops.stack.model import Stack
 from ops.stack.release import release_files
 from ops.stack.wanted import Wanted, pack, unpack
