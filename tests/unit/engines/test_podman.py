@@ -12,10 +12,11 @@ from typing import cast
 import pytest
 
 from ops.core.process import Result
-from ops.engines.engine import OneOff, Trial
+from ops.engines.engine import LOST, OneOff, Trial
 from ops.engines.podman import argv as podman
 from ops.engines.podman.engine import PodmanEngine
 from ops.engines.podman.host import Host as PodmanHost
+from ops.engines.podman.supervisor import health
 
 FILE = Path("/state/releases/1/compose.yaml")
 SERVICE = {
@@ -214,3 +215,8 @@ def test_build_can_stop_at_a_stage() -> None:
 
     assert argv[argv.index("--target") + 1] == "distribution"
     assert "--target" not in EVERY["image_build"]
+
+
+def test_state_of_a_container_without_a_monitor_has_one_name() -> None:
+    """The supervisor, which is copied without the engine, has its own constant."""
+    assert LOST == health.LOST
