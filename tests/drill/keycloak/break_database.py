@@ -14,6 +14,8 @@ HELD = "SELECT pg_sleep(900);"
 FREE = """SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
   - count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"""
 """Sessions that others than the superuser can still open."""
+ROLE_FREE = f"""SELECT rolconnlimit - (SELECT count(*) FROM pg_stat_activity WHERE usename = rolname) FROM pg_roles
+  WHERE rolname = '{SLOT}'"""  # noqa: S608
 
 
 def psql_in_background(*commands: str, database: str = SLOT) -> Act:
@@ -49,16 +51,19 @@ def end_sleepers(keycloak: Keycloak) -> None:
 
 
 def role_used_up(keycloak: Keycloak) -> None:
-    """Another program with Keycloak's password takes what Keycloak leaves, until there is nothing left."""
+    """Another program with Keycloak's password takes every connection of the role, while Keycloak cannot take one back."""
     password = keycloak.live.secret("postgres-keycloak")
     script = (
-        "IFS= read -r PGPASSWORD; export PGPASSWORD; for number in $(seq 30); do "
+        "IFS= read -r PGPASSWORD; export PGPASSWORD; for number in $(seq 60); do "
         f"psql --host=127.0.0.1 --username={SLOT} --dbname={SLOT} --command='{HELD}' >/dev/null 2>&1 </dev/null & done"
     )
     argv = podman.exec_with_input(keycloak.name("postgres"), ("bash", "-c", script))
-    keycloak.drill.project.host.run(argv, stdin=password + "\n", timeout=20, ok=None)
+    keycloak.podman("pause", keycloak.name())
     keycloak.psql(JDBC_ENDS)
     keycloak.drill.project.host.run(argv, stdin=password + "\n", timeout=20, ok=None)
+    reason = until(lambda: "" if (left := int(keycloak.psql(ROLE_FREE))) <= 0 else f"{left} connections are free", 60.0)
+    keycloak.podman("unpause", keycloak.name())
+    assert not reason, reason
 
 
 def password_back(keycloak: Keycloak) -> None:
