@@ -280,7 +280,12 @@ class CheckConfig(Step):
         # A release with other ids is checked before the owner of its files is changed.
         user = reader(state.certs / self.service, str(service.definition.get("user", "0")))
         image = execution.images[self.service].tag
-        execution.engine.run(OneOff(image, service.check or (), mounts=mounts, user=user, hosts=hosts))
+        answer = execution.engine.run(OneOff(image, service.check or (), mounts=mounts, user=user, hosts=hosts), ok=None)
+        if answer.returncode:
+            raise OpsError(
+                f"the configuration of {self.service} is not valid", f"{answer.last_words()} (exit code {answer.returncode})",
+                f"correct config/{self.service}, then inv deploy",
+            )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -153,6 +153,14 @@ def test_configuration_is_checked_in_the_image_that_will_serve_it_and_not_yet_us
     assert not (project.state.config / "nginx" / "current").exists()
 
 
+def test_configuration_that_is_refused_is_named_with_what_its_program_says(performer: Execution, podman: Podman) -> None:
+    podman.answers = {"podman run": OpsError("", "nginx: [emerg] unknown directive in nginx.conf:3", "")}
+    with pytest.raises(OpsError, match="configuration of nginx is not valid") as refused:
+        performer.do(CheckConfig("c", "", service="nginx", version="v1", files={"a.conf": "A"}))
+
+    assert "nginx.conf:3" in refused.value.why and refused.value.next_step == "correct config/nginx, then inv deploy"
+
+
 def test_reload_that_fails_is_not_taken_for_done(performer: Execution, project: Project, podman: Podman) -> None:
     step = ReloadService("r", "", service="nginx", slots=("nginx",), argv=("nginx", "-s", "reload"), version="v2")
     (project.state.config / "nginx").mkdir()
