@@ -1,5 +1,6 @@
 """Three commands, followed from their function to the last step: how many files a reader opens, and what he finds in them.
 
+The main lines are lists of functions in docs/explanation/architecture.md; each is followed from function to function.
 Each command runs as it is, on a host that is a model, under a profiler that notes every function of ops/ that is called. A step
 that the model does counts with the file that declares its kind and with those that its work refers to.
 """
@@ -15,7 +16,6 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any, cast
 
@@ -38,7 +38,7 @@ from tests.unit.modelled import world as world  # noqa: PLC0414  (what that one 
 
 PAGE = REPOSITORY / "docs" / "explanation" / "architecture.md"
 MOST = {"deploy": 43, "certs.rotate": 33, "secrets.rotate": 47}
-"""Files of ops/ that take part, as it is today; 18, 10 and 14 are to be reached. Never more."""
+"""Files of ops/ that take part, as it is today; helpers included. Never more."""
 
 BELOW = ("core", "cli", "engines", "stack")
 
@@ -145,20 +145,45 @@ def judge(command: str, found: Called, kinds: Iterable[type[Step]] = ()) -> None
     print(f"{command}: {len(files)} files, {len(beside)} of them beside {', '.join(BELOW)}", *sorted(files), sep="\n  ")
 
     assert len(files) <= MOST[command]
+    steps = {name.removesuffix(".run") for _, name in LISTS[command] if name.endswith(".run")}
+    assert {kind.__name__ for kind in kinds} <= steps, "kinds of steps that the page does not name"
 
 
-LISTED = re.findall(r"^(ops/[\w/]+\.py): ([\w.]+)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+MAIN_LINE = {"deploy": 18, "certs.rotate": 10, "secrets.rotate": 14}
+"""Files of a command's main line, at most."""
+LISTS = {
+    command: re.findall(r"^(ops/[\w/]+\.py): ([\w.]+)$", listed, re.MULTILINE)
+    for command, listed in re.findall(
+        r"^`inv ([\w.]+).*?```\n(.*?)```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
+}
+"""Command -> (file, function) in the order of the page."""
 
 
-def functions_in(path: Path) -> set[str]:
-    found = set()
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            found.add(node.name)
-            found |= {f"{node.name}.{one.name}" for one in node.body if isinstance(one, ast.FunctionDef)}
-    return found
+def function_in(file: str, name: str) -> ast.AST:
+    """Raises StopIteration where the file has no such function."""
+    node: Any = ast.parse((REPOSITORY / file).read_text(encoding="utf-8"))
+    for part in name.split("."):
+        node = next(one for one in node.body if getattr(one, "name", None) == part)
+    return cast(ast.AST, node)
 
 
-def test_page_names_functions_that_there_are() -> None:
-    assert len(LISTED) > 40
-    assert [f"{file}: {name}" for file, name in LISTED if name not in functions_in(REPOSITORY / file)] == []
+def referred_in(node: ast.AST) -> set[str]:
+    names = {one.id for one in ast.walk(node) if isinstance(one, ast.Name)}
+    return names | {one.attr for one in ast.walk(node) if isinstance(one, ast.Attribute)}
+
+
+@pytest.mark.parametrize("command", MAIN_LINE)
+def test_main_line_is_followed_from_function_to_function(command: str) -> None:
+    """Each is called or referred to by one above it: a method by its name, `run` of a step by that of its class."""
+    (file, name), *others = LISTS[command]
+    known = referred_in(function_in(file, name))
+    missed = []
+    for file, name in others:
+        owner, _, method = name.rpartition(".")
+        if (owner if method == "run" else method) not in known:
+            missed.append(f"{file}: {name}")
+        known |= referred_in(function_in(file, name))
+
+    assert missed == []
+    assert len({file for file, _ in LISTS[command]}) <= MAIN_LINE[command]
