@@ -6,10 +6,12 @@ import os
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 import pytest
+
+from tests.own_processes import guarded
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -25,13 +27,15 @@ def own_temporary_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
 def no_host(monkeypatch: pytest.MonkeyPatch) -> None:
     """Programs and connections end the test. `pytest.fail` is no `Exception`, so no code under test can swallow it."""
 
-    def refuse(way: str) -> object:
+    def refuse(way: str) -> Callable[..., NoReturn]:
         def refused(*_: object, **__: object) -> NoReturn:
             pytest.fail(f"a unit test reached the host through {way}")
 
         return refused
 
     monkeypatch.setattr(subprocess, "Popen", refuse("subprocess.Popen"))
+    for function in ("kill", "killpg"):
+        monkeypatch.setattr(os, function, guarded(getattr(os, function), refuse(f"os.{function}")))
     for function in ("system", "popen", "posix_spawn", "execve", "execv"):
         monkeypatch.setattr(os, function, refuse(f"os.{function}"))
     for method in ("connect", "connect_ex", "bind", "sendto"):

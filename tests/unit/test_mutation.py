@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 import tomllib
 from collections import Counter
 
+import pytest
+
 from tests.mutation.__main__ import figures, share
 from tests.mutation.trial import ROOT, SLOW, Reached
+from tests.own_processes import guarded
 
 
 def test_faults_that_end_in_time_or_never_are_noticed_and_all_others_are_not() -> None:
@@ -39,3 +45,24 @@ def test_what_is_mutated_and_the_tests_of_it_are_there() -> None:
     for part in parts.values():
         tests = [f"{part['tests']}/{name}" for names in part["files"].values() for name in names]
         assert [path for path in [*part["files"], *tests] if not (ROOT / path).is_file()] == []
+
+
+def test_signals_reach_own_processes_alone() -> None:
+    sent: list[tuple[int, int]] = []
+    refused: list[str] = []
+    send = guarded(lambda pid, number: sent.append((pid, number)), lambda: refused.append("refused"))
+    child = os.fork()
+    if not child:
+        time.sleep(60)
+        os._exit(0)
+
+    for pid in (child, os.getpid(), os.getppid(), 1, 0, -1):
+        send(pid, 9)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+
+    assert sent == [(child, 9), (os.getpid(), 9)] and len(refused) == 4
+    with pytest.raises(ProcessLookupError):
+        send(child, 9)
+    with pytest.raises(pytest.fail.Exception, match=r"os\.kill"):
+        os.kill(os.getppid(), 0)
