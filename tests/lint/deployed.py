@@ -22,7 +22,7 @@ from ops.stack.model import Allocation
 from ops.stack.render import hosts_of
 
 CONFIG = "/etc/cc03/current"
-DEADLINE = 120.0
+DEADLINE = 300.0
 """Seconds for everything that is asked of one image."""
 
 
