@@ -16,7 +16,7 @@ from ops.keycloak.failures.log import errors
 from ops.keycloak.rotate import credentials
 from ops.secrets.facts import write_after
 from ops.secrets.secret_files import names
-from ops.secrets.verifiers import VERIFIERS, Verifier
+from ops.secrets.verifiers import OWN, Verifier
 from ops.store.encrypted_copies import keep_current, sync
 from ops.store.releases import config_current, config_loaded, current_manifest, last_gaps
 from ops.store.versions import all_accepted, secret_versions
@@ -37,11 +37,13 @@ KEPT: Mapping[str, Callable[[State], Any]] = {
 }  # fmt: skip
 """Field of `Seen` -> what reads it from the state folder."""
 
-VERIFIERS.update({
+VERIFIERS: dict[str, Verifier] = {
+    **OWN,
     "client": Verifier(credentials.set_client, credentials.client_accepts, credentials.must_answer),
     "user": Verifier(credentials.set_administrator, credentials.administrator_accepts, credentials.must_answer),
     "account": Verifier(credentials.set_account, credentials.account_accepts, credentials.must_answer),
-})  # fmt: skip
+}  # fmt: skip
+"""Kind of account -> how its credentials are set and tried."""
 
 LOG_ERRORS: Callable[[str, float], list[str]] = errors
 """What a container's log calls an error from a time on: of services that log JSON."""

@@ -135,7 +135,7 @@ def rotate_secrets(
     """
     from ops.deploy.transition import change_release
     from ops.secrets.table import must_be_rotatable
-    from ops.secrets.verifiers import VERIFIERS
+    from ops.secrets.verifiers import verifier_of
 
     def aim() -> Goal:
         here = project.afresh()
@@ -144,7 +144,7 @@ def rotate_secrets(
             raise HostLacks("nothing is deployed", "there is no release whose secret could be rotated", "inv deploy")
         for target in targets:
             must_be_rotatable(here.deployed.stack, target)
-        for must_answer in {VERIFIERS[target.kind].must_answer for target in targets}:
+        for must_answer in {verifier_of(target.kind).must_answer for target in targets}:
             must_answer(here)
         return rotation_goal(here, targets, name, path)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from ops import composition
 from ops.core.errors import OpsError
 from ops.project import Project
 from ops.secrets import verifiers
@@ -34,6 +35,6 @@ class Logins:
 @pytest.fixture
 def logins(monkeypatch: pytest.MonkeyPatch) -> Logins:
     made = Logins()
-    for kind in verifiers.VERIFIERS:
-        monkeypatch.setitem(verifiers.VERIFIERS, kind, verifiers.Verifier(made.tell, made.accepts))
+    for kind in composition.VERIFIERS:
+        monkeypatch.setitem(composition.VERIFIERS, kind, verifiers.Verifier(made.tell, made.accepts))
     return made

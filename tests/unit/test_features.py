@@ -13,7 +13,7 @@ use."""
 
 def test_no_two_features_import_each_other() -> None:
     """What both need belongs to one of them, to a folder below both, or is named in ops/composition.py."""
-    assert {pair: sorted(files_of(pair)) for pair in circles()} == {}
+    assert {pair: sorted(files_of(pair)) for pair in circles() if not NAMES_FEATURES & set(pair)} == {}
 
 
 def test_features_have_an_order_in_which_each_imports_earlier_ones_only() -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-import ops.composition  # noqa: F401  (registers Keycloak's verifiers)
 from ops.keycloak.admin import OPERATIONS, Api
 from ops.keycloak.probe.browser import OPENID
 from ops.keycloak.rotate.keys import providers

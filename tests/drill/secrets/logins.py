@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ops.composition  # noqa: F401  (registers Keycloak's verifiers)
 from ops.secrets import verifiers
 from ops.secrets.table import BY_FILE, Target, rotatable
 from ops.store import versions
@@ -41,6 +40,6 @@ def assert_newest_alone_is_accepted(stack: Drill, *targets: Target) -> None:
             continue
         known = {number: value for number, value in KNOWN.get(target.secret, {}).items() if number < last}
         for older in sorted(known)[-2:]:
-            accepts = verifiers.VERIFIERS[target.kind].accepts(stack.project, target.to.name, older, known[older])
+            accepts = verifiers.verifier_of(target.kind).accepts(stack.project, target.to.name, older, known[older])
             assert not accepts, f"{target}: {older}"
         assert versions.numbers(stack.project.state, target.secret) == [last], "former versions are still on this host"

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-import ops.composition  # noqa: F401  (registers Keycloak's verifiers)
 from ops.backup import host_archive as archive
 from ops.backup.restore.volumes import folder_of
 from ops.core.process import run
@@ -159,7 +158,7 @@ def test_rotation_is_as_before_and_outlives_a_boot(encrypted: Drill, key: Path, 
         assert versions.numbers(encrypted.project.state, name) == found
         target = target_named(name)
         assert verifiers.accepts(encrypted.project, target.to, name, found[-1]), name
-        assert not verifiers.VERIFIERS[target.kind].accepts(encrypted.project, target.to.name, *former[name]), name
+        assert not verifiers.verifier_of(target.kind).accepts(encrypted.project, target.to.name, *former[name]), name
 
 
 def test_boot_without_the_key_waits_for_it(encrypted: Drill, key: Path) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-import ops.composition  # noqa: F401  (registers Keycloak's verifiers)
 from ops.core.state import Below, State
 from ops.secrets import verifiers
 from ops.secrets.table import TARGETS, target_named

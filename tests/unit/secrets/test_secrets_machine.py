@@ -13,6 +13,7 @@ from typing import Any, cast
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_private_key
 
+from ops import composition
 from ops.core import files
 from ops.core.errors import HostLacks, OpsError
 from ops.core.process import Result
@@ -22,6 +23,7 @@ from ops.secrets import facts, verifiers
 from ops.secrets.facts import first_release
 from ops.secrets.search import Found, _look, forms, places
 from ops.secrets.steps import SetCredential
+from ops.secrets.table import TARGETS
 from ops.stack.model import Account
 from ops.store import versions
 
@@ -46,7 +48,7 @@ def told(monkeypatch: pytest.MonkeyPatch, project: Project) -> list[Any]:
     def tell(project: Project, name: str, values: Sequence[tuple[int, str]]) -> None:
         found.append((name, values, versions.accepted(project.state, SECRET)))
 
-    monkeypatch.setitem(verifiers.VERIFIERS, "pair", verifiers.Verifier(tell, lambda *_: True))
+    monkeypatch.setitem(composition.VERIFIERS, "pair", verifiers.Verifier(tell, lambda *_: True))
     return found
 
 
@@ -75,7 +77,7 @@ def test_nothing_is_claimed_where_telling_fails(project: Project, monkeypatch: p
     def refuses(*_: Any) -> None:
         raise OpsError("refused", "", "")
 
-    monkeypatch.setitem(verifiers.VERIFIERS, "pair", verifiers.Verifier(refuses, lambda *_: True))
+    monkeypatch.setitem(composition.VERIFIERS, "pair", verifiers.Verifier(refuses, lambda *_: True))
     with pytest.raises(OpsError):
         verifiers.set_credential(project, hand(2))
     assert versions.accepted(project.state, SECRET) == (0,)
@@ -323,3 +325,9 @@ def test_withdrawn_version_is_retired_too(rotated: Project) -> None:
     assert versions.taken(rotated.state, SECRET) == [1, 2]
     with pytest.raises(HostLacks):
         versions.value_of(rotated.state, SECRET, 1)
+
+
+def test_each_secret_that_can_be_rotated_has_a_verifier() -> None:
+    """Whatever a command has imported: those of Keycloak's accounts were missing in `inv secrets.rotate`."""
+    assert {kind: verifiers.verifier_of(kind) for kind in {one.kind for one in TARGETS if one.can_rotate}}
+    assert verifiers.OWN.keys() < composition.VERIFIERS.keys()

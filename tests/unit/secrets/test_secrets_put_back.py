@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from ops import composition
 from ops.core.errors import OpsError
 from ops.core.state import State
 from ops.project import Project
@@ -144,8 +145,8 @@ def test_defect_in_one_keeps_no_other_from_being_taken_back(
         tell(self, own, name, values)
 
     monkeypatch.setattr(Logins, "tell", broken)
-    for kind in verifiers.VERIFIERS:
-        monkeypatch.setitem(verifiers.VERIFIERS, kind, verifiers.Verifier(logins.tell, logins.accepts))
+    for kind in composition.VERIFIERS:
+        monkeypatch.setitem(composition.VERIFIERS, kind, verifiers.Verifier(logins.tell, logins.accepts))
     with pytest.raises(KeyError):
         rotation_goal(project, [OPS, ADMIN], "secrets.rotate").undo()
     assert logins.values["admin"] == {"keycloak-admin-1"}
