@@ -27,8 +27,8 @@ def without_port(keycloak: Keycloak) -> None:
 
 
 def crowded(keycloak: Keycloak) -> None:
-    """One connection for everybody, and many who log in: nginx lets five of one address log in at once."""
-    keycloak.configure(db_pool_initial_size="1", db_pool_min_size="1", db_pool_max_size="1")
+    """Two connections for everybody, and many who log in."""
+    keycloak.configure(db_pool_initial_size="2", db_pool_min_size="2", db_pool_max_size="2")
     keycloak.await_login()
     keycloak.begin_load(12)
 
