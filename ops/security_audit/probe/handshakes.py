@@ -15,6 +15,7 @@ from ops.stack.listener import Listener
 
 SECONDS = 10.0
 """A JVM that is short of CPU has needed four for a handshake."""
+RESTART_SECONDS = 2.0
 VERSIONS = {
     "TLSv1": ssl.TLSVersion.TLSv1, "TLSv1.1": ssl.TLSVersion.TLSv1_1,
     "TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3,
@@ -34,6 +35,10 @@ def handshakes(at: Listener, pid: int) -> Handshakes:
     """What a listener negotiates, and its certificate. pid: a process of its container."""
 
     def served(context: ssl.SSLContext) -> bytes:
+        with suppress(ConnectionRefusedError):
+            return shake(at, pid, context, SECONDS)[0]
+        # Nothing listens: a server that has ended is started again within a second (pgBackRest's, beside PostgreSQL).
+        time.sleep(RESTART_SECONDS)
         return shake(at, pid, context, SECONDS)[0]
 
     def accepts(version: ssl.TLSVersion, ciphers: str) -> bool:
