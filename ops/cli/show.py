@@ -89,7 +89,7 @@ class _Line:
 
 
 class Progress(AbstractContextManager["Progress"]):
-    """Who is told of the steps of a plan: nobody."""
+    """Receives the steps of a plan as they run; this one shows nothing."""
 
     def __exit__(self, *details: object) -> None:
         return None
@@ -182,7 +182,7 @@ class PlainProgress(Progress):
 class Watch(Progress):
     """Progress that also writes down what each step took, and what it had to say.
 
-    shown: who else is told. steps: filled with title, seconds and lines of each step that ended.
+    shown: receives them as well. steps: filled with title, seconds and lines of each step that ended.
     """
 
     def __init__(self, shown: Progress, steps: list[dict[str, Any]]) -> None:

@@ -94,7 +94,7 @@ class OneOff:
 
 @dataclass(frozen=True)
 class Usage:
-    """Memory that the kernel could not take back at once, in bytes; CPU in percent of one core."""
+    """Memory in bytes, without what the kernel can reclaim at once; CPU in percent of one core."""
 
     memory_bytes: int
     cpu_percent: float

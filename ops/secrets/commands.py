@@ -338,7 +338,7 @@ def decrypt(c: Context, yes: bool = False) -> None:
     from ops.secrets.plan import plan_decrypt
     from ops.store import encrypted_copies, encryption, keys
 
-    # Half of it cannot be opened, and is taken back.
+    # Half of it cannot be opened, and is reverted.
     project = open_project(secrets_needed=False)
     root = project.state.root
     if encrypted_copies.is_locked(root):

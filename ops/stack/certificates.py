@@ -1,4 +1,4 @@
-"""Which certificates a stack has, as compose.yaml says it: who has one, where it is served, how it is reloaded."""
+"""Which certificates a stack has, as compose.yaml declares them: services, names, ports, and how each is reloaded."""
 
 from __future__ import annotations
 

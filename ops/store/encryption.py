@@ -297,7 +297,7 @@ def _must_be_alike(one: Path, other: Path) -> None:
 
 
 def end(root: Path) -> None:
-    """Put everything back on the disk as it is in memory, and forget the copies. What was only begun is taken back."""
+    """Write everything to the disk as it is in memory, and remove the copies. What was only begun is reverted."""
     home, gone = root / HOME, root / GONE
     if home.is_dir():
         with encrypted_copies.alone(root):
@@ -346,7 +346,7 @@ def _in_place(root: Path, name: str) -> None:
 
 
 def _as_before(root: Path, name: str) -> None:
-    """Take back what was begun: what was put aside is whole, and nothing was written since."""
+    """Revert what was begun: what was set aside is whole, and nothing was written since."""
     folder, aside = root / name, encrypted_copies.aside_of(root, name)
     if folder.is_symlink():
         folder.unlink()

@@ -40,7 +40,7 @@ class SetAside(Step):
     slot: str = ""
     grace: int = 30
     serving: bool = False
-    """Whether it carried load, and is started again where it is taken back."""
+    """Whether it served, and is started again where the repair is reverted."""
 
     def run(self, execution: Execution) -> None:
         execution.touch()

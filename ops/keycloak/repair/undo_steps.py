@@ -59,7 +59,7 @@ def forget(state: State, name: str) -> None:
 
 @dataclass(frozen=True)
 class TakeBack(Step):
-    """Put the container that was set aside back in its place, and start it if it carried load."""
+    """Restore the container that was set aside to its slot, and start it if it served."""
 
     slot: str = ""
     entry: str = ""
