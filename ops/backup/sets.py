@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ops.core.errors import HostLacks, UsageProblem, did_you_mean
+from ops.core.plan import STAMP
 
 COMPONENTS = ("postgres", "redis", "prometheus", "logs", "alertmanager", "host")
-STAMP = "%Y%m%dT%H%M%SZ"
 SAFETY_DAYS = 3.0
 """How long a safety copy of a restore is kept where nobody removes it."""
 

@@ -7,6 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+STAMP = "%Y%m%dT%H%M%SZ"
+"""UTC, as strftime(3) writes it: names sort by age."""
+
 
 @dataclass(frozen=True)
 class Step(ABC):

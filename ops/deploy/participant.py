@@ -28,8 +28,6 @@ class Rules:
     own_since: str = ""
 
 
-STAMP = "%Y%m%dT%H%M%SZ"
-"""UTC, as strftime(3) writes it: names sort by age."""
 FORWARD = Rules()
 """Up, never back."""
 Read = Callable[[Wanted, Seen], Seen]

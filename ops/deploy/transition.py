@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from ops.cli.command import described
 from ops.cli.execute import DONE, FAILED, Decision, Observer, Operation, Revert, execute, note
 from ops.core.errors import HostLacks, OpsError
-from ops.deploy.participant import FORWARD, STAMP, Rules, participants, served
+from ops.core.plan import STAMP
+from ops.deploy.participant import FORWARD, Rules, participants, served
 from ops.stack.model import EDGE
 
 if TYPE_CHECKING:

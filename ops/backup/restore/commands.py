@@ -82,7 +82,7 @@ def _restore(project: Project, target: Target, parts: tuple[str, ...], *, plan_o
     from ops.backup.restore import restoring
     from ops.backup.restore.plan import plan_restore
     from ops.backup.restore.target import select
-    from ops.backup.sets import STAMP
+    from ops.core.plan import STAMP
 
     stamp = time.strftime(STAMP, time.gmtime())
     revert = Revert(

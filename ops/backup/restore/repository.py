@@ -19,6 +19,7 @@ from ops.backup.container import SERVICE
 from ops.backup.restore import volumes
 from ops.core import files
 from ops.core.errors import HostLacks, OpsError, UsageProblem
+from ops.core.plan import STAMP
 from ops.engines.engine import How, OneOff
 from ops.execution import Execution
 from ops.images.steps import image_steps
@@ -258,7 +259,7 @@ def _found(snapshot: Mapping[str, Any], out: Path, project: Project) -> Found:
     shutil.move(out / "host.tar", _kept(project))
     _kept(project).chmod(0o600)
     return Found(
-        set=manifest["set"], made=datetime.strptime(manifest["set"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC),
+        set=manifest["set"], made=datetime.strptime(manifest["set"], STAMP).replace(tzinfo=UTC),
         snapshot=snapshot["short_id"], missing=missing,
         project=facts["project"], commit=str(facts.get("commit") or ""), release=facts.get("release"),
         images=facts.get("images", {}),

@@ -106,8 +106,8 @@ class CopyOut(Step):
     paths: tuple[str, ...] = ()
 
     def run(self, execution: Execution) -> None:
+        from ops.core.plan import STAMP
         from ops.keycloak.probe.container import Files, inspected
-        from ops.keycloak.schema.plan import STAMP
 
         place = execution.state.root / "dumps" / f"h2-{time.strftime(STAMP, time.gmtime())}"
         place.mkdir(parents=True, mode=0o700)
@@ -158,7 +158,7 @@ class ReplaceConfig(Step):
     files: Mapping[str, str] | None = None
 
     def run(self, execution: Execution) -> None:
-        from ops.keycloak.schema.plan import STAMP
+        from ops.core.plan import STAMP
 
         place = execution.state.config / self.service
         edited = place / self.version

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ops.core.plan import Plan, Step
+from ops.core.plan import STAMP, Plan, Step
 from ops.keycloak.rotate.steps import CreateKey, RemoveKey, RetireKey, VerifyKeys
 
 VERB = "keycloak.rotate"
@@ -33,7 +33,6 @@ INTERNAL = frozenset({"hmac-generated"})
 """Kinds whose signatures Keycloak alone checks: refresh tokens and cookies. The cookie of a login page that is open just then
 is checked with the present key only, so whoever has one open types the password again (seen with 26.7; sessions, codes and
 refresh tokens are checked with the key that signed them)."""
-STAMP = "%Y%m%dT%H%M%SZ"
 _MADE = re.compile(r"(?<!until )\b(\d{8}T\d{6}Z)\b")
 _UNTIL = re.compile(r" until (\d{8}T\d{6}Z)$")
 LIFESPANS = (

@@ -16,11 +16,12 @@ from typing import Any
 
 from ops.core import files
 from ops.core.errors import OpsError
+from ops.core.plan import STAMP
 from ops.core.process import Result
 from ops.core.state import State
 from ops.engines.engine import Engine
 from ops.engines.postgres import SLOT, psql
-from ops.keycloak.schema.plan import STAMP, Dump, dump_name, expendable, parse_name
+from ops.keycloak.schema.plan import Dump, dump_name, expendable, parse_name
 
 ASK_SECONDS = 30.0
 SWAP_ATTEMPTS = 5

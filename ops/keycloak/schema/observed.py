@@ -10,7 +10,7 @@ from pathlib import Path
 from time import strptime
 
 from ops.core.errors import HostLacks, OpsError
-from ops.core.plan import Plan
+from ops.core.plan import STAMP, Plan
 from ops.deploy.containers import NEVER_STARTED
 from ops.deploy.participant import Rules
 from ops.engines.engine import Engine
@@ -18,7 +18,6 @@ from ops.keycloak.probe.container import HOME, Files
 from ops.keycloak.schema.dump import ask, known_dumps
 from ops.keycloak.schema.jars import MIGRATIONS, MODEL, jar
 from ops.keycloak.schema.plan import (
-    STAMP,
     Dump,
     Schema,
     Server,

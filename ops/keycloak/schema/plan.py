@@ -17,8 +17,6 @@ KEEP = 5
 """The newest dumps that stay, of each database."""
 KEEP_VERSIONS = 5
 """Versions of Keycloak, the newest ones dumped, of which the newest dump stays besides: a rollback needs it."""
-STAMP = "%Y%m%dT%H%M%SZ"
-"""UTC, as strftime(3) writes it: names sort by age."""
 _DUMP = re.compile(r"^([a-z_]+)-(\d{8}T\d{6}Z)\.dump$")
 
 

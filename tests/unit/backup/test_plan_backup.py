@@ -11,7 +11,6 @@ import pytest
 
 from ops.backup.sets import (
     ELSE,
-    STAMP,
     Safety,
     Status,
     advice,
@@ -28,6 +27,7 @@ from ops.backup.sets import (
     size,
 )
 from ops.core.errors import HostLacks, OpsError, UsageProblem
+from ops.core.plan import STAMP
 from ops.secrets import backup_keys as keys
 from ops.stack import applied_settings
 from tests.unit.builders import REPOSITORY, settings, stack
