@@ -1,0 +1,1 @@
+"""Metrics, objectives and reports of the running stack."""
