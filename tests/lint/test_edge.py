@@ -96,6 +96,12 @@ curl -ks https://localhost:8081/metrics
 
     assert (counts['api",status="502'], counts['page",status="502'], counts['api",status="413']) == ("1", "1", "1")
     assert counts['api",status="504'] == "0"
+    bucket = r'^edge_response_duration_seconds_bucket\{.*route="(\w+",le="\S+)"\} (\S+)$'
+    durations = dict(re.findall(bucket, output, re.MULTILINE))
+    assert (durations['api",le="10'], durations['page",le="+Inf'], durations['login",le="+Inf']) == ("2", "1", "0")
+    # Each container that the request was tried at, by its name.
+    tried = dict(re.findall(r'^edge_upstream_responses_total\{.*upstream="(\S+)",status="5xx"\} (\S+)$', output, re.MULTILINE))
+    assert tried["backend-1"] == tried["backend-2"] == tried["frontend-1"] == "1"
 
 
 def test_reload_serves_the_next_request_of_an_idle_connection_and_announces_its_end(deployed: Deployed) -> None:

@@ -302,3 +302,5 @@ def test_responses_are_counted_by_status_and_route(live: Live, viewer: Account) 
     assert live.site.get("/api/v1/nothing").status_code == 404
     assert all(counted("api", status) > earlier for status, earlier in zip((200, 413, 404), before, strict=True))
     live.measures('count(edge_responses_total{service="backend",route="api",status="502"})')
+    live.measures('edge_response_duration_seconds_bucket{service="backend",route="api",le="0.5"} > bool 0')
+    live.measures('edge_upstream_responses_total{service="backend",upstream="backend-1",status="2xx"} > bool 0')
