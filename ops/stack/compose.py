@@ -28,14 +28,16 @@ def url(domain: str, port: int) -> str:
 
 def placeholders(settings: Settings, ports: Mapping[str, int]) -> dict[str, str]:
     """The names that compose.yaml and mounted configuration may use, and what they stand for on this host."""
+    public, ops = url(settings.domain, ports["https"]), url("localhost", ports["ops"])
     return {
         "CC03_PROJECT": settings.project,
         "CC03_DOMAIN": settings.domain,
         "CC03_HTTP_PORT": str(ports["http"]),
         "CC03_HTTPS_PORT": str(ports["https"]),
         "CC03_OPS_PORT": str(ports["ops"]),
-        "CC03_PUBLIC_URL": url(settings.domain, ports["https"]),
-        "CC03_OPS_URL": url("localhost", ports["ops"]),
+        "CC03_PUBLIC_URL": public,
+        "CC03_OPS_URL": ops,
+        "CC03_PAGES_URL": f"{public}/ops" if settings.pages.public else ops,
         "CC03_LOAD_BALANCERS": " ".join(f"set_real_ip_from {one};" for one in settings.load_balancer.addresses),
         **filled(ports),
         "CC03_METRICS_RETENTION": settings.retention.metrics,

@@ -195,6 +195,14 @@ class Alerts(Keys):
     )  # fmt: skip
 
 
+class Pages(Keys):
+    public: bool = Field(
+        default=False,
+        description="Whether operators reach the monitoring pages under the public name, at `/ops/`, behind a login with the "
+        "realm role `operator`. Otherwise they are on the loopback address of the host only (docs/how-to/pages.md).",
+    )  # fmt: skip
+
+
 class Retention(Keys):
     metrics: Age = Field(default="15d", description="How long Prometheus keeps metrics.")
     metrics_size: DiskSize = Field(
@@ -241,6 +249,7 @@ class Settings(Keys):
     backup: Backup = Backup()
     certificates: Certificates = Certificates()
     alerts: Alerts = Alerts()
+    pages: Pages = Pages()
     retention: Retention = Retention()
     hooks: Hooks = Hooks()
     logs: Logs = Logs()

@@ -61,6 +61,13 @@ def test_public_url_names_the_port_only_where_it_is_not_the_default(port: int, p
     assert found["CC03_OPS_URL"] == "https://localhost:9443"
 
 
+@pytest.mark.parametrize(("public", "url"), [("true", "https://shop.example.com/ops"), ("false", "https://localhost:9443")])
+def test_pages_are_under_the_public_name_or_on_loopback(public: str, url: str) -> None:
+    found = placeholders(settings(f"{{domain: shop.example.com, pages: {{public: {public}}}}}"), {**PORTS, "https": 443})
+
+    assert found["CC03_PAGES_URL"] == url
+
+
 def test_nginx_believes_the_declared_load_balancers_only() -> None:
     found = placeholders(settings("load_balancer: {addresses: [192.0.2.7, 198.51.100.0/24]}"), PORTS)
 

@@ -1,21 +1,13 @@
-"use strict";
+import { ask, element, loopback, runbook } from "./shell.js";
 
 const REFRESH_MS = 15000;
-const TIMEOUT_MS = 5000;
+const SERVICES = "min by (service) (up) or min by (service) (cc03_container_healthy)";
+const UNHEALTHY = "min by (service) (cc03_container_healthy)";
 
-function ask(path) {
-  return fetch(path, { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS) });
-}
-
-async function probe(element) {
-  let up = false;
-  try {
-    up = (await ask(element.dataset.probe)).ok;
-  } catch {
-    // An unreachable service is an answer too: it is down.
-  }
-  element.className = up ? "good" : "bad";
-  element.textContent = up ? "up" : "down";
+async function json(path) {
+  const answer = await ask(path);
+  if (!answer.ok) throw new Error(`${path.split("/")[0]} answered ${answer.status}`);
+  return answer.json();
 }
 
 // The container, where the alert is about one: some rules know its slot, some its name, some its address.
@@ -23,55 +15,57 @@ function replicaOf(labels) {
   return labels.replica || labels.name || (labels.instance || "").replace(/:\d+$/, "") || labels.service || "";
 }
 
-// docs/runbooks/NAME.md in the checkout is served as /runbooks/NAME.md.
-function runbookLink(url) {
-  const path = /^docs(\/runbooks\/\w+\.md)$/.exec(url || "");
-  if (!path) return [];
-  const link = document.createElement("a");
-  link.href = path[1];
-  link.textContent = "runbook";
-  return [" · ", link];
-}
-
-function alertItem(alert) {
-  const item = document.createElement("li");
-  const name = document.createElement("strong");
-  name.textContent = alert.labels.alertname;
-  name.className = alert.labels.severity === "critical" ? "bad" : "warn";
-  const summary = alert.annotations.summary || alert.annotations.description || "";
-  const since = new Date(alert.startsAt).toLocaleString();
-  item.append(name, ` ${replicaOf(alert.labels)} – ${summary} (since ${since})`, ...runbookLink(alert.annotations.runbook_url));
+function alertItem({ labels, annotations, startsAt }) {
+  const name = element("strong", labels.severity === "critical" ? "bad" : "warn", labels.alertname);
+  const since = new Date(startsAt).toLocaleString();
+  const item = element("li", "", name, ` ${replicaOf(labels)} – ${annotations.summary || annotations.description || ""} (since ${since})`);
+  const page = runbook(annotations.runbook_url);
+  if (page) {
+    const link = element("a", "", "runbook");
+    link.href = page;
+    item.append(" · ", link);
+  }
   return item;
 }
 
-async function showAlerts() {
-  const place = document.getElementById("alerts");
+function alertList(alerts) {
+  // The watchdog fires always, by design: its absence is what tells something (elsewhere).
+  const shown = alerts.filter((alert) => alert.labels.alertname !== "Watchdog");
+  return shown.length ? element("ul", "", ...shown.map(alertItem)) : element("span", "good", "None.");
+}
+
+async function values(query) {
+  const found = await json(`prometheus/api/v1/query?${new URLSearchParams({ query })}`);
+  return new Map(found.data.result.map(({ metric, value }) => [metric.service, Number(value[1])]));
+}
+
+async function services() {
+  const [measured, healthy] = await Promise.all([values(SERVICES), values(UNHEALTHY)]);
+  return [...measured.keys()].filter(Boolean).sort().map((name) => {
+    const state = healthy.get(name) === 0 ? "unhealthy" : measured.get(name) === 0 ? "no metrics" : "healthy";
+    return element("li", state === "healthy" ? "good" : "bad", element("strong", "", name), element("span", "", state));
+  });
+}
+
+// What cannot be asked for is shown as not known: an empty place would look as if all were well.
+async function show(id, make) {
+  const place = document.getElementById(id);
   try {
-    const answer = await ask("/alertmanager/api/v2/alerts?active=true&silenced=false&inhibited=false");
-    if (!answer.ok) throw new Error(`Alertmanager answered ${answer.status}`);
-    // The watchdog fires always, by design: its absence is what tells something (elsewhere).
-    const alerts = (await answer.json()).filter((alert) => alert.labels.alertname !== "Watchdog");
-    if (alerts.length === 0) {
-      place.className = "good";
-      place.textContent = "None.";
-      return;
-    }
-    const list = document.createElement("ul");
-    list.append(...alerts.map(alertItem));
-    place.className = "";
-    place.replaceChildren(list);
-  } catch (error) {
-    place.className = "bad";
-    place.textContent = `Not known: ${error.message}`;
+    const made = await make();
+    place.className = place.className.replace("soft", "").trim();
+    place.replaceChildren(...[made].flat());
+  } catch (problem) {
+    place.replaceChildren(element(place.tagName === "UL" ? "li" : "span", "bad", `Not known: ${problem.message}`));
   }
 }
 
 function refresh() {
   if (document.hidden) return;
-  document.querySelectorAll("[data-probe]").forEach(probe);
-  showAlerts();
+  show("alerts", async () => alertList(await json("alertmanager/api/v2/alerts?active=true&silenced=false&inhibited=false")));
+  show("services", services);
 }
 
+document.getElementById("administration").hidden = !loopback;
 document.addEventListener("visibilitychange", refresh);
 setInterval(refresh, REFRESH_MS);
 refresh();

@@ -1,4 +1,4 @@
-"use strict";
+import { at } from "../shell.js";
 
 const LIMIT = 500;
 const FOLLOW_MS = 3000;
@@ -37,9 +37,7 @@ function queryOf({ service, level, time, text, expert }) {
 }
 
 async function ask(endpoint, parameters, signal) {
-  const answer = await fetch(`/logs/select/logsql/${endpoint}`, {
-    method: "POST",
-    body: new URLSearchParams(parameters),
+  const answer = await fetch(at(`logs/select/logsql/${endpoint}?${new URLSearchParams(parameters)}`), {
     signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]),
   });
   const text = await answer.text();
