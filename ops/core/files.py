@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -177,6 +178,12 @@ def log_line(folder: Path, source: str, message: str, **fields: Any) -> None:
             os.write(descriptor, line.encode())
         finally:
             os.close(descriptor)
+
+
+def sha256(path: Path) -> str:
+    """Checksum of a file's content, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def host_ca_bundle() -> Path | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tarfile
 from collections.abc import Iterable
@@ -19,11 +18,6 @@ from ops.stack.images import tags_of
 
 def _sums(archive: Path) -> Path:
     return archive.with_name(archive.name + ".json")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def save_images(project: Project, file: str, *, overwrite: bool = False) -> str:
@@ -44,7 +38,7 @@ def save_images(project: Project, file: str, *, overwrite: bool = False) -> str:
         project.engine.save_images(tags, fresh)
         content = {
             "images": {tag: have[tag] for tag in tags},
-            "sha256": _sha256(fresh),
+            "sha256": files.sha256(fresh),
             "refresh": project.kept_stamps,
         }
     files.write(_sums(archive), files.dump(content))
@@ -65,7 +59,7 @@ def load_images(project: Project, file: str) -> str:
             "give the path of an archive of images.save; nothing was loaded",
         )  # fmt: skip
     content = json.loads(_sums(archive).read_text()) if _sums(archive).is_file() else None
-    if content and content["sha256"] != _sha256(archive):
+    if content and content["sha256"] != files.sha256(archive):
         raise OpsError(
             f"{archive.name} is not the archive that its list describes", "its checksum differs: it was cut short or changed",
             "copy both files again; nothing was loaded",
@@ -129,8 +123,3 @@ def unused_images(project: Project) -> list[str]:
     """This stack's images that neither the checkout, nor a kept release, nor a container of any project uses."""
     needed = needed_images(project)
     return sorted(tag for tag in project.engine.images() if tag not in needed)
-
-
-def prune_images(project: Project, tags: list[str]) -> int:
-    """Remove them; one that something has begun to use meanwhile is left."""
-    return sum(map(project.engine.remove_image, tags))

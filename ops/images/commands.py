@@ -131,9 +131,9 @@ def prune(c: Context, yes: bool = False) -> None:
     """
     from ops.audit_log.record import audited
     from ops.cli import show
-    from ops.core.errors import OpsError
+    from ops.cli.execute import confirm
     from ops.core.plan import Described, Plan
-    from ops.images.archive import prune_images, unused_images
+    from ops.images.archive import unused_images
     from ops.project import open_project
 
     project = open_project()
@@ -141,9 +141,9 @@ def prune(c: Context, yes: bool = False) -> None:
     if not unused:
         show.out.print("nothing to remove")
         return
-    for tag in unused:
-        show.out.print(f"[bold red]destroys:[/bold red] image {tag}")
-    if not yes and not show.ask("Type yes to continue.", "yes"):
-        raise OpsError("nothing was removed", "it was not confirmed", "type yes when asked, or give --yes")
-    with audited(project, Plan("images.prune", tuple(Described(tag, f"remove image {tag}") for tag in unused))):
-        show.out.print(f"removed {prune_images(project, unused)} images")
+    steps = tuple(Described(tag, f"remove image {tag}") for tag in unused)
+    plan = Plan("images.prune", steps, destroys=tuple(f"image {tag}" for tag in unused))
+    confirm(plan, yes)
+    with audited(project, plan):
+        # One that something has begun to use meanwhile is left.
+        show.out.print(f"removed {sum(map(project.engine.remove_image, unused))} images")

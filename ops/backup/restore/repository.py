@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import tempfile
@@ -250,9 +249,7 @@ def _fetch(reader: Reader, snapshot: Mapping[str, Any], out: Path) -> None:
 
 def _found(snapshot: Mapping[str, Any], out: Path, project: Project) -> Found:
     manifest = json.loads((out / "manifest.json").read_text())
-    with (out / "host.tar").open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != manifest["host"]["sha256"]:
+    if files.sha256(out / "host.tar") != manifest["host"]["sha256"]:
         raise OpsError("host.tar is not the one of the manifest", "the repository is damaged", "another copy of the repository")
     facts = archive.read_facts(out / "host.tar")
     missing = tuple(tag.partition("=")[2] for tag in _tags(snapshot) if tag.startswith("missing="))

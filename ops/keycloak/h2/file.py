@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import re
 import shutil
 from collections.abc import Iterable, Mapping
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ops.core.errors import HostLacks, OpsError
-from ops.core.files import remove_clear
+from ops.core.files import remove_clear, sha256
 from ops.engines.engine import Engine, OneOff
 
 NAME = "keycloakdb.mv.db"
@@ -135,17 +134,12 @@ def copy(source: Path, folder: Path) -> str:
             raise OpsError(
                 f"the H2 database {source} is in use", "a copy of it would be torn", "stop the Keycloak that has it open"
             ) from problem
-    before = digest(source)
+    before = sha256(source)
     shutil.copyfile(source, target)
     target.chmod(0o600)
-    if not before == digest(target) == digest(source):
+    if not before == sha256(target) == sha256(source):
         raise OpsError(f"the H2 database {source} changed while it was copied", "somebody writes to it", "stop that Keycloak")
     return before
-
-
-def digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def inspect(engine: Engine, source: Path, folder: Path, image: str) -> Source:

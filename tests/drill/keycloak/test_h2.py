@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from ops.core.files import host_ca_bundle
+from ops.core.files import host_ca_bundle, sha256
 from ops.core.process import until
 from ops.core.records import entries
 from ops.engines.engine import OneOff
@@ -179,7 +179,7 @@ def test_move_that_fails_leaves_keycloak_as_it_was(step: str, stack: Drill, file
 
 
 def test_everything_moves_and_what_was_there_is_dumped(stack: Drill, file: Path, record: Record) -> None:
-    digest, engine = h2.digest(file), stack.project.engine
+    digest, engine = sha256(file), stack.project.engine
     planned = inv("keycloak.migrate-h2", str(file), "--plan")
     assert "(cc03, master, shop)" in planned.stdout, planned.stdout + planned.stderr
     assert "destroys: what Keycloak keeps in PostgreSQL now" in planned.stdout
@@ -189,7 +189,7 @@ def test_everything_moves_and_what_was_there_is_dumped(stack: Drill, file: Path,
     record("Keycloak moved from H2", time.monotonic() - began)
 
     assert answer.returncode == 0, answer.stdout + answer.stderr
-    assert h2.digest(file) == digest
+    assert sha256(file) == digest
     schema = schema_of(engine)
     assert schema
     # The two administrators' accounts of H2 and of the operations client stand beside the users.

@@ -207,3 +207,10 @@ def test_bundle_of_certificates_is_the_one_that_is_named(tmp_path: Path, monkeyp
     for present in (set(), {Path("/etc/pki/tls/certs/ca-bundle.crt")}, there, {named, *there}):
         monkeypatch.setattr(Path, "exists", lambda path, present=present: path in present)
         assert host_ca_bundle() == (named if named in present else max(present, default=None))
+
+
+def test_checksum_is_the_one_that_sha256sum_prints(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"abc")
+
+    assert disk.sha256(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

@@ -163,7 +163,7 @@ def test_copy_replaces_what_a_killed_command_has_left(file: Path, tmp_path: Path
 
 def test_file_that_changes_meanwhile_is_refused(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     digests = iter("aab")
-    monkeypatch.setattr(h2, "digest", lambda path: next(digests))
+    monkeypatch.setattr(h2, "sha256", lambda path: next(digests))
     with pytest.raises(OpsError, match="changed while it was copied"):
         h2.copy(file, tmp_path / "work")
 
