@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ops.audit_log.record import record_change
 from ops.backup.around import archive, follow_change, refuse_unfinished
 from ops.certificates.folder import good_names
 from ops.core.state import State
+from ops.engines.engine import Line
 from ops.hooks import run_around
 from ops.host.files import owners
 from ops.images.steps import warn_of_host_network
@@ -45,7 +46,7 @@ VERIFIERS: dict[str, Verifier] = {
 }  # fmt: skip
 """Kind of account -> how its credentials are set and tried."""
 
-LOG_ERRORS: Callable[[str, float], list[str]] = errors
+LOG_ERRORS: Callable[[Iterable[Line], float], list[str]] = errors
 """What a container's log calls an error from a time on: of services that log JSON."""
 
 ARCHIVE = archive

@@ -184,7 +184,7 @@ class Stage:
         definition = self.definition(slot or service)
         trial = Trial(
             definition, self.address(who) if detached else "", hosts=self.hosts, volumes=self.volumes(service, definition),
-            log=self.folder / f"{who}.log", command=command, detached=detached,
+            command=command, detached=detached,
         )  # fmt: skip
         return self.engine.run_trial(who, trial, timeout=RUN_SECONDS, ok=(0,) if detached else None)
 
@@ -211,11 +211,7 @@ class Stage:
 
     def said(self, who: str = "app") -> list[str]:
         """Lines of a container so far, on both of its streams."""
-        path = self.folder / f"{who}.log"
-        if not path.exists():
-            return []
-        fields = (line.split(" ", 3) for line in path.read_text(errors="replace").splitlines())
-        return [parts[3] for parts in fields if len(parts) == 4 and parts[2] == "F"]
+        return [line.text for line in self.engine.logs(lambda log: log == who)]
 
     def _wait_for(self, who: str) -> None:
         def reason() -> str:

@@ -10,10 +10,10 @@ the security audit's probes, and the health supervisor.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypedDict, Unpack
 
 from ops.core.process import Result
 from ops.core.state import State
@@ -35,6 +35,14 @@ LOST = "lost"
 Report = Callable[[str], None]
 
 
+class Line(NamedTuple):
+    """A line of a log. log: whose: a slot, or the source of `ops.core.files.log_line`. at: time, in RFC 3339."""
+
+    log: str
+    at: str
+    text: str
+
+
 @dataclass(frozen=True)
 class Proof:
     """What a container has to do before it counts as good."""
@@ -47,8 +55,8 @@ class Proof:
     """Path that it must answer through the edge; empty where the edge has no way to it yet."""
     once: bool = False
     """Whether an end of its process fails the proof at once, instead of being left to the restart policy."""
-    errors: Callable[[str, float], list[str]] = lambda log, since: []
-    """What a log (in CRI's format) calls an error from a time on; shown of one that logs so much that it is not in the end."""
+    errors: Callable[[Iterable[Line], float], list[str]] = lambda lines, since: []
+    """What a log calls an error from a time on; shown of one that logs so much that it is not in the end."""
 
 
 class How(TypedDict, total=False):
@@ -114,15 +122,13 @@ class Trial:
 
     service: the compose mapping of one container in a release. address: on the network of trials; empty: any.
     hosts: name -> address, of what it reaches. volumes: its mounts, in place of those of the release.
-    log: file with what it says, in the engine's log format. command: arguments of its entry point.
-    detached: whether it runs on; else it is waited for and removed.
+    command: arguments of its entry point. detached: whether it runs on; else it is waited for and removed.
     """
 
     service: Mapping[str, Any]
     address: str
     hosts: Mapping[str, str]
     volumes: Sequence[str]
-    log: Path
     command: Sequence[str] = ()
     detached: bool = True
 
@@ -249,6 +255,17 @@ class Engine(Protocol):
 
     def heals(self, slot: str, target: Target, patience: int) -> bool:
         """Whether a container becomes healthy by itself within so many seconds."""
+
+    # Logs: of containers, while the engine keeps them also of removed ones, and what commands log beside them.
+
+    def logs(self, wanted: Callable[[str], bool], most: int | None = None) -> Iterator[Line]:
+        """Lines of the logs of these names, one log after the other.
+
+        most: bytes that are read of the end of each.
+        """
+
+    def follow_logs(self, wanted: Callable[[str], bool]) -> Iterator[Line]:
+        """Lines of these logs as they are written from now on, without end."""
 
     # What containers stand on.
 

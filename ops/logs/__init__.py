@@ -1,1 +1,1 @@
-"""The services' logs: searched in the log store, or in the containers' own files."""
+"""The services' logs: searched in the log store, or asked of the engine while the store is away."""

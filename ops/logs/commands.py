@@ -143,11 +143,14 @@ def _print(row: Mapping[str, Any], as_json: bool) -> None:
 
 
 def _from_files(project: Project, asked: Asked, limit: int, follow: bool, as_json: bool) -> None:
-    """The store is away: the same question to what Podman has kept of the containers' lines."""
+    """The store is away: the same question to what the engine has kept of the containers' lines."""
     from ops.cli import show
-    from ops.logs import container_logs
+    from ops.logs.query import concerns, rows
+
+    def wanted(log: str) -> bool:
+        return concerns(asked, log)
 
     show.err.print("[yellow]the log store does not answer; these lines are from the containers' own files[/yellow]")
-    _print_last(container_logs.rows(project.state.logs, asked), limit, asked, as_json)
-    for row in container_logs.follow(project.state.logs, asked) if follow else ():
+    _print_last(list(rows(asked, project.engine.logs(wanted))), limit, asked, as_json)
+    for row in rows(asked, project.engine.follow_logs(wanted)) if follow else ():
         _print(row, as_json)

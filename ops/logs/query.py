@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ops.core.errors import UsageProblem, did_you_mean
+from ops.engines.engine import Line
 
 DEFAULT_SINCE = "15m"
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -102,8 +103,20 @@ def _conditions(asked: Asked) -> list[str]:
     return parts
 
 
-LINE = re.compile(r"(\S+) (stdout|stderr) ([FP])(?: (.*))?")
-"""A line of Podman's k8s-file format (CRI): time, stream, whole or part, text."""
+def service_of(log: str) -> tuple[str, str]:
+    """Service and replica of a log's name."""
+    name, _, replica = log.rpartition("-")
+    return (name, replica) if name and replica.isdigit() else (log, "")
+
+
+def concerns(asked: Asked, log: str) -> bool:
+    """Whether a log of this name is asked for."""
+    return not asked.services or service_of(log)[0] in asked.services
+
+
+def rows(asked: Asked, lines: Iterable[Line]) -> Iterator[Mapping[str, Any]]:
+    """Those lines of logs that are asked for, as rows."""
+    return (row for line in lines if fits(asked, row := row_of(*service_of(line.log), line.at, line.text)))
 
 
 def row_of(service: str, replica: str, time: str, text: str) -> dict[str, Any]:

@@ -154,6 +154,26 @@ def test_features_do_not_know_which_engine_runs_the_stack() -> None:
     assert own == KNOW_PODMAN
 
 
+def test_logs_of_containers_are_asked_of_the_engine() -> None:
+    """Features write lines of their own beside them (`log_line`), and read none there."""
+    found, written = [], []
+    for path in OPS:
+        if path.relative_to(REPOSITORY / "ops").parts[0] not in ("engines", "core"):
+            found += [
+                named(path)
+                for node in nodes(path)
+                if isinstance(node, ast.Attribute) and ast.unparse(node).endswith("state.logs")
+            ]
+            written += [
+                named(path)
+                for node in nodes(path)
+                if isinstance(node, ast.Call)
+                and ast.unparse(node).startswith("log_line(")
+                and ast.unparse(node.args[0]).endswith("state.logs")
+            ]
+    assert found == written != []
+
+
 def test_no_key_of_a_step_is_read_for_its_beginning() -> None:
     assert [
         named(path) for path in OPS if any(name.endswith("key.startswith") and "step" in name for name in calls(path))

@@ -150,7 +150,7 @@ def run_as(name: str, service: Mapping[str, Any], argv: Sequence[str]) -> Argv:
     )  # fmt: skip
 
 
-def run_trial(name: str, network: str, trial: Trial) -> Argv:
+def run_trial(name: str, network: str, trial: Trial, log: Path) -> Argv:
     """A container of a trial, on the network of trials."""
     service = trial.service
     entries = [part for one, where in trial.hosts.items() for part in ("--add-host", f"{one}:{where}")]
@@ -165,6 +165,6 @@ def run_trial(name: str, network: str, trial: Trial) -> Argv:
         "--network", network, *(("--ip", trial.address) if trial.address else ()), *entries, *mounts, *memory, *variables,
         "--user", str(service["user"]), "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--read-only",
         "--read-only-tmpfs=false", "--memory", str(limits["memory"]), "--cpus", str(limits["cpus"]), *shared, *stop,
-        "--no-healthcheck", "--log-driver", "k8s-file", "--log-opt", f"path={trial.log}", str(service["image"]),
+        "--no-healthcheck", "--log-driver", "k8s-file", "--log-opt", f"path={log}", str(service["image"]),
         *trial.command,
     )  # fmt: skip

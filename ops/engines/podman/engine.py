@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,9 +15,9 @@ from ops.core import files
 from ops.core.errors import NeedsPerson, OpsError
 from ops.core.process import Result, shown
 from ops.core.state import State
-from ops.engines.engine import REMOVING, How, Network, OneOff, Proof, Report, Trial, Usage
+from ops.engines.engine import REMOVING, How, Line, Network, OneOff, Proof, Report, Trial, Usage
 from ops.engines.podman import argv as podman
-from ops.engines.podman import observe, prove, supervise
+from ops.engines.podman import logs, observe, prove, supervise
 from ops.engines.podman.host import Host
 from ops.engines.podman.supervisor import firewall
 from ops.engines.podman.supervisor.health import Target, network_of, recover
@@ -228,7 +228,8 @@ class PodmanEngine:
         return str(json.loads(self._podman("network", "inspect", self.project).stdout)[0]["subnets"][0]["subnet"])
 
     def run_trial(self, slot: str, trial: Trial, **how: Unpack[How]) -> Result:
-        return self.host.run(podman.run_trial(self.name(slot), self.project, trial), **how)
+        log = self.host.state.logs / f"{slot}.log"
+        return self.host.run(podman.run_trial(self.name(slot), self.project, trial, log), **how)
 
     def close_trials(self) -> None:
         if left := self._names():
@@ -243,6 +244,12 @@ class PodmanEngine:
         return prove.heals(self.host, slot, target, patience)
 
     # What containers stand on.
+
+    def logs(self, wanted: Callable[[str], bool], most: int | None = None) -> Iterator[Line]:
+        return logs.read(self.host.state.logs, wanted, most)
+
+    def follow_logs(self, wanted: Callable[[str], bool]) -> Iterator[Line]:
+        return logs.follow(self.host.state.logs, wanted)
 
     def create_network(self, name: str, subnet: str, *, internal: bool) -> None:
         self.host.run(podman.network_create(name, subnet, self.label, internal=internal))

@@ -5,14 +5,15 @@ from __future__ import annotations
 import http.client
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ops.core.errors import NeedsPerson, OpsError
 from ops.core.process import until
-from ops.engines.engine import Proof
+from ops.engines.engine import Line, Proof
 from ops.engines.podman.host import Host
+from ops.engines.podman.logs import read
 from ops.engines.podman.observe import run_healthcheck
 from ops.engines.podman.supervisor.health import Target, assess, network_of
 from ops.engines.podman.supervisor.metrics import epoch
@@ -61,17 +62,11 @@ class Prover:
 
     def said(self) -> list[str]:
         """Its last lines of this start; of one that logs JSON, what it called an error, which a restart has left behind."""
-        path = self.host.state.logs / f"{self.proof.slot}.log"
-        try:
-            with path.open("rb") as file:
-                file.seek(max(0, path.stat().st_size - LOG_BYTES))
-                text = file.read().decode(errors="replace")
-        except OSError:
-            return []
+        lines = list(read(self.host.state.logs, lambda log: log == self.proof.slot, LOG_BYTES))
         since = str(self.known.get("State", {}).get("StartedAt", ""))
-        found = self.proof.errors(text, self.began)
+        found = self.proof.errors(lines, self.began)
         self.blamed = found[-1][:LINE_LENGTH] if found else ""
-        return [line[:LINE_LENGTH] for line in (found or lines_since(text, since))[-LAST_LINES:]]
+        return [line[:LINE_LENGTH] for line in (found or said_since(lines, since))[-LAST_LINES:]]
 
     def _look(self) -> None:
         if not _exists(self.known.get("State", {}).get("Pid")):
@@ -167,15 +162,14 @@ def heals(host: Host, slot: str, target: Target, patience: int) -> bool:
     return not until(prover, patience, longest_pause=0.3 if target.probe else 1.0)
 
 
-def lines_since(text: str, since: str) -> list[str]:
-    """What a container has said since then, by its log in Podman's k8s-file format (time, stream, F or P, text).
+def said_since(lines: Iterable[Line], since: str) -> list[str]:
+    """What a container has said since then.
 
     Parameters
     ----------
     since: time as Podman writes it; whole seconds are compared.
     """
-    fields = [line.split(" ", 3) for line in text.splitlines()]
-    return [parts[3] for parts in fields if len(parts) == 4 and _second(parts[0]) >= _second(since)]
+    return [line.text for line in lines if _second(line.at) >= _second(since)]
 
 
 def _second(stamp: str) -> float:

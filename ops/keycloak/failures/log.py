@@ -1,4 +1,4 @@
-"""Podman's log file (k8s-file) with Keycloak's JSON in it, as lines."""
+"""Keycloak's log: JSON, or the console's format, as lines with their level."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from ops.engines.engine import Line
 from ops.keycloak.failures.facts import LogLine
 
 ACCESS = "org.keycloak.http.access-log"
@@ -26,18 +27,14 @@ DEEPEST = 8
 """Causes of an exception that are read: the root is the one that tells."""
 
 
-def log_lines(text: str, since: float) -> Iterator[LogLine]:
+def log_lines(lines: Iterable[Line], since: float) -> Iterator[LogLine]:
     """Every line from `since` (seconds since 1970) on; of the access log, only that a request was served, and when.
 
     Lines of the console's format that belong together, as an exception and its causes, are one.
-
-    Parameters
-    ----------
-    text: `TIME STREAM P|F MESSAGE` a line, as Podman writes it; its first line may be cut.
     """
     record: LogLine | None = None
-    for at, message in _messages(text):
-        if at < since:
+    for _, written, message in lines:
+        if (at := datetime.fromisoformat(written).timestamp()) < since:
             continue
         if record is not None and record.level and CONTINUED.match(message):
             if not FRAME.match(message):
@@ -55,25 +52,9 @@ def log_lines(text: str, since: float) -> Iterator[LogLine]:
         yield record
 
 
-def _messages(text: str) -> Iterator[tuple[float, str]]:
-    """Time and words of each line that Podman has written."""
-    parts: dict[str, str] = {}
-    for raw in text.splitlines():
-        fields = raw.split(" ", 3)
-        at = _epoch(fields[0])
-        if at is None or len(fields) < 4 or fields[2] not in ("P", "F"):
-            continue
-        message = parts.pop(fields[1], "") + fields[3]
-        if fields[2] == "P":
-            # A line longer than conmon's buffer comes in parts.
-            parts[fields[1]] = message
-        else:
-            yield at, message
-
-
-def errors(text: str, since: float) -> list[str]:
+def errors(lines: Iterable[Line], since: float) -> list[str]:
     """What Keycloak called an error from `since` on, each once; the one that it gives up with comes last."""
-    return _errors(log_lines(text, since))
+    return _errors(log_lines(lines, since))
 
 
 def errors_said(output: str) -> list[str]:
@@ -89,14 +70,6 @@ def last_words(lines: Iterable[LogLine]) -> list[str]:
 def _errors(lines: Iterable[LogLine], levels: Collection[str] = FAILED) -> list[str]:
     said = (line.text for line in lines if line.level in levels)
     return list(dict.fromkeys(" ".join(one.replace("ERROR: ", "").split()) for one in said if not one.startswith(HINT)))
-
-
-def _epoch(text: str) -> float | None:
-    try:
-        # Nanoseconds are more than fromisoformat takes before Python 3.11.
-        return datetime.fromisoformat(text).timestamp()
-    except ValueError:
-        return None
 
 
 def _line(at: float, message: str) -> LogLine | None:

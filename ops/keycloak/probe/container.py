@@ -30,8 +30,6 @@ SECRET = re.compile(r"password|secret|token|key-store", re.IGNORECASE)
 HIDDEN = "[REDACTED]"
 CONF = "keycloak.conf"
 EVENTS_SECONDS = 3.0
-LOG_BYTES = 4 << 20
-"""What is read of the log at most: a start writes 50 KB."""
 
 
 def inspected(project: Project) -> Mapping[str, Mapping[str, Any]]:
@@ -281,13 +279,3 @@ def _realm_files(config: Path) -> Iterator[tuple[str, str]]:
             continue
         if isinstance(realm, str):
             yield path.name, realm
-
-
-def log_text(path: Path) -> str:
-    """The end of a container's log file; empty where there is none."""
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - LOG_BYTES))
-            return file.read().decode(errors="replace")
-    except FileNotFoundError:
-        return ""

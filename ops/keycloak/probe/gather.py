@@ -20,6 +20,8 @@ from ops.keycloak.probe import container, database, edge
 from ops.project import Project
 from ops.stack.compose import placeholders
 
+LOG_BYTES = 4 << 20
+"""What is read of the log at most: a start writes 50 KB."""
 READ_SECONDS = 4.5
 """For all reads together; each has a shorter deadline of its own, so that none outlives the command."""
 BEFORE_SECONDS = 600.0
@@ -102,7 +104,7 @@ def _look(place: Place, reads: Reads) -> Facts:
     state = reads.start(container.container_facts, item, float(service.start_seconds), stale, empty)
     ended = reads.start(container.last_exit, project.host, item)
     server = reads.start(container.server_facts, item, current, sealed)
-    log = reads.start(container.log_text, project.state.logs / f"{container.SLOT}.log")
+    log = reads.start(lambda: tuple(project.engine.logs(lambda log: log == container.SLOT, LOG_BYTES)))
     postgres = reads.start(_postgres, place)
     login = reads.start(_login, place)
     public = public_url(project)
@@ -124,8 +126,8 @@ def _look(place: Place, reads: Reads) -> Facts:
         ),
         server=reads.result("image and options", server, container.server_facts(None, current, sealed)),
     )  # fmt: skip
-    text = reads.result("log", log, "")
-    return replace(facts, log=tuple(log_lines(text, _since(facts))), unread=reads.unread)
+    lines = reads.result("log", log, ())
+    return replace(facts, log=tuple(log_lines(lines, _since(facts))), unread=reads.unread)
 
 
 def unread_container(place: Place) -> ContainerFacts:

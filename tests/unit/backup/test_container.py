@@ -17,7 +17,7 @@ from ops.core.process import Result
 from ops.core.state import State
 from ops.engines.podman import host as podman
 from ops.engines.podman.host import Host
-from ops.logs.query import LINE, row_of
+from ops.logs.query import row_of
 from ops.project import Project
 from ops.stack.repositories import Repository
 from tests.unit.builders import settings
@@ -46,9 +46,8 @@ def test_output_of_a_job_goes_to_the_log_store(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(OpsError):
         container.run_job(project, ("set",), 60, lambda text: None)
 
-    lines = (project.state.logs / "backup-0.log").read_text().splitlines()
-    found = [LINE.fullmatch(line) for line in lines]
-    rows = [row_of("backup", "0", one[1], one[4]) for one in found if one]
+    found = project.engine.logs(lambda log: log == "backup-0")
+    rows = [row_of("backup", "0", line.at, line.text) for line in found]
     assert [(row["_msg"], row["level"]) for row in rows] == [
         ("job failed", "error"), ("Traceback (most recent call last):", "info"),
     ]  # fmt: skip

@@ -35,7 +35,7 @@ EVERY = {
     "run_one_off": podman.run_one_off(OneOff("image", ["bash"], mounts={Path("/copy"): "/h2"}), "cc03-h2"),
     "run_trial": podman.run_trial(
         "cc03-app-check-app", "cc03-app-check",
-        Trial(SERVICE, "10.89.0.10", {"postgres": "10.89.0.20"}, ["/tmp/tls:/etc/tls:ro"], Path("/tmp/app.log")),
+        Trial(SERVICE, "10.89.0.10", {"postgres": "10.89.0.20"}, ["/tmp/tls:/etc/tls:ro"]), Path("/tmp/app.log"),
     ),
     "remove_all": podman.remove_all(["cc03-redis"]),
     "compose_create": podman.compose_create(FILE, "cc03", ["nginx", "redis"]),

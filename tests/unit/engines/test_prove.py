@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ops.engines.podman.prove import lines_since
+from ops.engines.podman.logs import lines
+from ops.engines.podman.prove import said_since
 from ops.stack.contract import REFUSED_SECONDS, Steady
 
 LOG = """2026-01-31T12:00:00.123456789+00:00 stdout F of an earlier start
@@ -13,11 +14,11 @@ cut off
 
 
 def test_lines_of_this_start_are_shown_and_no_earlier_ones() -> None:
-    assert lines_since(LOG, "2026-01-31T12:00:05.9Z") == ["first line", "part of a long one"]
+    assert said_since(lines("backend-1", LOG), "2026-01-31T12:00:05.9Z") == ["first line", "part of a long one"]
 
 
 def test_all_are_shown_where_no_start_is_known() -> None:
-    assert len(lines_since(LOG, "")) == 3
+    assert len(said_since(lines("backend-1", LOG), "")) == 3
 
 
 class Clock:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from ops.engines.engine import Line
 from ops.keycloak.failures.diagnose import diagnose
 from ops.keycloak.failures.facts import Facts, LogLine, PostgresFacts
 from ops.keycloak.failures.failure import Finding
@@ -42,7 +43,7 @@ def named(excerpt: Excerpt) -> str:
 
 
 def records(excerpt: Excerpt) -> list[LogLine]:
-    written = "\n".join(f"{AT} stdout F {line}" for line in excerpt["lines"].splitlines() if line)
+    written = [Line("keycloak", AT, line) for line in excerpt["lines"].splitlines() if line]
     return list(log_lines(written, NOW - 600)) * int(excerpt.get("times", 1))
 
 
@@ -52,7 +53,7 @@ def as_json(found: list[LogLine]) -> Iterator[LogLine]:
         text = one.text
         if one.level:
             text = json.dumps({"level": one.level, "loggerName": one.logger, "message": one.text})
-        yield from log_lines(f"{AT} stdout F {text}", NOW - 600)
+        yield from log_lines([Line("keycloak", AT, text)], NOW - 600)
 
 
 def findings(excerpt: Excerpt, form: str = "plain") -> list[Finding]:

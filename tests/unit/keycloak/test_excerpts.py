@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from ops.engines.engine import Line
 from ops.keycloak.failures.diagnose import diagnose
 from ops.keycloak.failures.facts import Facts
 from ops.keycloak.failures.log import log_lines
@@ -42,9 +43,9 @@ def as_json(line: str) -> str:
 
 
 def said_by(facts: Facts, excerpt: Excerpt, form: str) -> Facts:
-    lines = excerpt["lines"].splitlines() * excerpt.get("times", 1)
-    written = [f"{AT} stdout F {as_json(line) if form == 'json' else line}" for line in lines if line]
-    return replace(facts, log=tuple(log_lines("\n".join(written), NOW - 600)))
+    said = excerpt["lines"].splitlines() * excerpt.get("times", 1)
+    written = [Line("keycloak", AT, as_json(line) if form == "json" else line) for line in said if line]
+    return replace(facts, log=tuple(log_lines(written, NOW - 600)))
 
 
 def found(facts: Facts) -> list[str]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from ops.engines.podman.logs import lines
 from ops.keycloak.failures.diagnose import UNREADY, diagnose, said, shortened
 from ops.keycloak.failures.facts import LogLine
 from ops.keycloak.failures.log import ACCESS, errors, log_lines
@@ -168,8 +169,8 @@ def written(message: str | Mapping[str, object], mark: str = "F", at: str = AT) 
     return f"{at} stdout {mark} {message if isinstance(message, str) else json.dumps(message)}"
 
 
-def read(*lines: str, since: float = SINCE) -> list[LogLine]:
-    return list(log_lines("\n".join(lines), since))
+def read(*said: str, since: float = SINCE) -> list[LogLine]:
+    return list(log_lines(lines("keycloak", "\n".join(said)), since))
 
 
 def test_json_line_is_read_with_the_causes_of_its_exception() -> None:
@@ -241,4 +242,4 @@ def test_errors_are_told_once_and_the_last_is_why_it_gave_up() -> None:
         [error("Failed to\n update"), error("ERROR: ERROR: relation exists"), error("relation exists"), error(hint)]
     )
 
-    assert errors(text, 0.0) == ["Failed to update", "relation exists"]
+    assert errors(lines("keycloak", text), 0.0) == ["Failed to update", "relation exists"]

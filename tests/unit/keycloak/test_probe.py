@@ -192,14 +192,6 @@ def test_container_that_is_missing_has_no_facts_but_that() -> None:
     assert container.container_facts(None, 600.0, ()).status == "missing"
 
 
-def test_end_of_the_log_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(container, "LOG_BYTES", 4)
-    (tmp_path / "x.log").write_text("123456")
-
-    assert container.log_text(tmp_path / "x.log") == "3456"
-    assert container.log_text(tmp_path / "none.log") == ""
-
-
 def test_log_is_read_further_back_where_it_does_not_run_as_it_should() -> None:
     assert _since(HEALTHY) == HEALTHY.now - 900.0
     assert _since(failing()) == HEALTHY.now - 604.0

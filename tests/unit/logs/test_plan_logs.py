@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from itertools import islice
-from pathlib import Path
 
 import pytest
 
 from ops.core.errors import UsageProblem
-from ops.logs import container_logs
-from ops.logs.query import Asked, fits, live_query, message, query, read, row_of
+from ops.engines.engine import Line
+from ops.logs.query import Asked, concerns, fits, live_query, message, query, read, row_of, rows
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
 
@@ -98,35 +96,23 @@ def test_bad_pattern_is_a_usage_error() -> None:
         fits(asked(grep="["), row_of("redis", "", "2026-01-31T11:50:00+00:00", "text"))
 
 
-def test_files_are_merged_by_time_and_split_lines_joined(tmp_path: Path) -> None:
-    (tmp_path / "backend-1.log").write_text(
-        "2026-01-31T11:50:02.0+00:00 stdout P one \n2026-01-31T11:50:02.1+00:00 stderr F aside\n"
-        "2026-01-31T11:50:02.2+00:00 stdout F line\nnonsense\n"
-    )
-    (tmp_path / "redis.log").write_text(
-        "2026-01-31T11:50:01.0+00:00 stdout F first\n2026-01-31T09:00:00.0+00:00 stdout F old\n"
-    )
-
-    found = container_logs.rows(tmp_path, asked())
-
-    assert [(row["service"], row.get("replica", ""), row["_msg"]) for row in found] == [
-        ("redis", "", "first"), ("backend", "1", "aside"), ("backend", "1", "one line"),
+def test_lines_of_logs_are_rows_of_their_service_and_replica() -> None:
+    at = "2026-01-31T11:50:02.0+00:00"
+    lines = [
+        Line("backend-1", at, "aside"), Line("redis", at, "first"), Line("redis", "2026-01-31T09:00:00.0+00:00", "old"),
+        Line("audit", at, '{"level": "error", "message": "changed"}'),
     ]  # fmt: skip
-    assert [row["_msg"] for row in container_logs.rows(tmp_path, asked("redis"))] == ["first"]
+
+    assert [(row["service"], row.get("replica", ""), row["_msg"]) for row in rows(asked(), lines)] == [
+        ("backend", "1", "aside"), ("redis", "", "first"), ("audit", "", "changed"),
+    ]  # fmt: skip
+    assert [row["_msg"] for row in rows(asked("redis"), lines)] == ["first"]
 
 
-def test_new_lines_are_followed_through_a_replaced_file(tmp_path: Path) -> None:
-    path = tmp_path / "redis.log"
-    path.write_text("2026-01-31T11:50:00+00:00 stdout F before this began\n" * 5)
-    changes = [
-        lambda: path.open("a").write("2026-01-31T11:50:01+00:00 stdout F appended\n2026-01-31T11:50:02+00:00 stdout F half"),
-        lambda: path.open("a").write(" a line\n"),
-        lambda: path.write_text("2026-01-31T11:50:03+00:00 stdout F of the new file\n"),
-    ]
-
-    def pause(seconds: float) -> None:
-        changes.pop(0)()
-
-    lines = container_logs.follow(tmp_path, asked(), pause)
-
-    assert [row["_msg"] for row in islice(lines, 3)] == ["appended", "half a line", "of the new file"]
+@pytest.mark.parametrize(
+    ("services", "log", "read_at_all"),
+    [("", "redis", True), ("redis", "redis", True), ("redis", "backend-1", False), ("backend", "backend-1", True),
+     ("backend", "backend-next", False), ("audit,redis", "audit", True)],
+)  # fmt: skip
+def test_only_logs_of_services_that_are_asked_for_are_read(services: str, log: str, read_at_all: bool) -> None:
+    assert concerns(asked(services), log) is read_at_all
