@@ -122,5 +122,6 @@ def bench(session: nox.Session) -> None:
 
 @in_environment(default=False)
 def docs(session: nox.Session) -> None:
-    """Writes docs/reference/ anew from the code."""
+    """Writes docs/reference/ and the dashboards anew from the code."""
     run(session, "python", "-m", "ops.reference")
+    run(session, "python", "-m", "ops.monitoring.dashboards")

@@ -7,12 +7,14 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import promql_parser
 import pytest
 
 from ops.core.machine import REPOSITORY
+from ops.monitoring.dashboards.__main__ import GRAFANA, PAGES, files, outdated
 
 from .grafana_schema import board_problems
 
@@ -68,8 +70,18 @@ def test_dashboards_are_in_order() -> None:
     assert not list(dashboard_problems(DASHBOARDS))
 
 
-def test_there_are_dashboards_where_there_is_grafana() -> None:
-    assert DASHBOARDS or not (REPOSITORY / "config" / "grafana").exists()
+def test_files_are_what_the_description_says() -> None:
+    assert outdated() == [], "nox -s docs writes them"
+
+
+def test_file_that_is_old_or_belongs_to_no_dashboard_is_noticed(tmp_path: Path) -> None:
+    for path, text in files().items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    assert outdated(tmp_path) == []
+    (tmp_path / PAGES).write_text("{}")
+    (tmp_path / GRAFANA / "gone.json").write_text("{}")
+    assert outdated(tmp_path) == [PAGES, GRAFANA / "gone.json"]
 
 
 GOOD: dict[str, Any] = {
