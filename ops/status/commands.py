@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from json import dumps
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from invoke import Context
 
 from ops.cli.command import verb
 from ops.core.errors import HostLacks, OpsError
+from ops.status.facts import STYLE, Row, age, collect, title
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -19,79 +20,13 @@ if TYPE_CHECKING:
 
     from ops.project import Project
 
-WATCH_SECONDS = 2.0
 WIDE_ENOUGH = 100
 """Columns below which the image is left out; --json has it."""
 OPERATOR, OPERATOR_PASSWORD, ADMIN_PASSWORD = "operator", "operator-password", "keycloak-admin"
 
 
-@dataclass(frozen=True)
-class Row:
-    """One container, as `inv status --json` lists it. cpu_percent is of one core. The holder of an address is a replica of
-    the service that it holds it for."""
-
-    service: str
-    replica: str
-    state: str
-    health: str
-    restarts: int
-    image: str
-    memory_bytes: int | None
-    memory_limit_bytes: int
-    cpu_percent: float | None
-    reason: str
-    since: str = ""
-
-
-def collect(project: Project) -> list[Row]:
-    """Ask every container now: health by its probe or its own check, memory and CPU from its cgroup."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    from ops.project import targets_of
-    from ops.stack.images import missing_optional
-
-    running, engine = project.deployed, project.engine
-    found = engine.containers()
-    # Before any health check: those that are executed inside a container count as its CPU.
-    used = engine.usage(found)
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        targets = targets_of(project.state, running.stack, running.allocation)
-        why = pool.submit(engine.reasons, targets, found)
-        without = pool.submit(engine.without, targets, found)
-        away = [one for one in running.stack.services.values() if one.optional and one.slots()[0] not in found]
-        absent = missing_optional(away, running.images, engine.images(running.images[one.name].tag for one in away))
-    rows = []
-    for service in running.stack.services.values():
-        for replica in service.slots():
-            seen = found.get(replica)
-            reason = why.result().get(replica, "")
-            health = "healthy" if seen and not reason else "unhealthy" if seen and seen.state == "running" else "none"
-            if health == "healthy" and (lacking := without.result().get(replica, "")):
-                health, reason = "degraded", f"it works without {lacking}"
-            if seen is None and service.name in absent:
-                health, reason = "absent", absent[service.name]
-            now = used.get(replica)
-            rows.append(Row(
-                service=service.holds or service.name, replica=replica, state=seen.state if seen else "missing", health=health,
-                restarts=seen.restarts if seen else 0, image=seen.image if seen else running.images[service.name].tag,
-                memory_bytes=now.memory_bytes if now else None, memory_limit_bytes=service.limits.memory_bytes,
-                cpu_percent=round(now.cpu_percent, 1) if now else None, reason=reason,
-                since=seen.started_at if seen and seen.state == "running" else "",
-            ))  # fmt: skip
-    return rows
-
-
 def _age(since: str) -> str:
-    if not since:
-        return "–"
-    seconds = max(0, time.time() - datetime.fromisoformat(since).timestamp())
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
-
-
-_COLOUR = {"healthy": "green", "unhealthy": "red", "none": "red", "degraded": "yellow", "absent": "yellow"}
+    return age(max(0, time.time() - datetime.fromisoformat(since).timestamp())) if since else "–"
 
 
 def table(project: Project, rows: list[Row]) -> Table:
@@ -102,11 +37,8 @@ def table(project: Project, rows: list[Row]) -> Table:
     from ops.cli import show
     from ops.core.journal import under_way
 
-    healthy = sum(row.health == "healthy" for row in rows)
-    wanted = sum(row.health != "absent" for row in rows)
-    ticker = "health supervisor running" if project.engine.supervised() else "[red]no health supervisor: inv start[/red]"
     drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), title_justify="left", caption_justify="left")
-    drawn.title = f"[bold]{project.name}[/bold]  {healthy} of {wanted} containers healthy, {ticker}"
+    drawn.title = title(project, rows)
     if at_work := under_way(project.state):
         drawn.caption = Text(at_work.described(time.time()), style="yellow")
     for heading in ("SERVICE", "HEALTH", "UP"):
@@ -119,7 +51,7 @@ def table(project: Project, rows: list[Row]) -> Table:
     for row in rows:
         shown = row.health if row.health != "none" else row.state
         drawn.add_row(
-            row.replica, Text(shown, style=_COLOUR[row.health]), _age(row.since), str(row.restarts),
+            row.replica, Text(shown, style=STYLE[row.health]), _age(row.since), str(row.restarts),
             "–" if row.cpu_percent is None else f"{row.cpu_percent:.1f} %",
             "–" if row.memory_bytes is None else f"{row.memory_bytes >> 20} MB", f"{row.memory_limit_bytes >> 20} MB",
             *((escape(row.image.rpartition("/")[2]),) if wide else ()),
@@ -142,7 +74,7 @@ def screen(project: Project, rows: list[Row] | None = None) -> Group:
     head = [Text(line.text, style=line.style) for line in headline(situation(project.state))]
     if at_work := under_way(project.state):
         rows = [replace(row, reason=f"in change by inv {at_work.verb}") if row.state == LOST else row for row in rows]
-    reasons = [Text(f"{row.replica}: {row.reason}", style=_COLOUR[row.health]) for row in rows if row.reason]
+    reasons = [Text(f"{row.replica}: {row.reason}", style=STYLE[row.health]) for row in rows if row.reason]
     if any(row.service == "backup" for row in rows) and not exported_at(project.state):
         reasons.append(Text("the keys of the backups were never exported: inv backup.key --export FILE", style="yellow"))
     total = sum(row.memory_bytes or 0 for row in rows)
@@ -165,7 +97,9 @@ def status(c: Context, json: bool = False, watch: bool = False, check: bool = Fa
 
     project = must_exist(open_project())
     if watch:
-        _watch(project)
+        from ops.status.watch import keep_current
+
+        keep_current(project)
         return
     rows = collect(project)
     if json:
@@ -189,17 +123,6 @@ def _refuse_ill(rows: list[Row]) -> None:
 
 def _as_json(rows: list[Row]) -> str:
     return dumps([asdict(row) for row in rows], indent=2)
-
-
-def _watch(project: Project) -> None:
-    from rich.live import Live
-
-    from ops.cli import show
-
-    with Live(screen(project), console=show.out, screen=True, auto_refresh=False) as live:
-        while True:
-            time.sleep(WATCH_SECONDS)
-            live.update(screen(project), refresh=True)
 
 
 @verb(
