@@ -16,6 +16,9 @@ from ops.stack.listener import Listener
 SECONDS = 10.0
 """A JVM that is short of CPU has needed four for a handshake."""
 RESTART_SECONDS = 2.0
+"""A server that has crashed is started again within a second (s6). pgBackRest's has crashed under these very handshakes: it
+keeps a list of its processes, and one that ends while another is added can break it (2.55 to 2.59: SIGCHLD within lstAdd). Its
+clients do not notice: what they have begun goes on in processes of their own, and they try again to connect."""
 VERSIONS = {
     "TLSv1": ssl.TLSVersion.TLSv1, "TLSv1.1": ssl.TLSVersion.TLSv1_1,
     "TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3,
@@ -37,7 +40,7 @@ def handshakes(at: Listener, pid: int) -> Handshakes:
     def served(context: ssl.SSLContext) -> bytes:
         with suppress(ConnectionRefusedError):
             return shake(at, pid, context, SECONDS)[0]
-        # Nothing listens: a server that has ended is started again within a second (pgBackRest's, beside PostgreSQL).
+        # Nothing listens.
         time.sleep(RESTART_SECONDS)
         return shake(at, pid, context, SECONDS)[0]
 
