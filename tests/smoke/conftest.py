@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import secrets
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import requests
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from ops.project import open_project
 from tests.smoke.accounts import Account, Accounts
+from tests.smoke.browser import ARTIFACTS, DESKTOP, PATIENCE, Visit, key_of
 from tests.smoke.live import Live, leading_here
 
 SKU_PREFIX = "SMOKE-"
@@ -126,3 +130,32 @@ def counted_by_backends(live: Live, series: str) -> float:
 def traced(viewer: Account) -> requests.Response:
     """One request whose way through the stack is looked for in the logs."""
     return viewer("GET", "/items", params={"limit": 1})
+
+
+@pytest.fixture(scope="module")
+def browser(live: Live) -> Iterator[Browser]:
+    program = shutil.which("chromium")
+    assert program, "there is no chromium: apt-get install chromium"
+    expect.set_options(timeout=PATIENCE)
+    for old in ARTIFACTS.glob("failed-*.png"):
+        old.unlink()
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=program, args=[
+            f"--ignore-certificate-errors-spki-list={key_of(live.project.state.ca / 'intermediate.pem')}",
+            f"--host-resolver-rules=MAP {live.domain} 127.0.0.1", "--no-proxy-server",
+        ])  # fmt: skip
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def visit(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Visit]:
+    """A browser without cookies; the last thing that it showed is kept when the test fails."""
+    made = Visit(browser, getattr(request, "param", DESKTOP))
+    failures = request.session.testsfailed
+    try:
+        yield made
+        if request.session.testsfailed > failures:
+            made.screenshot(f"failed-{re.sub(r'[^a-z0-9]+', '-', request.node.name.lower())}")
+    finally:
+        made.context.close()

@@ -76,13 +76,6 @@ def test_alerts_are_sent_to_alertmanager(live: Live) -> None:
     assert [one["url"] for one in found["activeAlertmanagers"]] == ["https://alertmanager:9093/alertmanager/api/v2/alerts"]
 
 
-def test_overview_needs_no_other_program(live: Live) -> None:
-    page = live.ops.get("/prometheus/consoles/overview.html")
-
-    assert page.status_code == 200
-    assert "error executing template" not in page.text
-
-
 def test_runs_on_its_present_configuration(live: Live) -> None:
     metrics = live.inside("prometheus", 9090, "/prometheus/metrics").text
 

@@ -2,101 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import re
 import secrets
-import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import expect
 
 from tests.smoke.accounts import REALM, Account
+from tests.smoke.browser import DESKTOP, PHONE, Visit
 from tests.smoke.conftest import MakeItem
 from tests.smoke.live import Live, eventually
-
-ARTIFACTS = Path(__file__).parent / "artifacts"
-DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
-PATIENCE = 15_000
-"""Milliseconds that anything on a page may take."""
-
-
-def key_of(certificate: Path) -> str:
-    """What Chromium calls the SPKI fingerprint: it then trusts chains that hold this key and no others."""
-    key = x509.load_pem_x509_certificate(certificate.read_bytes()).public_key()
-    return base64.b64encode(hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()).decode()
-
-
-@pytest.fixture(scope="module")
-def browser(live: Live) -> Iterator[Browser]:
-    program = shutil.which("chromium")
-    assert program, "there is no chromium: apt-get install chromium"
-    expect.set_options(timeout=PATIENCE)
-    for old in ARTIFACTS.glob("failed-*.png"):
-        old.unlink()
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=program, args=[
-            f"--ignore-certificate-errors-spki-list={key_of(live.project.state.ca / 'intermediate.pem')}",
-            f"--host-resolver-rules=MAP {live.domain} 127.0.0.1", "--no-proxy-server",
-        ])  # fmt: skip
-        yield started
-        started.close()
-
-
-class Visit:
-    """A page that notes whatever goes wrong in it."""
-
-    def __init__(self, browser: Browser, size: dict[str, int]) -> None:
-        self.context = browser.new_context(viewport={"width": size["width"], "height": size["height"]}, locale="en-GB")
-        self.page: Page = self.context.new_page()
-        self.page.set_default_timeout(PATIENCE)
-        self.troubles: list[str] = []
-        self.page.on("pageerror", lambda error: self.troubles.append(f"{self.page.url}: {error}"))
-        self.page.on("console", self._heard)
-
-    def _heard(self, said: ConsoleMessage) -> None:
-        if said.type == "error":
-            self.troubles.append(f"{said.location['url']}: {said.text}")
-
-    def screenshot(self, name: str) -> None:
-        ARTIFACTS.mkdir(exist_ok=True)
-        path = ARTIFACTS / f"{name}.png"
-        self.page.screenshot(path=path)
-        assert path.stat().st_size > 5_000
-
-    def log_in(self, live: Live, account: Account) -> None:
-        self.page.goto(f"{live.site.base}/")
-        self.page.get_by_test_id("sign-in").click()
-        self.page.locator("#username").fill(account.username)
-        self.page.locator("#password").fill(account.password)
-        self.page.locator("#kc-login").click()
-        expect(self.page.get_by_test_id("role")).to_have_text(account.role)
-
-    def fill(self, **fields: str) -> None:
-        """The fields of an item's form, by their names."""
-        form = self.page.get_by_test_id("item-form")
-        for name, value in fields.items():
-            form.locator(f'[name="{name}"]').fill(value)
-        self.page.get_by_test_id("save").click()
-
-
-@pytest.fixture
-def visit(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Visit]:
-    """A browser without cookies; the last thing that it showed is kept when the test fails."""
-    made = Visit(browser, getattr(request, "param", DESKTOP))
-    failures = request.session.testsfailed
-    try:
-        yield made
-        if request.session.testsfailed > failures:
-            made.screenshot(f"failed-{re.sub(r'[^a-z0-9]+', '-', request.node.name.lower())}")
-    finally:
-        made.context.close()
 
 
 def test_item_from_login_to_logout(live: Live, visit: Visit, admin: Account, forget_items: str) -> None:
@@ -282,7 +199,7 @@ def test_wrong_password_is_told_in_the_form(live: Live, visit: Visit) -> None:
 
 def test_operator_sees_the_start_page(live: Live, visit: Visit) -> None:
     visit.page.goto(f"{live.ops.base}/")
-    for path in ("prometheus/", "prometheus/consoles/overview.html", "alertmanager/", "logs/", "auth/admin/"):
+    for path in ("prometheus/", "dashboards/", "alertmanager/", "logs/", "auth/admin/"):
         expect(visit.page.locator(f'a[href*="{path}"]').first).to_be_visible()
     visit.screenshot("ops")
     assert visit.troubles == []
@@ -314,21 +231,3 @@ def test_alert_on_the_start_page_names_its_replica_and_its_runbook(live: Live, v
 
     expect(visit.page.locator("body")).to_contain_text("# SiteDown")
     assert visit.page.url == f"{live.ops.base}/runbooks/SiteDown.md"
-
-
-def test_charts_begin_where_the_data_does(live: Live, visit: Visit) -> None:
-    """On the first day there are minutes of it: on an axis of 6 hours they would be a vertical line."""
-    visit.page.goto(f"{live.ops.base}/prometheus/consoles/overview.html")
-    chart = visit.page.locator("#charts .card", has=visit.page.get_by_role("heading", name="Memory by service"))
-    expect(chart.locator("path").first).to_be_attached()
-    share = chart.locator("svg").evaluate("svg => svg.querySelector('path').getBBox().width / svg.viewBox.baseVal.width")
-    assert share > 0.2
-
-
-def test_operator_sees_the_overview_without_grafana(live: Live, visit: Visit) -> None:
-    visit.page.goto(f"{live.ops.base}/prometheus/consoles/overview.html")
-    for service in ("postgres", "keycloak", "backend"):
-        expect(visit.page.locator("main")).to_contain_text(service)
-    expect(visit.page.locator("main svg").first).to_be_visible()
-    visit.screenshot("overview")
-    assert visit.troubles == []

@@ -42,7 +42,7 @@ from ops.monitoring.dashboards.model import DEPLOYS, VARIABLE, Dashboard, Panel,
 
 SOURCE = DataSourceRef(type_val="prometheus", uid="prometheus")
 """config/grafana/provisioning/datasources/prometheus.yaml."""
-PAGES = "${CC03_OPS_URL}"
+PAGES = "${CC03_PAGES_URL}"
 HEIGHTS = {"stat": 4, "timeseries": 8, "table": 9}
 MAKE: dict[str, Any] = {"stat": stat.Panel, "timeseries": timeseries.Panel, "table": table.Panel}
 COLUMNS = 24
@@ -54,7 +54,7 @@ def render(board: Dashboard) -> str:
         dashboard.Dashboard(board.title).uid(f"cc03-{board.uid}").description(board.description).tags(["cc03"])
         .readonly().refresh("30s").time("now-6h", "now").timezone("browser").tooltip(DashboardCursorSync.CROSSHAIR)
         .link(_link("Dashboards", "").type(DashboardLinkType.DASHBOARDS).tags(["cc03"]).as_dropdown(True).keep_time(True))
-        .link(_link("The same without Grafana", f"{PAGES}/dashboards/#board={board.uid}"))
+        .link(_link("The same without Grafana", f"{PAGES}/dashboards/#{board.uid}"))
         .annotation(_deploys())
     )  # fmt: skip
     for one in board.variables:
@@ -152,7 +152,7 @@ def _links(panel: Panel) -> Iterator[tuple[str, str]]:
     if panel.logs:
         yield "Logs", f"{PAGES}/logs/#{VARIABLE.sub('', panel.logs)}"
     for name in panel.runbooks:
-        yield f"Runbook: {name}", f"{PAGES}/runbooks/{name}.md"
+        yield f"Runbook: {name}", f"{PAGES}/docs/runbooks/{name}/"
 
 
 def _link(title: str, url: str) -> dashboard.DashboardLink:

@@ -60,7 +60,7 @@ TRAFFIC = Section("Traffic", (
 
 SERVICES = Section("Services", (
     table("Services", "Each service as it is now: its health, what it uses of a core and of its memory limit.", ("service",),
-          Query("Healthy", "min by (service) (cc03_container_healthy)", "bool_yes_no", bad=1, warn=1.5),
+          Query("Healthy", "min by (service) (cc03_container_healthy)", "bool_yes_no", bad=0.5, warn=0.9),
           Query("CPU", CONTAINER_CPU, "percentunit"),
           Query("Memory", CONTAINER_MEMORY, "bytes"),
           Query("Of its limit", f'{CONTAINER_MEMORY} / sum by (service) (container_spec_memory_limit_bytes{{name!=""}} > 0)',

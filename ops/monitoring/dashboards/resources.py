@@ -5,45 +5,58 @@ from __future__ import annotations
 from ops.monitoring.dashboards.model import RATE, Dashboard, Query, Section, Variable, chart, stat, table
 
 CHOSEN = 'name!="",service=~"$service",replica=~"$replica"'
-MEMORY = f"max by (name) (container_memory_working_set_bytes{{{CHOSEN}}})"
-LIMIT = f"max by (name) (container_spec_memory_limit_bytes{{{CHOSEN}}} > 0)"
-CPU = f"max by (name) (rate(container_cpu_usage_seconds_total{{{CHOSEN}}}[{RATE}]))"
+EACH = "{{service}} {{replica}}"
 
 
-def both(metric: str) -> str:
-    """Received or sent bytes of a container, on all its interfaces."""
-    return f"sum by (name) (rate({metric}{{{CHOSEN}}}[{RATE}]))"
+def memory(by: str) -> str:
+    return f"max by ({by}) (container_memory_working_set_bytes{{{CHOSEN}}})"
+
+
+def of_limit(by: str) -> str:
+    return f"{memory(by)} / max by ({by}) (container_spec_memory_limit_bytes{{{CHOSEN}}} > 0)"
+
+
+def cpu(by: str) -> str:
+    return f"max by ({by}) (rate(container_cpu_usage_seconds_total{{{CHOSEN}}}[{RATE}]))"
+
+
+def traffic(metric: str) -> str:
+    """Bytes of a container per second, on all its interfaces."""
+    return f"sum by (service, replica) (rate({metric}{{{CHOSEN}}}[{RATE}]))"
 
 
 CONTAINERS = Dashboard("containers", "Containers", "What each container uses, and whether it is well.", (
     Section("Now", (
         table("Containers", "Health, crashes and use of each container.", ("name",),
-              Query("Healthy", 'min by (name) (cc03_container_healthy{service=~"$service"})', "bool_yes_no", bad=1, warn=1.5),
-              Query("CPU", CPU, "percentunit"),
-              Query("Memory", MEMORY, "bytes"),
-              Query("Of its limit", f"{MEMORY} / {LIMIT}", "percentunit", warn=0.8, bad=0.9),
+              Query("Healthy", 'min by (name) (cc03_container_healthy{service=~"$service"})', "bool_yes_no", bad=0.5, warn=0.9),
+              Query("CPU", cpu("name"), "percentunit"),
+              Query("Memory", memory("name"), "bytes"),
+              Query("Of its limit", of_limit("name"), "percentunit", warn=0.8, bad=0.9),
               Query("Crashes", 'max by (name) (increase(cc03_container_crashes_total{service=~"$service"}[$__range]))',
                     "short", warn=0.5),
               Query("Running for", f"time() - max by (name) (container_start_time_seconds{{{CHOSEN}}})", "s"),
               logs="service=$service", runbooks=("ContainerUnhealthy", "ContainerRestarting", "ContainerMemoryHigh")),
     )),
     Section("CPU and memory", (
-        chart("CPU", "Share of one core.", "percentunit", ("{{name}}", CPU), stacked=True, logs="service=$service"),
-        chart("Memory", "Working set: what counts against the limit.", "bytes", ("{{name}}", MEMORY), stacked=True,
+        chart("CPU", "Share of one core.", "percentunit", (EACH, cpu("service, replica")), stacked=True,
+              logs="service=$service"),
+        chart("Memory", "Working set: what counts against the limit.", "bytes", (EACH, memory("service, replica")),
+              stacked=True,
               runbooks=("ContainerMemoryHigh", "OutOfMemoryKill")),
-        chart("Memory of the limit", "At 100 % the kernel ends the container.", "percentunit", ("{{name}}",
-              f"{MEMORY} / {LIMIT}"),
+        chart("Memory of the limit", "At 100 % the kernel ends the container.", "percentunit", (EACH,
+              of_limit("service, replica")),
               warn=0.8, bad=0.9, runbooks=("ContainerMemoryHigh",)),
         chart("Held back", "Share of the time slices in which the CPU limit held a container back.", "percentunit",
-              ("{{name}}", f"max by (name) (rate(container_cpu_cfs_throttled_periods_total{{{CHOSEN}}}[{RATE}])"
-                           f" / (rate(container_cpu_cfs_periods_total{{{CHOSEN}}}[{RATE}]) > 0))"),
+              (EACH, f"max by (service, replica) (rate(container_cpu_cfs_throttled_periods_total{{{CHOSEN}}}[{RATE}])"
+                     f" / (rate(container_cpu_cfs_periods_total{{{CHOSEN}}}[{RATE}]) > 0))"),
               runbooks=("KeycloakCpuShort",), empty="the kernel keeps no account of time slices (cgroup v1)"),
     )),
-    Section("Network and disk", (
-        chart("Received", "Bytes per second.", "Bps", ("{{name}}", both("container_network_receive_bytes_total"))),
-        chart("Sent", "Bytes per second.", "Bps", ("{{name}}", both("container_network_transmit_bytes_total"))),
-        chart("Read from disk", "Bytes per second.", "Bps", ("{{name}}", both("container_fs_reads_bytes_total"))),
-        chart("Written to disk", "Bytes per second.", "Bps", ("{{name}}", both("container_fs_writes_bytes_total"))),
+    Section("Network and crashes", (
+        chart("Received", "Bytes per second.", "Bps", (EACH, traffic("container_network_receive_bytes_total"))),
+        chart("Sent", "Bytes per second.", "Bps", (EACH, traffic("container_network_transmit_bytes_total"))),
+        chart("Crashes", "Ends of the main process that nobody ordered.", "short",
+              ("{{name}}", f'max by (name) (increase(cc03_container_crashes_total{{service=~"$service"}}[{RATE}]))'), width=24,
+              logs="service=$service&level=error", runbooks=("ContainerRestarting",)),
     )),
 ), (
     Variable("service", "Service", "cc03_container_healthy", "service"),

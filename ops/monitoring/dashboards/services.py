@@ -43,7 +43,8 @@ API = Dashboard("api", "API", "The backend: what it is asked, how fast it answer
               ("{{state}}", f"sum by (state) (database_pool_connections{{{API_SERIES}}})"),
               ("waiting", f"sum(database_pool_waiting{{{API_SERIES}}})"), ("limit", f"sum(database_pool_max{{{API_SERIES}}})")),
         chart("Cache", "Cached reads per second, by outcome.", "reqps",
-              ("{{outcome}}", f"sum by (outcome) (rate(cache_reads_total{{{API_SERIES}}}[{RATE}]))"), stacked=True),
+              ("{{outcome}}", f"sum by (outcome) (rate(cache_reads_total{{{API_SERIES}}}[{RATE}]))"), stacked=True,
+              empty="nothing was read since the backend was started"),
         chart("Tokens refused", "Per second, by reason. A token that has expired is renewed by the page.", "reqps",
               ("{{reason}}", f"sum by (reason) (rate(auth_tokens_refused_total{{{API_SERIES}}}[{RATE}]))"),
               logs="service=backend&level=warn", runbooks=("KeycloakKeysStale",), empty="no token was refused yet"),
@@ -65,8 +66,8 @@ NOBODY = "nobody has logged in within the range"
 
 LOGIN = Dashboard("login", "Login", "Keycloak: who logs in, who cannot, and what Keycloak waits for.", (
     Section("Now", (
-        stat("Login page", "1 while the login is reached through nginx.", "bool_yes_no", 'min(probe_success{probe="login"})',
-             bad=1, warn=1.5, runbooks=("SiteDown",)),
+        stat("Login page", "Whether the login is reached through nginx.", "bool_yes_no", 'min(probe_success{probe="login"})',
+             bad=0.5, warn=0.9, runbooks=("SiteDown",)),
         stat("Logins", "That succeeded, in the range shown.", "short",
              f'sum(increase({LOGINS},error=""}}[$__range])) or vector(0)'),
         stat("Failed logins", "In the range shown.", "short", f'sum(increase({LOGINS},error!=""}}[$__range])) or vector(0)',
@@ -110,7 +111,7 @@ DATABASES = 'datname!~"template.*|"'
 
 POSTGRESQL = Dashboard("postgresql", "PostgreSQL", "Connections, transactions, locks, disk and the write-ahead log.", (
     Section("Now", (
-        stat("Answers", "1 while PostgreSQL answers its exporter.", "bool_yes_no", "min(pg_up)", bad=1, warn=1.5,
+        stat("Answers", "Whether PostgreSQL answers its exporter.", "bool_yes_no", "min(pg_up)", bad=0.5, warn=0.9,
              logs="service=postgres", runbooks=("DependencyDown",)),
         stat("Connections", "Of all databases.", "none", "sum(pg_stat_database_numbackends)", logs="service=postgres"),
         stat("Transactions", "Committed per second.", "ops", f"sum(rate(pg_stat_database_xact_commit[{RATE}]))"),
@@ -164,7 +165,7 @@ POSTGRESQL = Dashboard("postgresql", "PostgreSQL", "Connections, transactions, l
 
 REDIS = Dashboard("redis", "Redis", "Memory, commands, hits and persistence of the cache.", (
     Section("Now", (
-        stat("Answers", "1 while Redis answers its exporter.", "bool_yes_no", "min(redis_up)", bad=1, warn=1.5,
+        stat("Answers", "Whether Redis answers its exporter.", "bool_yes_no", "min(redis_up)", bad=0.5, warn=0.9,
              logs="service=redis", runbooks=("DependencyDown",)),
         stat("Memory", "Share of the most that it may use.", "percentunit",
              "max(redis_memory_used_bytes / (redis_memory_max_bytes > 0))", warn=0.8, bad=0.95),
@@ -197,8 +198,8 @@ REDIS = Dashboard("redis", "Redis", "Memory, commands, hits and persistence of t
     )),
     Section("Persistence", (
         table("Persistence", "Whether the last writes to the disk went well.", ("service",),
-              Query("Snapshot good", "min by (service) (redis_rdb_last_bgsave_status)", "bool_yes_no", bad=1, warn=1.5),
-              Query("AOF write good", "min by (service) (redis_aof_last_write_status)", "bool_yes_no", bad=1, warn=1.5),
+              Query("Snapshot good", "min by (service) (redis_rdb_last_bgsave_status)", "bool_yes_no", bad=0.5, warn=0.9),
+              Query("AOF write good", "min by (service) (redis_aof_last_write_status)", "bool_yes_no", bad=0.5, warn=0.9),
               Query("Changes since the snapshot", "max by (service) (redis_rdb_changes_since_last_save)", "short"),
               Query("Running for", "max by (service) (redis_uptime_in_seconds)", "s"), logs="service=redis&level=warn"),
     )),
