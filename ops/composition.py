@@ -74,3 +74,10 @@ def in_deploys() -> tuple[Any, ...]:
     from ops.secrets.participant import Secrets
 
     return (Secrets(), Certificates(), Keycloak())
+
+
+def in_restores() -> tuple[Any, ...]:
+    """The `Participant` of each feature that takes part in restores."""
+    from ops.keycloak.restore.participant import Keycloak
+
+    return (Keycloak(),)

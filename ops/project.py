@@ -170,6 +170,15 @@ class Project:
 
         ARCHIVE(self)
 
+    @property
+    def public_url(self) -> str:
+        """Of the release that runs: the issuer that its API accepts; the checkout's where it has none."""
+        for definition in self.deployed.compose["services"].values():
+            url, realm, _ = str((definition.get("environment") or {}).get("CC03_ISSUER", "")).partition("/auth/realms/")
+            if realm:
+                return url
+        return placeholders(self.settings, self.ports)["CC03_PUBLIC_URL"]
+
     def targets(self, without: frozenset[str] = frozenset()) -> tuple[Target, ...]:
         """What health is asked of, for every container that should run."""
         return targets_of(self.state, self.stack, self.allocation, without)

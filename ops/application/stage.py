@@ -30,7 +30,6 @@ from ops.core.lock import alone
 from ops.core.process import Result, until
 from ops.core.state import State
 from ops.engines.engine import Engine, OneOff, Trial
-from ops.engines.podman.supervisor.health import network_of
 from ops.project import Project
 from ops.stack.certificates import TLS
 from ops.stack.contract import BACKEND
@@ -63,13 +62,8 @@ def key_set() -> bytes:
 
 
 @contextmanager
-def realm_keys(pid: int, address: str, certificates: Path) -> Iterator[None]:
-    """Serve them while the block runs, in the network of a container.
-
-    Parameters
-    ----------
-    pid: a process of that container. address: its own. certificates: folder with the certificate to show.
-    """
+def realm_keys(listening: socket.socket, certificates: Path) -> Iterator[None]:
+    """Serve them while the block runs. certificates: folder with the certificate to show."""
     content = key_set()
 
     class Keys(BaseHTTPRequestHandler):
@@ -87,10 +81,8 @@ def realm_keys(pid: int, address: str, certificates: Path) -> Iterator[None]:
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificates / TLS)
-    server = ThreadingHTTPServer((address, KEYCLOAK_PORT), Keys, bind_and_activate=False)
+    server = ThreadingHTTPServer(listening.getsockname(), Keys, bind_and_activate=False)
     server.socket.close()
-    with network_of(pid):
-        listening = socket.create_server((address, KEYCLOAK_PORT))
     server.socket = context.wrap_socket(listening, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
     thread.start()
@@ -103,7 +95,7 @@ def realm_keys(pid: int, address: str, certificates: Path) -> Iterator[None]:
 
 @dataclass
 class Stage:
-    """Where an application is tried. `part`: backend or frontend; `pid`: of its main process."""
+    """Where an application is tried. `part`: backend or frontend."""
 
     project: Project
     engine: Engine
@@ -111,7 +103,6 @@ class Stage:
     release: Mapping[str, Any]
     folder: Path
     subnet: str
-    pid: int = 0
 
     @property
     def state(self) -> State:
@@ -191,7 +182,6 @@ class Stage:
     def start(self) -> None:
         """Start the application's own container."""
         self._run("app", self.part)
-        self.pid = self.container().pid
 
     def migrate(self, *options: str) -> Result:
         """The entry point with `migrate`, to its end: with the account that a deploy has it log in with."""
@@ -230,8 +220,8 @@ class Stage:
         for name in self._neighbours:
             self._run(name, name)
         self.issue(KEYCLOAK)
-        pid = self.container("postgres").pid
-        held.enter_context(realm_keys(pid, self.address("postgres"), self.state.certs / KEYCLOAK))
+        listening = self.engine.listen("postgres", self.address("postgres"), KEYCLOAK_PORT)
+        held.enter_context(realm_keys(listening, self.state.certs / KEYCLOAK))
         for name in self._neighbours:
             self._wait_for(name)
 

@@ -241,9 +241,9 @@ def _stop(stage: Stage) -> Verdict:
     *open_ones, idle = [opened(stage) for _ in (*DRAIN_SECONDS, None)]
     for one in (*open_ones, idle):
         ask(stage, READY[stage.part], on=one)
-    began = time.monotonic()
+    pid, began = stage.container().pid, time.monotonic()
     # Not by a program in the container, whose start would take a part of the second.
-    os.kill(stage.pid, signal.SIGTERM if backend else signal.SIGQUIT)
+    os.kill(pid, signal.SIGTERM if backend else signal.SIGQUIT)
     problem = ""
     for one, seconds in zip(open_ones if backend else (), DRAIN_SECONDS, strict=False):
         time.sleep(max(0.0, began + seconds - time.monotonic()))

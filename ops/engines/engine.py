@@ -171,6 +171,9 @@ class Engine(Protocol):
     def connect(self, slot: str, port: int, timeout: float, address: str = "127.0.0.1") -> socket.socket:
         """A connection from within a container's network, by default to its own loopback. Raises OSError."""
 
+    def listen(self, slot: str, address: str, port: int) -> socket.socket:
+        """A socket for connections that arrive in a container's network, at an address of its own. Raises OSError."""
+
     def subnets(self) -> Sequence[str]:
         """Those of every network that the engine has, of whatever project."""
 

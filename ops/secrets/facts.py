@@ -53,6 +53,19 @@ def survey(project: Project) -> list[Row]:
     return [_row(project, target_named(name), now, sealed, consumers(stack, target_named(name))) for name in stack.secrets]
 
 
+def present(project: Project) -> dict[str, int]:
+    """Secret -> its version that is in use.
+
+    Containers log in with the version of the release that runs, also where a rotation was interrupted before they were
+    replaced. Keycloak's accounts belong to the commands, which use the newest one.
+    """
+    newest, running = versions.secret_versions(project.state), project.deployed.versions
+    return {
+        name: number if target_named(name).owner == "keycloak" else running.get(name, number)
+        for name, number in newest.items() if name in project.deployed.stack.secrets
+    }  # fmt: skip
+
+
 def at_rest(state: State) -> dict[str, str] | None:
     """For whom secrets are encrypted on disk, and where that key is looked for; None where they are not."""
     if not encrypted_copies.is_on(state.root):

@@ -134,13 +134,13 @@ def test_steps_load_what_they_run_when_they_run(path: Path) -> None:
 
 
 KNOW_PODMAN = {
-    "ops/application/stage.py", "ops/keycloak/probe/container.py",
+    "ops/keycloak/probe/container.py",
     "ops/certificates/served/handshake.py", "ops/certificates/served/watch.py",
     "ops/security_audit/probe/advisories.py", "ops/security_audit/probe/connections.py",
     "ops/security_audit/probe/containers.py", "ops/security_audit/probe/host.py", "ops/security_audit/probe/requests.py",
 }  # fmt: skip
-"""What looks at a Podman host itself, below the engine: processes, bridges, cgroups and layers of images; a trial, which
-listens in a container's network; checks of the health supervisor, whose copy runs without the engine."""
+"""What looks at a Podman host itself, below the engine: processes, bridges, cgroups and layers of images; checks of the
+health supervisor, whose copy runs without the engine."""
 
 
 def test_features_do_not_know_which_engine_runs_the_stack() -> None:

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from ops.backup.restore.participant import agreed
 from ops.backup.restore.steps import (
     DROP,
     PUT_BACK,
     TO_BE_LOOKED_UP,
     AddReceived,
-    AgreeSecrets,
     CheckSpace,
     CompareSet,
     FetchCluster,
@@ -211,8 +211,8 @@ def start(line: _Sequence, stack: Stack, facts: Facts, names: Sequence[str], cho
             # After the present secrets: the backup container, which compares, logs in with its own.
             place, title = place_of(chosen.compare, "postgres"), f"compare with the manifest of {chosen.compare.name}"
             line.add(CompareSet("compare", title, set=chosen.compare.name, repository=place))
-        if name == "keycloak" and slots:
-            line.add(AgreeSecrets("agree", "set the current secrets of Keycloak's clients and users"))
+        if slots:
+            line.add(*agreed(name))
 
 
 def verify_secrets(line: _Sequence, facts: Facts, owners: Iterable[str]) -> None:
@@ -339,12 +339,14 @@ def with_data(plan: Plan, found: Found, stack: Stack, versions: Mapping[str, int
         replace(step, after=(*step.after, waits[step.slot]))
         if isinstance(step, StartContainer) and step.slot in waits else step for step in plan.steps
     ]  # fmt: skip
-    agree = AgreeSecrets("agree", "set the current secrets of Keycloak's clients and users", (*steps, *filled, role))
-    logins: list[Step] = [agree]
-    for login in credentials.verified(stack, stack.services, versions, {}):
-        # One after the other: Keycloak refuses a login of a user while another login of the same user is in progress.
-        logins.append(replace(login, after=(logins[-1],)))
-    verify = VerifyRestored("verify", "verify: a login, a read and a write", (logins[-1],))
+    logins: list[Step] = []
+    after: tuple[Step, ...] = (*steps, *filled, role)
+    agreeing = [step for service in stack.services for step in agreed(service)]
+    # One after the other: Keycloak refuses a login of a user while another login of the same user is in progress.
+    for login in (*agreeing, *credentials.verified(stack, stack.services, versions, {})):
+        logins.append(replace(login, after=after))
+        after = (logins[-1],)
+    verify = VerifyRestored("verify", "verify: a login, a read and a write", after)
     drops = [
         MoveData(f"drop {part}", f"nothing was in the place of {part}", (verify,), part=part, action=DROP, stamp=NEVER)
         for part in ready

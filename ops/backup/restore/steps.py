@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ops.execution import Execution
 
 MANIFEST_SECONDS, MOVING, HOURS = 600.0, 3600.0, 6 * 3600.0
-START_SECONDS, PROOF_SECONDS = 900, 180
+PROOF_SECONDS = 180
 OTHER_HISTORY = "is not in the history of target timeline"
 """What pgBackRest says of a backup from a timeline that a restore has given up."""
 TO_BE_LOOKED_UP = "--target=@lsn"
@@ -223,16 +223,6 @@ class CompareSet(Step):
 
         manifest = container.manifest(execution.project, self.set, self.repository, MANIFEST_SECONDS)
         print(f"      {container.compare(execution.project, manifest, MOVING)}", flush=True)
-
-
-@dataclass(frozen=True)
-class AgreeSecrets(Step):
-    """Give Keycloak the present secrets: what was restored may be from before a rotation."""
-
-    def run(self, execution: Execution) -> None:
-        from ops.backup.restore import restoring
-
-        restoring.agree(execution.project, lambda step: step.run(execution), execution.reporter(self), START_SECONDS)
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,15 @@ class PodmanEngine:
         return observe.usage({slot: one.said for slot, one in containers.items()})
 
     def connect(self, slot: str, port: int, timeout: float, address: str = "127.0.0.1") -> socket.socket:
+        with network_of(self._process(slot)):
+            return socket.create_connection((address, port), timeout)
+
+    def listen(self, slot: str, address: str, port: int) -> socket.socket:
+        with network_of(self._process(slot)):
+            return socket.create_server((address, port))
+
+    def _process(self, slot: str) -> int:
+        """The main process of a container. Raises OSError where it does not run."""
         pid = self._pids.get(slot, 0)
         if not pid or not Path(f"/proc/{pid}").exists():
             answer = self._podman("container", "inspect", self.name(slot), ok=None)
@@ -107,8 +116,7 @@ class PodmanEngine:
             self._pids[slot] = pid
         if not pid:
             raise ConnectionRefusedError(f"{slot} does not run")
-        with network_of(pid):
-            return socket.create_connection((address, port), timeout)
+        return pid
 
     def subnets(self) -> Sequence[str]:
         return self._words("network", "ls", "--format", "{{range .Subnets}}{{.Subnet}} {{end}}")

@@ -15,8 +15,8 @@ from urllib.parse import parse_qs, urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 
+from ops.core.site import LOOPBACK
 from ops.keycloak.failures.facts import REALM
-from ops.keycloak.probe.edge import LOOPBACK
 
 FRONTEND = "cc03-frontend"
 """The application that users log in to: a public client, so with PKCE."""

@@ -9,17 +9,13 @@ import re
 import ssl
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode, urlsplit
 
+from ops.core.site import ASK_SECONDS, Answer, Listener, asked, request
 from ops.engines.engine import Engine
 from ops.keycloak.failures.facts import OPS_CLIENT, REALM
 
-ASK_SECONDS = 2.5
-LOOPBACK = "127.0.0.1"
 DISCOVERY = f"/auth/realms/{REALM}/.well-known/openid-configuration"
 KEYS = f"/auth/realms/{REALM}/protocol/openid-connect/certs"
 TOKEN = "/auth/realms/master/protocol/openid-connect/token"  # noqa: S105  (a path)
@@ -27,31 +23,6 @@ INITIALIZED = "Keycloak Initialized"
 """Name of the readiness check that is down until the start, migrations included, is completed (26.7)."""
 Fields = dict[str, Any]
 """Those of EdgeFacts that one place was asked for."""
-LARGEST = 1 << 20
-"""Bytes of an answer that are read; the metrics are 130 KB."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """status 0: none came, and `text` says why."""
-
-    status: int
-    text: str
-
-    def json(self) -> Mapping[str, Any]:
-        with suppress(ValueError):
-            value = json.loads(self.text)
-            if isinstance(value, dict):
-                return value
-        return {}
-
-
-def _asked(
-    connection: http.client.HTTPConnection, method: str, path: str, headers: Mapping[str, str], body: str = ""
-) -> Answer:
-    connection.request(method, path, body or None, {"User-Agent": "cc03-ops", **headers})
-    answer = connection.getresponse()
-    return Answer(answer.status, answer.read(LARGEST).decode(errors="replace"))
 
 
 def inside(engine: Engine, address: str, ca: Path) -> Fields:
@@ -69,7 +40,7 @@ def inside(engine: Engine, address: str, ca: Path) -> Fields:
             connection.sock = engine.connect("keycloak", port, ASK_SECONDS, address)
             if not plain:
                 connection.sock = context.wrap_socket(connection.sock, server_hostname="keycloak")
-            return _asked(connection, "GET", path, {"Host": "localhost"})
+            return asked(connection, "GET", path, {"Host": "localhost"})
         except (OSError, http.client.HTTPException) as problem:
             return Answer(0, str(problem) or type(problem).__name__)
         finally:
@@ -96,47 +67,6 @@ def gauge(metrics: str, name: str) -> float | None:
     """Value of the first sample of a metric in Prometheus' text form."""
     match = re.search(rf"^{name}(?:\{{[^}}]*\}})? ([\d.eE+-]+)$", metrics, re.MULTILINE)
     return float(match[1]) if match else None
-
-
-class Listener(http.client.HTTPSConnection):
-    """A listener of nginx on this host, asked for a site by its name, whatever DNS says."""
-
-    def __init__(self, url: str, ca: Path, seconds: float = ASK_SECONDS) -> None:
-        parts = urlsplit(url)
-        self.site, self.authority = parts.hostname or "localhost", parts.netloc
-        super().__init__(LOOPBACK, parts.port or 443, timeout=seconds, context=ssl.create_default_context(cafile=str(ca)))
-
-    def connect(self) -> None:
-        http.client.HTTPConnection.connect(self)
-        self.sock = self._context.wrap_socket(self.sock, server_hostname=self.site)  # type: ignore[attr-defined]
-
-    def ask(self, method: str, path: str, body: str = "", **headers: str) -> Answer:
-        # nginx would keep a request for a Keycloak that is away waiting: here the answer of this moment is asked for.
-        return _asked(self, method, path, {"Host": self.authority, "Prefer": "wait=0", **headers}, body)
-
-    def certificate(self) -> bytes:
-        """What it has shown, in DER."""
-        shown = self.sock.getpeercert(True) if isinstance(self.sock, ssl.SSLSocket) else None
-        return shown or b""
-
-    def days_left(self) -> float | None:
-        shown = self.sock.getpeercert() if isinstance(self.sock, ssl.SSLSocket) else None
-        end = (shown or {}).get("notAfter")
-        return (ssl.cert_time_to_seconds(end) - time.time()) / 86400 if isinstance(end, str) else None
-
-
-def request(
-    url: str, ca: Path, method: str, path: str, form: Mapping[str, str] | None = None, *, seconds: float = ASK_SECONDS,
-    headers: Mapping[str, str] | None = None,
-) -> Answer:  # fmt: skip
-    """One request over a connection of its own. Where nothing was answered: status 0, and the reason as the text."""
-    listener, kind = Listener(url, ca, seconds), {"Content-Type": "application/x-www-form-urlencoded"} if form else {}
-    try:
-        return listener.ask(method, path, urlencode(form or {}), **kind, **(headers or {}))
-    except (OSError, http.client.HTTPException) as problem:
-        return Answer(0, str(problem) or type(problem).__name__)
-    finally:
-        listener.close()
 
 
 def public(url: str, ca: Path, certificate: Path) -> Fields:

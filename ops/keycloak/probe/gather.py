@@ -11,10 +11,11 @@ from typing import Any, TypeVar
 
 from ops.core.errors import OpsError
 from ops.core.journal import under_way
+from ops.core.site import LOOPBACK
 from ops.engines.postgres import login_problem
 from ops.host.preflight import free_bytes
 from ops.keycloak import admin
-from ops.keycloak.failures.facts import REALM, ROLE, ContainerFacts, EdgeFacts, Facts, PostgresFacts
+from ops.keycloak.failures.facts import ROLE, ContainerFacts, EdgeFacts, Facts, PostgresFacts
 from ops.keycloak.failures.log import log_lines
 from ops.keycloak.probe import container, database, edge
 from ops.project import Project
@@ -55,15 +56,6 @@ class Reads:
             # One that nobody foresaw costs this one fact, not the diagnosis.
             self.unread[name] = f"{type(problem).__name__}: {problem}"
         return otherwise
-
-
-def public_url(project: Project) -> str:
-    """Of the release that runs: the issuer that its API accepts; the checkout's where it has none."""
-    for definition in project.deployed.compose["services"].values():
-        issuer = (definition.get("environment") or {}).get("CC03_ISSUER", "")
-        if issuer.endswith(f"/auth/realms/{REALM}"):
-            return str(issuer.removesuffix(f"/auth/realms/{REALM}"))
-    return placeholders(project.settings, project.ports)["CC03_PUBLIC_URL"]
 
 
 @dataclass(frozen=True)
@@ -107,7 +99,7 @@ def _look(place: Place, reads: Reads) -> Facts:
     log = reads.start(lambda: tuple(project.engine.logs(lambda log: log == container.SLOT, LOG_BYTES)))
     postgres = reads.start(_postgres, place)
     login = reads.start(_login, place)
-    public = public_url(project)
+    public = project.public_url
     answers = _edge(place, reads, public)
     # Each of these is an answer of its own, and on a busy machine none of them waits for another.
     asked = _asked(place, reads, answers)
@@ -175,7 +167,7 @@ def _edge(place: Place, reads: Reads, url: str) -> edge.Fields:
     certificate = public if public.is_file() and not public.is_symlink() else public.with_name("cert.pem")
     asked: dict[str, Future[edge.Fields]] = {}
     if place.state(container.SLOT) == "running":
-        address = min(container.addresses(place.found[container.SLOT]), default=edge.LOOPBACK)
+        address = min(container.addresses(place.found[container.SLOT]), default=LOOPBACK)
         asked["health"] = reads.start(edge.inside, project.engine, address, project.state.ca / "root.pem")
     if place.state("nginx") == "running":
         asked["public site"] = reads.start(edge.public, url, project.state.site_roots, certificate)

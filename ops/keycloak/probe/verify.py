@@ -9,11 +9,11 @@ from typing import Any
 
 from ops.core.errors import HostLacks, OpsError
 from ops.core.process import until
+from ops.core.site import Answer, request
 from ops.keycloak.admin import OPERATIONS, Api, secret
 from ops.keycloak.failures.facts import REALM
 from ops.keycloak.probe.browser import OPENID, why_not
-from ops.keycloak.probe.edge import DISCOVERY, Answer, payload, request
-from ops.keycloak.probe.gather import public_url
+from ops.keycloak.probe.edge import DISCOVERY, payload
 from ops.keycloak.realm.live import apply_realm, declared
 from ops.project import Project
 from ops.store.versions import newest
@@ -96,7 +96,7 @@ def missing(project: Project) -> str:
 
 def logs_in(project: Project) -> bool:
     """Whether the probe's user gets a token by its password now."""
-    probe = _Probe(project, public_url(project))
+    probe = _Probe(project, project.public_url)
     good = not missing(project) and not probe.password()
     probe.log_out()
     return good
@@ -135,7 +135,7 @@ def verify(project: Project, deadline: float, report: Callable[[str], None]) -> 
 
     Raises OpsError naming the first that failed, HostLacks where there is no probe account yet.
     """
-    probe, ends = _Probe(project, public_url(project)), time.monotonic() + deadline
+    probe, ends = _Probe(project, project.public_url), time.monotonic() + deadline
     checks = (
         ("discovery document", probe.discovery), ("token by password", probe.password), ("login form", probe.form),
         ("token by client credentials", probe.client_credentials), ("userinfo", probe.userinfo),

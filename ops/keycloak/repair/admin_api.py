@@ -20,7 +20,6 @@ from ops.keycloak.admin import HUMAN, OPERATIONS, Account, Api, secret
 from ops.keycloak.failures.evidence import NEEDED, REDIRECTS, accepts, too_wide
 from ops.keycloak.failures.facts import OPS_CLIENT, REALM
 from ops.keycloak.h2.steps import own_options
-from ops.keycloak.probe.gather import public_url
 from ops.keycloak.realm.live import apply_realm, declared
 from ops.keycloak.repair import undo_steps as undo
 from ops.project import Project
@@ -145,7 +144,7 @@ def enable_clients(change: Change, _: tuple[str, ...]) -> None:
 
 def add_redirects(change: Change, _: tuple[str, ...]) -> None:
     """The exact address beside those that there are, never a wildcard; the origin with it."""
-    url, found = public_url(change.project), _clients(change)
+    url, found = change.project.public_url, _clients(change)
     for name, path in REDIRECTS.items():
         uris, origins = found[name].get("redirectUris", []), found[name].get("webOrigins", [])
         _set(

@@ -7,9 +7,9 @@ from typing import Any
 
 from ops.core.errors import HostLacks, OpsError
 from ops.core.process import until
+from ops.core.site import Answer, request
 from ops.keycloak.admin import OPERATIONS, Api, secret
 from ops.keycloak.failures.facts import OPS_CLIENT, REALM
-from ops.keycloak.probe.edge import Answer, request
 from ops.keycloak.probe.verify import CLIENT_SECRET
 from ops.project import Project
 from ops.stack.compose import placeholders

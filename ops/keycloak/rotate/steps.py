@@ -52,7 +52,8 @@ class VerifyKeys(Step):
     names: tuple[str, ...] = ()
 
     def run(self, execution: Execution) -> None:
-        from ops.keycloak.probe.edge import KEYS, request
+        from ops.core.site import request
+        from ops.keycloak.probe.edge import KEYS
         from ops.keycloak.rotate.keys import providers
         from ops.stack.compose import placeholders
 

@@ -13,6 +13,7 @@ import pytest
 from ops.certificates import authority
 from ops.core.errors import OpsError
 from ops.core.process import Result
+from ops.core.site import Answer
 from ops.core.state import State
 from ops.engines import postgres
 from ops.engines.engine import Engine
@@ -21,7 +22,6 @@ from ops.engines.podman.host import Host
 from ops.execution import Execution
 from ops.keycloak.failures.table import FAILURES
 from ops.keycloak.probe import verify
-from ops.keycloak.probe.edge import Answer
 from ops.keycloak.repair import admin_api as mend
 from ops.keycloak.repair import undo_steps as undo
 from ops.keycloak.repair.situation import drift_of

@@ -9,11 +9,11 @@ from typing import Any, cast
 
 import pytest
 
+from ops.core import site
 from ops.core.errors import OpsError, UsageProblem
 from ops.core.plan import Plan
+from ops.core.site import Answer
 from ops.deploy.plan import plan_deploy
-from ops.keycloak.probe import edge
-from ops.keycloak.probe.edge import Answer
 from ops.keycloak.rotate import credentials as rotate
 from ops.keycloak.rotate.commands import target_of
 from ops.project import Project
@@ -237,7 +237,7 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[Answer | Exception]:
 
         def close(self) -> None: ...
 
-    monkeypatch.setattr(edge, "Listener", Asked)
+    monkeypatch.setattr(site, "Listener", Asked)
     monkeypatch.setattr(rotate, "placeholders", lambda *_: {"CC03_OPS_URL": "https://stack.test"})
     return answers
 

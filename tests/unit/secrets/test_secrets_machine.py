@@ -331,3 +331,20 @@ def test_each_secret_that_can_be_rotated_has_a_verifier() -> None:
     """Whatever a command has imported: those of Keycloak's accounts were missing in `inv secrets.rotate`."""
     assert {kind: verifiers.verifier_of(kind) for kind in {one.kind for one in TARGETS if one.can_rotate}}
     assert verifiers.OWN.keys() < composition.VERIFIERS.keys()
+
+
+def test_containers_log_in_with_the_version_of_their_release_and_commands_with_the_newest(tmp_path: Path) -> None:
+    """A rotation that was interrupted before the release has made a version that no container has."""
+    state = State(tmp_path)
+    for secret, count in {"postgres-app": 3, "keycloak-probe-user": 3, "redis-app": 1, "of-another-release": 1}.items():
+        (state.secrets / secret).mkdir(parents=True)
+        for number in range(1, count + 1):
+            (state.secrets / secret / str(number)).write_text("value")
+    deployed = SimpleNamespace(
+        stack=SimpleNamespace(secrets=("postgres-app", "keycloak-probe-user", "redis-app")),
+        versions={"postgres-app": 2, "keycloak-probe-user": 2, "redis-app": 1},
+    )
+
+    assert facts.present(cast(Project, SimpleNamespace(state=state, deployed=deployed))) == {
+        "postgres-app": 2, "keycloak-probe-user": 3, "redis-app": 1,
+    }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +11,6 @@ from typing import Any, cast
 import pytest
 from keycloak.exceptions import KeycloakAuthenticationError, KeycloakConnectionError
 
-from ops.backup.restore import restoring
 from ops.core.errors import OpsError
 from ops.core.plan import Step
 from ops.core.state import State
@@ -18,7 +18,9 @@ from ops.deploy.steps import AwaitHealthy, StartContainer, StopContainer
 from ops.keycloak import admin
 from ops.keycloak.admin import Account
 from ops.keycloak.probe import verify
+from ops.keycloak.realm import live
 from ops.keycloak.repair.steps import RecoverAdmin, RestoreOperations
+from ops.keycloak.restore.steps import AgreeSecrets
 from ops.keycloak.rotate import credentials as rotate
 from ops.project import Project
 from ops.store import versions
@@ -26,6 +28,7 @@ from tests.unit.builders import PORTS, settings, wanted
 from tests.unit.logins import Logins
 from tests.unit.logins import logins as logins  # noqa: PLC0414  (a fixture)
 
+RECREATE = (StopContainer, RecoverAdmin, StartContainer, AwaitHealthy, RestoreOperations)
 VERSIONS = {"keycloak-ops": 3, "keycloak-probe-user": 2, "keycloak-admin": 4, "postgres-app": 5, "operator-password": 1}
 
 
@@ -51,10 +54,15 @@ class Keycloak:
         if value != self.has:
             raise KeycloakAuthenticationError("denied", 401, b'{"error": "unauthorized_client"}')
 
-    def perform(self, step: Step) -> None:
-        self.order.append(type(step).__name__)
-        if isinstance(step, RestoreOperations):
-            self.has = "keycloak-ops-3"
+    def step(self, kind: type[Step]) -> Callable[..., None]:
+        """What stands for the work of a kind of step."""
+
+        def run(*_: Any) -> None:
+            self.order.append(kind.__name__)
+            if kind is RestoreOperations:
+                self.has = "keycloak-ops-3"
+
+        return run
 
 
 @pytest.fixture
@@ -65,8 +73,10 @@ def keycloak(monkeypatch: pytest.MonkeyPatch) -> Keycloak:
         made.order.append("the realm, with deletions" if deletions else "the realm")
 
     monkeypatch.setattr(admin, "connect", made.connect)
-    monkeypatch.setattr(restoring, "declared", lambda _: None)
-    monkeypatch.setattr(restoring, "apply_realm", declare)
+    monkeypatch.setattr(live, "declared", lambda _: None)
+    monkeypatch.setattr(live, "apply_realm", declare)
+    for one in RECREATE:
+        monkeypatch.setattr(one, "run", made.step(one))
     monkeypatch.setattr(verify, "ready", lambda *_: made.order.append("the probe's user"))
     monkeypatch.setattr(rotate, "ANSWERS_WITHIN", 2.0)
     return made
@@ -88,28 +98,28 @@ def project(tmp_path: Path, logins: Logins) -> Project:
     return cast(Project, SimpleNamespace(state=state, deployed=deployed, settings=settings(), ports=PORTS, name="cc03"))
 
 
-def agree(project: Project, keycloak: Keycloak) -> None:
-    restoring.agree(project, keycloak.perform, lambda _: None, 60)
+def agree(project: Project) -> None:
+    execution = SimpleNamespace(project=project, reporter=lambda _: lambda text: None)
+    AgreeSecrets("agree", "").run(cast(Any, execution))
 
 
 def test_where_all_agree_nothing_is_touched(project: Project, keycloak: Keycloak, logins: Logins) -> None:
-    agree(project, keycloak)
+    agree(project)
     assert keycloak.order == ["the realm", "the probe's user"] and logins.told == []
 
 
 def test_slow_keycloak_is_waited_for_and_not_taken_for_one_that_refuses(project: Project, keycloak: Keycloak) -> None:
     keycloak.slow = 2
-    agree(project, keycloak)
+    agree(project)
     assert keycloak.asked == 3 and keycloak.order == ["the realm", "the probe's user"]
 
 
 @pytest.mark.parametrize("slow", [0, 1])
 def test_refused_client_is_made_anew_behind_a_stop(project: Project, keycloak: Keycloak, slow: int) -> None:
     keycloak.has, keycloak.slow = "keycloak-ops-1", slow
-    agree(project, keycloak)
+    agree(project)
 
-    made = [one.__name__ for one in (StopContainer, RecoverAdmin, StartContainer, AwaitHealthy, RestoreOperations)]
-    assert keycloak.order == [*made, "the realm", "the probe's user"]
+    assert keycloak.order == [*(one.__name__ for one in RECREATE), "the realm", "the probe's user"]
 
 
 def test_keycloak_that_says_nothing_is_told_and_left_alone(
@@ -119,7 +129,7 @@ def test_keycloak_that_says_nothing_is_told_and_left_alone(
     keycloak.slow = 100
 
     with pytest.raises(OpsError, match="Keycloak does not answer") as caught:
-        agree(project, keycloak)
+        agree(project)
     assert "timed out" in caught.value.why and keycloak.order == []
 
 
@@ -129,25 +139,8 @@ def test_every_account_that_refuses_its_present_secret_is_given_it(
     """The declaration of the realm cannot tell the password of a user, which is of another time after a restore."""
     logins.values |= {"cc03-probe": {"keycloak-probe-user-1"}, "admin": {"of another time"}}
 
-    agree(project, keycloak)
+    agree(project)
 
     assert sorted(logins.told) == ["admin", "cc03-probe"], "who accepts it is left alone"
     assert logins.values["admin"] == {"keycloak-admin-4"} and logins.values["cc03-probe"] == {"keycloak-probe-user-2"}
     assert versions.accepted(project.state, "keycloak-admin") == (4,)
-
-
-def test_containers_log_in_with_the_version_of_their_release_and_commands_with_the_newest(tmp_path: Path) -> None:
-    """A rotation that was interrupted before the release has made a version that no container has."""
-    state = State(tmp_path)
-    for secret, count in {"postgres-app": 3, "keycloak-probe-user": 3, "redis-app": 1, "of-another-release": 1}.items():
-        (state.secrets / secret).mkdir(parents=True)
-        for number in range(1, count + 1):
-            (state.secrets / secret / str(number)).write_text("value")
-    deployed = SimpleNamespace(
-        stack=SimpleNamespace(secrets=("postgres-app", "keycloak-probe-user", "redis-app")),
-        versions={"postgres-app": 2, "keycloak-probe-user": 2, "redis-app": 1},
-    )
-
-    assert restoring.present_secrets(cast(Project, SimpleNamespace(state=state, deployed=deployed))) == {
-        "postgres-app": 2, "keycloak-probe-user": 3, "redis-app": 1,
-    }  # fmt: skip

@@ -1,0 +1,1 @@
+"""Keycloak after a restore of its database."""
