@@ -12,7 +12,7 @@ from typing import Any
 from ops.core.errors import OpsError, UsageProblem
 from ops.core.process import run
 from ops.stack.compose import fill_config
-from ops.stack.images import REGISTRY, WantedImage, content_hash, pinned_digest, stamp_of, suites_of
+from ops.stack.images import DOCS, REGISTRY, WantedImage, content_hash, pinned_digest, stamp_of, suites_of
 from ops.stack.model import Service, Stack
 from ops.stack.render import digest
 from ops.stack.settings import Settings, parse_settings
@@ -22,7 +22,6 @@ ALWAYS_IGNORED = ("__pycache__", "*.pyc", "node_modules", ".git", ".venv", ".pyt
 REALM = "realm.yaml"
 NOT_MOUNTED = ("*_test.yml", "README.md", REALM)
 """Files in config/<service>/ that its container has no use for: tests, and what is applied through an API."""
-NGINX, RUNBOOKS = "nginx", "docs/runbooks"
 
 
 def read_settings(repository: Path) -> Settings:
@@ -78,9 +77,11 @@ def wanted_images(stack: Stack, repository: Path, stamps: str) -> dict[str, Want
             source = pinned_digest(str(service.definition["image"]))
             images[service.name] = WantedImage(service.name, f"{REGISTRY}/{service.name}:{digest(source)}", source=source)
             continue
-        suites = suites_of((service.build / "Containerfile").read_text(encoding="utf-8"))
+        containerfile = (service.build / "Containerfile").read_text(encoding="utf-8")
+        suites = suites_of(containerfile)
         bases = tuple((suite, base_tag(repository, suite, stamp_of(stamps, service.name))) for suite in suites)
-        tag = content_hash(files_of(service.build), *(base for _, base in bases))
+        docs = (content_hash(files_of(repository / "docs")),) if DOCS.search(containerfile) else ()
+        tag = content_hash(files_of(service.build), *(base for _, base in bases), *docs)
         images[service.name] = WantedImage(service.name, f"{REGISTRY}/{service.name}:{tag}", str(service.build), bases)
     return images
 
@@ -95,17 +96,11 @@ def config_of(
     slots: service -> its containers, for lines that are repeated. values: what the placeholders stand for.
     """
     folder = repository / "config" / service.name
-    read = {
+    return {
         path: fill_config(content.decode(), values, slots, f"config/{service.name}/{path}")
         for path, _, content in files_of(folder)
         if not any(fnmatch(Path(path).name, pattern) for pattern in NOT_MOUNTED)
     }
-    return read | runbooks(repository) if service.name == NGINX else read
-
-
-def runbooks(repository: Path) -> dict[str, str]:
-    """The page of each alert, which nginx serves to the operator as it is: path within the mounted folder -> text."""
-    return {f"runbooks/{path.name}": path.read_text(encoding="utf-8") for path in (repository / RUNBOOKS).glob("*.md")}
 
 
 def realm_of(values: Mapping[str, str], repository: Path, check: Callable[[str, str], object]) -> str:

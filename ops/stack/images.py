@@ -12,6 +12,8 @@ from ops.core.errors import UsageProblem
 from ops.stack.model import Service
 
 BASE_ARG = re.compile(r"^ARG BASE_([A-Z]+)", re.MULTILINE)
+DOCS = re.compile(r"^COPY --from=docs ", re.MULTILINE)
+"""How a Containerfile takes the folder docs/ of the checkout, a build context of its own."""
 REGISTRY = "localhost/cc03"
 
 

@@ -229,5 +229,5 @@ def test_alert_on_the_start_page_names_its_replica_and_its_runbook(live: Live, v
     expect(shown).to_contain_text("backend-2")
     shown.get_by_role("link", name="runbook").click()
 
-    expect(visit.page.locator("body")).to_contain_text("# SiteDown")
-    assert visit.page.url == f"{live.ops.base}/runbooks/SiteDown.md"
+    expect(visit.page.get_by_role("heading", level=1)).to_contain_text("SiteDown")
+    assert visit.page.url == f"{live.ops.base}/docs/runbooks/SiteDown/"

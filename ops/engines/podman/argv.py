@@ -41,7 +41,7 @@ HOST_NETWORK = "host"
 
 def image_build(
     context: Path, tag: str, args: Mapping[str, str], ca: Path | None, target: str = "",
-    network: str = BUILD_NETWORK,
+    network: str = BUILD_NETWORK, docs: Path | None = None,
 ) -> Argv:  # fmt: skip
     """Build an image with few capabilities, outside the host's network.
 
@@ -50,14 +50,14 @@ def image_build(
     Parameters
     ----------
     ca: file of CA certificates that the build steps may read as the secret `ca`. target: the stage to stop at.
-    network: that of the build steps; `ops.engines.podman.images` chooses it.
+    network: that of the build steps; `ops.engines.podman.images` chooses it. docs: folder that is the build context `docs`.
     """
     secret = ("--secret", f"id=ca,src={ca}") if ca else ()
     flags = [part for key, value in args.items() for part in ("--build-arg", f"{key}={value}")]
     return (
         "podman", "build", "--network", network, "--cap-drop", "all", "--cap-add", ",".join(BUILD_CAPABILITIES),
         "--pull=never", "--cpu-shares", "128", *secret, *flags,
-        *(("--target", target) if target else ()),
+        *(("--target", target) if target else ()), *(("--build-context", f"docs={docs}") if docs else ()),
         "--file", str(context / "Containerfile"), "--tag", tag, str(context),
     )  # fmt: skip
 

@@ -18,6 +18,7 @@ from ops.core.process import installed, tail, until
 from ops.core.state import State
 from ops.engines.podman import argv as podman
 from ops.engines.podman.host import Host
+from ops.stack.images import DOCS
 
 BASE_SECONDS = 900.0
 AT_ONCE = 3
@@ -86,7 +87,9 @@ def build_image(
             return
         with _Follow(log, report):
             network = network_for_builds(host, next(iter(args.values()), ""))
-            argv = podman.image_build(context, tag, args, host_ca_bundle(), stage, network)
+            takes_docs = DOCS.search((context / "Containerfile").read_text(encoding="utf-8"))
+            docs = host.repository / "docs" if takes_docs else None
+            argv = podman.image_build(context, tag, args, host_ca_bundle(), stage, network, docs)
             _build(host, argv, deadline, log, name)
 
 

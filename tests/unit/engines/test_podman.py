@@ -217,6 +217,13 @@ def test_build_can_stop_at_a_stage() -> None:
     assert "--target" not in EVERY["image_build"]
 
 
+def test_build_gets_the_docs_where_its_containerfile_takes_them() -> None:
+    argv = podman.image_build(Path("/c"), "tag", {}, None, docs=Path("/docs"))
+
+    assert argv[argv.index("--build-context") + 1] == "docs=/docs"
+    assert "--build-context" not in EVERY["image_build"]
+
+
 def test_state_of_a_container_without_a_monitor_has_one_name() -> None:
     """The supervisor, which is copied without the engine, has its own constant."""
     assert LOST == health.LOST

@@ -7,6 +7,8 @@ const PAGES = [
   ["docs/", "Docs"],
 ];
 const TIMEOUT_MS = 10000;
+const RENEW_MS = 4 * 60 * 1000;
+const LOGOUT = "/auth/realms/cc03/protocol/openid-connect/logout";
 
 /** URL of the pages' root, with a slash at its end. */
 export const root = new URL("./", import.meta.url);
@@ -20,8 +22,31 @@ export function at(path) {
 }
 
 /** The response to a request below the pages' root; it throws after a timeout. */
-export function ask(path, options = {}) {
-  return fetch(at(path), { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS), ...options });
+export async function ask(path, options = {}) {
+  const once = () => fetch(at(path), { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS), ...options });
+  const answer = await once();
+  return answer.status === 401 && await renewed() ? once() : answer;
+}
+
+// Under the public name a login lasts for ten minutes. It is renewed by the session at Keycloak, which answers with redirects that
+// end here again; where that session has ended, with the form of the login, which only a page can show.
+let renewing = null;
+
+async function renew() {
+  try {
+    const answer = await fetch(at("oauth2/start?rd=/ops/oauth2/auth"), { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS) });
+    if (answer.ok && answer.url === at("oauth2/auth")) return true;
+    if (answer.ok || answer.status === 403) location.reload();
+  } catch {
+    // Keycloak is away: what is asked next is refused, and says so.
+  }
+  return false;
+}
+
+function renewed() {
+  if (loopback) return Promise.resolve(false);
+  renewing ||= renew().finally(() => { renewing = null; });
+  return renewing;
 }
 
 /** A DOM element with a class and text, or children. */
@@ -38,11 +63,13 @@ export function runbook(url) {
   return name ? at(`docs/runbooks/${name}/`) : "";
 }
 
+// The page itself, or one below it, as those of the docs; a dashboard of the navigation is told by its fragment.
 function isHere(path) {
   const url = new URL(path, root);
-  if (url.pathname !== location.pathname) return false;
-  const others = PAGES.some(([other]) => other !== path && new URL(other, root).href === location.origin + location.pathname + location.hash);
-  return url.hash ? url.hash === location.hash : !others;
+  if (url.hash) return url.pathname === location.pathname && url.hash === location.hash;
+  if (url.pathname === root.pathname) return location.pathname === root.pathname;
+  const named = PAGES.some(([other]) => new URL(other, root).href === location.origin + location.pathname + location.hash && other !== path);
+  return location.pathname.startsWith(url.pathname) && !named;
 }
 
 function markHere(links) {
@@ -51,6 +78,14 @@ function markHere(links) {
     else link.removeAttribute("aria-current");
   }
   links.find(([link]) => link.hasAttribute("aria-current"))?.[0].scrollIntoView({ block: "nearest", inline: "center" });
+}
+
+// Ends the login here, then the session at Keycloak.
+function logout() {
+  const then = `${LOGOUT}?${new URLSearchParams({ client_id: "cc03-ops-pages", post_logout_redirect_uri: `${location.origin}/` })}`;
+  const link = element("a", "logout", "Log out");
+  link.href = at(`oauth2/sign_out?${new URLSearchParams({ rd: then })}`);
+  return link;
 }
 
 function navigation() {
@@ -62,8 +97,10 @@ function navigation() {
   const bar = element("nav", "shell", ...links.map(([link]) => link));
   bar.setAttribute("aria-label", "Operator's pages");
   document.body.prepend(bar);
+  if (!loopback) bar.append(logout());
   markHere(links);
   window.addEventListener("hashchange", () => markHere(links));
 }
 
 navigation();
+if (!loopback) setInterval(() => document.hidden || renewed(), RENEW_MS);
