@@ -24,6 +24,8 @@ from ops.cli.program import OptionalPositional
 from ops.core.errors import OpsError
 from ops.keycloak.failures.failure import SEVERITIES, Failure, Line
 from ops.keycloak.failures.table import BY_ID, FAILURES
+from ops.monitoring import objectives
+from ops.monitoring.objectives import Objectives, parse_objectives
 from ops.stack.compose_keys import ServiceKeys
 from ops.stack.settings import Settings
 from ops.stack.yaml_model import annotation_at, form_of, names, opened
@@ -275,6 +277,8 @@ def pages() -> dict[Path, str]:
         Path("config") / "stack.schema.json": json.dumps(json_schema(Settings, "config/stack.yaml"), indent=1) + "\n",
         PAGES / "commands.md": commands_page(tasks.namespace),
         PAGES / "keycloak-findings.md": findings_page(FAILURES),
+        Path("config") / "objectives.schema.json": json.dumps(json_schema(Objectives, objectives.SOURCE), indent=1) + "\n",
+        Path(objectives.RULES): objectives.rules_text(parse_objectives((REPOSITORY / objectives.SOURCE).read_text("utf-8"))),
     }
 
 

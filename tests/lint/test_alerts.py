@@ -22,7 +22,7 @@ SEVERITIES = ("critical", "warning", "none")
 
 def rules_of(folder: Path) -> list[dict[str, Any]]:
     documents = [yaml.safe_load(path.read_text()) for path in sorted((folder / "alerts").glob("*.yml"))]
-    return [rule for document in documents for group in document["groups"] for rule in group["rules"]]
+    return [rule for document in documents for group in document["groups"] for rule in group["rules"] if "alert" in rule]
 
 
 def cases_of(folder: Path) -> list[dict[str, Any]]:

@@ -36,7 +36,7 @@ PURE_BESIDE = (
     "keycloak.realm.change", "keycloak.realm.components", "keycloak.realm.declaration", "keycloak.realm.export",
     "keycloak.realm.flows", "keycloak.realm.kinds", "keycloak.realm.rights", "keycloak.repair.containers",
     "keycloak.repair.situation", "keycloak.repair.sql", "keycloak.rotate.keys", "keycloak.schema.upgrade", "logs.query",
-    "releases.headline", "secrets.table", "security_audit.facts", "security_audit.judge",
+    "monitoring.objectives", "releases.headline", "secrets.table", "security_audit.facts", "security_audit.judge",
     "security_audit.listeners", "security_audit.report",
 )  # fmt: skip
 """Modules that only decide, besides those whose name says so."""
