@@ -20,6 +20,7 @@ from ops.keycloak.rotate import commands as keycloak_rotate
 from ops.keycloak.users import commands as keycloak_user
 from ops.lifecycle import commands as lifecycle
 from ops.logs import commands as logs
+from ops.monitoring import commands as monitoring
 from ops.releases import commands as releases
 from ops.secrets import commands as secrets
 from ops.security_audit import commands as security_audit
@@ -32,6 +33,7 @@ namespace = Collection(
     status.status,
     logs.logs,
     status.open_urls,
+    monitoring.slo,
     restore.restore,
     lifecycle.start,
     lifecycle.stop,
