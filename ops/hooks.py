@@ -41,8 +41,6 @@ def run_around(change: UnderWay) -> Iterator[None]:
 def before(project: Project, plan: Plan, report: Report, note: Note) -> None:
     """Run every hook that goes before this plan. Raises OpsError where one refuses; nothing may have been changed yet.
 
-    Parameters
-    ----------
     report: receives each line that a hook says. note: receives the outcome of each, for the audit log.
     """
     for verb in occasions(plan):
@@ -69,11 +67,8 @@ def run_hooks(
 ) -> None:  # fmt: skip
     """Run the hooks of one occasion, one after the other, until one fails.
 
-    Parameters
-    ----------
     when: `pre` or `post`. verb: `build`, `deploy` or `rollback`. plan: given to them as JSON.
     report: receives each line that a hook says. note: receives the outcome of each.
-
     Raises OpsError where a hook fails or takes too long, UsageProblem where the folder holds what cannot be run.
     """
     folder = project.host.repository / "config" / "hooks"

@@ -18,8 +18,6 @@ def observe(
 ) -> Seen:  # fmt: skip
     """Observe a project on this host.
 
-    Parameters
-    ----------
     targets: what health is asked of, where `with_health` says so. images: tags that are looked for; None: all of the stack's.
     """
     from ops.composition import KEPT

@@ -55,8 +55,6 @@ class Row:
 def rows(model: type[BaseModel], prefix: str = "", each: str = "NAME") -> Iterator[Row]:
     """Every key of a model, in its order.
 
-    Parameters
-    ----------
     prefix: what stands before each key. each: what stands for the key of a mapping by names.
     """
     for name, one in model.model_fields.items():
@@ -131,8 +129,6 @@ def _service_rows(compose: Mapping[str, Any]) -> Iterator[Sequence[str]]:
 def settings_page(model: type[BaseModel], compose: Mapping[str, Any]) -> str:
     """docs/reference/settings.md.
 
-    Parameters
-    ----------
     model: of stack.yaml. compose: compose.yaml as parsed, for the limits and deadlines where the settings name none.
     """
     return "".join((

@@ -230,8 +230,6 @@ class Stage:
 def stage(project: Project, part: str, report: Callable[[str], None]) -> Iterator[Stage]:
     """Everything but the application itself, for as long as the block runs.
 
-    Parameters
-    ----------
     project: whose settings name the application's folder; its images are there. part: which of the two is tried.
     """
     lock = project.state.root.parent / f".{NAME}"

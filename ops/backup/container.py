@@ -42,8 +42,6 @@ def run_job(
 ) -> Mapping[str, Any]:  # fmt: skip
     """Have a job done, and report how far it is. A job goes on in the container where this process ends.
 
-    Parameters
-    ----------
     argv: what stands behind `backup run`. deadline: seconds. given: its standard input.
 
     Returns what the job has to say. Raises OpsError with its reason where it fails.

@@ -208,8 +208,6 @@ def opens(archive: Path, identities: Sequence[str]) -> bool:
 def unpack(archive: Path, state: Path, settings: Path, identities: Sequence[str]) -> dict[str, Any]:
     """Put the state folder in place, on a host that has none of it; what the archive says of itself.
 
-    Parameters
-    ----------
     settings: file that receives the stack.yaml of that time; the rest of the checkout stays. identities: recovery keys.
 
     Owners and modes are restored too: keys belong to the uid that reads them.
@@ -253,10 +251,7 @@ def left_out(archive: Path) -> Mapping[str, int]:
 def prove(project: Project, name: str, repository: str, deadline: float) -> str:
     """Open on this host what a set holds of it: the container can verify its checksum alone. Returns what was found, in words.
 
-    Parameters
-    ----------
     name: of the set.
-
     Raises OpsError where the recovery keys of this host do not open it.
     """
     with tempfile.TemporaryDirectory(dir=encrypted_copies.private(project.state.root), prefix=".proving-") as folder:

@@ -32,8 +32,6 @@ def verb(
 ) -> Callable[[Callable[..., None]], Task[Any]]:
     """Declare a command. Whatever it raises reaches the operator as three lines and an exit code, never as a traceback.
 
-    Parameters
-    ----------
     help: option name -> its line in `inv --help COMMAND`.
     changes: whether the command changes anything; the name of an option: whether that is given. What only reads ends in
     silence, with 0, when the operator or the reader of its output has enough.
@@ -143,10 +141,7 @@ def options_for(
 ) -> dict[str, Any]:
     """The options that a command runs with: `--dry` is `--plan` where the command has one.
 
-    Parameters
-    ----------
     changes: whether the command changes anything; the name of an option: whether that was given.
-
     Raises UsageProblem for `--dry` of a change that has no plan, and for an option of Invoke that has no effect here.
     """
     given: Mapping[str, Mapping[str, Any]] = context.config._overrides  # all else mixes in what a configuration file says
@@ -168,8 +163,6 @@ def options_for(
 def whole_number(word: object, name: str) -> int:
     """A positional word as a number. Raises UsageProblem where it is none.
 
-    Parameters
-    ----------
     name: of the option, as `inv --help` shows it.
     """
     try:

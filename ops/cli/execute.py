@@ -240,8 +240,6 @@ def _ask(one: Operation, plan: Plan) -> None:
 def confirm(plan: Plan, yes: bool, word: str = "yes", *, shown: bool = False) -> None:
     """Ask where something is destroyed. Raises OpsError where the answer is not `word`.
 
-    Parameters
-    ----------
     shown: whether the operator has what the plan destroys on the screen already.
     """
     from ops.cli import show

@@ -9,8 +9,6 @@ from difflib import get_close_matches
 class OpsError(Exception):
     """A failure told in three lines. Each kind has the exit code that scripts may rely on.
 
-    Parameters
-    ----------
     what: what did not work, in the operator's terms.
     why: the cause, as far as it is known (the last words of the failed command, for example).
     next_step: what to type or change now.

@@ -32,10 +32,7 @@ class Progress(Protocol):
 def run_plan(plan: Plan, perform: Callable[[Step], None], journal: Journal, progress: Progress) -> None:
     """Do every step of a plan.
 
-    Parameters
-    ----------
     perform: does one step, raising OpsError where it fails. It is called from several threads.
-
     Raises the error of the first step that failed, or the operator's interrupt. No step begins after that; programs of those
     under way are ended side by side, waits end, and none of it goes on when this returns.
     """

@@ -30,8 +30,6 @@ renaming: Callable[[Path, Path], AbstractContextManager[None]] = _none
 def write(path: Path, content: str | bytes, *, mode: int = 0o644, owner: int | None = None, durable: bool = True) -> None:
     """Write a whole file or none of it: a new file beside the old one, then one rename.
 
-    Parameters
-    ----------
     owner: uid and gid, where root writes. durable: whether it must be on the disk when this returns; False for what is written
     anew every few seconds.
     """
@@ -124,10 +122,7 @@ def dump(value: Any) -> str:
 def destination(file: str, *, overwrite: bool, option: str = "--overwrite") -> Path:
     """Where a command shall write.
 
-    Parameters
-    ----------
     overwrite: whether an existing file is to be replaced. option: what says so on the command line; empty: nothing does.
-
     Raises UsageProblem, before anything is done, where that file exists or cannot be one.
     """
     path = Path(file).absolute()
@@ -159,8 +154,6 @@ LOG_BYTES = 5 << 20
 def log_line(folder: Path, source: str, message: str, **fields: Any) -> None:
     """Append one line to SOURCE.log, which the collector makes a row of the service SOURCE.
 
-    Parameters
-    ----------
     folder: the state's `logs`. source: a name that no container has. fields: become fields of the row.
 
     What cannot be written is left out: this is a copy, for searching, and must not stop what is being done.

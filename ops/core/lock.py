@@ -62,8 +62,6 @@ def hold(
 ) -> Iterator[Holder | None]:  # fmt: skip
     """Hold the project's lock while the block runs.
 
-    Parameters
-    ----------
     patiently: wait for it, for services that have nothing else to do.
     doing: asked, where another operation has the lock, what that one is at.
 
@@ -151,8 +149,6 @@ def holder(path: Path) -> Holder | None:
 def alone(path: Path, seconds: float) -> Iterator[bool]:
     """Wait for a lock file that processes of several projects share, and hold it while the block runs.
 
-    Parameters
-    ----------
     path: made where it is missing. seconds: to wait at most.
 
     Yields whether the lock was free at once. Raises OpsError where it is not free in time.

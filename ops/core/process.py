@@ -77,15 +77,12 @@ def run(
 ) -> Result:
     """Run a program to its end.
 
-    Parameters
-    ----------
     timeout: seconds until it is ended, with everything that it started.
     ok: exit codes that count as success; None accepts every one.
     stdin: text for its standard input (secrets travel here, never as an argument).
     env: variables added to the present ones. log: file that receives all output instead of the result.
     source: file that is its standard input, in place of `stdin`. target: file, made for its owner alone, that receives its
     standard output byte for byte: neither passes through this process.
-
     Raises HostLacks when the program is not installed, OpsError when it fails or takes too long, Ended when the command comes
     to its end before its time.
     """
@@ -149,8 +146,6 @@ def _finishes(argv: Sequence[str]) -> bool:
 def stop_all(*, at_once: bool = False) -> None:
     """End every program that threads are waiting for, side by side, and have none started until `stopping` is cleared.
 
-    Parameters
-    ----------
     at_once: without a grace period, and also those that change the state of a container.
     """
     with _starting:
@@ -285,8 +280,6 @@ def stream(
 ) -> int | None:  # fmt: skip
     """Run a program that is not ours, and pass on its output line by line as it comes.
 
-    Parameters
-    ----------
     timeout: seconds until it is ended, with everything that it started. stdin: text for its standard input.
     env: the whole of its environment. cwd: folder that it runs in. each: called with every line, from another thread.
 
@@ -345,8 +338,6 @@ def detach(argv: Sequence[str], *, log: Path, env: Mapping[str, str]) -> int:
 def alongside(argv: Sequence[str], *, log: Path, env: Mapping[str, str]) -> Iterator[Callable[[], int | None]]:
     """Have a program run while the block does, and end it with the block.
 
-    Parameters
-    ----------
     log: file that receives all it says. env: variables added to the present ones.
 
     The block gets a question: the exit code of a program that has ended by itself, None while it runs. The program's
@@ -381,8 +372,6 @@ def installed(program: str) -> bool:
 def until(answer: Callable[[], str], deadline: float, *, first_pause: float = 0.15, longest_pause: float = 1.0) -> str:
     """Ask again and again until there is no reason left to wait.
 
-    Parameters
-    ----------
     answer: returns why it is not so yet; empty ends the wait. deadline: seconds to wait at most.
 
     Returns the last reason, empty on success. Pauses grow: a quick start is noticed quickly, a slow one costs little.

@@ -45,8 +45,6 @@ def append_line(
 ) -> None:  # fmt: skip
     """Append one JSON object as a line, on disk when this returns. A line that a crash cut short does not swallow it.
 
-    Parameters
-    ----------
     kept: how many finished parts are kept; None: the file is not continued in another one.
     needed: those of the finished parts, oldest first, that are kept besides.
     """

@@ -26,11 +26,8 @@ def checkout_goal(
 ) -> Goal:  # fmt: skip
     """What the checkout says as the goal.
 
-    Parameters
-    ----------
     only: the one service that may change. contracting: whether a migration may take away what older releases need.
     accept: whether policy violations of the checkout are accepted.
-
     Raises UsageProblem where one service is to be deployed into nothing.
     """
     from dataclasses import replace

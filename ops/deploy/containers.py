@@ -83,8 +83,6 @@ def container_steps(
 
     What they wait for may be no step of the plan in the end, such as the health of a container that stays: `linked` drops it.
 
-    Parameters
-    ----------
     ready: what comes before any container is touched. applied: name of a service -> what else must have been done before one
     that needs it is touched.
     """
@@ -327,8 +325,6 @@ def _replace(
 ) -> list[Step]:  # fmt: skip
     """Steps that end with the health of the new container.
 
-    Parameters
-    ----------
     gate: the new container has to answer through nginx, and to stay up from the start. meanwhile, own: done while none runs.
     """
     removal = _removal(service, slot, after)

@@ -138,8 +138,6 @@ def summarise(
 ) -> dict[str, Any]:
     """What a release records about the requests of its deploy.
 
-    Parameters
-    ----------
     samples: in any order. began, ended: of the deploy, in seconds since the epoch. interruptions: beginning and end of each
     time in which requests fail as the plan has announced.
 

@@ -79,8 +79,6 @@ def _words(log: Path) -> str:
 def prober_config(settings: Settings, ports: Mapping[str, int], state: State, seconds: float) -> dict[str, Any]:
     """The prober's configuration (ops/deploy/prober.py, Config): the site as its users reach it, on this host.
 
-    Parameters
-    ----------
     seconds: after which it ends by itself.
     """
     return {
@@ -98,10 +96,7 @@ def prober_config(settings: Settings, ports: Mapping[str, int], state: State, se
 def measured(settings: Settings, ports: Mapping[str, int], state: State, seconds: float) -> Iterator[Measurement]:
     """Have the prober ask while the block runs.
 
-    Parameters
-    ----------
     seconds: the longest that the block may take; the prober ends by itself then.
-
     Raises only what the block raises. `note` says why nothing was measured; after the block, `samples` has everything.
     """
     config = prober_config(settings, ports, state, seconds)

@@ -43,8 +43,6 @@ def plan_deploy(
 ) -> Plan:  # fmt: skip
     """Steps from what was seen to what is wanted; none when they agree.
 
-    Parameters
-    ----------
     only: name of the one service that may change, or of the part of a participant; the rest of the stack is left as it is.
     next_number: what a release that is sealed now would be called; without it, one more than the last.
     """
@@ -212,8 +210,6 @@ def _reloads(
 ) -> list[Step]:
     """Services that keep their container and have configuration, or a certificate, that they have not taken up.
 
-    Parameters
-    ----------
     steps: those that write configuration, and those that change containers.
     """
     written = {step.service: step for step in steps if isinstance(step, WriteConfig)}

@@ -39,8 +39,6 @@ def remembering(
     """The plan, with a step by which later deploys keep the number. It comes first: the next deploy after a killed command then
     goes on towards it.
 
-    Parameters
-    ----------
     by_file: what stack.yaml says. said: what scale.json says. origin: commit of the release that is scaled, which the new one
     has as well.
     """
@@ -60,8 +58,6 @@ def remembering(
 def rescaled(wanted: Wanted, name: str, number: int, ticker: Any = None) -> Wanted:
     """The release that differs from `wanted` in nothing but the number of containers of a service; it has no number yet.
 
-    Parameters
-    ----------
     ticker: sources of the health ticker that is to watch over it.
     """
     before = wanted.stack.services[name]

@@ -151,8 +151,6 @@ class AwaitHealthy(Step):
 def await_healthy(slot: str, after: Iterable[Step] = (), title: str = "", **proof: Any) -> AwaitHealthy:
     """The step that waits for a container.
 
-    Parameters
-    ----------
     proof: `deadline`, `settle`, `smoke` and `once` of `Proof`.
     """
     return AwaitHealthy(f"healthy {slot}", title or f"wait for {slot}", tuple(after), Proof(slot, **proof))

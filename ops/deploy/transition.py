@@ -113,8 +113,6 @@ def with_todays_secrets(wanted: Wanted, seen: Seen | None) -> Wanted:
 def again(project: Project, wanted: Wanted, verb: str, **more: Any) -> Goal:
     """What this host has run before as the goal: nothing is built or migrated, and what was left out stays out.
 
-    Parameters
-    ----------
     more: `extend`, `undo` and `rules` of the goal.
     """
     from ops.deploy.containers import Options

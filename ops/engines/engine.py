@@ -200,8 +200,6 @@ class Engine(Protocol):
     def create(self, name: str, part: Mapping[str, Any], slots: Sequence[str]) -> None:
         """Create containers, and start none.
 
-        Parameters
-        ----------
         name: what it is for, in logs. part: the services of the release's compose file. slots: whose containers must exist
         afterwards.
         """

@@ -26,8 +26,6 @@ def psql(
 ) -> Result:  # fmt: skip
     """Run a script, whatever its exit code; its output has a row a line and nothing else.
 
-    Parameters
-    ----------
     more: arguments of psql. options: of the session (PGOPTIONS). seconds: until an answer.
     variables: values that the script names by :'name', or :"name" where they are names themselves; never secrets.
     """
@@ -58,10 +56,7 @@ def query(engine: Engine, database: str, text: str) -> str:
 def execute(engine: Engine, database: str, statements: str, secrets: Mapping[str, str]) -> None:
     """Run statements in one transaction: all of them, or none.
 
-    Parameters
-    ----------
     secrets: variable of psql -> value.
-
     Raises OpsError where one fails.
     """
     variables = "".join(f"\\set {name} {quoted(value)}\n" for name, value in secrets.items())
@@ -73,8 +68,6 @@ def execute(engine: Engine, database: str, statements: str, secrets: Mapping[str
 def login_problem(engine: Engine, role: str, database: str, password: str, seconds: float = SECONDS) -> str:
     """Why a role cannot log in with this password; empty: it can.
 
-    Parameters
-    ----------
     password: travels on standard input, and inside the container in the environment of psql alone.
     seconds: how long the answer may take.
     """

@@ -20,8 +20,6 @@ def quoted(text: str, *, variables: bool = False) -> str:
 def unit(project: str, state: Path, environment: Mapping[str, str]) -> str:
     """Text of the unit.
 
-    Parameters
-    ----------
     state: the project's state folder; the ticker's code is there, so that the unit needs no checkout.
 
     The ticker itself starts whatever does not run (after a boot: everything), databases first, and then keeps watch. While a

@@ -72,12 +72,9 @@ def connect(
 ) -> KeycloakOpenIDConnection:
     """A connection in the name of an account. Nothing is asked before the first request.
 
-    Parameters
-    ----------
     port: of the operator's listener, where it is not the one that the checkout says. value: the account's secret, where it is
     not the newest one. Without it the previous one is tried as well: a rotation may have been interrupted between the state
     folder and Keycloak.
-
     Raises OpsError where the state folder lacks the account's secret.
     """
     # Takes 0.2 s to import, which commands without it shall not pay.
@@ -145,10 +142,7 @@ class Api:
     def ask(self, method: str, path: str, body: Any = None, *, ok: tuple[int, ...] = (), **query: Any) -> Answer:
         """One request.
 
-        Parameters
-        ----------
         path: below the realm. body: what is sent as JSON. ok: statuses of 400 and more that are answers too.
-
         Raises Unreachable, Refused (no token), Forbidden, or OpsError with what Keycloak says.
         """
         send = getattr(self.connection, f"raw_{method.lower()}")

@@ -126,8 +126,6 @@ class _Run:
     def settled(self, known: set[str] | None) -> tuple[Situation, Diagnosis]:
         """Look until what is seen stays: a start has ended, and nothing is new.
 
-        Parameters
-        ----------
         known: findings that are believed at once; None: all are.
         """
         from ops.keycloak.repair.plan import unsettled

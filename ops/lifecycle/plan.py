@@ -58,8 +58,6 @@ def plan_stop(stack: Stack, seen: Seen, *, ticker: bool) -> Plan:
 def plan_start(stack: Stack, seen: Seen, supervise: Mapping[str, Any], version: str, firewall: str = "") -> Plan:
     """Start what exists and does not run, in the order in which services need each other, then the health supervisor.
 
-    Parameters
-    ----------
     firewall: rules of the packet filter that the kernel must have before a container starts.
     """
     steps: list[Step] = firewall_steps(firewall, seen)
@@ -100,8 +98,6 @@ def plan_restart(stack: Stack, seen: Seen, service_name: str) -> Plan:
 def plan_destroy(stack: Stack, seen: Seen, *, keep_data: bool) -> Plan:
     """Remove containers, networks and Podman's copies of the secrets; with the data, everything that the project ever wrote.
 
-    Parameters
-    ----------
     keep_data: keep volumes and the state folder (releases, secrets, the CA), so that the next deploy goes on with them.
     """
     steps = _down(stack, list(seen.containers), RemoveContainer, "remove", "stop and remove", ticker=bool(seen.ticker))

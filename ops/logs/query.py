@@ -44,10 +44,7 @@ def read(
 ) -> Asked:  # fmt: skip
     """What a command line asks.
 
-    Parameters
-    ----------
     services: names with commas between them. since, until: an age such as 15m, or a time such as 2026-01-31T14:00 (UTC).
-
     Raises UsageProblem for a time or a level that cannot be read.
     """
     end = _moment("until", until, now) if until else None

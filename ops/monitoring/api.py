@@ -124,8 +124,6 @@ class Silence:
 class Monitoring:
     """The three servers at one address.
 
-    Parameters
-    ----------
     base: URL of the operator's listener. ca: file of the roots that are trusted.
     """
 

@@ -50,8 +50,6 @@ class Budget:
 def budgets(monitoring: Monitoring, now: float, days: int) -> list[Budget]:
     """The budget of each objective that Prometheus knows.
 
-    Parameters
-    ----------
     now: end of the window, in seconds since the epoch. days: its length.
     """
     window = f"{days}d"

@@ -52,8 +52,6 @@ class Listener:
 def parse_listeners(text: str, listens: Mapping[str, Mapping[str, str]]) -> tuple[Listener, ...]:
     """Read the file, whose placeholders have been filled. Raises UsageProblem for an invalid entry.
 
-    Parameters
-    ----------
     listens: service -> port -> how TLS begins there, by compose.yaml.
     """
     found = {

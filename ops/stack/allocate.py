@@ -21,8 +21,6 @@ def allocate_ports(
 ) -> dict[str, int]:
     """Published ports.
 
-    Parameters
-    ----------
     wanted: ports of stack.yaml. remembered: the last allocation.
     own_project: whether stack.yaml is this project's own file; a project named by CC03_PROJECT gets ports that are free.
     """
@@ -42,10 +40,7 @@ def allocate_ports(
 def allocate(stack: Stack, ports: Mapping[str, int], remembered: Mapping[str, Any] | None, taken: Iterable[str]) -> Allocation:
     """Subnets and addresses: what is remembered stays, what is new gets the next that is free.
 
-    Parameters
-    ----------
     taken: subnets in CIDR form that the host already routes or that Podman has given to others.
-
     Raises HostLacks where the pool has no free subnet left.
     """
     known_subnets: Mapping[str, str] = (remembered or {}).get("subnets", {})

@@ -65,8 +65,6 @@ def _entry(one: Repository) -> dict[str, Any]:
 def repositories_conf(own: str, number: int) -> str:
     """pgbackrest.d/repositories.conf of PostgreSQL's side: it reaches every repository by the same server.
 
-    Parameters
-    ----------
     own: its pgbackrest.conf, whose lines `repo1-host…` are repeated. number: of further repositories.
     """
     lines = re.findall(r"^repo1-(host.*)$", own, re.MULTILINE)
@@ -94,8 +92,6 @@ def mounts(settings: Settings) -> list[str]:
 def with_repositories(document: dict[str, Any], settings: Settings) -> None:
     """compose.yaml with what further repositories take: mounts, credentials, and a way out where one is elsewhere.
 
-    Parameters
-    ----------
     document: compose.yaml as parsed; it is changed in place.
     """
     backup, repositories = document["services"]["backup"], settings.repositories
@@ -128,8 +124,6 @@ ALERTING = "alerting"
 def with_way_out(document: dict[str, Any], settings: Settings) -> tuple[str, ...]:
     """Put Alertmanager on a network that leads out, where `alerts.destinations` declares one. Returns those destinations.
 
-    Parameters
-    ----------
     document: compose.yaml as parsed; it is changed in place.
     """
     destinations = settings.alerts.destinations
@@ -154,8 +148,6 @@ PROXY = "proxy"
 def with_listener(document: dict[str, Any], ports: Mapping[str, int]) -> None:
     """Publish the listener where there is a port for it.
 
-    Parameters
-    ----------
     document: compose.yaml as parsed; it is changed in place.
     """
     services = document["services"]

@@ -49,8 +49,6 @@ class Leaf:
 def leaves(stack: Stack, names: Mapping[str, tuple[str, ...]], domain: str, without: Iterable[str] = ()) -> tuple[Leaf, ...]:
     """Every certificate of a stack.
 
-    Parameters
-    ----------
     names: service -> what its certificate is for. without: optional services that are left out.
     """
     found = []

@@ -91,8 +91,6 @@ def config_of(
 ) -> dict[str, str]:
     """Mounted configuration of one service, placeholders filled: path within config/<service>/ -> text.
 
-    Parameters
-    ----------
     slots: service -> its containers, for lines that are repeated. values: what the placeholders stand for.
     """
     folder = repository / "config" / service.name
@@ -106,8 +104,6 @@ def config_of(
 def realm_of(values: Mapping[str, str], repository: Path, check: Callable[[str, str], object]) -> str:
     """Declaration of Keycloak's realm, placeholders filled.
 
-    Parameters
-    ----------
     check: raises UsageProblem where a declaration, read from a file of that name, cannot be meant.
     """
     path = repository / "config" / "keycloak" / REALM

@@ -101,12 +101,9 @@ def parse_stack(
 ) -> Stack:  # fmt: skip
     """What is wanted, as compose.yaml and stack.yaml say it together.
 
-    Parameters
-    ----------
     text: content of compose.yaml. ports: published ports by their key in stack.yaml.
     repository: the checkout, for build contexts. state: the project's state folder.
     scaled: service -> containers, as `inv scale` has said; it wins over stack.yaml.
-
     Raises UsageProblem where a build context that the settings name is not there.
     """
     raw = load_yaml(text)

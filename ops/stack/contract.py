@@ -108,8 +108,6 @@ class Found:
 def smoke_path(part: str, reference: bool, settings: Settings) -> str:
     """The path that a new container must answer through nginx before an old one is touched.
 
-    Parameters
-    ----------
     reference: whether the image is built from this repository's own folder, which has the default paths of the prober.
     """
     if part == FRONTEND:
@@ -167,8 +165,6 @@ def judge_metrics(text: str) -> str:
 def judge_migration(check: Mapping[str, object] | None, done: Mapping[str, object] | None) -> str:
     """What the last lines of `migrate --check` and `migrate` lack; empty: nothing.
 
-    Parameters
-    ----------
     check, done: those lines as JSON objects; None where they are none.
     """
     if check is None or not {"revision", "pending"} <= set(check):

@@ -37,8 +37,6 @@ class WantedImage:
 def content_hash(files: Iterable[tuple[str, int, bytes]], *more: str) -> str:
     """Hash of a build context: every file's path, executable bit and content, and whatever else goes into the build.
 
-    Parameters
-    ----------
     files: (path within the context, mode, content). more: hashes of the bases, build arguments.
     """
     total = hashlib.sha256()
@@ -53,8 +51,6 @@ def content_hash(files: Iterable[tuple[str, int, bytes]], *more: str) -> str:
 def stamp_of(stamps: str, service: str) -> str:
     """The stamp of the last refresh that a service's images were built with.
 
-    Parameters
-    ----------
     stamps: one text for all services, or a JSON object of service -> stamp, with that of all others under "".
     """
     if not stamps.startswith("{"):

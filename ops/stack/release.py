@@ -122,8 +122,6 @@ def difference(
 ) -> list[str]:
     """What an operator would call the difference of two manifests, a line for each thing.
 
-    Parameters
-    ----------
     files: path of a configuration file -> its text in both releases (None where it is not there).
     """
     lines = [f"{name} image" for name in _differing(before, after, "images")]

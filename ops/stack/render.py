@@ -129,8 +129,6 @@ def environment(service: Service, versions: Mapping[str, int]) -> dict[str, str]
 def by_file(service: Mapping[str, Any], handed: Path) -> dict[str, Any]:
     """A container's mapping with its secrets mounted as files, where Podman must keep no copy of them.
 
-    Parameters
-    ----------
     handed: folder of these files, each `UID/NAME` with the name that the secret would have in Podman.
     """
     mounts = [f"{handed}/{one['uid']}/{one['source']}:/run/secrets/{one['target']}:ro" for one in service.get("secrets", ())]
@@ -198,8 +196,6 @@ def render_slot(
 ) -> dict[str, Any]:  # fmt: skip
     """The compose mapping of one container.
 
-    Parameters
-    ----------
     image: reference with the content hash as its tag. versions: secret name -> version.
     config_hash: hash of the mounted configuration; it counts where the service cannot reload.
     """
@@ -265,8 +261,6 @@ def hash_of(service: Service, project: str, rendered: Mapping[str, Any], config_
 def migration_login(service: Service, slot: Mapping[str, Any], project: str, versions: Mapping[str, int]) -> dict[str, Any]:
     """Secrets and variables of a migration: those of the service, but for the accounts that `migrates_as` names.
 
-    Parameters
-    ----------
     slot: a container of the service. versions: secret -> version.
     """
 
@@ -306,8 +300,6 @@ def render_release(
 ) -> dict[str, Any]:  # fmt: skip
     """The whole flat file as a mapping.
 
-    Parameters
-    ----------
     without: optional services whose image cannot be had. seccomp: path of the profile of all containers, which its content
     names; empty for Podman's own.
     """
@@ -337,8 +329,6 @@ def render_release(
 def excerpt(compose: Mapping[str, Any], slots: Iterable[str], staged: Iterable[str]) -> dict[str, Any]:
     """The part of a release's file that creating these containers needs.
 
-    Parameters
-    ----------
     slots: containers under their own names. staged: containers that are made under the name of the next one.
     """
     services = {slot: compose["services"][slot] for slot in slots}

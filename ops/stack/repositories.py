@@ -208,10 +208,7 @@ Repositories = Annotated[
 def from_url(text: str, read: Callable[[str], str]) -> Repository:
     """`s3://HOST/BUCKET/PREFIX?region=…&style=path&ca=FILE`, `sftp://USER@HOST/PATH?host_key=FILE`, or a folder.
 
-    Parameters
-    ----------
     read: gives the content of a file that the URL names.
-
     Raises UsageProblem for what cannot be meant.
     """
     parts = urlsplit(text)
@@ -260,10 +257,7 @@ def host_key(text: str) -> str:
 def read_credentials(kind: str, text: str, source: str) -> dict[str, str]:
     """Part -> value, out of a file that an operator gives.
 
-    Parameters
-    ----------
     text: of S3, lines `key = …` and `key_secret = …`, or those of an AWS credentials file; of SFTP, a private key.
-
     Raises UsageProblem where the file is neither.
     """
     if kind == "sftp":

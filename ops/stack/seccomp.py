@@ -92,8 +92,6 @@ def _sockets(conditions: Sequence[Mapping[str, Any]]) -> Iterator[list[Mapping[s
 def allows(profile: Profile, name: str, arguments: Mapping[int, int]) -> bool:
     """Whether a rule allows this call. Also of an OCI specification's `linux.seccomp`, which has the same rules.
 
-    Parameters
-    ----------
     arguments: those that rules look at, by position; others count as 0.
     """
     rules = [rule for rule in profile.get("syscalls") or () if name in rule["names"] and _meets(rule, arguments)]

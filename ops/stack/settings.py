@@ -310,11 +310,8 @@ def _plain(one: Any) -> Any:
 def parse_settings(text: str, source: Path, project: str | None = None) -> Settings:
     """Read stack.yaml.
 
-    Parameters
-    ----------
     text: the file's content. source: its path, for messages.
     project: what CC03_PROJECT says; it wins over the file.
-
     Raises UsageProblem with file, line and a suggestion for whatever cannot be meant.
     """
     settings = read(Settings, parse_yaml(text, str(source)), REFERENCE)

@@ -116,8 +116,6 @@ def _current(value: Mapping[str, Any]) -> dict[str, Any]:
 def with_versions(wanted: Wanted, versions: Mapping[str, int]) -> Wanted:
     """A release with other versions of its secrets; it is another release then, that has no number yet.
 
-    Parameters
-    ----------
     versions: secret -> version. Secrets that the release does not know are left out.
     """
     changed = {name: version for name, version in versions.items() if wanted.versions.get(name, version) != version}
@@ -201,8 +199,6 @@ def unreached(wanted: Wanted, seen: Seen, services: Iterable[Service]) -> frozen
     """Slots whose wanted container shares no network with the nginx that runs. No proof through nginx can succeed there: these
     are replaced without one, and nginx follows in the same plan.
 
-    Parameters
-    ----------
     services: those that the plan may change. Where nginx is not among them, none is left out: the proof fails and users keep
     what they have.
     """

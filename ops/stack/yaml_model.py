@@ -127,10 +127,7 @@ def spelled(path: Path) -> str:
 def read(model: type[Model], document: Document, reference: str) -> Model:
     """The document as this model.
 
-    Parameters
-    ----------
     reference: the page that lists the keys, for messages.
-
     Raises UsageProblem for the first line that does not fit.
     """
     try:

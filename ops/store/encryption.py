@@ -186,10 +186,7 @@ def is_unfinished(root: Path) -> bool:
 def begin(root: Path, key: Path) -> None:
     """Put what holds secrets into memory, and encrypted copies of it on the files.
 
-    Parameters
-    ----------
     key: file with the identity; made where there is none.
-
     Raises UsageProblem where it was begun with another key, HostLacks where memory is short, OpsError where what was encrypted
     does not come back as it was: then nothing has been removed.
     """

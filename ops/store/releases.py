@@ -55,8 +55,6 @@ def schema_history(state: State) -> list[dict[str, Any]]:
 def write_release(state: State, number: int, manifest: Mapping[str, Any], content: Mapping[str, str]) -> None:
     """Write a release beside the others and make it the current one; an unfinished one of that number is replaced.
 
-    Parameters
-    ----------
     manifest: what release.json says, without its seal. content: every other file, path -> text.
     """
     folder = state.releases / str(number)

@@ -66,8 +66,6 @@ def program(chosen: Path | None) -> str:
 def for_docker(compose: Mapping[str, Any], project: Project, folder: Path) -> dict[str, Any]:
     """A release's compose file as docker-compose can read it: its containers of the backend, and what they use.
 
-    Parameters
-    ----------
     folder: receives the secrets.
     """
     owner = project.stack.services[SERVICE].owner

@@ -91,8 +91,6 @@ class Load:
 def load(stack: Drill, tmp_path: Path, rate: int = RATE) -> Iterator[Load]:
     """Users at work, from a process of their own: reads and writes over kept-alive connections, a WebSocket, a slow download.
 
-    Parameters
-    ----------
     rate: requests a second, sent when they are due, whatever became of earlier ones.
     """
     project = stack.project

@@ -45,8 +45,6 @@ class Disk:
 def disk_of_its_own(folder: Path, spare: int, *, keep: bool = False) -> Iterator[Disk]:
     """Within the block, a folder lies on a file system of its own.
 
-    Parameters
-    ----------
     spare: bytes that it has left. keep: whether what is written meanwhile stays afterwards; whoever has the folder open or
     mounted must have let go by then.
     """

@@ -178,8 +178,6 @@ async def main(port: int, ca: str, kind: str, rate: float) -> None:
 def flood(port: int, ca: Path, kind: str, rate: float) -> Iterator[dict[str, Any]]:
     """Users during the block; what came of them is in the mapping afterwards.
 
-    Parameters
-    ----------
     kind: `fresh`, a new connection for each request, or `kept`. rate: requests a second, of all together.
     """
     argv = (sys.executable, "-m", "tests.drill.flood", str(port), str(ca), kind, str(rate))

@@ -50,8 +50,6 @@ def load(stack: Drill, live: Live, two: Two, *, ca: Path | None = None, state: S
     """Kept connections; held sessions; people who log in; the prober with its WebSocket and download. All at work before the
     block begins.
 
-    Parameters
-    ----------
     ca: all that the kept connections trust; by default, what any client of the site does.
     state: the folder that the prober writes to; by default the project's own, which a command's own prober writes to as well.
     """

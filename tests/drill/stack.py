@@ -53,8 +53,6 @@ def inv_argv(*arguments: str, root: Path = REPOSITORY) -> tuple[str, ...]:
 def inv(*arguments: str, root: Path = REPOSITORY, under: tuple[str, ...] = (), env: Mapping[str, str] | None = None) -> Result:
     """A command of the operator as a script runs it.
 
-    Parameters
-    ----------
     root: the checkout. under: a program that runs it in other circumstances (unshare, setpriv).
     env: variables besides the present ones.
     """

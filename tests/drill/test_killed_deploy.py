@@ -26,8 +26,6 @@ def break_off(
 ) -> None:  # fmt: skip
     """Begin a command, and kill it as soon as it has begun that step.
 
-    Parameters
-    ----------
     journal: where that is to be read, if not in that of the lock's holder. later: seconds after it.
     """
     since = len(list(entries(journal or drill.project.state.journal)))

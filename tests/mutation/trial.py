@@ -54,8 +54,6 @@ class Reached:
 class Trial:
     """A plugin of pytest that runs the collected tests once for each fault, in place of running them once.
 
-    Parameters
-    ----------
     files: file -> names of the test files that are to notice its faults. most: no more faults than that in each file.
     report: told of each fault with its outcome and its text. ended: told of each file with the number of its faults.
     """

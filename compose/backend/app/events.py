@@ -47,8 +47,6 @@ class Client:
 class Events:
     """The WebSocket clients of this replica, and its subscription to the changes of all replicas.
 
-    Parameters
-    ----------
     limit: most clients at a time. changed: called with the action of each change of an item, in whichever replica; with None
     where changes may have been missed.
     """

@@ -35,11 +35,8 @@ def run(
 ) -> str:  # fmt: skip
     """What a program printed on stdout.
 
-    Parameters
-    ----------
     deadline: seconds. env: added to this process' own. stdout: a file that takes the output instead.
     on_line: called with each line of stdout as it comes.
-
     Raises CommandError with the end of what it said.
     """
     name = " ".join([Path(argv[0]).name, *(str(word) for word in argv[1:] if str(word)[:1].isalpha())][:2])

@@ -26,8 +26,6 @@ def pgbackrest(
 ) -> str:  # fmt: skip
     """pgbackrest.conf: the mounted one, then keys and the further repositories. Pure.
 
-    Parameters
-    ----------
     read: file -> content, of the key and of every credential. away: names of those that are not to be asked at present.
     """
     lines = ["", "[global]"]

@@ -20,10 +20,7 @@ def expire(
 ) -> dict[str, str]:
     """Repository -> what was done. Nothing is ever removed from an append-only one with this host's own credentials.
 
-    Parameters
-    ----------
     force: also where the last set that is proved would go.
-
     Raises JobError with the errors of all repositories, after every one was tried.
     """
     done, errors = {}, []

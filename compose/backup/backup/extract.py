@@ -18,8 +18,6 @@ PARTS = ("redis", "host", "prometheus", "logs", "alertmanager")
 def extract(chosen: Set, repository: Repository, target: Path, only: Iterable[str], *, trust: str) -> dict:
     """Returns the manifest. PostgreSQL comes by pgBackRest: its label and LSN stand there.
 
-    Parameters
-    ----------
     trust: public key (PEM) by which the manifest must be signed.
     """
     wanted = set(only) or set(PARTS)

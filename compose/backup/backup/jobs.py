@@ -239,8 +239,6 @@ def expire_elsewhere(
 ) -> dict[str, str]:
     """`expire` of one repository by who may do more there than this host: an append-only one is made smaller like that.
 
-    Parameters
-    ----------
     given: part of the credentials -> value.
     """
     repository = named(name, repositories)

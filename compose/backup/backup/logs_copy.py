@@ -53,8 +53,6 @@ def mark(target: Path, checkpoint: Path = CHECKPOINT) -> float:
 def stage(target: Path, marked: float, source: Path = SOURCE) -> list[Path]:
     """Copies the busy days below `target` and returns the folders of the others, to be read where they lie.
 
-    Parameters
-    ----------
     marked: when `mark` was done. What was delivered by then may have been in the store's memory only, and is waited for.
     """
     time.sleep(max(0.0, marked + FLUSHED_AFTER - time.monotonic()))

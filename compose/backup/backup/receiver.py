@@ -212,8 +212,6 @@ def sweep(now: float) -> None:
 def choose(folders: Mapping[Path, Iterable[str]], behind: str | None) -> dict[str, Path]:
     """What a restore needs: name -> file. Pure. A whole segment wins over a part of it, an earlier folder over a later one.
 
-    Parameters
-    ----------
     folders: those that hold received files, newest first, and the names in them.
     """
     found: dict[str, Path] = {}

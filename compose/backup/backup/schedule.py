@@ -50,8 +50,6 @@ def settled(settings: Settings, started: datetime, now: datetime, *, handed_over
     """Whether a new stack is worth its first set. While its first deploy is under way tables are still being made: that set
     would hold half of them, and nothing of the host.
 
-    Parameters
-    ----------
     handed_over: whether the host has given its part, which a deploy does when it has ended. One that never ends is waited for
     half as long as a first set is forgiven.
     """
@@ -63,8 +61,6 @@ def due(
 ) -> list[str]:  # fmt: skip
     """The jobs to run now, most important first. A schedule that was missed is due at once.
 
-    Parameters
-    ----------
     late: this stack's share of the jitter. remote: whether there are repositories beyond this host. ready: for a first set.
     """
     sets, proof = settings.sets, settings.proof
@@ -93,8 +89,6 @@ def after_absence(done: Done, entry: Entry, *, away: bool) -> Done:
     """What counts as done where a machine beyond this host did not answer. As long as it does not, the others were read at the
     last attempt; once it does, all are to be read.
 
-    Parameters
-    ----------
     entry: of reading them. away: whether one of them still does not answer.
     """
     return replace(done, verify_remote=entry.last_attempt if away else None) if entry.unreached else done

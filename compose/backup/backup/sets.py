@@ -34,8 +34,6 @@ def name_at(moment: datetime) -> str:
 def make(kind: str, repositories: Sequence[Repository], progress: Progress, gone: Mapping[str, str] | None = None) -> dict:
     """Makes one set. A further repository that fails fails alone: the set is then in the others.
 
-    Parameters
-    ----------
     gone: those that are not even asked -> why.
 
     Returns {set, kind, missing, failed: {repository: error}, …}. Raises JobError where the local repository got none.

@@ -106,8 +106,6 @@ def writers(stack: Stack, parts: Iterable[str]) -> tuple[str, ...]:
 def plan_restore(chosen: Chosen, facts: Facts, stamp: str) -> Plan:
     """Everything from the first stop to the full backup at the end.
 
-    Parameters
-    ----------
     stamp: names the safety copies.
     """
     line, stack, parts = _Sequence(), facts.stack, chosen.parts
@@ -196,8 +194,6 @@ def start(line: _Sequence, stack: Stack, facts: Facts, names: Sequence[str], cho
     """Start what was stopped, in the order of start. The present secrets are set at each verifier before its clients start: its
     data may be from before a rotation.
 
-    Parameters
-    ----------
     chosen: what is restored; None where the data from before a restore is restored.
     """
     for name in names:
@@ -241,8 +237,6 @@ def _losses(chosen: Chosen, facts: Facts, stamp: str) -> tuple[str, ...]:
 def _put_back(line: _Sequence, left: Mapping[str, Any], stack: Stack, seen: Seen, *, remember: bool = False) -> None:
     """Give the previous data its place again. Everything that the restore has stopped is stopped first.
 
-    Parameters
-    ----------
     remember: whether nothing is written down yet that an interrupted command could be resumed from.
     """
     names = [name for name in left["stopped"] if name in stack.services]
@@ -263,8 +257,6 @@ def plan_undo(left: Mapping[str, Any], facts: Facts) -> Plan:
 
     Nothing is forgotten before every login works: the same command resumes one that was interrupted.
 
-    Parameters
-    ----------
     left: what RememberRestore wrote, or what a safety copy says.
     """
     line, stack = _Sequence(), facts.stack
@@ -319,8 +311,6 @@ def with_data(plan: Plan, found: Found, stack: Stack, versions: Mapping[str, int
 
     What runs already was filled by a previous bootstrap that was interrupted, and is left alone.
 
-    Parameters
-    ----------
     stack: whose secrets are verified. versions: secret -> version.
     """
     starts = {step.slot: step for step in plan.steps if isinstance(step, StartContainer)}

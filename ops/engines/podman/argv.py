@@ -47,8 +47,6 @@ def image_build(
 
     With an eighth of a container's usual share of the CPU (1024): a host that builds goes on serving.
 
-    Parameters
-    ----------
     ca: file of CA certificates that the build steps may read as the secret `ca`. target: the stage to stop at.
     network: that of the build steps; `ops.engines.podman.images` chooses it. docs: folder that is the build context `docs`.
     """
@@ -79,8 +77,6 @@ def mirror_probe(image: str, network: str) -> Argv:
 def compose_create(file: Path, project: str, slots: Sequence[str], oom_score: int | None = None) -> Argv:
     """Create containers without starting them. Never `--remove-orphans`: it can take the whole stack (podman-compose#815).
 
-    Parameters
-    ----------
     oom_score: oom_score_adj of all of them, which podman-compose 1.6 does not read from the file; None: the engine's own.
     """
     score = () if oom_score is None else (f"--podman-run-args=--oom-score-adj={oom_score}",)
@@ -129,8 +125,6 @@ def run_as(name: str, service: Mapping[str, Any], argv: Sequence[str]) -> Argv:
     """A one-off container that stands where a service's own would: its image, networks, names, secrets and mounts, with
     standard input and another program. It goes when that ends.
 
-    Parameters
-    ----------
     service: the compose mapping of one container in a release.
     """
     networks = [part for network in service["networks"] for part in ("--network", network)]

@@ -128,8 +128,6 @@ def containers_conf(facts: HostFacts, seccomp: str = "") -> str:
     the host's own, which Podman 4.3 tries by default; so limits are set that fit within them. Podman 4.3 prefers CNI where
     networks of that kind exist, so netavark is named.
 
-    Parameters
-    ----------
     seccomp: path of the profile of every container that names none, one-off containers included; empty for Podman's own.
     """
     lines = ["[network]", 'network_backend = "netavark"', "", "[engine]", 'events_logger = "file"']

@@ -161,8 +161,6 @@ def fetch_image(host: Host, name: str, tag: str, source: str) -> None:
 def network_for_builds(host: Host, image: str) -> str:
     """The network that build steps run in, probed once by each command.
 
-    Parameters
-    ----------
     image: a Debian image that is on this host; its package mirror is what is asked for. Empty where a build has none.
     """
     with _guard:
@@ -218,8 +216,6 @@ _BUILD = (
 def diagnose_build(log: str, where: str) -> tuple[str, str]:
     """Why a build failed and what to type next.
 
-    Parameters
-    ----------
     log: all that it said. where: the file that holds it.
     """
     end = "\n".join(log.splitlines()[-60:])

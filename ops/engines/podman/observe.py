@@ -240,8 +240,6 @@ def _cpu_seconds(files: _Files) -> float:
 def usage(inspected: Mapping[str, Mapping[str, Any]], seconds: float = SAMPLE_SECONDS) -> dict[str, Usage]:
     """Slot -> what it uses now. A container that does not run, or ends meanwhile, is left out.
 
-    Parameters
-    ----------
     seconds: time between the two samples, over which the CPU is averaged.
     """
     sources = {slot: files for slot, item in inspected.items() if (files := _files(item))}

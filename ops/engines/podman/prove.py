@@ -100,8 +100,6 @@ class Prover:
 def ask_through_nginx(edge_pid: int, slot: str, path: str) -> tuple[int, str]:
     """Ask one container through nginx: the status, 0 where there is none, and why that failed, or nothing.
 
-    Parameters
-    ----------
     edge_pid: a process of nginx.
     """
     connection = http.client.HTTPConnection("127.0.0.1", SLOT_PORT, timeout=SMOKE_SECONDS)
@@ -131,10 +129,7 @@ def _inspect(host: Host, name: str) -> Mapping[str, Any]:
 def prove(host: Host, proof: Proof, target: Target, edge: str, report: Callable[[str], None]) -> None:
     """Wait until a container is good.
 
-    Parameters
-    ----------
     edge: name of nginx' container. report: told what is still missing.
-
     Raises NeedsPerson once the deadline is over, or at once where the container has ended and must not.
     """
     prover = Prover(host, proof, target, edge)
@@ -165,8 +160,6 @@ def heals(host: Host, slot: str, target: Target, patience: int) -> bool:
 def said_since(lines: Iterable[Line], since: str) -> list[str]:
     """What a container has said since then.
 
-    Parameters
-    ----------
     since: time as Podman writes it; whole seconds are compared.
     """
     return [line.text for line in lines if _second(line.at) >= _second(since)]

@@ -94,8 +94,6 @@ def released(
 ) -> Remedy:  # fmt: skip
     """Keycloak differs from its release: back to what that says. Where the release itself is wrong, an earlier one.
 
-    Parameters
-    ----------
     first, then: what is done before and after. sealed: what the release has that is missing now. checkout: what to correct
     there, where the release itself is wrong.
     """

@@ -55,8 +55,6 @@ BY_ID = {failure.id: failure for failure in FAILURES}
 def consequences(failure: str, seen: Iterable[str] = BY_ID) -> frozenset[str]:
     """Ids of the failures that follow from one, directly or through others.
 
-    Parameters
-    ----------
     seen: those that there are; nothing follows through one that is not.
     """
     there = frozenset(seen)

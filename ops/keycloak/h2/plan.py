@@ -57,8 +57,6 @@ def plan_migration(
 ) -> Plan:  # fmt: skip
     """Export and import while the present Keycloak serves; only the swap and one start are an interruption.
 
-    Parameters
-    ----------
     service: compose mapping of Keycloak's container. export: the first step, as the host has to do it.
     running: whether Keycloak's container runs. grace, start_seconds: for its stop and its start.
     """
@@ -81,8 +79,6 @@ def plan_migration(
 def plan_back(*, former: str, running: bool, grace: int, start_seconds: int) -> Plan:
     """The previous database and Keycloak in their places again, after a move that failed.
 
-    Parameters
-    ----------
     former: name that the previous database has now; empty: it did not get that far. running: whether Keycloak's container runs.
     """
     steps: list[Step] = []

@@ -35,8 +35,6 @@ exec /opt/keycloak/bin/kc.sh export --db=dev-file ${1:+--db-username="$1" --db-p
 def own_options(file: str, *without: str) -> str:
     """Shell that writes Keycloak's options as the release has them into a file, with no secret but its database's password.
 
-    Parameters
-    ----------
     without: patterns of lines that are left out, besides those of the first administrator.
     """
     others = "".join(f" && $line != {pattern}" for pattern in without)

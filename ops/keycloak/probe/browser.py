@@ -112,8 +112,6 @@ class Browser:
 class BrowserLogin:
     """One login, step by step.
 
-    Parameters
-    ----------
     client: has the form of `Browser`. url: of the application, without a slash at its end.
     """
 

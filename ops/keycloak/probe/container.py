@@ -103,8 +103,6 @@ def container_facts(
 ) -> ContainerFacts:
     """State, memory and CPU. Takes SAMPLE_SECONDS where it runs.
 
-    Parameters
-    ----------
     start_seconds: how long a start may take. stale: secrets of which it holds an older value. empty: those without a value.
     """
     if item is None:
@@ -166,8 +164,6 @@ def _throttling(item: Mapping[str, Any]) -> tuple[int, int] | None:
 def stale_secrets(item: Mapping[str, Any], state: State, versions: Mapping[str, int]) -> tuple[str, ...]:
     """Secrets of which the running container holds another value than the state folder.
 
-    Parameters
-    ----------
     versions: secret -> version that it should have.
     """
     files = Files.of(item)
@@ -198,8 +194,6 @@ def edited(config: Path, sealed: Path) -> tuple[str, ...]:
 def server_facts(item: Mapping[str, Any] | None, config: Path, sealed: Path) -> ServerFacts:
     """What is built in, and what it is started with.
 
-    Parameters
-    ----------
     config: folder of its configuration on the host. sealed: the same in the release.
     """
     realm_files, changed = dict(_realm_files(config)), edited(config, sealed)

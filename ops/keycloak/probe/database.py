@@ -38,8 +38,6 @@ def answers_of(text: str) -> dict[str, Any]:
 def facts_of(found: Mapping[str, Any], asked: float) -> PostgresFacts:
     """What the answers say.
 
-    Parameters
-    ----------
     asked: this host's clock when they were asked for, in seconds since 1970.
     """
     if not found.get("cluster"):

@@ -28,8 +28,6 @@ Fields = dict[str, Any]
 def inside(engine: Engine, address: str, ca: Path) -> Fields:
     """Readiness and metrics on 9000, the discovery document on 8443, from within the container's network.
 
-    Parameters
-    ----------
     address: one of its own. ca: file of the roots that are trusted.
     """
     context = ssl.create_default_context(cafile=str(ca))
@@ -72,8 +70,6 @@ def gauge(metrics: str, name: str) -> float | None:
 def public(url: str, ca: Path, certificate: Path) -> Fields:
     """The discovery document and the keys as a browser gets them, and the certificate that it sees.
 
-    Parameters
-    ----------
     certificate: the file that nginx should show.
     """
     listener = Listener(url, ca)

@@ -128,11 +128,8 @@ def _set_password(project: Project) -> None:
 def verify(project: Project, deadline: float, report: Callable[[str], None]) -> None:
     """Discovery document, a token by password, the login form, a token by client credentials, a userinfo call: in this order.
 
-    Parameters
-    ----------
     deadline: seconds within which all of them must be answered well; a Keycloak that has just started is asked again.
     report: given a line for each that passed.
-
     Raises OpsError naming the first that failed, HostLacks where there is no probe account yet.
     """
     probe, ends = _Probe(project, project.public_url), time.monotonic() + deadline

@@ -193,8 +193,6 @@ def without(value: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
 def masked(value: Any, references: Mapping[str, str]) -> Any:
     """A live realm without its secrets: one that the state folder holds becomes its reference, any other one is hidden.
 
-    Parameters
-    ----------
     references: value of a secret -> @secret:NAME@.
     """
     if isinstance(value, Mapping):

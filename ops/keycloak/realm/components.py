@@ -96,8 +96,6 @@ def own_component(path: str) -> bool:
 def exported_tree(written: Any, filled: Any, live: Any, like: Any, bare: Any, above: str | None = "") -> dict[str, list[Any]]:
     """The tree of components as a declaration: declared ones as they are now, and those that somebody made.
 
-    Parameters
-    ----------
     written, filled: the tree as declared, with and without placeholders. like: makes a live value look as it was written.
     bare: takes away what Keycloak adds. above: path of the parent; None where that is not declared.
     """

@@ -30,8 +30,6 @@ LAST = ("prune",)
 def export(written: Object, filled: Object, live: Object, urls: Mapping[str, str]) -> dict[str, Any]:
     """A declaration of the live realm.
 
-    Parameters
-    ----------
     written: the declaration as it stands in the file. filled: the same with its placeholders filled.
     live: the realm as `plan_realm` takes it. urls: placeholder -> what it stands for, for values that are new.
     """

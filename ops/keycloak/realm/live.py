@@ -35,8 +35,6 @@ EXPORT = "partial-export?exportClients=true&exportGroupsAndRoles=true"
 class Realm:
     """The admin API of one realm.
 
-    Parameters
-    ----------
     versions: secret -> version that the realm should have. port: of the operator's listener.
     """
 
@@ -238,8 +236,6 @@ def by_alias(client: dict[str, Any], aliases: Mapping[str, str]) -> dict[str, An
 def observed_realm(project: Project, text: str) -> Iterator[Callable[[Mapping[str, int]], Mapping[str, Any] | None]]:
     """Read the live realm while the block does something else.
 
-    Parameters
-    ----------
     text: its declaration; empty: nothing is read.
 
     The block gets a function: versions of secrets -> the realm without secrets, or None where it cannot be read now. Why is
@@ -269,11 +265,8 @@ def _tried(realm: Realm) -> dict[str, Any] | None:
 def apply_realm(realm: Realm, report: Callable[[str], None], *, deletions: bool, only: tuple[str, ...] = ()) -> int:
     """Make the live realm as declared; how many changes that took.
 
-    Parameters
-    ----------
     deletions: whether what is listed under `prune` may be deleted: somebody has confirmed it.
     only: names of the clients and users that it is about, with what belongs to them; empty: everything.
-
     Raises OpsError, naming the change that failed. What was done until then stays, and is not done again the next time.
     """
     realm.timeout = ASK_SECONDS

@@ -29,10 +29,7 @@ They come afterwards."""
 def plan_realm(declaration: Declaration, live: Object) -> tuple[Change, ...]:
     """Changes in an order in which each finds what it refers to; none where the live realm is as declared.
 
-    Parameters
-    ----------
     live: empty where there is no such realm. It is made by one change then; what that leaves is found by the next plan.
-
     Raises UsageProblem where it declares a flow that is Keycloak's own, or one whose alias is taken.
     """
     if not live:

@@ -209,10 +209,7 @@ exec java @/opt/keycloak/conf/jvm.options -XX:AOTCache=/opt/keycloak/lib/keycloa
 def bootstrap(project: Project, service: Mapping[str, Any]) -> None:
     """Make the temporary service account. Keycloak must not be running.
 
-    Parameters
-    ----------
     service: compose mapping of Keycloak's container in the release that runs.
-
     Raises OpsError where the command fails.
     """
     place = project.state.secrets / TEMPORARY.secret

@@ -92,8 +92,6 @@ def as_released(
 ) -> tuple[Step, ...]:
     """Keycloak's container as a release says, made anew whatever it looks like; the one in place is set aside.
 
-    Parameters
-    ----------
     wanted: another release than the current one. first: steps that come before. secrets: give Podman each secret again.
 
     Empty where the release needs something that this host no longer has, or would begin without the data.

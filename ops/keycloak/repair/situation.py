@@ -81,8 +81,6 @@ def is_keycloak(item: Mapping[str, Any]) -> bool:
 def drift_of(item: Mapping[str, Any], slot: Mapping[str, Any], image: Mapping[str, Any] | None) -> Iterator[str]:
     """How a container differs from its definition in a release, in an operator's words.
 
-    Parameters
-    ----------
     item: what `podman container inspect` says. slot: the release's compose mapping. image: `podman image inspect` of the image
     that the release names; None where that is not on this host.
     """

@@ -27,8 +27,6 @@ VERB = "keycloak.fix"
 def plan_undo(entries: Iterable[Entry], wanted: Wanted | None) -> Plan:
     """Revert everything that was kept.
 
-    Parameters
-    ----------
     entries: oldest first. wanted: the release that was the current one before, for what is restored from it.
     """
     steps: list[Step] = []

@@ -105,8 +105,6 @@ def valid_until(
 ) -> float:  # fmt: skip
     """When the last thing that a key has signed by now expires, in seconds since 1970.
 
-    Parameters
-    ----------
     realm: its settings. offline: whether there are offline sessions now; their tokens are renewed, with the new key, at
     least once in the time after which an idle one ends. clients: each may have lifespans of its own.
     """
@@ -150,8 +148,6 @@ def _chosen(found: Iterable[Provider], kinds: frozenset[str]) -> dict[tuple[str,
 def plan_keys(found: Iterable[Provider], now: float, rotation: str, until: float, kinds: frozenset[str] = PUBLIC) -> Plan:
     """What is left of a rotation.
 
-    Parameters
-    ----------
     rotation: its stamp; empty: only what has expired is removed. until: when what the old keys have signed has expired.
     kinds: kinds of keys that are replaced.
     """
@@ -194,8 +190,6 @@ def plan_keys(found: Iterable[Provider], now: float, rotation: str, until: float
 def plan_back(found: Iterable[Provider], rotation: str, until: float) -> Plan:
     """The previous keys sign again where they still may; what the new ones have signed meanwhile stays valid.
 
-    Parameters
-    ----------
     rotation: stamp of the one that failed; empty: it created no key. until: when what its keys have signed has expired.
     """
     found = tuple(found)

@@ -38,10 +38,7 @@ def new_path(state: State, database: str) -> Path:
 def dump(engine: Engine, database: str, path: Path, deadline: float, about: Mapping[str, Any] | None = None) -> None:
     """Dump one database (pg_dump's custom format), and read the file back as a whole before it counts.
 
-    Parameters
-    ----------
     path: file that is made (0600). deadline: seconds for each of the two runs. about: kept beside it (`known_dumps`).
-
     Raises OpsError where PostgreSQL refuses or the file is not complete; nothing is left behind then.
     """
     fresh = path.with_name(f".{path.name}")
@@ -63,8 +60,6 @@ def dump(engine: Engine, database: str, path: Path, deadline: float, about: Mapp
 def restore(engine: Engine, database: str, path: Path, deadline: float) -> str:
     """Restore a dump in place of a database without writers: what has come since then is not in the dump.
 
-    Parameters
-    ----------
     deadline: seconds for reading the dump into the new database.
 
     Returns the name that the previous database has now, for `swap` (back) or `drop`; empty where there was none. Raises
@@ -102,8 +97,6 @@ def beside(engine: Engine, database: str, fresh: str = "") -> Iterator[str]:
 
     What a killed command has left of this kind is dropped: it was never complete.
 
-    Parameters
-    ----------
     fresh: its name, where the owner himself fills it: pg_hba.conf lets him into few. Without it, one with the time in it.
     """
     for left in databases(engine, fresh or f"{database}_restore_"):

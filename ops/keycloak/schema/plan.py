@@ -76,8 +76,6 @@ def version_pinned(containerfile: str) -> str:
 def changesets_of(read: Callable[[str], bytes], file: str = MASTER) -> frozenset[str]:
     """Every change set of a change log and of what it includes, as Liquibase names it in `databasechangelog`.
 
-    Parameters
-    ----------
     read: path within the jar -> content.
     """
     # The document is part of the image that is about to be run: it is trusted as that is.

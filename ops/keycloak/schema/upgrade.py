@@ -49,10 +49,7 @@ def starts_keycloak(plan: Plan) -> bool:
 def with_database(plan: Plan, found: Found, rules: Rules, release: int = 0) -> Plan:
     """The plan, with what the database needs before this Keycloak may start on it.
 
-    Parameters
-    ----------
     release: number of the release that is brought about, for messages.
-
     Raises OpsError where it would be a downgrade that was not agreed to, or for which there is no dump.
     """
     schema = found.schema
@@ -195,8 +192,6 @@ def _with(
 ) -> list[Step]:
     """The steps with one more, in an order in which they could run.
 
-    Parameters
-    ----------
     where: of which steps it is listed before the first. waits: which steps wait for it.
     """
     first = next(number for number, step in enumerate(steps) if where(step))

@@ -117,8 +117,6 @@ def _check_new(name: str, asked: Asked) -> None:
 def refuse_to_delete(name: str, declared: Iterable[str]) -> None:
     """Raises UsageProblem for a user that the stack itself needs, or that the next deploy makes again.
 
-    Parameters
-    ----------
     declared: names of the users of config/keycloak/realm.yaml, and of those that the stack logs in as.
     """
     if name in declared or name.startswith("service-account-"):

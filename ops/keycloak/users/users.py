@@ -101,8 +101,6 @@ def refuse_unknown_roles(asked: Iterable[str], known: Iterable[str]) -> None:
 def password(pick: Callable[[str], str]) -> str:
     """A one-time password that can be read out, with a capital letter, a small one, a digit and a dash.
 
-    Parameters
-    ----------
     pick: one character of a text, by chance (secrets.choice).
     """
     while True:
@@ -114,8 +112,6 @@ def password(pick: Callable[[str], str]) -> str:
 def password_rules(policy: str) -> str:
     """All rules for the password that a user chooses, at once: Keycloak's form names only the first that is not met.
 
-    Parameters
-    ----------
     policy: as the realm has it, for example `length(12) and notUsername`.
     """
     parts = re.findall(r"(\w+)(?:\(([^)]*)\))?", policy.replace(" and ", " "))
@@ -181,8 +177,6 @@ def details(user: Mapping[str, Any], roles: Iterable[str], status: Mapping[str, 
             credentials: Iterable[Mapping[str, Any]]) -> dict[str, Any]:  # fmt: skip
     """Everything that an operator may want to know of one user.
 
-    Parameters
-    ----------
     user, status, credentials: as Keycloak's admin API has them, times in milliseconds. roles: those that the user
     holds, however. login: the last one, in seconds since 1970.
     """
@@ -212,8 +206,6 @@ def detail_lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
 def first_password_spent(user: Mapping[str, Any], credentials: Iterable[Mapping[str, Any]]) -> str:
     """Why the password that a user was made with is not valid any more; empty where it still is.
 
-    Parameters
-    ----------
     user, credentials: UserRepresentation and CredentialRepresentation of Keycloak's admin API; times in milliseconds.
     """
     passwords = [float(one["createdDate"]) for one in credentials if one.get("type") == "password"]

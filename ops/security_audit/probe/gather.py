@@ -56,10 +56,7 @@ def read_listeners(project: Project) -> tuple[Listener, ...]:
 def gather(project: Project, parts: frozenset[str] = PARTS) -> Facts:
     """All facts that the controls judge.
 
-    Parameters
-    ----------
     parts: what to read of PARTS; the controls of the others are not checked.
-
     Raises HostLacks where nothing of the project runs, OpsError where a container ends meanwhile.
     """
     known = project.engine.containers()

@@ -133,8 +133,6 @@ def _burst(front: Front, wanted: Burst) -> BurstResult:
 def ask(state: State, pid: int, way: Connection, name: str, path: str, shows: str = "", method: str = "GET") -> int:
     """The status of a response over TLS; 0 where the connection is refused.
 
-    Parameters
-    ----------
     pid: a process in whose network the request begins. name: the server's, on its certificate. shows: the service whose
     certificate the client shows; empty: none.
     """

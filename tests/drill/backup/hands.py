@@ -176,8 +176,6 @@ def assert_told(answer: Result, *words: str) -> None:
 def flipped(path: Path, at: float = 0.5) -> Iterator[None]:
     """One byte of a file is another one within the block.
 
-    Parameters
-    ----------
     at: its place, as a share of the file.
     """
     content = path.read_bytes()

@@ -73,8 +73,6 @@ def certificates(keycloak: Keycloak) -> Path:
 def renew(keycloak: Keycloak, began: dt.datetime, *names: str) -> None:
     """Put another certificate into nginx' folder, issued at that time for 90 days. nginx reads its file at each handshake.
 
-    Parameters
-    ----------
     names: files that are written; cert.pem is for people, tls.pem is what nginx reads.
     """
     state, folder = keycloak.drill.project.state, certificates(keycloak)

@@ -99,8 +99,6 @@ class Keycloak:
     def remake(self, change: Change, slot: str = SLOT, *, name: str = "") -> None:
         """Make a container anew from the sealed release's entry, changed, as one who edits the file by hand does.
 
-        Parameters
-        ----------
         name: of a container beside it, which bears none of the project's labels; empty: the container itself is replaced.
         """
         state = self.drill.project.state
@@ -150,8 +148,6 @@ class Keycloak:
     def configure(self, *, without: str = "", **options: str) -> None:
         """Edit keycloak.conf where it is mounted from, and restart. `_` stands for `-`, `__` for `--`.
 
-        Parameters
-        ----------
         without: names of options that are taken out.
         """
         new = {key.replace("_", "-"): value for key, value in options.items()}
@@ -210,8 +206,6 @@ class Keycloak:
     def begin_load(self, workers: int, pause: float = 0.0) -> None:
         """People who log in again and again, until `end_load`.
 
-        Parameters
-        ----------
         pause: seconds between two logins of one of them.
         """
         self._load_ended = threading.Event()
@@ -247,8 +241,6 @@ class Keycloak:
     def put_right(self, *undo: Callable[[Keycloak], None], by_hand: bool) -> None:
         """What a test leaves: sound, by the repair that was tried or else by the drill's own hands.
 
-        Parameters
-        ----------
         by_hand: nothing has mended it, whatever it looks like.
         """
         self.put_back = False

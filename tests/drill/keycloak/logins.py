@@ -96,8 +96,6 @@ def _renew(live: Live, account: Account, tally: Tally, stop: threading.Event) ->
 def people(live: Live, accounts: tuple[Account, Account]) -> Iterator[Tally]:
     """Two who never stop during the block: one logs in by the browser flow, one renews the tokens of one session.
 
-    Parameters
-    ----------
     accounts: of two users. Brute-force protection refuses a login of a user while another one of the same user is under way.
     """
     tally, stop = Tally(), threading.Event()

@@ -216,8 +216,6 @@ def moves(
 ) -> Mapping[str, Move]:  # fmt: skip
     """All of them.
 
-    Parameters
-    ----------
     own_secrets: that the container may have. values: of all secrets, to be looked for where they do not belong.
     enclosed: whether it needs no way out. host, port: where the host publishes the site. bridges: link-local IPv6 addresses of
     the host. ipv6_port: at which the host listens on all of them. host_only: the pages of the host.

@@ -97,8 +97,6 @@ def test_short_rsa_key_is_found() -> None:
 def by_an_authority_of_its_own(*, length: int | None = None, only: str = "") -> list[str]:
     """Problems of a chain of root, two authorities and leaf.
 
-    Parameters
-    ----------
     length: path length of the root. only: domain that the first authority may sign.
     """
     keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(4)]

@@ -114,8 +114,6 @@ def least_serving(seen: Seen, order: Iterable[Step], new: Wanted, service: str, 
     """How few containers of a service serve at any time. A failure stops the plan: what it leaves is a state on the way, so
     every one of them is looked at.
 
-    Parameters
-    ----------
     good: slots that serve at first.
     """
     good, least = set(good), serving(seen, good, service)

@@ -23,10 +23,7 @@ def versions(field: str, lines: Sequence[str]) -> tuple[int, ...] | None:
     A weak tag names the same version as the strong one. RFC 9110 has If-Match compare strongly, because a weak tag may outlive a
     change. Ours never does: every change makes another version, and it is a proxy that weakens the tag, when it compresses.
 
-    Parameters
-    ----------
     field: name of the header field. lines: its values, one a line of the header.
-
     Raises Problem (400) for what is neither `*` nor a list of entity tags.
     """
     value = ",".join(lines).strip()

@@ -30,8 +30,6 @@ class _Count:
 class Totals:
     """Of one replica.
 
-    Parameters
-    ----------
     count: counts what a search finds, in the database. clock: seconds.
     """
 

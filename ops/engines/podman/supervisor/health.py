@@ -162,8 +162,6 @@ def present(context: ssl.SSLContext, file: str) -> None:
 class NamedConnection(http.client.HTTPSConnection):
     """HTTPS to an address, verified against the name of a service: that is what certificates are for.
 
-    Parameters
-    ----------
     ca: file of the roots that are trusted. timeout: seconds. path: of the socket to connect to instead of the address,
     below `root`, where no link is followed.
     certificate: file of the certificate to show where the server asks for one, with its key; empty: none.
@@ -227,8 +225,6 @@ def stranded(container: Mapping[str, Any], holder: Mapping[str, Any] | None) -> 
     Podman gives a container that is stopped and started a new network. Those that share it stay in the old one, without an
     address, until they are started again. A holder that is killed keeps its network (both seen with 4.3.1).
 
-    Parameters
-    ----------
     holder: what `podman container inspect` says of the container in whose network it should stand; None: there is none.
     """
     places = []
@@ -246,8 +242,6 @@ def assess(
 ) -> str:  # fmt: skip
     """Why a container is not healthy; empty when it is.
 
-    Parameters
-    ----------
     container: what `podman container inspect` says of it, or None.
     check: runs the container's own health check; returns the reason, or nothing.
     holder: what is known of the container in whose network it stands, if it shares one.
@@ -270,8 +264,6 @@ def assess(
 def is_live(target: Target, container: Mapping[str, Any] | None, succeeds: Callable[[str, str], bool]) -> bool:
     """Whether a container that is not ready answers its liveness probe: it is busy, recovers, or waits for another service.
 
-    Parameters
-    ----------
     succeeds: given a container and a program in it, runs that.
     """
     if not target.live or container is None or state_of(container) != "running":
@@ -333,8 +325,6 @@ def recover(name: str, podman: Callable[..., Result]) -> bool:
     new container would help. So the file is written here, as the monitor would have done, and the rest takes its ordinary
     course (tried with 4.3.1 and 5.4.2).
 
-    Parameters
-    ----------
     podman: runs podman with these arguments, whatever its exit code.
 
     Returns whether there was anything to do. Afterwards the container can be started, stopped and removed.

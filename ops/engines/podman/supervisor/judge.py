@@ -52,8 +52,6 @@ def judge(watch: Watch, reason: str, now: float, wall: float, *, live: bool = Fa
 def due(watch: Watch, target: Target, running_seconds: float | None, now: float, ill: Collection[str] = ()) -> str:
     """What to do about a container now: `start`, `restart` or nothing.
 
-    Parameters
-    ----------
     running_seconds: how long its main process has been running; None when it does not run. ill: services that do not do what
     their users need. Who needs one of them is not restarted: it cannot get better by that, and may still be of some use.
     """

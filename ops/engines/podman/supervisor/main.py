@@ -52,8 +52,6 @@ class Check(Protocol):
     def round(self, wanted: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]], *, busy: bool) -> None:
         """Look once.
 
-        Parameters
-        ----------
         wanted: content of supervise.json; empty while the stack is stopped on purpose. found: container -> what Podman says of
         it. busy: whether a command holds the project's lock.
         """
