@@ -25,6 +25,7 @@ from ops.releases import commands as releases
 from ops.secrets import commands as secrets
 from ops.security_audit import commands as security_audit
 from ops.status import commands as status
+from ops.traces import commands as traces
 
 namespace = Collection(
     deploy.deploy,
@@ -32,6 +33,7 @@ namespace = Collection(
     deploy.scale,
     status.status,
     logs.logs,
+    traces.trace,
     status.open_urls,
     monitoring.slo,
     restore.restore,

@@ -17,6 +17,8 @@ UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 LEVELS = ("debug", "info", "warn", "error", "fatal")
 """The names that the collector gives to the levels of all programs, the least grave first."""
 ALSO = {"warning": "warn", "critical": "fatal"}
+SPAN = "span"
+"""Field `kind` of the records that `inv trace` shows."""
 SEARCHED = ("_msg", "raw", "path", "reason")
 """Fields that --grep looks at."""
 
@@ -79,7 +81,7 @@ def query(asked: Asked) -> str:
 
 def live_query(asked: Asked) -> str:
     """The question without its times, for lines that are still to come."""
-    return " ".join(_conditions(asked)) or "*"
+    return " ".join(_conditions(asked))
 
 
 def _time(asked: Asked) -> str:
@@ -88,7 +90,7 @@ def _time(asked: Asked) -> str:
 
 
 def _conditions(asked: Asked) -> list[str]:
-    parts = []
+    parts = [f"!kind:={SPAN}"]
     if asked.services:
         parts.append(f"service:in({', '.join(map(json.dumps, asked.services))})")
     if asked.levels:
@@ -126,6 +128,8 @@ def row_of(service: str, replica: str, time: str, text: str) -> dict[str, Any]:
     if isinstance(fields, dict):
         mdc = fields.get("mdc") if isinstance(fields.get("mdc"), dict) else {}
         row = {"_msg": fields.get("message") or fields.get("msg") or text, **(mdc or {}), **fields}
+        if "traceId" in row:
+            row.setdefault("request_id", row["traceId"])
         said = str(fields.get("level") or fields.get("severity") or fields.get("error_severity") or "").lower()
         row["level"] = ALSO.get(said, said)
     return {**row, "_time": time, "service": service, **({"replica": replica} if replica else {})}
@@ -147,6 +151,8 @@ def fits(asked: Asked, row: Mapping[str, Any]) -> bool:
     if asked.levels and row.get("level") not in asked.levels:
         return False
     if asked.request_id and row.get("request_id") != asked.request_id:
+        return False
+    if row.get("kind") == SPAN:
         return False
     try:
         return not asked.grep or any(re.search(asked.grep, str(row.get(name, ""))) for name in SEARCHED)

@@ -45,6 +45,9 @@ def placeholders(settings: Settings, ports: Mapping[str, int]) -> dict[str, str]
         "CC03_LOGS_RETENTION": settings.retention.logs,
         "CC03_LOGS_BYTES": str(disk_bytes(settings.retention.logs_size)),
         "CC03_LOGS_DAYS": str(age_days(settings.retention.logs)),
+        # nginx refuses a share of 0 %.
+        "CC03_TRACES_OFF": "" if settings.traces.sample else "# ",
+        "CC03_TRACES_PERCENT": str(settings.traces.sample),
     }
 
 

@@ -224,6 +224,14 @@ class Logs(Keys):
     )  # fmt: skip
 
 
+class Traces(Keys):
+    sample: int = Field(
+        default=10, ge=0, le=100,
+        description="Percentage of requests for the API and for logins of which the services record how long each step took "
+        "(docs/how-to/traces.md).",
+    )  # fmt: skip
+
+
 class Settings(Keys):
     """The operator's choices, checked."""
 
@@ -253,6 +261,7 @@ class Settings(Keys):
     retention: Retention = Retention()
     hooks: Hooks = Hooks()
     logs: Logs = Logs()
+    traces: Traces = Traces()
     _source: Path = PrivateAttr(Path("config/stack.yaml"))
     _own_project: bool = PrivateAttr(True)
 

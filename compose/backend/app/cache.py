@@ -14,7 +14,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from app import metrics
+from app import metrics, tracing
 from app.settings import Settings
 from app.tls import Tls
 
@@ -107,7 +107,7 @@ def create_client(settings: Settings, tls: Tls) -> redis.Redis:
         retry=Retry(NoBackoff(), 0),
         client_name="cc03-backend",
     )
-    return redis.Redis(connection_pool=pool)
+    return tracing.Redis(connection_pool=pool)
 
 
 class ItemCache:

@@ -6,6 +6,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from app.settings import Settings
 from app.tls import Files
+from app.tracing import Cursor
 
 
 def conninfo(settings: Settings, application_name: str, **extra: str) -> str:
@@ -41,7 +42,7 @@ def create_pool(settings: Settings) -> AsyncConnectionPool:
     )
     return AsyncConnectionPool(
         conninfo(settings, "cc03-backend", options=options),
-        kwargs={"autocommit": True, "row_factory": dict_row},
+        kwargs={"autocommit": True, "row_factory": dict_row, "cursor_factory": Cursor},
         min_size=1,
         max_size=settings.database_pool_max,
         # No bound on the queue (max_waiting): clients that have given up stay in it until a connection comes, and where it is

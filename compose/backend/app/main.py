@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from app import browser_errors, events, health, metrics, probe, problems
+from app import browser_errors, events, health, metrics, probe, problems, tracing
 from app.auth import dependencies as auth
 from app.auth.jwks import RealmKeys, fetcher
 from app.auth.tokens import TokenVerifier
@@ -50,7 +50,15 @@ def create_app(settings: Settings, tls: Tls) -> FastAPI:
         # For bodies of undeclared length; declared ones are refused in middleware.py.
         max_body_size=MAX_BODY,
         # Request metrics and logs are our own (middleware.py); unused hooks cost on every request.
-        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
+        telemetry={
+            "tracing": True,
+            "tracer_provider": tracing.PROVIDER,
+            "exclude": tracing.excluded,
+            "operation_spans": True,
+            "metrics": False,
+            "logs": False,
+            "auto_configure": False,
+        },
     )
     problems.install(app)
     for router in ROUTERS:

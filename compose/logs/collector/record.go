@@ -76,6 +76,9 @@ func record(service, replica string, p part) []byte {
 	}
 	if len(text) > 0 && text[0] == '{' && parse(text, &fields) == nil {
 		lift(fields)
+		if fields["kind"] == "span" {
+			spansRead.add(1)
+		}
 	} else {
 		fields = plain(text)
 	}
@@ -124,8 +127,11 @@ func encode(fields map[string]any, service, replica string, p part) []byte {
 // lift brings the fields that every query uses to their common names, whatever the program calls them.
 func lift(row map[string]any) {
 	if _, ok := row["request_id"]; !ok {
-		if mdc, ok := row["mdc"].(map[string]any); ok && mdc["request_id"] != nil {
-			row["request_id"] = mdc["request_id"]
+		// Keycloak's lines have the trace id, which is the request id (config/nginx/tracing.conf).
+		if mdc, ok := row["mdc"].(map[string]any); ok {
+			if id := first(mdc, "request_id", "traceId"); id != nil {
+				row["request_id"] = id
+			}
 		}
 	}
 	level, _ := first(row, "level", "severity", "lvl", "error_severity").(string)

@@ -40,6 +40,21 @@ func TestJSONFieldsAreLifted(t *testing.T) {
 	}
 }
 
+func TestTraceOfALineIsItsRequest(t *testing.T) {
+	text := `{"level":"INFO","message":"m","mdc":{"traceId":"4bf92f3577b34da6a3ce929d0e0e4736","spanId":"1"}}`
+	if row := recorded(t, "keycloak", part{time: stamp, text: []byte(text)}); row["request_id"] != "4bf92f3577b34da6a3ce929d0e0e4736" {
+		t.Fatalf("got %v", row)
+	}
+}
+
+func TestSpansAreCounted(t *testing.T) {
+	before := spansRead.value.Load()
+	row := recorded(t, "backend", part{time: stamp, text: []byte(`{"kind":"span","level":"info","message":"GET","span_id":"1"}`)})
+	if spansRead.value.Load() != before+1 || row["_msg"] != "GET" || row["span_id"] != "1" {
+		t.Fatalf("got %v", row)
+	}
+}
+
 func TestPlainTextKeepsItsText(t *testing.T) {
 	row := recorded(t, "postgres", part{time: stamp, text: []byte("FATAL: no such role")})
 	if row["_msg"] != "FATAL: no such role" || row["level"] != "fatal" {

@@ -44,7 +44,7 @@ type sender struct {
 }
 
 func newSender(base, folder string) *sender {
-	query := url.Values{"_stream_fields": {"service,level"}, "_time_field": {"_time"}, "_msg_field": {"_msg"}}
+	query := url.Values{"_stream_fields": {"service,level,kind"}, "_time_field": {"_time"}, "_msg_field": {"_msg"}}
 	return &sender{url: base + "?" + query.Encode(), folder: folder, client: &http.Client{Timeout: answerIn}, pause: time.Second}
 }
 

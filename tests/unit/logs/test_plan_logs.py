@@ -23,14 +23,14 @@ def asked(
 @pytest.mark.parametrize(
     ("question", "expected"),
     [
-        (asked(), "_time:>=2026-01-31T11:45:00Z"),
-        (asked("nginx", "2d"), '_time:>=2026-01-29T12:00:00Z service:in("nginx")'),
-        (asked("backend, nginx"), '_time:>=2026-01-31T11:45:00Z service:in("backend", "nginx")'),
-        (asked(request_id="ab-1"), '_time:>=2026-01-31T11:45:00Z request_id:="ab-1"'),
-        (asked(since="2h", until="1h"), "_time:[2026-01-31T10:00:00Z, 2026-01-31T11:00:00Z)"),
-        (asked(until="2026-01-31T10:00"), "_time:[2026-01-31T09:45:00Z, 2026-01-31T10:00:00Z)"),
-        (asked(since="2026-01-30T23:00+09:00"), "_time:>=2026-01-30T14:00:00Z"),
-        (asked(level="warning"), '_time:>=2026-01-31T11:45:00Z level:in("warn", "error", "fatal")'),
+        (asked(), "_time:>=2026-01-31T11:45:00Z !kind:=span"),
+        (asked("nginx", "2d"), '_time:>=2026-01-29T12:00:00Z !kind:=span service:in("nginx")'),
+        (asked("backend, nginx"), '_time:>=2026-01-31T11:45:00Z !kind:=span service:in("backend", "nginx")'),
+        (asked(request_id="ab-1"), '_time:>=2026-01-31T11:45:00Z !kind:=span request_id:="ab-1"'),
+        (asked(since="2h", until="1h"), "_time:[2026-01-31T10:00:00Z, 2026-01-31T11:00:00Z) !kind:=span"),
+        (asked(until="2026-01-31T10:00"), "_time:[2026-01-31T09:45:00Z, 2026-01-31T10:00:00Z) !kind:=span"),
+        (asked(since="2026-01-30T23:00+09:00"), "_time:>=2026-01-30T14:00:00Z !kind:=span"),
+        (asked(level="warning"), '_time:>=2026-01-31T11:45:00Z !kind:=span level:in("warn", "error", "fatal")'),
     ],
 )
 def test_query_of_the_store(question: Asked, expected: str) -> None:
@@ -42,8 +42,8 @@ def test_query_quotes_what_is_looked_for() -> None:
 
 
 def test_lines_to_come_have_no_times() -> None:
-    assert live_query(asked()) == "*"
-    assert live_query(asked("nginx")) == 'service:in("nginx")'
+    assert live_query(asked()) == "!kind:=span"
+    assert live_query(asked("nginx")) == '!kind:=span service:in("nginx")'
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Traces: the way of a request through the services, from spans that the log store keeps as records."""
