@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json as json_module
 import shutil
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from invoke import Context
 
-from ops.cli.command import verb
+from ops.cli.command import print_json, verb
 from ops.cli.execute import Operation, execute, planned
 from ops.core.errors import UsageProblem
 
@@ -47,7 +46,7 @@ def check(c: Context, folder: str, frontend: bool = False, json: bool = False) -
     with show.err.status(f"{part}: containers start") as status, stage(project, part, status.update) as held:
         found = list(try_rows(held, lambda name: status.update(f"{part}: {name}")))
     if json:
-        print(json_module.dumps(_as_json(found), indent=2))
+        print_json(_as_json(found))
     else:
         _show(found)
     if bad := [one for one in found if one.bad]:
@@ -100,11 +99,10 @@ def _as_json(found: Iterable[Found]) -> Sequence[dict[str, object]]:
 
 def _show(found: Iterable[Found]) -> None:
     from rich.markup import escape
-    from rich.table import Table
 
     from ops.cli import show
 
-    drawn = Table("ROW", "RESULT", "FOUND", box=None, pad_edge=False)
+    drawn = show.table("ROW", "RESULT", "FOUND")
     for one in found:
         drawn.add_row(one.row.name, _MARK[one.result], escape(one.said))
         if one.bad:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from invoke import Context
 
-from ops.cli.command import verb
+from ops.cli.command import print_json, verb
 from ops.core.errors import OpsError, UsageProblem
 
 if TYPE_CHECKING:
@@ -65,7 +65,6 @@ def broken(verdict: Verdict) -> OpsError:
 })  # fmt: skip
 def log(c: Context, json: bool = False, limit: int = LIMIT, verb: str | None = None) -> None:
     """List who changed this host, when and how it ended."""
-    import json as json_module
 
     from ops.audit_log import record as audit
     from ops.cli import show
@@ -76,7 +75,7 @@ def log(c: Context, json: bool = False, limit: int = LIMIT, verb: str | None = N
     state = open_project().state
     found = [change for change in audit.changes(state) if verb in (None, change["verb"])][-limit:]
     if json:
-        print(json_module.dumps(found, indent=2))
+        print_json(found)
         return
     show.out.print(table(found) if found else f"no change by inv {verb}" if verb else "nothing has been changed yet")
     if audit.verify(state).findings:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_module
 import time
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -27,7 +26,7 @@ from ops.backup.sets import (
     to_prove,
 )
 from ops.backup.steps import ARCHIVE, ProveHostArchive, RunJob
-from ops.cli.command import verb
+from ops.cli.command import print_json, verb
 from ops.cli.execute import Decision, Operation, execute, locked
 from ops.core.errors import OpsError, UsageProblem, did_you_mean
 from ops.core.plan import Described, Plan, Step
@@ -112,23 +111,22 @@ def list_sets(c: Context, json: bool = False) -> None:
     found, kept = status(project), newest_first(safeties(project))
     if json:
         content = {**asdict(found), "safety": [asdict(one) for one in kept]}
-        print(json_module.dumps(content, indent=2, default=lambda value: value.isoformat()))
+        print_json(content)
     else:
         _show(found, kept)
 
 
 def _show(found: Status, kept: list[Safety]) -> None:
     from rich.markup import escape
-    from rich.table import Table
 
     from ops.cli import show
 
-    drawn = Table("SET", "AGE", "KIND", "SIZE", "ADDED", "INSIDE", "PROVED", "WHERE", box=None, pad_edge=False)
+    drawn = show.table("SET", "AGE", "KIND", "SIZE", "ADDED", "INSIDE", "PROVED", "WHERE")
     for row in rows(found, datetime.now(UTC)):
         drawn.add_row(*row)
     show.out.print(drawn)
     if len(found.repositories) > 1:
-        table = Table("REPOSITORY", "KIND", "SETS", "NEWEST", "USED", "FREE", "", box=None, pad_edge=False)
+        table = show.table("REPOSITORY", "KIND", "SETS", "NEWEST", "USED", "FREE", "")
         for row in places(found, datetime.now(UTC)):
             table.add_row(*map(escape, row))
         show.out.print(table)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json as json_module
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from invoke import Context
 
-from ops.cli.command import verb
+from ops.cli.command import print_json, verb
 from ops.cli.execute import Decision, Operation, Revert, execute, planned
 from ops.core.errors import OpsError, UsageProblem
 
@@ -42,7 +41,7 @@ def show_certificates(c: Context, json: bool = False) -> None:
     findings += filter(None, [facts.renewal_problem(project.state)])
     if json:
         content = {"certificates": [row.as_json() for row in rows], "authorities": authorities, "findings": findings}
-        print(json_module.dumps(content, indent=2))
+        print_json(content)
     else:
         show.out.print(_table(rows))
         for one in authorities:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 import inspect
+import json
 import os
 import signal
 import sys
@@ -158,6 +159,11 @@ def options_for(
     raise UsageProblem(
         "--dry cannot show what this command would do", "it has no plan, so nothing was done", "inv --list names the others"
     )
+
+
+def print_json(value: Any) -> None:
+    """What --json prints. Times are in ISO format."""
+    print(json.dumps(value, indent=2, default=lambda one: one.isoformat()))
 
 
 def whole_number(word: object, name: str) -> int:

@@ -53,13 +53,18 @@ def loosened(plan: Plan) -> None:
 
 def _changes(plan: Plan) -> Table:
     """What the plan means for each service, and for those who use it."""
-    table = Table("SERVICE", "WHAT", "INTERRUPTION", "WHY", box=None, pad_edge=False)
+    drawn = table("SERVICE", "WHAT", "INTERRUPTION", "WHY")
     for change in plan.changes:
         gap = "none"
         if change.gap_seconds:
             gap = f"about {change.gap_seconds:.0f} s" + (f": {change.whom}" if change.whom else "")
-        table.add_row(change.service, change.action, escape(gap), escape(change.why))
-    return table
+        drawn.add_row(change.service, change.action, escape(gap), escape(change.why))
+    return drawn
+
+
+def table(*columns: str, **options: Any) -> Table:
+    """An empty table in the form of all commands. options: of rich's Table."""
+    return Table(*columns, box=None, pad_edge=False, **options)
 
 
 def aside(text: str) -> None:

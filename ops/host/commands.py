@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json as json_module
 from dataclasses import asdict
 from pathlib import Path
 
 from invoke import Context
 
-from ops.cli.command import verb
+from ops.cli.command import print_json, verb
 from ops.core import files
 from ops.core.errors import HostLacks
 from ops.core.machine import host_facts
@@ -32,7 +31,7 @@ def doctor(c: Context, json: bool = False) -> None:
 
     found = findings(look_around(open_project(root_needed=False)))
     if json:
-        print(json_module.dumps([asdict(finding) for finding in found], indent=2))
+        print_json([asdict(finding) for finding in found])
     else:
         for finding in found:
             meaning = f": {finding.meaning}" if finding.meaning else ""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from invoke import Context
 
-from ops.cli.command import verb
+from ops.cli.command import print_json, verb
 from ops.cli.execute import Operation, execute, planned
 
 if TYPE_CHECKING:
@@ -60,9 +60,6 @@ def list_images(c: Context, json: bool = False) -> None:
 
     Tag, size, and whether this host has it.
     """
-    import json as json_module
-
-    from rich.table import Table
 
     from ops.cli import show
     from ops.project import open_project
@@ -75,9 +72,9 @@ def list_images(c: Context, json: bool = False) -> None:
             {"service": name, "image": image.tag, "present": image.tag in sizes, "id": have.get(image.tag, "")}
             for name, image in project.images.items()
         ]
-        print(json_module.dumps(rows, indent=2))
+        print_json(rows)
         return
-    drawn = Table("SERVICE", "IMAGE", "SIZE", "HERE", box=None, pad_edge=False)
+    drawn = show.table("SERVICE", "IMAGE", "SIZE", "HERE")
     for name, image in project.images.items():
         here = "[green]yes[/green]" if image.tag in sizes else "[yellow]no[/yellow]"
         drawn.add_row(name, image.tag, _amount(sizes[image.tag]) if image.tag in sizes else "–", here)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json as json_module
 import time
 from typing import TYPE_CHECKING
 
 from invoke import Context
 
-from ops.cli.command import verb
+from ops.cli.command import print_json, verb
 from ops.core.errors import HostLacks, OpsError
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ def diagnose(c: Context, json: bool = False) -> None:
     diagnosis = decide.diagnose(look(must_run(must_exist(open_project()))))
     seconds = time.monotonic() - began
     if json:
-        print(json_module.dumps(as_json(diagnosis, seconds), indent=2))
+        print_json(as_json(diagnosis, seconds))
     else:
         _show(diagnosis, seconds)
     if diagnosis.findings:

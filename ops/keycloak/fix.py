@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_module
 import sys
 import time
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from invoke import Context
 
-from ops.cli.command import described, verb
+from ops.cli.command import described, print_json, verb
 from ops.cli.execute import Decision, Operation, execute, locked
 from ops.core.errors import HostLacks, NeedsPerson, OpsError
 from ops.core.plan import Plan
@@ -56,7 +55,7 @@ def fix(c: Context, plan: bool = False, yes: bool = False, json: bool = False) -
     if plan:
         run.show_plan()
         if json:
-            print(json_module.dumps(run.as_json(planned=True), indent=2))
+            print_json(run.as_json(planned=True))
         return
     project.host.prepare()
     try:
@@ -68,7 +67,7 @@ def fix(c: Context, plan: bool = False, yes: bool = False, json: bool = False) -
         raise run.problem from problem
     finally:
         if json:
-            print(json_module.dumps(run.as_json(planned=False), indent=2))
+            print_json(run.as_json(planned=False))
 
 
 def escape(text: str) -> str:

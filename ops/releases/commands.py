@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json as json_module
 from typing import TYPE_CHECKING, Any
 
 from invoke import Context
 
-from ops.cli.command import verb, whole_number
+from ops.cli.command import print_json, verb, whole_number
 from ops.core.errors import HostLacks
 
 if TYPE_CHECKING:
@@ -59,19 +58,17 @@ def list_releases(c: Context, json: bool = False) -> None:
 
     When, by whom, outcome, duration, failed requests.
     """
-    from rich.table import Table
-
     from ops.cli import show
     from ops.project import open_project
 
     found = _read(open_project().state)
     if json:
-        print(json_module.dumps(found, indent=2))
+        print_json(found)
         return
     if not found:
         show.out.print("no release yet; [bold]inv deploy[/bold] makes the first one")
         return
-    drawn = Table("", "RELEASE", "AT", "BY", "COMMIT", "OUTCOME", "TOOK", "FAILED", "SIZE", box=None, pad_edge=False)
+    drawn = show.table("", "RELEASE", "AT", "BY", "COMMIT", "OUTCOME", "TOOK", "FAILED", "SIZE")
     for row in found:
         commit = (row["commit"] or "–")[:8] + ("+" if row["dirty"] else "")
         outcome = row["outcome"] if row["intact"] else "damaged"
@@ -113,9 +110,7 @@ def show_release(c: Context, release: int, json: bool = False) -> None:
     kept = _kept(state, whole_number(release, "RELEASE"))
     tries = [entry for entry in activations(state) if entry.release == kept.number]
     if json:
-        print(json_module.dumps(
-            {**kept.manifest, "intact": kept.intact, "activations": [entry.__dict__ for entry in tries]}, indent=2
-        ))  # fmt: skip
+        print_json({**kept.manifest, "intact": kept.intact, "activations": [entry.__dict__ for entry in tries]})
         return
     manifest = kept.manifest
     sealed = "intact" if kept.intact else "[red]damaged: its files are not what was sealed[/red]"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_module
 import sys
 import time
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from invoke import Context
 
-from ops.cli.command import verb
+from ops.cli.command import print_json, verb
 from ops.cli.execute import Operation, execute, planned
 from ops.core.errors import HostLacks, OpsError, UsageProblem
 
@@ -40,7 +39,7 @@ def show_secrets(c: Context, json: bool = False) -> None:
     project = must_exist(open_project())
     rows, rest = survey(project), at_rest(project.state)
     if json:
-        print(json_module.dumps({"secrets": [row.as_json() for row in rows], "at_rest": rest}, indent=2))
+        print_json({"secrets": [row.as_json() for row in rows], "at_rest": rest})
     else:
         _draw(rows)
         if rest:
@@ -54,11 +53,9 @@ def show_secrets(c: Context, json: bool = False) -> None:
 
 
 def _draw(rows: Sequence[Row]) -> None:
-    from rich.table import Table
-
     from ops.cli import show
 
-    drawn = Table("SECRET", "VERSION", "AGE", "SINCE RELEASE", "CHECKED BY", "USED BY", "ROTATED BY", box=None, pad_edge=False)
+    drawn = show.table("SECRET", "VERSION", "AGE", "SINCE RELEASE", "CHECKED BY", "USED BY", "ROTATED BY")
     for row in rows:
         age = "–" if row.age_days is None else f"{row.age_days:.0f} d"
         drawn.add_row(
@@ -232,7 +229,7 @@ def check(c: Context, json: bool = False) -> None:
 
     found = search(must_exist(open_project()))
     if json:
-        print(json_module.dumps(found.as_json(), indent=2))
+        print_json(found.as_json())
     else:
         show.out.print(f"searched for {found.secrets} secrets in {found.places} places, {found.read_bytes / 1e6:.0f} MB")
         for note in found.notes:

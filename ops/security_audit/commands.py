@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from invoke import Context
 
-from ops.cli.command import verb
+from ops.cli.command import print_json, verb
 from ops.core.errors import OpsError
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ def walls(
 
     Checks numbered controls of what runs. Exit code 1 on a finding without an exception.
     """
-    import json as json_module
 
     from ops.core.files import destination
     from ops.project import must_exist, open_project
@@ -47,7 +46,7 @@ def walls(
     found = audited(project, PARTS if advisories else PARTS - ADVISORIES)
     seconds = time.monotonic() - began
     if json:
-        print(json_module.dumps(as_json(found, seconds), indent=2))
+        print_json(as_json(found, seconds))
     else:
         _show(found, seconds)
     if page is not None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, replace
 from datetime import datetime
-from json import dumps
 from typing import TYPE_CHECKING
 
 from invoke import Context
 
-from ops.cli.command import verb
+from ops.cli.command import print_json, verb
 from ops.core.errors import HostLacks, OpsError
 from ops.status.facts import STYLE, Row, age, collect, title
 
@@ -103,7 +102,7 @@ def status(c: Context, json: bool = False, watch: bool = False, check: bool = Fa
         return
     rows = collect(project)
     if json:
-        print(_as_json(rows))
+        print_json([asdict(row) for row in rows])
     else:
         show.out.print(screen(project, rows))
     if check:
@@ -119,10 +118,6 @@ def _refuse_ill(rows: list[Row]) -> None:
             "; ".join(f"{row.replica}: {row.reason or row.state}" for row in ill[:3]),
             "inv status; inv start, where the stack was stopped",
         )  # fmt: skip
-
-
-def _as_json(rows: list[Row]) -> str:
-    return dumps([asdict(row) for row in rows], indent=2)
 
 
 @verb(
@@ -164,7 +159,7 @@ def open_urls(c: Context, password: bool = False, json: bool = False) -> None:
         "Keycloak administration": f"{ops}/auth/admin/",
     }
     if json:
-        print(dumps({**urls, "first_login": {"user": "operator", "password_file": str(kept)}}, indent=2))
+        print_json({**urls, "first_login": {"user": "operator", "password_file": str(kept)}})
         return
     drawn = Table.grid(padding=(0, 3))
     for name, url in urls.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_module
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from invoke import Context, Exit
 
-from ops.cli.command import verb
+from ops.cli.command import print_json, verb
 from ops.core.errors import HostLacks, UsageProblem
 
 if TYPE_CHECKING:
@@ -70,9 +69,9 @@ def plan(c: Context, file: str | None = None, check: bool = False, json: bool = 
     doomed = {(one.kind, one.name) for one in changes if one.action == "delete"}
     found = undeclared(declaration.realm, live) if live else {}
     if json:
-        print(json_module.dumps({
+        print_json({
             "realm": declaration.name, "changes": [dict(one.as_json()) for one in changes], "undeclared": found,
-        }, indent=2))  # fmt: skip
+        })  # fmt: skip
     else:
         for one in changes:
             show.out.print(escape(one.described()), style="red" if one.action == "delete" else None)

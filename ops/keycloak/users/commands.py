@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_module
 import re
 from collections.abc import Iterable
 from dataclasses import asdict, replace
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from invoke import Context
 
-from ops.cli.command import verb
+from ops.cli.command import print_json, verb
 from ops.cli.execute import confirm, recorded
 from ops.core.errors import UsageProblem, did_you_mean
 
@@ -66,7 +65,7 @@ def user(  # noqa: PLR0913, PLR0917  (each one is an option)
     else:
         outcome = _change(project, users, asked, yes)
         if json:
-            print(json_module.dumps({"action": asked.action, "name": asked.name, **outcome}, indent=2))
+            print_json({"action": asked.action, "name": asked.name, **outcome})
         else:
             _tell(asked, outcome)
 
@@ -155,16 +154,15 @@ def _change(project: Project, users: Users, asked: Asked, yes: bool) -> dict[str
 
 def _show(users: Users, asked: Asked, as_json: bool) -> None:
     from rich.markup import escape
-    from rich.table import Table
 
     from ops.cli import show
     from ops.keycloak.users.users import detail_lines
 
     found = users.details(users.must_find(asked.name))
     if as_json:
-        print(json_module.dumps(found, indent=2))
+        print_json(found)
         return
-    table = Table(box=None, pad_edge=False, show_header=False)
+    table = show.table(show_header=False)
     for line in detail_lines(found):
         table.add_row(*map(escape, line))
     show.out.print(table)
@@ -200,16 +198,15 @@ def _tell(asked: Asked, outcome: dict[str, Any]) -> None:
 
 def _list(users: Users, asked: Asked, as_json: bool) -> None:
     from rich.markup import escape
-    from rich.table import Table
 
     from ops.cli import show
     from ops.keycloak.users.users import row
 
     found = users.list(asked.search)
     if as_json:
-        print(json_module.dumps([asdict(one) for one in found], indent=2))
+        print_json([asdict(one) for one in found])
         return
-    table = Table("NAME", "E-MAIL", "ROLES", "ENABLED", "LAST LOGIN", "SESSIONS", "MUST", box=None, pad_edge=False)
+    table = show.table("NAME", "E-MAIL", "ROLES", "ENABLED", "LAST LOGIN", "SESSIONS", "MUST")
     for one in found:
         table.add_row(*map(escape, row(one)))
     show.out.print(table)

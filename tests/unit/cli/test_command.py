@@ -8,13 +8,14 @@ import stat
 import sys
 import tempfile
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from invoke import Collection, Context, Program
 
 from ops.cli import command as common
-from ops.cli.command import verb
+from ops.cli.command import print_json, verb
 from ops.core.errors import OpsError
 from tests.unit.builders import REPOSITORY
 
@@ -224,3 +225,9 @@ def test_report_follows_no_link_that_another_account_has_laid(everybodys: Path, 
 
     assert victim.read_text() == "untouched"
     assert second != first
+
+
+def test_json_is_indented_and_has_times_in_iso_format(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"at": datetime(2026, 1, 31, tzinfo=UTC)})
+
+    assert capsys.readouterr().out == '{\n  "at": "2026-01-31T00:00:00+00:00"\n}\n'
