@@ -2,6 +2,7 @@
 
 from invoke import Collection
 
+from ops.alerts import commands as alerts
 from ops.application import commands as app
 from ops.audit_log import commands as audit_log
 from ops.backup import commands as backup
@@ -43,6 +44,7 @@ namespace = Collection(
     lifecycle.destroy,
     host.doctor,
     images.build,
+    Collection("alerts", alerts.show_alerts, alerts.silence, alerts.test, alerts.credentials),
     Collection("app", app.check, app.new),
     Collection("images", images.list_images, images.save, images.load, images.prune),
     Collection("releases", releases.list_releases, releases.show_release, releases.diff),

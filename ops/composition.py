@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from ops.alerts.change import announce
 from ops.audit_log.record import record_change
 from ops.backup.around import archive, follow_change, refuse_unfinished
 from ops.certificates.folder import good_names
@@ -25,7 +26,7 @@ from ops.store.versions import all_accepted, secret_versions
 WHILE_LOCKED = (refuse_unfinished, keep_current)
 """Entered once the project's lock is held, left before it is released. Given the project, the command, and where notes go."""
 
-WHILE_EXECUTING = (write_after, follow_change, warn_of_host_network, record_change, run_around)
+WHILE_EXECUTING = (write_after, follow_change, warn_of_host_network, record_change, run_around, announce)
 """Entered in this order before the first step of a plan, left in the opposite one after the last."""
 
 AFTER_STEP = (sync,)

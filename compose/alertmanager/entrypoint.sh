@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 set -euo pipefail
-# One instance: no gossip. The external URL is what the links in notifications begin with.
+# One instance: no gossip. The external URL is what the links in notifications begin with. Metrics tell receivers apart, which
+# `inv alerts.test` needs.
 exec prometheus-alertmanager \
   --config.file=/etc/cc03/current/alertmanager.yml \
   --storage.path=/var/lib/alertmanager \
@@ -10,4 +11,5 @@ exec prometheus-alertmanager \
   --web.config.file=/etc/cc03/current/web.yml \
   --web.external-url="$(</etc/cc03/current/external-url)" \
   --web.route-prefix=/alertmanager \
+  --enable-feature=receiver-name-in-metrics \
   --log.format=json

@@ -8,11 +8,10 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from ops.core import files
 from ops.core.errors import UsageProblem
 from ops.project import Project
 from ops.stack.repositories import Repository, read_credentials
-from ops.store.versions import newest, next_version, path_of
+from ops.store.versions import keep_issued
 
 
 def read_file(path: Path) -> str:
@@ -31,19 +30,7 @@ def read(kind: str, path: Path) -> dict[str, str]:
 
 def keep(project: Project, repository: Repository, values: Mapping[str, str]) -> bool:
     """A new version of each part in the state folder (0600); whether that changed anything. `inv deploy` hands it over."""
-    if values == present(project, repository):
-        return False
-    for part, name in repository.secrets.items():
-        folder = project.state.secrets / name
-        folder.mkdir(mode=0o700, exist_ok=True)
-        files.write(folder / str(next_version(project.state, name)), values[part], mode=0o600)
-    return True
-
-
-def present(project: Project, repository: Repository) -> dict[str, str]:
-    """What this host has of them."""
-    held = {part: (name, newest(project.state, name)) for part, name in repository.secrets.items()}
-    return {part: path_of(project.state, name, number).read_text() for part, (name, number) in held.items() if number}
+    return keep_issued(project.state, {name: values[part] for part, name in repository.secrets.items()})
 
 
 def key_pair() -> tuple[str, str]:

@@ -161,7 +161,10 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "status", "slo", "deploy", "rollback", "scale", "logs", "trace", "open", "restart", "stop", "start",
         "releases.list", "releases.show", "releases.diff",
     ),
-    "When something is wrong": ("doctor", "keycloak.diagnose", "keycloak.fix", "restore", "destroy"),
+    "When something is wrong": (
+        "alerts.show", "alerts.silence", "alerts.test", "alerts.credentials", "doctor", "keycloak.diagnose", "keycloak.fix",
+        "restore", "destroy",
+    ),
     "Data": ("backup.make", "backup.list", "backup.verify", "backup.prune", "backup.key", "backup.credentials"),
     "Security": (
         "audit.walls", "audit.log", "audit.verify", "certs.show", "certs.rotate", "certs.ca", "certs.acme", "certs.import",

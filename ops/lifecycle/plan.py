@@ -19,8 +19,8 @@ from ops.deploy.steps import (
 )
 from ops.lifecycle.steps import RemoveFirewall, RemoveState, RemoveVolume
 from ops.secrets.steps import RemoveSecret
+from ops.stack.applied_settings import issued
 from ops.stack.model import Seen, Stack
-from ops.stack.repositories import given
 
 
 def stop_order(stack: Stack, slots: list[str]) -> list[tuple[str, ...]]:
@@ -127,4 +127,4 @@ def _belongs(name: str, stack: Stack) -> bool:
     Credentials of repositories count whether these are still declared or not.
     """
     rest, _, version = name.removeprefix(f"{stack.project}-").rpartition("-")
-    return name.startswith(f"{stack.project}-") and version.isdigit() and (rest in stack.secrets or bool(given(rest)))
+    return name.startswith(f"{stack.project}-") and version.isdigit() and (rest in stack.secrets or bool(issued(rest)[0]))

@@ -171,6 +171,10 @@ class Monitoring:
             for one in self._prometheus("targets", method="GET", state="active")["activeTargets"]
         ]  # fmt: skip
 
+    def values(self) -> list[tuple[Mapping[str, str], float]]:
+        """Labels and value of each alert that is pending or fires, by Prometheus' own labels."""
+        return [(one["labels"], float(one["value"])) for one in self._prometheus("alerts", method="GET")["alerts"]]
+
     def _prometheus(self, path: str, *, method: str = "POST", **fields: Any) -> Any:
         where = {"data" if method == "POST" else "params": {name: value for name, value in fields.items() if value is not None}}
         return self._json(PROMETHEUS, method, f"/prometheus/api/v1/{path}", **where)["data"]
@@ -184,9 +188,12 @@ class Monitoring:
         """Expired ones too, as long as Alertmanager keeps them."""
         return [_silence(one) for one in self._json(ALERTMANAGER, "GET", "/alertmanager/api/v2/silences")]
 
-    def silence(self, matchers: tuple[Matcher, ...], starts: float, ends: float, by: str, comment: str) -> str:
-        """Add a silence; its id."""
+    def silence(
+        self, matchers: tuple[Matcher, ...], starts: float, ends: float, by: str, comment: str, silence: str = ""
+    ) -> str:  # fmt: skip
+        """Add a silence, or change the one with this id; its id."""
         body = {
+            **({"id": silence} if silence else {}),
             "matchers": [{"name": m.name, "value": m.value, "isEqual": m.equal, "isRegex": m.regex} for m in matchers],
             "startsAt": _stamp(starts), "endsAt": _stamp(ends), "createdBy": by, "comment": comment,
         }  # fmt: skip
@@ -195,6 +202,14 @@ class Monitoring:
     def expire(self, silence: str) -> None:
         """End a silence now."""
         self._ask(ALERTMANAGER, "DELETE", f"/alertmanager/api/v2/silence/{silence}")
+
+    def post_alert(self, labels: Mapping[str, str], annotations: Mapping[str, str], ends: float) -> None:
+        """Have Alertmanager take an alert that fires from now on until then."""
+        body = [{"labels": dict(labels), "annotations": dict(annotations), "endsAt": _stamp(ends)}]
+        self._ask(ALERTMANAGER, "POST", "/alertmanager/api/v2/alerts", json=body)
+
+    def alertmanager_metrics(self) -> str:
+        return self._ask(ALERTMANAGER, "GET", "/alertmanager/metrics").text
 
     def receivers(self) -> list[str]:
         return [str(one["name"]) for one in self._json(ALERTMANAGER, "GET", "/alertmanager/api/v2/receivers")]

@@ -10,9 +10,9 @@ from ops.core.plan import Step
 from ops.deploy.participant import Participant
 from ops.secrets import plan
 from ops.secrets.steps import GenerateSecret, StoreSecret
+from ops.stack.applied_settings import issued
 from ops.stack.model import Seen, Service
 from ops.stack.render import secret_name
-from ops.stack.repositories import given
 from ops.stack.wanted import Wanted
 
 if TYPE_CHECKING:
@@ -35,12 +35,9 @@ class Secrets(Participant):
         for name in sorted({*mounted, *(secret for service in configured for secret in service.api_secrets)}):
             version = wanted.versions[name]
             made = seen.secret_versions.get(name, 0) >= version
-            if not made and (repository := given(name)):
-                raise HostLacks(
-                    f"the credentials of the repository {repository} are not on this host",
-                    "stack.yaml names it, and nobody has given them",
-                    f"inv backup.credentials {repository} FILE",
-                )  # fmt: skip
+            what, command = issued(name)
+            if not made and what:
+                raise HostLacks(f"this host does not have {what}", "stack.yaml names it, and nobody has given them", command)
             generate = GenerateSecret(f"generate {name}", f"generate secret {name}", name=name, version=version)
             if not made:
                 steps.append(generate)

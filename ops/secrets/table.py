@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from ops.core.errors import HostLacks, UsageProblem, did_you_mean
+from ops.stack.applied_settings import issued
 from ops.stack.model import Account, Stack
-from ops.stack.repositories import given
 
 OPS_CLIENT = "cc03-ops"
 """Name of Keycloak's client in whose name the commands administer it."""
@@ -135,9 +135,9 @@ _BY_NAME = {one.secret: one for one in TARGETS}
 
 def target_named(secret: str) -> Target:
     """Raises UsageProblem, with a suggestion, where there is no such secret."""
-    if repository := given(secret):
-        command = f"inv backup.credentials {repository} FILE, then inv deploy"
-        return Target(secret, NOBODY, instead="it is issued elsewhere", command=command)
+    what, command = issued(secret)
+    if what:
+        return Target(secret, NOBODY, instead="it is issued elsewhere", command=f"{command}, then inv deploy")
     if secret not in _BY_NAME:
         raise UsageProblem(f'there is no secret "{secret}"', did_you_mean(secret, _BY_NAME), "inv secrets")
     return _BY_NAME[secret]

@@ -12,8 +12,10 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ops.stack import alert_receivers
+from ops.stack.alert_receivers import BASE, alertmanager_files
 from ops.stack.model import EDGE
-from ops.stack.repositories import OUTWARD, Repository
+from ops.stack.repositories import OUTWARD, Repository, given
 from ops.stack.settings import Settings
 
 # ---- Backups
@@ -72,7 +74,7 @@ def repositories_conf(own: str, number: int) -> str:
 
 
 def with_settings(service: str, files: Mapping[str, str], settings: Settings) -> dict[str, str]:
-    """Mounted configuration of one service, with what the settings say about backups."""
+    """Mounted configuration of one service, with what the settings say about backups and alerts."""
     repositories = settings.repositories
     if service == "backup" and "backup.toml" in files:
         more = {ca_file(one): str(one.where["ca"]) for one in repositories if "ca" in one.where}
@@ -81,6 +83,8 @@ def with_settings(service: str, files: Mapping[str, str], settings: Settings) ->
     if service == "postgres" and repositories and "pgbackrest.conf" in files:
         text = repositories_conf(files["pgbackrest.conf"], len(repositories))
         return {**files, "pgbackrest.d/repositories.conf": text}
+    if service == ALERTMANAGER and BASE in files:
+        return alertmanager_files(files, settings.alerts)
     return dict(files)
 
 
@@ -119,19 +123,35 @@ def interruption(settings: Settings) -> dict[str, Any]:
 
 ALERTING = "alerting"
 """Exists where stack.yaml declares a receiver on another machine; Alertmanager alone stands on it."""
+ALERTMANAGER = "alertmanager"
 
 
 def with_way_out(document: dict[str, Any], settings: Settings) -> tuple[str, ...]:
-    """Put Alertmanager on a network that leads out, where `alerts.destinations` declares one. Returns those destinations.
+    """Put Alertmanager on a network that leads out, with the secrets of its receivers, where `alerts` declares any.
+
+    Returns host and port of everything that it may connect to.
 
     document: compose.yaml as parsed; it is changed in place.
     """
-    destinations = settings.alerts.destinations
-    if destinations and "alertmanager" in document["services"]:
-        alertmanager = document["services"]["alertmanager"]
+    if ALERTMANAGER not in document["services"]:
+        return settings.alerts.reached
+    alertmanager, secrets = document["services"][ALERTMANAGER], settings.alerts.secrets
+    if settings.alerts.reached:
         document["networks"][ALERTING] = {}
         alertmanager["networks"] = [*alertmanager["networks"], ALERTING]
-    return destinations
+    if secrets:
+        alertmanager["secrets"] = [*alertmanager.get("secrets", []), *secrets]
+        document["secrets"] = {**document.get("secrets", {}), **{name: {"external": True} for name in secrets}}
+    return settings.alerts.reached
+
+
+def issued(secret: str) -> tuple[str, str]:
+    """Of a secret that is issued elsewhere: what it is, and the command that stores it. Empty: it is generated here."""
+    if repository := given(secret):
+        return f"the credentials of the repository {repository}", f"inv backup.credentials {repository} FILE"
+    if receiver := alert_receivers.given(secret):
+        return f"the URL or password of the receiver {receiver} of alerts", f"inv alerts.credentials {receiver} FILE"
+    return "", ""
 
 
 # ---- Load balancers that pass on TCP

@@ -11,6 +11,8 @@ from typing import Any
 
 from ops.core.errors import OpsError, UsageProblem
 from ops.core.process import run
+from ops.stack.alert_receivers import COMMANDS, commands_template
+from ops.stack.applied_settings import ALERTMANAGER
 from ops.stack.compose import fill_config
 from ops.stack.images import DOCS, REGISTRY, WantedImage, content_hash, pinned_digest, stamp_of, suites_of
 from ops.stack.model import Service, Stack
@@ -94,11 +96,15 @@ def config_of(
     slots: service -> its containers, for lines that are repeated. values: what the placeholders stand for.
     """
     folder = repository / "config" / service.name
-    return {
+    read = {
         path: fill_config(content.decode(), values, slots, f"config/{service.name}/{path}")
         for path, _, content in files_of(folder)
         if not any(fnmatch(Path(path).name, pattern) for pattern in NOT_MOUNTED)
     }
+    if service.name == ALERTMANAGER:
+        pages = (repository / "docs" / "runbooks").glob("*.md")
+        read[COMMANDS] = commands_template({path.name: path.read_text(encoding="utf-8") for path in pages})
+    return read
 
 
 def realm_of(values: Mapping[str, str], repository: Path, check: Callable[[str, str], object]) -> str:

@@ -8,15 +8,15 @@ from typing import Annotated, Any, Literal, cast, get_args
 
 from pydantic import Field, PrivateAttr, ValidationError
 
-from ops.core.errors import UsageProblem
+from ops.core.errors import UsageProblem, did_you_mean
 from ops.stack import issuers
+from ops.stack.alert_receivers import Alerts
 from ops.stack.issuers import Issuer, IssuerKeys, Issuers
 from ops.stack.model import MAX_REPLICAS
 from ops.stack.repositories import Repositories, Repository, RepositoryKeys
 from ops.stack.value_types import (
     Age,
     Cores,
-    Destinations,
     DiskSize,
     Duration,
     Email,
@@ -36,6 +36,8 @@ ServiceName = Literal[
 ]  # fmt: skip
 ComponentName = Literal[ServiceName, "edge"]
 SERVICES: tuple[str, ...] = get_args(ServiceName)
+HOST = "host"
+"""Label `service` of alerts about the host."""
 PARTS = ("edge",)
 """What compose.yaml has besides: a container that is a part of one of these services, with limits of its own."""
 REFERENCE = "docs/reference/settings.md"
@@ -184,15 +186,6 @@ class Acme(Keys):
 
 class Certificates(Keys):
     acme: Acme = Acme()
-
-
-class Alerts(Keys):
-    destinations: Destinations = Field(
-        default=(),
-        description="Where Alertmanager may connect to in order to notify somebody: the host and port of each SMTP server "
-        "and webhook that config/alertmanager/alertmanager.yml names. Everything else is refused. Empty: it "
-        "has no way out.",
-    )  # fmt: skip
 
 
 class Pages(Keys):
@@ -368,6 +361,13 @@ def _refuse_contradictions(settings: Settings) -> None:
             "somebody has to set the record in the DNS, and every provider has another way",
             "certificates.acme.hook: the path of a program that does (docs/how-to/certificates.md, By the DNS)",
         )
+    known = (*SERVICES, HOST)
+    for name, service in ((one.name, service) for one in settings.alerts.receivers for service in one.services):
+        if service not in known:
+            raise UsageProblem(
+                f"{settings.source}: the receiver {name} of alerts wants those of {service}", did_you_mean(service, known),
+                f"correct alerts.receivers in {settings.source}",
+            )  # fmt: skip
     memory = settings.limit("keycloak").memory
     if memory is not None and memory < KEYCLOAK_MINIMUM:
         raise UsageProblem(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
 
@@ -99,6 +99,18 @@ def taken(state: State, secret: str) -> list[int]:
 def next_version(state: State, secret: str) -> int:
     """A number that no version of a secret has ever had."""
     return max(taken(state, secret), default=0) + 1
+
+
+def keep_issued(state: State, values: Mapping[str, str]) -> bool:
+    """Keep a new version (0600) of each secret that is issued elsewhere, for the next deploy; whether that changed anything."""
+    present = {name: path_of(state, name, newest(state, name)).read_text() for name in values if newest(state, name)}
+    if values == present:
+        return False
+    for name, value in values.items():
+        folder = state.secrets / name
+        folder.mkdir(mode=0o700, exist_ok=True)
+        files.write(folder / str(next_version(state, name)), value, mode=0o600)
+    return True
 
 
 def withdraw(state: State, secret: str, version: int) -> None:

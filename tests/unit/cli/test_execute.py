@@ -118,7 +118,7 @@ def test_features_have_registered_what_they_owe() -> None:
 
     assert names == [
         "refuse_unfinished", "keep_current",
-        "write_after", "follow_change", "warn_of_host_network", "record_change", "run_around",
+        "write_after", "follow_change", "warn_of_host_network", "record_change", "run_around", "announce",
     ]  # fmt: skip
 
 
