@@ -37,6 +37,7 @@ namespace = Collection(
     traces.trace,
     status.open_urls,
     monitoring.slo,
+    monitoring.report,
     restore.restore,
     lifecycle.start,
     lifecycle.stop,

@@ -158,7 +158,7 @@ def drop(stream: TextIO) -> None:
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "Every day": (
-        "status", "slo", "deploy", "rollback", "scale", "logs", "trace", "open", "restart", "stop", "start",
+        "status", "slo", "report", "deploy", "rollback", "scale", "logs", "trace", "open", "restart", "stop", "start",
         "releases.list", "releases.show", "releases.diff",
     ),
     "When something is wrong": (

@@ -62,7 +62,8 @@ def budgets(monitoring: Monitoring, now: float, days: int) -> list[Budget]:
     hours = _by_objective(monitoring.query_range("sum_over_time(slo:bad:rate5m[1h])", start, end, HOUR))
     seen = _by_objective(monitoring.query_range("count_over_time(slo:events:rate5m[1h])", start, end, HOUR))
     return [
-        _budget(one, *(found.get(one.labels["objective"]) for found in (bad, events, burn, hours, seen))) for one in declared
+        _budget(one, *(found.get(one.labels["objective"]) for found in (bad, events, burn, hours, seen)))
+        for one in sorted(declared, key=lambda one: one.labels["objective"])
     ]
 
 
@@ -86,3 +87,10 @@ def _budget(
         found, good=100 * (1 - ratio), left=1 - ratio / allowed, burn=burn.value if burn else None,
         since=seen.points[0][0] - HOUR if seen else None, hours=tuple(sorted(used, key=lambda hour: -hour.share)),
     )  # fmt: skip
+
+
+def percent(value: float | None) -> str:
+    """Up to three decimals, and never rounded up to 100."""
+    if value is None:
+        return "–"
+    return f"{min(value, 99.999) if value < 100 else 100:.3f}".rstrip("0").rstrip(".") + " %"

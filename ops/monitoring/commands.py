@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ops.monitoring.history import Change, Cost, Episode
 
 MOST_HOURS, MOST_DEPLOYS = 8, 6
+MOST_DAYS = 365
 BAR = 10
 
 
@@ -96,16 +97,11 @@ def _stamp(at: float) -> str:
     return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M}"
 
 
-def percent(value: float | None) -> str:
-    """Up to three decimals, and never rounded up to 100."""
-    if value is None:
-        return "–"
-    return f"{min(value, 99.999) if value < 100 else 100:.3f}".rstrip("0").rstrip(".") + " %"
-
-
 def table(found: Sequence[Budget]) -> Table:
     from rich.table import Table
     from rich.text import Text
+
+    from ops.monitoring.budget import percent
 
     drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     drawn.add_column("OBJECTIVE", no_wrap=True)
@@ -157,3 +153,36 @@ def costs(deploys: Sequence[tuple[Change, Cost]]) -> Table:
     )
     drawn.caption_justify, drawn.caption_style = "left", "dim"
     return drawn
+
+
+@verb(changes=False, help={
+    "days": "how far back, from 1 to 365; as long as metrics are kept",
+    "output": "write it to this new file; default report-PROJECT-DAY.html in this folder",
+    "overwrite": "replace the file where it exists",
+})  # fmt: skip
+def report(c: Context, days: int = 7, output: str | None = None, overwrite: bool = False) -> None:
+    """Write a page about how users were served.
+
+    Availability, speed, errors, changes and their cost, backups, alerts, findings: one HTML file to mail or print.
+    """
+    from ops.cli import show
+    from ops.core import files
+    from ops.core.errors import OpsError, UsageProblem
+    from ops.monitoring.report.gather import gather
+    from ops.monitoring.report.page import html
+    from ops.project import must_exist, open_project
+    from ops.releases.situation import must_run
+
+    if not 1 <= days <= MOST_DAYS:
+        raise UsageProblem(f"--days {days} cannot be reported", f"it must be from 1 to {MOST_DAYS}", "inv report --days 7")
+    project = open_project()
+    path = files.destination(output or f"report-{project.name}-{datetime.now(UTC):%Y-%m-%d}.html", overwrite=overwrite)
+    began = time.monotonic()
+    text = html(gather(must_run(must_exist(project)), days))
+    try:
+        files.write(path, text)
+    except OSError as problem:
+        raise OpsError(
+            f"cannot write {path}", str(problem.strerror), "name another file: inv report --output FILE"
+        ) from problem
+    show.out.print(f"wrote {path} ({len(text) >> 10} KB) in {time.monotonic() - began:.1f} s")

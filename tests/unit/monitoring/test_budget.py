@@ -13,8 +13,7 @@ import pytest
 import requests
 
 from ops.monitoring.api import Monitoring
-from ops.monitoring.budget import HOUR, budgets
-from ops.monitoring.commands import percent
+from ops.monitoring.budget import HOUR, budgets, percent
 from ops.monitoring.history import Change, Episode, cost, during, episodes, join_activations
 from ops.stack.release import Activation
 from tests.unit.monitoring.recorded import BASE, Recorded

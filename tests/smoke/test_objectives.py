@@ -1,0 +1,43 @@
+"""Objectives are measured on the live stack; inv slo and inv report read them."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+from ops.core.machine import REPOSITORY
+from ops.monitoring.api import Monitoring
+from ops.monitoring.objectives import SOURCE, parse_objectives
+from tests.smoke.live import Live
+
+REPORT_SECONDS = 10.0
+
+
+def test_rules_of_every_objective_are_evaluated(live: Live) -> None:
+    declared = parse_objectives((REPOSITORY / SOURCE).read_text(encoding="utf-8"))
+    monitoring = Monitoring.of(live.project)
+
+    for name in ("slo:budget:ratio", "slo:events:rate5m"):
+        measured = {one.labels["objective"] for one in monitoring.query(name)}
+        assert set(declared) <= measured, f"{name} lacks {set(declared) - measured}"
+    rules = [rule for rule in monitoring.rules() if rule.group.startswith("objectives")]
+    assert [f"{rule.name}: {rule.error}" for rule in rules if rule.error] == []
+    assert sum(rule.seconds for rule in rules) < 1.0
+
+
+def test_slo_shows_what_is_left(live: Live) -> None:
+    found = json.loads(live.inv("slo", "--json").stdout)
+    measured = {one["objective"] for one in found["objectives"] if one["left"] is not None}
+    assert {"reachability", "api-availability", "login-latency"} <= measured
+    assert all(len(line) <= 80 for line in live.inv("slo").stdout.splitlines() if not line.startswith(("since", "Failed")))
+
+
+def test_report_is_written_within_its_time(live: Live, tmp_path: Path) -> None:
+    began = time.monotonic()
+    live.inv("report", "--days", "1", "--output", str(tmp_path / "report.html"))
+
+    assert time.monotonic() - began < REPORT_SECONDS
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "The API answers without error" in text
+    assert "controls passed" in text
