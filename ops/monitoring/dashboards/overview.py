@@ -51,6 +51,12 @@ TRAFFIC = Section("Traffic", (
           ("{{service}}", f"sum by (service) (rate({FAILED}[{RATE}])) / sum by (service) (rate({EDGE}[{RATE}]))"),
           bad=0.05, logs="service=nginx&expert=status:>=500", runbooks=("ErrorRatioHigh",),
           empty="no request within the window"),
+    chart("Latency by what is asked", "95 of 100 responses end within this time at nginx.", "s",
+          ("{{route}}",
+          'histogram_quantile(0.95, sum by (route, le) (rate(edge_response_duration_seconds_bucket{route=~"api|login|page"}['
+                        + RATE + "])))"), logs="service=nginx", empty="no request within the window"),
+    chart("Traffic", "Bytes sent to clients per second, by what they asked for.", "Bps",
+          ("{{route}}", f"sum by (route) (rate(edge_response_bytes_total[{RATE}]))"), stacked=True, logs="service=nginx"),
     chart("API latency", "Time until the backend has handed the response to the network.", "s",
           ("median", LATENCY.format(0.5)), ("95 %", LATENCY.format(0.95)), ("99 %", LATENCY.format(0.99)),
           logs="service=backend"),

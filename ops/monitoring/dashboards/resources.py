@@ -83,8 +83,9 @@ HOST = Dashboard("host", "Host", "CPU, memory, disks and pressure of the machine
              runbooks=("HostMemoryLow",)),
         stat("Disk used", "Of the fuller file system.", "percentunit", f"1 - min({FREE})", warn=0.8, bad=0.9,
              runbooks=("DiskAlmostFull",)),
-        stat("Full in", "At the pace of the last six hours; 30 days where it is longer or the disk empties.", "s",
-             "min(node_filesystem_avail_bytes / (-deriv(node_filesystem_avail_bytes[6h]) > 0) < 2592000) or vector(2592000)",
+        stat("Full in", "At the pace of the last six hours, once they are known; 30 days where it is longer or the disk empties.", "s",
+             "min(node_filesystem_avail_bytes / (-deriv(node_filesystem_avail_bytes[6h]) > 0) < 2592000"
+             " and node_filesystem_avail_bytes offset 5h) or vector(2592000)",
              warn=7 * 86400, bad=86400, runbooks=("DiskFullSoon",)),
         stat("Up for", "Since the host was started.", "s", "max(node_time_seconds - node_boot_time_seconds)"),
     )),

@@ -6,6 +6,9 @@ from ops.monitoring.dashboards.model import RATE, Dashboard, Query, Section, Var
 
 API_SERIES = 'job="backend",instance=~"$replica"'
 QUANTILE = f"histogram_quantile({{}}, sum by (le{{}}) (rate(http_request_duration_seconds_bucket{{{{{API_SERIES}}}}}[{RATE}])))"
+EDGE_QUANTILE = (
+    f'histogram_quantile({{}}, sum by (le) (rate(edge_response_duration_seconds_bucket{{{{route="api"}}}}[{RATE}])))'
+)
 API_FAILED = f'sum(rate(http_requests_total{{{API_SERIES},status=~"5.."}}[{RATE}]))'
 API_ALL = f"sum(rate(http_requests_total{{{API_SERIES}}}[{RATE}]))"
 
@@ -32,6 +35,15 @@ API = Dashboard("api", "API", "The backend: what it is asked, how fast it answer
               ("{{route}}", f"topk(8, {QUANTILE.format(0.95, ', route')} > 0)")),
         chart("Requests by replica", "Answers per second: nginx spreads them evenly.", "reqps",
               ("{{instance}}", f"sum by (instance) (rate(http_requests_total{{{API_SERIES}}}[{RATE}]))")),
+        chart("As clients wait for it",
+              "Time from the request to the end of the response at nginx, waiting and retries included.", "s",
+              ("median", EDGE_QUANTILE.format(0.5)), ("95 %", EDGE_QUANTILE.format(0.95)), ("99 %", EDGE_QUANTILE.format(0.99)),
+              logs="service=nginx", empty="no request within the window"),
+        chart("Attempts by container", "Requests that nginx passed to each container of the backend, by class of status.",
+              "reqps",
+              ("{{upstream}} {{status}}",
+              f'sum by (upstream, status) (rate(edge_upstream_responses_total{{service="backend"}}[{RATE}])) > 0'),
+              logs="service=nginx&expert=status:>=500"),
         chart("At the edge", "Responses for the API that clients got, those of nginx itself (502, 504, 429) included.", "reqps",
               ("{{status}}", f'sum by (status) (rate(edge_responses_total{{route="api"}}[{RATE}])) > 0'),
               logs="service=nginx&expert=status:>=500", runbooks=("RequestsLimited",)),

@@ -108,7 +108,7 @@ export class Chart {
       scales: { x: { time: true, range: () => [this.frame.start, this.frame.end] }, y: { range: (_, low, high) => this.#range(low, high) } },
       axes: [
         { ...axis, size: 30, space: 64, values: (_, splits, __, ___, distance) => timeLabels(splits, distance) },
-        { ...axis, size: 68, space: 32, incrs: increments(unit), values: (_, splits) => splits.map((one) => format(one, unit)) },
+        { ...axis, size: (_, labels) => Math.max(46, ...(labels || []).map((one) => one.length * 6.8 + 14)), space: 32, incrs: increments(unit), values: (_, splits) => splits.map((one) => format(one, unit)) },
       ],
       series: [{}, ...visible.map((line) => {
         const stroke = colour(this.lines.indexOf(line));

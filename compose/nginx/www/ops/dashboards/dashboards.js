@@ -8,6 +8,7 @@ import { RANGES, aligned, batches, deploysOf, filled, joined, separated, windowO
 const GATHER_MS = 20;
 const $ = (id) => document.getElementById(id);
 const controls = $("controls");
+const FIRST = "min(prometheus_tsdb_lowest_timestamp_seconds)";
 const API = "prometheus/api/v1";
 
 let boards = [];
@@ -208,8 +209,9 @@ async function refresh() {
   clearTimeout(timer);
   round += 1;
   try {
-    first ||= Number((await prometheus("query", { query: "min(prometheus_tsdb_lowest_timestamp_seconds)" })).result[0]?.value[1]) || 0;
-    frame = windowOf(choice, Date.now() / 1000, first);
+    const time = Date.now() / 1000;
+    first ||= Number((await prometheus("query", { query: FIRST, time })).result[0]?.value[1]) || 0;
+    frame = windowOf(choice, time, first);
     gather();
     await loadDeploys();
     describe();
