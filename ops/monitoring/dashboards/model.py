@@ -8,7 +8,7 @@ from typing import Any
 
 RATE = "$__rate_interval"
 """Stands in a query for a window of at least four scrapes, and one step of the chart."""
-VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+VARIABLE = re.compile(r"\$(?:\{([a-z_]\w*)\}|([a-z_]\w*))")
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ test("variables are filled in, and cannot break out of their string", () => {
   assert.equal(filled('rate(a{b=~"$b"}[$__rate_interval])', frame, {}), 'rate(a{b=~".*"}[120s])');
   assert.equal(filled("increase(a[$__range])", { start: 0, end: 10, step: 30 }, {}), "increase(a[120s])");
   assert.equal(filled('a{b=~"$b"}', frame, { b: 'x"} or vector(1)' }), 'a{b=~"x\\\\"\\\\} or vector\\\\(1\\\\)"}');
+  assert.equal(filled('label_replace(a, "b", "$1", "c", "(.+)")', frame, {}), 'label_replace(a, "b", "$1", "c", "(.+)")');
   assert.equal(filled('a{b=~"${b}"}', { ...frame, step: 600 }, { b: "nginx-1" }), 'a{b=~"nginx-1"}');
 });
 

@@ -56,7 +56,7 @@ function writeAddress() {
 // ---- Panels
 
 function links(panel) {
-  const chosen = (text) => text.replace(/\$\{?(\w+)\}?/g, (_, name) => choice.variables[name] || "");
+  const chosen = (text) => text.replace(/\$\{?([a-z_]\w*)\}?/g, (_, name) => choice.variables[name] || "");
   const asked = new URLSearchParams();
   panel.queries.forEach(({ expr }, index) => {
     asked.set(`g${index}.expr`, filled(expr, frame, choice.variables));

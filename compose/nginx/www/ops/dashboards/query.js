@@ -24,7 +24,7 @@ export function windowOf({ range, from, to }, now, first) {
 /** A query for this window. `chosen`: variable -> its value, "" for all. */
 export function filled(expr, { start, end, step }, chosen) {
   const values = { __rate_interval: `${Math.max(step + SCRAPE, 4 * SCRAPE)}s`, __range: `${Math.max(end - start, 4 * SCRAPE)}s` };
-  return expr.replace(/\$\{?(\w+)\}?/g, (_, name) => values[name] || escaped(chosen[name]) || ".*");
+  return expr.replace(/\$\{?([a-z_]\w*)\}?/g, (_, name) => values[name] || escaped(chosen[name]) || ".*");
 }
 
 // As part of a regular expression in a string of PromQL.
