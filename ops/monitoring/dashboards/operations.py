@@ -1,8 +1,44 @@
-"""Dashboards of what operators look after: logs, backups, releases, certificates."""
+"""Dashboards of what operators look after: objectives, logs, backups, releases, certificates."""
 
 from __future__ import annotations
 
 from ops.monitoring.dashboards.model import DEPLOYS, RATE, Dashboard, Query, Section, chart, stat, table
+
+LEFT = "1 - max by (objective) (slo:burn_rate:window)"
+BURNS = ("ErrorBudgetBurnsFast", "ErrorBudgetBurnsSlowly")
+QUIET = "nothing is counted yet: the rules need some minutes, and requests"
+
+SLO = Dashboard("slo", "Objectives", "What is promised to users, and what is left of each error budget.", (
+    Section("Now", (
+        stat("Least budget left", "Of the objective that has the least.", "percentunit", f"min({LEFT})", width=6, warn=0.5,
+             bad=0.1,
+             runbooks=BURNS, empty=QUIET),
+        stat("Missed", "Objectives whose budget is used up.", "none", "count(slo:burn_rate:window >= 1) or vector(0)", width=6,
+             bad=1, runbooks=BURNS),
+        stat("Burn fast now", "Objectives that use 14 times what they may, or more, over an hour.", "none",
+             "count(slo:burn_rate:1h > 14.4) or vector(0)", width=6, bad=1, runbooks=BURNS),
+        stat("Objectives", "That are declared in config/objectives.yaml.", "none", "count(slo:budget:ratio)", width=6),
+    )),
+    Section("Budgets", (
+        table("Objectives", "What is promised, what was reached within the time that metrics are kept, and what is left.",
+              ("objective", "service"),
+              Query("Promised", "1 - max by (objective, service) (slo:budget:ratio)", "percentunit"),
+              Query("Budget left", "1 - max by (objective, service) (slo:burn_rate:window)", "percentunit", warn=0.5, bad=0.1),
+              Query("Burn rate, 1 h", "max by (objective, service) (slo:burn_rate:1h)", "none", warn=1, bad=14.4),
+              Query("Burn rate, 6 h", "max by (objective, service) (slo:burn_rate:6h)", "none", warn=1, bad=6),
+              runbooks=BURNS),
+        chart("Budget left", "1 is all of it; below 0 the objective is missed.", "percentunit", ("{{objective}}", LEFT),
+              width=24,
+              runbooks=BURNS, empty=QUIET),
+        chart("Burn rate, 1 hour", "1 uses the budget up just in time; at 14.4 a day's share goes in 100 minutes.", "none",
+              ("{{objective}}", "max by (objective) (slo:burn_rate:1h)"), warn=1, bad=14.4, runbooks=BURNS, empty=QUIET),
+        chart("Burn rate, 6 hours", "What an hour's trouble leaves behind.", "none",
+              ("{{objective}}", "max by (objective) (slo:burn_rate:6h)"), warn=1, bad=6, runbooks=BURNS, empty=QUIET),
+        chart("Bad events", "Per second; for an objective in time, the share of it.", "none",
+              ("{{objective}}", "max by (objective) (slo:bad:rate5m)"), logs="service=nginx&expert=status:>=500", empty=QUIET),
+        chart("Events", "Per second.", "none", ("{{objective}}", "max by (objective) (slo:events:rate5m)"), empty=QUIET),
+    )),
+))  # fmt: skip
 
 LOGS = Dashboard("logs", "Logs", "What is written, whether all of it reaches the store, and what the store uses.", (
     Section("Now", (
