@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from ops.monitoring.api import Series
 
 WIDTH, HEIGHT = 720, 170
-LEFT, RIGHT, TOP, BOTTOM = 58, 10, 10, 24
+LEFT, RIGHT, TOP, BOTTOM = 76, 24, 10, 24
 GAP = 2.5
 """Steps without a point after which a line is interrupted."""
 Tick = tuple[float, str]

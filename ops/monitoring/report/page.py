@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ops.monitoring.budget import percent
-from ops.monitoring.report.charts import HEIGHT, WIDTH, said
+from ops.monitoring.report.charts import HEIGHT, LEFT, WIDTH, said
 from ops.monitoring.report.gather import duration
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def html(report: Report) -> str:
 
     made = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined)
     made.filters.update(day=_day, stamp=_stamp, percent=percent, said=said, duration=duration)
-    return made.get_template("page.html").render(report=report, width=WIDTH, height=HEIGHT)
+    return made.get_template("page.html").render(report=report, width=WIDTH, height=HEIGHT, left=LEFT)
 
 
 def _day(at: float) -> str:
