@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from invoke import Context
 
-from ops.cli.command import verb
+from ops.cli.command import print_json, verb
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -29,8 +29,6 @@ def slo(c: Context, json: bool = False) -> None:
 
     And what used it: the hours, the changes and alerts in them, and what each deploy cost.
     """
-    from json import dumps
-
     from ops.monitoring.api import Monitoring
     from ops.monitoring.budget import DAY, budgets
     from ops.monitoring.history import changes, cost, episodes
@@ -45,7 +43,7 @@ def slo(c: Context, json: bool = False) -> None:
     changed, fired = changes(project.state, start), episodes(monitoring, start, now)
     deploys = [(one, cost(monitoring, one)) for one in changed if one.release is not None][-MOST_DEPLOYS:]
     if json:
-        print(dumps(_as_json(found, start, now, days, changed, fired, deploys), indent=2))
+        print_json(_as_json(found, start, now, days, changed, fired, deploys))
         return
     _show(found, start, now, days, changed, fired, deploys)
 
@@ -98,12 +96,12 @@ def _stamp(at: float) -> str:
 
 
 def table(found: Sequence[Budget]) -> Table:
-    from rich.table import Table
     from rich.text import Text
 
+    from ops.cli import show
     from ops.monitoring.budget import percent
 
-    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    drawn = show.table(padding=(0, 2, 0, 0))
     drawn.add_column("OBJECTIVE", no_wrap=True)
     for heading in ("TARGET", "GOOD"):
         drawn.add_column(heading, justify="right", no_wrap=True)
@@ -135,9 +133,9 @@ def _hours(hours: Sequence[tuple[Budget, Any]], changed: Sequence[Change], fired
 
 
 def costs(deploys: Sequence[tuple[Change, Cost]]) -> Table:
-    from rich.table import Table
+    from ops.cli import show
 
-    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    drawn = show.table(padding=(0, 2, 0, 0))
     for heading in ("AT", "CHANGE", "OUTCOME"):
         drawn.add_column(heading, no_wrap=True)
     for heading in ("PROBER", "P99 MS", "USERS"):
