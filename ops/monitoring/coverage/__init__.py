@@ -1,0 +1,1 @@
+"""How completely each service is monitored (docs/how-to/coverage.md)."""
