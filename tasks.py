@@ -22,6 +22,7 @@ from ops.keycloak.users import commands as keycloak_user
 from ops.lifecycle import commands as lifecycle
 from ops.logs import commands as logs
 from ops.monitoring import commands as monitoring
+from ops.monitoring.coverage import commands as monitoring_coverage
 from ops.releases import commands as releases
 from ops.secrets import commands as secrets
 from ops.security_audit import commands as security_audit
@@ -38,6 +39,7 @@ namespace = Collection(
     status.open_urls,
     monitoring.slo,
     monitoring.report,
+    monitoring_coverage.coverage,
     restore.restore,
     lifecycle.start,
     lifecycle.stop,

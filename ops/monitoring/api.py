@@ -242,7 +242,7 @@ class Monitoring:
             answer = self.session.request(
                 method, self.base + path, timeout=(CONNECT_SECONDS, ANSWER_SECONDS), allow_redirects=False, **options
             )
-        except requests.RequestException as problem:
+        except OSError as problem:  # what requests raises is one, and so is the lack of the file of the roots
             raise _no_answer(server, str(problem)[:LONGEST_WHY]) from problem
         if answer.status_code == requests.codes.ok:
             return answer

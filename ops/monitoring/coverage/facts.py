@@ -61,16 +61,22 @@ def _alerts(project: Project, monitoring: Monitoring, rules: list[Rule], names: 
             found |= fires_for[selector]
         return found
 
+    kinds = kinds_of(load_yaml((REPOSITORY / "config" / "coverage.yaml").read_text(encoding="utf-8")))
     tests = with_tests(REPOSITORY / "config" / "prometheus" / "tests")
     runbooks = {path.stem for path in (REPOSITORY / "docs" / "runbooks").glob("*.md")}
     receivers = _receivers(project, rules)
     return [
         AlertRule(
-            rule.name, frozenset(rule.annotations.get("covers", "").split()), services_of(rule),
+            rule.name, kinds.get(rule.name, frozenset()), services_of(rule),
             rule.name in tests, rule.name in runbooks, bool(receiver),
         )
         for rule, receiver in zip(rules, receivers, strict=True)
     ]  # fmt: skip
+
+
+def kinds_of(listed: Mapping[str, Iterable[str]]) -> dict[str, frozenset[str]]:
+    """Alert -> the kind that it is listed under."""
+    return {alert: frozenset((kind,)) for kind, alerts in listed.items() for alert in alerts}
 
 
 def with_tests(folder: Path) -> set[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 KINDS = ("down", "saturation", "symptom")
-"""What an alert is about, as its annotation `covers` says: the service does not answer, it runs out of something, or those who
+"""What an alert is about, as config/coverage.yaml says: the service does not answer, it runs out of something, or those who
 use it get less than they should."""
 COLUMNS = ("target", "series", "probe", *KINDS, "tests", "route", "runbook", "dashboard", "logs")
 SELECTOR = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*(?:\{[^{}]*\})?")
