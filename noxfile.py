@@ -115,6 +115,12 @@ def audit(session: nox.Session) -> None:
 
 
 @in_environment(default=False)
+def coverage(session: nox.Session) -> None:
+    """Monitoring of the live stack; fails below 100 % and names what is not covered."""
+    run(session, "inv", "coverage", "--check", *session.posargs)
+
+
+@in_environment(default=False)
 def bench(session: nox.Session) -> None:
     """Measures what the documentation promises: a table, and bench.json."""
     run(session, "python", "-m", "tests.bench", *session.posargs)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from invoke import Context
 
-from ops.cli.command import verb
+from ops.cli.command import print_json, verb
 from ops.core.errors import OpsError
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ def coverage(c: Context, json: bool = False, check: bool = False) -> None:
 
     Asks the running Prometheus, Alertmanager and log store; rules count only where their tests and runbooks exist.
     """
-    from json import dumps
-
     from ops.cli import show
     from ops.monitoring.coverage.facts import gather, services
     from ops.monitoring.coverage.matrix import gaps, matrix, percent
@@ -36,7 +34,7 @@ def coverage(c: Context, json: bool = False, check: bool = False) -> None:
     found = matrix(services(project), gather(project))
     empty = gaps(found)
     if json:
-        print(dumps({"percent": percent(found), "services": found, "empty": [list(one) for one in empty]}, indent=2))
+        print_json({"percent": percent(found), "services": found, "empty": empty})
     else:
         show.out.print(table(found))
         show.out.print(f"{percent(found):.1f} % of {sum(map(len, found.values()))} cells are covered")
@@ -51,12 +49,12 @@ def coverage(c: Context, json: bool = False, check: bool = False) -> None:
 
 def table(found: Matrix) -> Table:
     """A number is how many there are; a dash is an empty cell."""
-    from rich.table import Table
     from rich.text import Text
 
+    from ops.cli import show
     from ops.monitoring.coverage.matrix import COLUMNS
 
-    drawn = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    drawn = show.table(padding=(0, 1, 0, 0))
     drawn.add_column("SERVICE", no_wrap=True)
     for column in COLUMNS:
         drawn.add_column(column.upper()[:6], justify="right", no_wrap=True)
