@@ -57,6 +57,11 @@ def explained(verb: str, services: Collection[str], firing: Collection[Alert]) -
     return found
 
 
+def touched(change: UnderWay) -> tuple[str, ...]:
+    """Services whose containers a change touches; none before the first release, which nothing monitors."""
+    return services_of(change.plan, change.project.stack) if change.project.state.current.exists() else ()
+
+
 class Announcement:
     """The silences of one change, extended until it ends."""
 
@@ -100,12 +105,11 @@ def announce(change: UnderWay) -> Iterator[None]:
     """Tell Alertmanager which services a plan changes while it is executed. That it fails is worth a note, no more."""
     from ops.monitoring.api import Monitoring
 
-    project = change.project
-    services = services_of(change.plan, project.stack) if project.state.current.exists() else ()
+    services = touched(change)
     if not services:
         yield
         return
-    announcement = Announcement(Monitoring.of(project), change.plan.verb, services)
+    announcement = Announcement(Monitoring.of(change.project), change.plan.verb, services)
     try:
         announcement.begin()
     except OpsError as problem:

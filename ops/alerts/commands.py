@@ -36,9 +36,9 @@ def _project() -> Project:
 
 @verb(changes=False, default=True, name="show", help={"json": "print everything for other programs"})
 def show_alerts(c: Context, json: bool = False) -> None:
-    """List alerts that fire: since when, value, silenced by whom.
+    """List alerts that fire, and who has answered them.
 
-    Those that another alert explains (inhibited) are marked.
+    Since when, with which value, silenced by whom. Those that another alert explains (inhibited) are marked.
     """
     from ops.monitoring.api import Monitoring
 
@@ -204,9 +204,9 @@ def _show_silences(found: Sequence[Silence]) -> None:
 
 @verb(help={"receiver": "only this one", "json": "print the outcomes for other programs"})
 def test(c: Context, receiver: str = "", json: bool = False) -> None:
-    """Send a marked alert through every receiver, and wait for the answers.
+    """Send a marked alert to every receiver of alerts.
 
-    Quiet hours, severities and escalation do not count for it. Exit code 1 where one was not delivered.
+    Waits for the answers. Quiet hours, severities and escalation do not count for it. Exit code 1 where one was not delivered.
     """
     from ops.alerts.delivery import deliver
     from ops.cli import show

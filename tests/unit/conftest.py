@@ -24,6 +24,12 @@ def own_temporary_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
 
 
 @pytest.fixture(autouse=True)
+def no_monitoring(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Changes are announced to no Alertmanager."""
+    monkeypatch.setattr("ops.alerts.change.touched", lambda change: ())
+
+
+@pytest.fixture(autouse=True)
 def no_host(monkeypatch: pytest.MonkeyPatch) -> None:
     """Programs and connections end the test. `pytest.fail` is no `Exception`, so no code under test can swallow it."""
 
