@@ -158,8 +158,8 @@ def drop(stream: TextIO) -> None:
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "Every day": (
-        "status", "slo", "report", "deploy", "rollback", "scale", "logs", "trace", "open", "restart", "stop", "start",
-        "releases.list", "releases.show", "releases.diff",
+        "status", "slo", "coverage", "report", "deploy", "rollback", "scale", "logs", "trace", "open", "restart", "stop",
+        "start", "releases.list", "releases.show", "releases.diff",
     ),
     "When something is wrong": (
         "alerts.show", "alerts.silence", "alerts.test", "alerts.credentials", "doctor", "keycloak.diagnose", "keycloak.fix",
