@@ -59,7 +59,7 @@ HEALTHY = Facts(
         connections=16, clock_offset=0.1, login="",
     ),
     edge=EdgeFacts(
-        ready=200, direct=200, public=200, discovery={"issuer": ISSUER, "jwks_uri": f"{ISSUER}/protocol/openid-connect/certs"},
+        ready=200, public=200, discovery={"issuer": ISSUER, "jwks_uri": f"{ISSUER}/protocol/openid-connect/certs"},
         signing_keys=1, certificate_days=80.0, pool_awaiting=0.0, pool_active=1.0, admin=200, clock_offset=0.0,
     ),
 )  # fmt: skip

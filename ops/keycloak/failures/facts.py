@@ -192,8 +192,6 @@ class EdgeFacts:
     """Its start was completed, whether it is ready now or not."""
     management_plain: bool = False
     """Port 9000 answers plain HTTP, and no TLS."""
-    direct: int | None = None
-    """HTTP status of the discovery document on port 8443, past nginx."""
     public: int | None = None
     """HTTP status of the discovery document through nginx."""
     public_said: str = ""

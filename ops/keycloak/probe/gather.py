@@ -175,6 +175,8 @@ def _edge(place: Place, reads: Reads, url: str) -> edge.Fields:
     for name, future in asked.items():
         fields: edge.Fields = reads.result(name, future, {})
         answers.update(fields)
+    if said := answers.pop("metrics_said", ""):
+        reads.unread["metrics (connections to the database)"] = said
     return answers
 
 

@@ -28,7 +28,7 @@ from ops.core.process import Result
 from ops.core.state import State
 from ops.keycloak.failures.facts import Client, Content, Database, PostgresFacts, Role, Session
 from ops.keycloak.probe import container, database, edge
-from ops.keycloak.probe.gather import Place, Reads, _administered, _since, unread_container
+from ops.keycloak.probe.gather import Place, Reads, _administered, _edge, _since, unread_container
 from ops.project import Project
 from tests.unit.keycloak_facts import HEALTHY, failing
 
@@ -222,9 +222,7 @@ def test_token_that_is_none_has_no_payload(token: str) -> None:
 
 class Health(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        said = {
-            "/health/ready": b"{}", "/metrics": b"agroal_awaiting_count 2.0\n", edge.DISCOVERY: b'{"issuer": "x"}'
-        }  # fmt: skip
+        said = {"/health/ready": b"{}", "/metrics": b"agroal_awaiting_count 2.0\n"}
         self.send_response(200)
         self.end_headers()
         self.wfile.write(said[self.path])
@@ -233,9 +231,11 @@ class Health(BaseHTTPRequestHandler):
 
 
 def served(context: ssl.SSLContext | None) -> Any:
-    """An engine that connects to a server, with TLS or without, for whatever slot and port."""
+    """An engine that connects to a server, with TLS or without; to the port for management alone, since those who wait for a
+    connection to the database have every thread of the other one."""
 
-    def connect(*_: Any) -> socket.socket:
+    def connect(slot: str, port: int, *_: Any) -> socket.socket:
+        assert (slot, port) == ("keycloak", 9000)
         here, there = socket.socketpair()
         here.settimeout(2.0)
 
@@ -259,7 +259,7 @@ def test_health_is_asked_over_tls_of_the_service_s_name(tmp_path: Path) -> None:
     roots = state.ca / "root.pem"
 
     assert edge.inside(served(context), "10.0.0.2", roots) == {
-        "ready": 200, "direct": 200, "pool_awaiting": 2.0, "pool_active": None
+        "ready": 200, "metrics_said": "", "pool_awaiting": 2.0, "pool_active": None
     }  # fmt: skip
     plain = edge.inside(served(None), "10.0.0.2", roots)
     assert (plain["ready"], plain["management_plain"]) == (0, True)
@@ -271,6 +271,18 @@ def test_container_that_is_away_is_told() -> None:
 
     found = edge.inside(cast(Any, SimpleNamespace(connect=connect)), "10.0.0.2", Path(DEFAULT_CA_BUNDLE_PATH))
     assert (found["ready"], found["ready_said"], found["management_plain"]) == (0, "keycloak does not run", False)
+
+
+def test_metrics_that_could_not_be_read_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without them, an exhausted pool would look like one that nobody waits for."""
+    monkeypatch.setattr(edge, "inside", lambda *_: {"ready": 200, "metrics_said": "timed out"})
+    with ThreadPoolExecutor() as pool:
+        reads = Reads(pool, time.monotonic() + 5.0)
+        project = SimpleNamespace(state=State(tmp_path), engine=None)
+        place = Place(cast(Any, project), {"keycloak": {"State": {"Status": "running"}, "NetworkSettings": {}}})
+
+        assert _edge(place, reads, "https://localhost") == {"certificate_elsewhere": False, "ready": 200}
+    assert reads.unread == {"metrics (connections to the database)": "timed out"}
 
 
 def test_read_that_fails_or_is_late_costs_one_fact() -> None:
