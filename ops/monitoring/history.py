@@ -101,8 +101,8 @@ def cost(monitoring: Monitoring, change: Change) -> Cost:
     seconds = math.ceil(change.ended - change.began + SCRAPED_SECONDS)
     span = f"[{max(seconds, 2 * SCRAPED_SECONDS):.0f}s]"
     parts = {
-        "requests": f"sum(increase(edge_responses_total{{{USERS}}}{span}))",
-        "failed": f'sum(increase(edge_responses_total{{{USERS},status=~"5.."}}{span}))',
+        "requests": f"round(sum(increase(edge_responses_total{{{USERS}}}{span})))",
+        "failed": f'round(sum(increase(edge_responses_total{{{USERS},status=~"5.."}}{span})))',
         "p99": f"histogram_quantile(0.99, sum by (le) (rate(edge_response_duration_seconds_bucket{span})))",
     }
     query = " or ".join(f'label_replace({expr}, "part", "{name}", "", "")' for name, expr in parts.items())

@@ -20,6 +20,8 @@ BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Buckets of the edge's histogram (config/nginx/responses.js)."""
 LEAST_PER_MINUTE = 4.0
 """Requests below which no budget burns fast: the probes alone make two, and one failure would be half of them."""
+FIRST_SECONDS = 900
+"""Of a new stack that count for nothing: its start, and the five minutes that each rate is about."""
 SHORT = ("5m", "30m", "1h")
 LONG = {"6h": ("6h", "1m"), "3d": ("3d", "5m"), "window": (f"{WINDOW_DAYS}d", "5m")}
 """Name of a burn rate -> its window, and how often it is evaluated: that reads every sample of the window."""
@@ -113,7 +115,7 @@ def window_days(retention: str) -> int:
 
 def rules_text(objectives: Mapping[str, Objective]) -> str:
     """The file of rules: recording rules and alerts for these objectives."""
-    short = [*_bases(objectives), *(_burn(window, window) for window in SHORT), FAST, SLOW]
+    short = [COUNTED, *_bases(objectives), *(_burn(window, window) for window in SHORT), FAST, SLOW]
     groups = [
         {"name": "objectives", "rules": short},
         *(
@@ -127,12 +129,20 @@ def rules_text(objectives: Mapping[str, Objective]) -> str:
 HEADER = f"# yamllint disable\n# Written by `nox -s docs` from {SOURCE}. Do not edit.\n"
 
 
+COUNTED = {
+    "record": "slo:counted",
+    "expr": f"time() - max(prometheus_tsdb_lowest_timestamp_seconds) > {FIRST_SECONDS}",
+}
+"""There from some time after the first sample: while a stack is deployed for the first time nothing was promised to anybody."""
+
+
 def _bases(objectives: Mapping[str, Objective]) -> Iterator[dict[str, Any]]:
     for name, one in objectives.items():
         labels = {"objective": name, "service": one.service, "counts": one.counts}
         bad, events = one.expressions()
-        yield {"record": "slo:bad:rate5m", "expr": " ".join(bad.split()), "labels": {**labels}}
-        yield {"record": "slo:events:rate5m", "expr": events, "labels": {**labels}}
+        for part, expr in (("bad", bad), ("events", events)):
+            counted = f"({' '.join(expr.split())}) and on () slo:counted"
+            yield {"record": f"slo:{part}:rate5m", "expr": counted, "labels": {**labels}}
         yield {"record": "slo:budget:ratio", "expr": f"vector({one.budget:g})", "labels": {**labels, "title": one.title}}
 
 
@@ -148,7 +158,7 @@ def _alert(name: str, severity: str, condition: str, traffic: str, summary: str)
     """traffic: window in which enough must have happened."""
     return {
         "alert": name,
-        # Twenty minutes of samples: the start of a new stack is no month's failure.
+        # Twenty minutes of samples: less is no trend.
         "expr": f"({condition})"
         f' unless on (objective) avg_over_time(slo:events:rate5m{{counts="requests"}}[{traffic}]) < {LEAST_PER_MINUTE / 60:.4f}'
         " and on (objective) count_over_time(slo:events:rate5m[1h]) > 40",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -36,8 +36,8 @@ class Route:
     """What users asked for, and how they were answered."""
 
     name: str
-    requests: float
-    failed: float
+    requests: int
+    failed: int
     p50_ms: float
     p99_ms: float
 
@@ -111,12 +111,13 @@ def gather(project: Project, days: int) -> Report:
         fired = episodes(monitoring, start, end)
         changed = changes(project.state, start)
         listed = changed[-MOST_CHANGES:]
+        first = max(start, min((one.since for one in found if one.since), default=start))
         return Report(
             project.name, project.settings.domain, start, end, days, tuple(found), tuple(_routes(monitoring, end, days)),
             tuple((one, cost(monitoring, one) if one.release is not None else None) for one in listed),
             len(changed) - len(listed), tuple(_proofs(monitoring, end, days)),
             tuple(_fired(fired, end, project.host.repository / "docs" / "runbooks")),
-            tuple(_charts(monitoring, start, end, fired)), tuple(_figures(monitoring, end, days)), audit.result(),
+            tuple(_charts(monitoring, first, end, fired)), tuple(_figures(monitoring, end, days)), audit.result(),
         )  # fmt: skip
 
 
@@ -132,7 +133,8 @@ def _audit(project: Project) -> Mapping[str, Any]:
     return {
         "summary": summary(report),
         "open": [(control, found) for control, found in report.findings],
-        "accepted": [(one.control, found, by) for one in report.results for found, by in one.accepted],
+        # An exception accepts many findings, such as one of each process.
+        "accepted": Counter((one.control.number, by) for one in report.results for _, by in one.accepted).items(),
     }
 
 
@@ -156,7 +158,7 @@ def _routes(monitoring: Monitoring, end: float, days: int) -> Iterator[Route]:
     for route, name in ROUTES.items():
         if asked.get(route, 0) >= 1:
             times = (1000 * found.get(route, math.nan) for found in (p50, p99))
-            yield Route(name, asked[route], failed.get(route, 0.0), *times)
+            yield Route(name, round(asked[route]), round(failed.get(route, 0.0)), *times)
 
 
 def _proofs(monitoring: Monitoring, end: float, days: int) -> Iterator[tuple[str, str]]:
@@ -254,8 +256,8 @@ def _figures(monitoring: Monitoring, end: float, days: int) -> Iterator[Figure]:
         f"max_over_time((1 - min(node_filesystem_avail_bytes{{{NODE}}} / node_filesystem_size_bytes{{{NODE}}}))[1h:5m]) * 100"
     )
     known: tuple[tuple[str, str, str], ...] = (
-        ("Requests of users", f"sum(increase(edge_responses_total{{{USERS}}}{span}))", ""),
-        ("Failed requests", f'sum(increase(edge_responses_total{{{USERS},status=~"5.."}}{span}))', ""),
+        ("Requests of users", f"round(sum(increase(edge_responses_total{{{USERS}}}{span})))", ""),
+        ("Failed requests", f'round(sum(increase(edge_responses_total{{{USERS},status=~"5.."}}{span})))', ""),
         ("99 of 100 responses within",
          f"1000 * histogram_quantile(0.99, sum by (le) (rate(edge_response_duration_seconds_bucket{span})))", "ms"),
         ("Size of the databases", "sum(pg_database_size_bytes) / 1e9", "GB"),

@@ -80,7 +80,7 @@ def test_burn_rate_of_every_window_that_an_alert_reads_is_recorded() -> None:
 
 
 def test_rules_are_few() -> None:
-    assert len(rules()) <= 3 * len(DECLARED) + 8
+    assert len(rules()) <= 3 * len(DECLARED) + 9
 
 
 def test_file_of_rules_is_the_one_that_prometheus_reads() -> None:

@@ -29,6 +29,7 @@ EMPTY = Report("cc03", "shop.example.com", END - 7 * DAY, END, 7, (), (), (), 0,
 })  # fmt: skip
 HOSTILE = "<script>alert('x')</script>"
 CONTROL, FOUND = SimpleNamespace(number="3.2", advice="correct it"), SimpleNamespace(where="nginx", what=HOSTILE)
+EXCEPTION = SimpleNamespace(where=HOSTILE, reason="It is needed", owner="operator", until="2027-05-01")
 FULL = replace(
     EMPTY,
     objectives=(
@@ -36,7 +37,7 @@ FULL = replace(
         Budget("site", "The site", "frontend", "requests", 99.9, good=99.99, left=0.9, burn=0.1, since=END - 2 * DAY),
         Budget("alerts", "Alerts", "alertmanager", "events", 99),
     ),
-    routes=(Route("API", 1000.0, 2.0, 12.3, math.nan),),
+    routes=(Route("API", 1000, 2, 12.3, math.nan),),
     changes=(
         (Change("deploy", END - 600, END - 300, "reverted", HOSTILE, 4, {"requests": 90, "failed": 3}), Cost(500.0, 2.0, None)),
         (Change("restore", END - 200, END - 100, "done", "bob"), None),
@@ -45,7 +46,7 @@ FULL = replace(
     alerts=tuple(_fired([Episode("SiteDown", "nginx", "critical", END - 900, END - 60)], END, RUNBOOKS)),
     charts=(chart("Requests", "A minute.", [("API", POINTS)], END - DAY, END, 600, "%", [(END - 900, END, HOSTILE)]),),
     figures=(Figure("Requests", "1,000", "–", ""),),
-    audit={"summary": "1 of 2", "open": [(CONTROL, FOUND)], "accepted": []},
+    audit={"summary": "1 of 2", "open": [(CONTROL, FOUND)], "accepted": [(("2.3", EXCEPTION), 4)]},
 )  # fmt: skip
 
 
@@ -84,7 +85,7 @@ def test_page_is_well_formed_and_refers_to_nothing_else(report: Report) -> None:
 def test_what_others_wrote_is_shown_as_text() -> None:
     text = html(FULL)
     assert HOSTILE not in text
-    assert text.count("&lt;script&gt;") == 5, "title, verdict, who, a mark of the chart, a finding"
+    assert text.count("&lt;script&gt;") == 6, "title, verdict, who, a mark of the chart, a finding, an exception"
 
 
 def test_verdict_counts_what_was_measured_and_names_what_was_missed() -> None:
