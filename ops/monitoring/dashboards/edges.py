@@ -62,7 +62,7 @@ MONITORING = Dashboard("monitoring", "Monitoring", "What watches the rest: targe
         stat("Data since", "How far the oldest sample reaches back.", "s",
              "time() - min(prometheus_tsdb_lowest_timestamp_seconds)"),
         stat("Notifications failed", "In the range shown.", "short",
-             "sum(increase(alertmanager_notifications_failed_total[$__range]))",
+             "sum(increase(alertmanager_notifications_failed_total[$__range])) or vector(0)",
              bad=1, logs="service=alertmanager", runbooks=("NotificationsFail", "AlertsNotSent", "AlertReceiverUnknown")),
         stat("Health ticker", "Since it last asked every container.", "s",
              "time() - max(cc03_ticker_last_round_timestamp_seconds)",
@@ -86,7 +86,7 @@ MONITORING = Dashboard("monitoring", "Monitoring", "What watches the rest: targe
         chart("Notifications", "Per second, and those that failed.", "ops",
               ("sent", f"sum(rate(alertmanager_notifications_total[{RATE}]))"),
               ("failed", f"sum(rate(alertmanager_notifications_failed_total[{RATE}]))"), logs="service=alertmanager",
-              runbooks=("NotificationsFail", "AlertsNotSent")),
+              runbooks=("NotificationsFail", "AlertsNotSent"), empty="no receiver is set: alerts.receivers in stack.yaml"),
     )),
     Section("Its own use", (
         chart("CPU", "Share of one core.", "percentunit",

@@ -38,7 +38,7 @@ NOW = Section("Now", (
          'time() - min(backup_last_success_timestamp_seconds{component=~"postgres|redis"})', warn=25 * 3600, bad=26 * 3600,
          logs="service=backup", runbooks=("BackupStale",)),
     stat("Certificate ends in", "Of the certificate that clients are shown.", "s",
-         'min(probe_ssl_earliest_cert_expiry{probe="page"}) - time()', warn=8 * DAY, bad=3 * DAY,
+         'min(last_over_time(probe_ssl_earliest_cert_expiry{probe="page"}[1h])) - time()', warn=8 * DAY, bad=3 * DAY,
          runbooks=("CertificateExpiresSoon", "CertificateExpiresVerySoon")),
     stat("Log lines", "Stored per second.", "logs/s", f"sum(rate(vl_rows_ingested_total[{RATE}]))",
          runbooks=("LogIngestionStopped",)),

@@ -133,6 +133,8 @@ async function buildVariables() {
 
 /** Ask for what is visible and not of this round, all of it at once: panels become visible one after the other. */
 function gather() {
+  // Panels are seen before it is known when the data begins.
+  if (!round) return;
   gathering ??= setTimeout(() => {
     gathering = null;
     const due = views.filter((view) => view.visible && view.asked !== round);
@@ -207,11 +209,11 @@ function describe() {
 
 async function refresh() {
   clearTimeout(timer);
-  round += 1;
   try {
     const time = Date.now() / 1000;
     first ||= Number((await prometheus("query", { query: FIRST, time })).result[0]?.value[1]) || 0;
     frame = windowOf(choice, time, first);
+    round += 1;
     gather();
     await loadDeploys();
     describe();
