@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +86,7 @@ def _show(row: Mapping[str, Any]) -> None:
         "level": "only lines of this level and graver ones: debug, info, warn, error, fatal",
         "grep": "only lines that match this regular expression",
         "request-id": "only lines of this request, across all services",
+        "query": "only lines that match this condition in LogsQL, such as status:>=500",
         "limit": "the last lines that are shown",
         "follow": "continue with new lines until interrupted",
         "json": "one JSON object a line, with every field",
@@ -92,17 +94,18 @@ def _show(row: Mapping[str, Any]) -> None:
 )
 def logs(  # noqa: PLR0913, PLR0917  (each one is an option)
     c: Context, service: str = "", since: str | None = None, until: str | None = None, level: str | None = None,
-    grep: str | None = None, request_id: str | None = None, limit: int = LIMIT, follow: bool = False, json: bool = False,
+    grep: str | None = None, request_id: str | None = None, query: str | None = None, limit: int = LIMIT,
+    follow: bool = False, json: bool = False,
 ) -> None:  # fmt: skip
     """Show log lines of services.
 
     By service, time, level, pattern or request id; --follow shows new lines as they come.
     """
-    from ops.logs.query import live_query, no_pattern, query, read
+    from ops.logs.query import live_query, no_pattern, query_of, read
     from ops.project import known_service, must_exist, open_project
 
     project = open_project()
-    asked = read(service, since, until, level, grep, request_id, datetime.now(UTC))
+    asked = replace(read(service, since, until, level, grep, request_id, datetime.now(UTC)), logsql=query or "")
     for name in asked.services:
         if name not in OF_THE_COMMANDS:
             known_service(project, name)
@@ -112,12 +115,18 @@ def logs(  # noqa: PLR0913, PLR0917  (each one is an option)
         )
     must_exist(project)
     try:
-        _print_last(list(_rows(project, "query", query(asked), limit=str(limit + 1))), limit, asked, json)
+        _print_last(list(_rows(project, "query", query_of(asked), limit=str(limit + 1))), limit, asked, json)
         for row in _rows(project, "tail", live_query(asked)) if follow else ():
             _print(row, json)
     except StoreRefuses as problem:
         raise no_pattern(asked, str(problem)) from problem
     except StoreAway:
+        if asked.logsql:
+            raise UsageProblem(
+                "--query cannot be answered",
+                "the log store does not answer; files are not searched by LogsQL",
+                "inv status",
+            ) from None
         _from_files(project, asked, limit, follow, json)
 
 

@@ -33,6 +33,8 @@ class Asked:
     level: str = ""
     grep: str = ""
     request_id: str = ""
+    logsql: str = ""
+    """A condition in the language of the log store."""
 
     @property
     def levels(self) -> tuple[str, ...]:
@@ -74,14 +76,14 @@ def _moment(option: str, text: str, before: datetime) -> datetime:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
-def query(asked: Asked) -> str:
+def query_of(asked: Asked) -> str:
     """The question in LogsQL, the language of VictoriaLogs."""
     return " ".join((_time(asked), *_conditions(asked)))
 
 
 def live_query(asked: Asked) -> str:
     """The question without its times, for lines that are still to come."""
-    return " ".join(_conditions(asked))
+    return " ".join(_conditions(asked)) or "*"
 
 
 def _time(asked: Asked) -> str:
@@ -90,7 +92,7 @@ def _time(asked: Asked) -> str:
 
 
 def _conditions(asked: Asked) -> list[str]:
-    parts = [f"!kind:={SPAN}"]
+    parts = [] if "kind:" in asked.logsql else [f"!kind:={SPAN}"]
     if asked.services:
         parts.append(f"service:in({', '.join(map(json.dumps, asked.services))})")
     if asked.levels:
@@ -99,6 +101,8 @@ def _conditions(asked: Asked) -> list[str]:
         parts.append(f"request_id:={json.dumps(asked.request_id)}")
     if asked.grep:
         parts.append(f"({' or '.join(f'{name}:~{json.dumps(asked.grep)}' for name in SEARCHED)})")
+    if asked.logsql:
+        parts.append(f"({asked.logsql})")
     return parts
 
 
@@ -163,6 +167,8 @@ def fits(asked: Asked, row: Mapping[str, Any]) -> bool:
 def no_pattern(asked: Asked, why: str) -> UsageProblem:
     """The refusal of a question that cannot be read. `why`: in the words of whoever read it, the query itself left out."""
     cause = re.search(r"error parsing regexp: ([^;]*)", why)
+    if asked.logsql:
+        return UsageProblem(f"--query {asked.logsql} cannot be read", why[-200:], "inv logs --query 'status:>=500'")
     return UsageProblem(
         f"--grep {asked.grep} cannot be read" if asked.grep else "the log store cannot read this question",
         cause[1] if cause else why[:200], "inv logs --grep 'GET .* 50[0-9]'",

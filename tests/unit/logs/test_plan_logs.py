@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from ops.core.errors import UsageProblem
 from ops.engines.engine import Line
-from ops.logs.query import Asked, concerns, fits, live_query, message, query, read, row_of, rows
+from ops.logs.query import Asked, concerns, fits, live_query, message, query_of, read, row_of, rows
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
 
@@ -34,11 +35,16 @@ def asked(
     ],
 )
 def test_query_of_the_store(question: Asked, expected: str) -> None:
-    assert query(question) == expected
+    assert query_of(question) == expected
+
+
+def test_condition_of_the_store_is_added_as_it_is() -> None:
+    assert query_of(replace(asked(), logsql="status:>=500 or a")).endswith(" !kind:=span (status:>=500 or a)")
+    assert query_of(replace(asked(), logsql="kind:=span")).endswith("Z (kind:=span)")
 
 
 def test_query_quotes_what_is_looked_for() -> None:
-    assert '_msg:~"say \\"no\\""' in query(asked(grep='say "no"'))
+    assert '_msg:~"say \\"no\\""' in query_of(asked(grep='say "no"'))
 
 
 def test_lines_to_come_have_no_times() -> None:

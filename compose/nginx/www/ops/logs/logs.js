@@ -27,8 +27,9 @@ function fieldsOf() {
 
 // LogsQL. A request id is looked for as a field and, for lines that are not JSON, as a word of the message.
 function queryOf({ service, level, time, text, expert }) {
+  const parts = [`_time:${time}`];
   // Spans are on the page of traces.
-  const parts = [`_time:${time}`, "!kind:=span"];
+  if (!expert.includes("kind:")) parts.push("!kind:=span");
   if (service) parts.push(`service:=${JSON.stringify(service)}`);
   if (level) parts.push(LEVELS[level]);
   if (ID.test(text)) parts.push(`(request_id:=${JSON.stringify(text)} or ${JSON.stringify(text)})`);
