@@ -7,6 +7,7 @@ from ops.monitoring.dashboards.model import RATE, Dashboard, Query, Section, Var
 CHOSEN = 'route=~"$route"'
 RESPONSES = f"sum by ({{}}) (rate(edge_responses_total{{{{{CHOSEN}}}}}[{RATE}]))"
 QUANTILE = f"histogram_quantile({{}}, sum by (le{{}}) (rate(edge_response_duration_seconds_bucket{{{{{CHOSEN}}}}}[{RATE}])))"
+WATCHERS = 'name!="",service=~"prometheus|alertmanager|cadvisor|logs"'
 QUIET = "no request within the window"
 
 EDGE = Dashboard("edge", "Edge", "nginx: every request of every client, what it got, and how long it took.", (
@@ -74,11 +75,12 @@ MONITORING = Dashboard("monitoring", "Monitoring", "What watches the rest: targe
               Query("Scrape", "max by (job, instance) (scrape_duration_seconds)", "s", warn=3, bad=8),
               Query("Samples", "sum by (job, instance) (scrape_samples_post_metric_relabeling)", "short"),
                     runbooks=("TargetDown",)),
-        chart("Scrape time", "The six slowest jobs.", "s", ("{{job}}", "topk(6, max by (job) (scrape_duration_seconds))"),
+        chart("Scrape time", "Of the slowest target of each job; 10 s is the limit.", "s", ("{{job}}",
+              "max by (job) (scrape_duration_seconds)"),
               runbooks=("TargetDown",)),
-        chart("Rule groups", "Time that an evaluation takes, the six slowest groups.", "s",
-              ("{{rule_group}}", 'topk(6, max by (rule_group) (label_replace(prometheus_rule_group_last_duration_seconds,'
-                                 ' "rule_group", "$1", "rule_group", ".*;(.+)")))'), runbooks=("RulesFail",)),
+        chart("Rule groups", "Time that an evaluation takes.", "s",
+              ("{{rule_group}}", 'max by (rule_group) (label_replace(prometheus_rule_group_last_duration_seconds,'
+                                 ' "rule_group", "$1", "rule_group", ".*;(.+)"))'), runbooks=("RulesFail",)),
     )),
     Section("Alerts", (
         chart("Alerts", "Firing, by severity; the watchdog always does.", "none",
@@ -90,12 +92,10 @@ MONITORING = Dashboard("monitoring", "Monitoring", "What watches the rest: targe
     )),
     Section("Its own use", (
         chart("CPU", "Share of one core.", "percentunit",
-              ("{{service}}",
-              'sum by (service) (rate(container_cpu_usage_seconds_total{service=~"prometheus|alertmanager|cadvisor|logs"'
-                              f"}}[{RATE}]))"), stacked=True),
+              ("{{service}}", f"sum by (service) (rate(container_cpu_usage_seconds_total{{{WATCHERS}}}[{RATE}]))"),
+              stacked=True),
         chart("Memory", "Working set.", "bytes",
-              ("{{service}}",
-              'sum by (service) (container_memory_working_set_bytes{service=~"prometheus|alertmanager|cadvisor|logs"})'),
+              ("{{service}}", f"sum by (service) (container_memory_working_set_bytes{{{WATCHERS}}})"),
               stacked=True, runbooks=("ContainerMemoryHigh",)),
     )),
 ))  # fmt: skip

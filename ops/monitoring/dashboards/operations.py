@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ops.monitoring.dashboards.model import DEPLOYS, RATE, Dashboard, Query, Section, chart, stat, table
 
-LEFT = "1 - max by (objective) (slo:burn_rate:window)"
+LEFT = "clamp_min(1 - max by (objective) (slo:burn_rate:window), -1)"
 BURNS = ("ErrorBudgetBurnsFast", "ErrorBudgetBurnsSlowly")
 QUIET = "nothing is counted yet: the rules need some minutes, and requests"
 
@@ -23,11 +23,13 @@ SLO = Dashboard("slo", "Objectives", "What is promised to users, and what is lef
         table("Objectives", "What is promised, what was reached within the time that metrics are kept, and what is left.",
               ("objective", "service"),
               Query("Promised", "1 - max by (objective, service) (slo:budget:ratio)", "percentunit"),
-              Query("Budget left", "1 - max by (objective, service) (slo:burn_rate:window)", "percentunit", warn=0.5, bad=0.1),
+              Query("Budget left", "clamp_min(1 - max by (objective, service) (slo:burn_rate:window), -1)", "percentunit",
+                    warn=0.5, bad=0.1),
               Query("Burn rate, 1 h", "max by (objective, service) (slo:burn_rate:1h)", "none", warn=1, bad=14.4),
               Query("Burn rate, 6 h", "max by (objective, service) (slo:burn_rate:6h)", "none", warn=1, bad=6),
               runbooks=BURNS),
-        chart("Budget left", "1 is all of it; below 0 the objective is missed.", "percentunit", ("{{objective}}", LEFT),
+        chart("Budget left", "Below 0 the objective is missed; -100 % stands for twice the budget, and for more.",
+              "percentunit", ("{{objective}}", LEFT),
               width=24,
               runbooks=BURNS, empty=QUIET),
         chart("Burn rate, 1 hour", "1 uses the budget up just in time; at 14.4 a day's share goes in 100 minutes.", "none",

@@ -15,7 +15,7 @@ test("every unit of the dashboards is known", () => {
 test("values are short and have their unit", () => {
   const cases = [
     [0, "none", "0"], [1234.5, "none", "1,235"], [0.0123, "none", "0.0123"], [1500, "short", "1.5 k"], [0.5, "percentunit", "50 %"],
-    [0.00123, "percentunit", "0.12 %"], [0, "s", "0 s"], [0.0075, "s", "7.5 ms"], [0.00001, "s", "10 µs"], [90, "s", "1.5 min"],
+    [0.00123, "percentunit", "0.12 %"], [2e-8, "percentunit", "0.000002 %"], [0.99999, "percentunit", "100 %"], [0, "s", "0 s"], [0.0075, "s", "7.5 ms"], [0.00001, "s", "10 µs"], [90, "s", "1.5 min"],
     [86400 * 30, "s", "30 d"], [86400 * 400, "s", "1.1 y"], [2048, "bytes", "2 KiB"], [0, "bytes", "0 B"], [1024 ** 3, "Bps", "1 GiB/s"],
     [12, "reqps", "12 req/s"], [1, "bool_yes_no", "Yes"], [0, "bool_yes_no", "No"], [NaN, "s", "–"], [-90, "s", "-1.5 min"],
   ];

@@ -26,12 +26,14 @@ function seconds(value) {
 
 const short = (value) => scaled(value, 1000, ["", " k", " M", " G", " T"]);
 const bytes = (value) => scaled(value, 1024, [" B", " KiB", " MiB", " GiB", " TiB"]);
+// Two places are enough, but for what would be 0.
+const percent = (value) => number(value, Math.abs(value) < 0.01 ? 7 : Math.min(2, digitsOf(value)));
 const rate = (name) => (value) => `${short(value)}${name}`;
 
 export const UNITS = {
   none: plain,
   short,
-  percentunit: (value) => `${number(value * 100, digitsOf(value * 100) > 2 ? 2 : digitsOf(value * 100))} %`,
+  percentunit: (value) => `${percent(value * 100)} %`,
   s: seconds,
   bytes,
   Bps: (value) => `${bytes(value)}/s`,
