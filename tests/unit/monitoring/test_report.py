@@ -5,31 +5,37 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
+from ops.core.state import State
 from ops.monitoring.api import Series
 from ops.monitoring.budget import Budget
 from ops.monitoring.history import Change, Cost, Episode
 from ops.monitoring.report.charts import HEIGHT, LEFT, RIGHT, WIDTH, chart, said
-from ops.monitoring.report.gather import Figure, Report, Route, _fired, duration, impact
+from ops.monitoring.report.gather import Figure, Report, Route, _fired, audit_of, duration, impact
 from ops.monitoring.report.page import html
+from ops.security_audit.last import keep, last
 from tests.unit.builders import REPOSITORY
 
 RUNBOOKS = REPOSITORY / "docs" / "runbooks"
 DAY = 86400.0
 END = 1_796_079_600.0
 POINTS = Series({}, tuple((END - DAY + 600 * n, float(n % 7)) for n in range(144)))
-EMPTY = Report("cc03", "shop.example.com", END - 7 * DAY, END, 7, (), (), (), 0, (), (), (), (), {
-    "summary": "Not checked: nothing runs", "open": (), "accepted": ()
-})  # fmt: skip
+EMPTY = Report("cc03", "shop.example.com", END - 7 * DAY, END, 7, (), (), (), 0, (), (), (), (), audit_of(None))
 HOSTILE = "<script>alert('x')</script>"
-CONTROL, FOUND = SimpleNamespace(number="3.2", advice="correct it"), SimpleNamespace(where="nginx", what=HOSTILE)
-EXCEPTION = SimpleNamespace(where=HOSTILE, reason="It is needed", owner="operator", until="2027-05-01")
+ACCEPTED = {"where": "logs", "what": "runs as root", "reason": HOSTILE, "owner": "operator", "until": "2027-05-01"}
+AUDIT = {
+    "at": "2026-11-28T12:00:00+00:00", "counts": {"passed": 70, "accepted": 1, "failed": 1, "not checked": 2},
+    "controls": [
+        {"title": "No root", "findings": [], "accepted": [ACCEPTED, {**ACCEPTED, "where": "nginx"}]},
+        {"title": "Images", "findings": [{"where": "nginx", "what": HOSTILE}], "accepted": []},
+    ],
+}  # fmt: skip
 FULL = replace(
     EMPTY,
     objectives=(
@@ -46,7 +52,7 @@ FULL = replace(
     alerts=tuple(_fired([Episode("SiteDown", "nginx", "critical", END - 900, END - 60)], END, RUNBOOKS)),
     charts=(chart("Requests", "A minute.", [("API", POINTS)], END - DAY, END, 600, "%", [(END - 900, END, HOSTILE)]),),
     figures=(Figure("Requests", "1,000", "–", ""),),
-    audit={"summary": "1 of 2", "open": [(CONTROL, FOUND)], "accepted": [(("2.3", EXCEPTION), 4)]},
+    audit=audit_of(AUDIT),
 )  # fmt: skip
 
 
@@ -148,3 +154,20 @@ def test_figures_have_three_digits(value: float, unit: str, shown: str) -> None:
 @pytest.mark.parametrize(("seconds", "shown"), [(30, "30 s"), (600, "10 min"), (7300, "2 h"), (3 * DAY, "3 d")])
 def test_durations(seconds: float, shown: str) -> None:
     assert duration(seconds) == shown
+
+
+def test_last_audit_is_summed_up_and_an_exception_listed_once() -> None:
+    found = audit_of(AUDIT)
+    assert found.summary == "The audit of 2026-11-28 12:00 UTC: 71 of 72 checks passed; 2 were not checked."
+    assert found.findings == (("Images", "nginx", HOSTILE),)
+    assert found.accepted == (("No root", HOSTILE, "operator", "2027-05-01", 2),)
+
+
+def test_result_of_an_audit_is_kept(tmp_path: Path) -> None:
+    state = State(tmp_path)
+    assert last(state) is None
+    keep(state, AUDIT, datetime(2026, 11, 28, 12, tzinfo=UTC))
+    assert audit_of(last(state)) == audit_of(AUDIT)
+    state.security_audit.write_text("{")
+    assert last(state) is None
+    keep(State(tmp_path / "none"), AUDIT, datetime(2026, 11, 28, 12, tzinfo=UTC))
