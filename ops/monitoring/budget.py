@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 HOUR = 3600.0
 DAY = 86400.0
+EVERY = 30.0
+"""Seconds between evaluations of rules (config/prometheus/prometheus.yml)."""
 LEAST_SHARE = 0.01
 """Part of a budget below which an hour is not listed."""
 
@@ -62,7 +64,7 @@ def budgets(monitoring: Monitoring, now: float, days: int) -> list[Budget]:
     hours = _by_objective(monitoring.query_range("sum_over_time(slo:bad:rate5m[1h])", start, end, HOUR))
     seen = _by_objective(monitoring.query_range("count_over_time(slo:events:rate5m[1h])", start, end, HOUR))
     return [
-        _budget(one, *(found.get(one.labels["objective"]) for found in (bad, events, burn, hours, seen)))
+        _budget(one, *(found.get(one.labels["objective"]) for found in (bad, events, burn, hours, seen)), now)
         for one in sorted(declared, key=lambda one: one.labels["objective"])
     ]
 
@@ -71,8 +73,17 @@ def _by_objective(found: Iterable[Series]) -> Mapping[str, Series]:
     return {one.labels["objective"]: one for one in found if "objective" in one.labels}
 
 
+def _since(seen: Series | None, now: float) -> float | None:
+    """When the first sample was taken. seen: how many there are in the hour before each point."""
+    if not seen:
+        return None
+    at, samples = seen.points[0]
+    return max(at - HOUR, min(at, now) - samples * EVERY)
+
+
 def _budget(
-    declared: Series, bad: Series | None, events: Series | None, burn: Series | None, hours: Series | None, seen: Series | None
+    declared: Series, bad: Series | None, events: Series | None, burn: Series | None, hours: Series | None, seen: Series | None,
+    now: float,
 ) -> Budget:  # fmt: skip
     allowed = declared.value
     name, title, service, counts = (declared.labels.get(label, "") for label in ("objective", "title", "service", "counts"))
@@ -85,7 +96,7 @@ def _budget(
     used = [Hour(at - HOUR, value / whole) for at, value in (hours.points if hours else ()) if value / whole >= LEAST_SHARE]
     return replace(
         found, good=100 * (1 - ratio), left=1 - ratio / allowed, burn=burn.value if burn else None,
-        since=seen.points[0][0] - HOUR if seen else None, hours=tuple(sorted(used, key=lambda hour: -hour.share)),
+        since=_since(seen, now), hours=tuple(sorted(used, key=lambda hour: -hour.share)),
     )  # fmt: skip
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 MOST_HOURS, MOST_DEPLOYS = 8, 6
 MOST_DAYS = 365
+MOST_NAMED = 2
+"""Of what happened in an hour: a line has 80 columns."""
 BAR = 10
 
 
@@ -128,7 +130,9 @@ def _hours(hours: Sequence[tuple[Budget, Any]], changed: Sequence[Change], fired
     from ops.monitoring.history import during
 
     for one, hour in hours:
-        happened = ", ".join(during(hour.start, hour.start + HOUR, changed, fired)) or "no change and no alert"
+        all_of_it = during(hour.start, hour.start + HOUR, changed, fired)
+        more = [f"{len(all_of_it) - MOST_NAMED} more"] if len(all_of_it) > MOST_NAMED else []
+        happened = ", ".join([*all_of_it[:MOST_NAMED], *more]) or "no change and no alert"
         yield f"{_stamp(hour.start)}  {one.objective:<19} {100 * hour.share:>5.0f} %  {escape(happened)}"
 
 
