@@ -64,7 +64,7 @@ def budgets(monitoring: Monitoring, now: float, days: int) -> list[Budget]:
     hours = _by_objective(monitoring.query_range("sum_over_time(slo:bad:rate5m[1h])", start, end, HOUR))
     seen = _by_objective(monitoring.query_range("count_over_time(slo:events:rate5m[1h])", start, end, HOUR))
     return [
-        _budget(one, *(found.get(one.labels["objective"]) for found in (bad, events, burn, hours, seen)), now)
+        _budget(one, now, *(found.get(one.labels["objective"]) for found in (bad, events, burn, hours, seen)))
         for one in sorted(declared, key=lambda one: one.labels["objective"])
     ]
 
@@ -82,8 +82,8 @@ def _since(seen: Series | None, now: float) -> float | None:
 
 
 def _budget(
-    declared: Series, bad: Series | None, events: Series | None, burn: Series | None, hours: Series | None, seen: Series | None,
-    now: float,
+    declared: Series, now: float, bad: Series | None, events: Series | None, burn: Series | None, hours: Series | None,
+    seen: Series | None,
 ) -> Budget:  # fmt: skip
     allowed = declared.value
     name, title, service, counts = (declared.labels.get(label, "") for label in ("objective", "title", "service", "counts"))

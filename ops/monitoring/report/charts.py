@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from ops.monitoring.api import Series
 
@@ -13,6 +13,7 @@ WIDTH, HEIGHT = 720, 170
 LEFT, RIGHT, TOP, BOTTOM = 76, 24, 10, 24
 GAP = 2.5
 """Steps without a point after which a line is interrupted."""
+DAY = 86400
 Tick = tuple[float, str]
 Scale = Callable[[float], float]
 
@@ -63,7 +64,7 @@ def chart(
 
     lines = tuple(Line(name, " ".join(_path(one, step, x, y)), said(_last(one), unit)) for name, one in series)
     return Chart(
-        title, meaning, lines, tuple((x(at), label) for at, label in _days(start, end)),
+        title, meaning, lines, tuple((x(at), label) for at, label in _ticks(start, end)),
         tuple((y(part * top), said(part * top, unit)) for part in (0.0, 0.5, 1.0)),
         tuple((x(began), round(max(1.5, x(ended) - x(began)), 1), what) for began, ended, what in marks),
     )  # fmt: skip
@@ -89,15 +90,18 @@ def _nice(most: float) -> float:
     return next(factor * size for factor in (1, 2, 5, 10) if factor * size >= most)
 
 
-def _days(start: float, end: float) -> Iterator[Tick]:
-    """At most eight days, or hours where it is a day or less."""
-    hours = (end - start) / 3600
-    every = timedelta(hours=24 * math.ceil(hours / 24 / 8) if hours > 30 else max(1, math.ceil(hours / 8)))
-    at = datetime.fromtimestamp(start, UTC).replace(minute=0, second=0, microsecond=0)
-    at = at.replace(hour=0) if hours > 30 else at
-    while at.timestamp() <= end:
-        if at.timestamp() >= start:
-            yield at.timestamp(), f"{at:%-d %b}" if hours > 30 else f"{at:%H:%M}"
+MINUTES = (1, 2, 5, 10, 15, 30, 60, 120, 180, 240, 360)
+MOST_TICKS = 8
+
+
+def _ticks(start: float, end: float) -> Iterator[Tick]:
+    """Labels of times: minutes, hours or days apart."""
+    minutes = (end - start) / 60
+    apart = next((one for one in MINUTES if minutes / one <= MOST_TICKS), 0)
+    every = 60 * apart or DAY * math.ceil(minutes / 1440 / MOST_TICKS)
+    at = math.ceil(start / every) * every if apart else math.ceil(start / DAY) * DAY
+    while at <= end:
+        yield at, f"{datetime.fromtimestamp(at, UTC):{'%H:%M' if apart else '%-d %b'}}"
         at += every
 
 

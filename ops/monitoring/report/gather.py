@@ -180,8 +180,11 @@ def _proofs(monitoring: Monitoring, end: float, days: int) -> Iterator[tuple[str
         "Last backup that was restored and compared with its manifest",
         ago("max(backup_drill_last_success_timestamp_seconds)"),
     )
-    proved = value(monitoring, f"sum(changes(backup_drill_last_success_timestamp_seconds[{days}d]))", end)
-    yield "Successful test restores in this period", "none" if not proved >= 1 else f"{proved:.0f}"
+    proof = f"backup_drill_last_success_timestamp_seconds[{days}d]"
+    # The first one of a period is no change of the series where there was none before.
+    new = value(monitoring, f"sum(min_over_time({proof}) >= bool {end - days * DAY:.0f})", end)
+    proved = value(monitoring, f"sum(changes({proof}))", end) + new
+    yield "Successful test restores in this period", f"{proved:.0f}" if proved >= 1 else "none"
     lost = value(monitoring, "max(backup_drill_data_loss_seconds)", end)
     if not math.isnan(lost):
         yield "Changes that a lost disk would have cost, at the last test restore", f"{lost:.0f} s"

@@ -135,7 +135,7 @@ def test_chart_stays_within_its_frame() -> None:
     assert drawn.spans[0][0] == LEFT
 
 
-@pytest.mark.parametrize(("hours", "most"), [(24, 9), (168, 8), (720, 9), (8760, 9)])
+@pytest.mark.parametrize(("hours", "most"), [(1, 8), (24, 9), (168, 8), (720, 9), (8760, 9)])
 def test_labels_of_time_fit(hours: int, most: int) -> None:
     places = [x for x, _ in chart("", "", [], END - hours * 3600, END, 60, "").across]
     assert 3 <= len(places) <= most
