@@ -135,12 +135,13 @@ def test_panel_leads_to_its_query_its_logs_and_its_runbook(live: Live, visit: Vi
     visit.page.goto(f"{live.ops.base}/dashboards/")
     panel = visit.page.locator(".panel", has=visit.page.get_by_role("heading", name="Failed requests")).first
     panel.locator("summary").click()
+    expect(panel.locator("code")).to_contain_text("edge_responses_total")
     hrefs = {link.text_content(): link.get_attribute("href") or "" for link in panel.locator("a").all()}
-    assert set(hrefs) == {"Query", "Logs", "Runbook: ErrorRatioHigh"}
+    assert set(hrefs) == {"Logs", "Runbook: ErrorRatioHigh", "Open in Prometheus"}
     visit.page.goto(hrefs["Logs"])
     expect(visit.page.locator("[name=service]")).to_have_value("nginx")
-    visit.page.goto(hrefs["Query"])
-    expect(visit.page.locator("body")).to_contain_text("edge_responses_total")
+    visit.page.goto(hrefs["Open in Prometheus"])
+    expect(visit.page.locator("textarea").first).to_contain_text("edge_responses_total")
 
 
 def test_charts_begin_where_the_data_does_and_show_deploys(live: Live, visit: Visit) -> None:

@@ -1,11 +1,11 @@
 // The dashboards page: what is shown is in its address, what is visible is asked for, and asked for again after a while.
 
-import { ask, at, element } from "../shell.js";
+import { ask, at, element, loopback } from "../shell.js";
 import { Chart, linesOf, moment } from "./chart.js";
 import { showFigure, showTable } from "./figures.js";
 import { RANGES, aligned, batches, deploysOf, filled, joined, separated, windowOf } from "./query.js";
 
-const GATHER_MS = 20;
+const GATHER_MS = 8;
 const $ = (id) => document.getElementById(id);
 const controls = $("controls");
 const FIRST = "min(prometheus_tsdb_lowest_timestamp_seconds)";
@@ -55,22 +55,32 @@ function writeAddress() {
 
 // ---- Panels
 
+/** Where a panel leads to: [text, URL]. Prometheus' own page is reached on the host alone. */
 function links(panel) {
   const chosen = (text) => text.replace(/\$\{?([a-z_]\w*)\}?/g, (_, name) => choice.variables[name] || "");
-  const asked = new URLSearchParams();
-  panel.queries.forEach(({ expr }, index) => {
-    asked.set(`g${index}.expr`, filled(expr, frame, choice.variables));
-    asked.set(`g${index}.tab`, panel.kind === "table" ? "1" : "0");
-    asked.set(`g${index}.range_input`, `${Math.max(frame.end - frame.start, 300)}s`);
-  });
-  const found = [["Query", at(`prometheus/graph?${asked}`)]];
-  if (panel.logs) found.push(["Logs", at(`logs/#${chosen(panel.logs)}`)]);
-  for (const name of panel.runbooks || []) found.push([`Runbook: ${name}`, at(`docs/runbooks/${name}/`)]);
-  return found.map(([text, url]) => {
+  const found = [];
+  if (panel.logs) found.push(["Logs", `logs/#${chosen(panel.logs)}`]);
+  for (const name of panel.runbooks || []) found.push([`Runbook: ${name}`, `docs/runbooks/${name}/`]);
+  if (loopback) {
+    const asked = new URLSearchParams();
+    panel.queries.forEach(({ expr }, index) => {
+      asked.set(`g${index}.expr`, filled(expr, frame, choice.variables));
+      asked.set(`g${index}.tab`, panel.kind === "table" ? "1" : "0");
+      asked.set(`g${index}.range_input`, `${Math.max(frame.end - frame.start, 300)}s`);
+    });
+    found.push(["Open in Prometheus", `prometheus/classic/graph?${asked}`]);
+  }
+  return found;
+}
+
+function aboutPanel(panel) {
+  const queries = panel.queries.map(({ expr, legend }) => element("p", "query", legend ? `${legend}: ` : "",
+    element("code", "", filled(expr, frame, choice.variables))));
+  return [element("p", "", panel.description), ...links(panel).map(([text, path]) => {
     const link = element("a", "", text);
-    link.href = url;
+    link.href = at(path);
     return link;
-  });
+  }), ...queries];
 }
 
 function viewOf(panel) {
@@ -78,10 +88,13 @@ function viewOf(panel) {
   const more = element("details", "more", element("summary", "", "⋯"), menu);
   more.firstChild.setAttribute("aria-label", `About ${panel.title}`);
   // Made when it is opened: the query has the window of that moment.
-  more.addEventListener("toggle", () => more.open && menu.replaceChildren(element("p", "", panel.description), ...links(panel)));
+  more.addEventListener("toggle", () => {
+    if (!more.open) return;
+    menu.replaceChildren(...aboutPanel(panel));
+    more.classList.toggle("left", place.getBoundingClientRect().left < innerWidth / 3);
+  });
   const place = element("section", `panel ${panel.kind}`, element("header", "", element("h3", "", panel.title), more), body, note);
   place.style.setProperty("--columns", panel.width);
-  place.title = "";
   const view = { panel, place, body, note, visible: false, asked: 0, order: {}, chart: null };
   if (panel.kind === "timeseries") view.chart = new Chart(panel, body, zoom);
   return view;
@@ -257,8 +270,19 @@ function open(by) {
 }
 
 const KEYS = {
-  n: () => open(1), p: () => open(-1), r: () => refresh(), "+": () => lengthen(-1), "-": () => lengthen(1), Escape: () => choice.from && zoom(),
+  n: () => open(1), p: () => open(-1), r: () => refresh(), "+": () => lengthen(-1), "-": () => lengthen(1), Escape: () => leave(),
 };
+
+/** Close what is open, or leave the part that is zoomed into. */
+function leave() {
+  const more = document.querySelector("details.more[open]");
+  if (more) {
+    more.open = false;
+    more.firstChild.focus();
+  } else if (choice.from) {
+    zoom();
+  }
+}
 
 document.addEventListener("keydown", (event) => {
   const action = KEYS[event.key];
