@@ -4,7 +4,7 @@ import fs from "fs";
 
 const ROUTES = {
     api: "backend", probe: "backend", socket: "backend", login: "keycloak", page: "frontend", grafana: "grafana",
-    ops: "nginx", redirect: "nginx", other: "nginx",
+    ops: "nginx", pages: "nginx", redirect: "nginx", other: "nginx",
 };
 // What nginx and the services answer with. Any other status is counted by its class, so that no service makes series without end.
 const STATUSES = [

@@ -26,7 +26,7 @@ SECRETS: dict[str, set[str]] = {
     "postgres-backup": {"postgres", "backup"}, "postgres-receiver": {"postgres", "backup"},
     "redis-app": {"redis", "backend"}, "redis-exporter": {"redis", "prometheus"}, "redis-backup": {"redis", "backup"},
     "keycloak-admin": {"keycloak"}, "keycloak-ops": {"keycloak"}, "backup-cipher": {"backup"}, "backup-signing": {"backup"},
-    "keycloak-grafana": {"grafana"}, "grafana-admin": {"grafana"},
+    "keycloak-grafana": {"grafana"}, "keycloak-ops-pages": {"prometheus"}, "grafana-admin": {"grafana"},
     "keycloak-backend": set(), "keycloak-keeper": set(), "keycloak-probe": set(), "keycloak-probe-user": set(),
     "operator-password": set(),
 }  # fmt: skip

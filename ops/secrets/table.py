@@ -94,6 +94,11 @@ CLIENTS = {
         _client("cc03-grafana"),
         "Grafana is replaced: it is down for some seconds, open sessions continue",
     ),
+    "cc03-ops-pages": Target(
+        "keycloak-ops-pages",
+        _client("cc03-ops-pages"),
+        "Prometheus is replaced: some seconds are not measured; the pages of operators log them in again by themselves",
+    ),
     "cc03-backend": Target("keycloak-backend", _client("cc03-backend"), "no interruption: no program logs in with it"),
     PROBE: Target("keycloak-probe", _client(PROBE), _OWN),
     "cc03-keeper": Target("keycloak-keeper", _client("cc03-keeper"), _OWN),

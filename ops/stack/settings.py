@@ -190,7 +190,7 @@ class Certificates(Keys):
 
 class Pages(Keys):
     public: bool = Field(
-        default=False,
+        default=True,
         description="Whether operators reach the monitoring pages under the public name, at `/ops/`, behind a login with the "
         "realm role `operator`. Otherwise they are on the loopback address of the host only (docs/how-to/pages.md).",
     )  # fmt: skip

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 from invoke import Context
 
 from ops.cli.command import print_json, verb
-from ops.core.amounts import age
 from ops.core.errors import HostLacks, OpsError
-from ops.status.facts import STYLE, Row, collect, title
+from ops.status.facts import STYLE, Row, age, collect, title
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -26,7 +25,7 @@ OPERATOR, OPERATOR_PASSWORD, ADMIN_PASSWORD = "operator", "operator-password", "
 
 
 def _age(since: str) -> str:
-    return age(time.time() - datetime.fromisoformat(since).timestamp()) if since else "–"
+    return age(max(0, time.time() - datetime.fromisoformat(since).timestamp())) if since else "–"
 
 
 def table(project: Project, rows: list[Row]) -> Table:
@@ -153,6 +152,7 @@ def open_urls(c: Context, password: bool = False, json: bool = False) -> None:
     urls = {
         "site": f"{site}/",
         "CA certificate": f"http://{project.settings.domain}:{project.ports['http']}/ca.pem",
+        **({"operator's pages, by login": f"{values['CC03_PAGES_URL']}/"} if project.settings.pages.public else {}),
         "operator's pages": f"{ops}/",
         "Prometheus": f"{ops}/prometheus/",
         "Alertmanager": f"{ops}/alertmanager/",
@@ -171,7 +171,7 @@ def open_urls(c: Context, password: bool = False, json: bool = False) -> None:
     drawn.add_row("Keycloak's admin", f"user admin, password in {admin}")
     show.out.print(drawn)
     tunnel = "ssh -L {0}:127.0.0.1:{0} HOST".format(project.ports["ops"])
-    show.out.print(f"[dim]The operator's pages answer on this host only; from elsewhere: {tunnel}[/dim]")
+    show.out.print(f"[dim]localhost answers on this host only; from elsewhere: {tunnel}[/dim]")
 
 
 def _refuse_spent(project: Project) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ops.core import files, machine
+from ops.core import files
 from ops.core.errors import OpsError
 from ops.core.plan import Step
 
@@ -31,7 +32,7 @@ class RememberRestore(Step):
     def run(self, execution: Execution) -> None:
         from ops.backup.around import journal
 
-        content = {**(self.content or {}), "at": machine.now()}
+        content = {**(self.content or {}), "at": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
         files.write(journal(execution.state), files.dump(content), mode=0o600)
 
 

@@ -54,6 +54,16 @@ MONITORING = (
 )  # fmt: skip
 READABLE = ("/prometheus/api/v1/status/buildinfo", "/alertmanager/api/v2/status", "/logs/select/logsql/query?query=*&limit=1")
 """Metrics, alerts and logs, as scripts read them."""
+PUBLIC_PAGES = (
+    "/ops/", "/ops/docs/", "/ops/prometheus/api/v1/query?query=up", "/ops/alertmanager/api/v2/alerts",
+    "/ops/logs/select/logsql/query?query=*&limit=1",
+)  # fmt: skip
+"""The operator's pages under the public name, and what they ask: for operators who are logged in."""
+PUBLIC_WRITES = (
+    "/ops/prometheus/-/reload", "/ops/prometheus/api/v1/admin/tsdb/snapshot", "/ops/alertmanager/api/v2/silences",
+    "/ops/alertmanager/api/v2/alerts", "/ops/logs/insert/jsonline", "/ops/logs/delete/run_task",
+)  # fmt: skip
+LOGIN = "/auth/realms/cc03/protocol/openid-connect/auth?"
 FOREIGN_PAGES: Mapping[str, Mapping[str, str]] = {
     "script": {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"},
     "script of a neighbouring port": {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"},
@@ -70,6 +80,10 @@ REQUESTS: dict[str, Request] = {
     **{f"hidden {path}": Request(SITE, path) for path in HIDDEN},
     **{f"monitoring {path}": Request(SITE, path) for path in MONITORING},
     **{f"garbled {path}": Request(SITE, path) for path in GARBLED},
+    **{f"operator {path}": Request(SITE, path) for path in PUBLIC_PAGES},
+    **{f"operator with a forged cookie {path}": Request(SITE, path, headers={"Cookie": "__Secure-cc03-ops=forged"})
+       for path in PUBLIC_PAGES},
+    **{f"operator writes {path}": Request(SITE, path, "POST", body="[]") for path in PUBLIC_WRITES},
     "plain": Request(PLAIN, "/some/path", headers={"Host": FOREIGN}),
     "another name": Request(SITE, "/page", headers={"Host": FOREIGN}),
     "ops by another name": Request(OPS, "/", headers={"Host": FOREIGN}),
@@ -158,6 +172,16 @@ def _monitoring(facts: Facts) -> Iterator[Finding]:
         # An unknown path shows the application.
         if answer.status < 400 and (home is None or answer.body != home.body):
             yield Finding("nginx", path, f"{path} is answered with {answer.status}")
+
+
+def _public_pages(facts: Facts) -> Iterator[Finding]:
+    home = dict(answers(facts, "page")).get("/")
+    for path, answer in answers(facts, "operator"):
+        to_login = answer.status == 302 and LOGIN in answer.headers.get("location", "")
+        # With pages.public off the path is one of the application.
+        application = home is not None and answer.body == home.body
+        if answer.status < 400 and not to_login and not application:
+            yield Finding("nginx", path, f"{path} is answered with {answer.status} without a login")
 
 
 def _expected(where: str, statuses: Mapping[str, int]) -> Callable[[Facts], Iterator[Finding]]:
@@ -262,4 +286,7 @@ CONTROLS = (
     Control("6.15", "Pages of other sites cannot read the operator's pages", _operators_origins, part="answers",
             why="They have no login: any page in the operator's browser could read logs, metrics and alerts.",
             advice="correct config/nginx/ops.conf, headers-ops.inc"),
+    Control("6.16", "The operator's pages under the public name need a login, and write nothing", _public_pages, part="answers",
+            why="Everybody could read logs, metrics and alerts, or silence an alert.",
+            advice="correct config/nginx/ops-public.inc, ops-operator.inc"),
 )  # fmt: skip

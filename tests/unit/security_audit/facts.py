@@ -104,7 +104,8 @@ def _answers() -> dict[str, Answer]:
         "login page": Answer(200, {"set-cookie": "AUTH_SESSION_ID=x; Secure; HttpOnly\nKC_RESTART=y; Secure; HttpOnly"}),
     }  # fmt: skip
     by_kind = {
-        "page": PAGE, "hidden": Answer(404, {}), "monitoring": PAGE, "garbled": Answer(422, {}), "ops": Answer(403, {}),
+        "page": PAGE, "hidden": Answer(404, {}), "monitoring": PAGE, "operator": PAGE, "garbled": Answer(422, {}),
+        "ops": Answer(403, {}),
         "foreign": Answer(403, {}), "readable": Answer(200, {}),
     }  # fmt: skip
     return {name: special.get(name) or by_kind[name.partition(" ")[0]] for name in REQUESTS}

@@ -138,6 +138,11 @@ BROKEN: dict[str, list[Facts]] = {
     "6.4": [with_header("page /config.json", "server", "nginx/1.26.3")],
     "6.5": [with_answer("plain", headers={"location": "https://attacker.example/"})],
     "6.6": [with_answer("hidden /auth/admin/", status=302)],
+    "6.16": [
+        with_answer("operator /ops/", body="<title>Overview"),
+        with_answer("operator writes /ops/alertmanager/api/v2/silences", status=200, body="{}"),
+        with_answer("operator /ops/", status=302, headers={"location": "https://attacker.example/"}, body=""),
+    ],
     "6.7": [with_answer("monitoring /prometheus/", body="<title>Prometheus")],
     "6.8": [with_answer("ops by a neighbour", status=200)],
     "6.9": [with_answer("unsigned token", status=200)],

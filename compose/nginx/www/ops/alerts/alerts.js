@@ -1,7 +1,7 @@
 import { ask, at, element, runbook } from "../shell.js";
 
 const REFRESH_MS = 15000;
-const HIDDEN = new Set(["alertname", "severity", "service"]);
+const HIDDEN = new Set(["alertname", "severity", "service", "stack"]);
 
 async function json(path) {
   const answer = await ask(path);
@@ -27,7 +27,8 @@ function link(href, text) {
   return made;
 }
 
-const keyOf = (labels) => JSON.stringify(Object.entries(labels).sort());
+// Without the label that Prometheus adds on the way to Alertmanager (external_labels).
+const keyOf = (labels) => JSON.stringify(Object.entries(labels).filter(([name]) => name !== "stack").sort());
 
 // Prometheus' value of an alert: Alertmanager has its labels only.
 function valueOf(alert, measured) {
