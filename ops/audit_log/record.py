@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from ops.audit_log import entries as trail
 from ops.audit_log.entries import Head, Verdict
-from ops.core import files, records
+from ops.core import files, machine, records
 from ops.core.errors import HostLacks, NeedsPerson, OpsError
 from ops.core.files import log_line
 from ops.core.lock import Holder, boot_id
@@ -57,7 +57,7 @@ def audited(project: Project, plan: Plan, hooks: Sequence[Mapping[str, Any]] = (
         **({"violations": list(plan.violations)} if plan.violations else {}),
         **({"exemptions": list(plan.exemptions)} if plan.exemptions else {}),
     }  # fmt: skip
-    began, at = time.monotonic(), _now()
+    began, at = time.monotonic(), machine.now()
     try:
         number = append(project.state, {**content, "event": "begin", "at": at})
     except OSError as problem:
@@ -67,7 +67,7 @@ def audited(project: Project, plan: Plan, hooks: Sequence[Mapping[str, Any]] = (
 
     def close(outcome: str, why: str) -> None:
         append(project.state, {
-            **content, "event": "end", "at": _now(), "began": at, "of": number, "outcome": outcome, "why": why,
+            **content, "event": "end", "at": machine.now(), "began": at, "of": number, "outcome": outcome, "why": why,
             "seconds": round(time.monotonic() - began, 1), "hooks": list(hooks),
         })  # fmt: skip
 
@@ -94,10 +94,6 @@ def _outcome(problem: BaseException, hooks: Sequence[Mapping[str, Any]]) -> tupl
     if any(hook["hook"].startswith("pre-") and hook["outcome"] != "done" for hook in hooks):
         return "refused", why
     return ("needs-person" if isinstance(problem, NeedsPerson) else "failed"), why
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
 
 
 def _who() -> dict[str, Any]:

@@ -22,12 +22,12 @@ from ops.backup.sets import (
     newest_first,
     places,
     rows,
-    size,
     to_prove,
 )
 from ops.backup.steps import ARCHIVE, ProveHostArchive, RunJob
 from ops.cli.command import print_json, verb
 from ops.cli.execute import Decision, Operation, execute, locked
+from ops.core.amounts import size
 from ops.core.errors import OpsError, UsageProblem, did_you_mean
 from ops.core.plan import Described, Plan, Step
 from ops.core.process import until

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from ops.backup import container
-from ops.core import files, lock, records
+from ops.core import files, lock, machine, records
 from ops.core.errors import HostLacks, OpsError
 from ops.core.state import State
 from ops.host.files import owner_of
@@ -54,7 +54,7 @@ def facts(project: Project, left_out: Mapping[str, int] = {}) -> dict[str, Any]:
     state = project.state
     release = files.read_json(state.current / "release.json") or {}
     return {
-        "version": 1, "project": project.name, "at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "version": 1, "project": project.name, "at": machine.now(),
         "release": current_number(state), "images": release.get("images", {}), "image_ids": release.get("image_ids", {}),
         "left_out": dict(left_out), **origin(project.host.repository),
     }  # fmt: skip

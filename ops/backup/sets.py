@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from ops.core.amounts import age, size
 from ops.core.errors import HostLacks, UsageProblem, did_you_mean
 from ops.core.plan import STAMP
 
@@ -147,22 +148,6 @@ def place_of(one: Set, part: str) -> str:
     if not places:
         raise HostLacks(f"no repository holds all of {one.name}", f"{part} cannot be read", "inv backup.list shows others")
     return "local" if "local" in places else places[0]
-
-
-def size(amount: float) -> str:
-    """Bytes in the unit that reads best."""
-    for unit in ("B", "kB", "MB"):
-        if amount < 1000:
-            return f"{amount:.0f} {unit}"
-        amount /= 1000
-    return f"{amount:.1f} GB"
-
-
-def age(seconds: float) -> str:
-    for length, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{max(0, seconds):.0f} s"
 
 
 def rows(status: Status, now: datetime) -> list[tuple[str, ...]]:

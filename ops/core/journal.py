@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ops.core import machine
 from ops.core.lock import SUPERVISOR, Holder, hold, holder
 from ops.core.records import TAIL, append_line, newest
 from ops.core.state import State
@@ -36,7 +37,7 @@ class Journal:
     def write(self, event: str, **more: Any) -> None:
         if not self.path.parent.is_dir():
             return  # the project's folder itself was removed
-        at = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+        at = machine.now()
         entry = {"at": at, "run": self.run_id, "pid": os.getpid(), "event": event, **more}
         with self._guard:
             append_line(self.path, entry, kept=KEPT)

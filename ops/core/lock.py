@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from ops.core import machine
 from ops.core.errors import LockHeld, OpsError
 from ops.core.process import process_started, until
 
@@ -85,7 +86,7 @@ def hold(
 
 def _this_process(verb: str) -> Holder:
     pid = os.getpid()
-    return Holder(verb, pid, time.strftime("%Y-%m-%dT%H:%M:%S%z"), process_started(pid) or 0, boot_id())
+    return Holder(verb, pid, machine.now(), process_started(pid) or 0, boot_id())
 
 
 def _note(file: IO[str], text: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,6 +31,11 @@ class HostFacts:
     root: bool = True
     seccomp: bool = True
     """Whether the default profile of containers is installed."""
+
+
+def now() -> str:
+    """The time, as records have it: local, with its distance from UTC."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
 
 
 def host_facts() -> HostFacts:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ops.core import files
+from ops.core import files, machine
 from ops.core.errors import OpsError
 from ops.core.plan import Step
 from ops.core.process import Result
@@ -202,7 +202,7 @@ class Migrate(Step):
             )  # fmt: skip
         result = done.last_json() or {}
         record_schema(
-            execution.state, at=time.strftime("%Y-%m-%dT%H:%M:%S%z"), release=self.release, service=self.service,
+            execution.state, at=machine.now(), release=self.release, service=self.service,
             revision=result.get("revision"), applied=result.get("applied", []), contracted=contracting,
             backed_up=bool(self.backup),
         )  # fmt: skip

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ops.cli.command import described
 from ops.cli.execute import DONE, FAILED, Decision, Observer, Operation, Revert, execute, note
+from ops.core import machine
 from ops.core.errors import HostLacks, OpsError
 from ops.core.plan import STAMP
 from ops.deploy.participant import FORWARD, Rules, participants, served
@@ -187,12 +188,8 @@ def _recognise(project: Project) -> None:
     number = current_number(project.state)
     if number is not None and number not in good_releases(activations(project.state)):
         record_activation(
-            project.state, Activation(number, "deploy", _now(), GOOD, why="found to serve after a broken-off one")
+            project.state, Activation(number, "deploy", machine.now(), GOOD, why="found to serve after a broken-off one")
         )
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
 
 
 class _Attempt:
@@ -306,7 +303,7 @@ class _Attempt:
         outcome = GOOD if outcome == DONE else outcome
         try:
             record_activation(self.state, Activation(
-                release=self.number, verb=self.goal.verb, at=_now(), outcome=outcome,
+                release=self.number, verb=self.goal.verb, at=machine.now(), outcome=outcome,
                 seconds=round(time.monotonic() - self.began, 1), why=why, previous=self.previous, requests=self.summary,
                 gaps=self.gaps,
             ))  # fmt: skip

@@ -268,7 +268,7 @@ def _receivers(facts: Facts) -> Iterator[Finding]:
         else:
             yield Finding(
                 "warning", f"the receiver {host} of alerts has no address", "no alert reaches it",
-                f"alerts.destinations in config/stack.yaml, or this host's resolver: getent ahostsv4 {host}",
+                f"alerts.receivers in config/stack.yaml, or this host's resolver: getent ahostsv4 {host}",
             )  # fmt: skip
     if facts.without_resolver:
         yield Finding(

@@ -9,6 +9,7 @@ from invoke import Context
 
 from ops.cli.command import print_json, verb
 from ops.cli.execute import Operation, execute, planned
+from ops.core import machine
 
 if TYPE_CHECKING:
     from ops.core.plan import Plan
@@ -43,7 +44,7 @@ def build(c: Context, service: str | None = None, plan: bool = False, refresh: b
     began = time.monotonic()
     project = open_project()
     known_service(project, service)
-    stamps = refreshed(project.kept_stamps, service, time.strftime("%Y-%m-%dT%H:%M:%S%z"))
+    stamps = refreshed(project.kept_stamps, service, machine.now())
     if refresh:
         project = project.with_stamps(stamps)
     decided = planned(project, lambda: decide(project, service))
@@ -62,6 +63,7 @@ def list_images(c: Context, json: bool = False) -> None:
     """
 
     from ops.cli import show
+    from ops.core.amounts import size
     from ops.project import open_project
 
     project = open_project()
@@ -77,14 +79,8 @@ def list_images(c: Context, json: bool = False) -> None:
     drawn = show.table("SERVICE", "IMAGE", "SIZE", "HERE")
     for name, image in project.images.items():
         here = "[green]yes[/green]" if image.tag in sizes else "[yellow]no[/yellow]"
-        drawn.add_row(name, image.tag, _amount(sizes[image.tag]) if image.tag in sizes else "–", here)
+        drawn.add_row(name, image.tag, size(sizes[image.tag]) if image.tag in sizes else "–", here)
     show.out.print(drawn)
-
-
-def _amount(size: int) -> str:
-    """Bytes in decimal units with three digits, as Podman prints them."""
-    power = min(3, (len(str(size)) - 1) // 3)
-    return f"{size / 1000**power:.3g} {('B', 'kB', 'MB', 'GB')[power]}"
 
 
 @verb(positional=["file"], help={

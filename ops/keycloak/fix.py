@@ -12,6 +12,7 @@ from invoke import Context
 
 from ops.cli.command import described, print_json, verb
 from ops.cli.execute import Decision, Operation, execute, locked
+from ops.core import machine
 from ops.core.errors import HostLacks, NeedsPerson, OpsError
 from ops.core.plan import Plan
 from ops.keycloak.repair import undo_steps as undo
@@ -368,7 +369,7 @@ class _Run:
         from ops.store.releases import current_number, record_activation
 
         number = current_number(self.project.state) or 0
-        at = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+        at = machine.now()
         record_activation(self.project.state, Activation(number, VERB, at, GOOD, time.monotonic() - self.began))
         self.say(f"release {number} runs the earlier Keycloak: correct compose/keycloak or config/keycloak, then inv deploy")
 

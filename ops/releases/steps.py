@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ops.core import files
+from ops.core import files, machine
 from ops.core.plan import Step
 from ops.core.process import account
 
@@ -30,7 +29,7 @@ class WriteRelease(Step):
 
         tags = dict((self.manifest or {}).get("images", {}))
         have = execution.engine.images(tags.values())
-        facts = {"at": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "by": account(), **origin(execution.host.repository)}
+        facts = {"at": machine.now(), "by": account(), **origin(execution.host.repository)}
         ids = {name: have[tag] for name, tag in tags.items() if tag in have}
         write_release(execution.state, self.number, {**facts, **(self.manifest or {}), "image_ids": ids}, self.files or {})
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import pyrage
 
-from ops.core import files
+from ops.core import files, machine
 from ops.core.errors import HostLacks, OpsError, UsageProblem
 from ops.core.files import destination
 from ops.core.state import State
@@ -104,7 +104,7 @@ def _exports(state: State) -> dict[str, str]:
 
 def note_exported(state: State) -> None:
     """Record that the present keys were exported."""
-    known = {**_exports(state), public(recovery_key(state)): time.strftime("%Y-%m-%dT%H:%M:%S%z")}
+    known = {**_exports(state), public(recovery_key(state)): machine.now()}
     files.write(state.secrets / RECOVERY / EXPORTED, json.dumps(known) + "\n", mode=0o600)
     # Its time counts too: is_pending.
     (state.backup / ESCROWED).unlink(missing_ok=True)

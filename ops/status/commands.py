@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from invoke import Context
 
 from ops.cli.command import print_json, verb
+from ops.core.amounts import age
 from ops.core.errors import HostLacks, OpsError
-from ops.status.facts import STYLE, Row, age, collect, title
+from ops.status.facts import STYLE, Row, collect, title
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -25,7 +26,7 @@ OPERATOR, OPERATOR_PASSWORD, ADMIN_PASSWORD = "operator", "operator-password", "
 
 
 def _age(since: str) -> str:
-    return age(max(0, time.time() - datetime.fromisoformat(since).timestamp())) if since else "–"
+    return age(time.time() - datetime.fromisoformat(since).timestamp()) if since else "–"
 
 
 def table(project: Project, rows: list[Row]) -> Table:

@@ -81,14 +81,6 @@ def with_usage(rows: list[Row], used: Mapping[str, Usage]) -> list[Row]:
     ]
 
 
-def age(seconds: float) -> str:
-    """`3 h` and the like."""
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
-
-
 def title(project: Project, rows: list[Row]) -> str:
     """How many containers are healthy, as rich markup."""
     healthy = sum(row.health == "healthy" for row in rows)

@@ -14,12 +14,13 @@ from rich.table import Table
 from rich.text import Text
 
 from ops.cli import show
+from ops.core.amounts import age
 from ops.core.errors import OpsError
 from ops.core.journal import under_way
 from ops.monitoring.api import Monitoring
 from ops.releases.headline import headline
 from ops.releases.situation import situation
-from ops.status.facts import STYLE, Row, age, collect, title, with_usage
+from ops.status.facts import STYLE, Row, collect, title, with_usage
 
 if TYPE_CHECKING:
     from ops.project import Project

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
+from ops.core import machine
 from ops.core.errors import HostLacks, UsageProblem
 from ops.core.files import to_disk
 
@@ -33,7 +33,7 @@ def make_key(path: Path) -> str:
     import pyrage
 
     identity = pyrage.x25519.Identity.generate()
-    text = f"# created: {time.strftime('%Y-%m-%dT%H:%M:%S%z')}\n# public key: {identity.to_public()}\n{identity}\n"
+    text = f"# created: {machine.now()}\n# public key: {identity.to_public()}\n{identity}\n"
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()

@@ -18,7 +18,7 @@ from ops.deploy.measure import Sample, parse, summarise
 from ops.deploy.measurement import prober_config
 from tests.drill.stack import Drill, inv
 
-LEFT_OUT = shutil.ignore_patterns(".git", ".venv", ".nox", "node_modules", "__pycache__", ".*_cache", "docs")
+LEFT_OUT = shutil.ignore_patterns(".git", ".venv", ".nox", "node_modules", "__pycache__", ".*_cache")
 RATE = 200
 LONGEST = 1800.0
 SETTLED_SECONDS = 2.0

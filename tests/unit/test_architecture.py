@@ -31,7 +31,7 @@ PURE_FOLDERS = ("stack", "keycloak/failures", "security_audit/controls", "polici
 READS_THE_CHECKOUT = ("ops/stack/checkout.py", "ops/stack/repositories.py", "ops/keycloak/failures/table.py")
 PURE_BESIDE = (
     "audit_log.entries", "backup.restore.target", "backup.sets", "certificates.participant", "certificates.pki",
-    "certificates.served.renewal", "core.errors", "deploy.containers", "deploy.measure", "deploy.scale",
+    "certificates.served.renewal", "core.amounts", "core.errors", "deploy.containers", "deploy.measure", "deploy.scale",
     "engines.podman.argv", "engines.podman.supervisor.judge", "host.findings", "host.unit", "keycloak.participant",
     "keycloak.realm.change", "keycloak.realm.components", "keycloak.realm.declaration", "keycloak.realm.export",
     "keycloak.realm.flows", "keycloak.realm.kinds", "keycloak.realm.rights", "keycloak.repair.containers",
@@ -107,7 +107,7 @@ def test_plan_runs_no_step() -> None:
 
 STEPS = sorted(path for path in OPS if path.stem == "steps" or path.stem.endswith("_steps"))
 LIGHT = re.compile(
-    r"ops\.core\.(plan|errors|state|files|process)\b|ops\.engines\.engine\.|ops\.stack\.|ops\.[a-z0-9_.]*steps\."
+    r"ops\.core\.(plan|errors|state|files|process|machine)\b|ops\.engines\.engine\.|ops\.stack\.|ops\.[a-z0-9_.]*steps\."
 )
 """What modules of steps may import at their top: plans import them, and load nothing with them that reaches a host."""
 

@@ -10,6 +10,7 @@ from invoke import Context
 
 from ops.cli.command import described, verb
 from ops.cli.execute import Decision, Operation, Revert, execute, locked
+from ops.core import machine
 from ops.core.errors import HostLacks, NeedsPerson, UsageProblem
 
 if TYPE_CHECKING:
@@ -182,4 +183,4 @@ def _deploy(project: Project, found: Found) -> None:
         raise HostLacks(
             "nothing was deployed", f"{goal.verb} sealed no release; {len(seen.containers)} containers", "inv deploy"
         )
-    record_activation(project.state, Activation(number, "restore", time.strftime("%Y-%m-%dT%H:%M:%S%z"), GOOD, seconds=seconds))
+    record_activation(project.state, Activation(number, "restore", machine.now(), GOOD, seconds=seconds))

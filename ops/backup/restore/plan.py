@@ -25,8 +25,9 @@ from ops.backup.restore.steps import (
     VerifyRestored,
 )
 from ops.backup.restore.target import PARTS, Chosen, Target
-from ops.backup.sets import SAFETY_DAYS, Safety, place_of, size
+from ops.backup.sets import SAFETY_DAYS, Safety, place_of
 from ops.backup.steps import ARCHIVE, RunJob
+from ops.core.amounts import size
 from ops.core.errors import HostLacks
 from ops.core.plan import Plan, Step
 from ops.deploy.steps import (

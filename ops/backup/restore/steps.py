@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ops.core import files
+from ops.core import files, machine
 from ops.core.errors import OpsError
 from ops.core.plan import Step
 
@@ -32,7 +31,7 @@ class RememberRestore(Step):
     def run(self, execution: Execution) -> None:
         from ops.backup.around import journal
 
-        content = {**(self.content or {}), "at": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
+        content = {**(self.content or {}), "at": machine.now()}
         files.write(journal(execution.state), files.dump(content), mode=0o600)
 
 

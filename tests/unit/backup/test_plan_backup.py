@@ -14,7 +14,6 @@ from ops.backup.sets import (
     Safety,
     Status,
     advice,
-    age,
     choose,
     expendable,
     newest_first,
@@ -24,8 +23,8 @@ from ops.backup.sets import (
     progress_of_job,
     read_status,
     rows,
-    size,
 )
+from ops.core.amounts import age, size
 from ops.core.errors import HostLacks, OpsError, UsageProblem
 from ops.core.plan import STAMP
 from ops.secrets import backup_keys as keys

@@ -18,7 +18,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
-from ops.core import files, lock
+from ops.core import files, lock, machine
 from ops.core.errors import LockHeld, OpsError
 from ops.core.process import Result, run
 from ops.engines.podman.supervisor import firewall
@@ -240,7 +240,7 @@ class Supervisor:
             self.say(f"{action} {target.slot} failed: {answer.last_words()}")
 
     def say(self, text: str) -> None:
-        print(json.dumps({"at": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "level": "warning", "message": text}), flush=True)
+        print(json.dumps({"at": machine.now(), "level": "warning", "message": text}), flush=True)
 
     def _write(self, found: Mapping[str, Mapping[str, Any]]) -> None:
         health = {
