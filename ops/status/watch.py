@@ -31,6 +31,8 @@ USAGE_SECONDS, HEALTH_SECONDS, MEASURE_SECONDS = 3.0, 20.0, 30.0
 SPAN_SECONDS, POINTS = 3600, 30
 """What a curve shows, and in how many points."""
 BLOCKS = "▁▂▃▄▅▆▇█"
+LOW = 25
+"""Percent of an error budget below which it is shown as a warning."""
 ALERTS_SHOWN, REASONS_SHOWN = 4, 3
 USERS = 'route=~"page|api|login"'
 """What users ask for: neither the prober's requests nor the operator's pages."""
@@ -45,9 +47,11 @@ CURVES = (
 TIMES = {
     "backup": 'time() - max(backup_last_success_timestamp_seconds{component="postgres"})',
     "restore drill": "time() - max(backup_drill_last_success_timestamp_seconds)",
-    "next certificate expires in": "min(cc03_certificate_expires_timestamp_seconds) - time()",
+    "certificate for": "min(cc03_certificate_expires_timestamp_seconds) - time()",
 }
 """Name -> PromQL of its seconds."""
+BUDGETS_LEFT = "sort(bottomk(3, 100 * (1 - slo:burn_rate:window)))"
+"""Percent of the error budgets that are left, of the objectives with the least."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +68,14 @@ class Measured:
     """What Prometheus and Alertmanager say.
 
     firing: severity, name and service of each alert that is neither silenced nor inhibited. times: name -> seconds.
+    budgets: objective -> percent of its error budget that is left.
     problem: why they could not be asked; empty where they could.
     """
 
     curves: Sequence[Curve] = ()
     firing: Sequence[tuple[str, str, str]] = ()
     times: Sequence[tuple[str, float]] = ()
+    budgets: Sequence[tuple[str, float]] = ()
     problem: str = ""
 
 
@@ -101,6 +107,7 @@ def measure(monitoring: Monitoring, now: float) -> Measured:
             curves=[Curve(name, unit, _points(monitoring, expr, now)) for name, unit, expr in CURVES],
             firing=sorted((one.labels.get("severity", ""), one.name, one.labels.get("service", "")) for one in alerts),
             times=[(name, found[0].value) for name, expr in TIMES.items() if (found := monitoring.query(expr))],
+            budgets=[(one.labels.get("objective", ""), one.value) for one in monitoring.query(BUDGETS_LEFT)],
         )
     except OpsError as problem:
         return Measured(problem=f"{problem.what}: {problem.why}")
@@ -133,7 +140,17 @@ def draw(heading: str, head: Sequence[Line], rows: Sequence[Row], measured: Meas
     notes = [Text(line.text, style=line.style) for line in head]
     if busy:
         notes.append(Text(busy, style="yellow"))
-    return Group(top, *notes, Text(), *_alerts(measured), _curves(measured), Text(), _containers(rows), *_reasons(rows))
+    return Group(
+        top,
+        *notes,
+        Text(),
+        *_alerts(measured),
+        _curves(measured),
+        *_proofs(measured),
+        Text(),
+        _containers(rows),
+        *_reasons(rows),
+    )
 
 
 def _alerts(measured: Measured) -> list[Text]:
@@ -156,10 +173,21 @@ def _curves(measured: Measured) -> Table:
         newest = curve.points[-1]
         shown = "–" if newest is None else f"{newest:.3g}{curve.unit}"
         drawn.add_row(curve.name, Text(sparkline(curve.points), style="cyan"), shown)
-    if measured.times:
-        ages = ", ".join(f"{name} {age(seconds)}" for name, seconds in measured.times)
-        drawn.add_row("proofs", Text(ages, style="dim"))
     return drawn
+
+
+def _proofs(measured: Measured) -> list[Text]:
+    lines = []
+    if measured.times:
+        lines.append(
+            Text(f"proofs       {', '.join(f'{name} {age(seconds)}' for name, seconds in measured.times)}", style="dim")
+        )
+    if measured.budgets:
+        left = ", ".join(f"{name} {percent:.0f} %" for name, percent in measured.budgets)
+        lines.append(Text(f"budget left  {left}", style="yellow" if measured.budgets[0][1] <= LOW else "dim"))
+    for line in lines:
+        line.no_wrap, line.overflow = True, "ellipsis"
+    return lines
 
 
 def _containers(rows: Sequence[Row]) -> Table:

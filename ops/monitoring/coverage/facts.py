@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 SERIES = 'count by (service) (container_memory_working_set_bytes{service!=""})'
 PROBES = "count by (service) (probe_success == 1 or cc03_container_healthy == 1)"
+AT_THE_EDGE = 'count by (service) (edge_upstream_responses_total and on (instance) up{job="edge"} == 1)'
+"""Responses of each container as nginx counts them: all that there is of a service without metrics of its own (frontend)."""
 NAMES = 'group by (__name__) ({__name__!=""})'
 FRESH = "_time:15m | stats by (service) count() as lines"
 ROUTES = "while read -r labels; do amtool config routes test --config.file=/etc/cc03/current/alertmanager.yml $labels; done"
@@ -39,8 +41,9 @@ def gather(project: Project) -> Found:
     names = frozenset(one.labels["__name__"] for one in monitoring.query(NAMES))
     rules = [rule for rule in monitoring.rules() if rule.kind == "alerting" and rule.name != ALWAYS_FIRES]
     alerts = _alerts(project, monitoring, rules, names)
+    up = _counted(target.labels.get("service", "") for target in monitoring.targets() if target.health == "up")
     return Found(
-        targets=_counted(target.labels.get("service", "") for target in monitoring.targets() if target.health == "up"),
+        targets=_by_service(monitoring, AT_THE_EDGE) | up,
         series=_by_service(monitoring, SERIES), probes=_by_service(monitoring, PROBES),
         panels=_panels(monitoring, {alert.name: alert.services for alert in alerts}),
         logs={str(row["service"]): int(row["lines"]) for row in monitoring.logs(FRESH)},

@@ -49,13 +49,16 @@ def test_whole_stack_with_five_alerts_fits_80_columns_and_24_lines() -> None:
     firing = [("critical", "SiteDown", "nginx")] * 6
     ill = [row("postgres", "unhealthy", "it answers nothing " * 10), *(row(one) for one in NAMES[1:])]
 
-    lines = drawn(Measured(curves, firing, [("backup", 7300.0)]), ill)
+    times = [("backup", 7300.0), ("restore drill", 7300.0), ("certificate for", 30 * 86400.0)]
+    budgets = [("site-availability", 99.0), ("api-availability", 99.0), ("login-latency", 99.0)]
+    lines = drawn(Measured(curves, firing, times, budgets), ill)
 
     assert len(lines) <= 24
     assert max(map(len, lines)) <= 80
     assert "critical: SiteDown nginx" in lines
     assert "and 2 more: inv alerts" in lines
-    assert any("backup 2 h" in line for line in lines)
+    assert any("backup 2 h, restore drill 2 h, certificate for 30 d" in line for line in lines)
+    assert any("login-latency 99 %" in line for line in lines)
     assert any(line.startswith("postgres: it answers nothing") and line.rstrip().endswith("…") for line in lines)
     for name in NAMES:
         assert any(name in line for line in lines), name
@@ -82,6 +85,8 @@ def test_measured_are_alerts_that_are_active_and_samples_at_their_time() -> None
             return [alert("Watchdog", "active"), alert("A", "active"), alert("B", "suppressed")]
 
         def query(self, expr: str) -> list[Series]:
+            if "slo:" in expr:
+                return [Series({"objective": "api-latency"}, ((NOW, 12.0),))]
             return [Series({}, ((NOW, 60.0),))] if "drill" in expr else []
 
         def query_range(self, expr: str, start: float, end: float, step: float) -> list[Series]:
@@ -91,4 +96,5 @@ def test_measured_are_alerts_that_are_active_and_samples_at_their_time() -> None
 
     assert measured.firing == [("warning", "A", "redis")]
     assert measured.times == [("restore drill", 60.0)]
+    assert measured.budgets == [("api-latency", 12.0)]
     assert list(measured.curves[0].points) == [None] * (watch.POINTS - 2) + [3.0, None]
