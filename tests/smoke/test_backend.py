@@ -304,3 +304,10 @@ def test_counts_its_requests(counted: Counted) -> None:
 def test_metrics_stay_inside(live: Live) -> None:
     assert "http_requests_total" not in live.site.get("/metrics").text
     assert live.site.get("/api/metrics").status_code == 404
+
+
+def test_how_fast_pages_are_in_browsers_is_measured(live: Live, viewer: Account) -> None:
+    assert viewer("POST", "/web-vitals", json={"lcp": 1.5, "cls": 0.02}).status_code == 204
+    assert viewer("POST", "/web-vitals", json={"lcp": -1}).status_code == 422
+    assert live.site.post("/api/v1/web-vitals", json={"lcp": 1.5}).status_code == 401
+    live.measures('sum(browser_web_vitals_seconds_count{metric="lcp"}) > bool 0')

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from app import browser_errors, events, health, metrics, probe, problems, tracing
+from app import browser_errors, events, health, metrics, probe, problems, tracing, web_vitals
 from app.auth import dependencies as auth
 from app.auth.jwks import RealmKeys, fetcher
 from app.auth.tokens import TokenVerifier
@@ -20,7 +20,15 @@ from app.settings import Settings
 from app.tls import Tls
 
 TITLE = "CC03 inventory"
-ROUTERS = (items.router, auth.router, health.router, events.router, probe.router, browser_errors.router)
+ROUTERS = (
+    items.router,
+    auth.router,
+    health.router,
+    events.router,
+    probe.router,
+    browser_errors.router,
+    web_vitals.router,
+)
 
 
 @asynccontextmanager
@@ -77,6 +85,7 @@ def attach_state(app: FastAPI, settings: Settings, tls: Tls) -> None:
     state.cache = ItemCache(state.redis, breaker, settings.cache_ttl_seconds, barrier)
     state.probes = probe.Probes()
     state.browser_errors = browser_errors.Reports()
+    state.web_vitals = browser_errors.Reports()
     state.items = ItemStore(state.pool)
     state.totals = Totals(state.items.count)
     state.events = events.Events(state.redis, breaker, settings.websocket_limit, state.totals.changed)

@@ -42,6 +42,20 @@ KEYS_FETCHED = Gauge(
 BROWSER_ERRORS = Counter(
     "browser_errors_total", "Errors that browsers reported, by what became of them.", ["outcome"], registry=REGISTRY
 )
+# The bounds of web.dev between good, middling and poor are among them.
+WEB_VITALS = Histogram(
+    "browser_web_vitals_seconds",
+    "How long browsers took, one page load in ten: lcp (largest content), inp (interactions), ttfb (first byte).",
+    ["metric"],
+    buckets=(0.1, 0.2, 0.5, 0.8, 1.8, 2.5, 4, 10),
+    registry=REGISTRY,
+)
+LAYOUT_SHIFT = Histogram(
+    "browser_layout_shift",
+    "How much pages moved while users looked (CLS).",
+    buckets=(0.1, 0.25, 0.5),
+    registry=REGISTRY,
+)
 WEBSOCKETS = Gauge("websocket_clients", "Authenticated WebSocket clients.", registry=REGISTRY)
 BUILD = Gauge("backend_build_info", "Always 1; the label tells the release.", ["release"], registry=REGISTRY)
 

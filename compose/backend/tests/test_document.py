@@ -55,7 +55,7 @@ def test_errors_are_problem_documents_and_nothing_else(document):
                 assert response["content"][PROBLEM]["schema"] == {"$ref": "#/components/schemas/Problem"}
 
 
-OF_ANY_ROLE = {"GET /api/v1/me", "POST /api/v1/browser-errors"}
+OF_ANY_ROLE = {"GET /api/v1/me", "POST /api/v1/browser-errors", "POST /api/v1/web-vitals"}
 
 
 def test_every_protected_route_says_how_it_refuses(document):

@@ -5,6 +5,7 @@ import { QueryClientProvider } from "@tanstack/react-query";
 import { BrowserErrors } from "./api/browserErrors";
 import { Http } from "./api/http";
 import { createQueryClient } from "./api/queries";
+import { WebVitals } from "./api/webVitals";
 import { App } from "./app";
 import { loadConfig } from "./config";
 import { SessionContext } from "./session/context";
@@ -22,8 +23,10 @@ async function start(): Promise<void> {
     const config = await loadConfig();
     document.title = config.productName;
     const session = new Session(createOidcClient(config));
-    const errors = new BrowserErrors(new Http(session));
+    const http = new Http(session);
+    const errors = new BrowserErrors(http);
     errors.watch();
+    new WebVitals(http).watch();
     root.render(
       <StrictMode>
         <ErrorBoundary onError={(error) => errors.report(error)}>

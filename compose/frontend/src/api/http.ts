@@ -23,6 +23,8 @@ export interface RequestOptions {
   readonly ifMatch?: string;
   readonly idempotencyKey?: string;
   readonly signal?: AbortSignal;
+  /** Sent although the page is left meanwhile. */
+  readonly keepalive?: boolean;
 }
 
 export interface Answer<T> {
@@ -73,6 +75,7 @@ export class Http {
         body: options.body === undefined ? null : JSON.stringify(options.body),
         signal: options.signal ? AbortSignal.any([options.signal, deadline]) : deadline,
         cache: "no-store",
+        keepalive: options.keepalive ?? false,
       });
     } catch (error) {
       if (options.signal?.aborted) throw error;
