@@ -26,6 +26,7 @@ from ops.keycloak.failures.failure import SEVERITIES, Failure, Line
 from ops.keycloak.failures.table import BY_ID, FAILURES
 from ops.monitoring import objectives
 from ops.monitoring.objectives import Objectives, parse_objectives
+from ops.monitoring.reference import alert_rows, metric_rows
 from ops.stack.compose_keys import ServiceKeys
 from ops.stack.settings import Settings
 from ops.stack.yaml_model import annotation_at, form_of, names, opened
@@ -262,6 +263,29 @@ def findings_page(failures: Sequence[Failure]) -> str:
     )).rstrip("\n") + "\n"  # fmt: skip
 
 
+def alerts_page() -> str:
+    """docs/reference/alerts.md."""
+    return "".join((
+        "# Alerts\n\n", GENERATED, "\n",
+        "Every alert, by the files of `config/prometheus/alerts`. Its name leads to its runbook. Capitals stand for labels,\n",
+        "N for the value. `critical` is for now, at any hour; `warning` for the next working day; `none` is the Watchdog's.\n",
+        "Who is notified, and how: [alerts](../how-to/alerts.md).\n\n",
+        table(("Alert", "Meaning", "Severity", "For"), alert_rows()),
+    ))  # fmt: skip
+
+
+def metrics_page() -> str:
+    """docs/reference/metrics.md."""
+    return "".join((
+        "# Metrics\n\n", GENERATED, "\n",
+        "Every metric that an alert, an objective or a dashboard uses, by `config/metrics.yaml`; Prometheus keeps more.\n",
+        "The series of a histogram end in `_bucket`, `_sum` and `_count`. Job: what Prometheus scrapes it from\n",
+        "(`config/prometheus/prometheus.yml`). At the edge the label `route` is `api`, `login`, `page`, `grafana`, and for\n",
+        "responses alone `socket`, `probe`, `ops`, `redirect` and `other`; nginx' own answers are counted as well.\n\n",
+        table(("Metric", "Meaning", "Type", "Job", "Used by"), metric_rows()),
+    ))  # fmt: skip
+
+
 def pages() -> dict[Path, str]:
     """Path within the repository -> what should be there."""
     import tasks
@@ -273,6 +297,8 @@ def pages() -> dict[Path, str]:
         Path("config") / "stack.schema.json": json.dumps(json_schema(Settings, "config/stack.yaml"), indent=1) + "\n",
         PAGES / "commands.md": commands_page(tasks.namespace),
         PAGES / "keycloak-findings.md": findings_page(FAILURES),
+        PAGES / "alerts.md": alerts_page(),
+        PAGES / "metrics.md": metrics_page(),
         Path("config") / "objectives.schema.json": json.dumps(json_schema(Objectives, objectives.SOURCE), indent=1) + "\n",
         Path(objectives.RULES): objectives.rules_text(parse_objectives((REPOSITORY / objectives.SOURCE).read_text("utf-8"))),
     }
