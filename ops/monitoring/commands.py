@@ -150,9 +150,7 @@ def costs(deploys: Sequence[tuple[Change, Cost]]) -> Table:
         users = "–" if paid.failed is None else f"{paid.failed:.0f} of {paid.requests or 0:.0f}"
         named = (_stamp(change.began)[5:], f"{change.verb} {change.release}", change.outcome)
         drawn.add_row(*named, probed, p99 if change.measured else "–", users)
-    drawn.caption = (
-        "Failed requests of the deploy's own prober, and of users as nginx counted them; slowest 1 % before and during."
-    )
+    drawn.caption = "Failed requests: of the deploy's own prober, and of users by nginx' counters."
     drawn.caption_justify, drawn.caption_style = "left", "dim"
     return drawn
 

@@ -41,7 +41,7 @@ class Change:
 
     @property
     def title(self) -> str:
-        return self.verb if self.release is None else f"{self.verb} of release {self.release}"
+        return self.verb if self.release is None else f"{self.verb} {self.release}"
 
     def p99(self, window: str) -> float | None:
         """Milliseconds; window: before, during or after."""

@@ -18,9 +18,11 @@ def test_rules_of_every_objective_are_evaluated(live: Live) -> None:
     declared = parse_objectives((REPOSITORY / SOURCE).read_text(encoding="utf-8"))
     monitoring = Monitoring.of(live.project)
 
-    for name in ("slo:budget:ratio", "slo:events:rate5m"):
-        measured = {one.labels["objective"] for one in monitoring.query(name)}
-        assert set(declared) <= measured, f"{name} lacks {set(declared) - measured}"
+    # Alertmanager counts no delivery where it has no receiver.
+    always = {name for name, one in declared.items() if not one.events}
+    for series, wanted in (("slo:budget:ratio", set(declared)), ("slo:events:rate5m", always)):
+        measured = {one.labels["objective"] for one in monitoring.query(series)}
+        assert wanted <= measured, f"{series} lacks {wanted - measured}"
     rules = [rule for rule in monitoring.rules() if rule.group.startswith("objectives")]
     assert [f"{rule.name}: {rule.error}" for rule in rules if rule.error] == []
     assert sum(rule.seconds for rule in rules) < 1.0
@@ -30,7 +32,7 @@ def test_slo_shows_what_is_left(live: Live) -> None:
     found = json.loads(live.inv("slo", "--json").stdout)
     measured = {one["objective"] for one in found["objectives"] if one["left"] is not None}
     assert {"reachability", "api-availability", "login-latency"} <= measured
-    assert all(len(line) <= 80 for line in live.inv("slo").stdout.splitlines() if not line.startswith(("since", "Failed")))
+    assert all(len(line) <= 80 for line in live.inv("slo").stdout.splitlines())
 
 
 def test_report_is_written_within_its_time(live: Live, tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def test_change_has_the_activation_that_was_recorded_within_it() -> None:
     deployed, rotated = join_activations(ENTRIES, activations, NOW - 3600)
 
     assert (deployed.title, deployed.outcome, deployed.who, deployed.measured) == (
-        "deploy of release 7",
+        "deploy 7",
         "reverted",
         "alice",
         True,
@@ -131,7 +131,7 @@ def test_what_happened_in_an_hour() -> None:
     changed = [Change("deploy", 100, 200, "good", "a", 3), Change("restore", 5000, 6000, "done", "a")]
     fired = [Episode("SiteDown", "nginx", "critical", 150, 300), Episode("ErrorBudgetBurnsFast", "nginx", "critical", 150, 300)]
 
-    assert during(0, 3600, changed, fired) == ("deploy of release 3", "SiteDown")
+    assert during(0, 3600, changed, fired) == ("deploy 3", "SiteDown")
     assert during(3600, 4000, changed, fired) == ()
 
 
