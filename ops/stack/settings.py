@@ -306,7 +306,9 @@ def _given(value: Any, key: str) -> Iterator[tuple[str, Any]]:
 def _plain(one: Any) -> Any:
     if isinstance(one, RepositoryKeys):
         return dict(vars(one.repository))
-    return dict(vars(one.issuer)) if isinstance(one, IssuerKeys) else one
+    if isinstance(one, IssuerKeys):
+        return dict(vars(one.issuer))
+    return one.model_dump(mode="json", exclude_unset=True) if isinstance(one, Keys) else one
 
 
 def parse_settings(text: str, source: Path, project: str | None = None) -> Settings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -84,6 +85,18 @@ def test_servers_are_the_only_way_out_and_credentials_are_secrets() -> None:
     assert ALERTING in stack.services["alertmanager"].networks
     assert stack.services["alertmanager"].secrets == ("alert-chat", "alert-heartbeat")
     assert target_named("alert-chat").command == "inv alerts.credentials chat FILE, then inv deploy"
+
+
+def test_release_keeps_what_was_declared() -> None:
+    """As JSON, without what is only a default."""
+    given = json.loads(json.dumps(settings(alerts(CHAT, more=", group: {by: [service]}")).given()))
+    assert given == {
+        "alerts.group.by": ["service"],
+        "alerts.receivers": [{
+            "name": "chat", "kind": "slack", "server": "hooks.slack.com:443", "severities": ["critical"],
+            "services": ["postgres", "host"],
+        }],
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
