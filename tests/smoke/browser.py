@@ -39,7 +39,8 @@ class Visit:
         self.page.on("console", self._heard)
 
     def _heard(self, said: ConsoleMessage) -> None:
-        if said.type == "error":
+        # Chromium breaks off what is under way when a stack beside this one gets its networks; pages ask again.
+        if said.type == "error" and "ERR_NETWORK_CHANGED" not in said.text:
             self.troubles.append(f"{said.location['url']}: {said.text}")
 
     def screenshot(self, name: str) -> None:

@@ -58,13 +58,13 @@ LOGS = Dashboard("logs", "Logs", "What is written, whether all of it reaches the
         stat("On disk", "Of the store, compressed.", "bytes", "sum(vl_data_size_bytes)", runbooks=("RetentionCutBySize",)),
     )),
     Section("Lines", (
-        chart("Lines by service", "Collected per second.", "logs/s", ("{{source}}",
-              f"sum by (source) (rate(collector_rows_total[{RATE}]))"),
+        chart("Collected", "Lines of logs, and spans of traces, that the collector has read per second.", "logs/s",
+              ("lines", f"sum(rate(collector_rows_total[{RATE}]))"), ("spans", f"sum(rate(collector_spans_total[{RATE}]))"),
               stacked=True, logs="time=1h"),
         chart("Lines stored", "Per second.", "logs/s", ("stored", f"sum(rate(vl_rows_ingested_total[{RATE}]))"),
               ("refused", f"sum(rate(vl_rows_dropped_total[{RATE}]))"), runbooks=("LogIngestionStopped", "LogRowsDropped")),
-        chart("Backlog", "Bytes that wait to be stored, by service.", "bytes",
-              ("{{source}}", "sum by (source) (collector_backlog_bytes)"), runbooks=("LogsNotDelivered",)),
+        chart("Backlog", "Bytes that wait to be stored.", "bytes", ("backlog", "sum(collector_backlog_bytes)"),
+              runbooks=("LogsNotDelivered",)),
         chart("Gaps", "Lines lost, by reason: a file that was cut or removed before it was read.", "short",
               ("{{source}}, {{reason}}", f"sum by (source, reason) (increase(collector_losses_total[{RATE}]))"),
               runbooks=("LogLinesLost",), empty="nothing was ever lost"),
@@ -72,7 +72,7 @@ LOGS = Dashboard("logs", "Logs", "What is written, whether all of it reaches the
     Section("The store", (
         chart("On disk", "Compressed, by kind.", "bytes", ("{{type}}", "sum by (type) (vl_data_size_bytes)"), stacked=True,
               runbooks=("RetentionCutBySize",)),
-        chart("Memory and CPU", "Resident memory of the store.", "bytes", ("memory",
+        chart("Memory", "Resident memory of the store.", "bytes", ("memory",
               'max(process_resident_memory_bytes{job="logs"})')),
     )),
 ))  # fmt: skip

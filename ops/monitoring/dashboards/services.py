@@ -65,7 +65,7 @@ API = Dashboard("api", "API", "The backend: what it is asked, how fast it answer
               ("{{outcome}}", f"sum by (outcome) (rate(browser_errors_total{{{API_SERIES}}}[{RATE}]))"),
               logs="service=backend&expert=error:*", runbooks=("BrowserErrorsHigh",),
               empty="no browser has reported an error yet"),
-        chart("CPU and memory of the processes", "CPU as a share of one core.", "percentunit",
+        chart("CPU of the processes", "Share of one core.", "percentunit",
               ("{{instance}}", f"rate(process_cpu_seconds_total{{{API_SERIES}}}[{RATE}])"), logs="service=backend"),
     )),
 ), (Variable("replica", "Replica", 'http_requests_in_flight{job="backend"}', "instance"),))  # fmt: skip

@@ -24,7 +24,9 @@ let timer = null;
 let gathering = null;
 
 async function prometheus(path, parameters) {
-  const answer = await ask(`${API}/${path}?${new URLSearchParams(parameters)}`);
+  const url = `${API}/${path}?${new URLSearchParams(parameters)}`;
+  // Again where the network of the reader's computer has just changed.
+  const answer = await ask(url).catch(() => ask(url));
   const said = await answer.json().catch(() => ({}));
   if (answer.ok) return said.data;
   throw new Error(said.error || (answer.status >= 500 ? "Prometheus does not answer" : `Prometheus answers ${answer.status}`));
