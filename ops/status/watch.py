@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,8 +25,9 @@ from ops.status.facts import STYLE, Row, collect, title, with_usage
 if TYPE_CHECKING:
     from ops.project import Project
     from ops.releases.headline import Line
+    from ops.stack.model import Container
 
-USAGE_SECONDS, HEALTH_SECONDS, MEASURE_SECONDS = 3.0, 20.0, 30.0
+USAGE_SECONDS, HEALTH_SECONDS, MEASURE_SECONDS = 3.0, 60.0, 30.0
 """How often --watch reads memory and CPU, asks every container for its health, and asks Prometheus, which scrapes each 30 s."""
 SPAN_SECONDS, POINTS = 3600, 30
 """What a curve shows, and in how many points."""
@@ -82,15 +83,20 @@ class Measured:
 def keep_current(project: Project) -> None:
     """Redraw the screen until interrupted. What is expensive is read less often: the whole takes under 3 % of a core."""
     monitoring = Monitoring.of(project)
+    found: Mapping[str, Container] = {}
+    running: set[str] = set()
     healthy_at = measured_at = 0.0
     with Live(console=show.out, screen=True, auto_refresh=False) as live:
         while True:
             now = time.time()
-            if now - healthy_at >= HEALTH_SECONDS:
+            used = project.engine.usage(found)
+            # What does not run any more has no usage: that is no matter of a minute.
+            if now - healthy_at >= HEALTH_SECONDS or used.keys() != running:
                 found = project.engine.containers()
                 rows, healthy_at = collect(project, found), now
+                running = {row.replica for row in rows if row.memory_bytes is not None}
             else:
-                rows = with_usage(rows, project.engine.usage(found))
+                rows = with_usage(rows, used)
             if now - measured_at >= MEASURE_SECONDS:
                 measured, measured_at = measure(monitoring, now), now
             at_work = under_way(project.state)
