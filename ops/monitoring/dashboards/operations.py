@@ -58,9 +58,9 @@ LOGS = Dashboard("logs", "Logs", "What is written, whether all of it reaches the
         stat("On disk", "Of the store, compressed.", "bytes", "sum(vl_data_size_bytes)", runbooks=("RetentionCutBySize",)),
     )),
     Section("Lines", (
-        chart("Collected", "Lines of logs, and spans of traces, that the collector has read per second.", "logs/s",
+        chart("Collected", "Lines that the store has accepted per second, and spans of traces among them.", "logs/s",
               ("lines", f"sum(rate(collector_rows_total[{RATE}]))"), ("spans", f"sum(rate(collector_spans_total[{RATE}]))"),
-              stacked=True, logs="time=1h"),
+              logs="time=1h"),
         chart("Lines stored", "Per second.", "logs/s", ("stored", f"sum(rate(vl_rows_ingested_total[{RATE}]))"),
               ("refused", f"sum(rate(vl_rows_dropped_total[{RATE}]))"), runbooks=("LogIngestionStopped", "LogRowsDropped")),
         chart("Backlog", "Bytes that wait to be stored.", "bytes", ("backlog", "sum(collector_backlog_bytes)"),
