@@ -44,9 +44,10 @@ http-access-log-enabled=true
 CONF
 touch "$cache"
 chown 60704:60704 "$cache" "$(dirname "$cache")"
+# More metaspace than in production: the space in which the cache is put together is a part of it, and has to hold all of it.
 # Not through the function: a function in the background is one more shell, and the signal below would end that shell.
 setpriv --reuid=60704 --regid=60704 --clear-groups java @/opt/keycloak/conf/jvm.options @/opt/keycloak/conf/tls.options \
-  -XX:AOTCacheOutput="$cache" \
+  -XX:MaxMetaspaceSize=512m -XX:AOTCacheOutput="$cache" \
   io.quarkus.bootstrap.runner.QuarkusEntryPoint --config-file="$work/keycloak.conf" start --optimized \
   >"$work/log" 2>&1 &
 server=$!
@@ -62,7 +63,10 @@ done
 
 # What the first users ask for: the discovery document, the keys, the login form, a token by password, the metrics.
 readonly realm=https://localhost:8443/auth/realms/master
-ask() { curl --fail --silent --show-error --cacert "$work/ca.pem" --header 'X-Forwarded-Proto: https' "$@"; }
+readonly sampled=00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01
+ask() {
+  curl --fail --silent --show-error --cacert "$work/ca.pem" --header 'X-Forwarded-Proto: https' --header "traceparent: $sampled" "$@"
+}
 get() { ask --output /dev/null "$@"; }
 get "$realm/.well-known/openid-configuration"
 get "$realm/protocol/openid-connect/certs"
