@@ -230,8 +230,8 @@ def _route(one: ReceiverKeys, severity: str, alerts: Alerts, repeat: str) -> dic
     return {
         "matchers": [f'severity = "{severity}"', *([f'service =~ "{"|".join(one.services)}"'] if one.services else [])],
         "receiver": one.name, "continue": True,
-        # What is answered must not hold up, nor drag along, what is not: each service has a clock of its own.
-        "group_by": ["service"] if late else list(alerts.group.by),
+        # What is answered, or has ended, must not hold up nor drag along what is not: each alert has a clock of its own.
+        "group_by": ["alertname", "service"] if late else list(alerts.group.by),
         "group_wait": one.after if late else alerts.group.wait,
         "group_interval": alerts.group.interval, "repeat_interval": repeat,
         **({"mute_time_intervals": [QUIET]} if alerts.quiet_hours and severity == "warning" else {}),

@@ -53,9 +53,9 @@ def test_own_routes_and_receivers_stay_behind_those_of_the_settings() -> None:
     assert found["inhibit_rules"] == base["inhibit_rules"]
 
 
-def test_who_is_called_next_waits_and_each_service_has_a_clock_of_its_own() -> None:
+def test_who_is_called_next_waits_and_each_alert_has_a_clock_of_its_own() -> None:
     (route,) = routes(alerts(TEAM, BOSS), "boss")
-    assert (route["group_wait"], route["group_by"]) == ("15m", ["service"])
+    assert (route["group_wait"], route["group_by"]) == ("15m", ["alertname", "service"])
     assert {one["group_wait"] for one in routes(alerts(TEAM, BOSS), "team")} == {"10s"}
 
 
