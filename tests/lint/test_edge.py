@@ -133,3 +133,38 @@ done; wait)
     said = re.findall(r"^said (\d+)$", output, re.MULTILINE)
 
     assert len(said) == 40 and ("429" in said) is limited
+
+
+OPERATORS = (
+    "/ops/",
+    "/ops/docs/",
+    "/ops/shell.js",
+    "/ops/prometheus/api/v1/query",
+    "/ops/alertmanager/api/v2/alerts",
+    "/ops/logs/health",
+)
+ASK_OPERATORS = "\n".join(f"ask https://localhost:8443{path}" for path in OPERATORS)
+
+
+def statuses(output: str) -> dict[str, str]:
+    """Path -> status, of what the operator's pages answered under the public name."""
+    return dict(re.findall(r'"path":"(/ops[^"]*)","status":(\d+)', output))
+
+
+def test_operators_pages_are_closed_where_the_login_does_not_answer(deployed: Deployed) -> None:
+    assert statuses(served(deployed, deployed.config("nginx"), ASK_OPERATORS)) == dict.fromkeys(OPERATORS, "500")
+
+
+def test_operators_pages_would_be_open_without_the_question_to_the_login(deployed: Deployed) -> None:
+    """Otherwise the test above would pass whatever is asked."""
+    files = deployed.config("nginx")
+    name = "ops-operator.inc"
+    files = {**files, name: files[name].replace("auth_request /_edge/operator;", "")}
+
+    assert statuses(served(deployed, files, ASK_OPERATORS))["/ops/shell.js"] == "200"
+
+
+def test_operators_pages_take_reads_of_their_own_pages_alone(deployed: Deployed) -> None:
+    asked = 'ask -X POST https://localhost:8443/ops/\nask -H "Sec-Fetch-Site: cross-site" -H "Origin: https://a" https://localhost:8443/ops/shell.js'
+
+    assert statuses(served(deployed, deployed.config("nginx"), asked)) == {"/ops/": "405", "/ops/shell.js": "403"}
