@@ -17,13 +17,15 @@ async function rowsOf(query) {
 }
 
 const instance = (row) => (row.replica ? `${row.service}-${row.replica}` : row.service);
+// Milliseconds since the epoch. Date knows no fractions of them, and many operations take less than one.
+const moment = (stamp) => Date.parse(stamp.replace(/\.\d+/, "")) + Number(/\.\d+/.exec(stamp)?.[0] || 0) * 1000;
 const isError = (status) => Number(status) >= 500;
 
 // As ops/traces/waterfall.py reads the same records.
 function spanOf(id, row) {
   if (row.kind === "span") {
     return {
-      id: row.span_id, parent: row.parent, name: row.name, start: Date.parse(row.start), duration: Number(row.duration_ms),
+      id: row.span_id, parent: row.parent, name: row.name, start: moment(row.start), duration: Number(row.duration_ms),
       status: row["http.response.status_code"] || row["error.type"] || row.status, failed: row.status === "error",
       detail: row["db.query.text"] || row["db.statement"] || row["code.function.name"] || row["url.path"] || "",
     };
@@ -34,7 +36,7 @@ function spanOf(id, row) {
   const own = id.slice(0, 16);
   return {
     id: edge ? own : "", parent: edge ? "" : own, name: `${row.method} ${row.path}`, duration, logged: !edge,
-    start: Date.parse(edge ? row.time : row._time) - duration, status: row.status, failed: isError(row.status), detail: "",
+    start: moment(edge ? row.time : row._time) - duration, status: row.status, failed: isError(row.status), detail: "",
   };
 }
 
@@ -65,7 +67,7 @@ function rowOfSpan(span, first, whole) {
   const name = element("td", "operation", span.name);
   name.style.paddingLeft = `${0.6 + span.depth}rem`;
   if (span.detail) name.append(element("small", "mono", span.detail));
-  const row = element("tr", span.failed ? "failed" : "", cell(span.service), name, cell(`${(span.start - first).toFixed(1)} ms`, "number wide"),
+  const row = element("tr", span.failed ? "failed" : "", cell(span.service, "service"), name, cell(`${(span.start - first).toFixed(1)} ms`, "number wide"),
     cell(`${span.duration.toFixed(1)} ms`, "number"), cell(span.status || "", "wide"), element("td", "track", bar));
   return row;
 }
@@ -81,8 +83,8 @@ async function showTrace(id) {
   const whole = Math.max(1e-3, ...spans.map((span) => span.start + span.duration - first));
   const lines = rows.filter((row) => row.kind !== "span" && !(row.service === "nginx" && row.request_time))
     .sort((a, b) => (a._time < b._time ? -1 : 1))
-    .map((row) => element("tr", row.level === "error" || row.level === "fatal" ? "failed" : "", cell(row._time.slice(11, 23), "number wide"),
-      cell(instance(row)), cell(row.level || "", "wide"), element("td", "operation", row._msg || "")));
+    .map((row) => element("tr", row.level === "error" || row.level === "fatal" ? "failed" : "", cell(row._time.slice(11, 23), "service wide"),
+      cell(instance(row), "service"), cell(row.level || "", "wide"), element("td", "operation", row._msg || "")));
   const children = [];
   if (spans.length) {
     const titles = [["Service"], ["Operation"], ["Start", "wide"], ["Duration"], ["Status", "wide"], [""]];
@@ -104,7 +106,7 @@ async function showList({ kind, time }) {
   const made = rows.map((row) => {
     const link = element("a", "", row.path);
     link.href = `#id=${row.request_id}`;
-    return element("tr", isError(row.status) ? "failed" : "", cell(row._time.slice(0, 19).replace("T", " "), "number wide"), cell(row.method),
+    return element("tr", isError(row.status) ? "failed" : "", cell(row._time.slice(0, 19).replace("T", " "), "service wide"), cell(row.method),
       element("td", "operation", link), cell(row.status), cell(`${(Number(row.request_time) * 1000).toFixed(0)} ms`, "number"));
   });
   if (!made.length) return ["No traced request. Choose a longer time; the setting traces.sample says which share of the requests is traced."];
