@@ -6,6 +6,7 @@ import { showFigure, showTable } from "./figures.js";
 import { RANGES, aligned, batches, deploysOf, filled, joined, separated, windowOf } from "./query.js";
 
 const GATHER_MS = 8;
+const RETRY_MS = 1000;
 const $ = (id) => document.getElementById(id);
 const controls = $("controls");
 const FIRST = "min(prometheus_tsdb_lowest_timestamp_seconds)";
@@ -306,7 +307,20 @@ controls.elements.range.addEventListener("change", () => change({ range: control
 controls.elements.refresh.addEventListener("change", () => change({ refresh: controls.elements.refresh.value }));
 $("reset").addEventListener("click", () => zoom());
 
-({ dashboards: boards, deploys } = await (await fetch("dashboards.json")).json());
+/** The description of the dashboards; asked for until it comes. */
+async function described() {
+  for (;;) {
+    try {
+      return await (await ask("dashboards/dashboards.json", { cache: "default" })).json();
+    } catch (error) {
+      $("state").className = "bad";
+      $("state").textContent = `The dashboards cannot be read: ${error.message}.`;
+      await new Promise((resolve) => { setTimeout(resolve, RETRY_MS); });
+    }
+  }
+}
+
+({ dashboards: boards, deploys } = await described());
 controls.elements.board.append(...boards.map((one) => new Option(one.title, one.uid)));
 $("boards").append(...boards.map((one) => {
   const link = element("a", "", one.title);
