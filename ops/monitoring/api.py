@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -205,7 +206,10 @@ class Monitoring:
 
     def post_alert(self, labels: Mapping[str, str], annotations: Mapping[str, str], ends: float) -> None:
         """Have Alertmanager take an alert that fires from now on until then."""
-        body = [{"labels": dict(labels), "annotations": dict(annotations), "endsAt": _stamp(ends)}]
+        begins = min(time.time(), ends)
+        body = [{
+            "labels": dict(labels), "annotations": dict(annotations), "startsAt": _stamp(begins), "endsAt": _stamp(ends),
+        }]  # fmt: skip
         self._ask(ALERTMANAGER, "POST", "/alertmanager/api/v2/alerts", json=body)
 
     def alertmanager_metrics(self) -> str:

@@ -131,7 +131,7 @@ class Group(Keys):
         "that one message holds all alerts of a severity.",
     )  # fmt: skip
     wait: Duration = Field(default="10s", description="How long the first message waits for further alerts.")
-    interval: Duration = Field(default="30s", description="Time between two messages about changes of the same group.")
+    interval: Duration = Field(default="15s", description="Time between two messages about changes of the same group.")
 
 
 class QuietHours(Keys):
