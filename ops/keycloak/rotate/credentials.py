@@ -15,6 +15,8 @@ from ops.project import Project
 from ops.stack.compose import placeholders
 
 MASTER = "master"
+LOGIN_SECONDS = 30.0
+"""For one answer: a request that is sent again while Keycloak still checks the first login of that user is refused."""
 ANSWERS_WITHIN = 60.0
 """Seconds: one that has just started is asked for a password's hash for longer than one answer is waited for."""
 
@@ -57,7 +59,7 @@ def _status(project: Project, realm: str, endpoint: str, form: dict[str, str]) -
     answers: list[Answer] = []
 
     def ask() -> str:
-        answers.append(request(url, project.state.site_roots, "POST", path, form))
+        answers.append(request(url, project.state.site_roots, "POST", path, form, seconds=LOGIN_SECONDS))
         return "" if answers[-1].status else answers[-1].text
 
     if why := until(ask, ANSWERS_WITHIN):

@@ -255,3 +255,28 @@ def test_no_answer_at_all_ends_with_what_was_seen(said: list[Answer | Exception]
     with pytest.raises(OpsError, match="Keycloak does not answer") as caught:
         rotate._password_status(PROJECT, "master", "admin-cli", "admin", "value")
     assert caught.value.why == "timed out"
+
+
+def test_slow_login_is_waited_for_and_not_sent_again_while_it_is_checked(
+    said: list[Answer | Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second request of the same user is refused meanwhile, whatever its password is (user_temporarily_disabled)."""
+    under_way: list[str] = []
+
+    class Busy:
+        def __init__(self, url: str, ca: Path, seconds: float) -> None:
+            self.seconds = seconds
+
+        def ask(self, *_: Any, **__: Any) -> Answer:
+            if under_way:
+                return Answer(401, '{"error": "invalid_grant"}')
+            under_way.append("login")
+            if self.seconds < 15:
+                raise TimeoutError("timed out")
+            return Answer(200, "{}")
+
+        def close(self) -> None: ...
+
+    monkeypatch.setattr(site, "Listener", Busy)
+
+    assert rotate._password_status(PROJECT, "master", "admin-cli", "admin", "value") == 200
