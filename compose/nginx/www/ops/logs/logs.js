@@ -1,4 +1,4 @@
-import { at } from "../shell.js";
+import { at, loopback } from "../shell.js";
 
 const LIMIT = 500;
 const FOLLOW_MS = 3000;
@@ -188,5 +188,7 @@ form.addEventListener("submit", (event) => {
 });
 for (const name of ["service", "level", "time", "follow"]) form.elements[name].addEventListener("change", () => search());
 
+// It asks by POST, which the public name does not take.
+document.getElementById("store").hidden = !loopback;
 restore();
 fillServices().then(() => search());
