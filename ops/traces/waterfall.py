@@ -19,8 +19,6 @@ Row = Mapping[str, Any]
 class Span:
     """One operation of a service.
 
-    Parameters
-    ----------
     start: seconds since the epoch. duration: milliseconds. detail: what it did, such as a statement.
     """
 
@@ -61,8 +59,6 @@ def of_trace(trace_id: str) -> str:
 def listed(since: str, *, failed: bool, slower: float | None, limit: int) -> str:
     """LogsQL: access log lines of traced requests, the newest first.
 
-    Parameters
-    ----------
     since: an age, such as 15m. slower: only requests that took more seconds than that.
     """
     parts = [f"_time:{since}", 'service:="nginx"', 'trace_flags:="01"']

@@ -233,6 +233,11 @@ def test_no_file_is_longer_than_can_be_read_in_one_go(folder: str) -> None:
     assert {path: length for path, length in lengths.items() if length > LONGEST_FILE} == {}
 
 
+def test_parameters_are_described_below_the_summary_without_a_header() -> None:
+    """One form: `name: what it is. other: ...`, in a paragraph of the docstring."""
+    assert [named(path) for path in OPS if re.search(r"^ +-{6,}$", path.read_text(), re.MULTILINE)] == []
+
+
 def test_tasks_file_is_a_table_of_contents_without_logic() -> None:
     docstring, *imported, assignment = ast.parse((REPOSITORY / "tasks.py").read_text()).body
 

@@ -47,8 +47,6 @@ def chart(
 ) -> Chart:  # fmt: skip
     """A chart of some lines.
 
-    Parameters
-    ----------
     series: lines with their names. step: seconds between points. unit: %, ms, GB or empty.
     marks: beginning, end and title of times to mark. ceiling: top of the scale; None: as the values need it.
     """

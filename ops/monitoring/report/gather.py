@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ops.core.amounts import age
 from ops.monitoring.api import Monitoring, Series
 from ops.monitoring.budget import DAY, Budget, budgets
 from ops.monitoring.history import USERS, Change, Cost, Episode, changes, cost, episodes
@@ -172,7 +173,7 @@ def _routes(monitoring: Monitoring, end: float, days: int) -> Iterator[Route]:
 def _proofs(monitoring: Monitoring, end: float, days: int) -> Iterator[tuple[str, str]]:
     def ago(expr: str) -> str:
         at = value(monitoring, expr, end)
-        return "never" if math.isnan(at) else f"{duration(end - at)} ago"
+        return "never" if math.isnan(at) else f"{age(end - at)} ago"
 
     yield "Newest backup", ago('max(backup_last_success_timestamp_seconds{component="postgres"})')
     yield "Newest change that was archived", ago('max(backup_last_success_timestamp_seconds{component="wal"})')
@@ -218,13 +219,6 @@ def impact(runbook: Path) -> str:
     found = re.search(r"^\*\*Impact:\*\* (.+?)(?:\n\n|\Z)", text, re.MULTILINE | re.DOTALL)
     plain = re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", " ".join(found[1].split())) if found else ""
     return plain.replace("`", "")
-
-
-def duration(seconds: float) -> str:
-    for size, unit in ((DAY, "d"), (3600.0, "h"), (60.0, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
 
 
 def _charts(monitoring: Monitoring, start: float, end: float, fired: Sequence[Episode]) -> Iterator[Chart]:

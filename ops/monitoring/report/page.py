@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ops.core.amounts import age
 from ops.monitoring.budget import percent
 from ops.monitoring.report.charts import HEIGHT, LEFT, WIDTH, said
-from ops.monitoring.report.gather import duration
 
 if TYPE_CHECKING:
     from ops.monitoring.report.gather import Report
@@ -19,7 +19,7 @@ def html(report: Report) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     made = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined)
-    made.filters.update(day=_day, stamp=_stamp, percent=percent, said=said, duration=duration)
+    made.filters.update(day=_day, stamp=_stamp, percent=percent, said=said, duration=age)
     return made.get_template("page.html").render(report=report, width=WIDTH, height=HEIGHT, left=LEFT)
 
 

@@ -17,7 +17,7 @@ from ops.monitoring.api import Series
 from ops.monitoring.budget import Budget
 from ops.monitoring.history import Change, Cost, Episode
 from ops.monitoring.report.charts import HEIGHT, LEFT, RIGHT, WIDTH, chart, said
-from ops.monitoring.report.gather import Figure, Report, Route, _fired, audit_of, duration, impact
+from ops.monitoring.report.gather import Figure, Report, Route, _fired, audit_of, impact
 from ops.monitoring.report.page import html
 from ops.security_audit.last import keep, last
 from tests.unit.builders import REPOSITORY
@@ -149,11 +149,6 @@ def test_labels_of_time_fit(hours: int, most: int) -> None:
 )  # fmt: skip
 def test_figures_have_three_digits(value: float, unit: str, shown: str) -> None:
     assert said(value, unit) == shown
-
-
-@pytest.mark.parametrize(("seconds", "shown"), [(30, "30 s"), (600, "10 min"), (7300, "2 h"), (3 * DAY, "3 d")])
-def test_durations(seconds: float, shown: str) -> None:
-    assert duration(seconds) == shown
 
 
 def test_last_audit_is_summed_up_and_an_exception_listed_once() -> None:
