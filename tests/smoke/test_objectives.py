@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from ops.monitoring.objectives import SOURCE, parse_objectives
 from tests.smoke.live import Live
 
 REPORT_SECONDS = 10.0
+"""On a host that is not overloaded."""
 
 
 def test_rules_of_every_objective_are_evaluated(live: Live) -> None:
@@ -36,10 +38,11 @@ def test_slo_shows_what_is_left(live: Live) -> None:
 
 
 def test_report_is_written_within_its_time(live: Live, tmp_path: Path) -> None:
+    allowed = REPORT_SECONDS * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
     began = time.monotonic()
     live.inv("report", "--days", "1", "--output", str(tmp_path / "report.html"))
 
-    assert time.monotonic() - began < REPORT_SECONDS
+    assert time.monotonic() - began < allowed
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "The API answers without error" in text
     assert "checks passed" in text or "has not been run" in text
