@@ -172,3 +172,10 @@ def test_default_sizes_are_those_of_earlier_releases() -> None:
 @pytest.mark.parametrize(("age", "days"), [("14d", "14"), ("8w", "56"), ("1y", "365")])
 def test_age_of_logs_is_filled_in_as_days(age: str, days: str) -> None:
     assert placeholders(settings(f"retention: {{logs: {age}}}"), PORTS)["CC03_LOGS_DAYS"] == days
+
+
+@pytest.mark.parametrize(("percent", "line"), [(0, "# 0% 01;"), (10, "10% 01;"), (100, "100% 01;")])
+def test_share_of_traced_requests_in_the_words_of_nginx(percent: int, line: str) -> None:
+    text = (REPOSITORY / "config/nginx/tracing.conf").read_text()
+    written = next(one.strip() for one in text.splitlines() if "TRACES_PERCENT" in one)
+    assert fill(written, placeholders(settings(f"traces: {{sample: {percent}}}"), PORTS), "tracing.conf") == line
