@@ -6,9 +6,12 @@ import json
 import socket
 import socketserver
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from email import message_from_bytes
+from email.header import decode_header, make_header
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 from typing import Any
@@ -18,8 +21,10 @@ from ops.stack.allocate import POOL
 from tests.smoke.live import Live
 
 
-def mail_server(address: str, received: list[str], port: int = 0) -> socketserver.ThreadingTCPServer:
-    """`received`: takes addressee and subject of each message."""
+def mail_server(
+    address: str, received: list[str], port: int = 0, bodies: list[str] | None = None
+) -> socketserver.ThreadingTCPServer:  # fmt: skip
+    """`received`: takes addressee and subject of each message. `bodies`: its parts, as text."""
 
     class Mail(socketserver.StreamRequestHandler):
         """As much of RFC 5321 as one message takes."""
@@ -36,21 +41,34 @@ def mail_server(address: str, received: list[str], port: int = 0) -> socketserve
                 if verb == b"DATA":
                     self.wfile.write(b"354 go on\r\n")
                     message = message_from_bytes(b"".join(iter(self.rfile.readline, b".\r\n")))
-                    received.append(f"{message['To']}: {message['Subject']}")
+                    received.append(f"{message['To']}: {make_header(decode_header(message['Subject']))}")
+                    parts = [part for part in message.walk() if not part.is_multipart()]
+                    (bodies if bodies is not None else []).extend(_text(part) for part in parts)
                 self.wfile.write(b"221 bye\r\n" if verb == b"QUIT" else b"250 OK\r\n")
                 if verb == b"QUIT":
                     return
 
-    return socketserver.ThreadingTCPServer((address, port), Mail)
+    class Server(socketserver.ThreadingTCPServer):
+        allow_reuse_address = True
+
+    return Server((address, port), Mail)
 
 
-def hook_server(address: str, received: list[str], port: int = 0) -> ThreadingHTTPServer:
-    """`received`: takes path, status and name of each notice."""
+def _text(part: Message) -> str:
+    payload = part.get_payload(decode=True)
+    return payload.decode() if isinstance(payload, bytes) else str(payload)
+
+
+def hook_server(address: str, received: list[str], port: int = 0, bodies: list[Any] | None = None) -> ThreadingHTTPServer:
+    """`received`: takes path, status and name of each notice. `bodies`: its JSON."""
 
     class Hook(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            received.append(f"{self.path} {body['status']} {body['commonLabels']['alertname']}")
+            name = body.get("commonLabels", {}).get("alertname", "")
+            received.append(f"{self.path} {body.get('status', '')} {name}")
+            if bodies is not None:
+                bodies.append((time.time(), self.path, body))
             self.send_response(200)
             self.end_headers()
 

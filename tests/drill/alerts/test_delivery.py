@@ -1,0 +1,280 @@
+"""What a person gets: every alert, once, within a minute of the fault, whatever happens to the receivers meanwhile.
+
+Receivers of the test stand on an address of this host: an SMTP server and webhooks. The packet filter between them and
+Alertmanager has a drill of its own, test_alerting.py.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import yaml
+
+from ops.alerts.change import EXPLAINED
+from ops.core.lock import hold
+from ops.core.process import Result
+from tests.drill.clone import Clone
+from tests.drill.conftest import Record
+from tests.drill.stack import Drill
+from tests.smoke.live import Live, eventually
+from tests.smoke.receivers import hook_server, mail_server, own_address, serving
+
+ALERTS = "/alertmanager/api/v2/alerts"
+AWAY = 600.0
+"""Seconds for which a receiver is away."""
+LATE = 40
+"""Seconds until the next receiver is called."""
+ARRIVES = 60.0
+PROMISED = 60.0
+"""Seconds from a fault to the message about it."""
+STORM = 200
+HEARTBEAT = 10
+FAULTS = 300.0
+WATCHED = ("postgres", "redis", "keycloak", "backend", "frontend", "nginx", "cadvisor", "logs", "backup")
+"""Services whose absence Prometheus notices. Its own and Alertmanager's end the heartbeat."""
+
+Notice = tuple[float, str, dict[str, Any]]
+
+
+@dataclass
+class Receivers:
+    """A stack that notifies an SMTP server and webhooks of the test, and what these have received."""
+
+    clone: Clone
+    live: Live
+    frail: ExitStack = field(default_factory=ExitStack)
+    """Serves the receiver that is closed and opened by tests, on one port."""
+    port: int = 0
+    mails: list[str] = field(default_factory=list)
+    bodies: list[str] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
+
+    def open_frail(self) -> str:
+        where = self.frail.enter_context(serving(hook_server(own_address(), [], self.port, self.notices)))
+        self.port = int(where.rpartition(":")[2])
+        return where
+
+    def of(self, receiver: str) -> list[Notice]:
+        return [one for one in self.notices if one[1] == f"/{receiver}"]
+
+    def about(self, receiver: str, name: str, status: str) -> list[Notice]:
+        """Notices to a receiver that list this alert with this status."""
+        return [
+            one for one in self.of(receiver)
+            if any(each["labels"]["alertname"] == name and each["status"] == status for each in one[2].get("alerts", ()))
+        ]  # fmt: skip
+
+    def post(self, name: str, *, ends: float = 600.0, severity: str = "critical", number: int = 1) -> None:
+        now = datetime.now(UTC)
+        alerts = [
+            {
+                "labels": {"alertname": name, "severity": severity, "service": "trial", "number": str(one), "stack": "x"},
+                "annotations": {"summary": f"Trial {name}", "description": "Its value is 7."},
+                "startsAt": now.isoformat(), "endsAt": (now + timedelta(seconds=ends)).isoformat(),
+            }
+            for one in range(number)
+        ]  # fmt: skip
+        assert self.live.ops("POST", ALERTS, json=alerts).status_code == 200
+
+    def inv(self, *arguments: str) -> Result:
+        return self.clone.inv(*arguments)
+
+
+@pytest.fixture(scope="module")
+def receivers(drill: Drill, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receivers]:
+    folder = tmp_path_factory.mktemp("alerts")
+    clone = Clone.make(folder / "clone")
+    found = Receivers(clone, Live(drill.project))
+    with (
+        serving(mail_server(own_address(), found.mails, 0, found.bodies)) as mail,
+        serving(hook_server(own_address(), [], 0, found.notices)) as hook,
+        found.frail,
+    ):
+        frail = found.open_frail()
+        settings = clone.root / "config" / "stack.yaml"
+        settings.write_text(settings.read_text() + "\n" + yaml.safe_dump({"alerts": declared(mail, hook, frail)}))
+        for name, where in {"hook": hook, "next": hook, "frail": frail, "heartbeat": hook}.items():
+            url = folder / name
+            url.write_text(f"http://{where}/{name}\n")
+            answer = clone.inv("alerts.credentials", name, str(url))
+            assert answer.returncode == 0, answer.stderr
+        try:
+            clone.deploy()
+            yield found
+        finally:
+            drill.deploy()
+    drill.assert_as_wanted()
+
+
+def declared(mail: str, hook: str, frail: str) -> dict[str, Any]:
+    return {
+        "receivers": [
+            {"name": "mail", "kind": "email", "server": mail, "to": ["ops@example.com"], "sender": "cc03@example.com",
+             "tls": False},
+            {"name": "hook", "kind": "webhook", "server": hook},
+            {"name": "frail", "kind": "webhook", "server": frail},
+            {"name": "next", "kind": "webhook", "server": hook, "severities": ["critical"], "after": f"{LATE}s"},
+        ],
+        "heartbeat": {"server": hook, "every": f"{HEARTBEAT}s"},
+    }  # fmt: skip
+
+
+def becomes(found: Callable[[], Any], why: str, seconds: float = ARRIVES) -> None:
+    eventually(lambda: "" if found() else why, seconds)
+
+
+def test_each_receiver_answers_a_marked_alert_and_one_that_is_away_is_named(receivers: Receivers, record: Record) -> None:
+    answer = receivers.inv("alerts.test", "--json")
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    outcomes = json.loads(answer.stdout)
+    assert {one["receiver"] for one in outcomes if one["delivered"]} == {"mail", "hook", "frail", "next", "heartbeat"}
+    assert any("Test of the delivery to mail" in one for one in receivers.mails), receivers.mails
+    record("a marked alert through every receiver", max(one["seconds"] for one in outcomes))
+
+
+def test_alert_that_fires_and_ends_is_told_with_what_to_type(receivers: Receivers) -> None:
+    receivers.post("ContainerUnhealthy")
+    becomes(lambda: receivers.about("hook", "ContainerUnhealthy", "firing"), "no notice")
+    becomes(lambda: any("[CRITICAL] Trial ContainerUnhealthy" in one for one in receivers.mails), "no message")
+    said = "".join(receivers.bodies)
+    assert "Its value is 7." in said and "Type first: inv status" in said and "/docs/runbooks/ContainerUnhealthy/" in said
+    receivers.post("ContainerUnhealthy", ends=0)
+    becomes(lambda: receivers.about("hook", "ContainerUnhealthy", "resolved"), "no end")
+    becomes(lambda: any("[RESOLVED] Trial ContainerUnhealthy" in one for one in receivers.mails), "no message about its end")
+
+
+def test_who_is_next_is_called_where_nobody_answers(receivers: Receivers) -> None:
+    receivers.post("TrialUnanswered")
+    becomes(lambda: receivers.about("hook", "TrialUnanswered", "firing"), "no notice")
+    assert not receivers.about("next", "TrialUnanswered", "firing")
+    becomes(lambda: receivers.about("next", "TrialUnanswered", "firing"), "not escalated", LATE + ARRIVES)
+    receivers.post("TrialUnanswered", ends=0)
+    becomes(lambda: receivers.about("next", "TrialUnanswered", "resolved"), "no end")
+
+
+def test_answered_alert_is_not_escalated(receivers: Receivers) -> None:
+    receivers.post("TrialAnswered")
+    becomes(lambda: receivers.about("hook", "TrialAnswered", "firing"), "no notice")
+    answer = receivers.inv("alerts.silence", "TrialAnswered", "--for", "30m", "--reason", "drill")
+    assert answer.returncode == 0 and "covers now: TrialAnswered" in answer.stdout, answer.stdout + answer.stderr
+    (row,) = [one for one in json.loads(receivers.inv("alerts", "--json").stdout) if one["alert"] == "TrialAnswered"]
+    assert row["silenced_by"][0]["reason"] == "drill"
+    time.sleep(LATE + 20)
+    assert not receivers.about("next", "TrialAnswered", "firing")
+    receivers.post("TrialAnswered", ends=0)
+    receivers.inv("alerts.silence", "--expire", row["silenced_by"][0]["id"])
+
+
+def test_storm_is_a_handful_of_messages(receivers: Receivers, record: Record) -> None:
+    mails, notices = len(receivers.mails), len(receivers.of("hook"))
+    receivers.post("TrialStorm", severity="warning", number=STORM)
+    becomes(lambda: receivers.about("hook", "TrialStorm", "firing"), "no notice")
+    time.sleep(45)
+    assert sum(len(one[2]["alerts"]) for one in receivers.about("hook", "TrialStorm", "firing")) >= STORM
+    sent = max(len(receivers.mails) - mails, len(receivers.of("hook")) - notices)
+    receivers.post("TrialStorm", severity="warning", number=STORM, ends=0)
+    record(f"messages about {STORM} alerts at once", float(sent))
+    assert sent <= 5
+
+
+def test_heartbeat_ends_with_alertmanager(receivers: Receivers, drill: Drill, record: Record) -> None:
+    def calls() -> list[float]:
+        return [at for at, path, _ in receivers.notices if path == "/heartbeat"]
+
+    time.sleep(6 * HEARTBEAT)
+    steps = [after - before for before, after in zip(calls()[-5:], calls()[-4:], strict=False)]
+    assert all(HEARTBEAT - 3 <= step <= HEARTBEAT + 3 for step in steps), steps
+    project = drill.project
+    with hold(project.state.lock, "drill", patiently=True):
+        project.engine.stop("alertmanager", 10)
+        stopped = time.time()
+        time.sleep(3 * HEARTBEAT)
+        assert not [at for at in calls() if at > stopped + 1]
+        project.engine.start("alertmanager")
+    becomes(lambda: calls()[-1] > stopped + 3 * HEARTBEAT, "it does not come back", 180)
+    record("the heartbeat returns after Alertmanager", time.time() - stopped - 3 * HEARTBEAT)
+
+
+def test_what_a_command_explains_notifies_nobody(receivers: Receivers, drill: Drill) -> None:
+    """Keycloak takes longer to start than an alert waits."""
+    began = time.time()
+    answer = receivers.inv("restart", "keycloak")
+    assert answer.returncode == 0, answer.stderr
+    listed = receivers.inv("alerts.silence", "--list").stdout
+    assert "inv restart is under way" in listed and "keycloak" in listed, listed
+    becomes(lambda: "under way" not in receivers.inv("alerts.silence", "--list").stdout, "the silence stays", 180)
+    told = [each for one in receivers.of("hook") if one[0] > began for each in one[2]["alerts"] if each["status"] == "firing"]
+    assert not [
+        each for each in told if each["labels"].get("service") == "keycloak" and each["labels"]["alertname"] in EXPLAINED
+    ]
+
+
+@pytest.fixture(scope="module")
+def away(receivers: Receivers) -> float:
+    """One receiver is away from here on; since when. The faults of services fall into that time."""
+    receivers.frail.close()
+    receivers.post("TrialMissed", ends=AWAY + 3600)
+    becomes(lambda: receivers.about("hook", "TrialMissed", "firing"), "no notice")
+    return time.time()
+
+
+@pytest.mark.usefixtures("away")
+@pytest.mark.parametrize("service", WATCHED)
+def test_message_about_a_service_that_is_down_leaves_within_a_minute(
+    receivers: Receivers, drill: Drill, record: Record, service: str
+) -> None:
+    project = drill.project
+    slots = drill.slots(service)
+    # The supervisor mends nothing while an operation has the lock.
+    with hold(project.state.lock, "drill", patiently=True):
+        for slot in slots:
+            project.engine.stop(slot, 5)
+        began = time.time()
+
+        def told() -> list[Notice]:
+            return [
+                one for one in receivers.of("hook")
+                if one[0] > began and any(
+                    each["status"] == "firing" and one_of(each["labels"], service) for each in one[2]["alerts"]
+                )
+            ]  # fmt: skip
+
+        becomes(told, f"nothing about {service}", FAULTS)
+        seconds = told()[0][0] - began
+        names = {each["labels"]["alertname"] for each in told()[0][2]["alerts"] if one_of(each["labels"], service)}
+        record(f"{service} is down: told by {', '.join(sorted(names))}", seconds, PROMISED)
+        for slot in slots:
+            project.engine.start(slot)
+    drill.await_healthy()
+    becomes(lambda: not open_of(receivers, service), "it does not resolve", FAULTS)
+    assert seconds <= 2 * PROMISED
+
+
+def test_receiver_that_was_away_gets_what_it_missed_once(receivers: Receivers, away: float, record: Record) -> None:
+    time.sleep(max(0.0, away + AWAY - time.time()))
+    assert not receivers.about("frail", "TrialMissed", "firing")
+    assert "NotificationsFail" in receivers.inv("alerts").stdout
+    receivers.open_frail()
+    back = time.time()
+    becomes(lambda: receivers.about("frail", "TrialMissed", "firing"), "not delivered afterwards", 120)
+    record(f"delivery after {back - away:.0f} s without the receiver", time.time() - back)
+    time.sleep(75)
+    assert len(receivers.about("frail", "TrialMissed", "firing")) == 1
+    receivers.post("TrialMissed", ends=0)
+
+
+def one_of(labels: dict[str, str], service: str) -> bool:
+    """Whether an alert is about a service: the page is what users see of the frontend."""
+    return labels.get("service") == service or (service == "frontend" and labels["alertname"] == "SiteDown")
+
+
+def open_of(receivers: Receivers, service: str) -> list[str]:
+    rows = json.loads(receivers.inv("alerts", "--json").stdout)
+    return [row["alert"] for row in rows if one_of({**row["labels"]}, service)]
