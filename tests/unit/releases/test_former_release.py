@@ -70,6 +70,10 @@ def test_sealed_anew_it_is_in_todays_words_and_the_same(former: Wanted) -> None:
     assert unpack(packed, SEALED["compose"], {}, "", 7) == former
 
 
+SINCE = {"keycloak-ops-pages"}
+"""Credentials that came later than the former release."""
+
+
 def test_todays_stack_has_no_container_replaced_for_the_names_of_keys(former: Wanted) -> None:
     text = (builders.REPOSITORY / "compose" / "compose.yaml").read_text(encoding="utf-8")
     own = builders.settings("limits: {redis: {memory: 512m}}\nreplicas: {backend: 3}\n")
@@ -77,12 +81,12 @@ def test_todays_stack_has_no_container_replaced_for_the_names_of_keys(former: Wa
 
     for name, service in today.services.items():
         before = former.stack.services[name]
-        assert (service.credentials, service.logins, service.late_secrets) == (
+        credentials = {secret: account for secret, account in service.credentials.items() if secret not in SINCE}
+        assert (credentials, service.logins, service.late_secrets) == (
             before.credentials, before.logins, before.late_secrets
         )  # fmt: skip
-        assert (service.probe, service.live, service.socket, service.listens) == (
-            before.probe, before.live, before.socket, before.listens
-        )  # fmt: skip
+        assert (service.probe, service.live, service.socket) == (before.probe, before.live, before.socket)
+        assert {port: service.listens[port] for port in before.listens} == before.listens
         assert (service.smoke, service.migrate, service.migrates_as, service.keep) == (
             before.smoke, before.migrate, before.migrates_as, before.keep
         )  # fmt: skip

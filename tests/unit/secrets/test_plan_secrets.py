@@ -255,7 +255,7 @@ def test_key_of_the_backups_is_left_out_where_it_cannot_be_exported() -> None:
 
 def test_container_alone_is_told_between_and_only_of_what_is_not_accepted() -> None:
     prometheus = whole().services["prometheus"]
-    new = replace(NEW, versions={"postgres-exporter": 2, "redis-exporter": 1})
+    new = replace(NEW, versions={"postgres-exporter": 2, "redis-exporter": 1, "keycloak-ops-pages": 1})
 
     assert [one.secret for one in plan.told(new, Seen(), prometheus)] == ["postgres-exporter"]
     assert plan.told(new, Seen(accepted={"postgres-exporter": (2,)}), prometheus) == ()
@@ -273,7 +273,7 @@ def test_everything_that_the_stack_declares_is_in_the_table_and_can_be_rotated_o
             assert target.users
         else:
             assert target.instead and target.command
-    assert len(rotatable(stack, stack.secrets)) == 19
+    assert len(rotatable(stack, stack.secrets)) == 20
     assert consumers(stack, target_named("redis-backup")) == ("backup",)
 
 
