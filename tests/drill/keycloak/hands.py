@@ -7,6 +7,8 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import yaml
 from ops.core.process import Result, until
 from ops.engines.podman import argv as podman
 from ops.stack.render import excerpt
+from tests.drill.keycloak.elsewhere import addresses, login_from
 from tests.drill.stack import Drill, inv
 from tests.smoke.accounts import Account, Accounts, Login
 from tests.smoke.live import Live
@@ -51,6 +54,7 @@ class Keycloak:
         self._later: list[Callable[[], object]] = []
         self._load: list[threading.Thread] = []
         self._load_ended = threading.Event()
+        self._origins = ExitStack()
         self.logins: list[tuple[float, str]] = []
         """Seconds of each login of the load, and why it failed."""
 
@@ -187,11 +191,17 @@ class Keycloak:
 
     # ---- What people notice
 
-    def login_problem(self, account: Account | None = None) -> str:
-        """Why a password login through nginx fails; empty: it works."""
+    def login_problem(self, account: Account | None = None, source: str = "") -> str:
+        """Why a password login through nginx fails; empty: it works.
+
+        Parameters
+        ----------
+        source: one of `elsewhere.addresses` that it comes from; empty: that of the published ports.
+        """
         try:
             who = account or self.user
-            Login(self.live).tokens(who.username, who.password)
+            login = login_from(self.live, source) if source else Login(self.live)
+            login.tokens(who.username, who.password)
         except (AssertionError, requests.RequestException, KeyError) as problem:
             return str(problem)[:200] or type(problem).__name__
         return ""
@@ -203,23 +213,27 @@ class Keycloak:
         assert not reason, f"after {MENDED_SECONDS:.0f} s: {reason}"
         return time.monotonic() - began
 
-    def begin_load(self, workers: int, pause: float = 0.0) -> None:
+    def begin_load(self, workers: int, pause: float = 0.0, origins: int = 0) -> None:
         """People who log in again and again, until `end_load`.
 
         pause: seconds between two logins of one of them.
+        origins: from so many addresses, by turns; 0: through the published ports.
         """
         self._load_ended = threading.Event()
+        sources = self._origins.enter_context(addresses(self.drill.project, origins)) if origins else [""]
 
-        def work(account: Account) -> None:
+        def work(account: Account, source: str) -> None:
             while not self._load_ended.wait(pause):
                 began = time.monotonic()
-                problem = self.login_problem(account)
+                problem = self.login_problem(account, source)
                 self.logins.append((time.monotonic() - began, problem))
 
         self.logins = []
         # Each a user of its own: brute-force protection lets one user try once at a time.
         people = [self.accounts.create("viewer") for _ in range(workers)]
-        self._load = [threading.Thread(target=work, args=(one,), daemon=True) for one in people]
+        self._load = [
+            threading.Thread(target=work, args=pair, daemon=True) for pair in zip(people, cycle(sources), strict=False)
+        ]
         for thread in self._load:
             thread.start()
 
@@ -228,6 +242,7 @@ class Keycloak:
         for thread in self._load:
             thread.join(60)
         self._load = []
+        self._origins.close()
 
     def admin(self, method: str, path: str, **options: Any) -> Any:
         """The realm's admin API in the name of the operations client."""

@@ -38,7 +38,7 @@ def test_failure_is_named_and_mended(sound: Keycloak, breakage: Breakage, record
         diagnosis = sound.diagnosis()
         record(f"diagnosis: {breakage.id}", diagnosis["seconds"], DIAGNOSIS_SECONDS, told(diagnosis)[:100])
         found = diagnosis["findings"]
-        assert found and found[0]["id"] == breakage.finding, told(diagnosis) or f"nothing; not seen: {diagnosis['unread']}"
+        assert found and found[0]["id"] == breakage.finding, f"{told(diagnosis) or 'nothing'}; not seen: {diagnosis['unread']}"
         certain = {one["id"] for one in found if one["certain"]}
         assert certain <= {breakage.finding, *breakage.beside}, told(diagnosis)
         assert diagnosis["seconds"] <= DIAGNOSIS_SECONDS

@@ -10,16 +10,15 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from ipaddress import ip_network
 from pathlib import Path
 from statistics import median
 
 import pytest
 
 from ops.core.machine import REPOSITORY
-from ops.core.process import run
-from ops.stack.render import address, network_name
+from ops.stack.render import address
 from tests.drill.conftest import Record, temporary_accounts
+from tests.drill.keycloak.elsewhere import addresses
 from tests.drill.keycloak.logins import patient_login
 from tests.drill.keycloak.wrong_logins import Site, burst
 from tests.drill.stack import PATIENCE, Drill
@@ -61,20 +60,8 @@ def user(live: Live) -> Iterator[Account]:
 
 @pytest.fixture(scope="module")
 def sources(drill: Drill) -> Iterator[list[str]]:
-    """Addresses of this host on nginx' public network. Connections to the published ports would all come from one."""
-    project = drill.project
-    name = network_name(project.name, "web")
-    inspected = project.host.run(("podman", "network", "inspect", name)).stdout
-    interface = re.search(r'"network_interface": "(\w+)"', inspected)
-    assert interface, inspected
-    hosts = list(ip_network(project.allocation.subnets["web"]).hosts())[-ADDRESSES:]
-    for host in hosts:
-        run(("ip", "address", "add", f"{host}/32", "dev", interface[1]), timeout=10)
-    try:
-        yield list(map(str, hosts))
-    finally:
-        for host in hosts:
-            run(("ip", "address", "del", f"{host}/32", "dev", interface[1]), timeout=10, ok=None)
+    with addresses(drill.project, ADDRESSES) as found:
+        yield found
 
 
 @dataclass
@@ -117,19 +104,19 @@ def connections_used(live: Live) -> int:
 
 
 @pytest.mark.parametrize("kind", ["form", "token"])
-@pytest.mark.parametrize("addresses", [1, ADDRESSES])
+@pytest.mark.parametrize("origins", [1, ADDRESSES])
 @pytest.mark.parametrize("number", [40, 200])
 def test_login_succeeds_during_a_burst_of_wrong_passwords(
-    drill: Drill, live: Live, user: Account, sources: list[str], record: Record, number: int, addresses: int, kind: str
+    drill: Drill, live: Live, user: Account, sources: list[str], record: Record, number: int, origins: int, kind: str
 ) -> None:
     before = drill.containers()[SLOT]["State"]["StartedAt"]
     project = drill.project
     site = Site(address(project.allocation, "web", "nginx"), live.domain, live.site.base)
 
-    found = attacked(site, kind, number, sources[:addresses], user)
+    found = attacked(site, kind, number, sources[:origins], user)
 
     record(
-        f"a login, the slowest during {number} wrong ones at once ({kind}, {addresses} address{'es' if addresses > 1 else ''})",
+        f"a login, the slowest during {number} wrong ones at once ({kind}, {origins} address{'es' if origins > 1 else ''})",
         max(found.seconds), PROMISED, f"{found.described()}; {connections_used(live)} connections at most",
     )  # fmt: skip
     # A 504 or 500 means that threads waited for connections until they gave up; how slow a busy host is, says nothing.
