@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -224,9 +225,26 @@ def unpack(archive: Path, state: Path, settings: Path, identities: Sequence[str]
                     files.write(settings, content)
             elif member.name.startswith(f"{STATE}/"):
                 folder, within = _destination(state, member.name.removeprefix(f"{STATE}/"))
-                inner.extract(member.replace(name=within, deep=False), folder, numeric_owner=True, filter="tar")
+                _extract(inner, member, folder, within)
     encrypted_copies.sync(state)
     return read_facts(archive)
+
+
+def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, name: str) -> None:
+    """Extract a member under another name, within the folder: a filter sees to that, which Debian 12's Python (3.11.2) lacks.
+
+    Raises OpsError where it would be written elsewhere.
+    """
+    placed = copy(member)
+    placed.name = name
+    if hasattr(tarfile, "tar_filter"):
+        archive.extract(placed, folder, numeric_owner=True, filter="tar")
+        return
+    if name.startswith("/") or ".." in Path(name).parts:
+        raise OpsError(
+            f"the archive would write outside of {folder}: {name}", "no backup made it", "another set: inv backup.list"
+        )
+    archive.extract(placed, folder, numeric_owner=True)
 
 
 def _destination(state: Path, name: str) -> tuple[Path, str]:
