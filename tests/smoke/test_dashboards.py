@@ -20,8 +20,8 @@ LOOKS: dict[str, tuple[dict[str, int], Literal["dark", "light"]]] = {
     "desktop-dark": (DESKTOP, "dark"),
     "phone": (PHONE, "dark"),
 }
-NEW_STACK = 150.0
-"""Seconds until a rate has its samples on a stack that has just started. The page asks again each 30 s."""
+NEW_STACK = 240.0
+"""Seconds until a rate has its samples, and the first backup is made, on a new stack. The page asks again each 30 s."""
 PANELS = """() => [...document.querySelectorAll('#panels .panel')].map(panel => ({
     title: panel.querySelector('h3').textContent, drawn: Boolean(panel.dataset.drawn), empty: panel.classList.contains('empty'),
     failed: panel.classList.contains('failed') && panel.querySelector('.note').textContent,
@@ -49,7 +49,7 @@ def test_every_panel_has_data_or_says_why_not(live: Live, looked_at: tuple[str, 
     expect(visit.page.locator("#title")).to_have_text(board.title)
     visit.whole_page()
 
-    eventually(lambda: str([one["title"] for one in panels(visit) if not one["drawn"] and not one["failed"]] or ""), 30)
+    eventually(lambda: str([one["title"] for one in panels(visit) if not one["drawn"] and not one["failed"]] or ""), 60)
     shown = panels(visit)
     assert [one["title"] for one in shown] == [panel.title for panel in board.panels]
     assert [one["failed"] for one in shown if one["failed"]] == []
