@@ -213,12 +213,13 @@ def _given(steps: list[Step], seen: Seen, target: Target, version: int) -> list[
         steps.extend(made)
     if any(isinstance(step, SetCredential) and step.secret == secret for step in steps):
         return steps
-    # One after the other: the account in whose name Keycloak is changed may be the one whose secret changes.
-    gates = (*made, *_last_in_keycloak(steps, target, SetCredential))
+    place = next((number for number, step in enumerate(steps) if seals(step)), len(steps))
+    # One after the other: the account in whose name Keycloak is changed may be the one whose secret changes. The secret of a
+    # container that logs in by itself is set while that is replaced, after all of these.
+    gates = (*made, *_last_in_keycloak(steps[:place], target, SetCredential))
     given = SetCredential(f"hand {secret}", f"set the new {target.to}", gates, to=target.to, secret=secret, version=version)
     # Sealed only once it is valid: a release whose secret is refused would be none.
     steps = [replace(step, after=(*step.after, given)) if seals(step) else step for step in steps]
-    place = next((number for number, step in enumerate(steps) if seals(step)), len(steps))
     return [*steps[:place], given, *steps[place:]]
 
 

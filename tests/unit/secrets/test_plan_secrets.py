@@ -343,3 +343,22 @@ def test_migration_logs_in_with_an_account_of_its_own_whatever_is_rotated() -> N
     rotated = with_versions(plain, {"postgres-migration": 5}).compose["services"]
     assert rotated["backend-1"] == plain.compose["services"]["backend-1"]
     assert "cc03-postgres-migration-5" in with_versions(plain, {"postgres-migration": 5}).compose["secrets"]
+
+
+def test_all_secrets_of_the_stack_are_rotated_in_one_plan_whoever_logs_in_with_them() -> None:
+    """The secret of a container that logs in to Keycloak is set after the release is sealed, which waits for the others."""
+    stack = whole()
+    images = {name: f"localhost/cc03/{name}:1" for name in stack.services}
+    hashes = {name: "1" * 16 for name, service in stack.services.items() if service.has_config}
+    versions = dict.fromkeys(stack.secrets, 1)
+    compose = render_release(stack, allocation(stack), images=images, versions=versions, config_hashes=hashes,
+                             state=builders.STATE, log_megabytes=20)  # fmt: skip
+    old = replace(wanted(), stack=stack, allocation=allocation(stack), compose=compose, config={}, versions=versions)
+    changes = [Rotation(one, 2, before=1) for one in rotatable(stack, stack.secrets, escrow=False)]
+    new, seen = with_versions(old, {one.target.secret: 2 for one in changes}), deployed(old)
+
+    plan = rotations(plan_deploy(new, seen), seen, new, changes)
+
+    assert defects(plan) == []
+    assert "hand keycloak-probe" in before(plan, "release")
+    assert {"release", "remove prometheus"} <= before(plan, "hand keycloak-ops-pages")
