@@ -54,7 +54,7 @@ class Visit:
         size = self.page.viewport_size
         assert size
         height = self.page.evaluate("document.documentElement.scrollHeight")
-        self.page.set_viewport_size({"width": size["width"], "height": min(height + 200, 6000)})
+        self.page.set_viewport_size({"width": size["width"], "height": min(height + 1500, 16000)})
 
     def log_in(self, live: Live, account: Account) -> None:
         self.page.goto(f"{live.site.base}/")
