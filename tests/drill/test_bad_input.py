@@ -19,7 +19,7 @@ from ops.core.records import entries
 from tests.drill.stack import Drill, begun, inv
 from tests.smoke.live import eventually
 
-LEFT_OUT = shutil.ignore_patterns(".git", ".venv", "node_modules", "__pycache__", ".*_cache", "docs")
+LEFT_OUT = shutil.ignore_patterns(".git", ".venv", "node_modules", "__pycache__", ".*_cache")
 
 
 def assert_refused(answer: Result, code: int, *said: str) -> None:
