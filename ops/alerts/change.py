@@ -12,11 +12,10 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from ops.certificates.steps import RestartForRoots
 from ops.core.errors import OpsError
 from ops.core.plan import Plan
 from ops.core.process import account
-from ops.deploy.steps import RemoveContainer, RestartContainer, StartContainer, StopContainer
+from ops.stack.render import next_of
 
 if TYPE_CHECKING:
     from ops.cli.execute import UnderWay
@@ -31,16 +30,15 @@ OUTAGES = ("restore", "start", "stop")
 LASTS, EVERY, AFTER = 180.0, 45.0, 90.0
 """Seconds: how long a silence lasts unless it is extended, how often that happens, and how long it lasts when the change has
 ended: until Prometheus has seen the new containers, and Alertmanager has heard it."""
-NOT_CONTAINERS = "-next"
 
 
 def services_of(plan: Plan, stack: Stack) -> tuple[str, ...]:
     """Services whose containers a plan stops, starts or replaces."""
-    known = {slot: service.name for service in stack.services.values() for slot in service.reserved_slots()}
-    touching = (RemoveContainer, RestartContainer, StartContainer, StopContainer)
-    slots = {step.slot.removesuffix(NOT_CONTAINERS) for step in plan.steps if isinstance(step, touching)}
-    slots |= {slot for step in plan.steps if isinstance(step, RestartForRoots) for slot in step.leaf.slots}
-    return tuple(sorted({known[slot] for slot in slots if slot in known}))
+    known = {
+        name: service.name for service in stack.services.values()
+        for slot in service.reserved_slots() for name in (slot, next_of(slot))
+    }  # fmt: skip
+    return tuple(sorted({known[slot] for step in plan.steps for slot in step.disturbs if slot in known}))
 
 
 def explained(verb: str, services: Collection[str], firing: Collection[Alert]) -> Mapping[tuple[str, ...], list[str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_module
 import re
 import sys
 import time
@@ -15,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from invoke import Context
 
-from ops.cli.command import verb
+from ops.cli.command import print_json, verb
 from ops.core.errors import OpsError, UsageProblem, did_you_mean
+from ops.core.process import account
 
 if TYPE_CHECKING:
     from ops.monitoring.api import Alert, Matcher, Monitoring, Silence
@@ -44,7 +44,7 @@ def show_alerts(c: Context, json: bool = False) -> None:
 
     rows = firing(Monitoring.of(_project()))
     if json:
-        print(json_module.dumps(rows, indent=2))
+        print_json(rows)
     else:
         _show(rows)
 
@@ -65,7 +65,7 @@ def _row(one: Alert, silences: Mapping[str, Silence], values: Sequence[tuple[Map
     by = [silences[name] for name in one.silenced_by if name in silences]
     return {
         "alert": one.name, "severity": one.labels["severity"], "service": one.labels.get("service", ""),
-        "since": datetime.fromtimestamp(one.since, UTC).isoformat(timespec="seconds"),
+        "since": _when(one.since),
         "value": next((value for labels, value in values if labels.items() <= one.labels.items()), None),
         "summary": one.annotations.get("summary", ""), "state": one.state, "labels": dict(one.labels),
         "silenced_by": [{"id": each.id, "by": each.by, "reason": each.comment, "ends": _when(each.ends)} for each in by],
@@ -79,14 +79,13 @@ def _when(at: float) -> str:
 
 def _show(rows: Sequence[Mapping[str, Any]]) -> None:
     from rich.markup import escape
-    from rich.table import Table
 
     from ops.cli import show
 
     if not rows:
         show.out.print("[bold green]no alert fires[/bold green]")
         return
-    drawn = Table("ALERT", "SERVICE", "SINCE", "VALUE", "WHAT", "ANSWERED", box=None, pad_edge=False)
+    drawn = show.table("ALERT", "SERVICE", "SINCE", "VALUE", "WHAT", "ANSWERED")
     for row in rows:
         style = STYLES[row["severity"]]
         by = [f"{one['by']} until {one['ends'][11:16]}: {one['reason']}" for one in row["silenced_by"]]
@@ -139,7 +138,7 @@ def silence(
     if not reason:
         raise UsageProblem("a reason is needed", "whoever looks at the alert reads it", "--reason 'disk is ordered'")
     with _audited(project, f"silence {_spelled(matchers)} for {for_}: {reason}"):
-        made = monitoring.silence(matchers, time.time(), until, _account(), reason)
+        made = monitoring.silence(matchers, time.time(), until, account(), reason)
     covered = [one.name for one in monitoring.alerts() if made in one.silenced_by]
     show.out.print(f"silenced {_spelled(matchers)} until {_when(until)}: {made}\ncovers now: {', '.join(covered) or 'nothing'}")
 
@@ -170,12 +169,6 @@ def _seconds(text: str) -> int:
     return seconds
 
 
-def _account() -> str:
-    from ops.core.process import account
-
-    return account()
-
-
 def _audited(project: Project, title: str) -> Any:
     from ops.audit_log.record import audited
     from ops.core.plan import Described, Plan
@@ -189,11 +182,10 @@ def _spelled(matchers: Sequence[Matcher]) -> str:
 
 def _show_silences(found: Sequence[Silence]) -> None:
     from rich.markup import escape
-    from rich.table import Table
 
     from ops.cli import show
 
-    drawn = Table("ID", "ALERTS", "UNTIL", "BY", "REASON", box=None, pad_edge=False)
+    drawn = show.table("ID", "ALERTS", "UNTIL", "BY", "REASON")
     for one in found:
         drawn.add_row(one.id[:8], escape(_spelled(one.matchers)), _when(one.ends), escape(one.by), escape(one.comment))
     show.out.print(drawn if found else "no silence is in force")
@@ -221,7 +213,7 @@ def test(c: Context, receiver: str = "", json: bool = False) -> None:
         )
     outcomes = deliver(project, [receiver] if receiver else known)
     if json:
-        print(json_module.dumps([asdict(one) for one in outcomes], indent=2))
+        print_json([asdict(one) for one in outcomes])
     for one in () if json else outcomes:
         word = "[bold green]delivered[/bold green]" if one.delivered else "[bold red]not delivered[/bold red]"
         show.out.print(f"{one.receiver:<21} {word} {one.seconds:5.1f} s  {one.why}", markup=True)

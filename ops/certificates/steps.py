@@ -141,6 +141,10 @@ class RestartForRoots(Step):
 
     leaf: Leaf = field(kw_only=True)
 
+    @property
+    def disturbs(self) -> tuple[str, ...]:
+        return self.leaf.slots
+
     def run(self, execution: Execution) -> None:
         from ops.certificates import facts
 

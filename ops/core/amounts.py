@@ -1,6 +1,8 @@
-"""Amounts as users read them. Pure."""
+"""Amounts and times as users read them. Pure."""
 
 from __future__ import annotations
+
+from datetime import UTC, datetime
 
 
 def size(amount: float) -> str:
@@ -18,3 +20,8 @@ def age(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"
     return f"{max(0, seconds):.0f} s"
+
+
+def minute(at: float) -> str:
+    """`2026-01-31 12:00`, in UTC. at: seconds since the epoch."""
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -28,9 +28,25 @@ class Step(ABC):
         """What a reader of the plan wants to know besides the title, a line each."""
         return ()
 
+    @property
+    def disturbs(self) -> Collection[str]:
+        """Slots whose containers do not answer for a while because of it."""
+        return ()
+
     @abstractmethod
     def run(self, execution: Any) -> None:
         """Do it. execution: the project and its host, as `ops.execution.Execution` has them. Raises OpsError where it fails."""
+
+
+@dataclass(frozen=True)
+class OfContainer(Step):
+    """A step that stops, starts or replaces the container of a slot."""
+
+    slot: str = ""
+
+    @property
+    def disturbs(self) -> tuple[str, ...]:
+        return (self.slot,)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ops.core import files, machine
 from ops.core.errors import OpsError
-from ops.core.plan import Step
+from ops.core.plan import OfContainer, Step
 from ops.core.process import Result
 from ops.core.state import State
 from ops.engines.engine import OneOff, Proof
@@ -83,17 +83,14 @@ class PromoteContainer(Step):
 
 
 @dataclass(frozen=True)
-class StartContainer(Step):
-    slot: str = ""
-
+class StartContainer(OfContainer):
     def run(self, execution: Execution) -> None:
         execution.touch()
         execution.engine.start(self.slot)
 
 
 @dataclass(frozen=True)
-class RestartContainer(Step):
-    slot: str = ""
+class RestartContainer(OfContainer):
     grace: int = 30
     patience: int = 0
     """Seconds in which it may still become healthy by itself, and is then left alone; 0: it is restarted whatever it says."""
@@ -108,8 +105,7 @@ class RestartContainer(Step):
 
 
 @dataclass(frozen=True)
-class StopContainer(Step):
-    slot: str = ""
+class StopContainer(OfContainer):
     grace: int = 30
 
     def run(self, execution: Execution) -> None:
@@ -119,10 +115,9 @@ class StopContainer(Step):
 
 
 @dataclass(frozen=True)
-class RemoveContainer(Step):
+class RemoveContainer(OfContainer):
     """Stop within the grace period, then remove. Volumes stay."""
 
-    slot: str = ""
     grace: int = 30
 
     def run(self, execution: Execution) -> None:

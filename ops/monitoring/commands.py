@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from invoke import Context
 
 from ops.cli.command import print_json, verb
+from ops.core.amounts import minute
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -81,7 +82,7 @@ def _show(
         show.out.print("no objective is measured yet: the rules come with the next [bold]inv deploy[/bold]")
         return
     short = f" (metrics are kept for {days} d, not {WINDOW_DAYS})" if days < WINDOW_DAYS else ""
-    show.out.print(f"since {_stamp(start)} UTC, at most {days} d{short}")
+    show.out.print(f"since {minute(start)} UTC, at most {days} d{short}")
     show.out.print(table(found))
     hours = sorted(((one, hour) for one in found for hour in one.hours), key=lambda pair: -pair[1].share)[:MOST_HOURS]
     if hours:
@@ -91,10 +92,6 @@ def _show(
     if deploys:
         show.out.print("\n[bold]What deploys cost[/bold]")
         show.out.print(costs(deploys))
-
-
-def _stamp(at: float) -> str:
-    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M}"
 
 
 def table(found: Sequence[Budget]) -> Table:
@@ -133,7 +130,7 @@ def _hours(hours: Sequence[tuple[Budget, Any]], changed: Sequence[Change], fired
         all_of_it = during(hour.start, hour.start + HOUR, changed, fired)
         more = [f"{len(all_of_it) - MOST_NAMED} more"] if len(all_of_it) > MOST_NAMED else []
         happened = ", ".join([*all_of_it[:MOST_NAMED], *more]) or "no change and no alert"
-        yield f"{_stamp(hour.start)}  {one.objective:<19} {100 * hour.share:>5.0f} %  {escape(happened)}"
+        yield f"{minute(hour.start)}  {one.objective:<19} {100 * hour.share:>5.0f} %  {escape(happened)}"
 
 
 def costs(deploys: Sequence[tuple[Change, Cost]]) -> Table:
@@ -148,7 +145,7 @@ def costs(deploys: Sequence[tuple[Change, Cost]]) -> Table:
         probed = f"{change.requests['failed']} of {change.requests['requests']}" if change.requests and change.measured else "–"
         p99 = "→".join(f"{value:.0f}" if (value := change.p99(one)) is not None else "–" for one in ("before", "during"))
         users = "–" if paid.failed is None else f"{paid.failed:.0f} of {paid.requests or 0:.0f}"
-        named = (_stamp(change.began)[5:], f"{change.verb} {change.release}", change.outcome)
+        named = (minute(change.began)[5:], f"{change.verb} {change.release}", change.outcome)
         drawn.add_row(*named, probed, p99 if change.measured else "–", users)
     drawn.caption = "Failed requests: of the deploy's own prober, and of users by nginx' counters."
     drawn.caption_justify, drawn.caption_style = "left", "dim"

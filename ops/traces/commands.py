@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
+import re
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -66,13 +67,12 @@ def trace(
 
 def _show(found: Trace) -> None:
     from rich.markup import escape
-    from rich.table import Table
 
     from ops.cli import show
     from ops.logs.query import message
     from ops.traces.waterfall import bar
 
-    table = Table("SERVICE", "OPERATION", "START", "DURATION", "STATUS", "", box=None, pad_edge=False)
+    table = show.table("SERVICE", "OPERATION", "START", "DURATION", "STATUS", "")
     for one in found.spans:
         style = "red" if one.failed else ""
         table.add_row(
@@ -93,10 +93,7 @@ def _show(found: Trace) -> None:
 
 
 def _list(store: Monitoring, since: str, failed: bool, slower: int | None, as_json: bool) -> None:
-    import re
-
     from rich.markup import escape
-    from rich.table import Table
 
     from ops.cli import show
     from ops.traces.waterfall import listed
@@ -109,7 +106,7 @@ def _list(store: Monitoring, since: str, failed: bool, slower: int | None, as_js
         for row in rows:
             print(jsonlib.dumps(row))
         return
-    table = Table("TIME", "REQUEST", "STATUS", "DURATION", "OPERATION", box=None, pad_edge=False)
+    table = show.table("TIME", "REQUEST", "STATUS", "DURATION", "OPERATION")
     for row in rows:
         table.add_row(
             str(row["_time"])[:19], str(row.get("request_id", "")), str(row.get("status", "")),

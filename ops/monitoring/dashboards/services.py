@@ -21,7 +21,7 @@ API = Dashboard("api", "API", "The backend: what it is asked, how fast it answer
         stat("Latency, median", "Half of the requests take at most so long.", "s", QUANTILE.format(0.5, "")),
         stat("Latency, 95 %", "95 of 100 requests take at most so long.", "s", QUANTILE.format(0.95, ""), warn=0.5, bad=2),
         stat("In flight", "Requests that are being answered now.", "none", f"sum(http_requests_in_flight{{{API_SERIES}}})"),
-        stat("WebSocket clients", "Browsers that are told of changes.", "none", f"sum(websocket_clients{{{API_SERIES}}})"),
+        stat("WebSocket clients", "Open WebSockets of browsers.", "none", f"sum(websocket_clients{{{API_SERIES}}})"),
     )),
     Section("Requests", (
         chart("Requests by status", "Answers per second.", "reqps",

@@ -7,7 +7,7 @@ import re
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ops.core.amounts import age
@@ -119,14 +119,14 @@ def gather(project: Project, days: int) -> Report:
     fired = episodes(monitoring, start, end)
     changed = changes(project.state, start)
     listed = changed[-MOST_CHANGES:]
-    first = max(start, min((one.since for one in found if one.since), default=start))
-    return Report(
+    report = Report(
         project.name, project.settings.domain, start, end, days, tuple(found), tuple(_routes(monitoring, end, days)),
         tuple((one, cost(monitoring, one) if one.release is not None else None) for one in listed),
         len(changed) - len(listed), tuple(_proofs(monitoring, end, days)),
         tuple(_fired(fired, end, project.host.repository / "docs" / "runbooks")),
-        tuple(_charts(monitoring, first, end, fired)), tuple(_figures(monitoring, end, days)), audit_of(last(project.state)),
+        (), tuple(_figures(monitoring, end, days)), audit_of(last(project.state)),
     )  # fmt: skip
+    return replace(report, charts=tuple(_charts(monitoring, report.since, end, fired)))
 
 
 def audit_of(last: Mapping[str, Any] | None) -> Audit:

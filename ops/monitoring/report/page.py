@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ops.core.amounts import age
+from ops.core.amounts import age, minute
 from ops.monitoring.budget import percent
 from ops.monitoring.report.charts import HEIGHT, LEFT, WIDTH, said
 
@@ -19,13 +19,9 @@ def html(report: Report) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     made = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined)
-    made.filters.update(day=_day, stamp=_stamp, percent=percent, said=said, duration=age)
+    made.filters.update(day=_day, stamp=minute, percent=percent, said=said, duration=age)
     return made.get_template("page.html").render(report=report, width=WIDTH, height=HEIGHT, left=LEFT)
 
 
 def _day(at: float) -> str:
     return f"{datetime.fromtimestamp(at, UTC):%-d %B %Y}"
-
-
-def _stamp(at: float) -> str:
-    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M}"

@@ -63,7 +63,7 @@ export function runbook(url) {
   return name ? at(`docs/runbooks/${name}/`) : "";
 }
 
-// The page itself, or one below it, as those of the docs; a dashboard of the navigation is told by its fragment.
+// The page itself, or one below it, as those of the docs; a dashboard of the navigation is identified by its fragment.
 function isHere(path) {
   const url = new URL(path, root);
   if (url.hash) return url.pathname === location.pathname && url.hash === location.hash;

@@ -65,7 +65,7 @@ function silenceCard(silence) {
   return element("li", "soft", element("h3", "mono", what), element("p", "", silence.comment || "no reason given"), until);
 }
 
-// Who has muted an alert: the silence and its author, or the alert that inhibits it.
+// Why an alert notifies nobody: its silence with the author, or the alert that inhibits it.
 function reasons(alert, silences, names) {
   const by = alert.status.silencedBy.map((id) => silences.find((one) => one.id === id)).filter(Boolean);
   return [
