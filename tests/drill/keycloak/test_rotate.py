@@ -150,7 +150,7 @@ def test_client_secret_is_put_back_where_the_new_one_does_not_work(stack: Drill,
         api.ask("PUT", f"/clients/{client['id']}", {**now, "enabled": True})
 
     assert answer.returncode == 1, answer.stdout + answer.stderr
-    assert "refused with its new secret" in answer.stderr
+    assert "the new Keycloak secret of client cc03-backend is refused" in answer.stderr
     assert secret_versions(stack.project.state)["keycloak-backend"] == before
     assert verifiers.accepts(stack.project, CLIENTS["cc03-backend"].to, "keycloak-backend", before)
     stack.assert_as_wanted()
