@@ -167,6 +167,15 @@ def test_one_that_is_ill_or_is_asked_over_the_network_is_asked_in_every_round(st
     assert made._worth_asking(NGINX, 100.0 + EXEC_SECONDS - 1)
 
 
+def test_one_that_does_not_run_is_noticed_in_the_next_round(state: Path, podman: Podman) -> None:
+    made = loaded(state)
+    made.round()
+    podman.containers[REDIS.container] = EXITED
+    made.round()
+
+    assert written(state)["health"]["redis"]["reason"].startswith("it is exited")
+
+
 def test_podman_learns_of_a_verdict_from_the_network_once_per_change(state: Path, podman: Podman) -> None:
     made = loaded(state)
     probed, found = replace(REDIS, probe="https://redis:1/ready"), Watch(reason="")

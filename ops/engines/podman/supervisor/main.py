@@ -23,7 +23,7 @@ from ops.core.errors import LockHeld, OpsError
 from ops.core.process import Result, run
 from ops.engines.podman.supervisor import firewall
 from ops.engines.podman.supervisor.command import run_command
-from ops.engines.podman.supervisor.health import Target, assess, is_live, recover
+from ops.engines.podman.supervisor.health import Target, assess, is_live, recover, state_of
 from ops.engines.podman.supervisor.judge import Watch, due, judge, pause_after
 from ops.engines.podman.supervisor.metrics import (
     CONTAINERS,
@@ -42,6 +42,7 @@ ALERT_SECONDS = 5.0
 EXEC_SECONDS = 60.0
 """Between two health checks that have to be executed inside a container."""
 LIVE_SECONDS = 15.0
+MISSING: Mapping[str, Any] = {"State": {"Status": "missing"}}
 UNLOCK, UNLOCK_SECONDS = ("secrets.unlock",), 120.0
 """The command that decrypts secrets into memory, and how long it may take."""
 
@@ -156,7 +157,10 @@ class Supervisor:
             if target.container in found:
                 self.crashes.observe(target.slot, found[target.container])
         now = time.monotonic()
-        asked = [target for target in self.targets if self._worth_asking(target, now)]
+        asked = [
+            target for target in self.targets
+            if self._worth_asking(target, now) or state_of(found.get(target.container, MISSING)) != "running"
+        ]  # fmt: skip
         with ThreadPoolExecutor(max_workers=4) as pool:
             answers = list(pool.map(lambda target: self._assess(target, found), asked))
         for target, (reason, live) in zip(asked, answers, strict=True):
