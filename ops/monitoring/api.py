@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS, ANSWER_SECONDS = 3.0, 30.0
 LONGEST_WHY = 300
-PROMETHEUS, ALERTMANAGER, LOGS = "Prometheus", "Alertmanager", "the log store"
+PROMETHEUS, ALERTMANAGER, LOGS, NGINX = "Prometheus", "Alertmanager", "the log store", "nginx"
 NEXT: Mapping[str, str] = {
     PROMETHEUS: "inv status; inv logs prometheus", ALERTMANAGER: "inv status; inv logs alertmanager", LOGS: "inv status",
+    NGINX: "inv status; inv logs nginx",
 }  # fmt: skip
 
 
@@ -125,17 +126,18 @@ class Silence:
 class Monitoring:
     """The three servers at one address.
 
-    base: URL of the operator's listener. ca: file of the roots that are trusted.
+    base: URL of the operator's listener. ca: file of the roots that are trusted. seconds: how long an answer may take.
     """
 
     base: str
     ca: Path
+    seconds: float = ANSWER_SECONDS
 
     @classmethod
-    def of(cls, project: Project) -> Monitoring:
+    def of(cls, project: Project, seconds: float = ANSWER_SECONDS) -> Monitoring:
         from ops.stack.compose import placeholders
 
-        return cls(placeholders(project.settings, project.ports)["CC03_OPS_URL"], project.state.site_roots)
+        return cls(placeholders(project.settings, project.ports)["CC03_OPS_URL"], project.state.site_roots, seconds)
 
     @cached_property
     def session(self) -> requests.Session:
@@ -244,8 +246,10 @@ class Monitoring:
 
         try:
             answer = self.session.request(
-                method, self.base + path, timeout=(CONNECT_SECONDS, ANSWER_SECONDS), allow_redirects=False, **options
+                method, self.base + path, timeout=(CONNECT_SECONDS, self.seconds), allow_redirects=False, **options
             )
+        except requests.ConnectionError as problem:  # no connection comes about: that is nginx, before any of the three
+            raise _no_answer(NGINX, str(problem)[:LONGEST_WHY]) from problem
         except OSError as problem:  # what requests raises is one, and so is the lack of the file of the roots
             raise _no_answer(server, str(problem)[:LONGEST_WHY]) from problem
         if answer.status_code == requests.codes.ok:

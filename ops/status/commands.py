@@ -60,15 +60,17 @@ def table(project: Project, rows: list[Row]) -> Table:
 
 
 def screen(project: Project, rows: list[Row] | None = None) -> Group:
-    """What was done last, the table, and below it every reason for which something is not healthy."""
+    """What was done last, the table, and below it every reason for which something is not healthy, and alerts that fire."""
     from rich.console import Group
     from rich.text import Text
 
     from ops.core.journal import under_way
     from ops.engines.engine import LOST
+    from ops.monitoring.api import Monitoring
     from ops.releases.headline import headline
     from ops.releases.situation import situation
     from ops.secrets.backup_keys import exported_at
+    from ops.status.firing import ANSWER_SECONDS, lines
 
     rows = collect(project) if rows is None else rows
     head = [Text(line.text, style=line.style) for line in headline(situation(project.state))]
@@ -77,6 +79,9 @@ def screen(project: Project, rows: list[Row] | None = None) -> Group:
     reasons = [Text(f"{row.replica}: {row.reason}", style=STYLE[row.health]) for row in rows if row.reason]
     if any(row.service == "backup" for row in rows) and not exported_at(project.state):
         reasons.append(Text("the keys of the backups were never exported: inv backup.key --export FILE", style="yellow"))
+    if any(row.service == "nginx" and row.state == "running" for row in rows):
+        said = lines(Monitoring.of(project, ANSWER_SECONDS))
+        reasons += [Text(line.text, style=line.style, no_wrap=True, overflow="ellipsis") for line in said]
     total = sum(row.memory_bytes or 0 for row in rows)
     cpu = sum(row.cpu_percent or 0 for row in rows)
     return Group(*head, table(project, rows), Text(f"in all: {cpu:.1f} % of a core, {total >> 20} MB", style="dim"), *reasons)

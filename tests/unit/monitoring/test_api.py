@@ -143,7 +143,7 @@ def away(_: requests.PreparedRequest) -> tuple[int, Any]:
     raise requests.ConnectionError("connection refused")
 
 
-@pytest.mark.parametrize("answer", [away, lambda _: (502, "<html>"), lambda _: (200, "<html>")])
+@pytest.mark.parametrize("answer", [lambda _: (502, "<html>"), lambda _: (200, "<html>")])
 @pytest.mark.parametrize(
     ("call", "server"),
     [(lambda client: client.query("up"), "Prometheus"), (Monitoring.alerts, "Alertmanager"),
@@ -157,6 +157,15 @@ def test_what_does_not_answer_is_named_with_the_next_step(
     with pytest.raises(OpsError) as caught:
         call(client)
     assert caught.value.what == f"{server} does not answer"
+    assert caught.value.next_step.startswith("inv status")
+
+
+def test_without_a_connection_it_is_nginx_that_does_not_answer() -> None:
+    client = Monitoring(BASE, Path("/ca.pem"))
+    client.session.mount("https://", Recorded(away))
+    with pytest.raises(OpsError) as caught:
+        client.alerts()
+    assert caught.value.what == "nginx does not answer"
     assert caught.value.next_step.startswith("inv status")
 
 
