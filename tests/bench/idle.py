@@ -17,6 +17,10 @@ from tests.bench.figures import Figure
 
 TICKS = os.sysconf("SC_CLK_TCK")
 MB = 1 << 20
+MONITORING = ("prometheus", "alertmanager", "cadvisor", "logs")
+"""Containers whose whole work is to watch the others."""
+STARTERS = ("s6-", "sh", "bash", "podman-init", "catatonit", "sleep")
+"""Programs that start those that do the work."""
 
 
 def process_seconds(pid: int) -> float:
@@ -37,6 +41,31 @@ def monitors(project: Project, found: Mapping[str, Mapping[str, Any]]) -> dict[s
     return {**pids, "ticker": int(json.loads((project.state.ticker / "lock").read_text())["pid"])}
 
 
+def programs(found: Mapping[str, Mapping[str, Any]]) -> dict[int, str]:
+    """Process -> name of the program, of all that runs in the containers of the monitoring."""
+    inside = {str(Path(f"/proc/{found[slot]['State']['Pid']}/ns/pid").readlink()) for slot in MONITORING if slot in found}
+    here: dict[int, str] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if str((folder / "ns/pid").readlink()) in inside:
+                here[int(folder.name)] = (folder / "comm").read_text().strip()
+    return here
+
+
+def monitoring_parts(before: Mapping[int, float], names: Mapping[int, str], seconds: float) -> Iterator[Figure]:
+    """What each program of the monitoring takes; those that only start others are left out."""
+    cpu: dict[str, float] = {}
+    memory: dict[str, int] = {}
+    for pid, began in before.items():
+        with suppress(OSError):
+            name = names[pid]
+            cpu[name] = cpu.get(name, 0.0) + 100 * (process_seconds(pid) - began) / seconds
+            memory[name] = memory.get(name, 0) + process_bytes(pid)
+    for name in sorted(cpu, key=lambda one: -cpu[one]):
+        if not name.startswith(STARTERS):
+            yield Figure(f"idle: {name}", cpu[name], "% of a core", note=f"{memory[name] / MB:.0f} MB")
+
+
 def idle(settle: float, seconds: float) -> Iterator[Figure]:
     """After a while of rest, one long look."""
     project = open_project()
@@ -44,6 +73,8 @@ def idle(settle: float, seconds: float) -> Iterator[Figure]:
     found = {s: item for s, item in inspected_containers(project.host).items() if item["State"]["Status"] == "running"}
     processes = monitors(project, found)
     before = {name: process_seconds(pid) for name, pid in processes.items()}
+    watching = programs(found)
+    watched = {pid: process_seconds(pid) for pid in watching}
     # What `inv status` shows, over a longer time.
     used = usage(found, seconds)
     cpu: dict[str, float] = {}
@@ -62,6 +93,11 @@ def idle(settle: float, seconds: float) -> Iterator[Figure]:
         10.0,
         note=note,
     )
+    monitoring = [one for slot, one in used.items() if slot in MONITORING]
+    note = f"{', '.join(MONITORING)} with all that runs in them, over {seconds:.0f} s"
+    yield Figure("idle: memory of the monitoring", sum(one.memory_bytes for one in monitoring) / MB, "MB", 450.0, note=note)
+    yield Figure("idle: CPU of the monitoring", sum(one.cpu_percent for one in monitoring), "% of a core", 3.0, note=note)
+    yield from monitoring_parts(watched, watching, seconds)
     for slot, one in sorted(used.items(), key=lambda item: -item[1].cpu_percent):
         promises = (80.0, 2.0) if slot == "cadvisor" else (None, None)
         yield Figure(f"idle: memory of {slot}", one.memory_bytes / MB, "MB", promises[0])

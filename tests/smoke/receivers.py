@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import socket
 import socketserver
+import ssl
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from email import message_from_bytes
 from email.header import decode_header, make_header
 from email.message import Message
@@ -21,30 +24,73 @@ from ops.stack.allocate import POOL
 from tests.smoke.live import Live
 
 
+@dataclass(frozen=True)
+class Closed:
+    """What a mail server asks for before it takes a message: TLS, by the certificate of `context`, and this login."""
+
+    context: ssl.SSLContext
+    user: str
+    password: str
+
+    @property
+    def plain(self) -> bytes:
+        """RFC 4616, in base64."""
+        return base64.b64encode(f"\0{self.user}\0{self.password}".encode())
+
+
 def mail_server(
-    address: str, received: list[str], port: int = 0, bodies: list[str] | None = None
+    address: str, received: list[str], port: int = 0, bodies: list[str] | None = None, closed: Closed | None = None
 ) -> socketserver.ThreadingTCPServer:  # fmt: skip
     """`received`: takes addressee and subject of each message. `bodies`: its parts, as text."""
 
     class Mail(socketserver.StreamRequestHandler):
-        """As much of RFC 5321 as one message takes."""
+        """As much of RFC 5321, 3207 and 4954 as one message takes."""
+
+        known = encrypted = False
 
         def _line(self) -> bytes:
             with suppress(ConnectionError):  # who only connects, to see whether that works
                 return self.rfile.readline()
             return b""
 
+        def _take(self) -> None:
+            self.wfile.write(b"354 go on\r\n")
+            message = message_from_bytes(b"".join(iter(self.rfile.readline, b".\r\n")))
+            received.append(f"{message['To']}: {make_header(decode_header(message['Subject']))}")
+            parts = [part for part in message.walk() if not part.is_multipart()]
+            (bodies if bodies is not None else []).extend(_text(part) for part in parts)
+
+        def _greeting(self) -> bytes:
+            if closed is None:
+                return b"250 OK"
+            return b"250-test\r\n250 AUTH PLAIN" if self.encrypted else b"250-test\r\n250 STARTTLS"
+
+        def _encrypt(self, context: ssl.SSLContext) -> None:
+            self.wfile.write(b"220 go on\r\n")
+            self.request = context.wrap_socket(self.request, server_side=True)
+            self.setup()
+            self.encrypted = True
+
+        def _answer(self, verb: bytes, line: bytes) -> bytes:
+            if verb == b"EHLO":
+                return self._greeting()
+            if verb == b"AUTH" and closed:
+                self.known = self.encrypted and line.split()[-1] == closed.plain
+                return b"235 OK" if self.known else b"535 wrong"
+            if verb == b"MAIL" and closed and not self.known:
+                return b"530 login first"
+            if verb == b"DATA":
+                self._take()
+            return b"221 bye" if verb == b"QUIT" else b"250 OK"
+
         def handle(self) -> None:
             self.wfile.write(b"220 test ESMTP\r\n")
             while line := self._line():
                 verb = line[:4].upper()
-                if verb == b"DATA":
-                    self.wfile.write(b"354 go on\r\n")
-                    message = message_from_bytes(b"".join(iter(self.rfile.readline, b".\r\n")))
-                    received.append(f"{message['To']}: {make_header(decode_header(message['Subject']))}")
-                    parts = [part for part in message.walk() if not part.is_multipart()]
-                    (bodies if bodies is not None else []).extend(_text(part) for part in parts)
-                self.wfile.write(b"221 bye\r\n" if verb == b"QUIT" else b"250 OK\r\n")
+                if verb == b"STAR" and closed:
+                    self._encrypt(closed.context)
+                    continue
+                self.wfile.write(self._answer(verb, line) + b"\r\n")
                 if verb == b"QUIT":
                     return
 
@@ -91,7 +137,10 @@ def serving(server: socketserver.ThreadingTCPServer | ThreadingHTTPServer) -> It
 
 
 def own_address() -> str:
-    """An address of this host that is not one of a stack's."""
+    """The address by which this host reaches others; on a host that reaches none, any that is not one of a stack's."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked, suppress(OSError):
+        asked.connect(("203.0.113.1", 9))  # nothing is sent
+        return str(asked.getsockname()[0])
     return next(address for address in sorted(host_addresses()) if ip_address(address) not in POOL)
 
 

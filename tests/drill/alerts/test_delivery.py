@@ -8,30 +8,22 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from ops.alerts.change import EXPLAINED
 from ops.core.lock import hold
-from ops.core.process import Result
-from tests.drill.clone import Clone
+from tests.drill.alerts.receivers import ARRIVES, Notice, Receivers, becomes, notifying
 from tests.drill.conftest import Record
-from tests.drill.stack import Drill
-from tests.smoke.live import Live, eventually
-from tests.smoke.receivers import hook_server, mail_server, own_address, serving
+from tests.drill.stack import INV_SECONDS, Drill, begun
 
-ALERTS = "/alertmanager/api/v2/alerts"
 AWAY = 600.0
 """Seconds for which a receiver is away."""
 LATE = 40
 """Seconds until the next receiver is called."""
-ARRIVES = 60.0
 PROMISED = 60.0
 """Seconds from a fault to the message about it."""
 STORM = 200
@@ -40,94 +32,24 @@ FAULTS = 300.0
 WATCHED = ("postgres", "redis", "keycloak", "backend", "frontend", "nginx", "cadvisor", "logs", "backup")
 """Services whose absence Prometheus notices. Its own and Alertmanager's end the heartbeat."""
 
-Notice = tuple[float, str, dict[str, Any]]
-
-
-@dataclass
-class Receivers:
-    """A stack that notifies an SMTP server and webhooks of the test, and what these have received."""
-
-    clone: Clone
-    live: Live
-    frail: ExitStack = field(default_factory=ExitStack)
-    """Serves the receiver that is closed and opened by tests, on one port."""
-    port: int = 0
-    mails: list[str] = field(default_factory=list)
-    bodies: list[str] = field(default_factory=list)
-    notices: list[Notice] = field(default_factory=list)
-
-    def open_frail(self) -> str:
-        where = self.frail.enter_context(serving(hook_server(own_address(), [], self.port, self.notices)))
-        self.port = int(where.rpartition(":")[2])
-        return where
-
-    def of(self, receiver: str) -> list[Notice]:
-        return [one for one in self.notices if one[1] == f"/{receiver}"]
-
-    def about(self, receiver: str, name: str, status: str) -> list[Notice]:
-        """Notices to a receiver that list this alert with this status."""
-        return [
-            one for one in self.of(receiver)
-            if any(each["labels"]["alertname"] == name and each["status"] == status for each in one[2].get("alerts", ()))
-        ]  # fmt: skip
-
-    def post(self, name: str, *, ends: float = 600.0, severity: str = "critical", number: int = 1) -> None:
-        now = datetime.now(UTC)
-        alerts = [
-            {
-                "labels": {"alertname": name, "severity": severity, "service": "trial", "number": str(one), "stack": "x"},
-                "annotations": {"summary": f"Trial {name}", "description": "Its value is 7."},
-                "startsAt": now.isoformat(), "endsAt": (now + timedelta(seconds=ends)).isoformat(),
-            }
-            for one in range(number)
-        ]  # fmt: skip
-        assert self.live.ops("POST", ALERTS, json=alerts).status_code == 200
-
-    def inv(self, *arguments: str) -> Result:
-        return self.clone.inv(*arguments)
-
 
 @pytest.fixture(scope="module")
 def receivers(drill: Drill, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receivers]:
-    folder = tmp_path_factory.mktemp("alerts")
-    clone = Clone.make(folder / "clone")
-    found = Receivers(clone, Live(drill.project))
-    with (
-        serving(mail_server(own_address(), found.mails, 0, found.bodies)) as mail,
-        serving(hook_server(own_address(), [], 0, found.notices)) as hook,
-        found.frail,
-    ):
-        frail = found.open_frail()
-        settings = clone.root / "config" / "stack.yaml"
-        settings.write_text(settings.read_text() + "\n" + yaml.safe_dump({"alerts": declared(mail, hook, frail)}))
-        for name, where in {"hook": hook, "next": hook, "frail": frail, "heartbeat": hook}.items():
-            url = folder / name
-            url.write_text(f"http://{where}/{name}\n")
-            answer = clone.inv("alerts.credentials", name, str(url))
-            assert answer.returncode == 0, answer.stderr
-        try:
-            clone.deploy()
-            yield found
-        finally:
-            drill.deploy()
-    drill.assert_as_wanted()
+    with notifying(drill, tmp_path_factory.mktemp("alerts"), declared) as found:
+        yield found
 
 
-def declared(mail: str, hook: str, frail: str) -> dict[str, Any]:
+def declared(found: Receivers) -> dict[str, Any]:
     return {
         "receivers": [
-            {"name": "mail", "kind": "email", "server": mail, "to": ["ops@example.com"], "sender": "cc03@example.com",
+            {"name": "mail", "kind": "email", "server": found.mail, "to": ["ops@example.com"], "sender": "cc03@example.com",
              "tls": False},
-            {"name": "hook", "kind": "webhook", "server": hook},
-            {"name": "frail", "kind": "webhook", "server": frail},
-            {"name": "next", "kind": "webhook", "server": hook, "severities": ["critical"], "after": f"{LATE}s"},
+            {"name": "hook", "kind": "webhook", "server": found.hook},
+            {"name": "frail", "kind": "webhook", "server": found.frail_at},
+            {"name": "next", "kind": "webhook", "server": found.hook, "severities": ["critical"], "after": f"{LATE}s"},
         ],
-        "heartbeat": {"server": hook, "every": f"{HEARTBEAT}s"},
+        "heartbeat": {"server": found.hook, "every": f"{HEARTBEAT}s"},
     }  # fmt: skip
-
-
-def becomes(found: Callable[[], Any], why: str, seconds: float = ARRIVES) -> None:
-    eventually(lambda: "" if found() else why, seconds)
 
 
 def test_each_receiver_answers_a_marked_alert_and_one_that_is_away_is_named(receivers: Receivers, record: Record) -> None:
@@ -214,6 +136,31 @@ def test_what_a_command_explains_notifies_nobody(receivers: Receivers, drill: Dr
     assert not [
         each for each in told if each["labels"].get("service") == "keycloak" and each["labels"]["alertname"] in EXPLAINED
     ]
+
+
+def test_what_a_change_does_not_explain_notifies_while_it_is_under_way(
+    receivers: Receivers, drill: Drill, record: Record, tmp_path: Path
+) -> None:
+    """Keycloak is replaced, which takes longer than an alert waits; Redis fails meanwhile, and nobody mends it."""
+    slow = "\nlimits: {keycloak: {cpus: 0.3}}\nalerts:"
+    receivers.clone.edit("config/stack.yaml", "\nalerts:", slow)
+    began = time.time()
+    with begun("deploy", "--yes", log=tmp_path / "deploy.log", root=receivers.clone.root) as deploy:
+        becomes(lambda: "inv deploy is under way" in receivers.inv("alerts.silence", "--list").stdout, "not announced")
+        drill.project.engine.stop("redis", 5)
+        failed = time.time()
+        becomes(lambda: receivers.since("hook", failed, "DependencyDown", "redis"), "nobody is told of redis", FAULTS)
+        told = receivers.since("hook", failed, "DependencyDown", "redis")[0]
+        running = deploy.poll() is None
+        drill.project.engine.start("redis")
+        assert deploy.wait(INV_SECONDS) == 0, (tmp_path / "deploy.log").read_text()
+    record("redis fails during a deploy of keycloak", told - failed, PROMISED, "the deploy was under way" if running else "")
+    window = int(time.time() - began)
+    fired = receivers.live.query(f'max_over_time(ALERTS{{service="keycloak",alertstate="firing"}}[{window}s])')
+    assert fired, "nothing fired about keycloak: it shows nothing that nobody was told"
+    assert not [name for name in EXPLAINED if receivers.since("hook", began, name, "keycloak")]
+    receivers.clone.edit("config/stack.yaml", slow, "\nalerts:")
+    receivers.clone.deploy()
 
 
 @pytest.fixture(scope="module")
