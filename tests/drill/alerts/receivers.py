@@ -47,7 +47,9 @@ class Receivers:
         """Declare receivers in the clone, and store the URL of each that is a webhook. `deploy` puts them to work."""
         settings = self.clone.root / "config" / "stack.yaml"
         text = settings.read_text().partition("\nalerts:")[0]
-        settings.write_text(text + "\n" + yaml.safe_dump({"alerts": alerts}))
+        # How a release is replaced is not what is tried here, and the host may be busy.
+        more = {"alerts": alerts, "deploy": {"failed_requests": 1000}}
+        settings.write_text(text + "\n" + yaml.safe_dump(more, sort_keys=False))
         named = {one["name"]: one["server"] for one in alerts.get("receivers", ()) if one["kind"] == "webhook"}
         for name, where in (named | ({"heartbeat": alerts["heartbeat"]["server"]} if "heartbeat" in alerts else {})).items():
             self.credential(name, f"http://{where}/{name}")
