@@ -16,7 +16,7 @@ import yaml
 from ops.core.machine import REPOSITORY
 from ops.stack.checkout import read_settings
 from tests.drill.conftest import Record
-from tests.drill.stack import PATIENCE, Drill, kill
+from tests.drill.stack import PATIENCE, Drill, inv, kill
 from tests.smoke.accounts import Account
 from tests.smoke.conftest import item_input
 from tests.smoke.live import Live, eventually
@@ -24,6 +24,8 @@ from tests.smoke.test_redis import connection
 
 PROMISED = 15.0
 PROMISED_OF = {"keycloak": 45.0}
+WRITTEN_SECONDS = 35.0
+"""Seconds after which Alertmanager has written down what it was told."""
 
 
 def slots() -> list[str]:
@@ -133,6 +135,16 @@ def test_redis_keeps_what_it_acknowledged_just_before(stack: Drill, live: Live) 
         # The log is written before the answer and flushed every second: only a power cut can take the last second.
         assert [ask("GET", key) for key in keys] == keys
         ask("DEL", *keys)
+
+
+def test_silence_outlives_the_death_of_alertmanager(stack: Drill) -> None:
+    made = inv("alerts.silence", "TrialKept", "--for", "10m", "--reason", "drill")
+    assert made.returncode == 0, made.stderr
+    time.sleep(WRITTEN_SECONDS)
+    killed_until_healthy(stack, "alertmanager")
+
+    assert "TrialKept" in inv("alerts.silence", "--list").stdout
+    inv("alerts.silence", "--expire", made.stdout.split(": ")[1].split()[0])
 
 
 def token_status(live: Live) -> int:
