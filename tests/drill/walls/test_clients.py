@@ -48,7 +48,7 @@ WHOLE = {
 HIDDEN_WAY = "insert by a hidden way"
 """It is served as the query that it is read as, and not as the insert that it looks like."""
 SERVED = {
-    *(("nginx", ("logs", 9428), kind) for kind in ("query", "tail", "health", HIDDEN_WAY)),
+    *(("nginx", ("logs", 9428), kind) for kind in ("query", "tail", "health", "pages", HIDDEN_WAY)),
     ("prometheus", ("logs", 9428), "metrics"),
     # Nothing is reloaded over the network: Prometheus' lifecycle API is off.
     *((client, at, kind) for at, clients in WHOLE.items() for client in clients for kind in PATHS[at] if kind != "reload"),
