@@ -224,4 +224,5 @@ class Facts:
     debian: Mapping[str, tuple[Advisory, ...]] = field(default_factory=dict)
     """Service -> advisories for the packages of its image."""
     python: tuple[Advisory, ...] = ()
-    javascript: tuple[Advisory, ...] = ()
+    javascript: Mapping[str, tuple[Advisory, ...]] = field(default_factory=dict)
+    """Folder of the checkout -> advisories for the packages of its lock file."""

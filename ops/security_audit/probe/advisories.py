@@ -60,10 +60,21 @@ def read_pip_audit(report: Mapping[str, Any]) -> tuple[Advisory, ...]:
     )  # fmt: skip
 
 
-def javascript(repository: Path) -> tuple[Advisory, ...]:
-    """The frontend's build dependencies, by npm."""
-    folder = str(repository / "compose" / "frontend")
-    return read_npm_audit(_report(("npm", "--prefix", folder, "audit", "--package-lock-only", "--omit", "dev", "--json")))
+def javascript(repository: Path) -> Mapping[str, tuple[Advisory, ...]]:
+    """The packages of each lock file below compose/, by npm: folder -> advisories."""
+    compose = repository / "compose"
+
+    def one(folder: Path) -> tuple[Advisory, ...]:
+        return read_npm_audit(
+            _report(("npm", "--prefix", str(folder), "audit", "--package-lock-only", "--omit", "dev", "--json"))
+        )
+
+    return {str(folder.relative_to(repository)): one(folder) for folder in npm_folders(compose)}
+
+
+def npm_folders(compose: Path) -> list[Path]:
+    """Folders of a service, or in one, with a lock file of npm."""
+    return sorted(path.parent for pattern in ("*/package-lock.json", "*/*/package-lock.json") for path in compose.glob(pattern))
 
 
 def read_npm_audit(report: Mapping[str, Any]) -> tuple[Advisory, ...]:

@@ -123,7 +123,7 @@ def clean() -> Facts:
         handshakes={one: GOOD for one in declared_listeners() if one.encrypted}, answers=_answers(),
         bursts={"API": BurstResult(300, 1.0, True), "login": BurstResult(22, 0.5, True)}, realm=REALM,
         host=HostFacts(listens=frozenset({("0.0.0.0", 80), ("0.0.0.0", 443), ("127.0.0.1", 9443)})), leaks=(),  # noqa: S104
-        debian={}, python=(), javascript=(),
+        debian={}, python=(), javascript={},
     )  # fmt: skip
 
 

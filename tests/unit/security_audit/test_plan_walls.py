@@ -170,7 +170,7 @@ BROKEN: dict[str, list[Facts]] = {
              with_realm(roles={"realm": [{"name": "default-roles-cc03", "composites": {"realm": ["offline_access"]}}]})],
     "8.1": [replace(clean(), debian={"nginx": (Advisory("openssl", "CVE-1", "3.0.2"),)})],
     "8.2": [replace(clean(), python=(Advisory("starlette 1", "CVE-2"),))],
-    "8.3": [replace(clean(), javascript=(Advisory("react", "GHSA-3"),))],
+    "8.3": [replace(clean(), javascript={"compose/nginx/charts": (Advisory("uplot", "GHSA-3"),)})],
     "8.4": [replace(clean(), image_days={"nginx": 45.0})],
     "9.1": [with_host(audit_log=("line 7 has a gap",))], "9.2": [with_taken()], "9.3": [with_host(open_folders=("/state",))],
 }  # fmt: skip

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from ops.core.errors import OpsError
+from ops.core.machine import REPOSITORY
 from ops.core.state import State
 from ops.security_audit.controls.http import BURSTS
 from ops.security_audit.facts import Advisory, BurstResult, Mount, Unread
 from ops.security_audit.probe import connections, host
-from ops.security_audit.probe.advisories import read_debsecan, read_npm_audit, read_pip_audit
+from ops.security_audit.probe.advisories import npm_folders, read_debsecan, read_npm_audit, read_pip_audit
 from ops.security_audit.probe.containers import below, holds_sockets, may_write, namespace, namespaces, pids_of, status
 from ops.security_audit.probe.gather import attempt
 from ops.store.versions import newest_values
@@ -144,6 +145,12 @@ def test_packages_that_could_not_be_checked_are_unread() -> None:
 
     with pytest.raises(Unread, match=r"^pip-audit could not check 1 of 2 packages \(b …\)$"):
         read_pip_audit(report)
+
+
+def test_each_lock_file_of_npm_is_audited() -> None:
+    compose = REPOSITORY / "compose"
+    locked = {path.parent for path in compose.rglob("package-lock.json") if "node_modules" not in path.parts}
+    assert set(npm_folders(compose)) == locked == {compose / "frontend", compose / "nginx" / "charts"}
 
 
 def test_answers_of_pip_audit_npm_and_debsecan_are_read() -> None:
