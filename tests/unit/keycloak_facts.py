@@ -36,6 +36,7 @@ COMMAND = ("java", "@/opt/keycloak/conf/jvm.options", "start", "--optimized")
 CLIENTS = (
     Client("cc03-frontend", redirects=(f"{URL}/",), origins=(URL,)),
     Client("cc03-grafana", redirects=(f"{URL}/grafana/login/generic_oauth",), origins=(URL,)),
+    Client("cc03-ops-pages", redirects=(f"{URL}/ops/oauth2/callback",)),
     Client("cc03-backend", standard_flow=False),
     Client("account", redirects=("/realms/cc03/account/*",)),
 )

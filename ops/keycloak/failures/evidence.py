@@ -54,8 +54,12 @@ REMOVED_VARIABLES = {
     "KEYCLOAK_FRONTEND_URL": "KC_HOSTNAME", "PROXY_ADDRESS_FORWARDING": "KC_PROXY_HEADERS",
     "DB_VENDOR": "KC_DB", "DB_ADDR": "KC_DB_URL_HOST", "DB_PASSWORD": "KC_DB_PASSWORD",
 }  # fmt: skip
-REDIRECTS = {"cc03-frontend": "/", "cc03-grafana": "/grafana/login/generic_oauth"}
+REDIRECTS = {
+    "cc03-frontend": "/", "cc03-grafana": "/grafana/login/generic_oauth", "cc03-ops-pages": "/ops/oauth2/callback",
+}  # fmt: skip
 """Client with a login of its own -> path below the public URL that it must accept (config/keycloak/realm.yaml)."""
+ORIGINS = ("cc03-frontend", "cc03-grafana")
+"""Those of them that must accept the public URL as an origin. oauth2-proxy asks for tokens itself, no script of a page does."""
 NEEDED = (*REDIRECTS, "cc03-backend")
 
 
@@ -339,7 +343,7 @@ def _realm(facts: Facts) -> dict[str, str]:
         ),
         "web-origin": "; ".join(
             f"{client.client_id} accepts {', '.join(client.origins) or 'nothing'}"
-            for client, _ in login if not {facts.public_url, "+", "*"} & set(client.origins)
+            for client, _ in login if client.client_id in ORIGINS and not {facts.public_url, "+", "*"} & set(client.origins)
         ),
         "security-loosened": _listed((*_open_realms(content), *_wide(content.clients))),
         "admin-lost": _if(lost, f"no enabled admin, and no {OPS_CLIENT}"),

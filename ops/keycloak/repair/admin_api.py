@@ -17,7 +17,7 @@ from ops.core import files
 from ops.core.errors import OpsError
 from ops.core.process import until
 from ops.keycloak.admin import HUMAN, OPERATIONS, Account, Api, secret
-from ops.keycloak.failures.evidence import NEEDED, REDIRECTS, accepts, too_wide
+from ops.keycloak.failures.evidence import NEEDED, ORIGINS, REDIRECTS, accepts, too_wide
 from ops.keycloak.failures.facts import OPS_CLIENT, REALM
 from ops.keycloak.h2.steps import own_options
 from ops.keycloak.realm.live import apply_realm, declared
@@ -149,7 +149,7 @@ def add_redirects(change: Change, _: tuple[str, ...]) -> None:
         uris, origins = found[name].get("redirectUris", []), found[name].get("webOrigins", [])
         _set(
             change, found[name], redirectUris=uris if any(accepts(uri, url + path) for uri in uris) else [*uris, url + path],
-            webOrigins=origins if {url, "+", "*"} & set(origins) else [*origins, url],
+            webOrigins=origins if name not in ORIGINS or {url, "+", "*"} & set(origins) else [*origins, url],
         )  # fmt: skip
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import yaml
 
 from ops.keycloak.failures.diagnose import as_json, diagnose
-from ops.keycloak.failures.evidence import BUILD_OPTIONS, accepts, heap_percent, shown
+from ops.keycloak.failures.evidence import BUILD_OPTIONS, ORIGINS, REDIRECTS, accepts, heap_percent, shown
 from ops.keycloak.failures.facts import ContainerFacts, Database, EdgeFacts, Facts, Role, Schema, Session
 from ops.keycloak.failures.failure import SEVERITIES, Failure, Way
 from ops.keycloak.failures.table import FAILURES, consequences
@@ -371,8 +372,14 @@ def test_build_options_are_those_of_the_containerfile() -> None:
 
 def test_clients_are_those_of_the_realm_file() -> None:
     text = (REPOSITORY / "config" / "keycloak" / "realm.yaml").read_text(encoding="utf-8")
+    login = {one["clientId"]: one for one in yaml.safe_load(text)["clients"] if one.get("redirectUris")}
+    uris = {name: [uri.replace("${CC03_PUBLIC_URL}", URL) for uri in one["redirectUris"]] for name, one in login.items()}
 
-    assert [one.client_id for one in CLIENTS[:3] if f"- clientId: {one.client_id}\n" not in text] == []
+    assert {name for name, path in REDIRECTS.items() if any(accepts(uri, URL + path) for uri in uris.get(name, ()))} == set(
+        login
+    )
+    assert {name for name, one in login.items() if one["webOrigins"]} == set(ORIGINS)
+    assert {one.client_id for one in CLIENTS if one.standard_flow} == {*login, "account"}
     assert CONTENT.realms["cc03"]
     assert COMMAND[2] == "start"
 
