@@ -28,10 +28,9 @@ LONGEST = 30 * 86400
 
 
 def _project() -> Project:
-    from ops.project import must_exist, open_project
-    from ops.releases.situation import must_run
+    from ops.releases.situation import open_running
 
-    return must_run(must_exist(open_project()))
+    return open_running()
 
 
 @verb(changes=False, default=True, name="show", help={"json": "print everything for other programs"})

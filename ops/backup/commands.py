@@ -39,10 +39,9 @@ KINDS = ("full", "diff", "incr")
 
 
 def _project() -> Project:
-    from ops.project import must_exist, open_project
-    from ops.releases.situation import must_run
+    from ops.releases.situation import open_running
 
-    return must_run(must_exist(open_project()))
+    return open_running()
 
 
 def _execute(project: Project, plan: Plan, *, yes: bool = False) -> float:

@@ -88,10 +88,9 @@ def rotate(c: Context, names: str = "", due: bool = False, plan: bool = False, y
     """
     from ops.certificates import facts
     from ops.certificates.plan import ACME, IMPORTED, INTERNAL, chosen, plan_rotate
-    from ops.project import must_exist, open_project
-    from ops.releases.situation import must_run
+    from ops.releases.situation import open_running
 
-    project = must_run(must_exist(open_project()))
+    project = open_running()
     known = facts.leaves_of(project)
     asked = _with_shared(chosen(known, filter(None, names.split(","))), known, project)
     at_first = {leaf.name: facts.stored(project.state, leaf) for leaf in asked}

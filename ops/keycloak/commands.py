@@ -25,11 +25,10 @@ def diagnose(c: Context, json: bool = False) -> None:
     from ops.keycloak.failures import diagnose as decide
     from ops.keycloak.failures.diagnose import as_json
     from ops.keycloak.probe.gather import look
-    from ops.project import must_exist, open_project
-    from ops.releases.situation import must_run
+    from ops.releases.situation import open_running
 
     began = time.monotonic()
-    diagnosis = decide.diagnose(look(must_run(must_exist(open_project()))))
+    diagnosis = decide.diagnose(look(open_running()))
     seconds = time.monotonic() - began
     if json:
         print_json(as_json(diagnosis, seconds))

@@ -36,10 +36,9 @@ def slo(c: Context, json: bool = False) -> None:
     from ops.monitoring.budget import DAY, budgets
     from ops.monitoring.history import changes, cost, episodes
     from ops.monitoring.objectives import window_days
-    from ops.project import must_exist, open_project
-    from ops.releases.situation import must_run
+    from ops.releases.situation import open_running
 
-    project = must_run(must_exist(open_project()))
+    project = open_running()
     monitoring, now, days = Monitoring.of(project), time.time(), window_days(project.settings.retention.metrics)
     found = budgets(monitoring, now, days)
     start = min((one.since for one in found if one.since), default=now - days * DAY)

@@ -36,3 +36,10 @@ def must_run(project: Project) -> Project:
         by = stopped_by(situation(project.state).operations)
         raise HostLacks("the stack is stopped", f"{by}; this command needs it", "inv start, then the same command")
     return project
+
+
+def open_running() -> Project:
+    """The project of this checkout, which there is on this host, and which is not stopped. Raises as its three parts do."""
+    from ops.project import must_exist, open_project
+
+    return must_run(must_exist(open_project()))

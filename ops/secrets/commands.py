@@ -81,8 +81,7 @@ def rotate(
     New values are made, set on their servers and used by each container in turn; then the old ones are revoked.
     """
     from ops.cli import show
-    from ops.project import must_exist, open_project
-    from ops.releases.situation import must_run
+    from ops.releases.situation import open_running
     from ops.secrets.table import rotatable, target_named
 
     began = time.monotonic()
@@ -90,7 +89,7 @@ def rotate(
     if bool(given) == all:
         raise UsageProblem("secrets.rotate needs NAME, or --all", "either of them, not both", "inv secrets")
     asked = [target_named(name) for name in given]
-    project = must_run(must_exist(open_project()))
+    project = open_running()
     stack = project.deployed.stack
     targets = list(rotatable(stack, stack.secrets, escrow=bool(export))) if all else asked
     if steps := rotate_secrets(project, targets, VERB, export=export, plan_only=plan, yes=yes):

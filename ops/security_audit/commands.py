@@ -34,8 +34,7 @@ def walls(
     """
 
     from ops.core.files import destination
-    from ops.project import must_exist, open_project
-    from ops.releases.situation import must_run
+    from ops.releases.situation import open_running
     from ops.security_audit.last import keep
     from ops.security_audit.probe.gather import ADVISORIES, PARTS, audited
     from ops.security_audit.report import as_json
@@ -43,7 +42,7 @@ def walls(
     # Before the audit rather than after it.
     page = destination(report, overwrite=overwrite) if report is not None else None
     began = time.monotonic()
-    project = must_run(must_exist(open_project()))
+    project = open_running()
     found = audited(project, PARTS if advisories else PARTS - ADVISORIES)
     seconds = time.monotonic() - began
     keep(project.state, as_json(found, seconds), datetime.now(UTC))

@@ -59,10 +59,9 @@ def plan(c: Context, file: str | None = None, check: bool = False, json: bool = 
 
     from ops.cli import show
     from ops.keycloak.realm.plan import plan_realm, undeclared
-    from ops.project import must_exist, open_project
-    from ops.releases.situation import must_run
+    from ops.releases.situation import open_running
 
-    project = must_run(must_exist(open_project()))
+    project = open_running()
     declaration = _declared(project, file)
     live = live_realm(project, declaration)
     changes = plan_realm(declaration, live)
@@ -117,11 +116,10 @@ def apply(c: Context, plan: bool = False, yes: bool = False) -> None:
     """
     from ops.cli import show
     from ops.deploy.transition import change_release
-    from ops.project import must_exist, open_project
-    from ops.releases.situation import must_run
+    from ops.releases.situation import open_running
 
     began = time.monotonic()
-    project = must_run(must_exist(open_project()))
+    project = open_running()
     if steps := change_release(lambda: realm_goal(project.afresh()), plan_only=plan, yes=yes):
         show.out.print(f"[bold green]the realm is as declared[/bold green]: {steps} steps in {time.monotonic() - began:.1f} s")
 
@@ -145,14 +143,13 @@ def export(c: Context, output: str | None = None, overwrite: bool = False) -> No
     from ops.core import files
     from ops.core.files import destination
     from ops.keycloak.realm.export import export as exported
-    from ops.project import must_exist, open_project
-    from ops.releases.situation import must_run
+    from ops.releases.situation import open_running
     from ops.stack.checkout import REALM
     from ops.stack.compose import placeholders
 
     path = destination(output, overwrite=overwrite) if output is not None else None
 
-    project = must_run(must_exist(open_project()))
+    project = open_running()
     declaration = _declared(project, None)
     written = yaml.safe_load((project.host.repository / "config" / "keycloak" / REALM).read_text(encoding="utf-8"))
     values = placeholders(project.settings, project.ports)

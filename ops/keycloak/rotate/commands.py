@@ -39,8 +39,7 @@ def rotate(
     """
     from ops.cli import show
     from ops.keycloak.rotate.keys import VERB
-    from ops.project import must_exist, open_project
-    from ops.releases.situation import must_run
+    from ops.releases.situation import open_running
     from ops.secrets.commands import rotate_secrets
 
     began = time.monotonic()
@@ -48,7 +47,7 @@ def rotate(
     for option, given in (("--finish", finish), ("--internal", internal)):
         if given and target:
             raise UsageProblem(f"keycloak.rotate {what} takes no {option}", "it is said of the keys", TO_READ)
-    project = must_run(must_exist(open_project()))
+    project = open_running()
     if target:
         steps = rotate_secrets(project, [target], VERB, plan_only=plan, yes=yes)
     else:

@@ -52,11 +52,10 @@ def user(  # noqa: PLR0913, PLR0917  (each one is an option)
     New and reset users get a one-time password.
     """
     from ops.keycloak.users.users import Asked, Users
-    from ops.project import must_exist, open_project
-    from ops.releases.situation import must_run
+    from ops.releases.situation import open_running
 
     asked = check(Asked(action, name, email, first, last, tuple(role or ()), search, keep_sessions))
-    project = must_run(must_exist(open_project()))
+    project = open_running()
     users = Users.of(project)
     if asked.action == "list":
         _list(users, asked, json)

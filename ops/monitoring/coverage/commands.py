@@ -27,10 +27,9 @@ def coverage(c: Context, json: bool = False, check: bool = False) -> None:
     from ops.cli import show
     from ops.monitoring.coverage.facts import gather, services
     from ops.monitoring.coverage.matrix import gaps, matrix, percent
-    from ops.project import must_exist, open_project
-    from ops.releases.situation import must_run
+    from ops.releases.situation import open_running
 
-    project = must_run(must_exist(open_project()))
+    project = open_running()
     found = matrix(services(project), gather(project))
     empty = gaps(found)
     if json:
