@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -15,6 +16,9 @@ type collector struct {
 	logs, state string
 	room        int64 // bytes that copies of replaced files may take
 	sender      *sender
+	started     string        // the process of the store that has accepted what is not in the checkpoint
+	askFor      time.Duration // how long a store that answers, and does not say what it has, is asked
+	failures    int           // requests in a row that were not accepted
 
 	mu       sync.Mutex
 	sources  map[string]*source
@@ -144,24 +148,33 @@ func (c *collector) makeRoom() {
 // whether there is more to read.
 func (c *collector) sweep(ctx context.Context, rows []row) (more bool) {
 	rows, reached, more := c.read(rows)
-	interrupted, err := c.sender.deliver(ctx, rows)
+	if err := c.sender.deliver(ctx, rows); err != nil {
+		c.retry(ctx, len(rows), err)
+		return true
+	}
+	c.failures = 0
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err != nil {
-		return false // the context has ended; the checkpoint stays behind what was not accepted
-	}
 	for path, at := range reached {
 		// Given up meanwhile: there was no room for it.
 		if s := c.sources[path]; s != nil && s.has(at.in) {
 			c.accepted[path] = at
 		}
 	}
-	if interrupted {
-		c.rewind()
-		more = true
-	}
 	c.measure()
 	return more
+}
+
+// retry waits, and has read again what the store has not taken. Where the context has ended, the checkpoint stays behind that.
+func (c *collector) retry(ctx context.Context, rows int, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	batchesRetried.add(1)
+	slog.Warn("rows not accepted, will retry", "rows", rows, "error", err.Error())
+	sleep(ctx, min(c.sender.pause<<c.failures, 30*c.sender.pause))
+	c.failures = min(c.failures+1, 5)
+	c.reconcile(ctx)
 }
 
 func (c *collector) read(rows []row) (all []row, reached map[string]mark, more bool) {
@@ -195,15 +208,31 @@ func (c *collector) measure() {
 	filesFollowed.set(int64(len(c.sources)))
 }
 
-// rewind reads again what was accepted since the checkpoint: a store that was away may have lost what it had in memory.
-func (c *collector) rewind() {
+// rewind goes back to the checkpoint. `stored`: what the store has of the lines after it, by path.
+func (c *collector) rewind(stored map[string]map[place]bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for path, s := range c.sources {
 		if at := c.saved[path]; s.has(at.in) {
 			s.rewind(at)
 			c.accepted[path] = at
 		}
+		s.stored = stored[path]
 	}
 	c.trailer = c.marks()
+}
+
+// advance moves the checkpoint to what the store has on its disk: what it had accepted at the last one, as long as it is the same
+// process. Another one may have begun without it.
+func (c *collector) advance(ctx context.Context) {
+	started, err := c.sender.started(ctx)
+	var no denied
+	switch {
+	case errors.As(err, &no), err == nil && started == c.started:
+		c.checkpoint(c.trailer)
+	case err == nil:
+		c.reconcile(ctx)
+	}
 }
 
 // checkpoint writes how far every file is delivered, and lets go of what lies before.

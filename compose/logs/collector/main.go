@@ -19,9 +19,9 @@ import (
 
 const (
 	pollEvery = time.Second
-	// VictoriaLogs keeps fresh rows in memory for five seconds. The checkpoint trails behind that, so that a kill -9 of the
-	// container brings some rows twice and loses none.
-	checkpointEvery = 10 * time.Second
+	// VictoriaLogs has a row on its disk 12 seconds after it was accepted: two until it can be found, five in memory, five until the
+	// next look for such rows. The checkpoint trails behind that, so that a kill -9 of the store loses none.
+	checkpointEvery = 15 * time.Second
 	// A row of our own that the health check looks for: it proves the way from here through the index to a query.
 	heartbeatEvery = 30 * time.Second
 	metricsAddress = "127.0.0.1:9426"
@@ -47,6 +47,7 @@ func main() {
 		logs:   setting("COLLECTOR_LOGS", "/var/log/containers"),
 		state:  setting("COLLECTOR_STATE", "/var/lib/logs"),
 		room:   room << 20,
+		askFor: askFor,
 		sender: newSender(setting("COLLECTOR_URL", "http://127.0.0.1:9427/insert/jsonline"), setting("COLLECTOR_TLS", "/etc/tls")),
 	}
 	events := announcements(c.logs)
@@ -66,7 +67,9 @@ func main() {
 func (c *collector) run(ctx context.Context) {
 	poll := time.NewTicker(pollEvery)
 	defer poll.Stop()
-	var heartbeat, checkpoint time.Time
+	c.reconcile(ctx)
+	var heartbeat time.Time
+	checkpoint := time.Now()
 	for {
 		var first []row
 		if time.Since(heartbeat) >= heartbeatEvery {
@@ -74,7 +77,7 @@ func (c *collector) run(ctx context.Context) {
 		}
 		more := c.sweep(ctx, first)
 		if time.Since(checkpoint) >= checkpointEvery {
-			c.checkpoint(c.trailer)
+			c.advance(ctx)
 			checkpoint = time.Now()
 		}
 		if ctx.Err() == nil && more {

@@ -20,6 +20,7 @@ func (n *number) set(to int64) { n.value.Store(to) }
 var (
 	rowsAccepted   number
 	rowsCut        number
+	rowsStored     number
 	spansRead      number
 	batchesRetried number
 	lastAccepted   number
@@ -70,8 +71,9 @@ func writeMetrics(w io.Writer) {
 	}{
 		{"collector_rows_total", "counter", "Rows that the store has accepted.", &rowsAccepted},
 		{"collector_rows_cut_total", "counter", "Rows of which the store has the beginning only.", &rowsCut},
+		{"collector_rows_stored_total", "counter", "Rows that were read again, and not sent: the store has them.", &rowsStored},
 		{"collector_spans_total", "counter", "Spans of traces among the lines that were read.", &spansRead},
-		{"collector_batches_retried_total", "counter", "Requests that the store did not accept and that were repeated.", &batchesRetried},
+		{"collector_batches_retried_total", "counter", "Requests that the store did not accept; what it has not stored of them is repeated.", &batchesRetried},
 		{"collector_last_accepted_timestamp_seconds", "gauge", "When the store last accepted rows.", &lastAccepted},
 		{"collector_backlog_bytes", "gauge", "Bytes of the log files that the store has not accepted.", &backlogBytes},
 		{"collector_held_bytes", "gauge", "Bytes of replaced log files that are kept until they are delivered.", &heldBytes},

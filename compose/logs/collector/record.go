@@ -52,6 +52,7 @@ type part struct {
 	time, stream string
 	whole        bool // F: the line ends here; P: more follows
 	text         []byte
+	end          int64 // where it ends in its file, from its start
 }
 
 func parsePart(line []byte) (part, bool) {
@@ -116,6 +117,9 @@ func encode(fields map[string]any, service, replica string, p part) []byte {
 	fields["_time"], fields["service"], fields["stream"] = p.time, service, p.stream
 	if replica != "" {
 		fields["replica"] = replica
+	}
+	if p.end > 0 {
+		fields[offsetField] = p.end
 	}
 	line, err := json.Marshal(fields)
 	if err != nil { // no value that was parsed from JSON, or is text, has no form in JSON

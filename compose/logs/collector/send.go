@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"os"
@@ -48,19 +47,17 @@ func newSender(base, folder string) *sender {
 	return &sender{url: base + "?" + query.Encode(), folder: folder, client: &http.Client{Timeout: answerIn}, pause: time.Second}
 }
 
-// deliver does not return before all rows are accepted or counted as lost, or the context ends. Returns whether the store could
-// not be reached meanwhile: then it may have lost what it had in memory.
-func (s *sender) deliver(ctx context.Context, rows []row) (interrupted bool, err error) {
+// deliver returns once all rows are accepted or counted as lost, or with the first error: then nobody knows which of the rest the
+// store has.
+func (s *sender) deliver(ctx context.Context, rows []row) error {
 	for len(rows) > 0 {
 		n := fits(rows)
-		away, err := s.accept(ctx, rows[:n])
-		interrupted = interrupted || away
-		if err != nil {
-			return interrupted, err
+		if err := s.accept(ctx, rows[:n]); err != nil {
+			return err
 		}
 		rows = rows[n:]
 	}
-	return interrupted, nil
+	return nil
 }
 
 // fits is how many of the rows make one request.
@@ -74,38 +71,26 @@ func fits(rows []row) int {
 	return len(rows)
 }
 
-// accept repeats one request until it is accepted. One that is refused is divided until the row is found that is to blame.
-func (s *sender) accept(ctx context.Context, rows []row) (away bool, err error) {
-	for wait := s.pause; ; wait = min(2*wait, 30*s.pause) {
-		err := s.post(ctx, rows)
-		var no refused
-		switch {
-		case err == nil:
-			rowsAccepted.add(int64(len(rows)))
-			lastAccepted.set(time.Now().Unix())
-			return away, nil
-		case ctx.Err() != nil:
-			return away, ctx.Err()
-		case errors.As(err, &no) && len(rows) == 1:
-			lost.count(loss{source: rows[0].source, reason: "refused", bytes: int64(len(rows[0].line)), why: no.why})
-			return away, nil
-		case errors.As(err, &no):
-			half := len(rows) / 2
-			first, err := s.accept(ctx, rows[:half])
-			if err != nil {
-				return away || first, err
-			}
-			second, err := s.accept(ctx, rows[half:])
-			return away || first || second, err
+// accept makes one request. One that is refused is divided until the row is found that is to blame.
+func (s *sender) accept(ctx context.Context, rows []row) error {
+	err := s.post(ctx, rows)
+	var no refused
+	switch {
+	case err == nil:
+		rowsAccepted.add(int64(len(rows)))
+		lastAccepted.set(time.Now().Unix())
+		return nil
+	case errors.As(err, &no) && len(rows) == 1:
+		lost.count(loss{source: rows[0].source, reason: "refused", bytes: int64(len(rows[0].line)), why: no.why})
+		return nil
+	case errors.As(err, &no):
+		half := len(rows) / 2
+		if err := s.accept(ctx, rows[:half]); err != nil {
+			return err
 		}
-		away = true
-		batchesRetried.add(1)
-		slog.Warn("rows not accepted, will retry", "rows", len(rows), "error", err.Error())
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-		}
+		return s.accept(ctx, rows[half:])
 	}
+	return err
 }
 
 func (s *sender) post(ctx context.Context, rows []row) error {

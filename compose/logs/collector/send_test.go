@@ -77,7 +77,7 @@ func TestRenewedCertificateIsShownWithoutARestart(t *testing.T) {
 	roots, pair := authority(t)
 	put(t, folder, roots, pair, began)
 	former, server := serve(t, roots, pair)
-	s := newSender(server.URL, folder)
+	s := newSender(server.URL+"/insert/jsonline", folder)
 	rows := []row{{"a", encode(map[string]any{"_msg": "m"}, "a", "", part{time: stamp})}}
 	if err := s.post(context.Background(), rows); err != nil {
 		t.Fatal(err)
@@ -86,7 +86,7 @@ func TestRenewedCertificateIsShownWithoutARestart(t *testing.T) {
 	// The whole authority is another one now, on both sides.
 	roots, pair = authority(t)
 	renewed, other := serve(t, roots, pair)
-	s.url = other.URL
+	s.url = other.URL + "/insert/jsonline"
 	if err := s.post(context.Background(), rows); err == nil {
 		t.Fatal("a server of an unknown authority was accepted")
 	}

@@ -28,10 +28,11 @@ type source struct {
 	at               *generation // the one that is being read
 	rest             []byte      // bytes after the last complete line
 	pending          map[string]part
-	began            time.Time // when the oldest of the pending parts was read
-	safe             mark      // the last place where nothing was pending
-	replacements     int       // files opened in place of another one, less those that inotify has announced
-	gone             bool      // the path exists no more
+	began            time.Time      // when the oldest of the pending parts was read
+	safe             mark           // the last place where nothing was pending
+	stored           map[place]bool // rows ahead that the store has already
+	replacements     int            // files opened in place of another one, less those that inotify has announced
+	gone             bool           // the path exists no more
 }
 
 func newSource(path string) *source {
@@ -141,13 +142,10 @@ func (s *source) read() (rows []row, lost []loss, more bool, err error) {
 	}
 	if next := slices.Index(s.files, s.at) + 1; next < len(s.files) {
 		// The last line of a replaced file may have its end, or its further parts, in the next one.
-		s.at.Offset += int64(len(s.rest))
+		rows = s.unfinishedBytes()
 		s.at = s.files[next]
-		if len(s.rest) > 0 {
-			return s.unfinishedBytes(), lost, true, nil
-		}
 		s.settle()
-		return nil, lost, true, nil
+		return rows, lost, true, nil
 	}
 	return s.flush(), lost, false, nil
 }
@@ -156,6 +154,7 @@ func (s *source) read() (rows []row, lost []loss, more bool, err error) {
 func (s *source) unfinishedBytes() []row {
 	line := s.rest
 	s.rest = nil
+	s.at.Offset += int64(len(line))
 	return s.add(nil, line)
 }
 
@@ -167,14 +166,13 @@ func (s *source) lines(data []byte) (rows []row) {
 		if end < 0 {
 			break
 		}
-		rows = s.add(rows, data[:end])
 		s.at.Offset += int64(end + 1)
+		rows = s.add(rows, data[:end])
 		data = data[end+1:]
 		s.settle()
 	}
 	s.rest = bytes.Clone(data)
 	if len(s.rest) > 2*maxMessage { // no line of Podman's is that long
-		s.at.Offset += int64(len(s.rest))
 		rows = append(rows, s.unfinishedBytes()...)
 		s.settle()
 	}
@@ -183,9 +181,21 @@ func (s *source) lines(data []byte) (rows []row) {
 
 func (s *source) add(rows []row, line []byte) []row {
 	if p, ok := s.join(line); ok {
-		rows = append(rows, row{source: s.service, line: record(s.service, s.replica, p)})
+		rows = s.pass(rows, p)
 	}
 	return rows
+}
+
+// pass makes a row of a line, unless the store has it.
+func (s *source) pass(rows []row, p part) []row {
+	if len(s.stored) > 0 {
+		if at := (place{nanoseconds(p.time), p.end}); s.stored[at] {
+			delete(s.stored, at)
+			rowsStored.add(1)
+			return rows
+		}
+	}
+	return append(rows, row{source: s.service, line: record(s.service, s.replica, p)})
 }
 
 func (s *source) settle() {
@@ -197,6 +207,7 @@ func (s *source) settle() {
 // join keeps the parts of a line until its end; what is not in Podman's format is passed on as it stands.
 func (s *source) join(line []byte) (part, bool) {
 	p, ok := parsePart(line)
+	p.end = s.at.Offset
 	if !ok {
 		return part{time: "0", stream: "raw", text: line}, len(line) > 0
 	}
@@ -222,7 +233,7 @@ func (s *source) flush() (rows []row) {
 		return nil
 	}
 	for _, p := range s.pending {
-		rows = append(rows, row{source: s.service, line: record(s.service, s.replica, p)})
+		rows = s.pass(rows, p)
 	}
 	clear(s.pending)
 	s.settle()
