@@ -51,8 +51,8 @@ def read(
     services: names with commas between them. since, until: an age such as 15m, or a time such as 2026-01-31T14:00 (UTC).
     Raises UsageProblem for a time or a level that cannot be read.
     """
-    end = _moment("until", until, now) if until else None
-    begin = _moment("since", since or DEFAULT_SINCE, now if since else end or now)
+    end = time_of("inv logs --until", until, now) if until else None
+    begin = time_of("inv logs --since", since or DEFAULT_SINCE, now if since else end or now)
     if end and begin >= end:
         raise UsageProblem("--since is later than --until", f"{begin:%Y-%m-%d %H:%M:%S} is not before {end:%Y-%m-%d %H:%M:%S}",
                            "inv logs --since 2h --until 1h")  # fmt: skip
@@ -63,15 +63,19 @@ def read(
     return Asked(names, begin, end, grave, grep or "", request_id or "")
 
 
-def _moment(option: str, text: str, before: datetime) -> datetime:
+def time_of(option: str, text: str, before: datetime) -> datetime:
+    """What an option says: an age before a time, or a time.
+
+    option: with its command, such as `inv logs --since`. Raises UsageProblem for what is neither.
+    """
     if age := re.fullmatch(r"(\d{1,6})([smhd])", text):
         return before - timedelta(**{UNITS[age[2]]: int(age[1])})
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
         raise UsageProblem(
-            f"--{option} {text} cannot be read", "it must be an age (90s, 15m, 4h, 2d) or a time (2026-01-31T14:00)",
-            f"inv logs --{option} 15m",
+            f"{option.rpartition(' ')[2]} {text} cannot be read",
+            "it must be an age (90s, 15m, 4h, 2d) or a time (2026-01-31T14:00)", f"{option} 15m",
         ) from None  # fmt: skip
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
@@ -87,8 +91,12 @@ def live_query(asked: Asked) -> str:
 
 
 def _time(asked: Asked) -> str:
-    begin = f"{asked.since.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
-    return f"_time:[{begin}, {asked.until.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ})" if asked.until else f"_time:>={begin}"
+    return f"_time:[{in_utc(asked.since)}, {in_utc(asked.until)})" if asked.until else f"_time:>={in_utc(asked.since)}"
+
+
+def in_utc(at: datetime) -> str:
+    """A time in LogsQL."""
+    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _conditions(asked: Asked) -> list[str]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json as jsonlib
-import re
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from invoke import Context
@@ -25,7 +25,7 @@ LIMIT = 20
     positional=["request"],
     help={
         "request": "request id: the header X-Request-ID of a response, or what an error page shows; none lists traced requests",
-        "since": "list requests of this age: 15m, 4h, 2d",
+        "since": "list requests from then on: an age (90s, 15m, 4h, 2d) or a time (2026-01-31T14:00)",
         "failed": "list requests that were answered by 5xx only",
         "slower": "list requests only that took longer than this many milliseconds",
         "json": "one JSON object a line",
@@ -96,11 +96,11 @@ def _list(store: Monitoring, since: str, failed: bool, slower: int | None, as_js
     from rich.markup import escape
 
     from ops.cli import show
+    from ops.logs.query import time_of
     from ops.traces.waterfall import listed
 
-    if not re.fullmatch(r"\d{1,6}[smhd]", since):
-        raise UsageProblem(f"--since {since} cannot be read", "it must be an age (90s, 15m, 4h, 2d)", "inv trace --since 1h")
-    query = listed(since, failed=failed, slower=None if slower is None else slower / 1000, limit=LIMIT)
+    begin = time_of("inv trace --since", since, datetime.now(UTC))
+    query = listed(begin, failed=failed, slower=None if slower is None else slower / 1000, limit=LIMIT)
     rows: list[Any] = list(store.logs(query, LIMIT))
     if as_json:
         for row in rows:

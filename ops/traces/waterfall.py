@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from ops.logs.query import in_utc
+
 TRACE_ID = re.compile(r"[0-9a-f]{32}")
 SERVER_ERROR = 500
 BAR = 24
@@ -56,12 +58,12 @@ def of_trace(trace_id: str) -> str:
     return f'trace_id:="{trace_id}" or request_id:="{trace_id}" or "{trace_id}"'
 
 
-def listed(since: str, *, failed: bool, slower: float | None, limit: int) -> str:
+def listed(since: datetime, *, failed: bool, slower: float | None, limit: int) -> str:
     """LogsQL: access log lines of traced requests, the newest first.
 
-    since: an age, such as 15m. slower: only requests that took more seconds than that.
+    slower: only requests that took more seconds than that.
     """
-    parts = [f"_time:{since}", 'service:="nginx"', 'trace_flags:="01"']
+    parts = [f"_time:>={in_utc(since)}", 'service:="nginx"', 'trace_flags:="01"']
     if failed:
         parts.append(f"status:>={SERVER_ERROR}")
     if slower is not None:

@@ -9,7 +9,7 @@ import pytest
 
 from ops.core.errors import UsageProblem
 from ops.engines.engine import Line
-from ops.logs.query import Asked, concerns, fits, live_query, message, query_of, read, row_of, rows
+from ops.logs.query import Asked, concerns, fits, live_query, message, query_of, read, row_of, rows, time_of
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
 
@@ -95,6 +95,13 @@ def test_a_line_of_a_file_answers_the_same_question(question: Asked, found: bool
 )
 def test_reason_is_shown_after_the_text(row: dict[str, str], shown: str) -> None:
     assert message(row) == shown
+
+
+def test_time_that_cannot_be_read_names_the_option_and_its_command() -> None:
+    assert time_of("inv trace --since", "2h", NOW) == time_of("inv trace --since", "2026-01-31T10:00", NOW)
+    with pytest.raises(UsageProblem, match=r"^--since 2w cannot be read$") as problem:
+        time_of("inv trace --since", "2w", NOW)
+    assert problem.value.next_step == "inv trace --since 15m"
 
 
 def test_bad_pattern_is_a_usage_error() -> None:

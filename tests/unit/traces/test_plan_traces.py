@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -61,8 +62,8 @@ def test_bar_within_the_request(start: float, duration: float, expected: str) ->
 
 
 def test_requests_that_were_traced() -> None:
-    found = listed("1h", failed=True, slower=0.5, limit=20)
-    assert found.startswith('_time:1h service:="nginx" trace_flags:="01" status:>=500 request_time:>0.5 |')
+    found = listed(datetime(2026, 1, 31, 12, tzinfo=UTC), failed=True, slower=0.5, limit=20)
+    assert found.startswith('_time:>=2026-01-31T12:00:00Z service:="nginx" trace_flags:="01" status:>=500 request_time:>0.5 |')
 
 
 def test_times_with_nine_digits() -> None:
