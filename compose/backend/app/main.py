@@ -16,6 +16,7 @@ from app.items import routes as items
 from app.items.storage import ItemStore
 from app.items.totals import Totals
 from app.middleware import MAX_BODY
+from app.reports import Reports
 from app.settings import Settings
 from app.tls import Tls
 
@@ -84,8 +85,8 @@ def attach_state(app: FastAPI, settings: Settings, tls: Tls) -> None:
     barrier = settings.statement_timeout_ms // 1000 + 1
     state.cache = ItemCache(state.redis, breaker, settings.cache_ttl_seconds, barrier)
     state.probes = probe.Probes()
-    state.browser_errors = browser_errors.Reports()
-    state.web_vitals = browser_errors.Reports()
+    state.browser_errors = Reports(metrics.BROWSER_ERRORS.labels("dropped"))
+    state.web_vitals = Reports()
     state.items = ItemStore(state.pool)
     state.totals = Totals(state.items.count)
     state.events = events.Events(state.redis, breaker, settings.websocket_limit, state.totals.changed)

@@ -6,8 +6,10 @@ import logging
 import pytest
 from test_document import client  # noqa: F401  (a fixture)
 
-from app import browser_errors, logs
+from app import logs, metrics
 from app.auth.tokens import Principal, TokenRefused
+from app.problems import Problem
+from app.reports import OF_ALL, Reports
 
 PATH = "/api/v1/browser-errors"
 REPORT = {"message": "x is undefined", "path": "/items", "stack": "at a.js:1\n at b.js:2"}
@@ -66,13 +68,20 @@ def test_what_is_too_long_or_unknown_is_refused(send, wrong):
 
 def test_one_user_reports_ten_a_minute_and_all_a_hundred(send, caplog):
     with caplog.at_level(logging.WARNING, "app.browser"):
+        before = metrics.BROWSER_ERRORS.labels("dropped")._value.get()
         assert [send().status_code for _ in range(12)] == [204] * 10 + [429] * 2
+        assert metrics.BROWSER_ERRORS.labels("dropped")._value.get() - before == 2
         assert send("u-2").status_code == 204
     assert len([record for record in caplog.records if record.name == "app.browser"]) == 11
 
 
 def test_window_ends_and_memory_is_bounded():
-    reports = browser_errors.Reports()
-    admitted = sum(reports.admit(f"u-{number}", 0.0) for number in range(1000))
-    assert admitted == browser_errors.OF_ALL == len(reports._counts)
-    assert reports.admit("u-1", 60.0)
+    reports, refused = Reports(), 0
+    for number in range(1000):
+        try:
+            reports.admit(f"u-{number}", 0.0)
+        except Problem as problem:
+            refused += 1
+            assert (problem.status, problem.headers) == (429, {"Retry-After": "60"})
+    assert 1000 - refused == OF_ALL == len(reports._counts)
+    reports.admit("u-1", 60.0)
