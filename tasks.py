@@ -49,7 +49,7 @@ namespace = Collection(
     images.build,
     Collection("alerts", alerts.show_alerts, alerts.silence, alerts.test, alerts.credentials),
     Collection("app", app.check, app.new),
-    Collection("images", images.list_images, images.save, images.load, images.prune),
+    Collection("images", images.list_images, images.save, images.load, images.push, images.prune),
     Collection("releases", releases.list_releases, releases.show_release, releases.diff),
     Collection(
         "keycloak",

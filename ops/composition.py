@@ -9,6 +9,7 @@ from ops.alerts.change import announce
 from ops.audit_log.record import record_change
 from ops.backup.around import archive, follow_change, refuse_unfinished
 from ops.certificates.folder import good_names
+from ops.cluster.lock import hold_lease
 from ops.core.state import State
 from ops.engines.engine import Line
 from ops.hooks import run_around
@@ -26,8 +27,14 @@ from ops.store.versions import all_accepted, secret_versions
 WHILE_LOCKED = (refuse_unfinished, keep_current)
 """Entered once the project's lock is held, left before it is released. Given the project, the command, and where notes go."""
 
+WHILE_LOCKED_ON_CLUSTER = (hold_lease,)
+"""The same, where the project runs on a cluster."""
+
 WHILE_EXECUTING = (write_after, follow_change, warn_of_host_network, record_change, run_around, announce)
 """Entered in this order before the first step of a plan, left in the opposite one after the last."""
+
+WHILE_EXECUTING_ON_CLUSTER = (record_change, run_around)
+"""The same, where the project runs on a cluster."""
 
 AFTER_STEP = (sync,)
 """Called with the project's state folder after each step, before the next one begins. What they raise fails the step."""
@@ -52,6 +59,13 @@ LOG_ERRORS: Callable[[Iterable[Line], float], list[str]] = errors
 
 ARCHIVE = archive
 """Has the backup's archive of this host hold what it has now."""
+
+
+def on_cluster() -> Any:
+    """What commands do where the stack runs on a cluster: a module with a function for each (ops/cluster/verbs.py)."""
+    from ops.cluster import verbs
+
+    return verbs
 
 
 def check_realm(text: str, where: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from ops.composition import AFTER_STEP, LOG_ERRORS, create_as
@@ -29,13 +30,11 @@ class Execution:
         self.project = project
         self.host = project.host
         self.state = project.state
-        self.engine: Engine = project.engine
         self.errors = LOG_ERRORS
         self.report = report
         self.stack = wanted.stack if wanted else project.stack
         self.images = wanted.images if wanted else project.images
         self.allocation = wanted.allocation if wanted else project.allocation
-        self.targets = {target.slot: target for target in targets_of(self.state, self.stack, self.allocation, surge=True)}
         self.gaps: dict[str, float] = {}
         """Slot -> seconds from the order to stop its old container until the new one was good."""
         self.away: dict[str, list[tuple[float, float]]] = {}
@@ -44,6 +43,15 @@ class Execution:
         self._first_touch = first_touch
         self._touched = False
         self._guard = threading.Lock()
+
+    @property
+    def engine(self) -> Engine:
+        return self.project.engine
+
+    @cached_property
+    def targets(self) -> dict[str, Any]:
+        """Slot -> what health is asked of."""
+        return {target.slot: target for target in targets_of(self.state, self.stack, self.allocation, surge=True)}
 
     def do(self, step: Step) -> None:
         """Run a step, then what features have to do after each one, before the next one begins."""

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ops import supervisor
 from ops.core import files, lock
@@ -25,6 +26,7 @@ from ops.stack.allocate import allocate, allocate_ports, as_json
 from ops.stack.applied_settings import with_settings
 from ops.stack.certificates import TLS, leaves, listeners
 from ops.stack.checkout import config_of, config_version, read_settings, realm_of, wanted_images
+from ops.stack.cluster_settings import Kubernetes
 from ops.stack.compose import parse_stack, placeholders
 from ops.stack.images import WantedImage
 from ops.stack.model import Allocation, Stack
@@ -35,6 +37,9 @@ from ops.stack.yaml_model import load_yaml
 from ops.store import encryption
 from ops.store.releases import current_number, load_release
 from ops.store.versions import secret_versions
+
+if TYPE_CHECKING:
+    from ops.engines.kubernetes.api import Api
 
 REFRESH = "refresh"
 """Name of the file with the stamps of the last `inv build --refresh`."""
@@ -59,8 +64,32 @@ class Project:
 
     @cached_property
     def engine(self) -> Engine:
-        """What runs this project's containers. The one place that names an engine."""
+        """What runs this project's containers; of a project on a cluster, what builds its images. The one place that names an
+        engine."""
         return PodmanEngine(self.host, self.name)
+
+    @property
+    def cluster(self) -> Kubernetes | None:
+        """The cluster that the stack runs on; None: it runs on this host."""
+        return self.settings.engine.kubernetes
+
+    @cached_property
+    def kubernetes(self) -> Api:
+        """The API of that cluster. Raises HostLacks where there is none."""
+        from ops.engines.kubernetes.api import Api
+
+        if self.cluster is None:
+            raise HostLacks(
+                "this project has no cluster", f"{self.settings.source} names none", "engine.kubernetes in that file"
+            )
+        return Api(self.cluster, self.name)
+
+    def prepare(self) -> None:
+        """Make the state folder, and whatever else this machine needs before something is changed."""
+        if self.cluster:
+            self.state.prepare()
+        else:
+            self.host.prepare()
 
     @cached_property
     def remembered(self) -> Mapping[str, Any] | None:
@@ -68,6 +97,8 @@ class Project:
 
     @cached_property
     def ports(self) -> dict[str, int]:
+        if self.cluster:
+            return dict(self.settings.ports.published)
         held = {port for other in self._others() for port in other["ports"].values()}
         return allocate_ports(
             self.settings.ports.published,
@@ -149,7 +180,17 @@ class Project:
 
     def config(self, without: frozenset[str] = frozenset()) -> dict[str, dict[str, str]]:
         """Service -> its mounted files. `without`: optional services that are left out, and named in no file."""
-        slots = {name: () if name in without else service.slots() for name, service in self.stack.services.items()}
+        return self._config(
+            {name: () if name in without else one.slots() for name, one in self.stack.services.items()}, without
+        )
+
+    def cluster_config(self) -> dict[str, dict[str, str]]:
+        """Service -> its mounted files on a cluster, where one name stands for all pods of a service."""
+        return self._config({name: (name,) for name in self.stack.services})
+
+    def _config(
+        self, slots: Mapping[str, tuple[str, ...]], without: frozenset[str] = frozenset()
+    ) -> dict[str, dict[str, str]]:  # fmt: skip
         values = placeholders(self.settings, self.ports)
         return {
             service.name: with_settings(service.name, config_of(service, slots, values, self.host.repository), self.settings)
@@ -193,7 +234,7 @@ class Project:
             config_hashes=config, state=self.state.root, without=without,
             log_megabytes=self.settings.logs.max_size_mb, seccomp=str(self.host.seccomp or ""),
         )  # fmt: skip
-        served = leaves(self.stack, self._certificate_names(), self.settings.domain, without)
+        served = leaves(self.stack, self.certificate_names(), self.settings.domain, without)
         supervise = {
             "targets": [dataclasses.asdict(target) for target in self.targets(without)],
             "listeners": [dataclasses.asdict(at) for at in listeners(self.state.root, self.stack, self.allocation, served)],
@@ -202,7 +243,7 @@ class Project:
             stack=self.stack, allocation=self.allocation, images=self.images, compose=compose,
             config=config, config_files=content, versions=versions,
             supervise=supervise, supervise_version=digest([supervise, supervisor_sources(self.host)]),
-            build_deadline=self.settings.deadlines.build, certificate_names=self._certificate_names(),
+            build_deadline=self.settings.deadlines.build, certificate_names=self.certificate_names(),
             settings={
                 **dict(sorted(self.settings.given().items())),
                 **{f"replicas.{name}": number for name, number in self.scaled.items()},
@@ -228,7 +269,8 @@ class Project:
         """A sealed release as what should run. Raises HostLacks where it is gone or damaged."""
         return load_release(self.state, number, supervisor_sources(self.host))
 
-    def _certificate_names(self) -> dict[str, tuple[str, ...]]:
+    def certificate_names(self) -> dict[str, tuple[str, ...]]:
+        """Service -> host names and addresses of its certificate."""
         names = {s.name: (s.name, "localhost", "127.0.0.1") for s in self.stack.services.values() if s.has_tls}
         return names | {"nginx": tuple(dict.fromkeys((*names["nginx"], self.settings.domain)))}
 
@@ -282,22 +324,47 @@ def supervisor_sources(host: Host) -> dict[str, str]:
     return {**copied, "machine/__init__.py": "", **FORMER_MODULES}
 
 
-def open_project(*, root_needed: bool = True, secrets_needed: bool = True) -> Project:
-    """Read the checkout. Nothing is made on this host: `Host.prepare` does that, where a command has something to apply. Only
-    secrets that are encrypted at rest are decrypted into memory, where they are not there since the last boot.
+BUILDS, RUNS = "builds", "runs"
+"""What a command can do for a project on a cluster: work with images of this host, or with the cluster itself."""
+
+
+def open_project(*, root_needed: bool = True, secrets_needed: bool = True, cluster: str = "") -> Project:
+    """Read the checkout. Nothing is made on this host: `Project.prepare` does that, where a command has something to apply.
+    Only secrets that are encrypted at rest are decrypted into memory, where they are not there since the last boot.
+
+    cluster: what the command can do where the stack runs on a cluster; empty: nothing, and it is refused.
 
     Raises UsageProblem for settings that cannot be meant, HostLacks where root is needed and the caller is not, and where
     secrets are encrypted and their key is not here.
     """
     settings = read_settings(REPOSITORY)
-    if root_needed and os.geteuid() != 0:
+    if settings.engine.kubernetes and not cluster:
+        _refuse_on_cluster(settings)
+    remote = cluster == RUNS and settings.engine.kubernetes
+    if root_needed and not remote and os.geteuid() != 0:
         raise HostLacks(
             "this command needs root", "it gives containers fixed addresses, limits and low ports", "run it again with sudo"
         )
-    state = State(state_root() / settings.project)
-    if root_needed and secrets_needed:
+    state = State(_state_folder(settings))
+    if root_needed and secrets_needed and not settings.engine.kubernetes:
         encryption.open_again(state.root)
     return Project(settings, Host(settings.project, state))
+
+
+def _state_folder(settings: Settings) -> Path:
+    cluster = settings.engine.kubernetes
+    if cluster is None:
+        return state_root() / settings.project
+    return state_root() / "clusters" / f"{cluster.namespace}-{digest([cluster.context, settings.project])[:8]}"
+
+
+def _refuse_on_cluster(settings: Settings) -> None:
+    """Raises UsageProblem: what a command would do on this host, it must not do instead."""
+    raise UsageProblem(
+        "this command does not work on a cluster yet",
+        f"{settings.source} names engine.kubernetes, and the command knows containers of this host only",
+        "docs/how-to/cluster.md lists what works there, and what to use instead",
+    )
 
 
 def must_exist(project: Project) -> Project:

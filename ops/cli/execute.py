@@ -182,7 +182,7 @@ def execute(operation: Operation) -> int:
     elif one.check and not one.project.state.root.exists():
         # A refused first command leaves no folder behind, of a mistyped name for example.
         one.check(one.project)
-    one.project.host.prepare()
+    one.project.prepare()
     return _with_consent(one, agreed)
 
 
@@ -256,13 +256,13 @@ def confirm(plan: Plan, yes: bool, word: str = "yes", *, shown: bool = False) ->
 def locked(project: Project, verb: str) -> Iterator[None]:
     """Hold the project's lock, and say where the last command on it was broken off."""
     from ops.cli import show
-    from ops.composition import WHILE_LOCKED
+    from ops.composition import WHILE_LOCKED, WHILE_LOCKED_ON_CLUSTER
     from ops.core.journal import operation
 
     with operation(project.state, verb) as left, ExitStack() as hooks:
         if left:
             show.out.print(f"[dim]note: {left}; going on from what it left[/dim]")
-        for hook in WHILE_LOCKED:
+        for hook in WHILE_LOCKED_ON_CLUSTER if project.cluster else WHILE_LOCKED:
             hooks.enter_context(hook(project, verb, note))
         yield
 
@@ -273,11 +273,11 @@ def recorded(project: Project, plan: Plan) -> Iterator[None]:
 
     Raises OpsError, before anything has been done, where a hook refuses.
     """
-    from ops.composition import WHILE_EXECUTING
+    from ops.composition import WHILE_EXECUTING, WHILE_EXECUTING_ON_CLUSTER
 
     under_way = UnderWay(project, plan)
     with ExitStack() as hooks:
-        for hook in WHILE_EXECUTING:
+        for hook in WHILE_EXECUTING_ON_CLUSTER if project.cluster else WHILE_EXECUTING:
             hooks.enter_context(hook(under_way))
         yield
 

@@ -174,8 +174,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "keycloak.user", "keycloak.plan", "keycloak.apply", "keycloak.export", "keycloak.rotate", "keycloak.migrate-h2",
     ),
     "Images and this host": (
-        "app.new", "app.check", "build", "images.list", "images.save", "images.load", "images.prune", "service.install",
-        "service.remove",
+        "app.new", "app.check", "build", "images.list", "images.save", "images.load", "images.push", "images.prune",
+        "service.install", "service.remove",
     ),
 }  # fmt: skip
 OPTIONS = {

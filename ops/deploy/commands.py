@@ -78,11 +78,12 @@ def backup_before(project: Project) -> tuple[str, tuple[str, ...]]:
     "service": "change this one service only",
     "contracting": "allow a migration that removes what older releases need: no rollback past it",
     "accept-policy-violations": "deploy although compose.yaml violates policies; they are entered into the audit log",
+    "render": "write the manifests for a cluster into this folder, and do nothing else",
     "yes": "do not ask for confirmation",
 })  # fmt: skip
 def deploy(
     c: Context, plan: bool = False, service: str | None = None, contracting: bool = False,
-    accept_policy_violations: bool = False, yes: bool = False,
+    accept_policy_violations: bool = False, render: str = "", yes: bool = False,
 ) -> None:  # fmt: skip
     """Make the stack what this checkout describes.
 
@@ -92,12 +93,15 @@ def deploy(
     from ops.deploy.transition import change_release
     from ops.hooks import find_hooks
     from ops.host.preflight import check_host
-    from ops.project import known_service, open_project
+    from ops.project import RUNS, known_service, open_project
     from ops.store.releases import activations
 
     began = time.monotonic()
-    project = open_project()
+    project = open_project(cluster=RUNS)
     known_service(project, service)
+    if project.cluster or render:
+        _deploy_on_cluster(project, plan, service, render, yes)
+        return
 
     def aim() -> Goal:
         return checkout_goal(project.afresh(), service, contracting=contracting, accept=accept_policy_violations)
@@ -107,6 +111,28 @@ def deploy(
     if steps := change_release(aim, plan_only=plan, yes=yes, check=check_host):
         took = f"{steps} steps in {time.monotonic() - began:.1f} s"
         show.out.print(f"[bold green]deployed[/bold green]: {deployed(activations(project.state))}{took}")
+
+
+def _deploy_on_cluster(project: Project, plan: bool, service: str | None, render: str, yes: bool) -> None:
+    """Raises UsageProblem for what a cluster does not have."""
+    from pathlib import Path
+
+    from ops.cli import show
+    from ops.composition import on_cluster
+
+    if project.cluster is None:
+        raise UsageProblem(
+            "--render writes manifests for a cluster", f"{project.settings.source} does not name one",
+            "engine: {kubernetes: {namespace: NAME}} in that file; inv deploy --plan shows what this host would do",
+        )  # fmt: skip
+    if service:
+        raise UsageProblem("--service does not work on a cluster yet", "a release is applied as a whole there", "inv deploy")
+    if render:
+        show.out.print(f"{on_cluster().manifests(project, Path(render))} manifests are in {render}; no secret is among them")
+        return
+    began = time.monotonic()
+    if steps := on_cluster().deploy(project, plan_only=plan, yes=yes):
+        show.out.print(f"[bold green]deployed[/bold green]: {steps} steps in {time.monotonic() - began:.1f} s")
 
 
 def deployed(ended: Sequence[Activation]) -> str:
@@ -137,14 +163,19 @@ def rollback(
     from dataclasses import replace
 
     from ops.cli import show
+    from ops.composition import on_cluster
     from ops.deploy.participant import Rules
     from ops.deploy.transition import back_to, change_release
-    from ops.project import open_project
+    from ops.project import RUNS, open_project
     from ops.stack.release import contracted_since, previous_good
     from ops.store.releases import activations, current_number, releases, schema_history
 
     began = time.monotonic()
-    project = open_project()
+    project = open_project(cluster=RUNS)
+    if project.cluster:
+        if steps := on_cluster().rollback(project, int(to), plan_only=plan, yes=yes):
+            show.out.print(f"[bold green]rolled back[/bold green]: {steps} steps in {time.monotonic() - began:.1f} s")
+        return
     state = project.state
     number = int(to)
     if not number:

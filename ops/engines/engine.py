@@ -304,6 +304,9 @@ class Engine(Protocol):
     def offered(self, reference: str) -> bool:
         """Whether a registry offers an image, without fetching it."""
 
+    def push_image(self, tag: str, reference: str) -> str:
+        """Have a registry hold an image under a reference; the digest that it has there."""
+
     def save_images(self, tags: Sequence[str], archive: Path) -> None: ...
 
     def load_images(self, archive: Path) -> Sequence[str]:

@@ -10,6 +10,7 @@ from invoke import Context
 from ops.cli.command import print_json, verb
 from ops.cli.execute import Operation, execute, planned
 from ops.core import machine
+from ops.core.errors import HostLacks, UsageProblem
 
 if TYPE_CHECKING:
     from ops.core.plan import Plan
@@ -38,11 +39,11 @@ def build(c: Context, service: str | None = None, plan: bool = False, refresh: b
     from ops.cli import show
     from ops.core import files
     from ops.host.preflight import check_host_to_build
-    from ops.project import REFRESH, known_service, open_project
+    from ops.project import BUILDS, REFRESH, known_service, open_project
     from ops.stack.images import refreshed
 
     began = time.monotonic()
-    project = open_project()
+    project = open_project(cluster=BUILDS)
     known_service(project, service)
     stamps = refreshed(project.kept_stamps, service, machine.now())
     if refresh:
@@ -64,9 +65,9 @@ def list_images(c: Context, json: bool = False) -> None:
 
     from ops.cli import show
     from ops.core.amounts import size
-    from ops.project import open_project
+    from ops.project import BUILDS, open_project
 
-    project = open_project()
+    project = open_project(cluster=BUILDS)
     sizes = project.engine.image_sizes(image.tag for image in project.images.values())
     if json:
         have = project.engine.images(sizes)
@@ -93,9 +94,9 @@ def save(c: Context, file: str, overwrite: bool = False) -> None:
     """
     from ops.cli import show
     from ops.images.archive import save_images
-    from ops.project import open_project
+    from ops.project import BUILDS, open_project
 
-    project = open_project()
+    project = open_project(cluster=BUILDS)
     show.out.print(save_images(project, file, overwrite=overwrite))
 
 
@@ -109,11 +110,42 @@ def load(c: Context, file: str) -> None:
     from ops.cli import show
     from ops.core.plan import Described, Plan
     from ops.images.archive import load_images
-    from ops.project import open_project
+    from ops.project import BUILDS, open_project
 
-    project = open_project()
+    project = open_project(cluster=BUILDS)
     with audited(project, Plan("images.load", (Described("load", f"load images from {file}"),))):
         show.out.print(load_images(project, file))
+
+
+@verb(help={"plan": "show what would be pushed, and push nothing"})
+def push(c: Context, plan: bool = False) -> None:
+    """Push this release's images to the registry.
+
+    engine.kubernetes.registry names it; `podman login` has its credentials.
+    """
+    from ops.cli import show
+    from ops.composition import on_cluster
+    from ops.images.steps import plan_push, pushed
+    from ops.project import BUILDS, open_project
+
+    began = time.monotonic()
+    project = open_project(cluster=BUILDS)
+    if project.cluster is None or not project.cluster.registry:
+        raise UsageProblem(
+            "there is no registry to push to", f"{project.settings.source} does not name one",
+            "engine.kubernetes.registry in that file; without one, docs/how-to/cluster.md, Images without a registry",
+        )  # fmt: skip
+    references: dict[str, str] = on_cluster().references(project)
+    have = project.engine.images(references)
+    if missing := sorted(set(references) - set(have)):
+        raise HostLacks(f"{len(missing)} images are not on this host", ", ".join(missing), "inv build")
+
+    def decide() -> Plan:
+        return plan_push(references, pushed(project.state))
+
+    one = Operation(project, "images.push", on_cluster().decided(project, decide), plan_only=plan, locks=False, remembers=False)
+    if done := execute(one):
+        show.out.print(f"[bold green]pushed[/bold green]: {done} images in {time.monotonic() - began:.1f} s")
 
 
 @verb(help={"yes": "do not ask for confirmation"})
@@ -127,9 +159,9 @@ def prune(c: Context, yes: bool = False) -> None:
     from ops.cli.execute import confirm
     from ops.core.plan import Described, Plan
     from ops.images.archive import unused_images
-    from ops.project import open_project
+    from ops.project import BUILDS, open_project
 
-    project = open_project()
+    project = open_project(cluster=BUILDS)
     unused = unused_images(project)
     if not unused:
         show.out.print("nothing to remove")

@@ -6,9 +6,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
+from ops.core import files
 from ops.core.plan import Plan, Step
+from ops.core.state import State
 from ops.stack.images import WantedImage
 
 if TYPE_CHECKING:
@@ -53,6 +56,41 @@ class FetchImage(Step):
 
     def run(self, execution: Execution) -> None:
         execution.engine.fetch_image(self.name, self.tag, self.source)
+
+
+@dataclass(frozen=True)
+class PushImage(Step):
+    """Push an image to the cluster's registry, and note the digest that it has there: releases name that."""
+
+    tag: str = ""
+    reference: str = ""
+
+    def run(self, execution: Execution) -> None:
+        digest = execution.engine.push_image(self.tag, self.reference)
+        note_pushed(execution.state, self.tag, f"{self.reference.rpartition(':')[0]}@{digest}")
+
+
+_one_at_a_time = Lock()
+PUSHED = "pushed.json"
+"""In the state folder: tag of an image -> its reference by digest in the registry of the cluster."""
+
+
+def pushed(state: State) -> Mapping[str, str]:
+    return files.read_json(state.root / PUSHED) or {}
+
+
+def note_pushed(state: State, tag: str, reference: str) -> None:
+    with _one_at_a_time:
+        files.write(state.root / PUSHED, files.dump({**pushed(state), tag: reference}))
+
+
+def plan_push(references: Mapping[str, str], known: Mapping[str, str]) -> Plan:
+    """Push what the registry does not have yet. references: tag -> name in the registry. known: what was pushed before."""
+    return Plan("images.push", tuple(
+        PushImage(f"push {tag}", f"push {reference}", tag=tag, reference=reference)
+        for tag, reference in references.items()
+        if known.get(tag, "").partition("@")[0] != reference.rpartition(":")[0]
+    ))  # fmt: skip
 
 
 def image_steps(wanted: Mapping[str, WantedImage], present: frozenset[str], deadline: int) -> tuple[Step, ...]:

@@ -21,11 +21,17 @@ def stop(c: Context) -> None:
     Every container within its grace period, and the health supervisor.
     """
     from ops.cli import show
+    from ops.composition import on_cluster
     from ops.lifecycle.plan import plan_stop
     from ops.observed import observe
-    from ops.project import must_exist, open_project
+    from ops.project import RUNS, must_exist, open_project
 
-    project = must_exist(open_project())
+    project = open_project(cluster=RUNS)
+    if project.cluster:
+        if on_cluster().stop(project):
+            show.out.print("stopped; [bold]inv start[/bold] brings everything back")
+        return
+    must_exist(project)
 
     def decide() -> Plan:
         seen = observe(project, (), with_health=False)
@@ -42,11 +48,17 @@ def start(c: Context) -> None:
     Waits until it is healthy, and starts the health supervisor.
     """
     from ops.cli import show
+    from ops.composition import on_cluster
     from ops.lifecycle.plan import plan_start
     from ops.observed import observe
-    from ops.project import must_exist, open_project
+    from ops.project import RUNS, must_exist, open_project
 
-    project = must_exist(open_project())
+    project = open_project(cluster=RUNS)
+    if project.cluster:
+        if on_cluster().start(project):
+            show.out.print("[bold green]started[/bold green]")
+        return
+    must_exist(project)
 
     def decide() -> Plan:
         seen = observe(project, (), with_health=False)
@@ -66,13 +78,18 @@ def restart(c: Context, service: str) -> None:
     Each is healthy before the next is restarted.
     """
     from ops.cli import show
+    from ops.composition import on_cluster
     from ops.lifecycle.plan import plan_restart
     from ops.observed import observe
-    from ops.project import known_service, must_exist, open_project
+    from ops.project import RUNS, known_service, must_exist, open_project
     from ops.releases.situation import must_run
 
-    project = open_project()
+    project = open_project(cluster=RUNS)
     known_service(project, service)
+    if project.cluster:
+        on_cluster().restart(project, service)
+        show.out.print(f"[bold green]restarted[/bold green] {service}")
+        return
     must_run(must_exist(project))
 
     def decide() -> Decision:
@@ -98,12 +115,18 @@ def destroy(c: Context, keep_data: bool = True, yes: bool = False) -> None:
     --no-keep-data removes the data too. Asks for the project's name.
     """
     from ops.cli import show
+    from ops.composition import on_cluster
     from ops.lifecycle.plan import plan_destroy
     from ops.observed import observe
-    from ops.project import open_project
+    from ops.project import RUNS, open_project
 
     # Also where the key of the secrets is gone: what remains must be removable.
-    project = open_project(secrets_needed=False)
+    project = open_project(secrets_needed=False, cluster=RUNS)
+    if project.cluster:
+        if on_cluster().destroy(project, keep_data=keep_data, yes=yes):
+            kept = "its volumes, secrets and releases are kept" if keep_data else "nothing of it is left"
+            show.out.print(f"[bold]{project.name}[/bold] is removed from the cluster; {kept}")
+        return
 
     def decide() -> Plan:
         return plan_destroy(project.deployed.stack, observe(project, (), with_health=False), keep_data=keep_data)

@@ -39,6 +39,8 @@ def placeholders(settings: Settings, ports: Mapping[str, int]) -> dict[str, str]
         "CC03_OPS_URL": ops,
         "CC03_PAGES_URL": f"{public}/ops" if settings.pages.public else ops,
         "CC03_PAGES_OFF": "" if settings.pages.public else "# ",
+        # Pods of one stack have addresses in many subnets; who may connect is for NetworkPolicies to say.
+        "CC03_NEIGHBOURS": "all" if settings.engine.kubernetes else "samenet",
         "CC03_LOAD_BALANCERS": " ".join(f"set_real_ip_from {one};" for one in settings.load_balancer.addresses),
         **filled(ports),
         "CC03_METRICS_RETENTION": settings.retention.metrics,

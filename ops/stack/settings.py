@@ -11,6 +11,7 @@ from pydantic import Field, PrivateAttr, ValidationError
 from ops.core.errors import UsageProblem, did_you_mean
 from ops.stack import issuers
 from ops.stack.alert_receivers import Alerts
+from ops.stack.cluster_settings import Engine
 from ops.stack.issuers import Issuer, IssuerKeys, Issuers
 from ops.stack.model import MAX_REPLICAS
 from ops.stack.repositories import Repositories, Repository, RepositoryKeys
@@ -234,6 +235,7 @@ class Settings(Keys):
     domain: HostName = Field(
         default="localhost", description="Host name of the public site; certificates, redirects and logins are made for it.",
     )  # fmt: skip
+    engine: Engine = Engine()
     ports: Ports = Ports()
     load_balancer: LoadBalancer = LoadBalancer()
     replicas: dict[ComponentName, Annotated[int, Field(ge=1, le=MAX_REPLICAS)]] = Field(

@@ -68,6 +68,7 @@ class World:
     def project(self) -> Project:
         return cast(Project, SimpleNamespace(
             name="cc03", state=self.state, settings=settings(), ports=PORTS, release=None, remember=lambda: None,
+            cluster=None, prepare=self._prepare,
             host=SimpleNamespace(prepare=self._prepare, repository=REPOSITORY, state=self.state),
             wanted_again=self.sealed, afresh=lambda: self.project, engine=SimpleNamespace(build_warning=lambda: ""),
             deployed=self.sealed(self.serving) if self.serving else None,

@@ -131,7 +131,7 @@ def test_rotation_of_a_certificate(served: World, monkeypatch: pytest.MonkeyPatc
     for name in ("nginx", "postgres"):
         issue_certificate(served.state, "cc03", name, os.getuid(), (name, "localhost", "127.0.0.1"))
     monkeypatch.setattr(execution, "Execution", Execution)
-    monkeypatch.setattr(project, "open_project", lambda: here)
+    monkeypatch.setattr(project, "open_project", lambda **_: here)
     monkeypatch.setattr(project, "must_exist", lambda _: here)
     with followed() as found:
         certs.rotate(Context(), names="nginx", yes=True)

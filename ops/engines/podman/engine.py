@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Unpack
 
 from ops.core import files
@@ -313,6 +314,12 @@ class PodmanEngine:
             return self._podman("manifest", "inspect", f"docker://{reference}", timeout=OFFER_SECONDS, ok=None).returncode == 0
         except OpsError:
             return False
+
+    def push_image(self, tag: str, reference: str) -> str:
+        with TemporaryDirectory() as folder:
+            said = Path(folder) / "digest"
+            self._podman("push", "--digestfile", str(said), tag, f"docker://{reference}", timeout=IMAGES_SECONDS)
+            return said.read_text(encoding="utf-8").strip()
 
     def save_images(self, tags: Sequence[str], archive: Path) -> None:
         self._podman("save", "--multi-image-archive", "--output", str(archive), *tags, timeout=IMAGES_SECONDS)

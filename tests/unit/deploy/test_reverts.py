@@ -47,6 +47,7 @@ class World:
     def project(self) -> Project:
         return cast(Project, SimpleNamespace(
             name="cc03", state=self.state, settings=settings(), deployed=None, release=None, remember=lambda: None,
+            cluster=None, prepare=lambda: None,
             host=SimpleNamespace(prepare=lambda: None, repository=REPOSITORY, state=self.state),
         ))  # fmt: skip
 

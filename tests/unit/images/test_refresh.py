@@ -34,7 +34,7 @@ def test_stamp_is_kept_when_everything_is_built(
             raise OpsError("cannot build", "no network", "try again")
         return 0 if operation.plan_only else 3
 
-    monkeypatch.setattr(machine, "open_project", lambda: project(tmp_path))
+    monkeypatch.setattr(machine, "open_project", lambda **_: project(tmp_path))
     monkeypatch.setattr(images, "execute", execute)
     monkeypatch.setattr(machine, "known_service", lambda *_: None)
     try:

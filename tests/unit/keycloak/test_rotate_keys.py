@@ -239,7 +239,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     monkeypatch.setattr("ops.composition.WHILE_EXECUTING", ())
     monkeypatch.setattr("ops.composition.WHILE_LOCKED", ())
     return cast(Project, SimpleNamespace(
-        name="cc03", state=state, remember=lambda: None, deployed=None, host=SimpleNamespace(prepare=lambda: None)
+        name="cc03", state=state, remember=lambda: None, deployed=None, cluster=None, prepare=lambda: None
     ))  # fmt: skip
 
 
