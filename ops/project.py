@@ -29,7 +29,7 @@ from ops.stack.checkout import config_of, config_version, read_settings, realm_o
 from ops.stack.cluster_settings import Kubernetes
 from ops.stack.compose import parse_stack, placeholders
 from ops.stack.images import WantedImage
-from ops.stack.model import Allocation, Stack
+from ops.stack.model import Allocation, Stack, names_on_cluster
 from ops.stack.render import address, container_name, digest, render_release
 from ops.stack.settings import Settings
 from ops.stack.wanted import Wanted
@@ -185,8 +185,8 @@ class Project:
         )
 
     def cluster_config(self) -> dict[str, dict[str, str]]:
-        """Service -> its mounted files on a cluster, where one name stands for all pods of a service."""
-        return self._config({name: (name,) for name in self.stack.services})
+        """Service -> its mounted files on a cluster, where names stand for all pods of a service."""
+        return self._config({name: names_on_cluster(one) for name, one in self.stack.services.items()})
 
     def _config(
         self, slots: Mapping[str, tuple[str, ...]], without: frozenset[str] = frozenset()

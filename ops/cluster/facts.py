@@ -52,14 +52,15 @@ class Certificate:
 @dataclass(frozen=True)
 class Observed:
     """objects: (kind, name) -> object, without Secrets. secrets: name of a Secret of a secret's version. stored: secret ->
-    newest version. current: what the ConfigMap of releases says. releases: numbers that there are."""
+    newest version. current: what the ConfigMap of releases says."""
 
     objects: Mapping[tuple[str, str], Object] = field(default_factory=dict)
     secrets: frozenset[str] = frozenset()
     stored: Mapping[str, int] = field(default_factory=dict)
     certificates: Mapping[str, Certificate] = field(default_factory=dict)
     current: Mapping[str, str] = field(default_factory=dict)
-    releases: tuple[int, ...] = ()
+    releases: Mapping[int, str] = field(default_factory=dict)
+    """Number of each release that is kept -> digest of what it consists of."""
     authority: str = ""
     """Hash of the CA's files; empty where the cluster has none."""
 
@@ -81,7 +82,7 @@ class Observed:
 
     @property
     def next_number(self) -> int:
-        """Numbers are never used twice."""
+        """Of a new release. Numbers are never used twice."""
         return max([*self.releases, *(one["release"] for one in self.activations)], default=0) + 1
 
 
@@ -98,15 +99,16 @@ def observe(api: Api) -> Observed:
 def _secrets(api: Api) -> list[Object]:
     """Labels and annotations of the project's Secrets, without what they hold."""
     path = KINDS["Secret"].path(api.namespace)
-    found: list[Object] = api.ask("GET", path, accept=METADATA, labelSelector=f"{LABEL_PROJECT}={api.project}")["items"]
-    return found
+    found = api.ask("GET", path, accept=METADATA, labelSelector=f"{LABEL_PROJECT}={api.project}")
+    return list(found["items"] or ())
 
 
 def judged(objects: Mapping[tuple[str, str], Object], current: Mapping[str, str], kept: Iterable[Object]) -> Observed:
     secrets: set[str] = set()
     stored: dict[str, int] = {}
     certificates: dict[str, Certificate] = {}
-    releases, authority = [], ""
+    releases: dict[int, str] = {}
+    authority = ""
     for one in (one["metadata"] for one in kept):
         marks, said = one["labels"], one.get("annotations") or {}
         kind, version = marks.get(LABEL_KIND), int(marks.get(LABEL_VERSION, 0))
@@ -117,10 +119,10 @@ def judged(objects: Mapping[tuple[str, str], Object], current: Mapping[str, str]
             names = tuple(said[NAMES].split(","))
             certificates[marks[LABEL_SERVICE]] = Certificate(version, names, float(said[RENEW]))
         elif kind == RELEASE:
-            releases.append(version)
+            releases[version] = said.get(LABEL_HASH, "")
         elif kind == AUTHORITY:
             authority = said.get(LABEL_HASH, "")
-    return Observed(objects, frozenset(secrets), stored, certificates, current, tuple(sorted(releases)), authority)
+    return Observed(objects, frozenset(secrets), stored, certificates, current, dict(sorted(releases.items())), authority)
 
 
 # Secrets and the CA: copies of this machine, for what reads the state folder.
@@ -168,6 +170,7 @@ def authority_hash(found: Mapping[str, bytes]) -> str:
 def pull(api: Api, state: State, seen: Observed) -> None:
     """Have the state folder hold the secrets and the CA of the cluster, which may have been made from another machine."""
     state.prepare()
+    files.write(state.scale, seen.current.get("scale", "{}"))
     for name, version in seen.stored.items():
         path = state.secrets / name / str(version)
         if not path.is_file():

@@ -51,6 +51,8 @@ class Wish:
     number: int | None = None
     images: Mapping[str, str] = field(default_factory=dict)
     """Tag of an image -> its reference by digest."""
+    said: Mapping[str, str] = field(default_factory=dict)
+    """What else the ConfigMap of releases is to say."""
     settle: int = 5
     verb: str = "deploy"
 
@@ -77,7 +79,7 @@ def due_certificates(
 
 def plan(wish: Wish, seen: Observed) -> Plan:
     """Steps from what was seen to what is wanted; none when they agree."""
-    number = wish.number or seen.next_number
+    number = number_of(wish, seen)
     kept = _kept(wish, seen)
     base = [one for one in wish.objects if one["kind"] not in (*WORKLOADS, "Job")]
     ground: list[Step] = [*kept, *(_apply(one, seen, tuple(kept)) for one in base if _differs(one, seen))]
@@ -87,6 +89,12 @@ def plan(wish: Wish, seen: Observed) -> Plan:
     steps += _made_current(wish, seen, number, tuple(steps))
     steps += _orphans(wish, seen, tuple(steps))
     return Plan(wish.verb, tuple(steps), changes=tuple(_changes(wish, seen)))
+
+
+def number_of(wish: Wish, seen: Observed) -> int:
+    """Of the release: that of one which consists of the same, where a deploy of it was broken off, or of a new one."""
+    same = [number for number, digest in seen.releases.items() if digest == wish.digest]
+    return wish.number or max(same, default=seen.next_number)
 
 
 def _kept(wish: Wish, seen: Observed) -> list[Step]:
@@ -119,10 +127,12 @@ def _apply(wanted: Object, seen: Observed, after: tuple[Step, ...]) -> Apply:
 
 
 def _release(wish: Wish, seen: Observed, number: int, after: tuple[Step, ...]) -> list[Step]:
-    if wish.number is not None or seen.current.get("digest") == wish.digest:
+    if number in seen.releases:
         return []
     more = {"secrets": dict(wish.secrets), "realm": wish.realm, "realm_versions": dict(wish.realm_versions)}
-    return [KeepRelease("release", f"seal release {number}", after, number=number, objects=tuple(wish.objects), more=more)]
+    return [KeepRelease(
+        "release", f"seal release {number}", after, number=number, digest=wish.digest, objects=tuple(wish.objects), more=more
+    )]  # fmt: skip
 
 
 def _workloads(wish: Wish, seen: Observed, ground: tuple[Step, ...]) -> list[Step]:
@@ -156,7 +166,7 @@ def _of_service(
     for workload in (one for one in objects if one["kind"] in WORKLOADS):
         kind, name = identity(workload)
         have, changed = seen.objects.get((kind, name)), _differs(workload, seen)
-        if changed and have is not None and replicas_of(have) and service.name in wish.canaries and _new_pods(workload, have):
+        if changed and have is not None and service.name in wish.canaries and _rolls(workload, have):
             steps.append(ProveCanary(
                 f"canary {name}", f"prove the first pod of the new {name} outside its Service", (*after, *steps),
                 made=wish.canaries[service.name], service=service.name, deadline=service.start_seconds + 60,
@@ -173,9 +183,9 @@ def _of_service(
     return steps
 
 
-def _new_pods(wanted: Object, have: Object) -> bool:
-    """Whether pods are replaced, and not only their number changed."""
-    return hash_of(have) != hash_of(wanted)
+def _rolls(wanted: Object, have: Object) -> bool:
+    """Whether pods that serve are replaced, and not only their number changed."""
+    return hash_of(have) != hash_of(wanted) and bool(replicas_of(have)) and not unready(have)
 
 
 def _realm(wish: Wish, seen: Observed, after: tuple[Step, ...]) -> list[Step]:
@@ -189,10 +199,9 @@ def _realm(wish: Wish, seen: Observed, after: tuple[Step, ...]) -> list[Step]:
 
 def _made_current(wish: Wish, seen: Observed, number: int, after: tuple[Step, ...]) -> list[Step]:
     said = {"current": str(number), "digest": wish.digest, "realm": wish.realm_digest}
-    said |= {"images": json.dumps(dict(wish.images), sort_keys=True)} if wish.number is None else {}
-    if all(seen.current.get(key, "") == value for key, value in said.items() if key != "current") and (
-        wish.number in (None, seen.number)
-    ):
+    said |= {"images": json.dumps(dict(wish.images), sort_keys=True)} if wish.images else {}
+    said |= wish.said
+    if all(seen.current.get(key, "") == value for key, value in said.items()):
         return []
     return [MakeCurrent("current", f"make release {number} the current one", after, said=said)]
 

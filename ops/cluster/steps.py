@@ -106,9 +106,13 @@ class AwaitRollout(Step):
     deadline: int = 120
 
     def run(self, execution: Execution) -> None:
-        from ops.engines.kubernetes.reads import unready
+        from ops.engines.kubernetes.reads import hopeless, pods_of, unready
 
         api = execution.project.kubernetes
+        for pod in pods_of(api.all_of("Pod"), self.name):
+            if hopeless(pod):
+                # Broken since before: it is made anew at once, instead of after minutes.
+                api.delete("Pod", str(pod["metadata"]["name"]))
 
         def reason() -> str:
             found = api.get(self.kind, self.name)
@@ -263,18 +267,21 @@ class KeepRelease(Step):
     """Keep all objects of a release in the cluster, for a rollback from any machine."""
 
     number: int = 0
+    digest: str = ""
     objects: tuple[Object, ...] = field(default=(), repr=False)
     more: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def run(self, execution: Execution) -> None:
         from ops.cluster.facts import held, packed, release_name
         from ops.engines.kubernetes.objects import LABEL_VERSION, RELEASE
+        from ops.stack.model import LABEL_HASH
 
         content = {"release": packed([dict(one) for one in self.objects], self.more)}
         marks = {LABEL_VERSION: str(self.number)}
-        execution.project.kubernetes.create(
-            held(execution.project.name, release_name(self.number), RELEASE, content, marks=marks)
-        )
+        notes = {LABEL_HASH: self.digest}
+        name = release_name(self.number)
+        made = held(execution.project.name, name, RELEASE, content, marks=marks, annotations=notes)
+        execution.project.kubernetes.create(made)
 
 
 @dataclass(frozen=True)

@@ -4,43 +4,48 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ops.cli.execute import DONE, REVERTED, Decision, Operation, Revert, execute
+from ops.cluster import doctor, shown
 from ops.cluster.facts import KEPT_ACTIVATIONS, Observed, observe, previous_good, pull
-from ops.cluster.plan import Wish, plan, plan_destroy, plan_scale
+from ops.cluster.plan import Wish, number_of, plan, plan_destroy, plan_scale
 from ops.cluster.release import checkout_wish, facts_of, sealed_wish, wanted_of
 from ops.cluster.steps import AwaitRollout, Restart, note_current
 from ops.core import files, machine
-from ops.core.errors import HostLacks, UsageProblem, did_you_mean
+from ops.core.errors import HostLacks
 from ops.core.plan import Plan
 from ops.engines.kubernetes.objects import WORKLOADS, identity, service_of
 from ops.engines.kubernetes.reads import replicas_of
-from ops.engines.kubernetes.render import RUNS, files_of, reference, render, replicas
+from ops.engines.kubernetes.render import RUNS, files_of, reference, render, replicas, rescaled
+from ops.stack.model import Service
 from ops.stack.wanted import Wanted
 from ops.stack.yaml_model import dump_yaml
 
 if TYPE_CHECKING:
+    from ops.host.findings import Finding
     from ops.project import Project
 
 Aim = Callable[[Observed], tuple[Wish, Wanted]]
 
 
-def _seen(project: Project) -> Observed:
+def _seen(project: Project, *, plan_only: bool = False) -> Observed:
+    """What the cluster has. The secrets and the CA are copied to this machine, unless a plan is only shown."""
     seen = observe(project.kubernetes)
-    pull(project.kubernetes, project.state, seen)
+    if not plan_only:
+        pull(project.kubernetes, project.state, seen)
     return seen
 
 
-def _change(project: Project, verb: str, aim: Aim, *, plan_only: bool, yes: bool) -> int:
+def change(project: Project, verb: str, aim: Aim, *, plan_only: bool, yes: bool) -> int:
     """Go to a release; back to the one before where that fails. Returns the number of steps done."""
 
     def decide() -> Decision:
-        seen = _seen(project)
+        seen = _seen(project, plan_only=plan_only)
         wish, wanted = aim(seen)
         began = time.monotonic()
 
@@ -48,10 +53,9 @@ def _change(project: Project, verb: str, aim: Aim, *, plan_only: bool, yes: bool
             now = observe(project.kubernetes)
             return plan(replace(aim(now)[0], verb=verb), now)
 
-        number = wish.number or (seen.number if seen.current.get("digest") == wish.digest else None) or seen.next_number
         return Decision(
             project, plan(replace(wish, verb=verb), seen), wanted, left=left, revert=_revert(project, seen, verb),
-            ended=partial(_record, project, verb, number, seen.number, began),
+            ended=partial(_record, project, verb, number_of(wish, seen), seen.number, began),
         )  # fmt: skip
 
     return execute(Operation(project, verb, decide, plan_only=plan_only, yes=yes, plans_first=plan_only, remembers=False))
@@ -94,18 +98,33 @@ def _record(project: Project, verb: str, number: int, previous: int | None, bega
 
 def deploy(project: Project, *, plan_only: bool, yes: bool) -> int:
     """What the checkout says. Returns the number of steps done."""
-    return _change(project, "deploy", lambda seen: checkout_wish(project.afresh(), seen), plan_only=plan_only, yes=yes)
+    return change(project, "deploy", lambda seen: checkout_wish(project.afresh(), seen), plan_only=plan_only, yes=yes)
 
 
 def rollback(project: Project, to: int, *, plan_only: bool, yes: bool) -> int:
     """An earlier release; 0: the newest one before the current that has served."""
-    seen = _seen(project)
+    seen = observe(project.kubernetes)
     number = to or previous_good(seen)
     if number is None:
         raise HostLacks("there is no release to go back to", "none before the current one has served", "inv releases")
-    return _change(
+    return change(
         project, "rollback", lambda seen: sealed_wish(project, seen, number, "rollback"), plan_only=plan_only, yes=yes
     )
+
+
+def scale(project: Project, service: Service, number: int, *, plan_only: bool, yes: bool) -> int:
+    """The release that runs with another number of pods of a service, now and for later deploys."""
+    by_file = project.settings.replicas_of(service.name)
+
+    def aim(seen: Observed) -> tuple[Wish, Wanted]:
+        if seen.number is None:
+            raise HostLacks("nothing is deployed that could be scaled", f"{project.name} has no release yet", "inv deploy")
+        running, wanted = sealed_wish(project, seen, seen.number, "scale")
+        said = {**json.loads(seen.current.get("scale", "{}")), service.name: {"replicas": number, "instead_of": by_file}}
+        objects = rescaled(running.objects, project.name, service, number)
+        return replace(running, objects=objects, number=None, said={"scale": json.dumps(said, sort_keys=True)}), wanted
+
+    return change(project, "scale", aim, plan_only=plan_only, yes=yes)
 
 
 def manifests(project: Project, folder: Path) -> int:
@@ -216,8 +235,9 @@ def destroy(project: Project, *, keep_data: bool, yes: bool) -> int:
     return execute(Operation(project, "destroy", decide, yes=yes, word=project.name, remembers=False))
 
 
-def known_workload(project: Project, name: str) -> None:
-    """Raises UsageProblem for a service that the cluster does not run."""
-    if name not in RUNS:
-        why = "it does not run on a cluster yet" if name in project.stack.services else did_you_mean(name, RUNS)
-        raise UsageProblem(f'there is no service "{name}" on the cluster', why, "inv status")
+def findings(project: Project) -> Iterator[Finding]:
+    """What the cluster has and lacks."""
+    return doctor.findings(project.kubernetes)
+
+
+status, log_rows, releases = shown.status, shown.log_rows, shown.releases

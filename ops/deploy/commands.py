@@ -237,15 +237,20 @@ def scale(c: Context, service: str, plan: bool = False, yes: bool = False) -> No
     from dataclasses import replace
 
     from ops.cli import show
+    from ops.composition import on_cluster
     from ops.core import files
     from ops.deploy.scale import parse, remembering, rescaled, scalable
     from ops.deploy.transition import again, change_release, with_todays_secrets
-    from ops.project import open_project, supervisor_sources
+    from ops.project import RUNS, open_project, supervisor_sources
     from ops.store.releases import current_number, read_release
 
     began = time.monotonic()
     name, number = parse(service)
-    project = open_project()
+    project = open_project(cluster=RUNS)
+    if project.cluster:
+        if steps := on_cluster().scale(project, scalable(project.stack.services, name), number, plan_only=plan, yes=yes):
+            show.out.print(f"[bold green]{name} has {number}[/bold green]: {steps} steps in {time.monotonic() - began:.1f} s")
+        return
 
     def aim() -> Goal:
         here = project.afresh()

@@ -20,16 +20,18 @@ _MARK = {"good": "[green]ok[/green]     ", "warning": "[yellow]warning[/yellow]"
 
 @verb(changes=False, help={"json": "print the findings for other programs"})
 def doctor(c: Context, json: bool = False) -> None:
-    """Check this host and say what to type.
+    """Check this host, or the cluster, and say what to type.
 
-    Podman, cgroups, limits, space, ports, clock, registries.
+    Podman, cgroups, limits, space, ports, clock, registries; version, rights, storage.
     """
     from ops.cli import show
+    from ops.composition import on_cluster
     from ops.host.findings import findings
     from ops.host.preflight import look_around
-    from ops.project import open_project
+    from ops.project import RUNS, open_project
 
-    found = findings(look_around(open_project(root_needed=False)))
+    project = open_project(root_needed=False, cluster=RUNS)
+    found = tuple(on_cluster().findings(project)) if project.cluster else findings(look_around(project))
     if json:
         print_json([asdict(finding) for finding in found])
     else:

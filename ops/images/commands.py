@@ -37,6 +37,7 @@ def build(c: Context, service: str | None = None, plan: bool = False, refresh: b
     Several at a time; nothing that runs is touched.
     """
     from ops.cli import show
+    from ops.composition import on_cluster
     from ops.core import files
     from ops.host.preflight import check_host_to_build
     from ops.project import BUILDS, REFRESH, known_service, open_project
@@ -49,6 +50,8 @@ def build(c: Context, service: str | None = None, plan: bool = False, refresh: b
     if refresh:
         project = project.with_stamps(stamps)
     decided = planned(project, lambda: decide(project, service))
+    if project.cluster:
+        decided = on_cluster().decided(project, lambda: decide(project, service))
     if built := execute(Operation(project, "build", decided, plan_only=plan, check=check_host_to_build)):
         if refresh:
             # Only now: a refresh that failed must not leave a deploy without images.

@@ -101,10 +101,11 @@ def logs(  # noqa: PLR0913, PLR0917  (each one is an option)
 
     By service, time, level, pattern or request id; --follow shows new lines as they come.
     """
+    from ops.composition import on_cluster
     from ops.logs.query import live_query, no_pattern, query_of, read
-    from ops.project import known_service, must_exist, open_project
+    from ops.project import RUNS, known_service, must_exist, open_project
 
-    project = open_project()
+    project = open_project(cluster=RUNS)
     asked = replace(read(service, since, until, level, grep, request_id, datetime.now(UTC)), logsql=query or "")
     for name in asked.services:
         if name not in OF_THE_COMMANDS:
@@ -113,6 +114,11 @@ def logs(  # noqa: PLR0913, PLR0917  (each one is an option)
         raise UsageProblem(
             "these lines cannot be shown", "--limit is below 1, or --follow is given an end (--until)", "inv --help logs"
         )
+    if project.cluster:
+        if follow:
+            raise UsageProblem("--follow does not work on a cluster yet", "there is no log store", "kubectl logs --follow POD")
+        _print_last(on_cluster().log_rows(project, asked), limit, asked, json)
+        return
     must_exist(project)
     try:
         _print_last(list(_rows(project, "query", query_of(asked), limit=str(limit + 1))), limit, asked, json)

@@ -59,9 +59,14 @@ def list_releases(c: Context, json: bool = False) -> None:
     When, by whom, outcome, duration, failed requests.
     """
     from ops.cli import show
-    from ops.project import open_project
+    from ops.composition import on_cluster
+    from ops.project import RUNS, open_project
 
-    found = _read(open_project().state)
+    project = open_project(cluster=RUNS)
+    if project.cluster:
+        on_cluster().releases(project, as_json=json)
+        return
+    found = _read(project.state)
     if json:
         print_json(found)
         return

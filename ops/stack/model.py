@@ -202,6 +202,12 @@ class Service:
         return self.holds or (self.name if self.shares else slot)
 
 
+def names_on_cluster(service: Service) -> tuple[str, ...]:
+    """Under which nginx sends requests to a service there. Two names of the same pods: what a node that has just died does not
+    answer is asked for once more."""
+    return (f"{service.name}-1", f"{service.name}-2") if service.replicated else (service.name,)
+
+
 @dataclass(frozen=True)
 class Stack:
     """The whole of what is wanted, independent of any host."""

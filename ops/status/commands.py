@@ -11,7 +11,7 @@ from invoke import Context
 
 from ops.cli.command import print_json, verb
 from ops.core.amounts import age
-from ops.core.errors import HostLacks, OpsError
+from ops.core.errors import HostLacks, OpsError, UsageProblem
 from ops.status.facts import STYLE, Row, collect, title
 
 if TYPE_CHECKING:
@@ -98,9 +98,16 @@ def status(c: Context, json: bool = False, watch: bool = False, check: bool = Fa
     Health, restarts, CPU, memory of its limit, and why not.
     """
     from ops.cli import show
-    from ops.project import must_exist, open_project
+    from ops.composition import on_cluster
+    from ops.project import RUNS, must_exist, open_project
 
-    project = must_exist(open_project())
+    project = open_project(cluster=RUNS)
+    if project.cluster:
+        if watch:
+            raise UsageProblem("--watch does not work on a cluster yet", "the screen is of one host", "watch inv status")
+        on_cluster().status(project, as_json=json, check=check)
+        return
+    must_exist(project)
     if watch:
         from ops.status.watch import keep_current
 

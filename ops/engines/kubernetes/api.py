@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -45,7 +46,7 @@ class Api:
         from kubernetes.config.config_exception import ConfigException
 
         try:
-            client: ApiClient = new_client_from_config(context=self.cluster.context or None)  # type: ignore[no-untyped-call]
+            client: ApiClient = new_client_from_config(os.environ.get("KUBECONFIG"), self.cluster.context or None)  # type: ignore[no-untyped-call]
         except (ConfigException, OSError) as problem:
             raise UsageProblem(
                 f"there is no way to the cluster: context {self.cluster.context or '(current)'}",
@@ -86,6 +87,15 @@ class Api:
             raise refusal(answer.status, said, f"{method} {path}", self.namespace)
         return said
 
+    def date(self) -> str:
+        """The time on the cluster, as its answers say it; empty where they say none."""
+        with self._told():
+            request = self.client.param_serialize("GET", "/version", {}, [], {}, auth_settings=["BearerToken"])
+            answer = self.client.call_api(
+                request[0], request[1], request[2], _request_timeout=(CONNECT_SECONDS, ANSWER_SECONDS)
+            )
+            return str(answer.headers.get("Date", ""))
+
     @contextmanager
     def _told(self) -> Iterator[None]:
         import urllib3
@@ -104,7 +114,7 @@ class Api:
     def all_of(self, kind: str, selector: str = "") -> list[Object]:
         """Those of the project, or those that a selector of labels chooses."""
         found = self.ask("GET", KINDS[kind].path(self.namespace), labelSelector=selector or f"{LABEL_PROJECT}={self.project}")
-        return [{**one, "kind": kind} for one in found["items"]]
+        return [{**one, "kind": kind} for one in found["items"] or ()]
 
     def get(self, kind: str, name: str) -> Object | None:
         try:
@@ -153,7 +163,7 @@ class Api:
     def events(self, name: str) -> list[str]:
         """What the cluster says of an object of that name, the newest last."""
         found = self.ask("GET", f"/api/v1/namespaces/{self.namespace}/events", fieldSelector=f"involvedObject.name={name}")
-        by_time = sorted(found["items"], key=lambda one: str(one.get("lastTimestamp") or one.get("eventTime") or ""))
+        by_time = sorted(found["items"] or (), key=lambda one: str(one.get("lastTimestamp") or one.get("eventTime") or ""))
         return [f"{one.get('reason')}: {one.get('message')}" for one in by_time if one.get("type") == "Warning"]
 
     def core(self) -> CoreV1Api:

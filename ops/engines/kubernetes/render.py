@@ -12,19 +12,22 @@ from ops.engines.kubernetes.objects import (
     LABEL_ROLE,
     SERVING,
     Object,
+    identity,
     made,
     ordered,
 )
 from ops.engines.kubernetes.pods import ACCOUNT, Parts, migration_template, template
 from ops.stack.cluster_settings import Kubernetes
 from ops.stack.images import REGISTRY
-from ops.stack.model import EDGE, LABEL_PROJECT, LABEL_SERVICE, Service
+from ops.stack.model import EDGE, LABEL_PROJECT, LABEL_SERVICE, Service, names_on_cluster
 from ops.stack.render import MIGRATE_SUFFIX, digest
 from ops.stack.value_types import disk_bytes
 from ops.stack.wanted import Wanted
 
 RUNS = ("postgres", "redis", "keycloak", "backend", "frontend", "nginx")
 """Services that run on a cluster so far; docs/explanation/cluster.md says what becomes of the others."""
+DROPPED = ("cadvisor",)
+"""Services that a cluster has no use for: the kubelet measures containers."""
 AT_LEAST = {EDGE: 2}
 """Service -> pods, where compose.yaml has one container: on one host, two could not have one port."""
 DEFAULT_STORAGE = "10g"
@@ -79,11 +82,12 @@ def rolls(service: Service) -> bool:
 def render(facts: Facts) -> list[Object]:
     """All objects of a release but for its Secrets, which no manifest may hold, in the order of their creation."""
     project = facts.project
+    services = [one for name, one in facts.wanted.stack.services.items() if name not in DROPPED]
     found = [
         made("ServiceAccount", ACCOUNT, project, "", {"automountServiceAccountToken": False}),
-        *network_policies(project, facts.wanted.stack.services.values()),
+        *network_policies(project, services),
     ]
-    for service in facts.wanted.stack.services.values():
+    for service in services:
         # Names of those that do not run exist too: nginx does not start while one of its upstreams has no address.
         found += _services(facts, service)
         found += _of_service(facts, service) if service.name in facts.runs else []
@@ -112,9 +116,24 @@ def _of_service(facts: Facts, service: Service) -> list[Object]:
     if service.migrate:
         found.append(_migration(facts, service, parts))
     if rolls(service) and replicas(service) > 1:
-        spec = {"maxUnavailable": 1, "selector": {"matchLabels": _selector(project, service)}}
-        found.append(made("PodDisruptionBudget", service.name, project, service.name, {"spec": spec}))
+        found.append(_budget(project, service))
     return found
+
+
+def _budget(project: str, service: Service) -> Object:
+    spec = {"maxUnavailable": 1, "selector": {"matchLabels": _selector(project, service)}}
+    return made("PodDisruptionBudget", service.name, project, service.name, {"spec": spec})
+
+
+def rescaled(objects: Iterable[Object], project: str, service: Service, number: int) -> list[Object]:
+    """The objects of a release with another number of pods of a service that has several."""
+    kept = [one for one in objects if identity(one) != ("PodDisruptionBudget", service.name)]
+    found = [
+        made("Deployment", service.name, project, service.name, {"spec": {**one["spec"], "replicas": number}})
+        if identity(one) == ("Deployment", service.name) else one
+        for one in kept
+    ]  # fmt: skip
+    return ordered([*found, *([_budget(project, service)] if number > 1 else [])])
 
 
 def _parts(facts: Facts, service: Service) -> Parts:
@@ -165,7 +184,9 @@ def _services(facts: Facts, service: Service) -> list[Object]:
     found = []
     if ports:
         spec = {"selector": _selector(project, service), "ports": ports}
-        found.append(made("Service", name, project, name, {"spec": spec}))
+        found += [
+            made("Service", one, project, name, {"spec": spec}) for one in {name: 0, **dict.fromkeys(names_on_cluster(service))}
+        ]
     if service.replicated and ports:
         spec = {"selector": _selector(project, service, CANARY), "ports": ports}
         found.append(made("Service", service.surge_slot, project, name, {"spec": spec}))

@@ -20,7 +20,7 @@ from ops.stack.applied_settings import with_settings
 from ops.stack.checkout import config_of, config_version
 from ops.stack.compose import parse_stack, placeholders
 from ops.stack.images import WantedImage
-from ops.stack.model import Allocation
+from ops.stack.model import Allocation, names_on_cluster
 from ops.stack.wanted import Wanted
 from tests.unit.builders import PORTS, REPOSITORY, STATE, settings
 
@@ -33,7 +33,7 @@ def facts(text: str = "", tag: str = "1") -> Facts:
     """text: more of stack.yaml. tag: of all images."""
     chosen = settings(text if "kubernetes" in text else CLUSTER + text)
     stack = parse_stack((REPOSITORY / "compose/compose.yaml").read_text(), chosen, PORTS, REPOSITORY, STATE)
-    values, slots = placeholders(chosen, PORTS), {name: (name,) for name in stack.services}
+    values, slots = placeholders(chosen, PORTS), {name: names_on_cluster(one) for name, one in stack.services.items()}
     content = {
         one.name: with_settings(one.name, config_of(one, slots, values, REPOSITORY), chosen)
         for one in stack.services.values() if one.has_config
@@ -73,7 +73,7 @@ def running(one: Object) -> Object:
 def after(steps: Iterable[Step], seen: Observed) -> Observed:
     """What a cluster has once these steps are done."""
     objects, stored, certificates = dict(seen.objects), dict(seen.stored), dict(seen.certificates)
-    secrets, current, releases = set(seen.secrets), dict(seen.current), list(seen.releases)
+    secrets, current, releases = set(seen.secrets), dict(seen.current), dict(seen.releases)
     for step in steps:
         if isinstance(step, Apply | RunJob):
             objects[identity(dict(step.made))] = running(dict(step.made))
@@ -85,10 +85,10 @@ def after(steps: Iterable[Step], seen: Observed) -> Observed:
         elif isinstance(step, KeepCertificate):
             certificates[step.service] = Certificate(step.version, step.names, 2e9)
         elif isinstance(step, KeepRelease):
-            releases.append(step.number)
+            releases[step.number] = step.digest
         elif isinstance(step, MakeCurrent):
             current |= step.said
-    return Observed(objects, frozenset(secrets), stored, certificates, current, tuple(releases), "ca")
+    return Observed(objects, frozenset(secrets), stored, certificates, current, releases, "ca")
 
 
 @cache

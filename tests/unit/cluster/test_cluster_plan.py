@@ -92,6 +92,16 @@ def test_other_number_of_pods_is_no_reason_for_a_canary() -> None:
     assert "canary backend" not in keys(found) and "apply Deployment backend" in keys(found)
 
 
+def test_where_no_pod_serves_there_is_nothing_to_protect_by_a_canary() -> None:
+    seen = deployed()
+    key = ("Deployment", "backend")
+    ill = {**seen.objects[key], "status": {**seen.objects[key]["status"], "availableReplicas": 0}}
+
+    found = keys(plan(wish(tag="2"), replace(seen, objects={**seen.objects, key: ill})))
+
+    assert "canary backend" not in found and "canary nginx" in found
+
+
 def stopped(seen: Observed) -> Observed:
     objects = {
         key: {**one, "spec": {**one["spec"], "replicas": 0}} if key[0] in ("Deployment", "StatefulSet") else one
@@ -186,4 +196,4 @@ def test_labels_of_secrets_say_what_the_cluster_has() -> None:
 
     assert seen.stored == {"postgres-app": 2} and seen.secrets == {"postgres-app-1", "postgres-app-2"}
     assert seen.certificates == {"nginx": Certificate(3, ("a", "b"), 5.0)}
-    assert (seen.number, seen.releases, seen.next_number, seen.authority) == (2, (2,), 8, "h")
+    assert (seen.number, seen.releases, seen.next_number, seen.authority) == (2, {2: "h"}, 8, "h")

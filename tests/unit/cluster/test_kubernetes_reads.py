@@ -58,8 +58,8 @@ def pod(*, ready: bool = False, leaving: bool = False, scheduled: bool = True, *
     return {"metadata": about, "status": {"conditions": conditions, "containerStatuses": [state] if state else []}}
 
 
-BACK_OFF = {"state": {"waiting": {"reason": "ImagePullBackOff", "message": "not found"}}}
-LOOPING = {
+BACK_OFF: dict[str, Any] = {"state": {"waiting": {"reason": "ImagePullBackOff", "message": "not found"}}}
+LOOPING: dict[str, Any] = {
     "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}},
     "lastState": {"terminated": {"exitCode": 2, "reason": "Error"}},
 }
@@ -85,6 +85,7 @@ def test_why_a_pod_is_not_ready(found: dict[str, Any], why: str) -> None:
 def test_waiting_is_given_up_for_an_image_that_is_not_there_and_for_a_container_that_ends_again_and_again() -> None:
     assert hopeless(pod(**BACK_OFF))
     assert not hopeless(pod(**LOOPING, restartCount=1)) and hopeless(pod(**LOOPING, restartCount=3))
+    assert hopeless({**pod(), "status": {"phase": "Failed"}})
     assert not hopeless(pod(ready=True)) and not hopeless(pod(scheduled=False))
 
 
