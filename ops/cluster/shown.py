@@ -139,7 +139,7 @@ def releases(project: Project, *, as_json: bool) -> None:
     tries = {one["release"]: one for one in seen.activations}
     found = [
         {"release": number, "current": number == seen.number, **tries.get(number, {})}
-        for number in reversed(seen.releases)
+        for number in sorted(seen.releases, reverse=True)
     ]  # fmt: skip
     if as_json:
         print(json.dumps(found, indent=2))

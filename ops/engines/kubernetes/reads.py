@@ -89,6 +89,8 @@ def hopeless(pod: Mapping[str, Any]) -> bool:
         (one.get("state") or {}).get("waiting") or {} for one in (pod.get("status") or {}).get("containerStatuses") or ()
     ]  # fmt: skip
     reasons = {one.get("reason") for one in waiting}
+    if leaving(pod):
+        return False
     if (pod.get("status") or {}).get("phase") == "Failed":
         return True
     return bool(reasons & set(HOPELESS)) or (LOOPING in reasons and restarts(pod) >= PATIENCE)

@@ -86,6 +86,7 @@ def test_waiting_is_given_up_for_an_image_that_is_not_there_and_for_a_container_
     assert hopeless(pod(**BACK_OFF))
     assert not hopeless(pod(**LOOPING, restartCount=1)) and hopeless(pod(**LOOPING, restartCount=3))
     assert hopeless({**pod(), "status": {"phase": "Failed"}})
+    assert not hopeless({**pod(leaving=True), "status": {"phase": "Failed"}})
     assert not hopeless(pod(ready=True)) and not hopeless(pod(scheduled=False))
 
 
