@@ -66,7 +66,7 @@ def lint(session: nox.Session) -> None:
     run(session, "hadolint", *map(str, sorted((ROOT / "compose").glob("*/Containerfile"))))
     run(session, "pytest", "--quiet", "tests/lint", *session.posargs)
     # Drills are run by hand: that each of them can begin at all is seen here.
-    run(session, "pytest", "--collect-only", "--quiet", "--quiet", "tests/drill", silent=True)
+    run(session, "pytest", "--collect-only", "--quiet", "--quiet", "tests/drill", "tests/cluster", silent=True)
 
 
 @in_environment()
@@ -100,6 +100,19 @@ def drill(session: nox.Session) -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     # What a drill has put up, it removes in minutes: it is told to end, and waited for.
     run(session, "pytest", *chosen, terminate_timeout=None)
+
+
+@in_environment(default=False, name="kubernetes-api")
+def kubernetes_api(session: nox.Session) -> None:
+    """Kubernetes' control plane as processes of this host, with simulated nodes: rights, admission, applied objects."""
+    run(session, "pytest", "tests/cluster/api", *session.posargs)
+
+
+@in_environment(default=False)
+def cluster(session: nox.Session) -> None:
+    """A Kubernetes cluster of three nodes in containers, some of which fail. Needs root. Removes it again."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    run(session, "pytest", "tests/cluster/live", *session.posargs, terminate_timeout=None)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -1,0 +1,27 @@
+"""A control plane of its own for the session, and a namespace of its own for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cluster.api_server import Api, control_plane
+from tests.cluster.client import namespace
+
+OPERATOR = "operator"
+
+
+@pytest.fixture(scope="session")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    with control_plane(tmp_path_factory.mktemp("api")) as found:
+        yield found
+
+
+@pytest.fixture
+def own_namespace(api: Api, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A namespace for restricted pods, in which the user `operator` has all rights, and nowhere else."""
+    name = request.node.name.replace("_", "-").lower()[:60].rstrip("-")
+    api.admin.apply(*namespace(name, OPERATOR))
+    yield name
+    api.admin.run("delete", "namespace", name, "--wait=false")

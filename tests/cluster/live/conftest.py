@@ -1,0 +1,27 @@
+"""A cluster of three nodes for the session, and a namespace of its own for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cluster.bed import Cluster, cluster
+from tests.cluster.client import namespace
+
+OPERATOR = "operator"
+
+
+@pytest.fixture(scope="session")
+def bed() -> Iterator[Cluster]:
+    with cluster(3) as found:
+        yield found
+
+
+@pytest.fixture
+def own_namespace(bed: Cluster, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A namespace for restricted pods, in which the user `operator` has all rights, and nowhere else."""
+    name = request.node.name.replace("_", "-").lower()[:60].rstrip("-")
+    bed.admin.apply(*namespace(name, OPERATOR))
+    yield name
+    bed.admin.run("delete", "namespace", name, "--wait=false")
