@@ -43,8 +43,9 @@ UNSERVED = 180.0
 LOOK_EVERY = 2.0
 STATUS_EVERY = 8.0
 HEALED_SECONDS = 420.0
-QUICK = 60.0
-"""Seconds that a fault may last without a page: what is told within a minute needs a minute."""
+QUICK, QUICK_OF = 60.0, {"prometheus": 300.0}
+"""Seconds that a fault may last without a page: what is told within a minute needs a minute. That Prometheus is away is told by
+the end of the heartbeat, within five."""
 
 
 @contextmanager
@@ -176,6 +177,6 @@ def test_game_day(case: Case, observer: Observer, users: Users, outcomes: list[O
     strange = unrelated(case, [one.name for one in told])
     assert not strange, f"unrelated: {strange}"
     for one in play.outcomes.values():
-        unnoticed = one.healed is not None and (one.healed < QUICK if case.heals else not one.failed)
+        unnoticed = one.healed is not None and (one.healed < QUICK_OF.get(one.service, QUICK) if case.heals else not one.failed)
         assert one.paged is not None or unnoticed, f"{one.service}: nobody was told of {case.fault}"
         assert one.named is not None or unnoticed, f"{one.service}: inv status did not name it"
