@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 
 import pytest
@@ -37,6 +38,8 @@ from tests.smoke.live import eventually
 STRIKES: dict[str, Fault] = {
     STOP: faults.stopped, FREEZE: faults.frozen, SLOW: faults.slow, CUT: faults.cut, DISCONNECT: faults.disconnected,
 }  # fmt: skip
+STATUS = ThreadPoolExecutor(max_workers=1)
+"""Asks `inv status` beside the rest, which it would hold up on a busy host."""
 ENDS = 300.0
 """Seconds until the last message about an alert has come; an alert on what users met in 5 minutes takes as long."""
 UNSERVED = 180.0
@@ -67,7 +70,7 @@ class Round:
         self.outcomes = {one: Outcome(case.fault, one, load=round(os.getloadavg()[0], 1)) for one in case.services}
         self.healed_at: dict[str, float] = {}
         self.started = observer.restarted(self.slots)
-        self.asked = 0.0
+        self.asked, self.asking = 0.0, STATUS.submit(lambda: None)
         self.struck = time.time()
 
     def look(self) -> None:
@@ -76,10 +79,13 @@ class Round:
             if one.paged is None and (page := self._page(service, told)):
                 one.paged, one.by = page[0] - self.struck, page[1]
         missing = [service for service, one in self.outcomes.items() if one.named is None]
-        if missing and time.time() - self.asked >= STATUS_EVERY:
+        if missing and self.asking.done() and time.time() - self.asked >= STATUS_EVERY:
             self.asked = time.time()
-            for service in self.observer.status_names(missing):
-                self.outcomes[service].named = time.time() - self.struck
+            self.asking = STATUS.submit(self._ask_status, missing)
+
+    def _ask_status(self, missing: list[str]) -> None:
+        for service in self.observer.status_names(missing):
+            self.outcomes[service].named = time.time() - self.struck
 
     def _page(self, service: str, told: list[Told]) -> tuple[float, str] | None:
         mine = [(one.at, one.name.partition(":")[0]) for one in told if one.name in tells(service)]
@@ -134,6 +140,7 @@ class Round:
         self._finish(since, told)
 
     def _finish(self, since: float, told: list[Told]) -> None:
+        self.asking.result()
         began, ended = self.struck - 1, time.time()
         restarted = self.observer.restarted(self.slots)
         for service, one in self.outcomes.items():
