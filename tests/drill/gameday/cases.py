@@ -77,6 +77,13 @@ CASES = (
 )  # fmt: skip
 
 
+def concerns(service: str, struck: Sequence[str]) -> tuple[str, ...]:
+    """Kinds of requests that fail for the sake of this service, and not of another one that is struck with it."""
+    if service == "frontend":
+        return ("page",)
+    return ("API", "session") if "frontend" in struck else ("page", "API", "session")
+
+
 def tells(service: str) -> frozenset[str]:
     """Alerts that say of this service that it has failed."""
     return frozenset((*(f"{name}:{service}" for name in DOWN), *OWN.get(service, ())))
@@ -118,7 +125,7 @@ class Outcome:
         return asdict(self)
 
 
-COLUMNS = ("FAULT", "SERVICE", "PAGE", "BY", "STATUS", "HEALED", "RESOLVED", "FAILED", "NOTE")
+COLUMNS = ("FAULT", "SERVICE", "PAGE", "BY", "STATUS", "HEALED", "RESOLVED", "FAILED", "LOAD", "NOTE")
 
 
 def cells(one: Outcome) -> tuple[str, ...]:
@@ -128,5 +135,5 @@ def cells(one: Outcome) -> tuple[str, ...]:
     failed = f"{one.failed} of {one.requests}"
     return (
         one.fault, one.service, seconds(one.paged), one.by or "–", seconds(one.named), seconds(one.healed),
-        seconds(one.resolved), failed, "; ".join(one.notes),
+        seconds(one.resolved), failed, f"{one.load:.0f}", "; ".join(one.notes),
     )  # fmt: skip

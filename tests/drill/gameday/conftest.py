@@ -6,23 +6,19 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 from tests.drill.alerts.receivers import notifying
 from tests.drill.conftest import temporary_accounts
-from tests.drill.gameday.cases import COLUMNS, Outcome, cells
+from tests.drill.gameday.cases import Outcome
 from tests.drill.gameday.observer import Observer, declared
+from tests.drill.gameday.results import RESULTS, show
 from tests.drill.gameday.users import Users, at_work
 from tests.drill.stack import Drill
 from tests.smoke.accounts import Login
 from tests.smoke.live import Live, leading_here
 
-RESULTS = Path(__file__).parent / "game-day.json"
 _outcomes: list[Outcome] = []
 
 
@@ -52,13 +48,6 @@ def users(observer: Observer) -> Iterator[Users]:
             yield found
 
 
-def table(outcomes: list[Outcome]) -> Table:
-    drawn = Table(*COLUMNS, box=box.MARKDOWN)
-    for one in outcomes:
-        drawn.add_row(*cells(one))
-    return drawn
-
-
 def pytest_sessionfinish() -> None:
     if not _outcomes:
         return
@@ -74,4 +63,4 @@ def pytest_sessionfinish() -> None:
 
 def pytest_terminal_summary() -> None:
     if _outcomes:
-        Console(width=220, highlight=False).print(table(_outcomes))
+        show(_outcomes)

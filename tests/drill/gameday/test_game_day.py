@@ -26,6 +26,7 @@ from tests.drill.gameday.cases import (
     USERS,
     Case,
     Outcome,
+    concerns,
     tells,
     unrelated,
 )
@@ -144,7 +145,9 @@ class Round:
         began, ended = self.struck - 1, time.time()
         restarted = self.observer.restarted(self.slots)
         for service, one in self.outcomes.items():
-            one.failed, one.requests = len(self.users.failed(began, ended)), self.users.count(began, ended)
+            kinds = concerns(service, self.case.services)
+            one.failed = sum(each.what in kinds for each in self.users.failed(began, ended))
+            one.requests = sum(each.what in kinds for each in self.users.sent(began, ended))
             ends = [each.resolved for each in told if each.name in tells(service)]
             one.resolved = max(ends) - since if ends else None
             own = [slot for slot in self.slots if slot.startswith(service)]
@@ -172,6 +175,9 @@ def test_game_day(case: Case, observer: Observer, users: Users, outcomes: list[O
                 since = time.time()
                 play.healed_at.clear()
             play.after(since)
+        except KeyboardInterrupt:
+            play.outcomes.clear()
+            raise
         finally:
             told = observer.told(PAGER, play.struck)
             also = sorted({one.name for one in told} | {f"{one.name} (warning)" for one in observer.told(TICKETS, play.struck)})

@@ -99,11 +99,11 @@ class Users:
                     request.result()
                 due = max(due + EVERY[what], time.monotonic() if what == "session" else 0.0)
 
-    def failed(self, since: float, until: float, what: str = "") -> list[Asked]:
-        return [one for one in self.asked if since <= one.at <= until and one.failed and what in ("", one.what)]
+    def sent(self, since: float, until: float) -> list[Asked]:
+        return [one for one in list(self.asked) if since <= one.at <= until]
 
-    def count(self, since: float, until: float) -> int:
-        return sum(since <= one.at <= until for one in self.asked)
+    def failed(self, since: float, until: float) -> list[Asked]:
+        return [one for one in self.sent(since, until) if one.failed]
 
     def unserved(self) -> str:
         """Why not all of them are served just now; empty: they are."""
