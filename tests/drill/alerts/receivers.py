@@ -20,6 +20,9 @@ from tests.smoke.receivers import hook_server, mail_server, own_address, serving
 ALERTS = "/alertmanager/api/v2/alerts"
 ARRIVES = 60.0
 
+LASTING = ("ErrorBudgetBurnsFast", "ErrorBudgetBurnsSlowly", "ErrorRatioHigh")
+"""Alerts about what users have met for minutes and hours: a day of outages has them rightly, and they end long after it."""
+
 Notice = tuple[float, str, dict[str, Any]]
 
 

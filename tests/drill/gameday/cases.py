@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from tests.drill.alerts.receivers import LASTING
+
 STOP, FREEZE, SLOW, CUT, FULL, DISCONNECT = (
     "stop", "freeze (SIGSTOP)", "slow down to 0.01 CPU", "cut its network", "fill its disk", "disconnect its clients",
 )  # fmt: skip
@@ -37,8 +39,6 @@ FOLLOWS = {
     "cadvisor": ("HealthTickerStopped:host",),
 }  # fmt: skip
 """What follows from it: about another service, and true."""
-BUDGETS = ("ErrorBudgetBurnsFast", "ErrorRatioHigh")
-"""About what users have met for minutes and hours: a day of outages has them rightly, whichever outage it was."""
 USERS = ("frontend", "backend", "keycloak", "postgres", "nginx", "edge")
 """Services without which users' requests fail."""
 
@@ -96,7 +96,7 @@ def explained(services: Sequence[str]) -> frozenset[str]:
 
 def lasting(alert: str) -> bool:
     """Whether an alert, NAME:SERVICE, is about what users have met for long: it ends long after the fault."""
-    return alert.partition(":")[0] in BUDGETS
+    return alert.partition(":")[0] in LASTING
 
 
 def unrelated(case: Case, pages: Sequence[str]) -> list[str]:
