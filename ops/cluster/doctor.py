@@ -40,10 +40,12 @@ def granted(rules: Iterable[Mapping[str, Any]], group: str, resource: str, verb:
 
 
 def missing(rules: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Resource by resource: `secrets: get, list`."""
     known = list(rules)
-    return [
-        f"{verb} {resource}" for group, resource, verbs in RIGHTS for verb in verbs if not granted(known, group, resource, verb)
-    ]
+    lacking = (
+        (resource, [verb for verb in verbs if not granted(known, group, resource, verb)]) for group, resource, verbs in RIGHTS
+    )
+    return [f"{resource}: {', '.join(verbs)}" for resource, verbs in lacking if verbs]
 
 
 def findings(api: Api) -> Iterator[Finding]:
@@ -109,7 +111,7 @@ def _rights(api: Api) -> Iterator[Finding]:
     rules = api.ask("POST", "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", body)["status"]["resourceRules"]
     if lacking := missing(rules):
         yield Finding(
-            "bad", f"{len(lacking)} rights are missing in namespace {api.namespace}", ", ".join(lacking),
+            "bad", f"rights on {len(lacking)} kinds are missing in namespace {api.namespace}", "; ".join(lacking),
             "have an administrator apply the Role of docs/how-to/cluster.md",
         )  # fmt: skip
     else:

@@ -167,10 +167,14 @@ def authority_hash(found: Mapping[str, bytes]) -> str:
     return digest({name: encoded(content) for name, content in found.items()}) if found else ""
 
 
-def pull(api: Api, state: State, seen: Observed) -> None:
-    """Have the state folder hold the secrets and the CA of the cluster, which may have been made from another machine."""
+def pull_scale(state: State, seen: Observed) -> None:
+    """Have the state folder say what `inv scale` has said, from whatever machine."""
     state.prepare()
     files.write(state.scale, seen.current.get("scale", "{}"))
+
+
+def pull(api: Api, state: State, seen: Observed) -> None:
+    """Have the state folder hold the secrets and the CA of the cluster, which may have been made from another machine."""
     for name, version in seen.stored.items():
         path = state.secrets / name / str(version)
         if not path.is_file():

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ops.cluster.facts import Observed, digest_of
+from ops.cluster.facts import CURRENT_NAME, Observed, digest_of
 from ops.cluster.steps import (
     Apply,
     ApplyRealmByForward,
@@ -268,21 +268,22 @@ def _ill(have: Object, number: int) -> bool:
     return bool(number and unready(have))
 
 
-def plan_destroy(seen: Observed, secrets: Iterable[str], *, keep_data: bool) -> Plan:
+def plan_destroy(seen: Observed, secrets: Sequence[str], *, keep_data: bool) -> Plan:
     """secrets: names of all Secrets of the project; they and the volumes stay with keep_data, so that a deploy continues."""
     steps: list[Step] = []
     kept = ("PersistentVolumeClaim",) if keep_data else ()
     order = sorted(seen.objects, key=lambda one: (one[0] not in WORKLOADS, one))
     for kind, name in order:
-        if kind not in (*kept, "Pod") and not (keep_data and name == "release"):
+        if kind not in (*kept, "Pod"):
             after = tuple(steps[-1:])
             steps.append(Remove(f"remove {kind} {name}", f"remove {kind} {name}", after, kind=kind, name=name))
     losses: list[str] = []
     if not keep_data:
         losses = [f"volume {name}, with its data" for kind, name in sorted(seen.objects) if kind == "PersistentVolumeClaim"]
-        losses += ["all secrets, the certificate authority and all releases"]
-        for name in secrets:
-            steps.append(Remove(f"remove Secret {name}", f"remove Secret {name}", tuple(steps[-1:]), kind="Secret", name=name))
+        losses += ["all secrets, the certificate authority and all releases"] if secrets else []
+        rest = [("Secret", name) for name in secrets] + ([("ConfigMap", CURRENT_NAME)] if seen.current else [])
+        for kind, name in rest:
+            steps.append(Remove(f"remove {kind} {name}", f"remove {kind} {name}", tuple(steps[-1:]), kind=kind, name=name))
     elif steps:
         losses = ["the running stack; its volumes, secrets and releases stay"]
     return Plan("destroy", tuple(steps), destroys=tuple(losses) if steps else ())

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ops.cli.execute import DONE, REVERTED, Decision, Operation, Revert, execute
 from ops.cluster import doctor, shown
-from ops.cluster.facts import KEPT_ACTIVATIONS, Observed, observe, previous_good, pull
+from ops.cluster.facts import KEPT_ACTIVATIONS, Observed, observe, previous_good, pull, pull_scale
 from ops.cluster.plan import Wish, number_of, plan, plan_destroy, plan_scale
 from ops.cluster.release import checkout_wish, facts_of, sealed_wish, wanted_of
 from ops.cluster.steps import AwaitRollout, Restart, note_current
@@ -36,6 +36,7 @@ Aim = Callable[[Observed], tuple[Wish, Wanted]]
 def _seen(project: Project, *, plan_only: bool = False) -> Observed:
     """What the cluster has. The secrets and the CA are copied to this machine, unless a plan is only shown."""
     seen = observe(project.kubernetes)
+    pull_scale(project.state, seen)
     if not plan_only:
         pull(project.kubernetes, project.state, seen)
     return seen

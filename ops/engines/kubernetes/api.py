@@ -78,7 +78,7 @@ class Api:
             request = self.client.param_serialize(
                 method, path, {}, list(query.items()), headers, auth_settings=["BearerToken"]
             )  # fmt: skip
-            sent = body if content == JSON or body is None else json.dumps(body)
+            sent = json.dumps(body) if content == APPLY else body  # of what is not JSON by its name, the client takes text
             answer = self.client.call_api(
                 request[0], request[1], request[2], body=sent, _request_timeout=(CONNECT_SECONDS, timeout)
             )

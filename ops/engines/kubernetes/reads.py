@@ -9,6 +9,8 @@ from ops.engines.kubernetes.objects import LABEL_ROLE, SERVING, Object, service_
 
 HOPELESS = ("ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "CreateContainerConfigError", "CreateContainerError")
 """Reasons for which a container does not start, and that no waiting mends within a deadline."""
+LONGEST = 200
+"""Characters of what the cluster says of a pod."""
 LOOPING = "CrashLoopBackOff"
 PATIENCE = 3
 """Starts after which a container that ends again and again counts as broken."""
@@ -72,7 +74,7 @@ def ailment(pod: Mapping[str, Any]) -> str:
         if waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
             ended = (one.get("lastState") or {}).get("terminated") or {}
             last = f"; it ended with exit code {ended['exitCode']} ({ended.get('reason', '')})" if "exitCode" in ended else ""
-            return f"{waiting['reason']}: {waiting.get('message', '')}{last}"
+            return f"{waiting['reason']}: {str(waiting.get('message', ''))[:LONGEST]}{last}"
         ended = (one.get("state") or {}).get("terminated") or {}
         if ended:
             return f"it ended with exit code {ended.get('exitCode')}"

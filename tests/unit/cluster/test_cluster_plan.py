@@ -176,7 +176,10 @@ def test_destroy_keeps_data_unless_it_is_told_not_to() -> None:
     kept, gone = plan_destroy(seen, [], keep_data=True), plan_destroy(seen, ["postgres-app-1"], keep_data=False)
 
     assert not any("PersistentVolumeClaim" in key or "Secret" in key for key in keys(kept))
-    assert {"remove PersistentVolumeClaim postgres-data", "remove Secret postgres-app-1"} <= set(keys(gone))
+    assert {
+        "remove PersistentVolumeClaim postgres-data", "remove Secret postgres-app-1", "remove ConfigMap release",
+    } <= set(keys(gone))  # fmt: skip
+    assert "remove ConfigMap release" not in keys(kept)
     assert any("postgres-data" in loss for loss in gone.destroys)
     assert plan_destroy(EMPTY, [], keep_data=True).destroys == ()
 
