@@ -60,8 +60,8 @@ class ControlPlane:
         accounts = pki.issue(signer, "service-accounts", ["localhost"], now)
         files = {
             "ca.pem": root.certificate, "ca.key": root.key, "signer.pem": signer.certificate, "signer.key": signer.key,
-            "server.pem": server.certificate + signer.certificate, "server.key": server.key, "accounts.pem": accounts.certificate,
-            "accounts.key": accounts.key,
+            "server.pem": server.certificate + signer.certificate, "server.key": server.key,
+            "accounts.pem": accounts.certificate, "accounts.key": accounts.key,
         }  # fmt: skip
         users = {**USERS, **{name: (f"system:node:{name}", "system:nodes") for name in self.nodes}}
         tokens = {name: token_hex(16) for name in users}
