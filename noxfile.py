@@ -115,6 +115,12 @@ def cluster(session: nox.Session) -> None:
     run(session, "pytest", "tests/cluster/live", *session.posargs, terminate_timeout=None)
 
 
+@in_environment(default=False, name="postgresql-cluster")
+def postgresql_cluster(session: nox.Session) -> None:
+    """A PostgreSQL cluster loses its members under clients that count; needs Podman and the image of PostgreSQL (inv build)."""
+    run(session, "pytest", "--capture=no", "tests/cluster/patroni_test.py", *session.posargs, terminate_timeout=None)
+
+
 def _interrupt(number: int, frame: FrameType | None) -> None:
     """SIGTERM is Ctrl-C, once: when it comes again, nox waits already."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
