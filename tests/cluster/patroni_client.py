@@ -11,7 +11,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-import psycopg
+import psycopg  # type: ignore[import-not-found]  # of the image
 
 SECONDS = 3.0
 """Until an answer: a frozen server still acknowledges packets, so no timeout of TCP ends the wait for it."""

@@ -79,8 +79,7 @@ def clients(made: Lab) -> Iterator[Clients]:
         made.client("write", conninfo(*MEMBERS, wanted="read-write"), next(ids)),
         made.client("read", conninfo(*MEMBERS, wanted="any"), next(ids)),
     )
-    time.sleep(SETTLED)
-    assert len(found.writer.done()) > 20 * SETTLED
+    until_true(lambda: len(found.writer.done()) > 100 and found.reader.done(), 60, "the clients are answered")
     yield found
     found.stop()
 
