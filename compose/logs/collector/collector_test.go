@@ -25,8 +25,8 @@ type store struct {
 	sync.Mutex
 	*httptest.Server
 	away    bool
-	mute    bool // it takes rows, and the answer is lost
-	silent  bool // it answers no questions
+	mute    bool   // it takes rows, and the answer is lost
+	silent  string // questions below this path are not answered
 	refuses string
 	rows    []map[string]any
 	largest int
@@ -78,7 +78,7 @@ func (s *store) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 var question = regexp.MustCompile(`^_time:>=(\S+) \{service="(.*)"\} replica:="(.*)" "log.offset":\* \| fields _time, "log.offset"$`)
 
 func (s *store) answer(w http.ResponseWriter, r *http.Request) {
-	if s.silent {
+	if s.silent != "" && strings.HasPrefix(r.URL.Path, s.silent) {
 		http.Error(w, "not for you", http.StatusForbidden)
 		return
 	}

@@ -50,6 +50,7 @@ func (c *collector) reconcile(ctx context.Context) {
 		if ctx.Err() == nil && !since.IsZero() && time.Since(since) > c.askFor {
 			slog.Warn("lines after the checkpoint are sent again: the store does not say which of them it has", "error", err.Error())
 			c.rewind(nil)
+			c.started = started
 			return
 		}
 		sleep(ctx, wait)
@@ -72,7 +73,7 @@ func (c *collector) ask(ctx context.Context) (stored map[string]map[place]bool, 
 		stored, found := map[string]map[place]bool{}, 0
 		for path, question := range c.questions() {
 			if stored[path], err = c.sender.places(ctx, question); err != nil {
-				return nil, "", err
+				return nil, started, err
 			}
 			found += len(stored[path])
 		}

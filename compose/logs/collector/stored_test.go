@@ -117,7 +117,7 @@ func TestStoreThatIsAwayAtTheStartIsAwaited(t *testing.T) {
 
 func TestStoreThatAnswersNoQuestionsGetsLinesAgain(t *testing.T) {
 	b := newBench(t)
-	b.silent = true
+	b.silent = "/"
 	b.write("a", 0, line("01", "F", "first"))
 	b.sweep()
 	b.c.advance(context.Background())
@@ -125,6 +125,22 @@ func TestStoreThatAnswersNoQuestionsGetsLinesAgain(t *testing.T) {
 	b.sweep()
 	b.expect("first", "first")
 	b.losses()
+}
+
+func TestStoreThatFailsQueriesGetsLinesAgainOnce(t *testing.T) {
+	b := newBench(t)
+	b.write("a", 0, line("01", "F", "first"))
+	b.sweep()
+	b.silent = "/select/"
+	b.start()
+	for range 3 {
+		b.sweep()
+		b.c.advance(context.Background())
+	}
+	b.expect("first", "first")
+	if load(b.c.checkpointFile())[b.path("a")].Offset == 0 {
+		t.Fatal("the checkpoint does not move")
+	}
 }
 
 func TestRowsOfTheFormerCollectorAreSentAgain(t *testing.T) {
