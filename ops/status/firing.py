@@ -27,7 +27,7 @@ class Line:
 
 
 def lines(monitoring: Monitoring) -> list[Line]:
-    """One for each alert that is neither silenced nor explained by another one, the gravest first."""
+    """One for each alert that is neither silenced nor explained by another one: the gravest first, and of these the newest."""
     from ops.monitoring.api import NGINX
 
     found = []
@@ -48,7 +48,7 @@ def _alerts(alerts: Sequence[Alert]) -> list[Line]:
     rank = list(STYLES)
     firing = sorted(
         (one for one in alerts if one.state == "active" and one.labels.get("severity") in STYLES),
-        key=lambda one: (rank.index(one.labels["severity"]), one.since),
+        key=lambda one: (rank.index(one.labels["severity"]), -one.since),
     )
     shown = [Line(_sentence(one), STYLES[one.labels["severity"]]) for one in firing[:SHOWN]]
     more = [Line(f"and {len(firing) - SHOWN} more alerts: inv alerts", "yellow")] if len(firing) > SHOWN else []

@@ -39,14 +39,14 @@ def said(*alerts: Any, **answers: bool) -> list[str]:
     return [line.text for line in lines(cast(Monitoring, Servers(*alerts, **answers)))]
 
 
-def test_alerts_the_gravest_and_oldest_first_and_none_that_somebody_has_answered() -> None:
+def test_alerts_the_gravest_and_newest_first_and_none_that_somebody_has_answered() -> None:
     found = said(
         alert("Slow", "warning"), alert("Late", since=2.0), alert("Early", since=1.0), alert("Answered", state="suppressed"),
         alert("Watchdog", "none"),
     )  # fmt: skip
 
     assert found == [
-        "critical: Early nginx: Users wait", "critical: Late nginx: Users wait", "warning: Slow nginx: Users wait",
+        "critical: Late nginx: Users wait", "critical: Early nginx: Users wait", "warning: Slow nginx: Users wait",
     ]  # fmt: skip
 
 
