@@ -28,7 +28,7 @@ SYSCTLS = ("vm.overcommit_memory", "kernel.panic", "kernel.panic_on_oops")
 """What a kubelet sets for the whole machine."""
 CGROUPS = Path("/sys/fs/cgroup")
 QUICK = 60.0
-REMOVAL_SECONDS = 60.0
+REMOVAL_SECONDS = 180.0
 
 
 def podman(*argv: str, timeout: float = QUICK, ok: tuple[int, ...] | None = (0,), **options: Any) -> Result:
