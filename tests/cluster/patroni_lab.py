@@ -162,6 +162,8 @@ class Lab:
         for name in SECRETS:
             self._write(f"secrets/postgres-{name}", f"secret-of-{name}")
         shutil.copytree(REPOSITORY / "config" / "postgres", FOLDER / "config")
+        hba = FOLDER / "config" / "pg_hba.conf"
+        hba.write_text(hba.read_text().replace("${CC03_NEIGHBOURS}", "samenet"))
         with (FOLDER / "config" / "postgresql.conf").open("a") as file:
             file.write(SMALL)
         self.certify()
