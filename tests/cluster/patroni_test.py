@@ -187,8 +187,8 @@ def test_nothing_is_lost_with_the_primary(made: Lab, clients: Clients, kind: str
     # Quorum commit must refuse whoever still writes to the old primary, from beside it and later on from everywhere.
     beside = made.client("write", conninfo(old, wanted="any"), next(ids), old if fault.beside else None)
     time.sleep(SETTLED)
-    begun = time.time()
     fault.begin(old)
+    begun = time.time()
     until_true(lambda: clients.writer.done_after(begun + 2), 90, "rows are written again")
     new = made.await_leader(30)
     time.sleep(SETTLED)
