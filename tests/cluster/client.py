@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ops.core.process import Result, run
+from ops.core.process import Result, run, until
 
+ACCOUNT_SECONDS = 30.0
 OPERATOR_RIGHTS = "admin"
 """A role that every cluster has: everything within a namespace but its quota and the namespace itself."""
 
@@ -46,6 +47,12 @@ class Client:
             for one in node.get("status", {}).get("conditions", ()) if (one["type"], one["status"]) == ("Ready", "True")
         }  # fmt: skip
         return ", ".join(name for name in nodes if name not in ready)
+
+    def make_namespace(self, name: str, user: str) -> None:
+        """Make a namespace for restricted pods, with all rights within it for a user, and wait for the account of its pods."""
+        self.apply(*namespace(name, user))
+        reason = until(lambda: self.refusal("get", "serviceaccount", "default", f"--namespace={name}"), ACCOUNT_SECONDS)
+        assert not reason, reason
 
     def await_rollout(self, namespace: str, name: str, seconds: float) -> None:
         self.run("rollout", "status", f"--namespace={namespace}", name, f"--timeout={seconds:.0f}s", timeout=seconds + 10)

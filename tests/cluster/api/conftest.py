@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import pytest
 
 from tests.cluster.api_server import Api, control_plane
-from tests.cluster.client import namespace
 
 OPERATOR = "operator"
 
@@ -22,6 +21,6 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
 def own_namespace(api: Api, request: pytest.FixtureRequest) -> Iterator[str]:
     """A namespace for restricted pods, in which the user `operator` has all rights, and nowhere else."""
     name = request.node.name.replace("_", "-").lower()[:60].rstrip("-")
-    api.admin.apply(*namespace(name, OPERATOR))
+    api.admin.make_namespace(name, OPERATOR)
     yield name
     api.admin.run("delete", "namespace", name, "--wait=false")

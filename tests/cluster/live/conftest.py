@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import pytest
 
 from tests.cluster.bed import Cluster, cluster
-from tests.cluster.client import namespace
 
 OPERATOR = "operator"
 
@@ -22,6 +21,6 @@ def bed() -> Iterator[Cluster]:
 def own_namespace(bed: Cluster, request: pytest.FixtureRequest) -> Iterator[str]:
     """A namespace for restricted pods, in which the user `operator` has all rights, and nowhere else."""
     name = request.node.name.replace("_", "-").lower()[:60].rstrip("-")
-    bed.admin.apply(*namespace(name, OPERATOR))
+    bed.admin.make_namespace(name, OPERATOR)
     yield name
     bed.admin.run("delete", "namespace", name, "--wait=false")
