@@ -367,6 +367,13 @@ def _refuse_on_cluster(settings: Settings) -> None:
     )
 
 
+def on_cluster() -> Any:
+    """As of `ops.composition`, which is loaded where the stack runs on a cluster alone."""
+    from ops import composition
+
+    return composition.on_cluster()
+
+
 def must_exist(project: Project) -> Project:
     """The same project.
 

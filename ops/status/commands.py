@@ -98,8 +98,7 @@ def status(c: Context, json: bool = False, watch: bool = False, check: bool = Fa
     Health, restarts, CPU, memory of its limit, and why not.
     """
     from ops.cli import show
-    from ops.composition import on_cluster
-    from ops.project import RUNS, must_exist, open_project
+    from ops.project import RUNS, must_exist, on_cluster, open_project
 
     project = open_project(cluster=RUNS)
     if project.cluster:

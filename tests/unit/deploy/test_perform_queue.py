@@ -34,8 +34,8 @@ def performer(ran: list[tuple[str, ...]]) -> Execution:
 
     made = Execution.__new__(Execution)
     vars(made).update(
-        engine=engine.PodmanEngine(cast(Host, SimpleNamespace(run=run)), "cc03"), stack=SimpleNamespace(services=SERVICES),
-        _down_since={}, _touched=True, _guard=threading.Lock(),
+        project=SimpleNamespace(engine=engine.PodmanEngine(cast(Host, SimpleNamespace(run=run)), "cc03")),
+        stack=SimpleNamespace(services=SERVICES), _down_since={}, _touched=True, _guard=threading.Lock(),
     )  # fmt: skip
     return made
 

@@ -18,8 +18,9 @@ from ops.images import commands as images
 
 def project(root: Path, stamps: str = "") -> Any:
     return SimpleNamespace(
-        state=State(root), kept_stamps="old", with_stamps=lambda new: project(root, new), stamps=stamps, stack=None
-    )
+        state=State(root), kept_stamps="old", with_stamps=lambda new: project(root, new), stamps=stamps, stack=None,
+        cluster=None,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(("fails", "plan", "kept"), [(True, False, "old"), (False, True, "old"), (False, False, "new")])
