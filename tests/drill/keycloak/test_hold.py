@@ -10,9 +10,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
 import pytest
 import requests
@@ -28,7 +29,7 @@ from tests.smoke.live import Live, eventually
 EVERY = 0.3
 """Seconds between two logins."""
 USERS = 60
-"""In turn: Keycloak refuses a user who is just being logged in."""
+"""Nobody logs in twice at once: Keycloak refuses a user who is just being logged in."""
 AT_ONCE = 200
 PATIENCE = 150.0
 """Seconds that a client waits here: a busy machine may take long with what has waited."""
@@ -70,7 +71,7 @@ class Visitors:
     seconds: list[float] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
-    def login(self, live: Live, user: Account) -> None:
+    def login(self, live: Live, user: Account, free: SimpleQueue[Account]) -> None:
         began = time.monotonic()
         try:
             Login(live).tokens(user.username, user.password)
@@ -78,6 +79,8 @@ class Visitors:
             self.failures.append(f"{type(problem).__name__}: {str(problem)[:200]}")
         else:
             self.seconds.append(time.monotonic() - began)
+        finally:
+            free.put(user)
 
     def told(self) -> str:
         return f"{len(self.failures)} of {len(self.failures) + len(self.seconds)} logins failed"
@@ -88,11 +91,15 @@ def visitors(live: Live, accounts: Accounts) -> Iterator[Visitors]:
     """Logins during the block, all answered at its end; each that succeeded was carried out once."""
     users = [accounts.create("viewer") for _ in range(USERS)]
     found, ended = Visitors(), threading.Event()
+    free: SimpleQueue[Account] = SimpleQueue()
+    for user in users:
+        free.put(user)
 
     def by_the_clock(pool: ThreadPoolExecutor) -> None:
         began, number = time.monotonic(), 0
         while not ended.wait(max(0.0, began + number * EVERY - time.monotonic())):
-            pool.submit(found.login, live, users[number % USERS])
+            with suppress(Empty):
+                pool.submit(found.login, live, free.get_nowait(), free)
             number += 1
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
