@@ -263,7 +263,8 @@ def test_another_key_opens_nothing_and_leaves_nothing(on: State, tmp_path: Path)
 
 def test_damaged_copy_is_told_and_nothing_is_half_opened(on: State) -> None:
     copy = on.root / "at-rest" / "files" / "secrets" / "redis-app" / "1.age"
-    copy.write_bytes(copy.read_bytes()[:-1] + b"x")
+    whole = copy.read_bytes()
+    copy.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     os.sync()
     boot(on)
 
