@@ -221,19 +221,12 @@ def restart(project: Project, service: str) -> None:
 
 
 def destroy(project: Project, *, keep_data: bool, yes: bool) -> int:
-    def decide() -> Decision:
+    def make() -> Plan:
         seen = observe(project.kubernetes)
         names = [] if keep_data else [one["metadata"]["name"] for one in project.kubernetes.all_of("Secret")]
+        return plan_destroy(seen, names, keep_data=keep_data)
 
-        def left() -> Plan:
-            now = observe(project.kubernetes)
-            gone = [] if keep_data else [one["metadata"]["name"] for one in project.kubernetes.all_of("Secret")]
-            return plan_destroy(now, gone, keep_data=keep_data)
-
-        made = plan_destroy(seen, names, keep_data=keep_data)
-        return Decision(project, made, wanted_of(project, seen.stored), left=left)
-
-    return execute(Operation(project, "destroy", decide, yes=yes, word=project.name, remembers=False))
+    return execute(Operation(project, "destroy", decided(project, make), yes=yes, word=project.name, remembers=False))
 
 
 def findings(project: Project) -> Iterator[Finding]:
