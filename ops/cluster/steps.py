@@ -314,14 +314,8 @@ class Restart(Step):
     at: str = ""
 
     def run(self, execution: Execution) -> None:
-        from ops.engines.kubernetes.objects import KINDS
-
-        api = execution.project.kubernetes
         patch = {"spec": {"template": {"metadata": {"annotations": {"cc03.restarted-at": self.at}}}}}
-        api.ask(
-            "PATCH", KINDS[self.kind].path(api.namespace, self.name), patch, content="application/merge-patch+json",
-            fieldManager="cc03-restart",
-        )  # fmt: skip
+        execution.project.kubernetes.merge(self.kind, self.name, patch, "cc03-restart")
 
 
 @dataclass(frozen=True)
@@ -334,14 +328,10 @@ class SetReplicas(Step):
     deadline: int = 120
 
     def run(self, execution: Execution) -> None:
-        from ops.engines.kubernetes.objects import KINDS
         from ops.engines.kubernetes.reads import pods_of
 
         api = execution.project.kubernetes
-        api.ask(
-            "PATCH", KINDS[self.kind].path(api.namespace, self.name), {"spec": {"replicas": self.number}},
-            content="application/merge-patch+json", fieldManager="cc03",
-        )  # fmt: skip
+        api.merge(self.kind, self.name, {"spec": {"replicas": self.number}})
         if self.number:
             AwaitRollout(self.key, self.title, kind=self.kind, name=self.name, deadline=self.deadline).run(execution)
         elif until(lambda: "its pods end" if pods_of(api.all_of("Pod"), self.name) else "", self.deadline):

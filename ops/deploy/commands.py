@@ -118,7 +118,7 @@ def _deploy_on_cluster(project: Project, plan: bool, service: str | None, render
     from pathlib import Path
 
     from ops.cli import show
-    from ops.composition import on_cluster
+    from ops.project import on_cluster
 
     if project.cluster is None:
         raise UsageProblem(
@@ -163,10 +163,9 @@ def rollback(
     from dataclasses import replace
 
     from ops.cli import show
-    from ops.composition import on_cluster
     from ops.deploy.participant import Rules
     from ops.deploy.transition import back_to, change_release
-    from ops.project import RUNS, open_project
+    from ops.project import RUNS, on_cluster, open_project
     from ops.stack.release import contracted_since, previous_good
     from ops.store.releases import activations, current_number, releases, schema_history
 
@@ -237,11 +236,10 @@ def scale(c: Context, service: str, plan: bool = False, yes: bool = False) -> No
     from dataclasses import replace
 
     from ops.cli import show
-    from ops.composition import on_cluster
     from ops.core import files
     from ops.deploy.scale import parse, remembering, rescaled, scalable
     from ops.deploy.transition import again, change_release, with_todays_secrets
-    from ops.project import RUNS, open_project, supervisor_sources
+    from ops.project import RUNS, on_cluster, open_project, supervisor_sources
     from ops.store.releases import current_number, read_release
 
     began = time.monotonic()

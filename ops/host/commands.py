@@ -25,10 +25,9 @@ def doctor(c: Context, json: bool = False) -> None:
     Podman, cgroups, limits, space, ports, clock, registries; version, rights, storage.
     """
     from ops.cli import show
-    from ops.composition import on_cluster
     from ops.host.findings import findings
     from ops.host.preflight import look_around
-    from ops.project import RUNS, open_project
+    from ops.project import RUNS, on_cluster, open_project
 
     project = open_project(root_needed=False, cluster=RUNS)
     found = tuple(on_cluster().findings(project)) if project.cluster else findings(look_around(project))

@@ -37,10 +37,9 @@ def build(c: Context, service: str | None = None, plan: bool = False, refresh: b
     Several at a time; nothing that runs is touched.
     """
     from ops.cli import show
-    from ops.composition import on_cluster
     from ops.core import files
     from ops.host.preflight import check_host_to_build
-    from ops.project import BUILDS, REFRESH, known_service, open_project
+    from ops.project import BUILDS, REFRESH, known_service, on_cluster, open_project
     from ops.stack.images import refreshed
 
     began = time.monotonic()
@@ -127,9 +126,8 @@ def push(c: Context, plan: bool = False) -> None:
     engine.kubernetes.registry names it; `podman login` has its credentials.
     """
     from ops.cli import show
-    from ops.composition import on_cluster
     from ops.images.steps import plan_push, pushed
-    from ops.project import BUILDS, open_project
+    from ops.project import BUILDS, on_cluster, open_project
 
     began = time.monotonic()
     project = open_project(cluster=BUILDS)

@@ -21,10 +21,9 @@ def stop(c: Context) -> None:
     Every container within its grace period, and the health supervisor.
     """
     from ops.cli import show
-    from ops.composition import on_cluster
     from ops.lifecycle.plan import plan_stop
     from ops.observed import observe
-    from ops.project import RUNS, must_exist, open_project
+    from ops.project import RUNS, must_exist, on_cluster, open_project
 
     project = open_project(cluster=RUNS)
     if project.cluster:
@@ -48,10 +47,9 @@ def start(c: Context) -> None:
     Waits until it is healthy, and starts the health supervisor.
     """
     from ops.cli import show
-    from ops.composition import on_cluster
     from ops.lifecycle.plan import plan_start
     from ops.observed import observe
-    from ops.project import RUNS, must_exist, open_project
+    from ops.project import RUNS, must_exist, on_cluster, open_project
 
     project = open_project(cluster=RUNS)
     if project.cluster:
@@ -78,10 +76,9 @@ def restart(c: Context, service: str) -> None:
     Each is healthy before the next is restarted.
     """
     from ops.cli import show
-    from ops.composition import on_cluster
     from ops.lifecycle.plan import plan_restart
     from ops.observed import observe
-    from ops.project import RUNS, known_service, must_exist, open_project
+    from ops.project import RUNS, known_service, must_exist, on_cluster, open_project
     from ops.releases.situation import must_run
 
     project = open_project(cluster=RUNS)
@@ -115,10 +112,9 @@ def destroy(c: Context, keep_data: bool = True, yes: bool = False) -> None:
     --no-keep-data removes the data too. Asks for the project's name.
     """
     from ops.cli import show
-    from ops.composition import on_cluster
     from ops.lifecycle.plan import plan_destroy
     from ops.observed import observe
-    from ops.project import RUNS, open_project
+    from ops.project import RUNS, on_cluster, open_project
 
     # Also where the key of the secrets is gone: what remains must be removable.
     project = open_project(secrets_needed=False, cluster=RUNS)

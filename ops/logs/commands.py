@@ -101,9 +101,8 @@ def logs(  # noqa: PLR0913, PLR0917  (each one is an option)
 
     By service, time, level, pattern or request id; --follow shows new lines as they come.
     """
-    from ops.composition import on_cluster
     from ops.logs.query import live_query, no_pattern, query_of, read
-    from ops.project import RUNS, known_service, must_exist, open_project
+    from ops.project import RUNS, known_service, must_exist, on_cluster, open_project
 
     project = open_project(cluster=RUNS)
     asked = replace(read(service, since, until, level, grep, request_id, datetime.now(UTC)), logsql=query or "")

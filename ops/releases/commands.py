@@ -59,8 +59,7 @@ def list_releases(c: Context, json: bool = False) -> None:
     When, by whom, outcome, duration, failed requests.
     """
     from ops.cli import show
-    from ops.composition import on_cluster
-    from ops.project import RUNS, open_project
+    from ops.project import RUNS, on_cluster, open_project
 
     project = open_project(cluster=RUNS)
     if project.cluster:

@@ -139,6 +139,11 @@ class Api:
         found: Object = self.ask("PUT", kind.path(self.namespace, name), dict(wanted), fieldManager=MANAGER)
         return found
 
+    def merge(self, kind: str, name: str, patch: Mapping[str, Any], manager: str = MANAGER) -> None:
+        """Change some fields of an object. manager: the field manager that owns them afterwards."""
+        path = KINDS[kind].path(self.namespace, name)
+        self.ask("PATCH", path, dict(patch), content="application/merge-patch+json", fieldManager=manager)
+
     def delete(self, kind: str, name: str) -> None:
         """Remove an object, and what it has made. Without effect where there is none."""
         body = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Foreground"}
