@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,14 @@ class Client:
         self.apply(*namespace(name, user))
         reason = until(lambda: self.refusal("get", "serviceaccount", "default", f"--namespace={name}"), ACCOUNT_SECONDS)
         assert not reason, reason
+
+    @contextmanager
+    def namespace_for(self, test: str, user: str) -> Iterator[str]:
+        """A namespace named after a test, as of `make_namespace`, which is removed afterwards."""
+        name = test.replace("_", "-").lower()[:60].rstrip("-")
+        self.make_namespace(name, user)
+        yield name
+        self.run("delete", "namespace", name, "--wait=false")
 
     def await_rollout(self, namespace: str, name: str, seconds: float) -> None:
         self.run("rollout", "status", f"--namespace={namespace}", name, f"--timeout={seconds:.0f}s", timeout=seconds + 10)

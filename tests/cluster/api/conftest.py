@@ -20,7 +20,5 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
 @pytest.fixture
 def own_namespace(api: Api, request: pytest.FixtureRequest) -> Iterator[str]:
     """A namespace for restricted pods, in which the user `operator` has all rights, and nowhere else."""
-    name = request.node.name.replace("_", "-").lower()[:60].rstrip("-")
-    api.admin.make_namespace(name, OPERATOR)
-    yield name
-    api.admin.run("delete", "namespace", name, "--wait=false")
+    with api.admin.namespace_for(request.node.name, OPERATOR) as name:
+        yield name

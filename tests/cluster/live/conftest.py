@@ -20,7 +20,5 @@ def bed() -> Iterator[Cluster]:
 @pytest.fixture
 def own_namespace(bed: Cluster, request: pytest.FixtureRequest) -> Iterator[str]:
     """A namespace for restricted pods, in which the user `operator` has all rights, and nowhere else."""
-    name = request.node.name.replace("_", "-").lower()[:60].rstrip("-")
-    bed.admin.make_namespace(name, OPERATOR)
-    yield name
-    bed.admin.run("delete", "namespace", name, "--wait=false")
+    with bed.admin.namespace_for(request.node.name, OPERATOR) as name:
+        yield name
